@@ -1,0 +1,23 @@
+//! AuthZEN words: what is asked of a Policy Decision Point, what it answers, and the
+//! [`DecisionPoint`] boundary that every implementation (in process, over HTTP, cached) shares.
+//!
+//! Implements the shapes of the OpenID AuthZEN Authorization API 1.0. Never decides anything
+//! and never knows who implements the boundary.
+
+mod batch;
+mod client;
+mod decision_point;
+mod evaluation;
+mod json;
+mod request;
+mod words;
+
+pub use batch::{BatchBody, EvaluationsRequest, Semantic};
+pub use client::{HttpDecisionPoint, HttpDecisionPointConfig};
+pub use decision_point::{DecisionError, DecisionPoint};
+pub use evaluation::{
+    Decision, DecisionContext, Evaluation, Obligation, PolicyEvent, Reason, SnapshotVersion,
+};
+pub use json::{Properties, parse_object};
+pub use request::{EvaluationRequest, RequestError};
+pub use words::{Action, Resource, Subject};

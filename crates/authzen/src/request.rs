@@ -1,0 +1,175 @@
+//! One question ([`EvaluationRequest`]), read from JSON with errors that name the field.
+
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::json::parse_object;
+use crate::{Action, Properties, Resource, Subject};
+
+/// "May this subject do this action on this resource in this context?"
+/// Body of `POST /access/v1/evaluation`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct EvaluationRequest {
+    pub subject: Subject,
+    pub action: Action,
+    pub resource: Resource,
+    #[serde(skip_serializing_if = "Properties::is_empty")]
+    pub context: Properties,
+}
+
+/// Why a body is not a question. The text names the field and is fit for the caller.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RequestError {
+    #[error("the body is empty; send a JSON object")]
+    Empty,
+    #[error("the body is not valid JSON: {message}")]
+    Malformed { message: String },
+    #[error("`{field}` is missing")]
+    Missing { field: String },
+    #[error("{field} must be {expected}")]
+    WrongType {
+        field: String,
+        expected: &'static str,
+    },
+    #[error(
+        "`options.evaluations_semantic` is `{value}`; it must be `execute_all`, `deny_on_first_deny` or `permit_on_first_permit`"
+    )]
+    UnknownSemantic { value: String },
+    #[error("`{field}` cannot be used: {message}")]
+    Unusable { field: String, message: String },
+}
+
+impl EvaluationRequest {
+    /// Reads the body of an `evaluation`. Unknown members are ignored and `null` means absent.
+    pub fn from_json(body: &[u8]) -> Result<Self, RequestError> {
+        Self::from_object(&parse_object(body)?)
+    }
+
+    /// Reads a question from an object that has its own subject, action and resource.
+    pub fn from_object(object: &Properties) -> Result<Self, RequestError> {
+        Self::from_parts(
+            member(object, "subject"),
+            member(object, "action"),
+            member(object, "resource"),
+            member(object, "context"),
+        )
+    }
+
+    /// Reads a question from its four parts, each as it came.
+    pub(crate) fn from_parts(
+        subject: Option<&Value>,
+        action: Option<&Value>,
+        resource: Option<&Value>,
+        context: Option<&Value>,
+    ) -> Result<Self, RequestError> {
+        let subject = required_object(subject, "subject")?;
+        let action = required_object(action, "action")?;
+        let resource = required_object(resource, "resource")?;
+        Ok(Self {
+            subject: Subject {
+                kind: text(subject, "subject", "type")?,
+                id: text(subject, "subject", "id")?,
+                properties: properties(subject, "subject")?,
+            },
+            action: Action {
+                name: text(action, "action", "name")?,
+                properties: properties(action, "action")?,
+            },
+            resource: Resource {
+                kind: text(resource, "resource", "type")?,
+                id: text(resource, "resource", "id")?,
+                properties: properties(resource, "resource")?,
+            },
+            context: optional_object(context, "`context`")?,
+        })
+    }
+}
+
+/// A member of an object, where `null` means absent.
+pub(crate) fn member<'a>(object: &'a Properties, name: &str) -> Option<&'a Value> {
+    object.get(name).filter(|value| !value.is_null())
+}
+
+fn required_object<'a>(
+    value: Option<&'a Value>,
+    field: &str,
+) -> Result<&'a Properties, RequestError> {
+    let value = value.ok_or_else(|| RequestError::Missing {
+        field: field.to_owned(),
+    })?;
+    value.as_object().ok_or_else(|| RequestError::WrongType {
+        field: format!("`{field}`"),
+        expected: "an object",
+    })
+}
+
+fn optional_object(value: Option<&Value>, field: &str) -> Result<Properties, RequestError> {
+    match value {
+        None => Ok(Properties::new()),
+        Some(Value::Object(map)) => Ok(map.clone()),
+        Some(_) => Err(RequestError::WrongType {
+            field: field.to_owned(),
+            expected: "an object",
+        }),
+    }
+}
+
+fn text(object: &Properties, parent: &str, name: &str) -> Result<String, RequestError> {
+    match member(object, name) {
+        None => Err(RequestError::Missing {
+            field: format!("{parent}.{name}"),
+        }),
+        Some(Value::String(text)) => Ok(text.clone()),
+        Some(_) => Err(RequestError::WrongType {
+            field: format!("`{parent}.{name}`"),
+            expected: "a string",
+        }),
+    }
+}
+
+fn properties(object: &Properties, parent: &str) -> Result<Properties, RequestError> {
+    optional_object(
+        member(object, "properties"),
+        &format!("`{parent}.properties`"),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(body: &str, expected: Result<(), &str>) {
+        let actual = EvaluationRequest::from_json(body.as_bytes()).map(drop);
+        assert_eq!(
+            actual.map_err(|e| e.to_string()),
+            expected.map_err(str::to_owned),
+            "{body}"
+        );
+    }
+
+    #[test]
+    fn errors_name_the_field() {
+        check(
+            r#"{"subject":{"type":"u","id":"1"},"action":{"name":"r"},"resource":{"type":"d","id":"2"},"x":1,"context":null}"#,
+            Ok(()),
+        );
+        check("{}", Err("`subject` is missing"));
+        check(r#"{"subject":null}"#, Err("`subject` is missing"));
+        check(
+            r#"{"subject":[],"action":{},"resource":{}}"#,
+            Err("`subject` must be an object"),
+        );
+        check(
+            r#"{"subject":{"type":"u"},"action":{},"resource":{}}"#,
+            Err("`subject.id` is missing"),
+        );
+        check(
+            r#"{"subject":{"type":"u","id":7},"action":{},"resource":{}}"#,
+            Err("`subject.id` must be a string"),
+        );
+        check(
+            r#"{"subject":{"type":"u","id":"1"},"action":{"name":"r"},"resource":{"type":"d","id":"2"},"context":[]}"#,
+            Err("`context` must be an object"),
+        );
+    }
+}

@@ -1,0 +1,25 @@
+//! OAuth words: tokens, scopes, what an introspection answers, and the [`TokenIntrospector`]
+//! boundary that every implementation (in process, over HTTP, cached) shares.
+//!
+//! Follows RFC 6749, 6750, 7662 and the phantom-token practice. Never signs, never stores.
+
+mod challenge;
+mod client;
+mod event;
+mod introspection;
+mod scope;
+mod token;
+
+pub use challenge::{BearerChallenge, BearerError};
+pub use client::{HttpTokenIntrospector, HttpTokenIntrospectorConfig, SwapAnswer, Swapped};
+pub use event::TokenEvent;
+pub use introspection::{
+    ActiveToken, Introspection, IntrospectionError, PhantomJwt, SubjectFacts, SubjectKind,
+    TokenIntrospector,
+};
+pub use scope::{Scope, ScopeError};
+pub use token::{OpaqueToken, ResourceId, TokenSyntaxError};
+
+/// Media type with which a gateway asks for facts and JWT in one answer (see
+/// [`HttpTokenIntrospector`]).
+pub const SWAP_MEDIA_TYPE: &str = "application/vnd.cedargate.swap+json";

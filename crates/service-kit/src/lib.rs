@@ -1,0 +1,27 @@
+//! What every service needs and none should write twice: configuration, the clock, secrets,
+//! problem details, HTTP serving, lifecycle, health, metrics and logs.
+//!
+//! Knows nothing of tokens, policies or routes.
+
+pub mod admin;
+pub mod clock;
+pub mod config;
+pub mod digest;
+pub mod health;
+pub mod lifecycle;
+pub mod line_sink;
+pub mod log;
+pub mod metrics;
+pub mod problem;
+pub mod random;
+pub mod secret;
+pub mod serve;
+
+pub use clock::{Clock, ManualClock, SharedClock, SystemClock, UnixTime};
+pub use config::{ConfigError, ConfigIssue, Variables};
+pub use health::{Health, Status};
+pub use lifecycle::Tasks;
+pub use line_sink::LineSink;
+pub use metrics::Metrics;
+pub use problem::Problem;
+pub use secret::Secret;

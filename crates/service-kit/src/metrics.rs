@@ -1,0 +1,88 @@
+//! Prometheus metrics: one registry a process, handles made once and kept by who counts.
+
+use std::sync::Arc;
+
+use prometheus::core::Collector;
+use prometheus::{
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
+    TextEncoder,
+};
+
+/// The registry. Clones share.
+#[derive(Debug, Clone, Default)]
+pub struct Metrics(Arc<Registry>);
+
+/// Seconds: from 50 µs to 5 s.
+const LATENCY_BUCKETS: &[f64] = &[
+    0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0,
+    5.0,
+];
+
+/// A metric's name or label is malformed, or taken already.
+#[derive(Debug, thiserror::Error)]
+#[error("metric `{name}`")]
+pub struct MetricError {
+    name: String,
+    #[source]
+    source: prometheus::Error,
+}
+
+impl Metrics {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    pub fn counter(&self, name: &str, help: &str) -> Result<IntCounter, MetricError> {
+        self.add(name, IntCounter::new(name, help))
+    }
+
+    pub fn counters(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &[&str],
+    ) -> Result<IntCounterVec, MetricError> {
+        self.add(name, IntCounterVec::new(Opts::new(name, help), labels))
+    }
+
+    pub fn gauge(&self, name: &str, help: &str) -> Result<IntGauge, MetricError> {
+        self.add(name, IntGauge::new(name, help))
+    }
+
+    /// A histogram of seconds.
+    pub fn latency(&self, name: &str, help: &str) -> Result<Histogram, MetricError> {
+        let options = HistogramOpts::new(name, help).buckets(LATENCY_BUCKETS.to_vec());
+        self.add(name, Histogram::with_opts(options))
+    }
+
+    /// Histograms of seconds.
+    pub fn latencies(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &[&str],
+    ) -> Result<HistogramVec, MetricError> {
+        let options = HistogramOpts::new(name, help).buckets(LATENCY_BUCKETS.to_vec());
+        self.add(name, HistogramVec::new(options, labels))
+    }
+
+    /// The text exposition format.
+    pub fn render(&self) -> String {
+        TextEncoder::new()
+            .encode_to_string(&self.0.gather())
+            .unwrap_or_default()
+    }
+
+    fn add<C: Collector + Clone + 'static>(
+        &self,
+        name: &str,
+        made: prometheus::Result<C>,
+    ) -> Result<C, MetricError> {
+        let registered =
+            made.and_then(|metric| self.0.register(Box::new(metric.clone())).map(|()| metric));
+        registered.map_err(|source| MetricError {
+            name: name.to_owned(),
+            source,
+        })
+    }
+}

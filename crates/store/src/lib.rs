@@ -1,0 +1,18 @@
+//! Durable, atomic, small: the one place where state outlives a request.
+//!
+//! A [`Store`] is a handful of verbs, each atomic by itself. Typed records are written once,
+//! above this crate; a record never asks which backend it is on. Two verbs composed are not
+//! atomic: what must hold together goes into one [`Batch`].
+//!
+//! Time is the caller's: whoever reads a record decides whether it is still good. The `ttl`
+//! here only collects garbage, and a backend may keep a record longer than its ttl.
+
+mod batch;
+mod error;
+mod event_log;
+mod store;
+
+pub use batch::{Batch, Commit, Write};
+pub use error::StoreError;
+pub use event_log::{EventPage, Position};
+pub use store::{ScanPage, Store};
