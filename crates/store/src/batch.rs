@@ -113,4 +113,11 @@ impl Batch {
     pub fn is_empty(&self) -> bool {
         self.writes.is_empty()
     }
+
+    /// Whether followers have to be told.
+    pub(crate) fn appends(&self) -> bool {
+        self.writes
+            .iter()
+            .any(|write| matches!(write, Write::Append { .. }))
+    }
 }

@@ -8,11 +8,16 @@
 //! here only collects garbage, and a backend may keep a record longer than its ttl.
 
 mod batch;
+mod counters;
 mod error;
 mod event_log;
+mod limits;
+mod memory;
 mod store;
 
 pub use batch::{Batch, Commit, Write};
 pub use error::StoreError;
 pub use event_log::{EventPage, Position};
+pub use limits::{DEFAULT_MAX_EVENTS, MAX_KEY_BYTES, MAX_VALUE_BYTES};
+pub use memory::MemoryStore;
 pub use store::{ScanPage, Store};
