@@ -1,0 +1,315 @@
+// One person signs in with a real browser, through an OpenID Connect client that is not ours.
+//
+// Discovery, authorization code with PKCE, consent, token, ID token (signature, nonce, hash),
+// userinfo, refresh with rotation, revocation, and that nothing works afterwards. Prints a JSON
+// summary; exits with 1 and the step's name when a step does not go as it must.
+//
+//   ISSUER         http://127.0.0.1:8081
+//   CLIENT_ID      a client with authorization_code and refresh_token
+//   CLIENT_SECRET  left out for a public client
+//   REDIRECT_URI   registered for the client, on loopback; a port of 0 picks a free one
+//   USERNAME, PASSWORD
+//   SCOPE          asked for; default below
+//   RESOURCE_URL   optional: a GET through the gateway, to see the token at work and then refused
+//   CHROMIUM       path of the browser
+
+import { mkdtemp, rm } from "node:fs/promises";
+import { createServer } from "node:http";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { webcrypto } from "node:crypto";
+
+// Node.js 18 keeps these out of the global scope; the client library expects them there.
+globalThis.crypto ??= webcrypto;
+globalThis.CryptoKey ??= webcrypto.CryptoKey;
+
+const oidc = await import("openid-client");
+const { chromium } = await import("playwright-core");
+
+const PATIENCE_MS = 20_000;
+
+const settings = {
+  issuer: required("ISSUER"),
+  clientId: required("CLIENT_ID"),
+  clientSecret: process.env.CLIENT_SECRET,
+  redirectUri: process.env.REDIRECT_URI ?? "http://127.0.0.1:0/callback",
+  username: required("USERNAME"),
+  password: required("PASSWORD"),
+  scope: process.env.SCOPE ?? "openid profile email offline_access records:read",
+  resourceUrl: process.env.RESOURCE_URL,
+  chromium: process.env.CHROMIUM ?? "/usr/bin/chromium",
+};
+
+const summary = { steps: [] };
+let current = "start";
+
+try {
+  await main();
+  console.log(JSON.stringify({ ok: true, ...summary }, null, 2));
+} catch (error) {
+  console.log(JSON.stringify({ ok: false, failed: current, ...summary }, null, 2));
+  console.error(`step \`${current}\` failed: ${describe(error)}`);
+  process.exitCode = 1;
+}
+
+async function main() {
+  const config = await step("discovery", discover);
+  const callback = await Callback.open(settings.redirectUri);
+  const profile = await mkdtemp(join(tmpdir(), "cedargate-browser-"));
+  let browser;
+  try {
+    browser = await step("browser", () => launch(profile));
+    const tokens = await step("sign in", () => signIn(config, callback, browser));
+    await step("deny consent", () => denyConsent(config, callback, browser));
+    await step("userinfo", () => userinfo(config, tokens));
+    if (settings.resourceUrl) {
+      await step("gateway", () => gateway(tokens.access_token, 200));
+    }
+    const refreshed = await step("refresh", () => refresh(config, tokens));
+    await step("revoke", () => oidc.tokenRevocation(config, refreshed.refresh_token));
+    await step("refresh after revoke", () => refreshIsRefused(config, refreshed));
+    await step("userinfo after revoke", () => userinfoIsRefused(config, refreshed));
+    if (settings.resourceUrl) {
+      await step("gateway after revoke", () => gateway(refreshed.access_token, 401));
+    }
+  } finally {
+    await browser?.close();
+    callback.close();
+    await rm(profile, { recursive: true, force: true });
+  }
+}
+
+// === steps ===
+
+async function discover() {
+  const authentication = settings.clientSecret
+    ? oidc.ClientSecretBasic(settings.clientSecret)
+    : oidc.None();
+  const config = await oidc.discovery(
+    new URL(settings.issuer),
+    settings.clientId,
+    undefined,
+    authentication,
+    // The issuer under test is on loopback, without TLS.
+    { execute: settings.issuer.startsWith("http:") ? [oidc.allowInsecureRequests] : [] },
+  );
+  // Verify the ID token's signature too, although it comes straight from the token endpoint.
+  oidc.enableNonRepudiationChecks(config);
+  const metadata = config.serverMetadata();
+  summary.issuer = metadata.issuer;
+  expect(metadata.supportsPKCE(), "the metadata announces PKCE with S256");
+  return config;
+}
+
+function launch(profile) {
+  return chromium.launchPersistentContext(profile, {
+    executablePath: settings.chromium,
+    headless: true,
+    args: [
+      "--no-sandbox",
+      "--disable-gpu",
+      "--disable-quic",
+      "--no-first-run",
+      "--disable-background-networking",
+      "--disable-component-update",
+      "--disable-sync",
+    ],
+  });
+}
+
+async function signIn(config, callback, browser) {
+  const { url, checks } = await authorizationRequest(config, callback, {});
+  const page = await browser.newPage();
+  page.setDefaultTimeout(PATIENCE_MS);
+  await page.goto(url.href);
+  await fillLogin(page, `${settings.password}-but-wrong`);
+  await page.waitForSelector('input[name="password"]');
+  expect(page.url().startsWith(settings.issuer), "a wrong password stays at the token service");
+  const arrived = callback.next();
+  await fillLogin(page, settings.password);
+  await decide(page, "approve", arrived);
+  const tokens = await oidc.authorizationCodeGrant(config, await arrived, checks);
+  await page.close();
+
+  const claims = tokens.claims();
+  expect(claims?.sub, "the ID token names a subject");
+  expect(tokens.refresh_token, "there is a refresh token");
+  expect(tokens.token_type.toLowerCase() === "bearer", "the token is a bearer token");
+  expect(!tokens.access_token.includes("."), "the access token is opaque");
+  summary.sub = claims.sub;
+  summary.scope = tokens.scope ?? settings.scope;
+  return tokens;
+}
+
+// The person is still signed in: only the consent page may come, and "no" must reach the client.
+async function denyConsent(config, callback, browser) {
+  const { url, checks } = await authorizationRequest(config, callback, { prompt: "consent" });
+  const page = await browser.newPage();
+  page.setDefaultTimeout(PATIENCE_MS);
+  const arrived = callback.next();
+  await page.goto(url.href);
+  await page.click('button[name="decision"][value="deny"]');
+  const answer = await arrived;
+  await page.close();
+  const error = await failure(oidc.authorizationCodeGrant(config, answer, checks));
+  expect(error.error === "access_denied", `the client hears access_denied, not ${error.error}`);
+}
+
+async function userinfo(config, tokens) {
+  const claims = await oidc.fetchUserInfo(config, tokens.access_token, tokens.claims().sub);
+  summary.userinfo = Object.keys(claims).sort();
+}
+
+async function refresh(config, tokens) {
+  const refreshed = await oidc.refreshTokenGrant(config, tokens.refresh_token);
+  expect(refreshed.access_token !== tokens.access_token, "the access token is a new one");
+  expect(refreshed.refresh_token, "the refresh token is rotated");
+  expect(refreshed.refresh_token !== tokens.refresh_token, "the refresh token is a new one");
+  return refreshed;
+}
+
+async function refreshIsRefused(config, tokens) {
+  const error = await failure(oidc.refreshTokenGrant(config, tokens.refresh_token));
+  expect(error.error === "invalid_grant", `the answer is invalid_grant, not ${error.error}`);
+}
+
+async function userinfoIsRefused(config, tokens) {
+  const error = await failure(oidc.fetchUserInfo(config, tokens.access_token, summary.sub));
+  const status = error.status ?? error.response?.status ?? error.cause?.status;
+  expect(status === 401, `the answer is 401, not ${status}`);
+}
+
+async function gateway(accessToken, expected) {
+  // A revocation reaches the gateway by its event log: soon, not at once.
+  const deadline = Date.now() + 1_000;
+  for (;;) {
+    const answer = await fetch(settings.resourceUrl, {
+      headers: { authorization: `Bearer ${accessToken}` },
+    });
+    await answer.arrayBuffer();
+    if (answer.status === expected) return;
+    expect(Date.now() < deadline, `the gateway answers ${expected}, not ${answer.status}`);
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+}
+
+// === parts ===
+
+async function authorizationRequest(config, callback, more) {
+  const verifier = oidc.randomPKCECodeVerifier();
+  const checks = {
+    pkceCodeVerifier: verifier,
+    expectedState: oidc.randomState(),
+    expectedNonce: oidc.randomNonce(),
+    idTokenExpected: true,
+  };
+  const url = oidc.buildAuthorizationUrl(config, {
+    redirect_uri: callback.uri,
+    scope: settings.scope,
+    code_challenge: await oidc.calculatePKCECodeChallenge(verifier),
+    code_challenge_method: "S256",
+    state: checks.expectedState,
+    nonce: checks.expectedNonce,
+    ...more,
+  });
+  return { url, checks };
+}
+
+async function fillLogin(page, password) {
+  await page.fill('input[name="username"]', settings.username);
+  await page.fill('input[name="password"]', password);
+  await Promise.all([
+    page.waitForEvent("framenavigated"),
+    page.click('form:has(input[name="password"]) button[type="submit"]'),
+  ]);
+}
+
+// Clicks through the consent page, where one comes; a client may be configured not to ask.
+async function decide(page, value, arrived) {
+  const button = page.locator(`button[name="decision"][value="${value}"]`);
+  const asked = await Promise.race([
+    // When the redirect wins, the page is gone before the button can come.
+    button.waitFor().then(
+      () => true,
+      () => false,
+    ),
+    arrived.then(() => false),
+  ]);
+  summary.consent ??= asked;
+  if (asked) await button.click();
+}
+
+// The client's own redirect endpoint.
+class Callback {
+  static async open(uri) {
+    const wanted = new URL(uri);
+    const callback = new Callback();
+    callback.server = createServer((request, response) => {
+      const url = new URL(request.url, callback.uri);
+      const expected = url.pathname === wanted.pathname;
+      response.writeHead(expected ? 200 : 404, { "content-type": "text/plain" });
+      response.end(expected ? "You may close this window.\n" : "Nothing here.\n");
+      if (expected) callback.resolve?.(url);
+    });
+    await new Promise((resolve, reject) => {
+      callback.server.once("error", reject);
+      callback.server.listen(Number(wanted.port || 80), wanted.hostname, resolve);
+    });
+    wanted.port = String(callback.server.address().port);
+    callback.uri = wanted.href;
+    return callback;
+  }
+
+  // The next redirect that arrives.
+  next() {
+    return new Promise((resolve, reject) => {
+      this.timer = setTimeout(() => reject(new Error("no redirect arrived")), PATIENCE_MS);
+      this.resolve = (url) => {
+        clearTimeout(this.timer);
+        resolve(url);
+      };
+    });
+  }
+
+  close() {
+    clearTimeout(this.timer);
+    this.server.closeAllConnections();
+    this.server.close();
+  }
+}
+
+async function step(name, run) {
+  current = name;
+  const result = await run();
+  summary.steps.push(name);
+  return result;
+}
+
+async function failure(promise) {
+  let value;
+  try {
+    value = await promise;
+  } catch (error) {
+    return error;
+  }
+  throw new Error(`this must fail, and answered ${Object.keys(value ?? {}).join(", ")}`);
+}
+
+function expect(condition, what) {
+  if (!condition) throw new Error(`expected: ${what}`);
+}
+
+function required(name) {
+  const value = process.env[name];
+  if (value) return value;
+  console.error(`the environment variable ${name} is not set`);
+  process.exit(2);
+}
+
+function describe(error) {
+  const parts = [error.message];
+  if (error.error) parts.push(`${error.error}: ${error.error_description ?? ""}`);
+  if (error.code) parts.push(error.code);
+  if (error.cause) parts.push(String(error.cause.message ?? JSON.stringify(error.cause)));
+  return parts.join(" | ");
+}
