@@ -8,14 +8,20 @@
 //! here only collects garbage, and a backend may keep a record longer than its ttl.
 
 mod batch;
+mod config;
 mod counters;
 mod error;
 mod event_log;
 mod limits;
 mod memory;
+mod redb;
+mod redis;
 mod store;
 
+pub use self::redb::{RedbStore, WallClock};
+pub use self::redis::RedisStore;
 pub use batch::{Batch, Commit, Write};
+pub use config::{RedisConfig, StoreConfig, open};
 pub use error::StoreError;
 pub use event_log::{EventPage, Position};
 pub use limits::{DEFAULT_MAX_EVENTS, MAX_KEY_BYTES, MAX_VALUE_BYTES};

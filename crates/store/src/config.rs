@@ -1,0 +1,149 @@
+//! `store:` in the configuration file, and how it becomes a store.
+
+use std::fmt::{self, Debug};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::limits::DEFAULT_MAX_EVENTS;
+use crate::{MemoryStore, RedbStore, RedisStore, Store, StoreError, WallClock};
+
+/// Where state is kept.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum StoreConfig {
+    /// In memory; gone with the process.
+    Memory {},
+    /// In one file, for one process.
+    Redb {
+        /// The file; it and its folder are created where they are missing.
+        path: PathBuf,
+    },
+    /// In a Redis server, for any number of processes.
+    Redis(RedisConfig),
+}
+
+/// `store.redis:`
+#[derive(Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RedisConfig {
+    /// `redis://`, `rediss://` (TLS) or `unix://`; may hold a password. This or `url_file`.
+    #[serde(default)]
+    pub url: Option<String>,
+    /// A file that holds the URL.
+    #[serde(default)]
+    pub url_file: Option<PathBuf>,
+    /// For `rediss://`: a PEM file with the authority to trust instead of the system's.
+    #[serde(default)]
+    pub ca_file: Option<PathBuf>,
+    /// Stands before every key.
+    #[serde(default = "default_prefix")]
+    pub prefix: String,
+    /// A verb that has no answer by then has failed.
+    #[serde(default = "default_timeout_ms")]
+    #[schemars(range(min = 10, max = 60_000))]
+    pub timeout_ms: u64,
+}
+
+/// Opens what the configuration says; paths are relative to `base`. Redis need not be there
+/// yet: verbs fail until it is.
+pub async fn open(
+    config: &StoreConfig,
+    base: &Path,
+    clock: WallClock,
+) -> Result<Arc<dyn Store>, StoreError> {
+    match config {
+        StoreConfig::Memory {} => Ok(Arc::new(MemoryStore::new())),
+        StoreConfig::Redb { path } => {
+            let path = base.join(path);
+            let opening = tokio::task::spawn_blocking(move || {
+                RedbStore::open(&path, clock, DEFAULT_MAX_EVENTS)
+            });
+            let store = opening
+                .await
+                .map_err(|_| StoreError::Unavailable(Some("shutting down".into())))??;
+            Ok(Arc::new(store))
+        }
+        StoreConfig::Redis(redis) => {
+            let store = RedisStore::open(redis, base, DEFAULT_MAX_EVENTS)?;
+            store.warn_if_forgetful().await;
+            Ok(Arc::new(store))
+        }
+    }
+}
+
+impl Default for StoreConfig {
+    fn default() -> Self {
+        Self::Memory {}
+    }
+}
+
+impl RedisConfig {
+    /// Everything else by default.
+    pub fn at(url: impl Into<String>) -> Self {
+        Self {
+            url: Some(url.into()),
+            url_file: None,
+            ca_file: None,
+            prefix: default_prefix(),
+            timeout_ms: default_timeout_ms(),
+        }
+    }
+
+    /// The URL from wherever it is.
+    pub(crate) fn read_url(&self, base: &Path) -> Result<String, StoreError> {
+        match (&self.url, &self.url_file) {
+            (Some(url), None) => Ok(url.clone()),
+            (None, Some(file)) => {
+                let text = read_file("url_file", &base.join(file))?;
+                let text = String::from_utf8(text).map_err(|_| StoreError::Internal {
+                    message: "`store.redis.url_file` holds no text".to_owned(),
+                    source: None,
+                })?;
+                Ok(text.trim().to_owned())
+            }
+            (Some(_), Some(_)) | (None, None) => Err(StoreError::Internal {
+                message: "`store.redis` needs either `url` or `url_file`".to_owned(),
+                source: None,
+            }),
+        }
+    }
+
+    pub(crate) fn read_ca(&self, base: &Path) -> Result<Option<Vec<u8>>, StoreError> {
+        self.ca_file
+            .as_ref()
+            .map(|file| read_file("ca_file", &base.join(file)))
+            .transpose()
+    }
+}
+
+impl Debug for RedisConfig {
+    // SECURITY: the URL may hold a password.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("RedisConfig")
+            .field("url", &self.url.as_ref().map(|_| "…"))
+            .field("url_file", &self.url_file)
+            .field("ca_file", &self.ca_file)
+            .field("prefix", &self.prefix)
+            .field("timeout_ms", &self.timeout_ms)
+            .finish()
+    }
+}
+
+fn read_file(key: &str, path: &Path) -> Result<Vec<u8>, StoreError> {
+    std::fs::read(path).map_err(|error| StoreError::Internal {
+        message: format!("cannot read `store.redis.{key}`: `{}`", path.display()),
+        source: Some(Box::new(error)),
+    })
+}
+
+fn default_prefix() -> String {
+    "cedargate:".to_owned()
+}
+
+fn default_timeout_ms() -> u64 {
+    1000
+}
