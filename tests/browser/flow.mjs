@@ -1,8 +1,9 @@
 // One person signs in with a real browser, through an OpenID Connect client that is not ours.
 //
 // Discovery, authorization code with PKCE, consent, token, ID token (signature, nonce, hash),
-// userinfo, refresh with rotation, revocation, and that nothing works afterwards. Prints a JSON
-// summary; exits with 1 and the step's name when a step does not go as it must.
+// userinfo, refresh with rotation, revocation, and that nothing works afterwards. The last line of
+// the output is a JSON summary, with `true` for each step that went as it must; the first that does
+// not ends the flow with exit code 1.
 //
 //   ISSUER         http://127.0.0.1:8081
 //   CLIENT_ID      a client with authorization_code and refresh_token
@@ -40,14 +41,14 @@ const settings = {
   chromium: process.env.CHROMIUM ?? "/usr/bin/chromium",
 };
 
-const summary = { steps: [] };
+const summary = {};
 let current = "start";
 
 try {
   await main();
-  console.log(JSON.stringify({ ok: true, ...summary }, null, 2));
+  console.log(JSON.stringify({ ok: true, ...summary }));
 } catch (error) {
-  console.log(JSON.stringify({ ok: false, failed: current, ...summary }, null, 2));
+  console.log(JSON.stringify({ ok: false, failed: current, ...summary }));
   console.error(`step \`${current}\` failed: ${describe(error)}`);
   process.exitCode = 1;
 }
@@ -59,18 +60,19 @@ async function main() {
   let browser;
   try {
     browser = await step("browser", () => launch(profile));
-    const tokens = await step("sign in", () => signIn(config, callback, browser));
-    await step("deny consent", () => denyConsent(config, callback, browser));
+    const { answer, checks } = await step("login", () => login(config, callback, browser));
+    const tokens = await step("token", () => redeem(config, answer, checks));
+    await step("consent_denied", () => denyConsent(config, callback, browser));
     await step("userinfo", () => userinfo(config, tokens));
     if (settings.resourceUrl) {
       await step("gateway", () => gateway(tokens.access_token, 200));
     }
     const refreshed = await step("refresh", () => refresh(config, tokens));
     await step("revoke", () => oidc.tokenRevocation(config, refreshed.refresh_token));
-    await step("refresh after revoke", () => refreshIsRefused(config, refreshed));
-    await step("userinfo after revoke", () => userinfoIsRefused(config, refreshed));
+    await step("refresh_refused", () => refreshIsRefused(config, refreshed));
+    await step("userinfo_refused", () => userinfoIsRefused(config, refreshed));
     if (settings.resourceUrl) {
-      await step("gateway after revoke", () => gateway(refreshed.access_token, 401));
+      await step("gateway_refused", () => gateway(refreshed.access_token, 401));
     }
   } finally {
     await browser?.close();
@@ -117,7 +119,7 @@ function launch(profile) {
   });
 }
 
-async function signIn(config, callback, browser) {
+async function login(config, callback, browser) {
   const { url, checks } = await authorizationRequest(config, callback, {});
   const page = await browser.newPage();
   page.setDefaultTimeout(PATIENCE_MS);
@@ -128,9 +130,13 @@ async function signIn(config, callback, browser) {
   const arrived = callback.next();
   await fillLogin(page, settings.password);
   await decide(page, "approve", arrived);
-  const tokens = await oidc.authorizationCodeGrant(config, await arrived, checks);
+  const answer = await arrived;
   await page.close();
+  return { answer, checks };
+}
 
+async function redeem(config, answer, checks) {
+  const tokens = await oidc.authorizationCodeGrant(config, answer, checks);
   const claims = tokens.claims();
   expect(claims?.sub, "the ID token names a subject");
   expect(tokens.refresh_token, "there is a refresh token");
@@ -281,7 +287,7 @@ class Callback {
 async function step(name, run) {
   current = name;
   const result = await run();
-  summary.steps.push(name);
+  summary[name] = true;
   return result;
 }
 
