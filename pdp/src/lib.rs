@@ -1,1 +1,30 @@
-//! Placeholder.
+//! The Policy Decision Point: AuthZEN questions in, decisions of Cedar policies out.
+//!
+//! Policies, schema and entities come from a folder. They are read whole, validated strictly and
+//! swapped in one pointer store, or refused whole while the old snapshot keeps deciding. A
+//! decision never mixes two snapshots, and a `forbid` that cannot be evaluated denies.
+//!
+//! Never reads a token, never knows a route, and is never asked what its policies say.
+
+mod check;
+mod config;
+mod decision_log;
+mod engine;
+mod entities;
+mod error;
+mod folder;
+mod http;
+mod index;
+mod load;
+mod mapping;
+mod meters;
+mod pdp;
+mod snapshot;
+mod source;
+mod terms;
+mod watch;
+
+pub use check::{CheckReport, check_policies};
+pub use config::{PdpConfig, RequestProperties};
+pub use error::{PdpError, PolicyIssue};
+pub use pdp::{Pdp, PdpParts};

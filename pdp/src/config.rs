@@ -1,0 +1,170 @@
+//! The `pdp` section of the configuration file.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use service_kit::line_sink::LineTarget;
+use service_kit::{ConfigIssue, Secret};
+
+/// How the PDP decides and what it shows. Every key has a default.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct PdpConfig {
+    /// Folder of `*.cedarschema`, `*.cedar` and `entities*.json`; relative to the configuration
+    /// file.
+    pub policies: PathBuf,
+    /// The identifier that the metadata shows, such as `https://pdp.example.org`. Without it
+    /// the metadata endpoint answers 404: nothing is ever derived from a `Host` header.
+    pub public_url: Option<String>,
+    /// Who wins where a question and the store both know an attribute, by AuthZEN type.
+    /// Overrides the schema's `@request_properties`.
+    pub request_properties: BTreeMap<String, RequestProperties>,
+    /// Who may ask over HTTP. Empty: everyone who can connect.
+    pub callers: Vec<CallerConfig>,
+    /// Where the decision log goes.
+    pub decision_log: LineTarget,
+    /// Names of attributes whose values the decision log does not show, at any depth.
+    pub decision_log_mask: Vec<String>,
+    /// Longer bodies are answered 413. Bytes.
+    pub max_body_bytes: usize,
+    /// Longer batches are answered 400.
+    pub max_evaluations: usize,
+    /// The folder is compared with what decides this often, beside being watched. Milliseconds.
+    pub rescan_ms: u64,
+}
+
+/// A caller of the HTTP API, known by a bearer key.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CallerConfig {
+    /// Shown in the decision log.
+    pub name: String,
+    /// The key itself; better from a variable or a file.
+    #[serde(default)]
+    pub api_key: Option<Secret>,
+    /// A file that holds the key.
+    #[serde(default)]
+    pub api_key_file: Option<PathBuf>,
+}
+
+/// What the properties in a question may do to what the store knows about the same entity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RequestProperties {
+    /// Fill in what the store does not know. The store wins a conflict.
+    #[default]
+    Add,
+    /// Replace what the store knows, for this question.
+    Override,
+    /// Nothing: only the store is believed.
+    Ignore,
+}
+
+impl Default for PdpConfig {
+    fn default() -> Self {
+        let masked = [
+            "ssn",
+            "email",
+            "phone",
+            "date_of_birth",
+            "password",
+            "token",
+        ];
+        Self {
+            policies: PathBuf::from("policies"),
+            public_url: None,
+            request_properties: BTreeMap::new(),
+            callers: Vec::new(),
+            decision_log: LineTarget::Stdout,
+            decision_log_mask: masked.map(str::to_owned).to_vec(),
+            max_body_bytes: 1 << 20,
+            max_evaluations: 1000,
+            rescan_ms: 1000,
+        }
+    }
+}
+
+impl PdpConfig {
+    /// The identifier, checked: https (or http on loopback), no query, no fragment, no trailing
+    /// slash.
+    pub(crate) fn identifier(&self) -> Result<Option<Identifier>, ConfigIssue> {
+        let Some(text) = &self.public_url else {
+            return Ok(None);
+        };
+        let refuse = |why: &str| {
+            ConfigIssue::new(format!("`pdp.public_url` is `{text}`: {why}"))
+                .hint("write the URL that callers use, such as `https://pdp.example.org`")
+        };
+        let url: ::http::Uri = text.parse().map_err(|_| refuse("it is not a URL"))?;
+        let host = url.host().ok_or_else(|| refuse("it has no host"))?;
+        let loopback = host == "localhost"
+            || host
+                .trim_matches(['[', ']'])
+                .parse::<std::net::IpAddr>()
+                .is_ok_and(|ip| ip.is_loopback());
+        match url.scheme_str() {
+            Some("https") => {}
+            Some("http") if loopback => {}
+            _ => return Err(refuse("it must be https")),
+        }
+        if url.query().is_some() || text.contains('#') {
+            return Err(refuse("it must have no query and no fragment"));
+        }
+        let path = url.path().trim_end_matches('/');
+        if path.contains(['{', '}', '*']) {
+            return Err(refuse("its path must be plain"));
+        }
+        Ok(Some(Identifier {
+            url: text.trim_end_matches('/').to_owned(),
+            path: path.to_owned(),
+        }))
+    }
+}
+
+/// Who this decision point says it is.
+#[derive(Debug, Clone)]
+pub(crate) struct Identifier {
+    /// Without a trailing slash.
+    pub(crate) url: String,
+    /// The path of `url`; empty for a bare host.
+    pub(crate) path: String,
+}
+
+impl RequestProperties {
+    /// The word in a schema annotation.
+    pub(crate) fn from_word(word: &str) -> Option<Self> {
+        match word {
+            "add" => Some(Self::Add),
+            "override" => Some(Self::Override),
+            "ignore" => Some(Self::Ignore),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_public_identifier_is_accepted() {
+        for (url, accepted) in [
+            ("https://pdp.example.org", true),
+            ("https://pdp.example.org/tenant1", true),
+            ("http://127.0.0.1:8082", true),
+            ("http://[::1]:8082", true),
+            ("http://pdp.example.org", false),
+            ("https://pdp.example.org?x=1", false),
+            ("https://pdp.example.org/#x", false),
+            ("pdp", false),
+        ] {
+            let config = PdpConfig {
+                public_url: Some(url.to_owned()),
+                ..PdpConfig::default()
+            };
+            assert_eq!(config.identifier().is_ok(), accepted, "{url}");
+        }
+    }
+}

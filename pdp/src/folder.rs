@@ -1,0 +1,92 @@
+//! Reads a policy folder whole, and names its content by a hash.
+
+use std::path::Path;
+
+use crate::source::SourceFile;
+use crate::{PdpError, PolicyIssue};
+
+/// The files of a folder, by kind and in the order of their names.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Folder {
+    pub(crate) schemas: Vec<SourceFile>,
+    pub(crate) policies: Vec<SourceFile>,
+    pub(crate) entities: Vec<SourceFile>,
+    /// Hash of every name and content: equal versions decide equally.
+    pub(crate) version: String,
+}
+
+#[derive(Clone, Copy)]
+enum Kind {
+    Schema,
+    Policies,
+    Entities,
+}
+
+impl Folder {
+    /// Reads every file that counts; hidden ones and other kinds do not.
+    pub(crate) fn read(folder: &Path) -> Result<Self, PdpError> {
+        let unreadable = |error: &std::io::Error| {
+            PdpError::Policies(vec![
+                PolicyIssue::of_file(folder, format!("the folder cannot be read: {error}"))
+                    .hint("`pdp.policies` names a folder of `*.cedarschema`, `*.cedar` and `entities*.json`"),
+            ])
+        };
+        let mut names = Vec::new();
+        for entry in std::fs::read_dir(folder).map_err(|error| unreadable(&error))? {
+            let entry = entry.map_err(|error| unreadable(&error))?;
+            if let Ok(name) = entry.file_name().into_string()
+                && let Some(kind) = kind(&name)
+            {
+                names.push((name, kind));
+            }
+        }
+        names.sort_by(|left, right| left.0.cmp(&right.0));
+        let mut read = Self::default();
+        let mut issues = Vec::new();
+        let mut content = Vec::new();
+        for (name, kind) in names {
+            let path = folder.join(&name);
+            match std::fs::read_to_string(&path) {
+                Ok(text) => {
+                    // Lengths keep the border between two files where it is.
+                    for part in [&name, &text] {
+                        content.extend_from_slice(&(part.len() as u64).to_be_bytes());
+                        content.extend_from_slice(part.as_bytes());
+                    }
+                    read.files(kind).push(SourceFile { path, text });
+                }
+                Err(error) => {
+                    issues.push(PolicyIssue::of_file(
+                        path,
+                        format!("cannot be read: {error}"),
+                    ));
+                }
+            }
+        }
+        if !issues.is_empty() {
+            return Err(PdpError::Policies(issues));
+        }
+        read.version = service_kit::digest::sha256_base64url(&content);
+        Ok(read)
+    }
+
+    fn files(&mut self, kind: Kind) -> &mut Vec<SourceFile> {
+        match kind {
+            Kind::Schema => &mut self.schemas,
+            Kind::Policies => &mut self.policies,
+            Kind::Entities => &mut self.entities,
+        }
+    }
+}
+
+fn kind(name: &str) -> Option<Kind> {
+    if name.starts_with('.') {
+        return None;
+    }
+    match name.rsplit_once('.')? {
+        (_, "cedarschema") => Some(Kind::Schema),
+        (_, "cedar") => Some(Kind::Policies),
+        (stem, "json") if stem.starts_with("entities") => Some(Kind::Entities),
+        _ => None,
+    }
+}

@@ -1,0 +1,104 @@
+//! The AuthZEN HTTP API. 200 for every decision; the error body is a problem document that names
+//! the field and says nothing about policies.
+
+mod callers;
+mod evaluation;
+mod metadata;
+
+use std::sync::Arc;
+
+use ::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::Router;
+use axum::extract::Request;
+use axum::extract::State;
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use service_kit::{Problem, serve};
+
+pub(crate) use callers::Callers;
+
+use crate::pdp::{Inner, Pdp};
+
+const WELL_KNOWN: &str = "/.well-known/authzen-configuration";
+
+/// Every route. An identifier with a path is served under that path, too, and its metadata
+/// where the well-known segment stands between host and path.
+pub(crate) fn router(pdp: &Pdp) -> Router {
+    let api = Router::new()
+        .route(
+            "/access/v1/evaluation",
+            post(evaluation::one).fallback(|| async { not_allowed("POST") }),
+        )
+        .route(
+            "/access/v1/evaluations",
+            post(evaluation::many).fallback(|| async { not_allowed("POST") }),
+        )
+        .route_layer(middleware::from_fn_with_state(
+            Arc::clone(&pdp.0),
+            authenticate,
+        ));
+    let path = pdp
+        .0
+        .identifier
+        .as_ref()
+        .map_or("", |own| own.path.as_str());
+    let mut router = api.clone();
+    if !path.is_empty() {
+        router = router.nest(path, api);
+    }
+    router
+        .route(
+            &format!("{WELL_KNOWN}{path}"),
+            get(metadata::show).fallback(|| async { not_allowed("GET, HEAD") }),
+        )
+        .fallback(|| async { Problem::new(StatusCode::NOT_FOUND, "not-found") })
+        .layer(middleware::from_fn(serve::request_id))
+        .with_state(Arc::clone(&pdp.0))
+}
+
+/// Knows the caller before anything is read, where callers are configured.
+async fn authenticate(
+    State(inner): State<Arc<Inner>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    match inner.callers.identify(request.headers()) {
+        Ok(caller) => {
+            if let Some(caller) = caller {
+                request.extensions_mut().insert(caller);
+            }
+            next.run(request).await
+        }
+        Err(challenge) => {
+            let mut response = Problem::new(StatusCode::UNAUTHORIZED, "unauthenticated")
+                .detail("send the API key of a configured caller as a bearer token")
+                .into_response();
+            response.headers_mut().insert(
+                header::WWW_AUTHENTICATE,
+                HeaderValue::from_static(challenge),
+            );
+            response
+        }
+    }
+}
+
+fn not_allowed(allow: &'static str) -> Response {
+    with_header(
+        Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed")
+            .detail(format!("use {allow}")),
+        header::ALLOW,
+        allow,
+    )
+}
+
+fn with_header(problem: Problem, name: HeaderName, value: &'static str) -> Response {
+    let mut response = problem.into_response();
+    response
+        .headers_mut()
+        .insert(name, HeaderValue::from_static(value));
+    response
+}
+
+#[cfg(test)]
+mod tests;

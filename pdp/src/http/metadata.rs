@@ -1,0 +1,26 @@
+//! `GET /.well-known/authzen-configuration`: what this decision point is and serves. Made from
+//! the configuration alone, never from a request.
+
+use std::sync::Arc;
+
+use ::http::StatusCode;
+use axum::extract::State;
+use axum::response::{IntoResponse, Json, Response};
+use serde_json::json;
+use service_kit::Problem;
+
+use crate::pdp::Inner;
+
+pub(super) async fn show(State(inner): State<Arc<Inner>>) -> Response {
+    match &inner.identifier {
+        Some(own) => Json(json!({
+            "policy_decision_point": own.url,
+            "access_evaluation_endpoint": format!("{}/access/v1/evaluation", own.url),
+            "access_evaluations_endpoint": format!("{}/access/v1/evaluations", own.url),
+        }))
+        .into_response(),
+        None => Problem::new(StatusCode::NOT_FOUND, "not-found")
+            .detail("this decision point has no public URL configured")
+            .into_response(),
+    }
+}

@@ -1,0 +1,80 @@
+//! Builds what a folder says: schema, then policies, then entities, each validated strictly
+//! against the schema, with as many problems told at once as can be found.
+
+mod entities;
+mod policies;
+mod schema;
+
+use std::collections::BTreeMap;
+
+use crate::engine::Rules;
+use crate::entities::EntityStore;
+use crate::folder::Folder;
+use crate::mapping::Vocabulary;
+use crate::{PdpError, PolicyIssue, RequestProperties};
+
+/// A folder, understood.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    pub(crate) vocabulary: Vocabulary,
+    pub(crate) rules: Rules,
+    pub(crate) store: EntityStore,
+    /// Entities that the folder itself states.
+    pub(crate) stated_entities: usize,
+    pub(crate) version: String,
+    /// What is suspicious but valid.
+    pub(crate) warnings: Vec<PolicyIssue>,
+}
+
+/// Understands a folder, or says everything that is wrong with it.
+pub(crate) fn load(
+    folder: &Folder,
+    overrides: &BTreeMap<String, RequestProperties>,
+) -> Result<Loaded, PdpError> {
+    let schema = schema::read(&folder.schemas);
+    let parsed = policies::parse(&folder.policies);
+    // Without a schema there is nothing to validate against; what each file says about itself
+    // can still be told.
+    let (schema, parsed) = match (schema, parsed) {
+        (Ok(schema), Ok(parsed)) => (schema, parsed),
+        (Ok(schema), Err(mut issues)) => {
+            issues.extend(
+                entities::read(&folder.entities, &schema.schema)
+                    .err()
+                    .unwrap_or_default(),
+            );
+            return Err(PdpError::Policies(issues));
+        }
+        (Err(mut issues), parsed) => {
+            issues.extend(parsed.err().unwrap_or_default());
+            return Err(PdpError::Policies(issues));
+        }
+    };
+    let vocabulary = Vocabulary::new(&schema.schema, &schema.fragments, overrides);
+    let validated = policies::validate(parsed, &schema.schema, &folder.policies);
+    let stated = entities::read(&folder.entities, &schema.schema);
+    match (vocabulary, validated, stated) {
+        (Ok(vocabulary), Ok(validated), Ok(stated)) => Ok(Loaded {
+            vocabulary,
+            rules: validated.rules,
+            store: stated.store,
+            stated_entities: stated.count,
+            version: folder.version.clone(),
+            warnings: schema
+                .warnings
+                .into_iter()
+                .chain(validated.warnings)
+                .collect(),
+        }),
+        (vocabulary, validated, stated) => Err(PdpError::Policies(
+            [vocabulary.err(), validated.err(), stated.err()]
+                .into_iter()
+                .flatten()
+                .flatten()
+                .collect(),
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,234 @@
+//! JSON values typed by the schema: strings, longs, booleans, sets, records, entity references
+//! and extension values.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use authzen::Properties;
+use cedar_policy::RestrictedExpression;
+use cedar_policy_core::ast::{Eid, EntityType, EntityUID, Value};
+use cedar_policy_core::evaluator::RestrictedEvaluator;
+use cedar_policy_core::extensions::Extensions;
+use cedar_policy_core::validator::types::{Attributes, EntityKind, Type};
+use serde_json::Value as Json;
+
+/// What the schema expects somewhere.
+#[derive(Debug, Clone)]
+pub(super) enum Shape {
+    Bool,
+    Long,
+    String,
+    Set(Box<Shape>),
+    Record(Members),
+    /// A reference, to a given type where the schema says so.
+    Entity(Option<EntityType>),
+    /// `ipaddr`, `decimal`, `datetime` or `duration`.
+    Extension(String),
+    /// Nothing that JSON can say.
+    Impossible,
+}
+
+/// Declared attributes by name.
+pub(super) type Members = BTreeMap<String, Member>;
+
+/// One declared attribute.
+#[derive(Debug, Clone)]
+pub(super) struct Member {
+    pub(super) shape: Shape,
+    pub(super) required: bool,
+}
+
+/// Why a value does not fit, with the path to it from where reading began.
+#[derive(Debug)]
+pub(super) enum Misfit {
+    /// A declared attribute that is absent.
+    Missing { path: String },
+    /// A declared attribute of another type.
+    Wrong { path: String, message: String },
+}
+
+/// Reads values, counting what the schema does not declare.
+#[derive(Debug)]
+pub(super) struct Reader<'a> {
+    /// AuthZEN type to entity type.
+    pub(super) types: &'a HashMap<String, EntityType>,
+    pub(super) unknown: u64,
+}
+
+impl Shape {
+    pub(super) fn of(kind: &Type) -> Self {
+        match kind {
+            Type::Bool(_) => Self::Bool,
+            Type::Long => Self::Long,
+            Type::String => Self::String,
+            Type::Set { element_type } => Self::Set(Box::new(
+                element_type.as_deref().map_or(Self::Impossible, Self::of),
+            )),
+            Type::Record { attrs, .. } => Self::Record(members(attrs)),
+            Type::Entity(EntityKind::Entity(kinds)) => {
+                Self::Entity(kinds.get_single_entity().cloned())
+            }
+            Type::Entity(EntityKind::AnyEntity) => Self::Entity(None),
+            Type::ExtensionType { name } => Self::Extension(name.to_string()),
+            Type::Never => Self::Impossible,
+        }
+    }
+}
+
+/// The declared attributes of an entity type or a record.
+pub(super) fn members(attributes: &Attributes) -> Members {
+    attributes
+        .iter()
+        .map(|(name, attribute)| {
+            let member = Member {
+                shape: Shape::of(&attribute.attr_type),
+                required: attribute.is_required,
+            };
+            (name.to_string(), member)
+        })
+        .collect()
+}
+
+impl Reader<'_> {
+    /// The declared members of an object; the others are counted and left out.
+    pub(super) fn declared(
+        &mut self,
+        members: &Members,
+        object: &Properties,
+    ) -> Result<BTreeMap<String, Value>, Misfit> {
+        let mut read = BTreeMap::new();
+        for (name, json) in object.iter().filter(|(_, json)| !json.is_null()) {
+            match members.get(name) {
+                Some(member) => {
+                    let value = self.value(&member.shape, json).map_err(|e| e.under(name))?;
+                    read.insert(name.clone(), value);
+                }
+                None => self.unknown += 1,
+            }
+        }
+        Ok(read)
+    }
+
+    /// As [`Self::declared`], where a required member must be there.
+    pub(super) fn complete(
+        &mut self,
+        members: &Members,
+        object: &Properties,
+    ) -> Result<BTreeMap<String, Value>, Misfit> {
+        let read = self.declared(members, object)?;
+        match members
+            .iter()
+            .find(|(name, member)| member.required && !read.contains_key(*name))
+        {
+            Some((name, _)) => Err(Misfit::Missing { path: name.clone() }),
+            None => Ok(read),
+        }
+    }
+
+    fn value(&mut self, shape: &Shape, json: &Json) -> Result<Value, Misfit> {
+        match (shape, json) {
+            (Shape::Bool, Json::Bool(value)) => Ok(Value::from(*value)),
+            (Shape::Long, Json::Number(number)) => number
+                .as_i64()
+                .map(Value::from)
+                .ok_or_else(|| wrong("it must be a whole number of 64 bits")),
+            (Shape::String, Json::String(text)) => Ok(Value::from(text.as_str())),
+            (Shape::Set(element), Json::Array(items)) => {
+                let values = items
+                    .iter()
+                    .enumerate()
+                    .map(|(index, item)| {
+                        self.value(element, item)
+                            .map_err(|error| error.under(&index.to_string()))
+                    })
+                    .collect::<Result<Vec<_>, _>>()?;
+                Ok(Value::set(values, None))
+            }
+            (Shape::Record(members), Json::Object(object)) => {
+                Ok(Value::record(self.complete(members, object)?, None))
+            }
+            (Shape::Entity(kind), json) => self.reference(kind.as_ref(), json),
+            (Shape::Extension(name), Json::String(text)) => extension(name, text),
+            (shape, _) => Err(wrong(format!("it must be {}", shape.in_words()))),
+        }
+    }
+
+    /// An id where the schema knows the type, or `{type, id}`.
+    fn reference(&self, kind: Option<&EntityType>, json: &Json) -> Result<Value, Misfit> {
+        let (kind, id) = match (kind, json) {
+            (Some(kind), Json::String(id)) => (kind, id),
+            (expected, Json::Object(object)) => {
+                let (Some(Json::String(name)), Some(Json::String(id))) =
+                    (object.get("type"), object.get("id"))
+                else {
+                    return Err(wrong("it must have a `type` and an `id`, both strings"));
+                };
+                let named = self
+                    .types
+                    .get(name)
+                    .ok_or_else(|| wrong(format!("the type `{name}` is not known")))?;
+                if expected.is_some_and(|expected| expected != named) {
+                    return Err(wrong(format!("it must not be of type `{name}`")));
+                }
+                (named, id)
+            }
+            _ => return Err(wrong("it must be an id or `{type, id}`")),
+        };
+        let uid = EntityUID::from_components(kind.clone(), Eid::new(id.as_str()), None);
+        Ok(Value::from(Arc::new(uid)))
+    }
+}
+
+impl Shape {
+    fn in_words(&self) -> &'static str {
+        match self {
+            Self::Bool => "a boolean",
+            Self::Long => "a whole number",
+            Self::String => "a string",
+            Self::Set(_) => "an array",
+            Self::Record(_) => "an object",
+            Self::Entity(_) => "an id or `{type, id}`",
+            Self::Extension(_) => "a string",
+            Self::Impossible => "absent",
+        }
+    }
+}
+
+impl Misfit {
+    fn under(self, name: &str) -> Self {
+        let join = |path: String| {
+            if path.is_empty() {
+                name.to_owned()
+            } else {
+                format!("{name}.{path}")
+            }
+        };
+        match self {
+            Self::Missing { path } => Self::Missing { path: join(path) },
+            Self::Wrong { path, message } => Self::Wrong {
+                path: join(path),
+                message,
+            },
+        }
+    }
+}
+
+fn wrong(message: impl Into<String>) -> Misfit {
+    Misfit::Wrong {
+        path: String::new(),
+        message: message.into(),
+    }
+}
+
+fn extension(name: &str, text: &str) -> Result<Value, Misfit> {
+    let expression = match name {
+        "ipaddr" => RestrictedExpression::new_ip(text),
+        "decimal" => RestrictedExpression::new_decimal(text),
+        "datetime" => RestrictedExpression::new_datetime(text),
+        "duration" => RestrictedExpression::new_duration(text),
+        _ => return Err(wrong(format!("`{name}` values cannot be sent"))),
+    };
+    RestrictedEvaluator::new(Extensions::all_available())
+        .interpret(expression.as_ref().as_borrowed())
+        .map_err(|_| wrong(format!("`{text}` is no {name}")))
+}

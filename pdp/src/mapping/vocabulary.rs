@@ -1,0 +1,221 @@
+//! The table between AuthZEN names and Cedar names, one per snapshot and reversible: a type or
+//! an action goes by its `@authzen("…")` annotation, or else by its own name.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use cedar_policy::{EntityId, EntityNamespace, Schema, SchemaFragment};
+use cedar_policy_core::ast::{EntityType, EntityUID};
+use cedar_policy_core::validator::types::Type;
+use cedar_policy_core::validator::{
+    ValidatorActionId, ValidatorEntityType, ValidatorEntityTypeKind,
+};
+
+use super::shape::{Member, Members, Shape, members};
+use crate::source::SourceFile;
+use crate::{PolicyIssue, RequestProperties};
+
+/// What can be asked about.
+#[derive(Debug, Default)]
+pub(crate) struct Vocabulary {
+    pub(super) types: HashMap<String, EntityType>,
+    pub(super) kinds: HashMap<EntityType, Kind>,
+    pub(super) actions: HashMap<String, ActionTerm>,
+}
+
+/// An entity type.
+#[derive(Debug)]
+pub(super) struct Kind {
+    pub(super) members: Members,
+    /// The only ids that there are, for an enumerated type.
+    pub(super) ids: Option<HashSet<String>>,
+    pub(super) request_properties: RequestProperties,
+}
+
+/// An action.
+#[derive(Debug)]
+pub(super) struct ActionTerm {
+    pub(super) uid: EntityUID,
+    pub(super) subjects: HashSet<EntityType>,
+    pub(super) resources: HashSet<EntityType>,
+    /// What the context may hold, without the reserved `action`.
+    pub(super) context: Members,
+    /// The reserved `action` record, where declared: it takes the action's properties.
+    pub(super) parameters: Option<Parameters>,
+}
+
+/// The reserved `action` member of a context.
+#[derive(Debug)]
+pub(super) struct Parameters {
+    pub(super) members: Members,
+    pub(super) required: bool,
+}
+
+impl Vocabulary {
+    /// Reads the schema's annotations. `overrides` is the configuration's word, by AuthZEN type.
+    pub(crate) fn new(
+        schema: &Schema,
+        fragments: &[(SourceFile, SchemaFragment)],
+        overrides: &BTreeMap<String, RequestProperties>,
+    ) -> Result<Self, Vec<PolicyIssue>> {
+        let mut made = Self::default();
+        let mut issues = Vec::new();
+        for kind in schema.as_ref().entity_types() {
+            if let Err(issue) = made.add_kind(kind, fragments, overrides) {
+                issues.push(issue);
+            }
+        }
+        let mut actions: Vec<_> = schema.as_ref().action_ids().collect();
+        actions.sort_by_key(|action| action.name().to_string());
+        for action in actions {
+            if let Err(issue) = made.add_action(action, fragments) {
+                issues.push(issue);
+            }
+        }
+        for name in overrides
+            .keys()
+            .filter(|name| !made.types.contains_key(*name))
+        {
+            let folder = fragments
+                .first()
+                .and_then(|(file, _)| file.path.parent())
+                .unwrap_or_else(|| std::path::Path::new("."));
+            issues.push(PolicyIssue::of_file(
+                folder,
+                format!("`pdp.request_properties` names `{name}`, which the schema does not know"),
+            ));
+        }
+        if issues.is_empty() {
+            Ok(made)
+        } else {
+            Err(issues)
+        }
+    }
+
+    fn add_kind(
+        &mut self,
+        kind: &ValidatorEntityType,
+        fragments: &[(SourceFile, SchemaFragment)],
+        overrides: &BTreeMap<String, RequestProperties>,
+    ) -> Result<(), PolicyIssue> {
+        let cedar_name = kind.name().to_string();
+        let (namespace, base) = cedar_name
+            .rsplit_once("::")
+            .map_or((None, cedar_name.as_str()), |(space, base)| {
+                (Some(space), base)
+            });
+        let annotation = |key: &str| {
+            fragments.iter().find_map(|(file, fragment)| {
+                let text = fragment.entity_type_annotation(namespace.and_then(parse), base, key)?;
+                Some((file, text.to_owned()))
+            })
+        };
+        let (file, name) = match annotation("authzen") {
+            Some((file, name)) => (Some(file), name),
+            None => (None, cedar_name.clone()),
+        };
+        let place = |message: String| {
+            let file = file.or(fragments.first().map(|(file, _)| file));
+            file.map_or_else(
+                || PolicyIssue::of_file(".", message.clone()),
+                |file| file.issue_at_loc(kind.loc.as_ref(), message.clone()),
+            )
+        };
+        if name.is_empty() {
+            return Err(place(format!("`@authzen` of `{cedar_name}` is empty")));
+        }
+        let request_properties = match (overrides.get(&name), annotation("request_properties")) {
+            (Some(word), _) => *word,
+            (None, None) => RequestProperties::default(),
+            (None, Some((file, word))) => RequestProperties::from_word(&word).ok_or_else(|| {
+                file.issue_at_loc(
+                    kind.loc.as_ref(),
+                    format!("`@request_properties` of `{cedar_name}` is `{word}`"),
+                )
+                .hint("known here: add, override, ignore")
+            })?,
+        };
+        if let Some(other) = self.types.insert(name.clone(), kind.name().clone()) {
+            return Err(
+                place(format!("`{cedar_name}` and `{other}` both go by `{name}`"))
+                    .hint("give each its own `@authzen(\"…\")`"),
+            );
+        }
+        let ids = match &kind.kind {
+            ValidatorEntityTypeKind::Enum(ids) => Some(
+                ids.iter()
+                    .map(|id| AsRef::<str>::as_ref(id).to_owned())
+                    .collect(),
+            ),
+            ValidatorEntityTypeKind::Standard(_) | ValidatorEntityTypeKind::External => None,
+        };
+        let kind_of = Kind {
+            members: members(kind.attributes()),
+            ids,
+            request_properties,
+        };
+        self.kinds.insert(kind.name().clone(), kind_of);
+        Ok(())
+    }
+
+    fn add_action(
+        &mut self,
+        action: &ValidatorActionId,
+        fragments: &[(SourceFile, SchemaFragment)],
+    ) -> Result<(), PolicyIssue> {
+        let uid = action.name();
+        let kind = uid.entity_type().to_string();
+        let namespace = kind.rsplit_once("::").map(|(space, _)| space);
+        let id: &str = uid.eid().as_ref();
+        let annotated = fragments.iter().find_map(|(_, fragment)| {
+            fragment
+                .action_annotation(namespace.and_then(parse), &EntityId::new(id), "authzen")
+                .map(str::to_owned)
+        });
+        let name = annotated.unwrap_or_else(|| id.to_owned());
+        let (context, parameters) = match action.context_type() {
+            Some(Type::Record { attrs, .. }) => split_parameters(members(attrs)),
+            _ => (Members::new(), None),
+        };
+        let term = ActionTerm {
+            uid: uid.clone(),
+            subjects: action.applies_to_principals().cloned().collect(),
+            resources: action.applies_to_resources().cloned().collect(),
+            context,
+            parameters,
+        };
+        if let Some(other) = self.actions.insert(name.clone(), term) {
+            let message = format!("`{uid}` and `{}` both go by `{name}`", other.uid);
+            let issue = match fragments
+                .iter()
+                .find(|(file, _)| action.loc().is_some_and(|loc| *loc.src == *file.text))
+                .or(fragments.first())
+            {
+                Some((file, _)) => file.issue_at_loc(action.loc(), message),
+                None => PolicyIssue::of_file(".", message),
+            };
+            return Err(issue.hint("give each its own `@authzen(\"…\")`"));
+        }
+        Ok(())
+    }
+}
+
+fn parse(namespace: &str) -> Option<EntityNamespace> {
+    namespace.parse().ok()
+}
+
+fn split_parameters(mut context: Members) -> (Members, Option<Parameters>) {
+    let declared = match context.get("action") {
+        Some(Member {
+            shape: Shape::Record(members),
+            required,
+        }) => Some(Parameters {
+            members: members.clone(),
+            required: *required,
+        }),
+        _ => None,
+    };
+    if declared.is_some() {
+        context.remove("action");
+    }
+    (context, declared)
+}

@@ -1,0 +1,84 @@
+//! What the PDP counts.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use authzen::Decision;
+use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge};
+use service_kit::Metrics;
+use service_kit::metrics::MetricError;
+
+/// Handles, made once.
+#[derive(Debug)]
+pub(crate) struct Meters {
+    permits: IntCounter,
+    denies: IntCounter,
+    pub(crate) rejected: IntCounter,
+    pub(crate) duration: Histogram,
+    pub(crate) unknown_attributes: IntCounter,
+    pub(crate) policy_errors: IntCounter,
+    reloads: IntCounterVec,
+    pub(crate) epoch: IntGauge,
+    log_dropped: IntCounter,
+    log_dropped_seen: AtomicU64,
+}
+
+impl Meters {
+    pub(crate) fn new(metrics: &Metrics) -> Result<Self, MetricError> {
+        let decisions = metrics.counters(
+            "pdp_decisions_total",
+            "Decisions by what they were; `rejected` is a question that could not be used.",
+            &["decision"],
+        )?;
+        Ok(Self {
+            permits: decisions.with_label_values(&["permit"]),
+            denies: decisions.with_label_values(&["deny"]),
+            rejected: decisions.with_label_values(&["rejected"]),
+            duration: metrics.latency(
+                "pdp_decision_duration_seconds",
+                "Time of one decision, its log record not included.",
+            )?,
+            unknown_attributes: metrics.counter(
+                "pdp_unknown_attributes_total",
+                "Attributes in questions that the schema does not know; they are ignored.",
+            )?,
+            policy_errors: metrics.counter(
+                "pdp_policy_errors_total",
+                "Policies that could not be evaluated for a question.",
+            )?,
+            reloads: metrics.counters(
+                "pdp_snapshot_reloads_total",
+                "Changed policy folders by whether they were taken: `ok` or `refused`.",
+                &["result"],
+            )?,
+            epoch: metrics.gauge(
+                "pdp_snapshot_epoch",
+                "Counts the snapshots of this process.",
+            )?,
+            log_dropped: metrics.counter(
+                "pdp_decision_log_dropped_total",
+                "Decision-log records that were lost to a slow sink.",
+            )?,
+            log_dropped_seen: AtomicU64::new(0),
+        })
+    }
+
+    pub(crate) fn decision(&self, decision: Decision) {
+        match decision {
+            Decision::Permit => self.permits.inc(),
+            Decision::Deny => self.denies.inc(),
+        }
+    }
+
+    pub(crate) fn reload(&self, taken: bool) {
+        let result = if taken { "ok" } else { "refused" };
+        self.reloads.with_label_values(&[result]).inc();
+    }
+
+    /// Takes over how many records the sink has dropped so far.
+    pub(crate) fn log_dropped(&self, so_far: u64) {
+        let seen = self.log_dropped_seen.fetch_max(so_far, Ordering::Relaxed);
+        if so_far > seen {
+            self.log_dropped.inc_by(so_far - seen);
+        }
+    }
+}

@@ -1,0 +1,234 @@
+//! The PDP as its callers see it: opened on a folder, asked in process or over HTTP.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arc_swap::ArcSwap;
+use async_trait::async_trait;
+use authzen::{
+    DecisionError, DecisionPoint, Evaluation, EvaluationRequest, EvaluationsRequest,
+    SnapshotVersion,
+};
+use service_kit::{Health, Metrics, SharedClock, Status, Tasks};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::config::{Identifier, PdpConfig};
+use crate::decision_log::{Asker, DecisionLog};
+use crate::http::Callers;
+use crate::meters::Meters;
+use crate::snapshot::Snapshot;
+use crate::{PdpError, RequestProperties};
+
+/// What a PDP is given by the process that runs it.
+#[derive(Debug, Clone)]
+pub struct PdpParts {
+    /// Dates log records.
+    pub clock: SharedClock,
+    /// Where decisions are counted.
+    pub metrics: Metrics,
+    /// Told how the policies are, as part `policies`.
+    pub health: Health,
+    /// Where the watcher runs.
+    pub tasks: Tasks,
+}
+
+/// A Policy Decision Point. Clones share everything.
+#[derive(Clone)]
+pub struct Pdp(pub(crate) Arc<Inner>);
+
+pub(crate) struct Inner {
+    pub(crate) snapshot: ArcSwap<Snapshot>,
+    pub(crate) changes: watch::Sender<SnapshotVersion>,
+    pub(crate) folder: PathBuf,
+    pub(crate) overrides: BTreeMap<String, RequestProperties>,
+    pub(crate) identifier: Option<Identifier>,
+    pub(crate) callers: Callers,
+    pub(crate) limits: Limits,
+    pub(crate) meters: Meters,
+    pub(crate) health: Health,
+    pub(crate) tasks: Tasks,
+    clock: SharedClock,
+    log: DecisionLog,
+    ids: Ids,
+}
+
+/// Bounds of the HTTP API and of the watcher.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    pub(crate) body_bytes: usize,
+    pub(crate) evaluations: usize,
+    pub(crate) rescan: std::time::Duration,
+}
+
+/// Decision ids: a random start for the process, then a count.
+#[derive(Debug)]
+struct Ids {
+    prefix: String,
+    next: AtomicU64,
+}
+
+/// Health part and metric label.
+pub(crate) const HEALTH_PART: &str = "policies";
+
+impl Pdp {
+    /// Reads the folder and opens the decision log. A folder that is not valid is refused here;
+    /// later edits are refused one by one while this first snapshot decides.
+    pub fn open(config: &PdpConfig, base: &Path, parts: PdpParts) -> Result<Self, PdpError> {
+        let identifier = config.identifier().map_err(PdpError::Config)?;
+        let callers = Callers::new(&config.callers, base).map_err(PdpError::Config)?;
+        let folder = base.join(&config.policies);
+        let snapshot = Snapshot::read(&folder, &config.request_properties, 1)?;
+        let meters = Meters::new(&parts.metrics)?;
+        meters.epoch.set(1);
+        for warning in &snapshot.loaded.warnings {
+            tracing::warn!(%warning, "suspicious policy");
+        }
+        parts.health.set(HEALTH_PART, Status::Ready);
+        let (changes, _) = watch::channel(snapshot.version.clone());
+        Ok(Self(Arc::new(Inner {
+            snapshot: ArcSwap::from_pointee(snapshot),
+            changes,
+            folder,
+            overrides: config.request_properties.clone(),
+            identifier,
+            callers,
+            limits: Limits {
+                body_bytes: config.max_body_bytes,
+                evaluations: config.max_evaluations,
+                rescan: std::time::Duration::from_millis(config.rescan_ms.max(10)),
+            },
+            meters,
+            health: parts.health,
+            tasks: parts.tasks,
+            clock: parts.clock,
+            log: DecisionLog::open(&config.decision_log, &config.decision_log_mask, base)?,
+            ids: Ids {
+                prefix: service_kit::random::id()?,
+                next: AtomicU64::new(0),
+            },
+        })))
+    }
+
+    /// The AuthZEN HTTP API.
+    pub fn router(&self) -> axum::Router {
+        crate::http::router(self)
+    }
+
+    /// Follows the folder until the tasks drain: a valid change is swapped in whole, a broken
+    /// one is told and refused.
+    pub fn watch(&self) {
+        crate::watch::spawn(self);
+    }
+
+    /// Says which snapshot decides, each time it changes.
+    pub fn changes(&self) -> watch::Receiver<SnapshotVersion> {
+        self.0.changes.subscribe()
+    }
+}
+
+impl Inner {
+    /// Answers one question from one snapshot, counts it and logs it.
+    pub(crate) fn decide(
+        &self,
+        snapshot: &Snapshot,
+        request: &EvaluationRequest,
+        asker: &Asker,
+    ) -> Result<Evaluation, DecisionError> {
+        let started = Instant::now();
+        let answered = snapshot.answer(request, self.ids.next()).inspect_err(|_| {
+            self.meters.rejected.inc();
+        })?;
+        let took = started.elapsed();
+        self.meters.duration.observe(took.as_secs_f64());
+        self.meters.decision(answered.evaluation.decision);
+        self.meters
+            .unknown_attributes
+            .inc_by(answered.unknown_attributes);
+        self.meters
+            .policy_errors
+            .inc_by(answered.failures.len() as u64);
+        for (policy, error) in &answered.failures {
+            tracing::warn!(
+                policy,
+                error,
+                denied = answered.denied_by_failure,
+                "a policy could not be evaluated"
+            );
+        }
+        self.log
+            .record(request, &answered, asker, self.clock.now(), took);
+        self.meters.log_dropped(self.log.dropped());
+        Ok(answered.evaluation)
+    }
+
+    /// Answers many from one snapshot: no two entries are decided by different policies.
+    pub(crate) fn decide_many(
+        &self,
+        request: &EvaluationsRequest,
+        asker: &Asker,
+    ) -> Result<Vec<Evaluation>, DecisionError> {
+        let snapshot = self.snapshot.load_full();
+        let mut evaluations = Vec::with_capacity(request.entries.len());
+        for entry in &request.entries {
+            let evaluation = match entry {
+                Ok(entry) => match self.decide(&snapshot, entry, asker) {
+                    Ok(evaluation) => evaluation,
+                    Err(DecisionError::Rejected { message }) => Evaluation::refused(&message),
+                    Err(error) => return Err(error),
+                },
+                Err(error) => Evaluation::refused(&error.to_string()),
+            };
+            let decision = evaluation.decision;
+            evaluations.push(evaluation);
+            if request.semantic.stops_at(decision) {
+                break;
+            }
+        }
+        Ok(evaluations)
+    }
+}
+
+#[async_trait]
+impl DecisionPoint for Pdp {
+    async fn evaluate(&self, request: &EvaluationRequest) -> Result<Evaluation, DecisionError> {
+        self.0
+            .decide(&self.0.snapshot.load(), request, &Asker::in_process())
+    }
+
+    async fn evaluate_many(
+        &self,
+        request: &EvaluationsRequest,
+    ) -> Result<Vec<Evaluation>, DecisionError> {
+        self.0.decide_many(request, &Asker::in_process())
+    }
+}
+
+impl fmt::Debug for Pdp {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Pdp")
+            .field("folder", &self.0.folder)
+            .field("snapshot", &self.0.snapshot.load().version)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Asker {
+    fn in_process() -> Self {
+        Self {
+            caller: "in process".into(),
+            request_id: None,
+        }
+    }
+}
+
+impl Ids {
+    fn next(&self) -> String {
+        let count = self.next.fetch_add(1, Ordering::Relaxed);
+        format!("{}-{count:x}", self.prefix)
+    }
+}

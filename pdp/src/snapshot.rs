@@ -1,0 +1,101 @@
+//! A snapshot: schema, rules and entities that belong together and never change.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use authzen::{DecisionError, Evaluation, EvaluationRequest, SnapshotVersion};
+
+use crate::folder::Folder;
+use crate::load::{Loaded, load};
+use crate::mapping::{self, NotAsked};
+use crate::{PdpError, RequestProperties};
+
+/// What decides, as one thing.
+#[derive(Debug)]
+pub(crate) struct Snapshot {
+    pub(crate) version: SnapshotVersion,
+    pub(crate) loaded: Loaded,
+}
+
+/// An answer and what only logs and metrics see of it.
+#[derive(Debug)]
+pub(crate) struct Answered {
+    pub(crate) evaluation: Evaluation,
+    pub(crate) unknown_attributes: u64,
+    /// Policies that could not be evaluated, and why.
+    pub(crate) failures: Vec<(String, String)>,
+    pub(crate) denied_by_failure: bool,
+}
+
+impl Snapshot {
+    /// Understands what was read.
+    pub(crate) fn build(
+        folder: &Folder,
+        overrides: &BTreeMap<String, RequestProperties>,
+        epoch: u64,
+    ) -> Result<Self, PdpError> {
+        let loaded = load(folder, overrides)?;
+        Ok(Self {
+            version: SnapshotVersion {
+                version: loaded.version.clone(),
+                epoch,
+            },
+            loaded,
+        })
+    }
+
+    /// Reads and understands a folder.
+    pub(crate) fn read(
+        folder: &Path,
+        overrides: &BTreeMap<String, RequestProperties>,
+        epoch: u64,
+    ) -> Result<Self, PdpError> {
+        Self::build(&Folder::read(folder)?, overrides, epoch)
+    }
+
+    /// Answers one question. `id` names the decision.
+    pub(crate) fn answer(
+        &self,
+        request: &EvaluationRequest,
+        id: String,
+    ) -> Result<Answered, DecisionError> {
+        let loaded = &self.loaded;
+        let mapped = match loaded.vocabulary.question(request, &loaded.store) {
+            Ok(mapped) => mapped,
+            Err(NotAsked::Deny { status, message }) => {
+                return Ok(Answered {
+                    evaluation: mapping::unasked(status, &message, id, self.version.clone()),
+                    unknown_attributes: 0,
+                    failures: Vec::new(),
+                    denied_by_failure: false,
+                });
+            }
+            Err(NotAsked::Unusable { field, message }) => {
+                return Err(DecisionError::Rejected {
+                    message: authzen::RequestError::Unusable { field, message }.to_string(),
+                });
+            }
+        };
+        let outcome = loaded
+            .rules
+            .decide(&mapped.question, &loaded.store)
+            .map_err(|error| DecisionError::Internal {
+                message: error.to_string(),
+            })?;
+        let missing = if outcome.failures.is_empty() {
+            Vec::new()
+        } else {
+            loaded.vocabulary.missing(&mapped.question, &loaded.store)
+        };
+        Ok(Answered {
+            evaluation: mapping::evaluation(&outcome, id, self.version.clone(), &missing),
+            unknown_attributes: mapped.unknown_attributes,
+            failures: outcome
+                .failures
+                .iter()
+                .map(|(rule, error)| (rule.reason.policy.clone(), error.clone()))
+                .collect(),
+            denied_by_failure: outcome.denied_by_failure,
+        })
+    }
+}

@@ -1,0 +1,149 @@
+//! A source file and places in it: byte offsets become line, column and excerpt.
+
+use std::path::PathBuf;
+
+use cedar_policy_core::parser::Loc;
+use miette::Diagnostic;
+use service_kit::ConfigIssue;
+
+use crate::PolicyIssue;
+
+/// One file as it was read.
+#[derive(Debug, Clone)]
+pub(crate) struct SourceFile {
+    pub(crate) path: PathBuf,
+    pub(crate) text: String,
+}
+
+impl SourceFile {
+    /// An issue at a byte offset.
+    pub(crate) fn issue_at(&self, offset: usize, message: impl Into<String>) -> PolicyIssue {
+        let before = self.text.get(..offset).unwrap_or(&self.text);
+        let line = before.matches('\n').count() + 1;
+        let start = before.rfind('\n').map_or(0, |at| at + 1);
+        let column = before.get(start..).map_or(0, |text| text.chars().count()) + 1;
+        PolicyIssue {
+            file: self.path.clone(),
+            issue: ConfigIssue {
+                place: Some((line, column)),
+                message: message.into(),
+                hint: None,
+                excerpt: self.text.lines().nth(line - 1).map(str::to_owned),
+            },
+        }
+    }
+
+    /// An issue where the parser says that something is.
+    pub(crate) fn issue_at_loc(
+        &self,
+        loc: Option<&Loc>,
+        message: impl Into<String>,
+    ) -> PolicyIssue {
+        match loc {
+            Some(loc) => self.issue_at(loc.start(), message),
+            None => PolicyIssue::of_file(&self.path, message),
+        }
+    }
+
+    /// An issue at a line and column, as JSON errors have them.
+    pub(crate) fn issue_at_line(
+        &self,
+        line: usize,
+        column: usize,
+        message: impl Into<String>,
+    ) -> PolicyIssue {
+        let start: usize = self
+            .text
+            .split_inclusive('\n')
+            .take(line.saturating_sub(1))
+            .map(str::len)
+            .sum();
+        let mut offset = (start + column.saturating_sub(1)).min(self.text.len());
+        while !self.text.is_char_boundary(offset) {
+            offset -= 1;
+        }
+        self.issue_at(offset, message)
+    }
+
+    /// What a library's diagnostic says about this file.
+    pub(crate) fn issue_from(&self, diagnostic: &dyn Diagnostic) -> PolicyIssue {
+        let message = message_of(diagnostic);
+        let offset = diagnostic
+            .labels()
+            .and_then(|mut labels| labels.next())
+            .map(|label| label.offset());
+        let issue = match offset {
+            Some(offset) => self.issue_at(offset, message),
+            None => PolicyIssue::of_file(&self.path, message),
+        };
+        match diagnostic.help() {
+            Some(help) => issue.hint(help.to_string()),
+            None => issue,
+        }
+    }
+}
+
+/// A diagnostic about one of several files: the one whose text the diagnostic carries.
+pub(crate) fn issue_among(files: &[SourceFile], diagnostic: &dyn Diagnostic) -> PolicyIssue {
+    let carried = diagnostic
+        .source_code()
+        .and_then(|code| code.read_span(&(0, 0).into(), 0, usize::MAX).ok())
+        .map(|contents| contents.data().to_vec());
+    let owner = carried
+        .and_then(|text| files.iter().find(|file| file.text.as_bytes() == text))
+        .or(match files {
+            [only] => Some(only),
+            _ => None,
+        });
+    match (owner, files.first()) {
+        (Some(file), _) => file.issue_from(diagnostic),
+        (None, first) => {
+            let folder = first
+                .and_then(|file| file.path.parent())
+                .map(PathBuf::from)
+                .unwrap_or_default();
+            PolicyIssue::of_file(folder, message_of(diagnostic))
+        }
+    }
+}
+
+/// The message and its causes in one line.
+fn message_of(diagnostic: &dyn Diagnostic) -> String {
+    let mut message = diagnostic.to_string();
+    let mut cause = std::error::Error::source(diagnostic);
+    while let Some(error) = cause {
+        let text = error.to_string();
+        if !message.contains(&text) {
+            message = format!("{message}: {text}");
+        }
+        cause = error.source();
+    }
+    message
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_offset_becomes_a_place_counted_in_characters() {
+        let file = SourceFile {
+            path: "x.cedar".into(),
+            text: "first\nsöcond here\n".into(),
+        };
+        let issue = file.issue_at("first\nsöcond ".len(), "wrong");
+        assert_eq!(
+            issue.to_string(),
+            "x.cedar:2:8: wrong\n   |\n 2 | söcond here\n   |        ^"
+        );
+    }
+
+    #[test]
+    fn a_line_past_the_end_is_the_end() {
+        let file = SourceFile {
+            path: "x.json".into(),
+            text: "[\n".into(),
+        };
+        assert_eq!(file.issue_at_line(9, 9, "wrong").issue.place, Some((2, 1)));
+    }
+}

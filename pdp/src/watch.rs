@@ -1,0 +1,168 @@
+//! Follows the policy folder: notified by the system where it can be, and compared by content at
+//! an interval where it cannot (network file systems, swapped links).
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use notify::{RecursiveMode, Watcher as _};
+use service_kit::Status;
+use tokio::sync::mpsc;
+
+use crate::PdpError;
+use crate::folder::Folder;
+use crate::pdp::{HEALTH_PART, Inner, Pdp};
+use crate::snapshot::Snapshot;
+
+/// An edit is believed when the folder has read the same twice, this far apart: a file that is
+/// still being written must not be taken for a shorter one.
+const SETTLE: Duration = Duration::from_millis(60);
+
+/// Starts the watcher's task.
+pub(crate) fn spawn(pdp: &Pdp) {
+    let inner = Arc::clone(&pdp.0);
+    let tasks = inner.tasks.clone();
+    tasks.spawn(async move { run(inner).await });
+}
+
+async fn run(inner: Arc<Inner>) {
+    let draining = inner.tasks.draining();
+    let (told, mut changes) = mpsc::channel::<()>(1);
+    // Kept alive as long as the loop: dropping it ends the notifications.
+    let watcher = watch_folder(&inner, told.clone());
+    if let Err(error) = &watcher {
+        tracing::warn!(%error, "the policy folder is compared at an interval only");
+    }
+    let mut follower = Follower {
+        inner,
+        refused: None,
+    };
+    let mut interval = tokio::time::interval(follower.inner.limits.rescan);
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = draining.cancelled() => break,
+            _ = changes.recv() => {}
+            _ = interval.tick() => {}
+        }
+        follower.look().await;
+    }
+    drop(watcher);
+}
+
+fn watch_folder(
+    inner: &Inner,
+    told: mpsc::Sender<()>,
+) -> Result<notify::RecommendedWatcher, notify::Error> {
+    let mut watcher = notify::recommended_watcher(move |_event| {
+        // Full means that a look is due already.
+        let _ = told.try_send(());
+    })?;
+    watcher.watch(&inner.folder, RecursiveMode::NonRecursive)?;
+    Ok(watcher)
+}
+
+struct Follower {
+    inner: Arc<Inner>,
+    /// What was refused last, so that it is told once.
+    refused: Option<Refused>,
+}
+
+#[derive(PartialEq, Eq)]
+enum Refused {
+    Version(String),
+    Unreadable(String),
+}
+
+impl Follower {
+    async fn look(&mut self) {
+        match read(self.inner.folder.clone()).await {
+            Ok(folder) if self.is_settled(&folder.version) => {}
+            Ok(first) => {
+                tokio::time::sleep(SETTLE).await;
+                match read(self.inner.folder.clone()).await {
+                    Ok(second) if second.version == first.version => self.take(second).await,
+                    // Still changing, or just gone: the next look sees what it became.
+                    Ok(_) | Err(_) => {}
+                }
+            }
+            Err(error) => self.refuse(Refused::Unreadable(error.to_string()), &error),
+        }
+    }
+
+    /// Whether this content needs no further look. Going back from a refused edit to what still
+    /// decides ends being stale.
+    fn is_settled(&mut self, version: &str) -> bool {
+        if self.inner.snapshot.load().version.version == version {
+            if self.refused.take().is_some() {
+                tracing::info!("the policy folder is again what decides");
+                self.inner.health.set(HEALTH_PART, Status::Ready);
+            }
+            return true;
+        }
+        matches!(&self.refused, Some(Refused::Version(refused)) if refused == version)
+    }
+
+    async fn take(&mut self, folder: Folder) {
+        let inner = Arc::clone(&self.inner);
+        let version = folder.version.clone();
+        let epoch = inner.snapshot.load().version.epoch + 1;
+        let built =
+            tokio::task::spawn_blocking(move || Snapshot::build(&folder, &inner.overrides, epoch))
+                .await;
+        match built {
+            Ok(Ok(snapshot)) => self.swap(snapshot),
+            Ok(Err(error)) => self.refuse(Refused::Version(version), &error),
+            // The builder panicked or the runtime is going down: nothing changes.
+            Err(error) => tracing::error!(%error, "the policies could not be built"),
+        }
+    }
+
+    fn swap(&mut self, snapshot: Snapshot) {
+        let inner = &self.inner;
+        let version = snapshot.version.clone();
+        for warning in &snapshot.loaded.warnings {
+            tracing::warn!(%warning, "suspicious policy");
+        }
+        inner.snapshot.store(Arc::new(snapshot));
+        inner.meters.reload(true);
+        inner
+            .meters
+            .epoch
+            .set(i64::try_from(version.epoch).unwrap_or(i64::MAX));
+        inner.health.set(HEALTH_PART, Status::Ready);
+        self.refused = None;
+        tracing::info!(
+            version = version.version,
+            epoch = version.epoch,
+            "policies changed"
+        );
+        inner.changes.send_replace(version);
+    }
+
+    fn refuse(&mut self, refused: Refused, error: &PdpError) {
+        if self.refused.as_ref() == Some(&refused) {
+            return;
+        }
+        let reason = error.to_string();
+        tracing::error!(problems = reason, "the changed policies are refused");
+        self.inner.meters.reload(false);
+        self.inner.health.set(HEALTH_PART, Status::Stale { reason });
+        self.refused = Some(refused);
+    }
+}
+
+async fn read(folder: PathBuf) -> Result<Folder, PdpError> {
+    match tokio::task::spawn_blocking({
+        let folder = folder.clone();
+        move || Folder::read(&folder)
+    })
+    .await
+    {
+        Ok(read) => read,
+        Err(error) => Err(PdpError::Policies(vec![crate::PolicyIssue::of_file(
+            folder,
+            error.to_string(),
+        )])),
+    }
+}
