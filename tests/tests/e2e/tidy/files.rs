@@ -7,12 +7,16 @@ const LINES: usize = 600;
 const DOOR_LINES: usize = 80;
 
 /// Rust that does not land. In two halves, so that this file does not contain it.
-const NOT_IN_RUST: [(&str, &str, &str); 4] = [
-    ("#[ign", "ore", "a test that never runs proves nothing"),
+const NOT_IN_RUST: [(&str, &str, &str); 3] = [
     ("tod", "o!(", "an unfinished branch is a panic"),
     ("#[all", "ow(", "use #[expect(…, reason = …)]"),
     ("#![all", "ow(", "lints are set for the whole workspace"),
 ];
+
+/// The only tests that may be left out of a run: those that another test starts, and those that
+/// measure. A test that never runs proves nothing. In halves, too.
+const IGNORE: (&str, &str) = ("#[ign", "ore");
+const IGNORE_BECAUSE: [&str; 2] = [" = \"started by the test that", " = \"a measurement"];
 
 /// Text that ties the tree to one machine, one tracker or one registry.
 const NOWHERE: [(&str, &str, &str); 9] = [
@@ -58,6 +62,7 @@ fn rust(name: &str, text: &str) -> Vec<String> {
     let lines = text.lines().count();
     let cap = if file == "lib.rs" { DOOR_LINES } else { LINES };
     let mut complaints = said(text, &NOT_IN_RUST);
+    complaints.extend(left_out(text));
     if file == "mod.rs" {
         complaints.push(": write `foo.rs` beside `foo/`".into());
     }
@@ -66,6 +71,23 @@ fn rust(name: &str, text: &str) -> Vec<String> {
     }
     if lines > cap {
         complaints.push(format!(": {lines} lines; at most {cap}"));
+    }
+    complaints
+}
+
+fn left_out(text: &str) -> Vec<String> {
+    let ignore = format!("{}{}", IGNORE.0, IGNORE.1);
+    let mut complaints = Vec::new();
+    for (index, line) in text.lines().enumerate() {
+        let Some((_, why)) = line.split_once(&ignore) else {
+            continue;
+        };
+        if !IGNORE_BECAUSE.iter().any(|known| why.starts_with(known)) {
+            complaints.push(format!(
+                ":{}: `{ignore}`: a test that never runs proves nothing",
+                index + 1
+            ));
+        }
     }
     complaints
 }
@@ -192,6 +214,15 @@ mod tests {
             check(".ci/run", &text, &[]);
             check("tests/vectors/x.json", &text, &[]);
         }
+    }
+
+    #[test]
+    fn a_test_that_is_left_out_is_found() {
+        let ignored = |why: &str| format!("//! X.\n{}{}{why}]\n", IGNORE.0, IGNORE.1);
+        for why in ["", " = \"flaky\"", "_not"] {
+            check("pdp/src/x.rs", &ignored(why), &["pdp/src/x.rs:2: "]);
+        }
+        check("pdp/src/x.rs", &ignored(" = \"a measurement\""), &[]);
     }
 
     #[test]
