@@ -1,1 +1,38 @@
-//! Placeholder.
+//! The token service: an OAuth 2.1 authorization server and OpenID provider whose access tokens
+//! are opaque outside and JWTs cut for one resource inside (phantom tokens).
+//!
+//! Decides who may hold which token; never decides what a token may do at a resource. Asks a
+//! [`authzen::DecisionPoint`] which scopes may be granted, keeps everything in a
+//! [`store::Store`], and reads time from a [`service_kit::Clock`] alone.
+
+mod audit;
+mod config;
+mod core;
+mod error;
+mod facts;
+mod grant;
+mod http;
+mod introspector;
+mod jose;
+mod keys;
+mod meter;
+mod params;
+mod password;
+mod phantom;
+mod record;
+mod refusal;
+mod registry;
+mod revocation;
+mod scopes;
+mod secrets;
+mod service;
+mod token;
+
+pub use config::{
+    ClientConfig, ConsentMode, GrantType, KeysConfig, LoginConfig, ResourceConfig,
+    ResourceServerConfig, TokenServiceConfig, TtlConfig, UserConfig,
+};
+pub use error::TokenServiceError;
+pub use password::{hash_password, new_client_secret};
+pub use registry::secret_hash;
+pub use service::{TokenService, TokenServiceParts};

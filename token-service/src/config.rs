@@ -1,0 +1,275 @@
+//! The configuration of the token service, as it is written. What the values mean together is
+//! checked where they become a [`crate::registry::Registry`].
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use service_kit::Secret;
+
+/// Section `token_service`.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TokenServiceConfig {
+    /// Where it listens.
+    #[serde(default = "default_listen")]
+    pub listen: SocketAddr,
+    /// The issuer identifier: the URL under which clients reach the service, without a trailing
+    /// slash. Never taken from a request.
+    #[serde(default = "default_issuer")]
+    pub issuer: String,
+    /// The root secret, at least 32 bytes. Replicas share it; every key at rest depends on it.
+    #[serde(default)]
+    pub secret: Option<Secret>,
+    /// File with the root secret.
+    #[serde(default)]
+    pub secret_file: Option<PathBuf>,
+    /// How long things live.
+    #[serde(default)]
+    pub ttl: TtlConfig,
+    /// How signing keys rotate.
+    #[serde(default)]
+    pub keys: KeysConfig,
+    /// Limits on guessing passwords.
+    #[serde(default)]
+    pub login: LoginConfig,
+    /// Who may ask for tokens.
+    #[serde(default)]
+    pub clients: Vec<ClientConfig>,
+    /// Who may log in.
+    #[serde(default)]
+    pub users: Vec<UserConfig>,
+    /// What tokens are swapped for.
+    #[serde(default)]
+    pub resources: Vec<ResourceConfig>,
+    /// Who may introspect: gateways, and resource servers without one.
+    #[serde(default)]
+    pub resource_servers: Vec<ResourceServerConfig>,
+}
+
+/// Lifetimes, in seconds.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct TtlConfig {
+    /// Authorization codes. At most 60.
+    pub code_secs: u64,
+    /// Opaque access tokens.
+    pub access_token_secs: u64,
+    /// A grant and its chain of refresh tokens, from the first to the last.
+    pub refresh_token_secs: u64,
+    /// A refresh token that nobody uses.
+    pub refresh_token_idle_secs: u64,
+    /// JWTs that an access token is swapped for, where the resource does not say otherwise.
+    pub jwt_secs: u64,
+    /// ID tokens.
+    pub id_token_secs: u64,
+    /// A login in a browser.
+    pub session_secs: u64,
+    /// From the authorization request to the answer of the person at the browser.
+    pub interaction_secs: u64,
+    /// Longest time for which whoever introspects with `Accept: application/jwt` is told that it
+    /// may keep the answer, and so the longest delay of a revocation there.
+    pub introspection_cache_secs: u64,
+}
+
+/// Signing keys.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct KeysConfig {
+    /// A key signs for this long, in seconds.
+    pub rotate_secs: u64,
+    /// A key is published this long before it signs, in seconds.
+    pub publish_ahead_secs: u64,
+}
+
+/// Failed and successful logins are counted alike.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct LoginConfig {
+    /// Attempts for one username from one address.
+    pub attempts: u64,
+    /// The window in which they are counted, in seconds.
+    pub window_secs: u64,
+}
+
+/// One client.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ClientConfig {
+    /// The `client_id`.
+    pub id: String,
+    /// Shown on the consent page; the id where absent.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// `sha256:` and the base64url of the SHA-256 of a random secret of 256 bits.
+    #[serde(default)]
+    pub secret_hash: Option<Secret>,
+    /// A client without a secret: an app on somebody's machine, or in a browser.
+    #[serde(default)]
+    pub public: bool,
+    /// What it may use at the token endpoint.
+    pub grant_types: Vec<GrantType>,
+    /// Compared exactly; only the port of `http://127.0.0.1` and `http://[::1]` is free, and
+    /// only for a public client.
+    #[serde(default)]
+    pub redirect_uris: Vec<String>,
+    /// The most that it may ever be granted; scope tokens separated by spaces.
+    #[serde(default)]
+    pub scope: String,
+    /// Attributes of the client itself, for decisions when it acts on its own behalf.
+    #[serde(default)]
+    pub attributes: Map<String, Value>,
+    /// Whether the person at the browser is asked.
+    #[serde(default)]
+    pub consent: ConsentMode,
+    /// Gets nothing, and what it has is dead.
+    #[serde(default)]
+    pub disabled: bool,
+}
+
+/// Grant types of RFC 6749.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum GrantType {
+    /// A person logs in, the client gets a code.
+    AuthorizationCode,
+    /// The client acts on its own behalf.
+    ClientCredentials,
+    /// A rotated token keeps a grant alive.
+    RefreshToken,
+}
+
+/// Whether approval is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ConsentMode {
+    /// Once for each scope; the answer is remembered.
+    #[default]
+    Ask,
+    /// The operator has approved for everybody.
+    Skip,
+}
+
+/// One person.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct UserConfig {
+    /// The subject identifier; the username where absent. Never given to another person.
+    #[serde(default)]
+    pub sub: Option<String>,
+    /// What is typed at login. Case does not matter.
+    pub username: String,
+    /// Argon2id, as a PHC string (`$argon2id$v=19$…`).
+    pub password_hash: Secret,
+    /// Full name.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// Email address.
+    #[serde(default)]
+    pub email: Option<String>,
+    /// For decisions (`roles`, `groups` …) and, where a resource says so, for its JWTs.
+    #[serde(default)]
+    pub attributes: Map<String, Value>,
+    /// Cannot log in, and every token is dead.
+    #[serde(default)]
+    pub disabled: bool,
+}
+
+/// One protected resource (RFC 8707).
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ResourceConfig {
+    /// An absolute URI without a fragment: the `aud` of its JWTs.
+    pub id: String,
+    /// The scope tokens that mean something here.
+    pub scope: String,
+    /// User attributes that go into its JWTs; `name`, `email` and `preferred_username` too.
+    #[serde(default)]
+    pub claims: Vec<String>,
+    /// Lifetime of its JWTs, in seconds; `ttl.jwt_secs` where absent.
+    #[serde(default)]
+    pub jwt_ttl_secs: Option<u64>,
+}
+
+/// One credential for introspection.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ResourceServerConfig {
+    /// The user name of HTTP Basic.
+    pub id: String,
+    /// As for clients. Without it the credential works only inside the process.
+    #[serde(default)]
+    pub secret_hash: Option<Secret>,
+    /// The resources that it may ask about.
+    pub resources: Vec<String>,
+}
+
+impl Default for TtlConfig {
+    fn default() -> Self {
+        const DAY: u64 = 24 * 3600;
+        Self {
+            code_secs: 60,
+            access_token_secs: 900,
+            refresh_token_secs: 30 * DAY,
+            refresh_token_idle_secs: 14 * DAY,
+            jwt_secs: 120,
+            id_token_secs: 600,
+            session_secs: 8 * 3600,
+            interaction_secs: 900,
+            introspection_cache_secs: 60,
+        }
+    }
+}
+
+impl Default for KeysConfig {
+    fn default() -> Self {
+        Self {
+            rotate_secs: 7 * 24 * 3600,
+            publish_ahead_secs: 3600,
+        }
+    }
+}
+
+impl Default for LoginConfig {
+    fn default() -> Self {
+        Self {
+            attempts: 10,
+            window_secs: 300,
+        }
+    }
+}
+
+impl GrantType {
+    /// Every one that the token endpoint knows.
+    pub(crate) const ALL: [Self; 3] = [
+        Self::AuthorizationCode,
+        Self::ClientCredentials,
+        Self::RefreshToken,
+    ];
+
+    /// The word on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::AuthorizationCode => "authorization_code",
+            Self::ClientCredentials => "client_credentials",
+            Self::RefreshToken => "refresh_token",
+        }
+    }
+
+    /// None for a word that is not (or no longer) a grant type here.
+    pub fn from_wire(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == word)
+    }
+}
+
+fn default_listen() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 8081))
+}
+
+fn default_issuer() -> String {
+    "http://127.0.0.1:8081".into()
+}

@@ -1,0 +1,231 @@
+//! `grant_type=authorization_code` (RFC 6749 section 4.1.3, RFC 7636 section 4.6).
+//!
+//! A code buys one family of tokens. The purchase is one conditional write, so of any number of
+//! concurrent requests one wins; whoever comes later has a copy of the code, and the family dies.
+
+use oauth::{Scope, SubjectFacts};
+use service_kit::{digest, random};
+use store::Batch;
+
+use super::family::{Issue, Order};
+use super::{TokenAnswer, TokenRequest, invalid_grant, nothing_granted};
+use crate::audit::audit;
+use crate::config::GrantType;
+use crate::error::Trouble;
+use crate::facts;
+use crate::record::{self, Code, CodeState, Grant, GrantState, Stored, Subject};
+use crate::refusal::{ErrorCode, Refusal};
+use crate::revocation;
+use crate::scopes::{self, Moment, ScopeQuestion};
+use crate::token::{Handle, Kind};
+
+pub(super) async fn exchange(request: TokenRequest<'_>) -> Result<TokenAnswer, Refusal> {
+    let core = request.core;
+    let text = request.required("code", "`code` is missing")?;
+    let verifier = request.required("code_verifier", "`code_verifier` is missing")?;
+    let handle = Kind::AuthorizationCode
+        .read(text, &core.secrets)
+        .map_err(|error| refused(request, &error.to_string()))?;
+    let stored = record::load::<Code>(&*core.store, handle.as_str())
+        .await?
+        .ok_or_else(|| refused(request, "unknown code"))?;
+    check(request, &handle, &stored, verifier).await?;
+    let code = &stored.record;
+    let resources = request.resources(&code.resources)?;
+    let facts = still_permitted(request, code, resources).await?;
+
+    let now = core.now();
+    let grant_id = random::id()?;
+    let grant = Grant {
+        state: GrantState::Live,
+        subject: Subject::User(code.sub.clone()),
+        client_id: code.client_id.clone(),
+        grant_type: GrantType::AuthorizationCode,
+        scope: facts.scope.clone(),
+        resources: code.resources.clone(),
+        created: now,
+        exp: now.plus(core.ttl.refresh_token.max(core.ttl.access_token)),
+        authentication: Some(code.authentication.clone()),
+    };
+    let order = Order {
+        grant_id: &grant_id,
+        grant: &grant,
+        scope: facts.scope,
+        resources,
+        nonce: code.nonce.as_deref(),
+    };
+    let issue = Issue::make(request, order)?;
+    let used = Code {
+        state: CodeState::Used {
+            grant: grant_id.clone(),
+        },
+        ..code.clone()
+    };
+    let keep = record::keep_until(grant.exp, now);
+    let batch = Batch::new()
+        .replace(
+            record::key::<Code>(handle.as_str()),
+            stored.bytes.clone(),
+            record::encode(&used)?,
+            keep,
+        )
+        .put_new(
+            record::key::<Grant>(&grant_id),
+            record::encode(&grant)?,
+            keep,
+        );
+    if !core
+        .store
+        .commit(issue.write(core, batch)?)
+        .await?
+        .is_applied()
+    {
+        return Err(lost_race(request, &handle).await?);
+    }
+    audit!(
+        "code_redeemed",
+        client = grant.client_id,
+        sub = grant.subject.id(),
+        scope = grant.scope,
+        grant = grant_id,
+        token_ref = issue.token_ref(),
+    );
+    Ok(issue.answer())
+}
+
+/// The code must be this client's, unused, alive, and presented by whoever asked for it.
+async fn check(
+    request: TokenRequest<'_>,
+    handle: &Handle,
+    stored: &Stored<Code>,
+    verifier: &str,
+) -> Result<(), Refusal> {
+    let code = &stored.record;
+    // SECURITY: before anything changes. Another client must not be able to burn a code, or to
+    // have a family revoked.
+    if code.client_id != request.client.id {
+        return Err(refused(request, "the code of another client"));
+    }
+    match &code.state {
+        CodeState::Unused => {}
+        CodeState::Used { grant } => {
+            revocation::revoke_grant(request.core, grant, "its code was used twice").await?;
+            return Err(refused(request, "the code was used before"));
+        }
+        CodeState::Burnt => return Err(refused(request, "the code was burnt before")),
+    }
+    if request.core.now() >= code.exp {
+        return Err(refused(request, "the code has expired"));
+    }
+    let given = request.params.get("redirect_uri");
+    let reason = match given {
+        None if code.redirect_uri_given => {
+            return Err(Refusal::Denied(
+                ErrorCode::InvalidRequest,
+                "`redirect_uri` is missing",
+            ));
+        }
+        Some(given) if given != code.redirect_uri => "the redirect URI is not the one of the code",
+        _ if !proves(verifier, &code.challenge) => "the code verifier does not fit",
+        _ => return Ok(()),
+    };
+    // Somebody else has the code: it must not be tried again. A conflict means that it was used
+    // or burnt at this moment, which is as good.
+    let burnt = Code {
+        state: CodeState::Burnt,
+        ..code.clone()
+    };
+    request
+        .core
+        .store
+        .replace(
+            &record::key::<Code>(handle.as_str()),
+            stored.bytes.clone(),
+            record::encode(&burnt)?,
+            record::keep_until(code.exp, request.core.now()),
+        )
+        .await?;
+    Err(refused(request, reason))
+}
+
+/// The user must still be there, and the decision point must still permit.
+async fn still_permitted(
+    request: TokenRequest<'_>,
+    code: &Code,
+    resources: &[String],
+) -> Result<SubjectFacts, Refusal> {
+    let scope = code.scope.intersection(&request.client.scope);
+    let facts = facts::gather(
+        request.registry,
+        request.client,
+        &Subject::User(code.sub.clone()),
+        Some(&code.authentication),
+        scope,
+    )
+    .ok_or_else(|| refused(request, "the user is gone or disabled"))?;
+    let question = ScopeQuestion {
+        facts: &facts,
+        grant_type: GrantType::AuthorizationCode,
+        moment: Moment::Issue,
+        resources: if resources.is_empty() {
+            &code.resources
+        } else {
+            resources
+        },
+    };
+    let scope: Scope = scopes::permitted(&*request.core.decisions, &question).await?;
+    if scope.is_empty() {
+        audit!(
+            "grant_refused",
+            client = code.client_id,
+            sub = code.sub,
+            reason = "scope denied"
+        );
+        return Err(nothing_granted());
+    }
+    Ok(SubjectFacts { scope, ..facts })
+}
+
+/// Somebody else used the code since we read it.
+async fn lost_race(request: TokenRequest<'_>, handle: &Handle) -> Result<Refusal, Trouble> {
+    let stored = record::load::<Code>(&*request.core.store, handle.as_str()).await?;
+    if let Some(CodeState::Used { grant }) = stored.map(|stored| stored.record.state) {
+        revocation::revoke_grant(request.core, &grant, "its code was used twice").await?;
+    }
+    Ok(refused(request, "the code was used before"))
+}
+
+/// RFC 7636 sections 4.1 and 4.6, for S256.
+fn proves(verifier: &str, challenge: &str) -> bool {
+    let is_verifier = (43..=128).contains(&verifier.len())
+        && verifier
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~'));
+    is_verifier
+        && subtle::ConstantTimeEq::ct_eq(
+            digest::sha256_base64url(verifier.as_bytes()).as_bytes(),
+            challenge.as_bytes(),
+        )
+        .into()
+}
+
+fn refused(request: TokenRequest<'_>, reason: &str) -> Refusal {
+    audit!("code_refused", client = request.client.id, reason = reason);
+    invalid_grant()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_well_formed_verifier_that_hashes_to_the_challenge_is_a_proof() {
+        // RFC 7636 appendix B.
+        let verifier = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
+        let challenge = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
+        assert!(proves(verifier, challenge));
+        assert!(!proves(challenge, challenge));
+        assert!(!proves("short", &digest::sha256_base64url(b"short")));
+        assert!(!proves("", ""));
+    }
+}

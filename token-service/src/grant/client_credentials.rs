@@ -1,0 +1,92 @@
+//! `grant_type=client_credentials` (RFC 6749 section 4.4): a client on its own behalf. No
+//! refresh token: it can ask again.
+
+use service_kit::random;
+use store::Batch;
+
+use super::family::{Issue, Order};
+use super::{TokenAnswer, TokenRequest, nothing_granted};
+use crate::audit::audit;
+use crate::config::GrantType;
+use crate::error::Trouble;
+use crate::facts;
+use crate::record::{self, Grant, GrantState, Subject};
+use crate::refusal::{ErrorCode, Refusal};
+use crate::scopes::{self, Moment, ScopeQuestion};
+
+/// What only a person can have.
+const OF_PEOPLE: [&str; 2] = ["openid", "offline_access"];
+
+pub(super) async fn exchange(request: TokenRequest<'_>) -> Result<TokenAnswer, Refusal> {
+    let TokenRequest { core, client, .. } = request;
+    if client.is_public() {
+        return Err(Refusal::Denied(
+            ErrorCode::UnauthorizedClient,
+            "a client without a secret cannot act on its own behalf",
+        ));
+    }
+    let resources = request.resources(&[])?;
+    let requested = request.scope()?.unwrap_or_else(|| client.scope.clone());
+    let allowed = requested
+        .intersection(&client.scope)
+        .filter(|token| !OF_PEOPLE.contains(&token));
+    let subject = Subject::Client(client.id.clone());
+    let facts = facts::gather(request.registry, client, &subject, None, allowed)
+        .ok_or_else(nothing_granted)?;
+    let question = ScopeQuestion {
+        facts: &facts,
+        grant_type: GrantType::ClientCredentials,
+        moment: Moment::Issue,
+        resources,
+    };
+    let scope = scopes::permitted(&*core.decisions, &question).await?;
+    if scope.is_empty() {
+        audit!("grant_refused", client = client.id, reason = "scope denied");
+        return Err(nothing_granted());
+    }
+
+    let now = core.now();
+    let grant_id = random::id()?;
+    let grant = Grant {
+        state: GrantState::Live,
+        subject,
+        client_id: client.id.clone(),
+        grant_type: GrantType::ClientCredentials,
+        scope: scope.clone(),
+        resources: resources.to_vec(),
+        created: now,
+        exp: now.plus(core.ttl.access_token),
+        authentication: None,
+    };
+    let order = Order {
+        grant_id: &grant_id,
+        grant: &grant,
+        scope,
+        resources,
+        nonce: None,
+    };
+    let issue = Issue::make(request, order)?;
+    let batch = Batch::new().put_new(
+        record::key::<Grant>(&grant_id),
+        record::encode(&grant)?,
+        record::keep_until(grant.exp, now),
+    );
+    if !core
+        .store
+        .commit(issue.write(core, batch)?)
+        .await?
+        .is_applied()
+    {
+        return Err(Refusal::Trouble(Trouble::Record {
+            message: "a fresh random name was taken".into(),
+        }));
+    }
+    audit!(
+        "client_granted",
+        client = client.id,
+        scope = grant.scope,
+        grant = grant_id,
+        token_ref = issue.token_ref(),
+    );
+    Ok(issue.answer())
+}

@@ -1,0 +1,133 @@
+//! The HTTP endpoints: one file each. Here is only what stands around them: paths, headers that
+//! every answer has, and who may call from a browser's script.
+
+mod authorize;
+mod browser;
+mod client_auth;
+mod consent;
+mod introspect;
+mod jwks;
+mod login;
+mod metadata;
+mod pages;
+mod render;
+mod request;
+mod revoke;
+mod token;
+mod userinfo;
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::Request;
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodRouter, get, post};
+use http::header::{self, HeaderName};
+use http::{HeaderValue, Method, StatusCode};
+use service_kit::{Problem, serve};
+
+use crate::core::Core;
+
+/// Everything under the issuer's path; well-known documents where their RFCs put them.
+pub(crate) fn router(core: Arc<Core>) -> Router {
+    // Called by scripts of any origin: none of these looks at a cookie.
+    let scripts = Router::new()
+        .route("/token", open_to_scripts(post(token::post)))
+        .route("/revoke", open_to_scripts(post(revoke::post)))
+        .route(
+            "/userinfo",
+            open_to_scripts(get(userinfo::get).post(userinfo::post)),
+        )
+        .route("/jwks.json", open_to_scripts(get(jwks::get)))
+        .route(
+            "/.well-known/openid-configuration",
+            open_to_scripts(get(metadata::get)),
+        )
+        .layer(middleware::from_fn(allow_scripts));
+    let browsers = Router::new()
+        .route("/authorize", get(authorize::get).post(authorize::post))
+        .route("/login", post(login::post))
+        .route("/consent", get(consent::get).post(consent::post))
+        .route("/introspect", post(introspect::post));
+    let endpoints = scripts.merge(browsers);
+    let path = core.issuer.path().to_owned();
+    let endpoints = if path.is_empty() {
+        endpoints
+    } else {
+        Router::new().nest(&path, endpoints)
+    };
+    // RFC 8414 section 3.1: between host and path, not after it.
+    let inserted = format!("/.well-known/oauth-authorization-server{path}");
+    let inserted = Router::new()
+        .route(&inserted, open_to_scripts(get(metadata::get)))
+        .layer(middleware::from_fn(allow_scripts));
+    endpoints
+        .merge(inserted)
+        .fallback(not_found)
+        .layer(middleware::from_fn(harden))
+        .layer(middleware::from_fn(serve::request_id))
+        .with_state(core)
+}
+
+/// Answers the preflight, too.
+fn open_to_scripts(methods: MethodRouter<Arc<Core>>) -> MethodRouter<Arc<Core>> {
+    methods.options(preflight)
+}
+
+async fn preflight() -> Response {
+    (
+        StatusCode::NO_CONTENT,
+        [
+            (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, POST"),
+            (
+                header::ACCESS_CONTROL_ALLOW_HEADERS,
+                "Authorization, Content-Type",
+            ),
+            (header::ACCESS_CONTROL_MAX_AGE, "600"),
+        ],
+    )
+        .into_response()
+}
+
+/// Any origin, never with credentials of the browser.
+async fn allow_scripts(request: Request, next: Next) -> Result<Response, Infallible> {
+    let mut response = next.run(request).await;
+    response.headers_mut().insert(
+        header::ACCESS_CONTROL_ALLOW_ORIGIN,
+        HeaderValue::from_static("*"),
+    );
+    Ok(response)
+}
+
+/// What is not said to be cacheable is not to be cached, errors included.
+async fn harden(request: Request, next: Next) -> Result<Response, Infallible> {
+    let is_page = matches!(*request.method(), Method::GET | Method::POST);
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    for (name, value) in EVERYWHERE {
+        if !headers.contains_key(&name) {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
+    }
+    // RFC 6749 section 5.1, for caches of the last century.
+    let is_kept = headers
+        .get(header::CACHE_CONTROL)
+        .is_none_or(|value| value != "no-store");
+    if is_page && !is_kept {
+        headers.insert(header::PRAGMA, HeaderValue::from_static("no-cache"));
+    }
+    Ok(response)
+}
+
+const EVERYWHERE: [(HeaderName, &str); 4] = [
+    (header::CACHE_CONTROL, "no-store"),
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (header::REFERRER_POLICY, "no-referrer"),
+    (header::X_FRAME_OPTIONS, "DENY"),
+];
+
+async fn not_found() -> Response {
+    Problem::new(StatusCode::NOT_FOUND, "not-found").into_response()
+}

@@ -1,0 +1,108 @@
+//! `GET|POST /authorize` (RFC 6749 section 3.1, OpenID Connect Core section 3.1.2): the request
+//! is checked, then whoever is at the browser is asked what is still open.
+
+mod check;
+mod proceed;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{Request, State};
+use axum::response::Response;
+use http::request::Parts;
+
+use super::browser::{self, LoggedIn};
+use super::{pages, request};
+use crate::core::Core;
+use crate::params::Params;
+use crate::record::AuthorizationRequest;
+use crate::refusal::{ErrorCode, Refusal};
+use check::{Checked, Flaw};
+pub(super) use proceed::{Open, Step, begin, issue, next_step, open_interaction, remember};
+
+pub(super) async fn get(State(core): State<Arc<Core>>, request: Request) -> Response {
+    let (parts, _) = request.into_parts();
+    let params = request::query(&parts);
+    answer(&core, &parts, params).await
+}
+
+pub(super) async fn post(State(core): State<Arc<Core>>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let params = request::form(&parts, body).await;
+    answer(&core, &parts, params).await
+}
+
+async fn answer(core: &Core, parts: &Parts, params: Result<Params, Refusal>) -> Response {
+    let params = match params {
+        Ok(params) => params,
+        Err(refusal) => return pages::refusal(core, "authorize", &refusal),
+    };
+    let registry = core.registry();
+    let checked = match check::check(&registry, &params) {
+        Ok(checked) => checked,
+        Err(Flaw::Page(text)) => {
+            let refusal = Refusal::Denied(ErrorCode::InvalidRequest, text);
+            return pages::refusal(core, "authorize", &refusal);
+        }
+        Err(Flaw::Redirect { uri, code, text }) => {
+            return browser::redirect_error(core, uri, params.get("state"), code, text);
+        }
+    };
+    match ask(core, parts, &checked).await {
+        Ok(response) => response,
+        Err(refusal) => back(core, &checked.request, &refusal),
+    }
+}
+
+/// What the client is told where the request cannot be granted.
+pub(super) fn back(core: &Core, request: &AuthorizationRequest, refusal: &Refusal) -> Response {
+    let (code, text) = match refusal {
+        Refusal::Denied(code, text) => (*code, *text),
+        Refusal::TooLarge => (ErrorCode::InvalidRequest, "the body is too long"),
+        Refusal::Trouble(trouble) => {
+            super::render::log("authorize", trouble);
+            (trouble.code(), "try again in a moment")
+        }
+    };
+    browser::redirect_error(
+        core,
+        &request.redirect_uri,
+        request.state.as_deref(),
+        code,
+        text,
+    )
+}
+
+/// Shows the page that is needed, or goes straight back with a code.
+async fn ask(core: &Core, parts: &Parts, checked: &Checked) -> Result<Response, Refusal> {
+    let request = &checked.request;
+    let logged_in = browser::logged_in(core, parts)
+        .await?
+        .filter(|logged_in| is_good_enough(core, logged_in, checked));
+    let Some(logged_in) = logged_in else {
+        if checked.prompt.none {
+            return Err(Refusal::Denied(
+                ErrorCode::LoginRequired,
+                "nobody is logged in, or not recently enough",
+            ));
+        }
+        return begin(core, parts, request, None).await;
+    };
+    match next_step(core, request, &logged_in.session).await? {
+        Step::Issue(scope) => issue(core, request, &logged_in.session, scope).await,
+        Step::Ask(_) if checked.prompt.none => Err(Refusal::Denied(
+            ErrorCode::ConsentRequired,
+            "the scope has not been approved",
+        )),
+        Step::Ask(scope) => begin(core, parts, request, Some((&logged_in, &scope))).await,
+    }
+}
+
+/// Whether the client accepts this login, or wants another.
+fn is_good_enough(core: &Core, logged_in: &LoggedIn, checked: &Checked) -> bool {
+    let age = core.now().since(logged_in.session.authentication.at);
+    let is_fresh = checked
+        .max_age_secs
+        .is_none_or(|most| most > 0 && age <= Duration::from_secs(most));
+    !checked.prompt.login && is_fresh
+}

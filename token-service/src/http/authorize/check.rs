@@ -1,0 +1,210 @@
+//! Checking an authorization request. First the client and its redirect URI: until both are
+//! certain, nothing is sent anywhere (RFC 9700 section 4.11).
+
+use oauth::Scope;
+use url::Url;
+
+use crate::config::GrantType;
+use crate::params::Params;
+use crate::record::AuthorizationRequest;
+use crate::refusal::ErrorCode;
+use crate::registry::{Client, Registry};
+
+/// A request that is in order.
+#[derive(Debug)]
+pub(super) struct Checked {
+    pub(super) request: AuthorizationRequest,
+    pub(super) prompt: Prompt,
+    pub(super) max_age_secs: Option<u64>,
+}
+
+/// `prompt`, as far as it changes anything.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Prompt {
+    pub(super) none: bool,
+    pub(super) login: bool,
+    pub(super) consent: bool,
+}
+
+/// What is wrong with a request, and who may be told.
+#[derive(Debug)]
+pub(super) enum Flaw<'a> {
+    /// Only the person at the browser.
+    Page(&'static str),
+    /// The client, at its redirect URI.
+    Redirect {
+        uri: &'a str,
+        code: ErrorCode,
+        text: &'static str,
+    },
+}
+
+type Problem = (ErrorCode, &'static str);
+
+pub(super) fn check<'a>(registry: &'a Registry, params: &'a Params) -> Result<Checked, Flaw<'a>> {
+    let id = params
+        .get("client_id")
+        .ok_or(Flaw::Page("`client_id` is missing"))?;
+    let client = registry
+        .client(id)
+        .ok_or(Flaw::Page("the client is not known"))?;
+    let given = params.get("redirect_uri");
+    let uri = match (given, client.redirect_uris.as_slice()) {
+        (Some(uri), _) if client.accepts_redirect(uri) => uri,
+        (Some(_), _) => {
+            return Err(Flaw::Page(
+                "`redirect_uri` is not registered for the client",
+            ));
+        }
+        (None, [only]) => only.as_str(),
+        (None, _) => return Err(Flaw::Page("`redirect_uri` is missing")),
+    };
+    rest(registry, client, params, uri, given.is_some()).map_err(|(code, text)| Flaw::Redirect {
+        uri,
+        code,
+        text,
+    })
+}
+
+fn rest(
+    registry: &Registry,
+    client: &Client,
+    params: &Params,
+    uri: &str,
+    redirect_uri_given: bool,
+) -> Result<Checked, Problem> {
+    unsupported(params)?;
+    if !client.may_use(GrantType::AuthorizationCode) {
+        return Err((
+            ErrorCode::UnauthorizedClient,
+            "the client may not use this flow",
+        ));
+    }
+    let prompt = prompt(params)?;
+    let max_age_secs = params
+        .get("max_age")
+        .map(str::parse)
+        .transpose()
+        .map_err(|_| {
+            (
+                ErrorCode::InvalidRequest,
+                "`max_age` must be a number of seconds",
+            )
+        })?;
+    Ok(Checked {
+        request: AuthorizationRequest {
+            client_id: client.id.clone(),
+            redirect_uri: uri.to_owned(),
+            redirect_uri_given,
+            state: params.get("state").map(str::to_owned),
+            nonce: params.get("nonce").map(str::to_owned),
+            challenge: challenge(params)?,
+            scope: scope(client, params)?,
+            resources: resources(registry, params)?,
+            prompt_consent: prompt.consent,
+        },
+        prompt,
+        max_age_secs,
+    })
+}
+
+/// What is not spoken here. A request object by reference is never fetched.
+fn unsupported(params: &Params) -> Result<(), Problem> {
+    for (name, code) in [
+        ("request", ErrorCode::RequestNotSupported),
+        ("request_uri", ErrorCode::RequestUriNotSupported),
+        ("registration", ErrorCode::RegistrationNotSupported),
+    ] {
+        if params.get(name).is_some() {
+            return Err((code, "the parameter is not supported"));
+        }
+    }
+    match params.get("response_type") {
+        Some("code") => {}
+        Some(_) => {
+            return Err((
+                ErrorCode::UnsupportedResponseType,
+                "`response_type` must be `code`",
+            ));
+        }
+        None => return Err((ErrorCode::InvalidRequest, "`response_type` is missing")),
+    }
+    match params.get("response_mode") {
+        None | Some("query") => Ok(()),
+        Some(_) => Err((ErrorCode::InvalidRequest, "`response_mode` must be `query`")),
+    }
+}
+
+/// RFC 7636 section 4.3; for every client, and S256 alone.
+fn challenge(params: &Params) -> Result<String, Problem> {
+    let is_s256 = params.get("code_challenge_method") == Some("S256");
+    params
+        .get("code_challenge")
+        .filter(|text| {
+            is_s256
+                && text.len() == 43
+                && text
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+        })
+        .map(str::to_owned)
+        .ok_or((
+            ErrorCode::InvalidRequest,
+            "`code_challenge` with `code_challenge_method=S256` is required",
+        ))
+}
+
+/// What is requested and the client may have; all that it may have where nothing is requested.
+fn scope(client: &Client, params: &Params) -> Result<Scope, Problem> {
+    let requested = params
+        .get("scope")
+        .map(Scope::parse)
+        .transpose()
+        .map_err(|_| (ErrorCode::InvalidScope, "the scope is malformed"))?;
+    let scope = requested.map_or_else(
+        || client.scope.clone(),
+        |requested| requested.intersection(&client.scope),
+    );
+    if scope.is_empty() {
+        return Err((
+            ErrorCode::InvalidScope,
+            "the client may have nothing of the scope",
+        ));
+    }
+    Ok(scope)
+}
+
+/// RFC 8707 section 2: silently ignoring one would give out a token for more than was asked.
+fn resources(registry: &Registry, params: &Params) -> Result<Vec<String>, Problem> {
+    let is_good = |id: &String| {
+        Url::parse(id).is_ok_and(|url| url.fragment().is_none()) && registry.resource(id).is_some()
+    };
+    if params.resources().iter().all(is_good) {
+        Ok(params.resources().to_vec())
+    } else {
+        Err((ErrorCode::InvalidTarget, "a resource is not known"))
+    }
+}
+
+fn prompt(params: &Params) -> Result<Prompt, Problem> {
+    let mut prompt = Prompt::default();
+    let words: Vec<&str> = params
+        .get("prompt")
+        .unwrap_or_default()
+        .split(' ')
+        .filter(|word| !word.is_empty())
+        .collect();
+    for word in &words {
+        match *word {
+            "none" => prompt.none = true,
+            // Whoever logs in selects the account.
+            "login" | "select_account" => prompt.login = true,
+            "consent" => prompt.consent = true,
+            _ => return Err((ErrorCode::InvalidRequest, "`prompt` is not understood")),
+        }
+    }
+    if prompt.none && words.len() > 1 {
+        return Err((ErrorCode::InvalidRequest, "`prompt=none` stands alone"));
+    }
+    Ok(prompt)
+}

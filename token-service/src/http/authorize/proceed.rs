@@ -1,0 +1,210 @@
+//! From a checked request to a code: what is asked of the person at the browser, and what is
+//! kept while they think.
+
+use axum::response::Response;
+use http::request::Parts;
+use oauth::Scope;
+
+use crate::audit::audit;
+use crate::config::{ConsentMode, GrantType};
+use crate::core::Core;
+use crate::error::Trouble;
+use crate::facts;
+use crate::http::browser::{self, LoggedIn};
+use crate::http::pages;
+use crate::record::{
+    self, AuthorizationRequest, Code, CodeState, Consent, Interaction, Session, Subject,
+};
+use crate::refusal::{ErrorCode, Refusal};
+use crate::registry::Client;
+use crate::scopes::{self, Moment, ScopeQuestion};
+use crate::token::{Handle, Kind};
+
+/// What comes after the login.
+#[derive(Debug)]
+pub(in crate::http) enum Step {
+    /// The person has to approve this scope.
+    Ask(Scope),
+    /// Everything is approved.
+    Issue(Scope),
+}
+
+/// An interaction that the browser in question may answer.
+pub(in crate::http) struct Open {
+    pub(in crate::http) handle: Handle,
+    pub(in crate::http) stored: record::Stored<Interaction>,
+    pub(in crate::http) browser: Handle,
+}
+
+/// What the decision point permits, and whether the person is to be asked about it.
+pub(in crate::http) async fn next_step(
+    core: &Core,
+    request: &AuthorizationRequest,
+    session: &Session,
+) -> Result<Step, Refusal> {
+    let denied = |reason: &str| {
+        audit!(
+            "authorization_refused",
+            client = request.client_id,
+            sub = session.sub,
+            reason = reason
+        );
+        Refusal::Denied(ErrorCode::AccessDenied, "nothing of the scope is granted")
+    };
+    let registry = core.registry();
+    let client = registry
+        .client(&request.client_id)
+        .ok_or_else(|| denied("the client is gone or disabled"))?;
+    let subject = Subject::User(session.sub.clone());
+    let login = Some(&session.authentication);
+    let facts = facts::gather(&registry, client, &subject, login, request.scope.clone())
+        .ok_or_else(|| denied("the user is gone or disabled"))?;
+    let question = ScopeQuestion {
+        facts: &facts,
+        grant_type: GrantType::AuthorizationCode,
+        moment: Moment::Consent,
+        resources: &request.resources,
+    };
+    let scope = scopes::permitted(&*core.decisions, &question).await?;
+    if scope.is_empty() {
+        return Err(denied("scope denied"));
+    }
+    if request.prompt_consent || !is_approved(core, client, session, &scope).await? {
+        Ok(Step::Ask(scope))
+    } else {
+        Ok(Step::Issue(scope))
+    }
+}
+
+async fn is_approved(
+    core: &Core,
+    client: &Client,
+    session: &Session,
+    scope: &Scope,
+) -> Result<bool, Trouble> {
+    if client.consent == ConsentMode::Skip {
+        return Ok(true);
+    }
+    let id = Consent::id(&session.sub, &client.id);
+    let stored = record::load::<Consent>(&*core.store, &id).await?;
+    Ok(stored.is_some_and(|stored| scope.is_subset(&stored.record.scope)))
+}
+
+/// Keeps the request and shows the first page: consent where somebody is logged in, else login.
+pub(in crate::http) async fn begin(
+    core: &Core,
+    parts: &Parts,
+    request: &AuthorizationRequest,
+    logged_in: Option<(&LoggedIn, &Scope)>,
+) -> Result<Response, Refusal> {
+    let (browser, introduced) = match browser::known(core, parts) {
+        Some(handle) => (handle, None),
+        None => {
+            let minted = Kind::Browser.mint(&core.secrets)?;
+            (minted.handle.clone(), Some(minted))
+        }
+    };
+    let interaction = Interaction {
+        request: request.clone(),
+        browser: browser.as_str().to_owned(),
+        session: logged_in.map(|(login, _)| login.handle.as_str().to_owned()),
+        exp: core.now().plus(core.ttl.interaction),
+    };
+    let id = Kind::Interaction.mint(&core.secrets)?;
+    let key = record::key::<Interaction>(id.handle.as_str());
+    let keep = record::keep_until(interaction.exp, core.now());
+    core.store
+        .put(&key, record::encode(&interaction)?, keep)
+        .await?;
+    let mut response = match logged_in {
+        None => pages::login(core, request, id.reveal(), &browser, None),
+        Some((login, scope)) => pages::consent(core, request, id.reveal(), login, scope),
+    };
+    if let Some(minted) = introduced {
+        browser::introduce(core, &minted, &mut response);
+    }
+    Ok(response)
+}
+
+/// The interaction that `text` names, if it is open and the browser is the one that began it.
+pub(in crate::http) async fn open_interaction(
+    core: &Core,
+    parts: &Parts,
+    text: Option<&str>,
+) -> Result<Open, Refusal> {
+    let gone = || {
+        Refusal::Denied(
+            ErrorCode::InvalidRequest,
+            "this page has been used or is too old, or it was opened in another browser; \
+             please start again at the application",
+        )
+    };
+    let handle = text
+        .and_then(|text| Kind::Interaction.read(text, &core.secrets).ok())
+        .ok_or_else(gone)?;
+    let browser = browser::known(core, parts).ok_or_else(gone)?;
+    let stored = record::load::<Interaction>(&*core.store, handle.as_str())
+        .await?
+        .filter(|stored| {
+            stored.record.browser == browser.as_str() && core.now() < stored.record.exp
+        })
+        .ok_or_else(gone)?;
+    Ok(Open {
+        handle,
+        stored,
+        browser,
+    })
+}
+
+/// Remembers what was approved, added to what was approved before.
+pub(in crate::http) async fn remember(
+    core: &Core,
+    session: &Session,
+    client_id: &str,
+    scope: &Scope,
+) -> Result<(), Trouble> {
+    let id = Consent::id(&session.sub, client_id);
+    let before = record::load::<Consent>(&*core.store, &id).await?;
+    let consent = Consent {
+        scope: before.map_or_else(|| scope.clone(), |before| before.record.scope.union(scope)),
+        at: core.now(),
+    };
+    let key = record::key::<Consent>(&id);
+    core.store
+        .put(&key, record::encode(&consent)?, None)
+        .await?;
+    Ok(())
+}
+
+/// Makes the code and sends the browser back with it.
+pub(in crate::http) async fn issue(
+    core: &Core,
+    request: &AuthorizationRequest,
+    session: &Session,
+    scope: Scope,
+) -> Result<Response, Refusal> {
+    let minted = Kind::AuthorizationCode.mint(&core.secrets)?;
+    let code = Code {
+        state: CodeState::Unused,
+        client_id: request.client_id.clone(),
+        redirect_uri: request.redirect_uri.clone(),
+        redirect_uri_given: request.redirect_uri_given,
+        challenge: request.challenge.clone(),
+        sub: session.sub.clone(),
+        scope,
+        resources: request.resources.clone(),
+        nonce: request.nonce.clone(),
+        authentication: session.authentication.clone(),
+        exp: core.now().plus(core.ttl.code),
+    };
+    let key = record::key::<Code>(minted.handle.as_str());
+    let keep = record::keep_until(code.exp, core.now());
+    core.store.put(&key, record::encode(&code)?, keep).await?;
+    audit!(
+        "code_issued",
+        client = code.client_id,
+        sub = code.sub,
+        scope = code.scope
+    );
+    Ok(browser::redirect_code(core, request, &minted))
+}

@@ -1,0 +1,117 @@
+//! `GET|POST /consent`: what the client wants, and the answer of the person at the browser. The
+//! answer counts once, from the browser and the login that the question was shown to.
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::response::Response;
+use http::request::Parts;
+
+use super::authorize::{self, Open, Step, back, next_step, open_interaction, remember};
+use super::browser::{self, LoggedIn};
+use super::{pages, request};
+use crate::audit::audit;
+use crate::core::Core;
+use crate::params::Params;
+use crate::record::{self, Interaction};
+use crate::refusal::{ErrorCode, Refusal};
+
+/// Purpose of the form's anti-forgery value.
+pub(super) const FORM: &str = "consent";
+
+pub(super) async fn get(State(core): State<Arc<Core>>, request: Request) -> Response {
+    let (parts, _) = request.into_parts();
+    let result = match request::query(&parts) {
+        Ok(params) => show(&core, &parts, &params).await,
+        Err(refusal) => Err(refusal),
+    };
+    result.unwrap_or_else(|refusal| pages::refusal(&core, "consent", &refusal))
+}
+
+pub(super) async fn post(State(core): State<Arc<Core>>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let result = match request::form(&parts, body).await {
+        Ok(params) => answer(&core, &parts, &params).await,
+        Err(refusal) => Err(refusal),
+    };
+    result.unwrap_or_else(|refusal| pages::refusal(&core, "consent", &refusal))
+}
+
+async fn show(core: &Core, parts: &Parts, params: &Params) -> Result<Response, Refusal> {
+    let text = params.get("interaction").unwrap_or_default();
+    let (open, logged_in) = question(core, parts, text).await?;
+    let asked = &open.stored.record.request;
+    match next_step(core, asked, &logged_in.session).await {
+        Ok(Step::Ask(scope) | Step::Issue(scope)) => {
+            Ok(pages::consent(core, asked, text, &logged_in, &scope))
+        }
+        Err(refusal) => Ok(back(core, asked, &refusal)),
+    }
+}
+
+async fn answer(core: &Core, parts: &Parts, params: &Params) -> Result<Response, Refusal> {
+    let text = params.get("interaction").unwrap_or_default();
+    let (open, logged_in) = question(core, parts, text).await?;
+    let csrf = params.get("csrf").unwrap_or_default();
+    let (handle, session) = (open.handle.as_str(), logged_in.handle.as_str());
+    if !core.secrets.is_form_token(csrf, FORM, handle, session) {
+        return Err(Refusal::Denied(
+            ErrorCode::InvalidRequest,
+            "the form was not sent from the page that was shown",
+        ));
+    }
+    let approves = match params.get("decision") {
+        Some("approve") => true,
+        Some("deny") => false,
+        _ => {
+            return Err(Refusal::Denied(
+                ErrorCode::InvalidRequest,
+                "`decision` is missing",
+            ));
+        }
+    };
+    let asked = open.stored.record.request;
+    // Asked before the page is used up: an outage can be sat out by sending the form again.
+    let step = match next_step(core, &asked, &logged_in.session).await {
+        Ok(step) => step,
+        Err(refusal) => return Ok(back(core, &asked, &refusal)),
+    };
+    record::take::<Interaction>(&*core.store, handle)
+        .await?
+        .ok_or(Refusal::Denied(
+            ErrorCode::InvalidRequest,
+            "this page has been used already",
+        ))?;
+    if !approves {
+        audit!(
+            "consent_denied",
+            client = asked.client_id,
+            sub = logged_in.session.sub
+        );
+        let refusal = Refusal::Denied(ErrorCode::AccessDenied, "the resource owner said no");
+        return Ok(back(core, &asked, &refusal));
+    }
+    let (Step::Ask(scope) | Step::Issue(scope)) = step;
+    let session = &logged_in.session;
+    remember(core, session, &asked.client_id, &scope).await?;
+    audit!(
+        "consent_given",
+        client = asked.client_id,
+        sub = session.sub,
+        scope = scope
+    );
+    authorize::issue(core, &asked, session, scope).await
+}
+
+/// The interaction and the login that it was shown to.
+async fn question(core: &Core, parts: &Parts, text: &str) -> Result<(Open, LoggedIn), Refusal> {
+    let open = open_interaction(core, parts, Some(text)).await?;
+    let logged_in = browser::logged_in(core, parts)
+        .await?
+        .filter(|login| open.stored.record.session.as_deref() == Some(login.handle.as_str()))
+        .ok_or(Refusal::Denied(
+            ErrorCode::InvalidRequest,
+            "you are not logged in as the person who was asked; please start again",
+        ))?;
+    Ok((open, logged_in))
+}

@@ -1,0 +1,60 @@
+//! The two metadata documents (RFC 8414, OpenID Connect Discovery): one content, two places.
+//! Made from the configured issuer alone; nothing of the request is in it.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::response::Response;
+use http::{HeaderValue, header};
+use serde_json::{Value, json};
+
+use super::render;
+use crate::config::GrantType;
+use crate::core::Core;
+
+pub(super) async fn get(State(core): State<Arc<Core>>) -> Response {
+    let mut response = render::json(&document(&core));
+    response.headers_mut().insert(
+        header::CACHE_CONTROL,
+        HeaderValue::from_static("public, max-age=300"),
+    );
+    core.meter.request("metadata", "ok");
+    response
+}
+
+fn document(core: &Core) -> Value {
+    let registry = core.registry();
+    let issuer = &core.issuer;
+    let scopes = registry.scopes();
+    let client_methods = ["client_secret_basic", "client_secret_post", "none"];
+    json!({
+        "issuer": issuer.as_str(),
+        "authorization_endpoint": issuer.endpoint("/authorize"),
+        "token_endpoint": issuer.endpoint("/token"),
+        "userinfo_endpoint": issuer.endpoint("/userinfo"),
+        "introspection_endpoint": issuer.endpoint("/introspect"),
+        "revocation_endpoint": issuer.endpoint("/revoke"),
+        "jwks_uri": issuer.endpoint("/jwks.json"),
+        "scopes_supported": scopes.iter().collect::<Vec<_>>(),
+        "response_types_supported": ["code"],
+        "response_modes_supported": ["query"],
+        "grant_types_supported": GrantType::ALL.map(GrantType::as_str),
+        "code_challenge_methods_supported": ["S256"],
+        "token_endpoint_auth_methods_supported": client_methods,
+        "revocation_endpoint_auth_methods_supported": client_methods,
+        "introspection_endpoint_auth_methods_supported": ["client_secret_basic"],
+        "introspection_signing_alg_values_supported": ["ES256"],
+        "id_token_signing_alg_values_supported": ["ES256"],
+        "subject_types_supported": ["public"],
+        "claims_supported": [
+            "iss", "sub", "aud", "exp", "iat", "auth_time", "amr", "nonce", "sid", "at_hash",
+            "name", "preferred_username", "email",
+        ],
+        "prompt_values_supported": ["none", "login", "consent", "select_account"],
+        "authorization_response_iss_parameter_supported": true,
+        "claims_parameter_supported": false,
+        "request_parameter_supported": false,
+        "request_uri_parameter_supported": false,
+        "protected_resources": registry.resources().map(|resource| &resource.id).collect::<Vec<_>>(),
+    })
+}

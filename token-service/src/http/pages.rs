@@ -1,0 +1,245 @@
+//! What people see: login, consent, and errors. Plain HTML, no script, no third party, not to be
+//! framed.
+
+use std::sync::LazyLock;
+
+use axum::response::{IntoResponse, Response};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::{HeaderValue, StatusCode, header};
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+use oauth::Scope;
+use url::{Host, Url};
+
+use super::browser::LoggedIn;
+use super::{consent, login, render};
+use crate::core::Core;
+use crate::record::AuthorizationRequest;
+use crate::refusal::Refusal;
+use crate::token::Handle;
+
+/// The login page. `text`: the interaction as it travels.
+pub(super) fn login(
+    core: &Core,
+    asked: &AuthorizationRequest,
+    text: &str,
+    browser: &Handle,
+    problem: Option<&str>,
+) -> Response {
+    let csrf = form_token(core, login::FORM, text, browser);
+    let body = html! {
+        h1 { "Sign in" }
+        p { "to continue to " strong { (client_name(core, asked)) } }
+        @if let Some(problem) = problem { p role="alert" { (problem) } }
+        form method="post" action=(format!("{}/login", core.issuer.path())) {
+            input type="hidden" name="interaction" value=(text);
+            input type="hidden" name="csrf" value=(csrf);
+            label for="username" { "Username" }
+            input type="text" id="username" name="username" autocomplete="username"
+                autocapitalize="none" spellcheck="false" required autofocus;
+            label for="password" { "Password" }
+            input type="password" id="password" name="password" autocomplete="current-password"
+                required;
+            button type="submit" { "Sign in" }
+        }
+    };
+    let status = if problem.is_some() {
+        StatusCode::FORBIDDEN
+    } else {
+        StatusCode::OK
+    };
+    page(status, "Sign in", Some(&asked.redirect_uri), &body)
+}
+
+/// The consent page.
+pub(super) fn consent(
+    core: &Core,
+    asked: &AuthorizationRequest,
+    text: &str,
+    logged_in: &LoggedIn,
+    scope: &Scope,
+) -> Response {
+    let csrf = form_token(core, consent::FORM, text, &logged_in.handle);
+    let registry = core.registry();
+    let user = registry.user(&logged_in.session.sub);
+    let name = user.map_or("", |user| user.username.as_str());
+    let body = html! {
+        h1 { strong { (client_name(core, asked)) } " asks for access" }
+        p { "You are signed in as " strong { (name) } ". The application would be allowed to:" }
+        ul {
+            @for token in scope.iter() {
+                li { code { (token) } @if let Some(text) = meaning(token) { ": " (text) } }
+            }
+        }
+        form method="post" action=(format!("{}/consent", core.issuer.path())) {
+            input type="hidden" name="interaction" value=(text);
+            input type="hidden" name="csrf" value=(csrf);
+            button type="submit" name="decision" value="approve" { "Allow" }
+            button type="submit" name="decision" value="deny" class="quiet" { "Deny" }
+        }
+    };
+    page(
+        StatusCode::OK,
+        "Allow access",
+        Some(&asked.redirect_uri),
+        &body,
+    )
+}
+
+/// An error that only the person at the browser may see.
+pub(super) fn refusal(core: &Core, endpoint: &str, refusal: &Refusal) -> Response {
+    core.meter.request(endpoint, render::outcome(refusal));
+    let (code, text) = match refusal {
+        Refusal::Denied(code, text) => (code.as_str(), *text),
+        Refusal::TooLarge => ("invalid_request", "the request is too long"),
+        Refusal::Trouble(trouble) => {
+            render::log(endpoint, trouble);
+            (trouble.code().as_str(), "please try again in a moment")
+        }
+    };
+    let body = html! {
+        h1 { "This does not work" }
+        p role="alert" { (text) }
+        p { "Error: " code { (code) } }
+    };
+    // 400 also for a form of nobody's: a challenge would make the browser ask for a password.
+    let status = match render::status(refusal) {
+        StatusCode::UNAUTHORIZED => StatusCode::BAD_REQUEST,
+        status => status,
+    };
+    let mut response = page(status, "Error", None, &body);
+    render::add_retry_after(&mut response);
+    response
+}
+
+/// Somebody is guessing.
+pub(super) fn too_many_attempts(core: &Core) -> Response {
+    core.meter.request("login", "limited");
+    let body = html! {
+        h1 { "Too many attempts" }
+        p role="alert" { "Please wait a few minutes, then go back to the application." }
+    };
+    let mut response = page(
+        StatusCode::TOO_MANY_REQUESTS,
+        "Too many attempts",
+        None,
+        &body,
+    );
+    let wait = core.attempts.window.as_secs();
+    response
+        .headers_mut()
+        .insert(header::RETRY_AFTER, HeaderValue::from(wait));
+    response
+}
+
+fn form_token(core: &Core, form: &str, interaction: &str, bound_to: &Handle) -> String {
+    let handle = core.secrets.token_hash(interaction);
+    core.secrets.form_token(form, &handle, bound_to.as_str())
+}
+
+fn client_name(core: &Core, asked: &AuthorizationRequest) -> String {
+    let registry = core.registry();
+    registry
+        .client(&asked.client_id)
+        .map_or_else(|| asked.client_id.clone(), |client| client.name.clone())
+}
+
+/// The scopes that mean the same everywhere.
+fn meaning(token: &str) -> Option<&'static str> {
+    match token {
+        "openid" => Some("know who you are"),
+        "profile" => Some("see your name"),
+        "email" => Some("see your email address"),
+        "offline_access" => Some("stay connected when you are away"),
+        _ => None,
+    }
+}
+
+fn page(status: StatusCode, title: &str, redirect_uri: Option<&str>, body: &Markup) -> Response {
+    let markup = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="robots" content="noindex";
+                title { (title) }
+                style { (PreEscaped(STYLE)) }
+            }
+            body { main { (body) } }
+        }
+    };
+    let mut response = (
+        status,
+        [(header::CONTENT_TYPE, "text/html; charset=utf-8")],
+        markup.into_string(),
+    )
+        .into_response();
+    if let Ok(policy) = HeaderValue::try_from(content_security_policy(redirect_uri)) {
+        response
+            .headers_mut()
+            .insert(header::CONTENT_SECURITY_POLICY, policy);
+    }
+    response
+}
+
+/// Browsers apply `form-action` also to the redirects that follow a form, so the client's origin
+/// is part of it.
+fn content_security_policy(redirect_uri: Option<&str>) -> String {
+    let target = redirect_uri.and_then(form_target).unwrap_or_default();
+    format!(
+        "default-src 'none'; style-src '{}'; base-uri 'none'; frame-ancestors 'none'; \
+         form-action 'self'{target}",
+        *STYLE_HASH
+    )
+}
+
+/// The source expression, with a space before it.
+fn form_target(redirect_uri: &str) -> Option<String> {
+    let url = Url::parse(redirect_uri).ok()?;
+    match url.host() {
+        // The grammar of source expressions has no IPv6 addresses.
+        Some(Host::Domain(_) | Host::Ipv4(_)) if matches!(url.scheme(), "http" | "https") => {
+            Some(format!(" {}", url.origin().ascii_serialization()))
+        }
+        _ => Some(format!(" {}:", url.scheme())),
+    }
+}
+
+static STYLE_HASH: LazyLock<String> = LazyLock::new(|| {
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, STYLE.as_bytes());
+    format!("sha256-{}", STANDARD.encode(digest))
+});
+
+const STYLE: &str = "\
+body{margin:0;font:1rem/1.5 system-ui,sans-serif;background:#f3f4f2;color:#1c1f1a}\
+main{max-width:24rem;margin:12vh auto 0;padding:2rem;background:#fff;border:1px solid #d5d9d0;\
+border-radius:.5rem}h1{margin:0 0 .5rem;font-size:1.4rem}label{display:block;margin-top:1rem}\
+input{box-sizing:border-box;width:100%;padding:.55rem;font:inherit;border:1px solid #767b70;\
+border-radius:.3rem}button{margin:1.5rem .5rem 0 0;padding:.55rem 1.4rem;font:inherit;color:#fff;\
+background:#2c5a34;border:1px solid #2c5a34;border-radius:.3rem;cursor:pointer}button.quiet{\
+color:#1c1f1a;background:#fff;border-color:#767b70}[role=alert]{padding:.6rem;border-left:4px solid \
+#a3262a;background:#fbeeee}";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_form_may_lead_to_the_client_and_to_nowhere_else() {
+        for (uri, source) in [
+            ("https://app.example/cb?x=1", " https://app.example"),
+            ("http://127.0.0.1:5178/cb", " http://127.0.0.1:5178"),
+            ("http://[::1]:5178/cb", " http:"),
+            ("com.example.app:/cb", " com.example.app:"),
+        ] {
+            let policy = content_security_policy(Some(uri));
+            assert!(
+                policy.ends_with(&format!("form-action 'self'{source}")),
+                "{policy}"
+            );
+            assert!(policy.contains("frame-ancestors 'none'"));
+        }
+        assert!(content_security_policy(None).ends_with("form-action 'self'"));
+    }
+}

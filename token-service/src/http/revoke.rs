@@ -1,0 +1,63 @@
+//! `POST /revoke` (RFC 7009). Answers 200 only when the revocation is durable, and the same 200
+//! for what was never a token of this client.
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+use http::request::Parts;
+
+use super::{client_auth, render, request};
+use crate::audit::audit;
+use crate::core::Core;
+use crate::params::Params;
+use crate::record::{self, AccessToken, RefreshToken};
+use crate::refusal::{ErrorCode, Refusal};
+use crate::revocation;
+use crate::token::Kind;
+
+pub(super) async fn post(State(core): State<Arc<Core>>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let result = match request::form(&parts, body).await {
+        Ok(params) => answer(&core, &parts, &params).await,
+        Err(refusal) => Err(refusal),
+    };
+    render::finish(&core, "revoke", result)
+}
+
+async fn answer(core: &Core, parts: &Parts, params: &Params) -> Result<Response, Refusal> {
+    let registry = core.registry();
+    let client = client_auth::client(&registry, &parts.headers, params)?;
+    let text = params.get("token").ok_or(Refusal::Denied(
+        ErrorCode::InvalidRequest,
+        "`token` is missing",
+    ))?;
+    // The kind is in the token: `token_type_hint` has nothing to add.
+    if let Ok(handle) = Kind::AccessToken.read(text, &core.secrets) {
+        if let Some(token) = record::load::<AccessToken>(&*core.store, handle.as_str()).await? {
+            if token.record.client_id == client.id {
+                revocation::revoke_access_token(core, &handle, &token.record).await?;
+            } else {
+                audit!(
+                    "revocation_refused",
+                    client = client.id,
+                    reason = "another client's"
+                );
+            }
+        }
+    } else if let Ok(handle) = Kind::RefreshToken.read(text, &core.secrets)
+        && let Some(token) = record::load::<RefreshToken>(&*core.store, handle.as_str()).await?
+    {
+        if token.record.client_id == client.id {
+            revocation::revoke_grant(core, &token.record.grant, "revoked by its client").await?;
+        } else {
+            audit!(
+                "revocation_refused",
+                client = client.id,
+                reason = "another client's"
+            );
+        }
+    }
+    Ok(StatusCode::OK.into_response())
+}

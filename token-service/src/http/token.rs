@@ -1,0 +1,45 @@
+//! `POST /token` (RFC 6749 section 3.2).
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::response::Response;
+use http::request::Parts;
+
+use super::{client_auth, render, request};
+use crate::config::GrantType;
+use crate::core::Core;
+use crate::grant::{self, TokenRequest};
+use crate::params::Params;
+use crate::refusal::{ErrorCode, Refusal};
+
+pub(super) async fn post(State(core): State<Arc<Core>>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let result = match request::form(&parts, body).await {
+        Ok(params) => answer(&core, &parts, &params).await,
+        Err(refusal) => Err(refusal),
+    };
+    render::finish(&core, "token", result)
+}
+
+async fn answer(core: &Core, parts: &Parts, params: &Params) -> Result<Response, Refusal> {
+    let registry = core.registry();
+    let client = client_auth::client(&registry, &parts.headers, params)?;
+    let word = params.get("grant_type").ok_or(Refusal::Denied(
+        ErrorCode::InvalidRequest,
+        "`grant_type` is missing",
+    ))?;
+    let grant_type = GrantType::from_wire(word).ok_or(Refusal::Denied(
+        ErrorCode::UnsupportedGrantType,
+        "the grant type is not supported",
+    ))?;
+    let request = TokenRequest {
+        core,
+        registry: &registry,
+        client,
+        params,
+    };
+    grant::exchange(request, grant_type)
+        .await
+        .map(|answer| render::json(&answer))
+}

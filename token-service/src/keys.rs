@@ -1,0 +1,115 @@
+//! Signing keys: shared by every replica through the store, sealed there, rotated without a gap.
+//!
+//! A key is published before it signs and withdrawn after its last token died. Which key signs
+//! is decided by the clock alone, so replicas agree without talking; the store is asked only to
+//! learn of new keys.
+
+mod ring;
+mod signing_key;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use serde_json::{Value, json};
+use service_kit::UnixTime;
+use store::Store;
+
+use crate::error::Trouble;
+use crate::secrets::Secrets;
+pub(crate) use ring::SEALED_WITH_ANOTHER_SECRET;
+use ring::{Ring, RingRecord};
+pub(crate) use signing_key::SigningKey;
+
+/// The keys as this process knows them.
+#[derive(Debug)]
+pub(crate) struct Keys {
+    store: Arc<dyn Store>,
+    plan: KeyPlan,
+    ring: ArcSwap<Ring>,
+}
+
+/// When keys come and go.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct KeyPlan {
+    /// How long a key signs.
+    pub(crate) rotate: Duration,
+    /// How long a key is published before it signs.
+    pub(crate) publish_ahead: Duration,
+    /// The longest life of anything signed.
+    pub(crate) longest_token: Duration,
+}
+
+/// How long a JWKS answer may be kept. Well under every plan's `publish_ahead`.
+pub(crate) const JWKS_MAX_AGE: Duration = Duration::from_secs(300);
+/// How often a process looks for keys that another one made.
+pub(crate) const REFRESH: Duration = Duration::from_secs(60);
+/// A key must be seen by every replica and every cache before it signs.
+pub(crate) const MIN_PUBLISH_AHEAD: Duration = Duration::from_secs(600);
+
+/// Attempts to change the ring before somebody else's changes are taken for a fault.
+const ATTEMPTS: usize = 16;
+const KEY: &str = "keys:ring";
+
+impl Keys {
+    /// Reads the ring, and makes the first key where there is none.
+    pub(crate) async fn open(
+        store: Arc<dyn Store>,
+        secrets: &Secrets,
+        plan: KeyPlan,
+        now: UnixTime,
+    ) -> Result<Self, Trouble> {
+        let keys = Self {
+            store,
+            plan,
+            ring: ArcSwap::from_pointee(Ring::default()),
+        };
+        keys.turn(secrets, now).await?;
+        Ok(keys)
+    }
+
+    /// Learns of other replicas' changes and does what is due: makes the next key, drops the
+    /// dead. Safe to call from any number of replicas at once.
+    pub(crate) async fn turn(&self, secrets: &Secrets, now: UnixTime) -> Result<(), Trouble> {
+        for _ in 0..ATTEMPTS {
+            let stored = self.store.get(KEY).await?;
+            let before = match &stored {
+                Some(bytes) => RingRecord::decode(bytes)?,
+                None => RingRecord::default(),
+            };
+            let Some(after) = before.turned(secrets, self.plan, now)? else {
+                self.ring.store(Arc::new(before.open(secrets)?));
+                return Ok(());
+            };
+            let bytes = after.encode()?;
+            if self.write(stored, bytes).await? {
+                self.ring.store(Arc::new(after.open(secrets)?));
+                return Ok(());
+            }
+        }
+        Err(Trouble::Record {
+            message: "the key ring changes all the time".into(),
+        })
+    }
+
+    /// The key that signs now.
+    pub(crate) fn current(&self, now: UnixTime) -> Result<Arc<SigningKey>, Trouble> {
+        self.ring.load().current(now).ok_or(Trouble::Crypto {
+            message: "no signing key",
+        })
+    }
+
+    /// The JWK Set (RFC 7517 section 5): public members only.
+    pub(crate) fn jwks(&self) -> Value {
+        let keys: Vec<Value> = self.ring.load().keys().map(SigningKey::jwk).collect();
+        json!({ "keys": keys })
+    }
+
+    async fn write(&self, before: Option<Bytes>, after: Bytes) -> Result<bool, Trouble> {
+        Ok(match before {
+            Some(expected) => self.store.replace(KEY, expected, after, None).await?,
+            None => self.store.put_new(KEY, after, None).await?,
+        })
+    }
+}

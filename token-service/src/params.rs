@@ -1,0 +1,136 @@
+//! Parameters of a form or a query (RFC 6749 sections 3.1 and 3.2): UTF-8, never repeated, empty
+//! means absent, unknown ones are ignored.
+
+use std::collections::BTreeMap;
+
+use percent_encoding::percent_decode;
+use zeroize::Zeroizing;
+
+/// Parsed parameters. May hold secrets: `Debug` shows names only.
+pub(crate) struct Params {
+    single: BTreeMap<String, Zeroizing<String>>,
+    /// Every `resource`, which alone may be repeated (RFC 8707 section 2).
+    resources: Vec<String>,
+}
+
+/// What is wrong with them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum ParamsError {
+    #[error("a parameter is given twice")]
+    Repeated,
+    #[error("a parameter is not UTF-8")]
+    NotText,
+    #[error("there are too many parameters")]
+    TooMany,
+}
+
+const MOST: usize = 64;
+
+impl Params {
+    /// Reads `a=b&c=d`.
+    pub(crate) fn parse(encoded: &[u8]) -> Result<Self, ParamsError> {
+        let mut params = Self {
+            single: BTreeMap::new(),
+            resources: Vec::new(),
+        };
+        let pairs = encoded
+            .split(|byte| *byte == b'&')
+            .filter(|pair| !pair.is_empty());
+        for (count, pair) in pairs.enumerate() {
+            if count >= MOST {
+                return Err(ParamsError::TooMany);
+            }
+            let mut parts = pair.splitn(2, |byte| *byte == b'=');
+            let name = decode(parts.next().unwrap_or_default())?;
+            let value = decode(parts.next().unwrap_or_default())?;
+            if *name == "resource" {
+                if !value.is_empty() {
+                    params.resources.push(value.to_string());
+                }
+                continue;
+            }
+            if params.single.insert(name.to_string(), value).is_some() {
+                return Err(ParamsError::Repeated);
+            }
+        }
+        Ok(params)
+    }
+
+    /// The value, where there is one that is not empty.
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
+        self.single
+            .get(name)
+            .map(|value| value.as_str())
+            .filter(|value| !value.is_empty())
+    }
+
+    /// Every `resource` that is not empty.
+    pub(crate) fn resources(&self) -> &[String] {
+        &self.resources
+    }
+}
+
+impl std::fmt::Debug for Params {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_list().entries(self.single.keys()).finish()
+    }
+}
+
+/// One name or value of a form; also the halves of HTTP Basic (RFC 6749 section 2.3.1).
+pub(crate) fn decode(encoded: &[u8]) -> Result<Zeroizing<String>, ParamsError> {
+    let spaced = Zeroizing::new(
+        encoded
+            .iter()
+            .map(|byte| if *byte == b'+' { b' ' } else { *byte })
+            .collect::<Vec<u8>>(),
+    );
+    percent_decode(&spaced)
+        .decode_utf8()
+        .map(|text| Zeroizing::new(text.into_owned()))
+        .map_err(|_| ParamsError::NotText)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn only_resource_may_be_repeated_and_empty_is_absent() {
+        let params = Params::parse(b"a=1+2%26&b=&resource=x&resource=y&c").unwrap();
+        assert_eq!(params.get("a"), Some("1 2&"));
+        assert_eq!(params.get("b"), None);
+        assert_eq!(params.get("c"), None);
+        assert_eq!(params.resources(), ["x", "y"]);
+        assert_eq!(
+            Params::parse(b"a=1&a=1").unwrap_err(),
+            ParamsError::Repeated
+        );
+        assert_eq!(
+            Params::parse(b"a=&%61=1").unwrap_err(),
+            ParamsError::Repeated
+        );
+        assert_eq!(Params::parse(b"a=%ff").unwrap_err(), ParamsError::NotText);
+        let many = "a=1&".repeat(65).replace('a', "");
+        assert!(Params::parse(many.as_bytes()).is_err());
+        assert!(!format!("{:?}", Params::parse(b"p=hunter2").unwrap()).contains("hunter2"));
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_encoded_is_read_back(name in "[a-z]{1,8}", value in "\\PC{1,40}") {
+            let encoded: String = url::form_urlencoded::Serializer::new(String::new())
+                .append_pair(&name, &value)
+                .finish();
+            prop_assume!(name != "resource");
+            let params = Params::parse(encoded.as_bytes()).unwrap();
+            prop_assert_eq!(params.get(&name), Some(value.as_str()));
+        }
+
+        #[test]
+        fn parsing_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = Params::parse(&bytes);
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! Typed records above the store: how they are named, read and written. A record never asks
+//! which backend it is on.
+
+mod access_token;
+mod code;
+mod consent;
+mod grant;
+mod interaction;
+mod refresh_token;
+mod session;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use service_kit::UnixTime;
+use store::Store;
+
+use crate::error::Trouble;
+
+pub(crate) use access_token::AccessToken;
+pub(crate) use code::{Code, CodeState};
+pub(crate) use consent::Consent;
+pub(crate) use grant::{Authentication, Grant, GrantState, Subject};
+pub(crate) use interaction::{AuthorizationRequest, Interaction};
+pub(crate) use refresh_token::{RefreshState, RefreshToken};
+pub(crate) use session::Session;
+
+/// Something that the store keeps.
+pub(crate) trait Record: Serialize + DeserializeOwned {
+    /// The first part of its key. Each record has its own, so that nothing is ever taken for a
+    /// record of another kind.
+    const AREA: &'static str;
+}
+
+/// A record and the bytes as the store has them: what a conditional write compares with.
+#[derive(Debug, Clone)]
+pub(crate) struct Stored<R> {
+    pub(crate) record: R,
+    pub(crate) bytes: Bytes,
+}
+
+/// The store drops a record this much after its end. Expiry itself is decided by the clock.
+const GRACE: Duration = Duration::from_secs(60);
+
+/// The key of a record.
+pub(crate) fn key<R: Record>(id: &str) -> String {
+    format!("{}:{id}", R::AREA)
+}
+
+/// Reads a record.
+pub(crate) async fn load<R: Record>(
+    store: &dyn Store,
+    id: &str,
+) -> Result<Option<Stored<R>>, Trouble> {
+    match store.get(&key::<R>(id)).await? {
+        None => Ok(None),
+        Some(bytes) => Ok(Some(Stored {
+            record: decode(&bytes)?,
+            bytes,
+        })),
+    }
+}
+
+/// Reads and deletes a record; of any number of concurrent callers one gets it.
+pub(crate) async fn take<R: Record>(store: &dyn Store, id: &str) -> Result<Option<R>, Trouble> {
+    match store.take(&key::<R>(id)).await? {
+        None => Ok(None),
+        Some(bytes) => decode(&bytes).map(Some),
+    }
+}
+
+/// As the store keeps it.
+pub(crate) fn encode<R: Record>(record: &R) -> Result<Bytes, Trouble> {
+    serde_json::to_vec(record)
+        .map(Bytes::from)
+        .map_err(|error| Trouble::Record {
+            message: format!("{}: {error}", R::AREA),
+        })
+}
+
+/// How long the store keeps a record that ends at `exp`.
+pub(crate) fn keep_until(exp: UnixTime, now: UnixTime) -> Option<Duration> {
+    Some(exp.since(now) + GRACE)
+}
+
+fn decode<R: Record>(bytes: &[u8]) -> Result<R, Trouble> {
+    // The error's own text could quote the record: keep only the place.
+    serde_json::from_slice(bytes).map_err(|error| Trouble::Record {
+        message: format!("{} at column {}", R::AREA, error.column()),
+    })
+}

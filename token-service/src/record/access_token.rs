@@ -1,0 +1,28 @@
+//! An opaque access token, under the keyed hash of its text.
+
+use oauth::Scope;
+use serde::{Deserialize, Serialize};
+use service_kit::UnixTime;
+
+use super::Record;
+
+/// What was issued. Whether it is still good depends on its grant, user and client, too.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct AccessToken {
+    /// Names it in events and to resource servers; random, not made from the token.
+    pub(crate) token_ref: String,
+    pub(crate) grant: String,
+    pub(crate) client_id: String,
+    pub(crate) scope: Scope,
+    /// The resources that it may be swapped for.
+    pub(crate) resources: Vec<String>,
+    /// The client named the resources: the token is for them and for nothing else, not even for
+    /// userinfo.
+    pub(crate) restricted: bool,
+    pub(crate) issued: UnixTime,
+    pub(crate) exp: UnixTime,
+}
+
+impl Record for AccessToken {
+    const AREA: &'static str = "at";
+}

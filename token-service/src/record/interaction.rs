@@ -1,0 +1,37 @@
+//! An authorization request that waits for the person at the browser.
+
+use oauth::Scope;
+use serde::{Deserialize, Serialize};
+use service_kit::UnixTime;
+
+use super::Record;
+
+/// Consumed by the answer, once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Interaction {
+    pub(crate) request: AuthorizationRequest,
+    /// The browser that asked: handle of its cookie. No other browser can answer.
+    pub(crate) browser: String,
+    /// The login that has been done for it: handle of the session.
+    pub(crate) session: Option<String>,
+    pub(crate) exp: UnixTime,
+}
+
+/// A request that was checked: client, redirect URI and PKCE are in order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct AuthorizationRequest {
+    pub(crate) client_id: String,
+    pub(crate) redirect_uri: String,
+    pub(crate) redirect_uri_given: bool,
+    pub(crate) state: Option<String>,
+    pub(crate) nonce: Option<String>,
+    pub(crate) challenge: String,
+    /// Requested, and within what the client may have.
+    pub(crate) scope: Scope,
+    pub(crate) resources: Vec<String>,
+    pub(crate) prompt_consent: bool,
+}
+
+impl Record for Interaction {
+    const AREA: &'static str = "in";
+}

@@ -1,0 +1,30 @@
+//! A refresh token, under the keyed hash of its text.
+
+use oauth::Scope;
+use serde::{Deserialize, Serialize};
+use service_kit::UnixTime;
+
+use super::Record;
+
+/// One link of the chain that keeps a grant alive.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct RefreshToken {
+    pub(crate) state: RefreshState,
+    pub(crate) grant: String,
+    pub(crate) client_id: String,
+    pub(crate) scope: Scope,
+    /// When it ends if nobody uses it; never after its grant.
+    pub(crate) exp: UnixTime,
+}
+
+/// A token is used once. The used one is kept: whoever presents it again has a copy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum RefreshState {
+    Live,
+    Rotated,
+}
+
+impl Record for RefreshToken {
+    const AREA: &'static str = "rt";
+}

@@ -1,0 +1,99 @@
+//! "No" in OAuth's words: a closed set of codes, each with a text that is fit for strangers.
+
+use authzen::DecisionError;
+use service_kit::random::RandomError;
+use store::StoreError;
+
+use crate::error::Trouble;
+
+/// Error codes of RFC 6749, 7009, 8707 and OpenID Connect, as far as they are used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ErrorCode {
+    InvalidRequest,
+    InvalidClient,
+    InvalidGrant,
+    UnauthorizedClient,
+    UnsupportedGrantType,
+    UnsupportedResponseType,
+    InvalidScope,
+    InvalidTarget,
+    AccessDenied,
+    LoginRequired,
+    ConsentRequired,
+    RequestNotSupported,
+    RequestUriNotSupported,
+    RegistrationNotSupported,
+    ServerError,
+    TemporarilyUnavailable,
+}
+
+/// Why a request is not granted.
+#[derive(Debug)]
+pub(crate) enum Refusal {
+    /// The request, or whoever sent it, is at fault. The text is a constant, so that nothing of
+    /// the request can come back in it.
+    Denied(ErrorCode, &'static str),
+    /// The body is longer than anything that belongs here.
+    TooLarge,
+    /// Nothing is known.
+    Trouble(Trouble),
+}
+
+impl ErrorCode {
+    /// The word on the wire.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::InvalidRequest => "invalid_request",
+            Self::InvalidClient => "invalid_client",
+            Self::InvalidGrant => "invalid_grant",
+            Self::UnauthorizedClient => "unauthorized_client",
+            Self::UnsupportedGrantType => "unsupported_grant_type",
+            Self::UnsupportedResponseType => "unsupported_response_type",
+            Self::InvalidScope => "invalid_scope",
+            Self::InvalidTarget => "invalid_target",
+            Self::AccessDenied => "access_denied",
+            Self::LoginRequired => "login_required",
+            Self::ConsentRequired => "consent_required",
+            Self::RequestNotSupported => "request_not_supported",
+            Self::RequestUriNotSupported => "request_uri_not_supported",
+            Self::RegistrationNotSupported => "registration_not_supported",
+            Self::ServerError => "server_error",
+            Self::TemporarilyUnavailable => "temporarily_unavailable",
+        }
+    }
+}
+
+impl Trouble {
+    /// What the other side is told.
+    pub(crate) fn code(&self) -> ErrorCode {
+        if self.is_outage() {
+            ErrorCode::TemporarilyUnavailable
+        } else {
+            ErrorCode::ServerError
+        }
+    }
+}
+
+impl From<Trouble> for Refusal {
+    fn from(trouble: Trouble) -> Self {
+        Self::Trouble(trouble)
+    }
+}
+
+impl From<StoreError> for Refusal {
+    fn from(error: StoreError) -> Self {
+        Self::Trouble(error.into())
+    }
+}
+
+impl From<DecisionError> for Refusal {
+    fn from(error: DecisionError) -> Self {
+        Self::Trouble(error.into())
+    }
+}
+
+impl From<RandomError> for Refusal {
+    fn from(error: RandomError) -> Self {
+        Self::Trouble(error.into())
+    }
+}

@@ -1,0 +1,199 @@
+//! Who and what the service knows: clients, users, resources and credentials for introspection,
+//! checked against each other. Immutable; a reload builds another.
+
+mod build;
+mod redirect;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use oauth::Scope;
+use serde::Serialize;
+use serde_json::{Map, Value};
+use service_kit::{Secret, digest};
+
+use crate::config::{ConsentMode, GrantType};
+pub(crate) use redirect::RedirectUri;
+
+/// Everything that configuration names.
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct Registry {
+    clients: BTreeMap<String, Client>,
+    users: BTreeMap<String, User>,
+    /// From the lower-case username to the `sub`.
+    #[serde(skip)]
+    usernames: BTreeMap<String, String>,
+    resources: BTreeMap<String, Resource>,
+    resource_servers: BTreeMap<String, ResourceServer>,
+}
+
+/// A client, enabled or not.
+#[derive(Debug, Serialize)]
+pub(crate) struct Client {
+    pub(crate) id: String,
+    #[serde(skip)]
+    pub(crate) name: String,
+    /// None: public.
+    #[serde(skip)]
+    pub(crate) secret: Option<SecretHash>,
+    pub(crate) grant_types: BTreeSet<GrantType>,
+    pub(crate) redirect_uris: Vec<RedirectUri>,
+    pub(crate) scope: Scope,
+    pub(crate) attributes: Map<String, Value>,
+    pub(crate) consent: ConsentMode,
+    pub(crate) disabled: bool,
+}
+
+/// A person, enabled or not.
+#[derive(Debug, Serialize)]
+pub(crate) struct User {
+    pub(crate) sub: String,
+    pub(crate) username: String,
+    #[serde(skip)]
+    pub(crate) password_hash: Secret,
+    pub(crate) name: Option<String>,
+    pub(crate) email: Option<String>,
+    pub(crate) attributes: Map<String, Value>,
+    pub(crate) disabled: bool,
+}
+
+/// A protected resource.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Resource {
+    pub(crate) id: String,
+    pub(crate) scope: Scope,
+    pub(crate) claims: Vec<String>,
+    pub(crate) jwt_ttl_secs: u64,
+}
+
+/// Who may introspect tokens for which resources.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct ResourceServer {
+    pub(crate) id: String,
+    #[serde(skip)]
+    pub(crate) secret: Option<SecretHash>,
+    pub(crate) resources: Vec<String>,
+}
+
+/// Hash of a random secret of 256 bits: nothing slow is needed to guard it.
+#[derive(Debug, Clone)]
+pub(crate) struct SecretHash(Secret);
+
+/// What `secret_hash` in the configuration is for a secret.
+pub fn secret_hash(secret: &str) -> String {
+    format!(
+        "{SECRET_HASH_PREFIX}{}",
+        digest::sha256_base64url(secret.as_bytes())
+    )
+}
+
+pub(crate) const SECRET_HASH_PREFIX: &str = "sha256:";
+
+impl Registry {
+    /// The client, where it is there and enabled.
+    pub(crate) fn client(&self, id: &str) -> Option<&Client> {
+        self.clients.get(id).filter(|client| !client.disabled)
+    }
+
+    /// The user, where there and enabled.
+    pub(crate) fn user(&self, sub: &str) -> Option<&User> {
+        self.users.get(sub).filter(|user| !user.disabled)
+    }
+
+    /// The user who logs in by this name, where there and enabled.
+    pub(crate) fn user_named(&self, username: &str) -> Option<&User> {
+        self.user(self.usernames.get(&username.to_lowercase())?)
+    }
+
+    pub(crate) fn resource(&self, id: &str) -> Option<&Resource> {
+        self.resources.get(id)
+    }
+
+    pub(crate) fn resources(&self) -> impl Iterator<Item = &Resource> {
+        self.resources.values()
+    }
+
+    pub(crate) fn resource_server(&self, id: &str) -> Option<&ResourceServer> {
+        self.resource_servers.get(id)
+    }
+
+    /// Every scope token that some client may be granted.
+    pub(crate) fn scopes(&self) -> Scope {
+        self.clients
+            .values()
+            .filter(|client| !client.disabled)
+            .fold(Scope::empty(), |all, client| all.union(&client.scope))
+    }
+
+    /// A hash to copy the cost of password verification from.
+    pub(crate) fn any_password_hash(&self) -> Option<&str> {
+        self.users
+            .values()
+            .next()
+            .map(|user| user.password_hash.reveal())
+    }
+
+    /// The longest life of a JWT for any resource, in seconds.
+    pub(crate) fn longest_jwt(&self) -> u64 {
+        self.resources()
+            .map(|resource| resource.jwt_ttl_secs)
+            .max()
+            .unwrap_or_default()
+    }
+
+    /// Differs where anything differs that a swapped token could depend on. Holds no secret.
+    pub(crate) fn fingerprint(&self) -> String {
+        let text = serde_json::to_vec(self).unwrap_or_default();
+        digest::sha256_base64url(&text)
+    }
+}
+
+impl Client {
+    pub(crate) fn is_public(&self) -> bool {
+        self.secret.is_none()
+    }
+
+    pub(crate) fn may_use(&self, grant_type: GrantType) -> bool {
+        self.grant_types.contains(&grant_type)
+    }
+
+    /// The registered redirect URI that `given` stands for.
+    pub(crate) fn accepts_redirect(&self, given: &str) -> bool {
+        self.redirect_uris
+            .iter()
+            .any(|uri| uri.matches(given, self.is_public()))
+    }
+}
+
+impl ResourceServer {
+    pub(crate) fn fronts(&self, resource: &str) -> bool {
+        self.resources.iter().any(|id| id == resource)
+    }
+}
+
+impl SecretHash {
+    /// Reads `sha256:…`. The error never repeats what was given: it may be the secret itself.
+    pub(crate) fn parse(text: &Secret) -> Result<Self, &'static str> {
+        let encoded = text.reveal().strip_prefix(SECRET_HASH_PREFIX).ok_or(
+            "must be `sha256:` and a hash; a plain secret does not belong in a configuration file",
+        )?;
+        let is_digest = encoded.len() == 43
+            && encoded
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+        if is_digest {
+            Ok(Self(Secret::new(encoded)))
+        } else {
+            Err("must hold the 43 characters of a SHA-256 in base64url after `sha256:`")
+        }
+    }
+
+    /// A hash that no secret has: for comparing where there is nothing to compare with.
+    pub(crate) fn of_nothing() -> Self {
+        Self(Secret::new("-".repeat(43)))
+    }
+
+    /// Whether the secret has this hash; time does not depend on either.
+    pub(crate) fn is_of(&self, secret: &str) -> bool {
+        self.0.matches(&digest::sha256_base64url(secret.as_bytes()))
+    }
+}

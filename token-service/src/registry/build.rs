@@ -1,0 +1,263 @@
+//! From configuration to a [`Registry`]: every problem is reported, none stops the search for
+//! the next.
+
+use std::collections::BTreeSet;
+
+use oauth::Scope;
+use service_kit::{ConfigIssue, Secret};
+use url::Url;
+
+use super::{Client, RedirectUri, Registry, Resource, ResourceServer, SecretHash, User};
+use crate::config::{
+    ClientConfig, GrantType, ResourceConfig, ResourceServerConfig, TokenServiceConfig, UserConfig,
+};
+use crate::password;
+
+/// Claims that a resource cannot ask for: the service writes them itself.
+const RESERVED_CLAIMS: [&str; 19] = [
+    "iss",
+    "sub",
+    "aud",
+    "exp",
+    "nbf",
+    "iat",
+    "jti",
+    "client_id",
+    "scope",
+    "auth_time",
+    "acr",
+    "amr",
+    "cnf",
+    "act",
+    "may_act",
+    "azp",
+    "nonce",
+    "sid",
+    "at_hash",
+];
+
+/// Collects what is wrong, each with its place in the configuration.
+struct Issues<'a> {
+    all: &'a mut Vec<ConfigIssue>,
+    /// `token_service.clients[2]`
+    at: String,
+}
+
+impl Registry {
+    /// Builds what can be built and adds every problem to `issues`. With issues added, the
+    /// result is not to be used.
+    pub(crate) fn build(config: &TokenServiceConfig, issues: &mut Vec<ConfigIssue>) -> Self {
+        let mut registry = Self::default();
+        for (index, resource) in config.resources.iter().enumerate() {
+            let at = format!("token_service.resources[{index}]");
+            registry.add_resource(resource, config, &mut Issues { all: issues, at });
+        }
+        for (index, client) in config.clients.iter().enumerate() {
+            let at = format!("token_service.clients[{index}]");
+            registry.add_client(client, &mut Issues { all: issues, at });
+        }
+        for (index, user) in config.users.iter().enumerate() {
+            let at = format!("token_service.users[{index}]");
+            registry.add_user(user, &mut Issues { all: issues, at });
+        }
+        for (index, server) in config.resource_servers.iter().enumerate() {
+            let at = format!("token_service.resource_servers[{index}]");
+            registry.add_resource_server(server, &mut Issues { all: issues, at });
+        }
+        registry
+    }
+
+    fn add_resource(
+        &mut self,
+        config: &ResourceConfig,
+        whole: &TokenServiceConfig,
+        issues: &mut Issues<'_>,
+    ) {
+        match Url::parse(&config.id) {
+            Ok(url) if url.fragment().is_some() => issues.add("id", "must not have a fragment"),
+            Ok(_) => {}
+            Err(_) => issues.add("id", "must be an absolute URI"),
+        }
+        for claim in &config.claims {
+            if RESERVED_CLAIMS.contains(&claim.as_str()) {
+                issues.add("claims", &format!("`{claim}` is always the service's own"));
+            }
+        }
+        let jwt_ttl_secs = config.jwt_ttl_secs.unwrap_or(whole.ttl.jwt_secs);
+        if !(1..=3600).contains(&jwt_ttl_secs) {
+            issues.add("jwt_ttl_secs", "must be from 1 to 3600");
+        }
+        let resource = Resource {
+            id: config.id.clone(),
+            scope: issues.scope(&config.scope),
+            claims: config.claims.clone(),
+            jwt_ttl_secs,
+        };
+        if self
+            .resources
+            .insert(resource.id.clone(), resource)
+            .is_some()
+        {
+            issues.add("id", &format!("`{}` is there twice", config.id));
+        }
+    }
+
+    fn add_client(&mut self, config: &ClientConfig, issues: &mut Issues<'_>) {
+        issues.id(&config.id);
+        let secret = match (&config.secret_hash, config.public) {
+            (Some(hash), false) => issues.secret_hash(hash),
+            (None, true) => None,
+            (Some(_), true) => {
+                issues.add("secret_hash", "cannot be given for a public client");
+                None
+            }
+            (None, false) => {
+                issues.add("secret_hash", "is missing; or say `public: true`");
+                None
+            }
+        };
+        let grant_types: BTreeSet<_> = config.grant_types.iter().copied().collect();
+        check_grant_types(config, &grant_types, issues);
+        let mut redirect_uris = Vec::new();
+        for (index, uri) in config.redirect_uris.iter().enumerate() {
+            match RedirectUri::parse(uri) {
+                Ok(uri) => redirect_uris.push(uri),
+                Err(problem) => {
+                    issues.add(
+                        &format!("redirect_uris[{index}]"),
+                        &format!("`{uri}` {problem}"),
+                    );
+                }
+            }
+        }
+        let client = Client {
+            id: config.id.clone(),
+            name: config.name.clone().unwrap_or_else(|| config.id.clone()),
+            secret,
+            grant_types,
+            redirect_uris,
+            scope: issues.scope(&config.scope),
+            attributes: config.attributes.clone(),
+            consent: config.consent,
+            disabled: config.disabled,
+        };
+        if self.clients.insert(client.id.clone(), client).is_some() {
+            issues.add("id", &format!("`{}` is there twice", config.id));
+        }
+    }
+
+    fn add_user(&mut self, config: &UserConfig, issues: &mut Issues<'_>) {
+        let sub = config
+            .sub
+            .clone()
+            .unwrap_or_else(|| config.username.clone());
+        if sub.is_empty() || sub.len() > 255 || config.username.is_empty() {
+            issues.add("username", "must not be empty, and `sub` at most 255 bytes");
+        }
+        // RFC 9700 section 4.15: no client may pass for a user.
+        if self.clients.contains_key(&sub) {
+            issues.add("sub", &format!("`{sub}` is the id of a client"));
+        }
+        if let Some(problem) = password::problem(config.password_hash.reveal()) {
+            issues.add("password_hash", problem);
+        }
+        let username = config.username.to_lowercase();
+        if self.usernames.insert(username, sub.clone()).is_some() {
+            issues.add("username", &format!("`{}` is there twice", config.username));
+        }
+        let user = User {
+            sub: sub.clone(),
+            username: config.username.clone(),
+            password_hash: config.password_hash.clone(),
+            name: config.name.clone(),
+            email: config.email.clone(),
+            attributes: config.attributes.clone(),
+            disabled: config.disabled,
+        };
+        if self.users.insert(sub.clone(), user).is_some() {
+            issues.add("sub", &format!("`{sub}` is there twice"));
+        }
+    }
+
+    fn add_resource_server(&mut self, config: &ResourceServerConfig, issues: &mut Issues<'_>) {
+        issues.id(&config.id);
+        if config.resources.is_empty() {
+            issues.add("resources", "must name at least one resource");
+        }
+        for resource in &config.resources {
+            if !self.resources.contains_key(resource) {
+                issues.add(
+                    "resources",
+                    &format!("`{resource}` is not among `resources`"),
+                );
+            }
+        }
+        let server = ResourceServer {
+            id: config.id.clone(),
+            secret: config
+                .secret_hash
+                .as_ref()
+                .and_then(|hash| issues.secret_hash(hash)),
+            resources: config.resources.clone(),
+        };
+        if self
+            .resource_servers
+            .insert(server.id.clone(), server)
+            .is_some()
+        {
+            issues.add("id", &format!("`{}` is there twice", config.id));
+        }
+    }
+}
+
+fn check_grant_types(
+    config: &ClientConfig,
+    grant_types: &BTreeSet<GrantType>,
+    issues: &mut Issues<'_>,
+) {
+    if grant_types.is_empty() {
+        issues.add("grant_types", "must name at least one");
+    }
+    let code = grant_types.contains(&GrantType::AuthorizationCode);
+    if code == config.redirect_uris.is_empty() {
+        issues.add(
+            "redirect_uris",
+            "belong to `authorization_code`: give both, or neither",
+        );
+    }
+    if grant_types.contains(&GrantType::RefreshToken) && !code {
+        issues.add("grant_types", "`refresh_token` needs `authorization_code`");
+    }
+    if grant_types.contains(&GrantType::ClientCredentials) && config.public {
+        issues.add(
+            "grant_types",
+            "`client_credentials` needs a client with a secret",
+        );
+    }
+}
+
+impl Issues<'_> {
+    fn add(&mut self, key: &str, problem: &str) {
+        self.all
+            .push(ConfigIssue::new(format!("`{}.{key}`: {problem}", self.at)));
+    }
+
+    fn id(&mut self, id: &str) {
+        if id.is_empty() || id.len() > 200 || !id.bytes().all(|byte| byte.is_ascii_graphic()) {
+            self.add("id", "must be 1 to 200 visible ASCII characters");
+        }
+    }
+
+    fn scope(&mut self, text: &str) -> Scope {
+        Scope::parse(text).unwrap_or_else(|error| {
+            self.add("scope", &error.to_string());
+            Scope::empty()
+        })
+    }
+
+    fn secret_hash(&mut self, hash: &Secret) -> Option<SecretHash> {
+        SecretHash::parse(hash)
+            .inspect_err(|problem| self.add("secret_hash", problem))
+            .ok()
+    }
+}

@@ -1,0 +1,126 @@
+//! Everything secret is derived from one root secret (HKDF-SHA-256), each key under its own
+//! label, so that no two purposes ever share a key.
+
+use std::fmt;
+
+use aws_lc_rs::aead::{AES_256_GCM, RandomizedNonceKey};
+use aws_lc_rs::hkdf::{HKDF_SHA256, KeyType, Salt};
+use aws_lc_rs::hmac;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use zeroize::Zeroizing;
+
+use crate::error::Trouble;
+
+/// The derived keys.
+pub(crate) struct Secrets {
+    /// Turns a token into the name of its record.
+    pepper: hmac::Key,
+    /// Binds a form to the page and the browser that it was made for.
+    forms: hmac::Key,
+    /// Seals signing keys at rest.
+    pub(crate) sealing: RandomizedNonceKey,
+}
+
+/// Shorter root secrets are refused. Bytes.
+pub(crate) const MIN_ROOT: usize = 32;
+
+/// Labels of the derived keys. A label that changes makes every record under it unreadable.
+const PEPPER: &[u8] = b"cedargate token pepper v1";
+const FORMS: &[u8] = b"cedargate form tokens v1";
+const SEALING: &[u8] = b"cedargate key sealing v1";
+
+impl Secrets {
+    /// Derives the keys.
+    pub(crate) fn derive(root: &[u8]) -> Result<Self, Trouble> {
+        let sealing = expand(root, SEALING)?;
+        Ok(Self {
+            pepper: hmac::Key::new(hmac::HMAC_SHA256, &*expand(root, PEPPER)?),
+            forms: hmac::Key::new(hmac::HMAC_SHA256, &*expand(root, FORMS)?),
+            sealing: RandomizedNonceKey::new(&AES_256_GCM, &*sealing).map_err(|_| {
+                Trouble::Crypto {
+                    message: "no sealing key",
+                }
+            })?,
+        })
+    }
+
+    /// Keyed hash of a token's exact text, as 43 characters.
+    pub(crate) fn token_hash(&self, token: &str) -> String {
+        URL_SAFE_NO_PAD.encode(hmac::sign(&self.pepper, token.as_bytes()))
+    }
+
+    /// The anti-forgery value of the form `purpose` of one interaction in one browser.
+    pub(crate) fn form_token(&self, purpose: &str, interaction: &str, browser: &str) -> String {
+        let text = form_text(purpose, interaction, browser);
+        URL_SAFE_NO_PAD.encode(hmac::sign(&self.forms, text.as_bytes()))
+    }
+
+    /// Whether `given` is that value; constant time.
+    pub(crate) fn is_form_token(
+        &self,
+        given: &str,
+        purpose: &str,
+        interaction: &str,
+        browser: &str,
+    ) -> bool {
+        let text = form_text(purpose, interaction, browser);
+        URL_SAFE_NO_PAD
+            .decode(given)
+            .is_ok_and(|tag| hmac::verify(&self.forms, text.as_bytes(), &tag).is_ok())
+    }
+}
+
+impl fmt::Debug for Secrets {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Secrets(…)")
+    }
+}
+
+struct Length;
+
+impl KeyType for Length {
+    fn len(&self) -> usize {
+        32
+    }
+}
+
+fn expand(root: &[u8], label: &[u8]) -> Result<Zeroizing<[u8; 32]>, Trouble> {
+    let mut key = Zeroizing::new([0; 32]);
+    Salt::new(HKDF_SHA256, b"cedargate token service")
+        .extract(root)
+        .expand(&[label], Length)
+        .and_then(|material| material.fill(&mut *key))
+        .map_err(|_| Trouble::Crypto {
+            message: "key derivation",
+        })?;
+    Ok(key)
+}
+
+/// None of the parts can hold a newline: all are of `[A-Za-z0-9_-]`.
+fn form_text(purpose: &str, interaction: &str, browser: &str) -> String {
+    format!("{purpose}\n{interaction}\n{browser}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_form_token_is_good_for_one_form_of_one_interaction_in_one_browser() {
+        let secrets = Secrets::derive(&[7; 32]).unwrap();
+        let token = secrets.form_token("login", "i", "b");
+        assert!(secrets.is_form_token(&token, "login", "i", "b"));
+        for (purpose, interaction, browser) in [
+            ("consent", "i", "b"),
+            ("login", "j", "b"),
+            ("login", "i", "c"),
+        ] {
+            assert!(!secrets.is_form_token(&token, purpose, interaction, browser));
+        }
+        assert!(!secrets.is_form_token("", "login", "i", "b"));
+        let other = Secrets::derive(&[8; 32]).unwrap();
+        assert!(!other.is_form_token(&token, "login", "i", "b"));
+        assert_ne!(secrets.token_hash("x"), other.token_hash("x"));
+    }
+}

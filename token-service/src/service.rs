@@ -1,0 +1,288 @@
+//! The service as a whole: opened from configuration, served as a router, asked in process.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use authzen::DecisionPoint;
+use bytes::Bytes;
+use oauth::{TokenEvent, TokenIntrospector};
+use service_kit::{ConfigIssue, Health, Metrics, Secret, SharedClock, Status, Tasks};
+use store::{Batch, Store};
+
+use crate::config::TokenServiceConfig;
+use crate::core::{Attempts, Core, Issuer, Ttl};
+use crate::error::{TokenServiceError, Trouble};
+use crate::http;
+use crate::introspector::LocalIntrospector;
+use crate::keys::{self, KeyPlan, Keys, MIN_PUBLISH_AHEAD};
+use crate::meter::Meter;
+use crate::password::Passwords;
+use crate::registry::Registry;
+use crate::revocation;
+use crate::secrets::{MIN_ROOT, Secrets};
+
+/// The token service. Clones are the same service.
+#[derive(Debug, Clone)]
+pub struct TokenService {
+    core: Arc<Core>,
+}
+
+/// What the service works with.
+#[derive(Debug)]
+pub struct TokenServiceParts {
+    pub store: Arc<dyn Store>,
+    pub decisions: Arc<dyn DecisionPoint>,
+    /// The event log that gateways follow.
+    pub event_log: String,
+    pub clock: SharedClock,
+    pub metrics: Metrics,
+    pub health: Health,
+    pub tasks: Tasks,
+}
+
+/// The configuration as it was understood.
+struct Understood {
+    issuer: Issuer,
+    secret: Secret,
+    registry: Registry,
+}
+
+/// How often the store is asked whether it is there.
+const PING: Duration = Duration::from_secs(5);
+/// Name among the parts of [`Health`].
+const HEALTH: &str = "token_service";
+/// Record of the registry that was last in force, across replicas and restarts.
+const REGISTRY_KEY: &str = "registry:fingerprint";
+
+impl TokenService {
+    /// Checks the configuration, opens the keys, tells gateways where the registry changed since
+    /// the last start, and keeps keys and health fresh until the tasks drain.
+    pub async fn open(
+        config: &TokenServiceConfig,
+        base: &Path,
+        parts: TokenServiceParts,
+    ) -> Result<Self, TokenServiceError> {
+        let Understood {
+            issuer,
+            secret,
+            registry,
+        } = understand(config, base).map_err(TokenServiceError::Config)?;
+        let secrets = Secrets::derive(secret.reveal().as_bytes())?;
+        let plan = key_plan(config, &registry);
+        let keys = Keys::open(parts.store.clone(), &secrets, plan, parts.clock.now())
+            .await
+            .map_err(|trouble| match trouble {
+                Trouble::Crypto { message } if message == keys::SEALED_WITH_ANOTHER_SECRET => {
+                    TokenServiceError::SealedWithAnotherSecret
+                }
+                other => other.into(),
+            })?;
+        let core = Arc::new(Core {
+            issuer,
+            passwords: Passwords::new(registry.any_password_hash())?,
+            registry: ArcSwap::from_pointee(registry),
+            secrets,
+            keys,
+            store: parts.store,
+            decisions: parts.decisions,
+            event_log: parts.event_log,
+            clock: parts.clock,
+            ttl: Ttl::new(&config.ttl),
+            attempts: Attempts {
+                most: config.login.attempts,
+                window: Duration::from_secs(config.login.window_secs),
+            },
+            meter: Meter::new(&parts.metrics)?,
+        });
+        let service = Self { core };
+        service.announce_registry().await?;
+        parts.health.set(HEALTH, Status::Ready);
+        let core = service.core.clone();
+        parts
+            .tasks
+            .spawn(keep_fresh(core, parts.health, parts.tasks.clone()));
+        Ok(service)
+    }
+
+    /// The HTTP endpoints.
+    pub fn router(&self) -> axum::Router {
+        http::router(self.core.clone())
+    }
+
+    /// Introspection in process, with the rights of a credential of the configuration. None where
+    /// there is no such credential.
+    pub fn introspector(&self, resource_server: &str) -> Option<Arc<dyn TokenIntrospector>> {
+        let registry = self.core.registry();
+        registry.resource_server(resource_server)?;
+        Some(Arc::new(LocalIntrospector {
+            core: self.core.clone(),
+            server: resource_server.to_owned(),
+        }))
+    }
+
+    /// Puts new clients, users, resources and credentials in force, and voids what gateways have
+    /// cached. Issuer, secret and lifetimes stay as they were opened.
+    pub async fn reload(
+        &self,
+        config: &TokenServiceConfig,
+        base: &Path,
+    ) -> Result<(), TokenServiceError> {
+        let understood = understand(config, base).map_err(TokenServiceError::Config)?;
+        self.core.registry.store(Arc::new(understood.registry));
+        self.announce_registry().await
+    }
+
+    /// Everything that is wrong with the configuration.
+    pub fn check(config: &TokenServiceConfig, base: &Path) -> Vec<ConfigIssue> {
+        understand(config, base).err().unwrap_or_default()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn core(&self) -> &Arc<Core> {
+        &self.core
+    }
+
+    /// Says [`TokenEvent::RegistryChanged`] where the registry is not the one that was last in
+    /// force.
+    async fn announce_registry(&self) -> Result<(), TokenServiceError> {
+        let core = &self.core;
+        let fingerprint = Bytes::from(core.registry().fingerprint());
+        let before = core.store.get(REGISTRY_KEY).await?;
+        if before.as_ref() == Some(&fingerprint) {
+            return Ok(());
+        }
+        let mut batch = Batch::new().put(REGISTRY_KEY, fingerprint, None);
+        if before.is_some() {
+            let event = revocation::encode(&TokenEvent::RegistryChanged)?;
+            batch = batch.append(&core.event_log, event);
+        }
+        // Unconditional: nothing in it can conflict.
+        let _ = core.store.commit(batch).await?;
+        Ok(())
+    }
+}
+
+/// Checks everything; all problems at once.
+fn understand(config: &TokenServiceConfig, base: &Path) -> Result<Understood, Vec<ConfigIssue>> {
+    let mut issues = Vec::new();
+    let mut add = |key: &str, problem: &str| {
+        issues.push(ConfigIssue::new(format!(
+            "`token_service.{key}`: {problem}"
+        )));
+    };
+    let issuer = Issuer::parse(&config.issuer)
+        .inspect_err(|problem| add("issuer", problem))
+        .ok();
+    let ttl = &config.ttl;
+    for (key, secs, most) in [
+        ("ttl.code_secs", ttl.code_secs, 60),
+        ("ttl.access_token_secs", ttl.access_token_secs, 24 * 3600),
+        ("ttl.refresh_token_secs", ttl.refresh_token_secs, YEAR),
+        (
+            "ttl.refresh_token_idle_secs",
+            ttl.refresh_token_idle_secs,
+            YEAR,
+        ),
+        ("ttl.jwt_secs", ttl.jwt_secs, 3600),
+        ("ttl.id_token_secs", ttl.id_token_secs, 3600),
+        ("ttl.session_secs", ttl.session_secs, YEAR),
+        ("ttl.interaction_secs", ttl.interaction_secs, 3600),
+        (
+            "ttl.introspection_cache_secs",
+            ttl.introspection_cache_secs,
+            3600,
+        ),
+        ("login.window_secs", config.login.window_secs, 24 * 3600),
+        ("login.attempts", config.login.attempts, 1_000_000),
+        ("keys.rotate_secs", config.keys.rotate_secs, YEAR),
+    ] {
+        if !(1..=most).contains(&secs) {
+            add(key, &format!("must be from 1 to {most}"));
+        }
+    }
+    let ahead = config.keys.publish_ahead_secs;
+    if ahead < MIN_PUBLISH_AHEAD.as_secs() || ahead.saturating_mul(2) > config.keys.rotate_secs {
+        let least = MIN_PUBLISH_AHEAD.as_secs();
+        let problem = format!("must be from {least} to half of `keys.rotate_secs`");
+        add("keys.publish_ahead_secs", &problem);
+    }
+    let secret = root_secret(config, base, &mut issues);
+    let registry = Registry::build(config, &mut issues);
+    match (issuer, secret) {
+        (Some(issuer), Some(secret)) if issues.is_empty() => Ok(Understood {
+            issuer,
+            secret,
+            registry,
+        }),
+        _ => Err(issues),
+    }
+}
+
+const YEAR: u64 = 366 * 24 * 3600;
+
+fn root_secret(
+    config: &TokenServiceConfig,
+    base: &Path,
+    issues: &mut Vec<ConfigIssue>,
+) -> Option<Secret> {
+    let file = config.secret_file.as_ref();
+    match Secret::from_config("token_service.secret", config.secret.clone(), file, base) {
+        Ok(secret) if secret.reveal().len() < MIN_ROOT => {
+            let problem = format!("`token_service.secret`: must be at least {MIN_ROOT} bytes long");
+            issues
+                .push(ConfigIssue::new(problem).hint("`openssl rand -base64 48` makes a good one"));
+            None
+        }
+        Ok(secret) => Some(secret),
+        Err(issue) => {
+            issues.push(issue);
+            None
+        }
+    }
+}
+
+fn key_plan(config: &TokenServiceConfig, registry: &Registry) -> KeyPlan {
+    /// Clocks of those who verify may be behind.
+    const LEEWAY: u64 = 120;
+    let longest = registry
+        .longest_jwt()
+        .max(config.ttl.jwt_secs)
+        .max(config.ttl.id_token_secs);
+    KeyPlan {
+        rotate: Duration::from_secs(config.keys.rotate_secs),
+        publish_ahead: Duration::from_secs(config.keys.publish_ahead_secs),
+        longest_token: Duration::from_secs(longest + LEEWAY),
+    }
+}
+
+/// Keeps readiness true and the keys known, until the tasks drain.
+async fn keep_fresh(core: Arc<Core>, health: Health, tasks: Tasks) {
+    let draining = tasks.draining();
+    let mut since_keys = Duration::ZERO;
+    loop {
+        tokio::select! {
+            () = draining.cancelled() => return,
+            () = tokio::time::sleep(PING) => {}
+        }
+        let mut result = core.store.ping().await.map_err(Trouble::from);
+        since_keys += PING;
+        if result.is_ok() && since_keys >= keys::REFRESH {
+            since_keys = Duration::ZERO;
+            result = core.keys.turn(&core.secrets, core.now()).await;
+        }
+        health.set(
+            HEALTH,
+            match result {
+                Ok(()) => Status::Ready,
+                Err(trouble) => {
+                    tracing::warn!(error = trouble.chain(), "the token service is not ready");
+                    Status::NotReady {
+                        reason: trouble.to_string(),
+                    }
+                }
+            },
+        );
+    }
+}
