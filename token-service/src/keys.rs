@@ -42,11 +42,11 @@ pub(crate) struct KeyPlan {
 }
 
 /// How long a JWKS answer may be kept. Well under every plan's `publish_ahead`.
-pub(crate) const JWKS_MAX_AGE: Duration = Duration::from_secs(300);
+pub(crate) const JWKS_MAX_AGE: Duration = Duration::from_mins(5);
 /// How often a process looks for keys that another one made.
-pub(crate) const REFRESH: Duration = Duration::from_secs(60);
+pub(crate) const REFRESH: Duration = Duration::from_mins(1);
 /// A key must be seen by every replica and every cache before it signs.
-pub(crate) const MIN_PUBLISH_AHEAD: Duration = Duration::from_secs(600);
+pub(crate) const MIN_PUBLISH_AHEAD: Duration = Duration::from_mins(10);
 
 /// Attempts to change the ring before somebody else's changes are taken for a fault.
 const ATTEMPTS: usize = 16;

@@ -42,7 +42,7 @@ pub(crate) struct Stored<R> {
 }
 
 /// The store drops a record this much after its end. Expiry itself is decided by the clock.
-const GRACE: Duration = Duration::from_secs(60);
+const GRACE: Duration = Duration::from_mins(1);
 
 /// The key of a record.
 pub(crate) fn key<R: Record>(id: &str) -> String {
@@ -81,8 +81,8 @@ pub(crate) fn encode<R: Record>(record: &R) -> Result<Bytes, Trouble> {
 }
 
 /// How long the store keeps a record that ends at `exp`.
-pub(crate) fn keep_until(exp: UnixTime, now: UnixTime) -> Option<Duration> {
-    Some(exp.since(now) + GRACE)
+pub(crate) fn keep_until(exp: UnixTime, now: UnixTime) -> Duration {
+    exp.since(now) + GRACE
 }
 
 fn decode<R: Record>(bytes: &[u8]) -> Result<R, Trouble> {

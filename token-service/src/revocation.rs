@@ -51,7 +51,7 @@ pub(crate) async fn revoke_grant(core: &Core, id: &str, reason: &str) -> Result<
         }
         let Stored { mut record, bytes } = stored;
         record.state = GrantState::Revoked;
-        let ttl = record::keep_until(record.exp, core.now());
+        let ttl = Some(record::keep_until(record.exp, core.now()));
         let batch = Batch::new()
             .replace(
                 record::key::<Grant>(id),

@@ -139,11 +139,6 @@ impl TokenService {
         understand(config, base).err().unwrap_or_default()
     }
 
-    #[cfg(test)]
-    pub(crate) fn core(&self) -> &Arc<Core> {
-        &self.core
-    }
-
     /// Says [`TokenEvent::RegistryChanged`] where the registry is not the one that was last in
     /// force.
     async fn announce_registry(&self) -> Result<(), TokenServiceError> {

@@ -34,19 +34,8 @@ pub(super) async fn exchange(request: TokenRequest<'_>) -> Result<TokenAnswer, R
     let resources = request.resources(&code.resources)?;
     let facts = still_permitted(request, code, resources).await?;
 
-    let now = core.now();
     let grant_id = random::id()?;
-    let grant = Grant {
-        state: GrantState::Live,
-        subject: Subject::User(code.sub.clone()),
-        client_id: code.client_id.clone(),
-        grant_type: GrantType::AuthorizationCode,
-        scope: facts.scope.clone(),
-        resources: code.resources.clone(),
-        created: now,
-        exp: now.plus(core.ttl.refresh_token.max(core.ttl.access_token)),
-        authentication: Some(code.authentication.clone()),
-    };
+    let grant = grant_of(request, code, facts.scope.clone());
     let order = Order {
         grant_id: &grant_id,
         grant: &grant,
@@ -54,21 +43,17 @@ pub(super) async fn exchange(request: TokenRequest<'_>) -> Result<TokenAnswer, R
         resources,
         nonce: code.nonce.as_deref(),
     };
-    let issue = Issue::make(request, order)?;
+    let issue = Issue::make(request, &order)?;
     let used = Code {
         state: CodeState::Used {
             grant: grant_id.clone(),
         },
         ..code.clone()
     };
-    let keep = record::keep_until(grant.exp, now);
+    let keep = Some(record::keep_until(grant.exp, core.now()));
+    let key = record::key::<Code>(handle.as_str());
     let batch = Batch::new()
-        .replace(
-            record::key::<Code>(handle.as_str()),
-            stored.bytes.clone(),
-            record::encode(&used)?,
-            keep,
-        )
+        .replace(key, stored.bytes.clone(), record::encode(&used)?, keep)
         .put_new(
             record::key::<Grant>(&grant_id),
             record::encode(&grant)?,
@@ -91,6 +76,23 @@ pub(super) async fn exchange(request: TokenRequest<'_>) -> Result<TokenAnswer, R
         token_ref = issue.token_ref(),
     );
     Ok(issue.answer())
+}
+
+/// What the code buys.
+fn grant_of(request: TokenRequest<'_>, code: &Code, scope: Scope) -> Grant {
+    let ttl = &request.core.ttl;
+    let now = request.core.now();
+    Grant {
+        state: GrantState::Live,
+        subject: Subject::User(code.sub.clone()),
+        client_id: code.client_id.clone(),
+        grant_type: GrantType::AuthorizationCode,
+        scope,
+        resources: code.resources.clone(),
+        created: now,
+        exp: now.plus(ttl.refresh_token.max(ttl.access_token)),
+        authentication: Some(code.authentication.clone()),
+    }
 }
 
 /// The code must be this client's, unused, alive, and presented by whoever asked for it.
@@ -142,7 +144,7 @@ async fn check(
             &record::key::<Code>(handle.as_str()),
             stored.bytes.clone(),
             record::encode(&burnt)?,
-            record::keep_until(code.exp, request.core.now()),
+            Some(record::keep_until(code.exp, request.core.now())),
         )
         .await?;
     Err(refused(request, reason))

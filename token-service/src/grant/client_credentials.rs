@@ -1,6 +1,7 @@
 //! `grant_type=client_credentials` (RFC 6749 section 4.4): a client on its own behalf. No
 //! refresh token: it can ask again.
 
+use oauth::Scope;
 use service_kit::random;
 use store::Batch;
 
@@ -26,24 +27,8 @@ pub(super) async fn exchange(request: TokenRequest<'_>) -> Result<TokenAnswer, R
         ));
     }
     let resources = request.resources(&[])?;
-    let requested = request.scope()?.unwrap_or_else(|| client.scope.clone());
-    let allowed = requested
-        .intersection(&client.scope)
-        .filter(|token| !OF_PEOPLE.contains(&token));
     let subject = Subject::Client(client.id.clone());
-    let facts = facts::gather(request.registry, client, &subject, None, allowed)
-        .ok_or_else(nothing_granted)?;
-    let question = ScopeQuestion {
-        facts: &facts,
-        grant_type: GrantType::ClientCredentials,
-        moment: Moment::Issue,
-        resources,
-    };
-    let scope = scopes::permitted(&*core.decisions, &question).await?;
-    if scope.is_empty() {
-        audit!("grant_refused", client = client.id, reason = "scope denied");
-        return Err(nothing_granted());
-    }
+    let scope = permitted(request, &subject, resources).await?;
 
     let now = core.now();
     let grant_id = random::id()?;
@@ -65,11 +50,11 @@ pub(super) async fn exchange(request: TokenRequest<'_>) -> Result<TokenAnswer, R
         resources,
         nonce: None,
     };
-    let issue = Issue::make(request, order)?;
+    let issue = Issue::make(request, &order)?;
     let batch = Batch::new().put_new(
         record::key::<Grant>(&grant_id),
         record::encode(&grant)?,
-        record::keep_until(grant.exp, now),
+        Some(record::keep_until(grant.exp, now)),
     );
     if !core
         .store
@@ -89,4 +74,31 @@ pub(super) async fn exchange(request: TokenRequest<'_>) -> Result<TokenAnswer, R
         token_ref = issue.token_ref(),
     );
     Ok(issue.answer())
+}
+
+/// What is requested, allowed to the client, and permitted.
+async fn permitted(
+    request: TokenRequest<'_>,
+    subject: &Subject,
+    resources: &[String],
+) -> Result<Scope, Refusal> {
+    let TokenRequest { core, client, .. } = request;
+    let requested = request.scope()?.unwrap_or_else(|| client.scope.clone());
+    let allowed = requested
+        .intersection(&client.scope)
+        .filter(|token| !OF_PEOPLE.contains(&token));
+    let facts = facts::gather(request.registry, client, subject, None, allowed)
+        .ok_or_else(nothing_granted)?;
+    let question = ScopeQuestion {
+        facts: &facts,
+        grant_type: GrantType::ClientCredentials,
+        moment: Moment::Issue,
+        resources,
+    };
+    let scope = scopes::permitted(&*core.decisions, &question).await?;
+    if scope.is_empty() {
+        audit!("grant_refused", client = client.id, reason = "scope denied");
+        return Err(nothing_granted());
+    }
+    Ok(scope)
 }

@@ -37,7 +37,7 @@ pub(super) struct Order<'a> {
 
 impl Issue {
     /// Makes the tokens.
-    pub(super) fn make(request: TokenRequest<'_>, order: Order<'_>) -> Result<Self, Trouble> {
+    pub(super) fn make(request: TokenRequest<'_>, order: &Order<'_>) -> Result<Self, Trouble> {
         let TokenRequest {
             core,
             registry,
@@ -45,8 +45,8 @@ impl Issue {
             ..
         } = request;
         let access = Kind::AccessToken.mint(&core.secrets)?;
-        let access_record = access_record(core, registry, &order)?;
-        let id_token = id_token(core, &order, access.reveal())?;
+        let access_record = access_record(core, registry, order)?;
+        let id_token = id_token(core, order, access.reveal())?;
         let is_renewable = order.grant.grant_type == GrantType::AuthorizationCode
             && client.may_use(GrantType::RefreshToken);
         let refresh = if is_renewable {
@@ -76,13 +76,13 @@ impl Issue {
         batch = batch.put_new(
             record::key::<AccessToken>(self.access.handle.as_str()),
             record::encode(&self.access_record)?,
-            record::keep_until(self.access_record.exp, now),
+            Some(record::keep_until(self.access_record.exp, now)),
         );
         if let Some((minted, refresh)) = &self.refresh {
             batch = batch.put_new(
                 record::key::<RefreshToken>(minted.handle.as_str()),
                 record::encode(refresh)?,
-                record::keep_until(refresh.exp, now),
+                Some(record::keep_until(refresh.exp, now)),
             );
         }
         Ok(batch)

@@ -36,7 +36,7 @@ pub(super) async fn exchange(request: TokenRequest<'_>) -> Result<TokenAnswer, R
         resources,
         nonce: None,
     };
-    let issue = Issue::make(request, order)?;
+    let issue = Issue::make(request, &order)?;
     let rotated = RefreshToken {
         state: RefreshState::Rotated,
         ..token.clone()
@@ -45,7 +45,7 @@ pub(super) async fn exchange(request: TokenRequest<'_>) -> Result<TokenAnswer, R
         record::key::<RefreshToken>(handle.as_str()),
         stored.bytes.clone(),
         record::encode(&rotated)?,
-        record::keep_until(grant.exp, core.now()),
+        Some(record::keep_until(grant.exp, core.now())),
     );
     if !core
         .store

@@ -103,7 +103,7 @@ pub(super) async fn log_in(
     let mut batch = store::Batch::new().put_new(
         record::key::<Session>(minted.handle.as_str()),
         record::encode(session)?,
-        record::keep_until(session.exp, core.now()),
+        Some(record::keep_until(session.exp, core.now())),
     );
     if let Some(old) = Cookie::Session.read(core, &parts.headers) {
         batch = batch.delete(record::key::<Session>(old.as_str()));

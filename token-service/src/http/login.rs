@@ -91,7 +91,7 @@ async fn after(
                 session: Some(session_handle.to_owned()),
                 ..interaction
             };
-            let keep = record::keep_until(bound.exp, core.now());
+            let keep = Some(record::keep_until(bound.exp, core.now()));
             let bytes = record::encode(&bound)?;
             if !core
                 .store

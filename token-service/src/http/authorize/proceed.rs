@@ -97,12 +97,11 @@ pub(in crate::http) async fn begin(
     request: &AuthorizationRequest,
     logged_in: Option<(&LoggedIn, &Scope)>,
 ) -> Result<Response, Refusal> {
-    let (browser, introduced) = match browser::known(core, parts) {
-        Some(handle) => (handle, None),
-        None => {
-            let minted = Kind::Browser.mint(&core.secrets)?;
-            (minted.handle.clone(), Some(minted))
-        }
+    let (browser, introduced) = if let Some(handle) = browser::known(core, parts) {
+        (handle, None)
+    } else {
+        let minted = Kind::Browser.mint(&core.secrets)?;
+        (minted.handle.clone(), Some(minted))
     };
     let interaction = Interaction {
         request: request.clone(),
@@ -112,7 +111,7 @@ pub(in crate::http) async fn begin(
     };
     let id = Kind::Interaction.mint(&core.secrets)?;
     let key = record::key::<Interaction>(id.handle.as_str());
-    let keep = record::keep_until(interaction.exp, core.now());
+    let keep = Some(record::keep_until(interaction.exp, core.now()));
     core.store
         .put(&key, record::encode(&interaction)?, keep)
         .await?;
@@ -198,7 +197,7 @@ pub(in crate::http) async fn issue(
         exp: core.now().plus(core.ttl.code),
     };
     let key = record::key::<Code>(minted.handle.as_str());
-    let keep = record::keep_until(code.exp, core.now());
+    let keep = Some(record::keep_until(code.exp, core.now()));
     core.store.put(&key, record::encode(&code)?, keep).await?;
     audit!(
         "code_issued",
