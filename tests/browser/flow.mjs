@@ -44,15 +44,6 @@ const settings = {
 const summary = {};
 let current = "start";
 
-try {
-  await main();
-  console.log(JSON.stringify({ ok: true, ...summary }));
-} catch (error) {
-  console.log(JSON.stringify({ ok: false, failed: current, ...summary }));
-  console.error(`step \`${current}\` failed: ${describe(error)}`);
-  process.exitCode = 1;
-}
-
 async function main() {
   const config = await step("discovery", discover);
   const callback = await Callback.open(settings.redirectUri);
@@ -318,4 +309,14 @@ function describe(error) {
   if (error.code) parts.push(error.code);
   if (error.cause) parts.push(String(error.cause.message ?? JSON.stringify(error.cause)));
   return parts.join(" | ");
+}
+
+// Last, when everything above is defined.
+try {
+  await main();
+  console.log(JSON.stringify({ ok: true, ...summary }));
+} catch (error) {
+  console.log(JSON.stringify({ ok: false, failed: current, ...summary }));
+  console.error(`step \`${current}\` failed: ${describe(error)}`);
+  process.exitCode = 1;
 }
