@@ -24,6 +24,11 @@ mod source;
 mod terms;
 mod watch;
 
+#[cfg(test)]
+mod domains;
+#[cfg(test)]
+mod fixture;
+
 pub use check::{CheckReport, check_policies};
 pub use config::{PdpConfig, RequestProperties};
 pub use error::{PdpError, PolicyIssue};

@@ -1,1 +1,262 @@
-//! Tests.
+//! The core against Cedar's own authorizer, on random policies, entities and questions.
+
+use std::collections::{BTreeSet, HashMap};
+
+use authzen::Reason;
+use cedar_policy::{Authorizer, Entities, PolicySet};
+use proptest::prelude::*;
+use proptest::sample::select;
+
+use super::*;
+
+/// What both sides are compared by: decision, determining policies, failing policies.
+type Verdict = (bool, BTreeSet<String>, BTreeSet<String>);
+
+/// Rules as the loader makes them, without annotations.
+pub(crate) fn rules(policies: &PolicySet) -> Rules {
+    Rules::new(
+        policies
+            .policies()
+            .map(|policy| {
+                let reason = Reason {
+                    policy: policy.id().to_string(),
+                    reason: None,
+                };
+                let inner: &Policy = policy.as_ref();
+                Rule::new(inner.clone(), reason, Vec::new(), Vec::new())
+            })
+            .collect(),
+    )
+}
+
+/// Ours, without the rule that a failing `forbid` denies.
+pub(crate) fn ours(rules: &Rules, store: &EntityStore, request: &cedar_policy::Request) -> Verdict {
+    let request: &Request = request.as_ref();
+    let question = Question {
+        principal: request.principal().uid().unwrap().clone(),
+        action: request.action().uid().unwrap().clone(),
+        resource: request.resource().uid().unwrap().clone(),
+        context: request.context().unwrap().clone(),
+        overlays: HashMap::new(),
+    };
+    let outcome = rules.decide(&question, store).unwrap();
+    let failing_forbid = outcome.failures.iter().any(|(rule, _)| rule.is_forbid());
+    if failing_forbid {
+        assert!(!outcome.permitted, "a failing forbid must deny");
+    }
+    (
+        outcome.permitted || outcome.denied_by_failure,
+        names(outcome.determining.iter().copied()),
+        names(outcome.failures.iter().map(|(rule, _)| *rule)),
+    )
+}
+
+fn names<'a>(rules: impl Iterator<Item = &'a Rule>) -> BTreeSet<String> {
+    rules.map(|rule| rule.reason.policy.clone()).collect()
+}
+
+/// Cedar's own.
+pub(crate) fn theirs(
+    policies: &PolicySet,
+    entities: &Entities,
+    request: &cedar_policy::Request,
+) -> Verdict {
+    let response = Authorizer::new().is_authorized(request, policies, entities);
+    (
+        response.decision() == cedar_policy::Decision::Allow,
+        response
+            .diagnostics()
+            .reason()
+            .map(ToString::to_string)
+            .collect(),
+        response
+            .diagnostics()
+            .errors()
+            .map(|error| match error {
+                cedar_policy::AuthorizationError::PolicyEvaluationError(error) => {
+                    error.policy_id().to_string()
+                }
+            })
+            .collect(),
+    )
+}
+
+/// Where a failing forbid denies, ours names no permit that Cedar would have let through.
+pub(crate) fn assert_agree(ours: &Verdict, theirs: &Verdict, about: &str) {
+    assert_eq!((ours.0, &ours.2), (theirs.0, &theirs.2), "{about}");
+    if !ours.1.is_empty() || !theirs.0 {
+        assert_eq!(ours.1, theirs.1, "{about}");
+    }
+}
+
+fn uid() -> impl Strategy<Value = String> {
+    (select(vec!["A", "B"]), 0..4).prop_map(|(kind, id)| format!("{kind}::\"{id}\""))
+}
+
+fn action() -> impl Strategy<Value = String> {
+    select(vec!["a", "b", "g", "h"]).prop_map(|id| format!("Action::\"{id}\""))
+}
+
+fn scope(variable: &'static str) -> impl Strategy<Value = String> {
+    prop_oneof![
+        Just(variable.to_owned()),
+        uid().prop_map(move |uid| format!("{variable} == {uid}")),
+        uid().prop_map(move |uid| format!("{variable} in {uid}")),
+        select(vec!["A", "B"]).prop_map(move |kind| format!("{variable} is {kind}")),
+        (select(vec!["A", "B"]), uid())
+            .prop_map(move |(kind, uid)| format!("{variable} is {kind} in {uid}")),
+    ]
+}
+
+fn action_scope() -> impl Strategy<Value = String> {
+    prop_oneof![
+        Just("action".to_owned()),
+        action().prop_map(|action| format!("action == {action}")),
+        action().prop_map(|action| format!("action in {action}")),
+        proptest::collection::vec(action(), 0..3)
+            .prop_map(|actions| format!("action in [{}]", actions.join(", "))),
+    ]
+}
+
+/// An entity by some way: a variable, a literal, the context, or attributes of those.
+fn entity() -> impl Strategy<Value = String> {
+    let leaf = prop_oneof![
+        select(vec!["principal", "resource", "context.peer"]).prop_map(str::to_owned),
+        uid(),
+    ];
+    leaf.prop_recursive(3, 8, 1, |inner| {
+        prop_oneof![
+            inner.clone().prop_map(|inner| format!("{inner}.peer")),
+            inner.prop_map(|inner| format!("(if {inner} has peer then {inner}.peer else {inner})")),
+        ]
+    })
+}
+
+fn clause() -> impl Strategy<Value = String> {
+    prop_oneof![
+        Just("true".to_owned()),
+        Just("context.flag".to_owned()),
+        entity().prop_map(|entity| format!("{entity}.flag")),
+        entity().prop_map(|entity| format!("{entity} has flag && {entity}.flag")),
+        entity().prop_map(|entity| format!("!({entity} has peer.peer.flag)")),
+        (entity(), entity()).prop_map(|(left, right)| format!("{left} == {right}")),
+        (entity(), entity()).prop_map(|(left, right)| format!("{left} in {right}")),
+        (entity(), entity())
+            .prop_map(|(left, right)| format!("[{left}, {right}].contains({right}.peer)")),
+        entity().prop_map(|entity| format!("{entity} is A && {entity}.size + 1 > 2")),
+    ]
+}
+
+fn policies() -> impl Strategy<Value = String> {
+    let policy = (
+        select(vec!["permit", "permit", "forbid"]),
+        scope("principal"),
+        action_scope(),
+        scope("resource"),
+        proptest::option::of((select(vec!["when", "unless"]), clause())),
+    )
+        .prop_map(|(effect, principal, action, resource, clause)| {
+            let clause = clause.map_or_else(String::new, |(word, clause)| {
+                format!(" {word} {{ {clause} }}")
+            });
+            format!("{effect} ({principal}, {action}, {resource}){clause};\n")
+        });
+    proptest::collection::vec(policy, 0..8).prop_map(|policies| policies.concat())
+}
+
+/// Entities that may or may not be there, each in some of those that come after it.
+fn entities() -> impl Strategy<Value = serde_json::Value> {
+    let row = (
+        any::<bool>(),
+        proptest::option::of(any::<bool>()),
+        proptest::option::of(0..3_i64),
+        proptest::option::of(0..8_usize),
+        proptest::collection::btree_set(0..8_usize, 0..3),
+    );
+    proptest::collection::vec(row, 8).prop_map(|rows| {
+        let name = |index: usize| {
+            let kind = if index < 4 { "A" } else { "B" };
+            serde_json::json!({ "type": kind, "id": (index % 4).to_string() })
+        };
+        let action = |id: &str| serde_json::json!({ "type": "Action", "id": id });
+        let mut list = vec![
+            serde_json::json!({"uid": action("a"), "attrs": {}, "parents": [action("g")]}),
+            serde_json::json!({"uid": action("g"), "attrs": {}, "parents": [action("h")]}),
+        ];
+        for (index, (there, flag, size, peer, parents)) in rows.into_iter().enumerate() {
+            if !there {
+                continue;
+            }
+            let mut attributes = serde_json::Map::new();
+            attributes.extend(flag.map(|flag| ("flag".to_owned(), flag.into())));
+            attributes.extend(size.map(|size| ("size".to_owned(), size.into())));
+            attributes.extend(peer.map(|peer| {
+                (
+                    "peer".to_owned(),
+                    serde_json::json!({ "__entity": name(peer) }),
+                )
+            }));
+            let parents: Vec<_> = parents
+                .into_iter()
+                .filter(|p| *p > index)
+                .map(name)
+                .collect();
+            list.push(
+                serde_json::json!({"uid": name(index), "attrs": attributes, "parents": parents}),
+            );
+        }
+        serde_json::Value::Array(list)
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1500))]
+
+    #[test]
+    fn the_index_and_the_slice_agree_with_the_plain_authorizer(
+        policies in policies(),
+        entities in entities(),
+        principal in uid(),
+        action in select(vec!["a", "b"]),
+        resource in uid(),
+        peer in uid(),
+        flag in any::<bool>(),
+    ) {
+        let set: PolicySet = policies.parse().unwrap();
+        let all = Entities::from_json_value(entities, None).unwrap();
+        let store = EntityStore::from_closed(all.as_ref());
+        let peer: cedar_policy::EntityUid = peer.parse().unwrap();
+        let context = cedar_policy::Context::from_pairs([
+            ("peer".to_owned(), cedar_policy::RestrictedExpression::new_entity_uid(peer)),
+            ("flag".to_owned(), cedar_policy::RestrictedExpression::new_bool(flag)),
+        ]).unwrap();
+        let request = cedar_policy::Request::new(
+            principal.parse().unwrap(),
+            format!("Action::\"{action}\"").parse().unwrap(),
+            resource.parse().unwrap(),
+            context,
+            None,
+        ).unwrap();
+        let ours = ours(&rules(&set), &store, &request);
+        assert_agree(&ours, &theirs(&set, &all, &request), &policies);
+    }
+}
+
+#[test]
+fn a_failing_forbid_denies_what_a_permit_would_allow() {
+    let set: PolicySet = "permit (principal, action, resource);
+        forbid (principal, action, resource) when { principal.suspended };"
+        .parse()
+        .unwrap();
+    let (store, rules) = (EntityStore::default(), rules(&set));
+    let question = Question {
+        principal: "A::\"1\"".parse().unwrap(),
+        action: "Action::\"a\"".parse().unwrap(),
+        resource: "B::\"1\"".parse().unwrap(),
+        context: Context::empty(),
+        overlays: HashMap::new(),
+    };
+    let outcome = rules.decide(&question, &store).unwrap();
+    assert!(!outcome.permitted && outcome.denied_by_failure && outcome.determining.is_empty());
+    assert_eq!(outcome.failures.len(), 1);
+}

@@ -1,0 +1,132 @@
+//! A PDP on a folder of its own, for tests.
+
+use std::path::{Path, PathBuf};
+
+use authzen::{DecisionError, DecisionPoint as _, Evaluation, EvaluationRequest};
+use serde_json::Value;
+use service_kit::line_sink::LineTarget;
+use service_kit::{Health, ManualClock, Metrics, Tasks, UnixTime};
+use tempfile::TempDir;
+
+use crate::{Pdp, PdpConfig, PdpError, PdpParts};
+
+/// A small domain: documents in folders, people in teams.
+pub(crate) const SCHEMA: &str = r#"
+entity Team in [Team];
+@authzen("user")
+entity User in [Team] {
+  name: String,
+  age?: Long,
+  manager?: User,
+  nets?: Set<ipaddr>,
+  address?: { city: String, zip?: String },
+};
+@authzen("urn:x:doc")
+entity Doc { owner?: User, level?: Long, price?: decimal, public?: Bool };
+entity Color enum ["red", "green"];
+action reading;
+@authzen("GET /docs/{id}")
+action read in [reading] appliesTo {
+  principal: [User], resource: [Doc],
+  context: { ip?: ipaddr, at?: datetime, tries?: Long, peer?: User },
+};
+action delete appliesTo {
+  principal: [User], resource: [Doc, Color],
+  context: { reason: String, action: { soft?: Bool } },
+};
+"#;
+
+pub(crate) const POLICIES: &str = r#"
+@id("owner-reads") @reason("it is theirs")
+permit (principal, action in Action::"reading", resource)
+when { resource has owner && resource.owner == principal };
+
+@id("soft-delete") @obligation("notify to=owner")
+permit (principal, action == Action::"delete", resource is Doc)
+when { context.action has soft && context.action.soft };
+
+@id("managers-read")
+permit (principal, action == Action::"read", resource is Doc)
+when { resource has owner && resource.owner has manager && resource.owner.manager == principal };
+
+@id("public")
+permit (principal, action == Action::"read", resource is Doc)
+when { resource has public && resource.public };
+
+@id("barred") @reason("barred by name") @advice("ask somebody else")
+forbid (principal, action == Action::"read", resource)
+when { principal.name == "mallory" };
+"#;
+
+pub(crate) const ENTITIES: &str = r#"[
+  {"uid": {"type": "User", "id": "ann"}, "attrs": {"name": "ann", "age": 40}, "parents": []},
+  {"uid": {"type": "User", "id": "ben"}, "attrs": {"name": "ben", "manager": {"type": "User", "id": "ann"}}, "parents": [{"type": "Team", "id": "t1"}]},
+  {"uid": {"type": "Doc", "id": "d1"}, "attrs": {"owner": {"type": "User", "id": "ben"}}, "parents": []}
+]"#;
+
+pub(crate) struct Fixture {
+    pub(crate) folder: TempDir,
+    pub(crate) config: PdpConfig,
+    pub(crate) health: Health,
+    pub(crate) metrics: Metrics,
+    pub(crate) tasks: Tasks,
+}
+
+impl Fixture {
+    /// The small domain.
+    pub(crate) fn new() -> Self {
+        let fixture = Self::empty();
+        fixture.write("schema.cedarschema", SCHEMA);
+        fixture.write("policies.cedar", POLICIES);
+        fixture.write("entities.json", ENTITIES);
+        fixture
+    }
+
+    pub(crate) fn empty() -> Self {
+        Self {
+            folder: tempfile::tempdir().unwrap(),
+            config: PdpConfig {
+                policies: PathBuf::from("."),
+                decision_log: LineTarget::Off,
+                rescan_ms: 50,
+                ..PdpConfig::default()
+            },
+            health: Health::new(),
+            metrics: Metrics::new(),
+            tasks: Tasks::new(),
+        }
+    }
+
+    pub(crate) fn write(&self, name: &str, text: &str) {
+        std::fs::write(self.folder.path().join(name), text).unwrap();
+    }
+
+    pub(crate) fn try_open(&self) -> Result<Pdp, PdpError> {
+        self.open_at(self.folder.path())
+    }
+
+    pub(crate) fn open_at(&self, base: &Path) -> Result<Pdp, PdpError> {
+        let parts = PdpParts {
+            clock: ManualClock::at(UnixTime::from_secs(1_700_000_000)),
+            metrics: self.metrics.clone(),
+            health: self.health.clone(),
+            tasks: self.tasks.clone(),
+        };
+        Pdp::open(&self.config, base, parts)
+    }
+
+    pub(crate) fn open(&self) -> Pdp {
+        self.try_open().unwrap()
+    }
+}
+
+/// Asks a question given as JSON.
+pub(crate) async fn ask(pdp: &Pdp, question: &Value) -> Result<Evaluation, DecisionError> {
+    let request = EvaluationRequest::from_json(question.to_string().as_bytes()).unwrap();
+    pdp.evaluate(&request).await
+}
+
+/// Where the ready domains are.
+pub(crate) fn domains() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../policies")
+}
