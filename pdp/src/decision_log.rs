@@ -199,3 +199,6 @@ impl Drop for DecisionLog {
 
 /// What stands in the place of a masked value.
 const MASK: &str = "[masked]";
+
+#[cfg(test)]
+mod tests;

@@ -248,4 +248,4 @@ fn lookups(expr: &Expr) -> usize {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

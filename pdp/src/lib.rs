@@ -25,6 +25,8 @@ mod terms;
 mod watch;
 
 #[cfg(test)]
+mod corpora;
+#[cfg(test)]
 mod domains;
 #[cfg(test)]
 mod fixture;

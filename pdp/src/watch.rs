@@ -166,3 +166,6 @@ async fn read(folder: PathBuf) -> Result<Folder, PdpError> {
         )])),
     }
 }
+
+#[cfg(test)]
+mod tests;

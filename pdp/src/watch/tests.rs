@@ -1,0 +1,178 @@
+//! Edits under a running PDP: taken whole, or refused while the old snapshot decides.
+
+use std::time::Duration;
+
+use authzen::{BatchBody, Decision, DecisionPoint as _, Evaluation};
+use serde_json::{Value, json};
+use service_kit::Status;
+
+use super::*;
+use crate::fixture::{Fixture, POLICIES, ask};
+
+fn question() -> Value {
+    json!({
+        "subject": { "type": "user", "id": "ben" },
+        "action": { "name": "GET /docs/{id}" },
+        "resource": { "type": "urn:x:doc", "id": "d1" },
+    })
+}
+
+fn closed() -> String {
+    format!("{POLICIES}\n@id(\"closed\") forbid (principal, action, resource);\n")
+}
+
+async fn decide(pdp: &Pdp) -> Evaluation {
+    ask(pdp, &question()).await.unwrap()
+}
+
+/// Waits until something holds; fails after a patience that no test should need.
+async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    for _ in 0..400 {
+        if holds() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(25)).await;
+    }
+    panic!("not within ten seconds: {what}");
+}
+
+fn epoch(pdp: &Pdp) -> u64 {
+    pdp.changes().borrow().epoch
+}
+
+#[tokio::test]
+async fn an_edit_is_taken_and_a_broken_one_is_refused_while_the_old_snapshot_decides() {
+    let fixture = Fixture::new();
+    let pdp = fixture.open();
+    let mut changes = pdp.changes();
+    pdp.watch();
+    assert_eq!(decide(&pdp).await.decision, Decision::Permit);
+
+    fixture.write("policies.cedar", &closed());
+    eventually("the edit is taken", || epoch(&pdp) == 2).await;
+    assert!(changes.has_changed().unwrap());
+    assert_eq!(changes.borrow_and_update().epoch, 2);
+    let answer = decide(&pdp).await;
+    assert_eq!(answer.decision, Decision::Deny);
+    assert_eq!(answer.context.reasons[0].policy, "closed");
+    assert_eq!(answer.context.snapshot.unwrap(), changes.borrow().clone());
+
+    fixture.write(
+        "policies.cedar",
+        "@id(\"x\")\npermit (principal, acton, resource);",
+    );
+    let is_stale = || match fixture.health.parts().get(HEALTH_PART) {
+        Some(Status::Stale { reason }) => reason.contains("policies.cedar:2:20"),
+        _ => false,
+    };
+    eventually("the broken edit is told", is_stale).await;
+    assert!(fixture.health.is_ready(), "stale still serves");
+    assert_eq!(
+        (epoch(&pdp), decide(&pdp).await.decision),
+        (2, Decision::Deny)
+    );
+    // The same mistake is told once, however often it is looked at.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let metrics = fixture.metrics.render();
+    assert!(
+        metrics.contains("pdp_snapshot_reloads_total{result=\"refused\"} 1"),
+        "{metrics}"
+    );
+
+    fixture.write("policies.cedar", POLICIES);
+    eventually("the repair is taken", || epoch(&pdp) == 3).await;
+    assert_eq!(decide(&pdp).await.decision, Decision::Permit);
+    assert_eq!(fixture.health.parts()[HEALTH_PART], Status::Ready);
+    assert!(fixture.tasks.finish(Duration::from_secs(5)).await);
+}
+
+#[tokio::test]
+async fn going_back_to_what_decides_ends_being_stale() {
+    let fixture = Fixture::new();
+    let pdp = fixture.open();
+    pdp.watch();
+    fixture.write("policies.cedar", "permit");
+    let is = |stale: bool| {
+        matches!(
+            fixture.health.parts().get(HEALTH_PART),
+            Some(Status::Stale { .. })
+        ) == stale
+    };
+    eventually("stale", || is(true)).await;
+    fixture.write("policies.cedar", POLICIES);
+    eventually("ready", || is(false)).await;
+    assert_eq!(epoch(&pdp), 1);
+    fixture.tasks.drain();
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_swapped_link_is_followed() {
+    use std::os::unix::fs::symlink;
+    // As an orchestrator mounts a map of files: links to a hidden folder that is replaced.
+    let (old, new, mount) = (Fixture::new(), Fixture::new(), Fixture::empty());
+    new.write("policies.cedar", &closed());
+    let root = mount.folder.path();
+    symlink(old.folder.path(), root.join("..data")).unwrap();
+    for name in ["schema.cedarschema", "policies.cedar", "entities.json"] {
+        symlink(format!("..data/{name}"), root.join(name)).unwrap();
+    }
+    let pdp = mount.open();
+    pdp.watch();
+    assert_eq!(decide(&pdp).await.decision, Decision::Permit);
+    symlink(new.folder.path(), root.join("..next")).unwrap();
+    std::fs::rename(root.join("..next"), root.join("..data")).unwrap();
+    eventually("the link is followed", || epoch(&pdp) == 2).await;
+    assert_eq!(decide(&pdp).await.decision, Decision::Deny);
+    mount.tasks.drain();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_decision_mixes_two_snapshots() {
+    let fixture = Fixture::new();
+    // Every snapshot states its own number in a policy's reason and as a required tries value.
+    let write = |number: i64| {
+        fixture.write(
+            "policies.cedar",
+            &format!(
+                "@id(\"a\") @reason(\"{number}\") permit (principal, action, resource);\n\
+                 @id(\"b\") @reason(\"{number}\") permit (principal, action, resource);\n"
+            ),
+        );
+    };
+    write(0);
+    let pdp = fixture.open();
+    pdp.watch();
+    let body = json!({ "evaluations": vec![question(); 20] }).to_string();
+    let BatchBody::Many(batch) = BatchBody::from_json(body.as_bytes()).unwrap() else {
+        panic!("no batch");
+    };
+    let asker = fixture.tasks.spawn({
+        let (pdp, draining) = (pdp.clone(), fixture.tasks.draining());
+        async move {
+            let mut epochs = std::collections::BTreeSet::new();
+            while !draining.is_cancelled() {
+                let answers = pdp.evaluate_many(&batch).await.unwrap();
+                let seen: std::collections::HashSet<_> = answers
+                    .iter()
+                    .flat_map(|answer| {
+                        let snapshot = answer.context.snapshot.clone().unwrap();
+                        let reasons = answer.context.reasons.iter();
+                        reasons.map(move |reason| (reason.reason.clone(), snapshot.clone()))
+                    })
+                    .collect();
+                assert_eq!(seen.len(), 1, "{seen:?}");
+                epochs.extend(seen.into_iter().map(|(_, snapshot)| snapshot.epoch));
+                tokio::task::yield_now().await;
+            }
+            epochs
+        }
+    });
+    for number in 1..=8 {
+        write(number);
+        let expected = u64::try_from(number).unwrap() + 1;
+        eventually("the next snapshot", || epoch(&pdp) == expected).await;
+    }
+    assert!(fixture.tasks.finish(Duration::from_secs(5)).await);
+    assert!(asker.await.unwrap().len() >= 2);
+}
