@@ -1,1 +1,28 @@
-//! Placeholder.
+//! The Policy Enforcement Point: a reverse proxy that lets a request through only when the
+//! caller's opaque token was swapped for a JWT and the PDP permits exactly this request.
+//!
+//! The path of a request is the list of files in `pipeline/`. The gateway never sees a policy,
+//! never keeps a token in clear, and treats "not known" as a refusal.
+
+mod access_log;
+mod body;
+mod cache;
+mod config;
+mod events;
+mod gateway;
+mod guard;
+mod headers;
+mod identity;
+mod metrics;
+mod obligation;
+mod pipeline;
+mod plan;
+mod question;
+mod upstream;
+mod worker;
+
+pub use config::{
+    CacheConfig, Config, GatewayConfig, LimitsConfig, Mapping, RouteConfig, TimeoutsConfig,
+    UpstreamConfig,
+};
+pub use gateway::{Gateway, GatewayError, GatewayParts, RunningGateway};

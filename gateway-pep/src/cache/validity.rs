@@ -1,0 +1,134 @@
+//! What one worker knows about which answers still hold.
+
+use std::time::Duration;
+
+use service_kit::UnixTime;
+
+use super::generations::HashedMap;
+use super::keyed::KeyedHash;
+use crate::events::Change;
+
+/// Follows the announced changes. Answers carry the generation in which they were asked for.
+#[derive(Debug)]
+pub(crate) struct Validity {
+    hash: KeyedHash,
+    /// The next announcement to look at.
+    pub(crate) cursor: u64,
+    tokens: Epoch,
+    decisions: Epoch,
+    /// Revoked tokens and grants, and how long to remember each: longer than anything that was
+    /// asked for before the revocation can be in a cache.
+    revoked: HashedMap<UnixTime>,
+    remember: Duration,
+    /// How far the clocks of gateways may differ.
+    skew: Duration,
+}
+
+/// One kind of answer.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Epoch {
+    /// Counts the times that all answers became void.
+    pub(crate) generation: u64,
+    /// Shared answers asked for up to then may be void, too.
+    pub(crate) trusted_from: UnixTime,
+}
+
+/// More revocations than this are remembered as "everything".
+const MAX_REVOKED: usize = 100_000;
+
+impl Validity {
+    pub(crate) fn new(hash: KeyedHash, remember: Duration, skew: Duration) -> Self {
+        Self {
+            hash,
+            cursor: 0,
+            tokens: Epoch::default(),
+            decisions: Epoch::default(),
+            revoked: HashedMap::default(),
+            remember,
+            skew,
+        }
+    }
+
+    pub(crate) fn tokens(&self) -> Epoch {
+        self.tokens
+    }
+
+    pub(crate) fn decisions(&self) -> Epoch {
+        self.decisions
+    }
+
+    /// Names of a token and its grant as [`Validity::is_revoked`] wants them.
+    pub(crate) fn names(&self, token_ref: &str, grant: &str) -> [u128; 2] {
+        [
+            self.hash.of_pair(0, token_ref.as_bytes()),
+            self.hash.of_pair(1, grant.as_bytes()),
+        ]
+    }
+
+    pub(crate) fn is_revoked(&self, names: &[u128; 2]) -> bool {
+        !self.revoked.is_empty() && names.iter().any(|name| self.revoked.contains_key(name))
+    }
+
+    pub(crate) fn apply(&mut self, change: &Change, now: UnixTime) {
+        match change {
+            Change::Token(token_ref) => {
+                let name = self.hash.of_pair(0, token_ref.as_bytes());
+                self.revoke(name, now);
+            }
+            Change::Grant(grant) => {
+                let name = self.hash.of_pair(1, grant.as_bytes());
+                self.revoke(name, now);
+            }
+            Change::AllTokens { at } => self.tokens.void(at.plus(self.skew)),
+            Change::AllDecisions { at } => self.decisions.void(at.plus(self.skew)),
+            Change::Everything { at } => {
+                self.tokens.void(at.plus(self.skew));
+                self.decisions.void(at.plus(self.skew));
+            }
+        }
+    }
+
+    fn revoke(&mut self, name: u128, now: UnixTime) {
+        if self.revoked.len() >= MAX_REVOKED {
+            self.revoked.retain(|_, until| *until > now);
+        }
+        if self.revoked.len() >= MAX_REVOKED {
+            self.tokens.void(now.plus(self.skew));
+            // Still remembered below are only those that come from now on: all others are
+            // covered by the new generation.
+            self.revoked.clear();
+        }
+        self.revoked.insert(name, now.plus(self.remember));
+    }
+}
+
+impl Epoch {
+    fn void(&mut self, at: UnixTime) {
+        self.generation += 1;
+        self.trusted_from = self.trusted_from.max(at);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn revocations_are_remembered_by_name_and_too_many_void_everything() {
+        let hash = KeyedHash::random().unwrap();
+        let mut validity = Validity::new(hash, Duration::from_secs(60), Duration::from_secs(2));
+        let now = UnixTime::from_secs(1000);
+        let names = validity.names("t1", "g1");
+        validity.apply(&Change::Token("g1".into()), now);
+        assert!(!validity.is_revoked(&names), "a token is not a grant");
+        validity.apply(&Change::Grant("g1".into()), now);
+        assert!(validity.is_revoked(&names));
+        assert_eq!(validity.tokens().generation, 0);
+        for n in 0..MAX_REVOKED {
+            validity.apply(&Change::Token(n.to_string()), now);
+        }
+        assert_eq!(validity.tokens().generation, 1);
+        assert_eq!(validity.tokens().trusted_from, UnixTime::from_secs(1002));
+        assert_eq!(validity.decisions().generation, 0);
+    }
+}

@@ -1,0 +1,213 @@
+//! The gateway's part of the configuration file: `gateway`, `upstreams` and `routes`.
+//!
+//! Only shapes and defaults. What the values mean together is checked when [`crate::plan`]
+//! compiles them.
+
+mod upstream;
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use service_kit::Secret;
+use service_kit::line_sink::LineTarget;
+
+pub use upstream::UpstreamConfig;
+
+/// Everything that a gateway is configured by.
+#[derive(Debug, Clone, Default)]
+pub struct Config {
+    pub gateway: GatewayConfig,
+    pub upstreams: BTreeMap<String, UpstreamConfig>,
+    pub routes: Vec<RouteConfig>,
+}
+
+/// `gateway:`
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct GatewayConfig {
+    /// Where clients connect.
+    pub listen: SocketAddr,
+    /// Worker threads; 0 means one for each core.
+    pub workers: usize,
+    /// The `realm` of `WWW-Authenticate` challenges.
+    pub realm: String,
+    /// Header names that only the gateway may set towards an upstream, beside the built-in ones.
+    /// A name that ends in `-` stands for every name that begins so.
+    pub reserved_headers: Vec<String>,
+    /// JSON lines, one a request.
+    pub access_log: LineTarget,
+    pub limits: LimitsConfig,
+    pub timeouts: TimeoutsConfig,
+    pub cache: CacheConfig,
+}
+
+/// `gateway.limits:`
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct LimitsConfig {
+    /// Request line and header fields together; longer is 431.
+    pub head_bytes: usize,
+    /// Header fields; more is 431.
+    pub headers: usize,
+    /// Path and query; longer is 414.
+    pub target_bytes: usize,
+    /// Request body; longer is 413.
+    pub body_bytes: u64,
+    /// A response that must be masked; longer is 502.
+    pub masked_body_bytes: usize,
+    /// Open connections of one worker; more are closed at once.
+    pub connections: usize,
+}
+
+/// `gateway.timeouts:`
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct TimeoutsConfig {
+    /// A client gets this long to send a request head; also how long an idle one is kept.
+    pub head_secs: u64,
+    /// Connecting to an upstream.
+    pub connect_ms: u64,
+    /// From the request to the upstream's response head.
+    pub response_secs: u64,
+    /// Between two pieces of a body, either way.
+    pub idle_body_secs: u64,
+    /// One question to the token service or the PDP.
+    pub ask_ms: u64,
+    /// At shutdown, connections stay open this long for clients that are about to send.
+    pub linger_ms: u64,
+}
+
+/// `gateway.cache:`
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct CacheConfig {
+    /// Swapped tokens that one worker remembers; 0 asks every time.
+    pub tokens: usize,
+    /// Decisions that one worker remembers; 0 asks every time.
+    pub decisions: usize,
+    /// Longest time that a swapped token is used without asking again.
+    pub token_ttl_secs: u64,
+    /// Time that an inactive token is remembered as such.
+    pub inactive_ttl_secs: u64,
+    /// Longest time that a decision is used without asking again.
+    pub decision_ttl_secs: u64,
+    /// Life of entries in the shared store.
+    pub shared_ttl_secs: u64,
+    /// How far the clocks of gateways that share a store may differ.
+    pub clock_skew_secs: u64,
+    /// Caches are bypassed when the event log was not heard for longer.
+    pub max_event_lag_ms: u64,
+    /// Seals entries in the shared store; at least 32 characters, the same for every gateway.
+    /// Without it nothing is shared.
+    pub secret: Option<Secret>,
+    /// A file with `secret`.
+    pub secret_file: Option<PathBuf>,
+}
+
+/// One of `routes:`.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RouteConfig {
+    /// Path template: `/records/{id}`, `/files/{*rest}`.
+    #[serde(rename = "match")]
+    pub matches: String,
+    /// Methods, or `["*"]`. `GET` includes `HEAD`.
+    pub methods: Vec<String>,
+    /// Only for this host; without it for every host.
+    #[serde(default)]
+    pub host: Option<String>,
+    /// Name of one of `upstreams`.
+    pub upstream: String,
+    /// AuthZEN action name.
+    #[serde(default)]
+    pub action: Option<String>,
+    /// AuthZEN resource: `Type/id`, in which `{name}` stands for a path parameter.
+    #[serde(default)]
+    pub resource: Option<String>,
+    /// Scopes, separated by spaces, that the token must have before the PDP is asked.
+    #[serde(default)]
+    pub scope: Option<String>,
+    /// Anyone may pass: nothing is asked, and credentials are not forwarded.
+    #[serde(default)]
+    pub public: bool,
+    /// How a request becomes a question.
+    #[serde(default)]
+    pub mapping: Mapping,
+    /// When the PDP cannot be reached, its last answer to the same question may be used for so
+    /// long. Default: never.
+    #[serde(default)]
+    pub stale_decision_secs: Option<u64>,
+}
+
+/// How a request becomes a question.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Mapping {
+    /// `action` and `resource` of the route.
+    #[default]
+    Resource,
+    /// As AuthZEN's API gateway profile has it: subject `identity`, action = method, resource
+    /// `route` = the path template.
+    AuthzenRoute,
+}
+
+impl Default for GatewayConfig {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080),
+            workers: 0,
+            realm: "cedargate".into(),
+            reserved_headers: Vec::new(),
+            access_log: LineTarget::default(),
+            limits: LimitsConfig::default(),
+            timeouts: TimeoutsConfig::default(),
+            cache: CacheConfig::default(),
+        }
+    }
+}
+
+impl Default for LimitsConfig {
+    fn default() -> Self {
+        Self {
+            head_bytes: 32 << 10,
+            headers: 100,
+            target_bytes: 8 << 10,
+            body_bytes: 16 << 20,
+            masked_body_bytes: 1 << 20,
+            connections: 10_000,
+        }
+    }
+}
+
+impl Default for TimeoutsConfig {
+    fn default() -> Self {
+        Self {
+            head_secs: 60,
+            connect_ms: 2_000,
+            response_secs: 30,
+            idle_body_secs: 120,
+            ask_ms: 3_000,
+            linger_ms: 300,
+        }
+    }
+}
+
+impl Default for CacheConfig {
+    fn default() -> Self {
+        Self {
+            tokens: 20_000,
+            decisions: 100_000,
+            token_ttl_secs: 300,
+            inactive_ttl_secs: 5,
+            decision_ttl_secs: 60,
+            shared_ttl_secs: 30,
+            clock_skew_secs: 2,
+            max_event_lag_ms: 3_000,
+            secret: None,
+            secret_file: None,
+        }
+    }
+}

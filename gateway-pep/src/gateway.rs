@@ -1,0 +1,398 @@
+//! The gateway: opened from its configuration and the services that it asks, then started.
+
+use std::cell::RefCell;
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use authzen::DecisionPoint;
+use oauth::TokenIntrospector;
+use service_kit::line_sink::{LineTarget, LineWriter};
+use service_kit::metrics::MetricError;
+use service_kit::random::RandomError;
+use service_kit::{ConfigIssue, Health, LineSink, Metrics, SharedClock, Tasks, health};
+use socket2::{Domain, Protocol, Socket, Type};
+use store::Store;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::access_log::AccessLog;
+use crate::cache::decisions::{DecisionCache, DecisionLimits};
+use crate::cache::keyed::KeyedHash;
+use crate::cache::sealed::Sealed;
+use crate::cache::tokens::{TokenCache, TokenLimits};
+use crate::cache::validity::Validity;
+use crate::config::{CacheConfig, Config, TimeoutsConfig};
+use crate::events::{Feed, Follower};
+use crate::identity::Names;
+use crate::metrics::GatewayMetrics;
+use crate::pipeline::canonical::Limits;
+use crate::pipeline::respond::REASONS;
+use crate::plan::Plan;
+use crate::worker::{self, Fate, Worker};
+
+/// A Policy Enforcement Point in front of upstreams, ready to be started.
+#[derive(Debug)]
+pub struct Gateway {
+    seed: Seed,
+    workers: usize,
+    sink: LineSink,
+    log_writer: LineWriter,
+    follower: Follower,
+    health: Health,
+    tasks: Tasks,
+}
+
+/// What a gateway works with.
+#[derive(Debug)]
+pub struct GatewayParts {
+    /// Swaps tokens.
+    pub introspector: Arc<dyn TokenIntrospector>,
+    /// Decides.
+    pub decisions: Arc<dyn DecisionPoint>,
+    /// Has the event log that tells what is void.
+    pub events: Arc<dyn Store>,
+    /// The log's name.
+    pub event_log: String,
+    /// Where swapped tokens are shared; only where asking would cross the network.
+    pub shared_tokens: Option<Arc<dyn Store>>,
+    /// Where decisions are shared; only where asking would cross the network.
+    pub shared_decisions: Option<Arc<dyn Store>>,
+    pub clock: SharedClock,
+    pub metrics: Metrics,
+    pub health: Health,
+    pub tasks: Tasks,
+}
+
+/// A gateway that serves. Ends when the process's tasks drain.
+#[derive(Debug)]
+pub struct RunningGateway {
+    addr: SocketAddr,
+    threads: Vec<JoinHandle<()>>,
+    log_writer: LineWriter,
+    idle: TaskTracker,
+    abort: CancellationToken,
+    tasks: Tasks,
+}
+
+/// Why a gateway cannot be.
+#[derive(Debug, thiserror::Error)]
+pub enum GatewayError {
+    #[error("{}", list(.0))]
+    Config(Vec<ConfigIssue>),
+    #[error("cannot listen on `{addr}`")]
+    Listen {
+        addr: SocketAddr,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("cannot write the access log")]
+    AccessLog(#[source] std::io::Error),
+    #[error("cannot start a worker")]
+    Worker(#[source] std::io::Error),
+    #[error(transparent)]
+    Metric(#[from] MetricError),
+    #[error(transparent)]
+    Random(#[from] RandomError),
+    #[error("`gateway.cache.secret` makes no keys")]
+    CacheSecret,
+}
+
+/// What all workers share and nobody changes.
+#[derive(Debug)]
+pub(crate) struct Core {
+    pub(crate) plan: Arc<Plan>,
+    pub(crate) realm: String,
+    pub(crate) request_limits: Limits,
+    pub(crate) head_bytes: usize,
+    pub(crate) max_headers: usize,
+    pub(crate) max_connections: usize,
+    pub(crate) masked_body_bytes: usize,
+    pub(crate) timeouts: Timeouts,
+    pub(crate) metrics: Arc<GatewayMetrics>,
+    pub(crate) feed: Arc<Feed>,
+    pub(crate) clock: SharedClock,
+}
+
+/// [`TimeoutsConfig`] as durations.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Timeouts {
+    pub(crate) head: Duration,
+    pub(crate) connect: Duration,
+    pub(crate) response: Duration,
+    pub(crate) idle_body: Duration,
+    pub(crate) linger: Duration,
+}
+
+/// What a worker grows from, on its own thread.
+#[derive(Debug, Clone)]
+pub(crate) struct Seed {
+    core: Arc<Core>,
+    introspector: Arc<dyn TokenIntrospector>,
+    decisions: Arc<dyn DecisionPoint>,
+    shared_tokens: Option<Sealed>,
+    shared_decisions: Option<Sealed>,
+    token_limits: TokenLimits,
+    decision_limits: DecisionLimits,
+    /// Longer than anything that was fetched before a revocation can be in a cache.
+    remember_revocations: Duration,
+    clock_skew: Duration,
+}
+
+impl Gateway {
+    /// Everything that is wrong with a configuration.
+    pub fn check(config: &Config, base: &Path) -> Vec<ConfigIssue> {
+        Plan::compile(config, base).err().unwrap_or_default()
+    }
+
+    /// Compiles the configuration. Nothing is asked, bound or followed yet. Paths in the
+    /// configuration are relative to `base`.
+    pub fn open(config: &Config, base: &Path, parts: GatewayParts) -> Result<Self, GatewayError> {
+        let plan = Arc::new(Plan::compile(config, base).map_err(GatewayError::Config)?);
+        let gateway = &config.gateway;
+        let metrics = Arc::new(GatewayMetrics::new(&parts.metrics, &plan, REASONS)?);
+        let lag = Duration::from_millis(gateway.cache.max_event_lag_ms);
+        let feed = Arc::new(Feed::new(lag));
+        let (sink, log_writer) =
+            LineSink::open(&target(&gateway.access_log, base)).map_err(GatewayError::AccessLog)?;
+        let follower = Follower {
+            store: parts.events.clone(),
+            log: parts.event_log.clone(),
+            feed: feed.clone(),
+            clock: parts.clock.clone(),
+            health: parts.health.clone(),
+            lag: metrics.revocation_lag.clone(),
+            received: metrics.events.clone(),
+        };
+        let core = Arc::new(Core {
+            realm: gateway.realm.clone(),
+            request_limits: Limits {
+                target_bytes: gateway.limits.target_bytes,
+                body_bytes: gateway.limits.body_bytes,
+            },
+            head_bytes: gateway.limits.head_bytes,
+            max_headers: gateway.limits.headers,
+            max_connections: gateway.limits.connections,
+            masked_body_bytes: gateway.limits.masked_body_bytes,
+            timeouts: Timeouts::new(&gateway.timeouts),
+            plan,
+            metrics,
+            feed,
+            clock: parts.clock.clone(),
+        });
+        Ok(Self {
+            seed: Seed::new(core, config, &parts)?,
+            workers: match gateway.workers {
+                0 => std::thread::available_parallelism().map_or(1, usize::from),
+                workers => workers,
+            },
+            sink,
+            log_writer,
+            follower,
+            health: parts.health,
+            tasks: parts.tasks,
+        })
+    }
+
+    /// Binds and serves. Must be called within a runtime: the event log is followed there.
+    pub fn start(self, listen: SocketAddr) -> Result<RunningGateway, GatewayError> {
+        let listeners = bind(listen, self.workers).map_err(|source| GatewayError::Listen {
+            addr: listen,
+            source,
+        })?;
+        let bound = listeners.first().map(TcpListener::local_addr);
+        let addr = bound.and_then(Result::ok).unwrap_or(listen);
+        let (idle, abort) = (TaskTracker::new(), CancellationToken::new());
+        let mut threads = Vec::with_capacity(listeners.len());
+        for (index, listener) in listeners.into_iter().enumerate() {
+            let fate = Fate {
+                draining: self.tasks.draining(),
+                abort: abort.clone(),
+                token: idle.token(),
+                idle: idle.clone(),
+            };
+            let (seed, sink) = (self.seed.clone(), self.sink.clone());
+            let thread = worker::spawn(index, seed, listener, sink, fate);
+            threads.push(thread.map_err(|error| {
+                abort.cancel();
+                GatewayError::Worker(error)
+            })?);
+        }
+        idle.close();
+        let stop = CancellationToken::new();
+        self.tasks.spawn(self.follower.run(stop.clone()));
+        let waiting = idle.clone();
+        self.tasks.spawn(async move {
+            // Shutdown waits for the workers, and the workers need the announcements.
+            waiting.wait().await;
+            stop.cancel();
+        });
+        self.health.set("gateway", health::Status::Ready);
+        Ok(RunningGateway {
+            addr,
+            threads,
+            log_writer: self.log_writer,
+            idle,
+            abort,
+            tasks: self.tasks,
+        })
+    }
+}
+
+impl RunningGateway {
+    /// Where it listens: the port that was chosen, where none was given.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Takes nothing new, finishes the requests in flight and writes the last log line. False
+    /// when something had to be cut off because `patience` was over.
+    pub async fn finish(self, patience: Duration) -> bool {
+        self.tasks.drain();
+        let in_time = tokio::time::timeout(patience, self.idle.wait())
+            .await
+            .is_ok();
+        self.abort.cancel();
+        let (threads, log_writer) = (self.threads, self.log_writer);
+        let joined = tokio::task::spawn_blocking(move || {
+            let well = threads.into_iter().all(|thread| thread.join().is_ok());
+            log_writer.join();
+            well
+        });
+        in_time && joined.await.unwrap_or(false)
+    }
+}
+
+impl Timeouts {
+    fn new(config: &TimeoutsConfig) -> Self {
+        Self {
+            head: Duration::from_secs(config.head_secs),
+            connect: Duration::from_millis(config.connect_ms),
+            response: Duration::from_secs(config.response_secs),
+            idle_body: Duration::from_secs(config.idle_body_secs),
+            linger: Duration::from_millis(config.linger_ms),
+        }
+    }
+}
+
+impl Seed {
+    fn new(core: Arc<Core>, config: &Config, parts: &GatewayParts) -> Result<Self, GatewayError> {
+        let cache = &config.gateway.cache;
+        let ask = Duration::from_millis(config.gateway.timeouts.ask_ms);
+        let (token_limits, decision_limits) = limits(cache, ask);
+        let shared_ttl = Duration::from_secs(cache.shared_ttl_secs);
+        let sealed = |store: &Option<Arc<dyn Store>>, area: &'static str| {
+            let (Some(store), Some(secret)) = (store, &core.plan.cache_secret) else {
+                return Ok(None);
+            };
+            Sealed::new(store.clone(), area, secret, shared_ttl)
+                .map(Some)
+                .ok_or(GatewayError::CacheSecret)
+        };
+        let shared_tokens = sealed(&parts.shared_tokens, "gateway-token")?;
+        let shared_decisions = sealed(&parts.shared_decisions, "gateway-decision")?;
+        Ok(Self {
+            introspector: parts.introspector.clone(),
+            decisions: parts.decisions.clone(),
+            shared_tokens,
+            shared_decisions,
+            token_limits,
+            decision_limits,
+            clock_skew: Duration::from_secs(cache.clock_skew_secs),
+            remember_revocations: token_limits.ttl
+                + shared_ttl
+                + Duration::from_secs(cache.clock_skew_secs)
+                + ask * 2,
+            core,
+        })
+    }
+
+    /// A worker. Each has its own secret hash function.
+    pub(crate) fn worker(&self, access_log: AccessLog) -> Result<Worker, RandomError> {
+        let hash = KeyedHash::random()?;
+        let validity = Rc::new(RefCell::new(Validity::new(
+            hash,
+            self.remember_revocations,
+            self.clock_skew,
+        )));
+        let tokens = TokenCache::new(
+            self.introspector.clone(),
+            self.shared_tokens.clone().map(Sealed::access),
+            self.token_limits,
+            hash,
+            validity.clone(),
+        );
+        let decisions = DecisionCache::new(
+            self.decisions.clone(),
+            self.shared_decisions.clone().map(Sealed::access),
+            self.decision_limits,
+            hash,
+            validity.clone(),
+        );
+        let core = self.core.clone();
+        Ok(Worker::new(
+            core,
+            tokens,
+            decisions,
+            validity,
+            Names::new()?,
+            access_log,
+        ))
+    }
+}
+
+fn limits(cache: &CacheConfig, ask: Duration) -> (TokenLimits, DecisionLimits) {
+    let tokens = TokenLimits {
+        capacity: cache.tokens,
+        ttl: Duration::from_secs(cache.token_ttl_secs),
+        inactive_ttl: Duration::from_secs(cache.inactive_ttl_secs),
+        ask,
+    };
+    let decisions = DecisionLimits {
+        capacity: cache.decisions,
+        ttl: Duration::from_secs(cache.decision_ttl_secs),
+        ask,
+    };
+    (tokens, decisions)
+}
+
+/// One listener a worker, on one port.
+fn bind(listen: SocketAddr, workers: usize) -> std::io::Result<Vec<TcpListener>> {
+    // Sockets that share a port would silently share it with another process, too: ask first.
+    if listen.port() != 0 {
+        drop(listener(listen, false)?);
+    }
+    let mut addr = listen;
+    let mut listeners = Vec::with_capacity(workers);
+    for _ in 0..workers.max(1) {
+        let listener = listener(addr, true)?;
+        addr = listener.local_addr()?;
+        listeners.push(listener);
+    }
+    Ok(listeners)
+}
+
+fn listener(addr: SocketAddr, shares_port: bool) -> std::io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(shares_port)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&addr.into())?;
+    socket.listen(1024)?;
+    Ok(socket.into())
+}
+
+fn target(configured: &LineTarget, base: &Path) -> LineTarget {
+    match configured {
+        LineTarget::File(path) => LineTarget::File(base.join(path)),
+        other => other.clone(),
+    }
+}
+
+fn list(issues: &[ConfigIssue]) -> String {
+    let lines: Vec<String> = issues.iter().map(ToString::to_string).collect();
+    lines.join("\n")
+}

@@ -1,0 +1,147 @@
+//! A second, stricter reader of the bytes that a client sends, below the HTTP parser.
+//!
+//! The parser above is lenient where an upstream might read differently: it drops a fragment,
+//! prefers `Transfer-Encoding` over `Content-Length`, merges repeated lengths, takes a bare line
+//! feed for a line end. This adapter sees the bytes before it does, follows the framing by the
+//! letter of RFC 9112, and says from which message on nothing on the connection can be believed.
+//! What it accepts is a subset of what the parser accepts, so the two count the same messages.
+
+mod framing;
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use framing::{Framing, Verdict};
+
+/// Bytes to and from a client, watched.
+#[derive(Debug)]
+pub(crate) struct Guarded<S> {
+    stream: S,
+    framing: Framing,
+    findings: Arc<Findings>,
+    broken: bool,
+}
+
+/// What was found out about one connection. Shared with the service above the parser.
+#[derive(Debug)]
+pub(crate) struct Findings {
+    /// Messages from this one on are not to be believed.
+    bad_from: AtomicU64,
+    /// The connection is no longer HTTP.
+    tunnel: AtomicBool,
+}
+
+impl<S> Guarded<S> {
+    /// Watches a fresh connection; a line may be as long as a whole head.
+    pub(crate) fn new(stream: S, max_line: usize) -> (Self, Arc<Findings>) {
+        let findings = Arc::new(Findings {
+            bad_from: AtomicU64::new(u64::MAX),
+            tunnel: AtomicBool::new(false),
+        });
+        let guarded = Self {
+            stream,
+            framing: Framing::new(max_line),
+            findings: findings.clone(),
+            broken: false,
+        };
+        (guarded, findings)
+    }
+
+    /// How many of the bytes just read may be passed on.
+    fn inspect(&mut self, bytes: &[u8]) -> usize {
+        if self.findings.tunnel.load(Ordering::Relaxed) {
+            return bytes.len();
+        }
+        match self.framing.read(bytes) {
+            Verdict::Fine => bytes.len(),
+            // The parser must still see the whole head, so that the message can be answered.
+            Verdict::BadHead => {
+                self.findings
+                    .bad_from
+                    .store(self.framing.messages(), Ordering::Relaxed);
+                bytes.len()
+            }
+            // Its message is being forwarded: it must never look complete.
+            Verdict::BadBody { good } => {
+                self.findings
+                    .bad_from
+                    .store(self.framing.messages(), Ordering::Relaxed);
+                self.broken = true;
+                good
+            }
+        }
+    }
+}
+
+impl Findings {
+    /// Whether the `n`th message (from 0) and all after it must be refused.
+    pub(crate) fn is_bad(&self, n: u64) -> bool {
+        self.bad_from.load(Ordering::Relaxed) <= n
+    }
+
+    /// From now on bytes are not HTTP.
+    pub(crate) fn enter_tunnel(&self) {
+        self.tunnel.store(true, Ordering::Relaxed);
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if this.broken {
+            return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
+        }
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut this.stream).poll_read(context, buffer))?;
+        let fresh = buffer.filled().get(before..).unwrap_or_default();
+        if fresh.is_empty() {
+            return Poll::Ready(Ok(()));
+        }
+        let good = this.inspect(fresh);
+        buffer.set_filled(before + good);
+        if good == 0 {
+            // Nothing at all would mean the orderly end.
+            return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().stream).poll_write(context, bytes)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().stream).poll_write_vectored(context, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_shutdown(context)
+    }
+}

@@ -1,0 +1,252 @@
+//! Which header fields cross the gateway: the registry of hop-by-hop and of reserved names.
+//!
+//! Reserved names carry identity or say how a request reached us. Only the gateway may set them
+//! towards an upstream, so whatever a client sent under such a name is removed, on every route.
+//! Names are compared with `_` read as `-`: many upstreams cannot tell the two apart.
+
+use http::header::{self, HeaderMap, HeaderName};
+
+/// Set by the gateway.
+pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub(crate) const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+pub(crate) const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+pub(crate) const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+pub(crate) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+pub(crate) const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
+
+/// Names that a client cannot send through, and prefixes (ending in `-`) of such names.
+#[derive(Debug, Clone)]
+pub(crate) struct Reserved {
+    names: Vec<Box<str>>,
+    prefixes: Vec<Box<str>>,
+}
+
+const NAMES: &[&str] = &[
+    "baggage",
+    "client-ip",
+    "forwarded",
+    "http2-settings",
+    "proxy",
+    "remote-user",
+    "true-client-ip",
+    "via",
+    "x-client-ip",
+    "x-cluster-client-ip",
+    "x-http-method",
+    "x-http-method-override",
+    "x-method-override",
+    "x-middleware-subrequest",
+    "x-remote-user",
+    "x-request-id",
+    "x-rewrite-url",
+    "x-role",
+    "x-roles",
+    "x-subject",
+    "x-user",
+    "x-username",
+];
+
+const PREFIXES: &[&str] = &[
+    "cf-",
+    "proxy-",
+    "remote-",
+    "ssl-client-",
+    "x-amzn-oidc-",
+    "x-auth-",
+    "x-authenticated-",
+    "x-client-cert",
+    "x-envoy-",
+    "x-forwarded-",
+    "x-goog-",
+    "x-internal-",
+    "x-original-",
+    "x-pep-",
+    "x-real-",
+    "x-remote-",
+    "x-user-",
+    "x-userinfo",
+];
+
+/// RFC 9110 section 7.6.1, and older habits.
+static HOP_BY_HOP: [HeaderName; 9] = [
+    header::CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    header::PROXY_AUTHENTICATE,
+    header::PROXY_AUTHORIZATION,
+    header::TE,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+];
+
+impl Reserved {
+    /// The built-in registry, with the names that the configuration adds.
+    pub(crate) fn new(more: &[String]) -> Self {
+        let (mut names, mut prefixes): (Vec<_>, Vec<_>) = (
+            NAMES.iter().copied().map(Box::from).collect(),
+            PREFIXES.iter().copied().map(Box::from).collect(),
+        );
+        for name in more {
+            let name = name.to_ascii_lowercase().replace('_', "-");
+            if name.ends_with('-') {
+                prefixes.push(name.into());
+            } else {
+                names.push(name.into());
+            }
+        }
+        names.sort_unstable();
+        Self { names, prefixes }
+    }
+
+    /// Whether a client may not send a field of this (lower-case) name through.
+    pub(crate) fn covers(&self, name: &str) -> bool {
+        if name.as_bytes().contains(&b'_') {
+            let name = name.replace('_', "-");
+            return self.lists(&name) || is_credential_or_framing(&name);
+        }
+        self.lists(name)
+    }
+
+    fn lists(&self, name: &str) -> bool {
+        self.prefixes
+            .iter()
+            .any(|prefix| name.starts_with(&**prefix))
+            || self
+                .names
+                .binary_search_by(|known| (**known).cmp(name))
+                .is_ok()
+    }
+
+    /// Removes what the client may not send through and what is for this hop only.
+    pub(crate) fn scrub(&self, headers: &mut HeaderMap) {
+        strip_hop_by_hop(headers);
+        // Nearly every request has nothing to remove; the list allocates only where one has.
+        let covered: Vec<HeaderName> = headers
+            .keys()
+            .filter(|name| !is_well_known(name) && self.covers(name.as_str()))
+            .cloned()
+            .collect();
+        for name in covered {
+            headers.remove(name);
+        }
+    }
+}
+
+/// The most frequent names, none of them reserved: a cheap way out.
+fn is_well_known(name: &HeaderName) -> bool {
+    matches!(
+        *name,
+        header::HOST
+            | header::ACCEPT
+            | header::ACCEPT_ENCODING
+            | header::ACCEPT_LANGUAGE
+            | header::AUTHORIZATION
+            | header::CACHE_CONTROL
+            | header::CONTENT_LENGTH
+            | header::CONTENT_TYPE
+            | header::COOKIE
+            | header::IF_NONE_MATCH
+            | header::ORIGIN
+            | header::REFERER
+            | header::USER_AGENT
+    )
+}
+
+/// Spelt with an underscore these would be read as the real ones by some upstreams.
+fn is_credential_or_framing(name: &str) -> bool {
+    matches!(
+        name,
+        "authorization"
+            | "content-length"
+            | "content-type"
+            | "host"
+            | "transfer-encoding"
+            | "traceparent"
+            | "tracestate"
+    )
+}
+
+/// Removes the fields that `Connection` nominates, and those that are for one hop by definition.
+pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
+    if headers.contains_key(header::CONNECTION) {
+        let nominated: Vec<HeaderName> = headers
+            .get_all(header::CONNECTION)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(','))
+            .filter_map(|token| HeaderName::from_bytes(token.trim().as_bytes()).ok())
+            .filter(|name| !matches!(name.as_str(), "close" | "keep-alive" | "upgrade"))
+            // A client cannot take away what frames or addresses the message.
+            .filter(|name| *name != header::HOST && *name != header::CONTENT_LENGTH)
+            .collect();
+        for name in nominated {
+            headers.remove(name);
+        }
+    }
+    for name in &HOP_BY_HOP {
+        headers.remove(name);
+    }
+}
+
+/// Whether a comma-separated field has this token, in any case.
+pub(crate) fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
+    headers
+        .get_all(name)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|item| item.trim().eq_ignore_ascii_case(token))
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn identity_is_reserved_in_every_spelling() {
+        let reserved = Reserved::new(&["X-Tenant".into(), "x_acme_".into()]);
+        for name in [
+            "x-auth-subject",
+            "x_auth_subject",
+            "x-forwarded-prefix",
+            "x_forwarded-for",
+            "x-tenant",
+            "x_tenant",
+            "x-acme-role",
+            "authorization_"
+                .trim_end_matches('_')
+                .replace('-', "_")
+                .as_str(),
+            "content_length",
+            "forwarded",
+            "remote-user",
+            "x-original-url",
+            "x-http-method-override",
+        ] {
+            // `authorization` itself is dealt with by the one who sets it.
+            assert_eq!(reserved.covers(name), name != "authorization", "{name}");
+        }
+        for name in ["x-custom", "accept", "x-authors", "cookie"] {
+            assert!(!reserved.covers(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn connection_nominates_fields_but_never_framing() {
+        let mut headers = HeaderMap::new();
+        headers.insert(
+            header::CONNECTION,
+            HeaderValue::from_static("close, X-Hop, host"),
+        );
+        headers.insert("x-hop", HeaderValue::from_static("1"));
+        headers.insert(header::HOST, HeaderValue::from_static("a"));
+        headers.insert(header::TE, HeaderValue::from_static("trailers"));
+        headers.insert("x-stay", HeaderValue::from_static("1"));
+        Reserved::new(&[]).scrub(&mut headers);
+        let names: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
+        assert_eq!(names, ["host", "x-stay"]);
+    }
+}

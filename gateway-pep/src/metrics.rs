@@ -1,0 +1,215 @@
+//! What is counted. Handles are made when a gateway opens, so that a request looks nothing up.
+
+use prometheus::{Histogram, IntCounter, IntGauge};
+use service_kit::Metrics;
+use service_kit::metrics::MetricError;
+
+use crate::cache::Source;
+use crate::plan::Plan;
+
+/// Handles of one gateway.
+#[derive(Debug)]
+pub(crate) struct GatewayMetrics {
+    pub(crate) in_flight: IntGauge,
+    pub(crate) connections: IntGauge,
+    pub(crate) revocation_lag: Histogram,
+    pub(crate) events: IntCounter,
+    pub(crate) log_dropped: IntCounter,
+    pub(crate) token_entries: IntGauge,
+    pub(crate) decision_entries: IntGauge,
+    swaps: Vec<[IntCounter; 3]>,
+    rejected: Vec<(&'static str, IntCounter)>,
+    routes: Vec<RouteMetrics>,
+    unrouted: RouteMetrics,
+    upstreams: Vec<UpstreamMetrics>,
+}
+
+/// Of one route.
+#[derive(Debug)]
+pub(crate) struct RouteMetrics {
+    pub(crate) duration: Histogram,
+    by_class: Vec<IntCounter>,
+    decisions: Vec<[IntCounter; 2]>,
+}
+
+/// Of one upstream.
+#[derive(Debug)]
+pub(crate) struct UpstreamMetrics {
+    pub(crate) duration: Histogram,
+    pub(crate) connects: IntCounter,
+    pub(crate) retries: IntCounter,
+}
+
+/// How a swap ended.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum SwapOutcome {
+    Live,
+    Inactive,
+    Unknown,
+}
+
+const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
+
+impl GatewayMetrics {
+    pub(crate) fn new(
+        metrics: &Metrics,
+        plan: &Plan,
+        reasons: &[&'static str],
+    ) -> Result<Self, MetricError> {
+        let swaps = metrics.counters(
+            "pep_token_swaps_total",
+            "Tokens swapped, by where the answer came from",
+            &["source", "result"],
+        )?;
+        let rejected = metrics.counters(
+            "pep_rejected_requests_total",
+            "Requests that the gateway answered itself",
+            &["reason"],
+        )?;
+        let swap = |source: &Source| {
+            ["active", "inactive", "unknown"]
+                .map(|result| swaps.with_label_values(&[source.as_str(), result]))
+        };
+        let (routes, unrouted) = route_metrics(metrics, plan)?;
+        Ok(Self {
+            in_flight: metrics.gauge("pep_requests_in_flight", "Requests being answered")?,
+            connections: metrics.gauge("pep_connections", "Open client connections")?,
+            revocation_lag: metrics.latency(
+                "pep_revocation_lag_seconds",
+                "Time between two answers of the event log: an announcement waited at most so long",
+            )?,
+            events: metrics.counter("pep_events_total", "Announcements received")?,
+            log_dropped: metrics
+                .counter("pep_access_log_dropped_total", "Access log lines lost")?,
+            token_entries: metrics.gauge("pep_cache_token_entries", "Swapped tokens remembered")?,
+            decision_entries: metrics
+                .gauge("pep_cache_decision_entries", "Decisions remembered")?,
+            swaps: Source::ALL.iter().map(swap).collect(),
+            rejected: reasons
+                .iter()
+                .map(|reason| (*reason, rejected.with_label_values(&[reason])))
+                .collect(),
+            routes,
+            unrouted,
+            upstreams: upstream_metrics(metrics, plan)?,
+        })
+    }
+
+    /// Of a route, or of what led to none.
+    pub(crate) fn route(&self, route: Option<usize>) -> &RouteMetrics {
+        route
+            .and_then(|route| self.routes.get(route))
+            .unwrap_or(&self.unrouted)
+    }
+
+    pub(crate) fn upstream(&self, upstream: usize) -> Option<&UpstreamMetrics> {
+        self.upstreams.get(upstream)
+    }
+
+    pub(crate) fn swapped(&self, source: Source, outcome: SwapOutcome) {
+        let counter =
+            self.swaps
+                .get(place(source))
+                .map(|[live, inactive, unknown]| match outcome {
+                    SwapOutcome::Live => live,
+                    SwapOutcome::Inactive => inactive,
+                    SwapOutcome::Unknown => unknown,
+                });
+        if let Some(counter) = counter {
+            counter.inc();
+        }
+    }
+
+    pub(crate) fn reject(&self, reason: &str) {
+        if let Some((_, counter)) = self.rejected.iter().find(|(known, _)| *known == reason) {
+            counter.inc();
+        }
+    }
+}
+
+impl RouteMetrics {
+    pub(crate) fn answered(&self, status: u16) {
+        let class = usize::from(status / 100).saturating_sub(1);
+        if let Some(counter) = self.by_class.get(class) {
+            counter.inc();
+        }
+    }
+
+    pub(crate) fn decided(&self, source: Source, permitted: bool) {
+        if let Some([permit, deny]) = self.decisions.get(place(source)) {
+            if permitted { permit } else { deny }.inc();
+        }
+    }
+}
+
+fn place(source: Source) -> usize {
+    match source {
+        Source::L1 => 0,
+        Source::L2 => 1,
+        Source::Remote => 2,
+        Source::Stale => 3,
+    }
+}
+
+fn route_metrics(
+    metrics: &Metrics,
+    plan: &Plan,
+) -> Result<(Vec<RouteMetrics>, RouteMetrics), MetricError> {
+    let durations = metrics.latencies(
+        "http_server_request_duration_seconds",
+        "From a request's head to the end of its answer",
+        &["http_route"],
+    )?;
+    let requests = metrics.counters(
+        "pep_requests_total",
+        "Requests answered",
+        &["http_route", "status_class"],
+    )?;
+    let decisions = metrics.counters(
+        "pep_decisions_total",
+        "Decisions, by where they came from",
+        &["http_route", "decision", "source"],
+    )?;
+    let make = |name: &str| RouteMetrics {
+        duration: durations.with_label_values(&[name]),
+        by_class: CLASSES
+            .map(|class| requests.with_label_values(&[name, class]))
+            .into(),
+        decisions: Source::ALL
+            .map(|source| {
+                ["permit", "deny"]
+                    .map(|decision| decisions.with_label_values(&[name, decision, source.as_str()]))
+            })
+            .into(),
+    };
+    let routes = plan.routes.iter().map(|route| make(&route.name)).collect();
+    Ok((routes, make("none")))
+}
+
+fn upstream_metrics(metrics: &Metrics, plan: &Plan) -> Result<Vec<UpstreamMetrics>, MetricError> {
+    let durations = metrics.latencies(
+        "pep_upstream_duration_seconds",
+        "From a request to the upstream to the head of its response",
+        &["upstream"],
+    )?;
+    let connects = metrics.counters(
+        "pep_upstream_connects_total",
+        "Connections opened",
+        &["upstream"],
+    )?;
+    let retries = metrics.counters(
+        "pep_upstream_retries_total",
+        "Requests repeated because a kept connection had ended",
+        &["upstream"],
+    )?;
+    let make = |name: &str| UpstreamMetrics {
+        duration: durations.with_label_values(&[name]),
+        connects: connects.with_label_values(&[name]),
+        retries: retries.with_label_values(&[name]),
+    };
+    Ok(plan
+        .upstreams
+        .iter()
+        .map(|upstream| make(&upstream.name))
+        .collect())
+}

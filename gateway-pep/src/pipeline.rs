@@ -1,0 +1,91 @@
+//! The path of a request, a step a file: canonical → route → authenticate → authorize → shape →
+//! forward → respond. [`record`] goes along and is logged at the end.
+//!
+//! Each step takes what the step before made, and only that: a request that was not authorized
+//! cannot be forwarded, because nothing else makes a `Permitted`.
+
+pub(crate) mod authenticate;
+pub(crate) mod authorize;
+pub(crate) mod canonical;
+pub(crate) mod forward;
+pub(crate) mod record;
+pub(crate) mod respond;
+pub(crate) mod route;
+mod shape;
+
+use std::rc::Rc;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
+
+use crate::body::{RequestBody, ResponseBody};
+use crate::worker::Worker;
+use crate::worker::connection::Connection;
+use authenticate::authenticate;
+use authorize::authorize;
+use canonical::{Ambiguity, CanonicalRequest};
+use forward::forward;
+use record::Record;
+use respond::Refusal;
+use route::{Lookup, Routed};
+
+/// Answers one request. Every way out is a response, and is recorded.
+pub(crate) async fn handle(
+    worker: Rc<Worker>,
+    connection: Rc<Connection>,
+    request: Request<Incoming>,
+) -> Response<ResponseBody> {
+    let mut record = Record::begin(worker.clone(), connection.client_ip());
+    let answer = if connection.accepts_next() {
+        answer(&worker, &connection, request, &mut record).await
+    } else {
+        Err(Refusal::Ambiguous(Ambiguity::Wire))
+    };
+    let mut response = match answer {
+        Ok(response) => response,
+        Err(refusal) => respond::refuse(&worker.core, &refusal, &mut record),
+    };
+    if worker.is_draining() {
+        respond::close_after(&mut response);
+    }
+    record.answered(response.status());
+    response.body_mut().record(record);
+    response
+}
+
+async fn answer(
+    worker: &Rc<Worker>,
+    connection: &Connection,
+    request: Request<Incoming>,
+    record: &mut Record,
+) -> Result<Response<ResponseBody>, Refusal> {
+    let core = &worker.core;
+    let (mut parts, body) = request.into_parts();
+    let on_upgrade = parts.extensions.remove::<OnUpgrade>();
+    let request = CanonicalRequest::new(parts, connection.client_ip(), core.request_limits)
+        .map_err(Refusal::Ambiguous)?;
+    record.canonical(&request);
+    let (body, progress) = RequestBody::new(
+        body,
+        core.request_limits.body_bytes,
+        core.timeouts.idle_body,
+    );
+    record.body(progress);
+    let routed = find_route(worker, request)?;
+    record.routed(routed.route);
+    let authenticated = authenticate(worker, routed, record).await?;
+    let permitted = authorize(worker, authenticated, record).await?;
+    forward(worker, connection, permitted, body, on_upgrade, record).await
+}
+
+fn find_route(worker: &Worker, request: CanonicalRequest) -> Result<Routed, Refusal> {
+    let router = &worker.core.plan.router;
+    match router.find(request.authority().host(), request.method(), request.path()) {
+        Lookup::Route { route, .. } => Ok(Routed { request, route }),
+        Lookup::MethodNotAllowed { allow } => Err(Refusal::MethodNotAllowed {
+            allow: allow.clone(),
+        }),
+        Lookup::NotFound => Err(Refusal::NotFound),
+    }
+}

@@ -1,0 +1,193 @@
+//! Step 4: may this caller do this? The only maker of [`Permitted`].
+
+use std::rc::Rc;
+
+use super::authenticate::{Authenticated, Caller};
+use super::canonical::{CanonicalRequest, Upgrade};
+use super::record::Record;
+use super::respond::Refusal;
+use super::route::Lookup;
+use crate::cache::Source;
+use crate::cache::decisions::{Outcome, Verdict};
+use crate::cache::tokens::Swapped;
+use crate::obligation::mask::Mask;
+use crate::plan::Protection;
+use crate::question::Question;
+use crate::worker::Worker;
+
+/// A request that may be forwarded, under its conditions. Nothing outside this file makes one.
+#[derive(Debug)]
+pub(crate) struct Permitted {
+    request: CanonicalRequest,
+    route: usize,
+    permit: Permit,
+}
+
+#[derive(Debug)]
+enum Permit {
+    Public,
+    Granted {
+        caller: Rc<Swapped>,
+        verdict: Rc<Verdict>,
+    },
+}
+
+impl Permitted {
+    pub(crate) fn request(&self) -> &CanonicalRequest {
+        &self.request
+    }
+
+    pub(crate) fn request_mut(&mut self) -> &mut CanonicalRequest {
+        &mut self.request
+    }
+
+    pub(crate) fn route(&self) -> usize {
+        self.route
+    }
+
+    /// Whose request it is; none where the route is public.
+    pub(crate) fn caller(&self) -> Option<&Swapped> {
+        match &self.permit {
+            Permit::Public => None,
+            Permit::Granted { caller, .. } => Some(caller),
+        }
+    }
+
+    /// What of the response the caller may not see.
+    pub(crate) fn mask(&self) -> Option<&Mask> {
+        match &self.permit {
+            Permit::Public => None,
+            Permit::Granted { verdict, .. } => match &verdict.outcome {
+                Outcome::Permit(obligations) => obligations.mask.as_ref(),
+                Outcome::Deny | Outcome::UnknownObligation => None,
+            },
+        }
+    }
+}
+
+/// Decides, from memory or by asking.
+pub(crate) async fn authorize(
+    worker: &Worker,
+    authenticated: Authenticated,
+    record: &mut Record,
+) -> Result<Permitted, Refusal> {
+    let Authenticated {
+        request,
+        route,
+        caller,
+    } = authenticated;
+    let route_plan = worker
+        .core
+        .plan
+        .routes
+        .get(route)
+        .ok_or(Refusal::NotFound)?;
+    let permit = match (&route_plan.protection, caller) {
+        (Protection::Public, _) => Permit::Public,
+        // Authentication made sure of a caller; if it had not, nobody would pass.
+        (Protection::Token { .. }, Caller::Anonymous) => return Err(Refusal::NoCredentials),
+        (
+            Protection::Token {
+                scope,
+                question,
+                stale,
+            },
+            Caller::Known(caller),
+        ) => {
+            if !scope.is_subset(&caller.token.facts.scope) {
+                return Err(Refusal::InsufficientScope { route });
+            }
+            let question = Question {
+                caller: &caller,
+                request: &request,
+                route,
+                route_plan,
+                plan: question,
+            };
+            let (verdict, source) = decide(worker, &question, *stale, record).await?;
+            record.decided(verdict.clone(), source);
+            enforce(worker, &request, &verdict)?;
+            Permit::Granted { caller, verdict }
+        }
+    };
+    Ok(Permitted {
+        request,
+        route,
+        permit,
+    })
+}
+
+/// Only a permit whose every condition can be kept lets a request pass.
+fn enforce(worker: &Worker, request: &CanonicalRequest, verdict: &Verdict) -> Result<(), Refusal> {
+    match &verdict.outcome {
+        Outcome::Deny => Err(Refusal::Denied),
+        Outcome::UnknownObligation => Err(Refusal::Obligation),
+        Outcome::Permit(obligations) => {
+            // A tunnel cannot be masked, and what must be logged needs a log.
+            let tunnel = obligations.mask.is_some() && request.upgrade() != Upgrade::No;
+            let unlogged = !obligations.logged.is_empty() && !worker.access_log.is_on();
+            if tunnel || unlogged {
+                Err(Refusal::Obligation)
+            } else {
+                Ok(())
+            }
+        }
+    }
+}
+
+async fn decide(
+    worker: &Worker,
+    question: &Question<'_>,
+    stale: Option<std::time::Duration>,
+    record: &Record,
+) -> Result<(Rc<Verdict>, Source), Refusal> {
+    // The buffer is taken out, not borrowed: asking waits, and others need one meanwhile.
+    let mut key = worker.key_buffer.take();
+    question.key(&mut key);
+    let recalled = worker.decisions.recall(&key, &record.moment);
+    let answer = match recalled {
+        Some(verdict) => Ok((verdict, Source::L1)),
+        None => ask(worker, question, &key, stale, record).await,
+    };
+    worker.key_buffer.replace(key);
+    answer
+}
+
+async fn ask(
+    worker: &Worker,
+    question: &Question<'_>,
+    key: &[u8],
+    stale: Option<std::time::Duration>,
+    record: &Record,
+) -> Result<(Rc<Verdict>, Source), Refusal> {
+    let request = evaluation_request(worker, question)?;
+    let error = match worker.decisions.ask(request, key, record.moment).await {
+        Ok(answer) => return Ok(answer),
+        Err(error) => error,
+    };
+    tracing::warn!(request_id = record.id.as_str(), error = %error, "no decision");
+    let last = stale.filter(|_| error.is_transient()).and_then(|max_age| {
+        worker
+            .decisions
+            .recall_stale(key, record.moment.unix, max_age)
+    });
+    match last {
+        Some(verdict) => Ok((verdict, Source::Stale)),
+        None => Err(Refusal::DecisionPointUnavailable),
+    }
+}
+
+fn evaluation_request(
+    worker: &Worker,
+    question: &Question<'_>,
+) -> Result<authzen::EvaluationRequest, Refusal> {
+    let request = question.request;
+    let router = &worker.core.plan.router;
+    match router.find(request.authority().host(), request.method(), request.path()) {
+        Lookup::Route { params, .. } => question
+            .request(&params)
+            .map_err(|_| Refusal::DecisionPointUnavailable),
+        // The same router found it a moment ago.
+        Lookup::MethodNotAllowed { .. } | Lookup::NotFound => Err(Refusal::NotFound),
+    }
+}

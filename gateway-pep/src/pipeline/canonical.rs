@@ -1,0 +1,248 @@
+//! Step 1: the one view of a request. Whatever could be read in two ways is refused here.
+//!
+//! Router, decision request, cache key, log line and upstream bytes are all made from the
+//! [`CanonicalRequest`]; nothing later looks at the request as it came.
+
+mod authority;
+mod path;
+
+use std::net::IpAddr;
+
+use bytes::Bytes;
+use http::header::{self, HeaderMap};
+use http::uri::PathAndQuery;
+use http::{Method, Version, request};
+
+pub(crate) use authority::Authority;
+pub(crate) use path::{decode_segment, normalize};
+
+use crate::headers;
+
+/// A request that can be read in one way only. Immutable but for its headers, which shaping
+/// takes over.
+#[derive(Debug)]
+pub(crate) struct CanonicalRequest {
+    method: Method,
+    authority: Authority,
+    target: PathAndQuery,
+    version: Version,
+    client_ip: IpAddr,
+    upgrade: Upgrade,
+    headers: HeaderMap,
+}
+
+/// Whether the connection should become something else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Upgrade {
+    /// None that we know: an unknown one is ignored, as RFC 9110 section 7.8 allows.
+    No,
+    WebSocket,
+}
+
+/// Limits that belong to the request itself.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    pub(crate) target_bytes: usize,
+    pub(crate) body_bytes: u64,
+}
+
+/// Why a request has no canonical form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Ambiguity {
+    #[error("the request target must be a path")]
+    TargetForm,
+    #[error("the request target is too long")]
+    TargetTooLong,
+    #[error("the path has an empty segment")]
+    EmptySegment,
+    #[error("the path has a dot segment")]
+    DotSegment,
+    #[error("the path has a character that must be percent-encoded, or may not occur")]
+    PathCharacter,
+    #[error("the path has a malformed percent-encoding")]
+    PercentEncoding,
+    #[error("the path percent-encodes a character that changes its meaning")]
+    EncodedDelimiter,
+    #[error("the path is not UTF-8")]
+    PathUtf8,
+    #[error("the query has a character that must be percent-encoded")]
+    QueryCharacter,
+    #[error("the request must have exactly one host")]
+    Host,
+    #[error("the request target and the host disagree")]
+    HostMismatch,
+    #[error("the method is not accepted here")]
+    Method,
+    #[error("the body has no clear length")]
+    Framing,
+    #[error("the body is too large")]
+    BodyTooLarge,
+    #[error("the expectation cannot be met")]
+    Expectation,
+    #[error("an upgrade request must be a GET without a body")]
+    UpgradeWithBody,
+    #[error("the request on the wire is malformed")]
+    Wire,
+}
+
+impl CanonicalRequest {
+    /// The only way to have one.
+    pub(crate) fn new(
+        parts: request::Parts,
+        client_ip: IpAddr,
+        limits: Limits,
+    ) -> Result<Self, Ambiguity> {
+        let request::Parts {
+            method,
+            uri,
+            version,
+            headers,
+            ..
+        } = parts;
+        if matches!(method, Method::CONNECT | Method::TRACE) {
+            return Err(Ambiguity::Method);
+        }
+        let authority = Authority::of(&uri, &headers)?;
+        let target = canonical_target(uri.path_and_query(), limits.target_bytes)?;
+        check_framing(&headers, limits.body_bytes)?;
+        let upgrade = upgrade(&method, version, &headers)?;
+        Ok(Self {
+            method,
+            authority,
+            target,
+            version,
+            client_ip,
+            upgrade,
+            headers,
+        })
+    }
+
+    pub(crate) fn method(&self) -> &Method {
+        &self.method
+    }
+
+    pub(crate) fn authority(&self) -> &Authority {
+        &self.authority
+    }
+
+    /// Normalised, still percent-encoded.
+    pub(crate) fn path(&self) -> &str {
+        self.target.path()
+    }
+
+    pub(crate) fn query(&self) -> Option<&str> {
+        self.target.query()
+    }
+
+    /// What goes to the upstream.
+    pub(crate) fn target(&self) -> &PathAndQuery {
+        &self.target
+    }
+
+    pub(crate) fn version(&self) -> Version {
+        self.version
+    }
+
+    pub(crate) fn client_ip(&self) -> IpAddr {
+        self.client_ip
+    }
+
+    pub(crate) fn upgrade(&self) -> Upgrade {
+        self.upgrade
+    }
+
+    pub(crate) fn headers(&self) -> &HeaderMap {
+        &self.headers
+    }
+
+    /// For shaping, which turns the client's headers into the upstream's.
+    pub(crate) fn take_headers(&mut self) -> HeaderMap {
+        std::mem::take(&mut self.headers)
+    }
+}
+
+fn canonical_target(target: Option<&PathAndQuery>, max: usize) -> Result<PathAndQuery, Ambiguity> {
+    let target = target.ok_or(Ambiguity::TargetForm)?;
+    let (path, query) = (target.path(), target.query());
+    if path.len() + query.map_or(0, |query| query.len() + 1) > max {
+        return Err(Ambiguity::TargetTooLong);
+    }
+    if let Some(query) = query
+        && !query
+            .bytes()
+            .all(|byte| matches!(byte, 0x21..=0x7e) && byte != b'#')
+    {
+        return Err(Ambiguity::QueryCharacter);
+    }
+    match path::normalize(path)? {
+        // Nothing to change: share the bytes.
+        None => Ok(target.clone()),
+        Some(mut normalized) => {
+            if let Some(query) = query {
+                normalized.push('?');
+                normalized.push_str(query);
+            }
+            PathAndQuery::from_maybe_shared(Bytes::from(normalized))
+                .map_err(|_| Ambiguity::PathCharacter)
+        }
+    }
+}
+
+/// One length or `chunked`, never both and never two. The parser below us is more lenient, and
+/// an upstream might read the rest differently.
+fn check_framing(headers: &HeaderMap, max_body: u64) -> Result<(), Ambiguity> {
+    let mut encodings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    let encoding = encodings.next();
+    let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
+    let length = lengths.next();
+    if encodings.next().is_some()
+        || lengths.next().is_some()
+        || (encoding.is_some() && length.is_some())
+        || encoding.is_some_and(|value| !value.as_bytes().eq_ignore_ascii_case(b"chunked"))
+    {
+        return Err(Ambiguity::Framing);
+    }
+    if let Some(length) = length {
+        let digits = length.to_str().map_err(|_| Ambiguity::Framing)?;
+        if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(Ambiguity::Framing);
+        }
+        if digits
+            .parse::<u64>()
+            .map_or(true, |length| length > max_body)
+        {
+            return Err(Ambiguity::BodyTooLarge);
+        }
+    }
+    let mut expectations = headers.get_all(header::EXPECT).iter();
+    if expectations.any(|value| !value.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
+        return Err(Ambiguity::Expectation);
+    }
+    Ok(())
+}
+
+fn upgrade(method: &Method, version: Version, headers: &HeaderMap) -> Result<Upgrade, Ambiguity> {
+    if !headers.contains_key(header::UPGRADE) {
+        return Ok(Upgrade::No);
+    }
+    let has_body = headers.contains_key(header::TRANSFER_ENCODING)
+        || headers
+            .get(header::CONTENT_LENGTH)
+            .is_some_and(|value| value != "0");
+    if has_body {
+        return Err(Ambiguity::UpgradeWithBody);
+    }
+    let asked = headers.get_all(header::UPGRADE).iter().count() == 1
+        && headers
+            .get(header::UPGRADE)
+            .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"))
+        && headers::has_token(headers, &header::CONNECTION, "upgrade");
+    if asked && method == Method::GET && version == Version::HTTP_11 {
+        Ok(Upgrade::WebSocket)
+    } else {
+        Ok(Upgrade::No)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,202 @@
+//! What becomes known of a request on its way; logged and counted when it is over.
+
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use http::uri::PathAndQuery;
+use http::{HeaderValue, Method, StatusCode, header};
+
+use super::canonical::{Authority, CanonicalRequest};
+use crate::access_log::Line;
+use crate::body::{BodyError, Progress};
+use crate::cache::decisions::{Outcome, Verdict};
+use crate::cache::tokens::Swapped;
+use crate::cache::{Moment, Source};
+use crate::headers::TRACEPARENT;
+use crate::identity::RequestId;
+use crate::worker::Worker;
+
+/// Of one request. Dropping it ends the request: with the last byte of the answer, or when the
+/// client went away before.
+#[derive(Debug)]
+pub(crate) struct Record {
+    worker: Rc<Worker>,
+    pub(crate) id: RequestId,
+    pub(crate) moment: Moment,
+    client_ip: IpAddr,
+    request: Option<Named>,
+    trace: Option<HeaderValue>,
+    route: Option<usize>,
+    progress: Option<Rc<Progress>>,
+    caller: Option<Rc<Swapped>>,
+    token_source: Option<Source>,
+    decision: Option<(Rc<Verdict>, Source)>,
+    status: StatusCode,
+    bytes_out: u64,
+    upstream: Option<Duration>,
+    error: Option<&'static str>,
+}
+
+/// The canonical request's names, shared with it.
+#[derive(Debug)]
+struct Named {
+    method: Method,
+    authority: Authority,
+    target: PathAndQuery,
+    user_agent: Option<HeaderValue>,
+}
+
+/// nginx's word for a client that did not wait.
+const CLIENT_GONE: u16 = 499;
+
+impl Record {
+    pub(crate) fn begin(worker: Rc<Worker>, client_ip: IpAddr) -> Box<Self> {
+        worker.core.metrics.in_flight.inc();
+        Box::new(Self {
+            id: worker.names.next(),
+            moment: worker.moment(),
+            worker,
+            client_ip,
+            request: None,
+            trace: None,
+            route: None,
+            progress: None,
+            caller: None,
+            token_source: None,
+            decision: None,
+            status: StatusCode::from_u16(CLIENT_GONE).unwrap_or_default(),
+            bytes_out: 0,
+            upstream: None,
+            error: None,
+        })
+    }
+
+    pub(crate) fn canonical(&mut self, request: &CanonicalRequest) {
+        self.trace = request.headers().get(TRACEPARENT).cloned();
+        if self.worker.access_log.is_on() {
+            self.request = Some(Named {
+                method: request.method().clone(),
+                authority: request.authority().clone(),
+                target: request.target().clone(),
+                user_agent: request.headers().get(header::USER_AGENT).cloned(),
+            });
+        }
+    }
+
+    pub(crate) fn body(&mut self, progress: Rc<Progress>) {
+        self.progress = Some(progress);
+    }
+
+    /// Why the client's body ended early, if it did.
+    pub(crate) fn body_failure(&self) -> Option<BodyError> {
+        self.progress
+            .as_ref()
+            .and_then(|progress| progress.failure.get())
+    }
+
+    pub(crate) fn routed(&mut self, route: usize) {
+        self.route = Some(route);
+    }
+
+    pub(crate) fn traced(&mut self, parent: Option<&HeaderValue>) {
+        self.trace = parent.cloned();
+    }
+
+    pub(crate) fn authenticated(&mut self, caller: Rc<Swapped>, source: Source) {
+        self.caller = Some(caller);
+        self.token_source = Some(source);
+    }
+
+    pub(crate) fn decided(&mut self, verdict: Rc<Verdict>, source: Source) {
+        let metrics = self.worker.core.metrics.route(self.route);
+        metrics.decided(source, verdict.is_permit());
+        self.decision = Some((verdict, source));
+    }
+
+    pub(crate) fn upstream_took(&mut self, duration: Duration) {
+        self.upstream = Some(duration);
+    }
+
+    pub(crate) fn failed(&mut self, reason: &'static str) {
+        self.error = Some(reason);
+    }
+
+    pub(crate) fn answered(&mut self, status: StatusCode) {
+        self.status = status;
+    }
+
+    pub(crate) fn sent(&mut self, bytes: usize) {
+        self.bytes_out += u64::try_from(bytes).unwrap_or(u64::MAX);
+    }
+
+    pub(crate) fn broke_off(&mut self, error: BodyError) {
+        self.error = Some(match error {
+            BodyError::TooLarge => "response_too_large",
+            BodyError::Idle => "response_idle",
+            BodyError::Broken => "response_broken",
+        });
+    }
+
+    fn log(&self, duration: Duration) {
+        let core = &self.worker.core;
+        let route = self.route.and_then(|route| core.plan.routes.get(route));
+        let upstream = route
+            .filter(|_| self.upstream.is_some())
+            .and_then(|route| core.plan.upstreams.get(route.upstream));
+        let logged = match &self.decision {
+            Some((verdict, _)) => match &verdict.outcome {
+                Outcome::Permit(obligations) => obligations.logged.as_slice(),
+                Outcome::Deny | Outcome::UnknownObligation => &[],
+            },
+            None => &[],
+        };
+        let request = self.request.as_ref();
+        self.worker.access_log.write(&Line {
+            at: self.moment.unix,
+            id: &self.id,
+            trace: self.trace.as_ref(),
+            client_ip: self.client_ip,
+            method: request.map(|request| &request.method),
+            host: request.map(|request| request.authority.host()),
+            target: request.map(|request| &request.target),
+            route: route.map(|route| &*route.template),
+            upstream: upstream.map(|upstream| &*upstream.name),
+            user_agent: request.and_then(|request| request.user_agent.as_ref()),
+            status: self.status.as_u16(),
+            bytes_in: self
+                .progress
+                .as_ref()
+                .map_or(0, |progress| progress.bytes.get()),
+            bytes_out: self.bytes_out,
+            duration_us: micros(duration),
+            upstream_us: self.upstream.map(micros),
+            caller: self.caller.as_ref(),
+            token_source: self.token_source,
+            decision: self
+                .decision
+                .as_ref()
+                .map(|(verdict, source)| (verdict, *source)),
+            logged,
+            error: self.error,
+        });
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        let duration = self.moment.instant.elapsed();
+        let metrics = &self.worker.core.metrics;
+        metrics.in_flight.dec();
+        let route = metrics.route(self.route);
+        route.duration.observe(duration.as_secs_f64());
+        route.answered(self.status.as_u16());
+        if self.worker.access_log.is_on() {
+            self.log(duration);
+        }
+    }
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,106 @@
+//! Step 5: the message as the other side gets it. Headers are removed by rule, then set by us.
+
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::{Request, Uri, Version};
+
+use super::authorize::Permitted;
+use super::canonical::Upgrade;
+use super::record::Record;
+use crate::body::RequestBody;
+use crate::headers::{
+    X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO, X_REQUEST_ID, strip_hop_by_hop,
+};
+use crate::identity::continue_trace;
+use crate::plan::{Plan, UpstreamPlan};
+use crate::worker::connection::Connection;
+
+/// Whatever lets an upstream answer with less than the whole document, or encoded.
+static HINDERS_MASKING: [HeaderName; 5] = [
+    header::ACCEPT_ENCODING,
+    header::RANGE,
+    header::IF_RANGE,
+    header::IF_NONE_MATCH,
+    header::IF_MODIFIED_SINCE,
+];
+
+/// Of the unmasked document; they would tell something about it.
+static DESCRIBES_DOCUMENT: [HeaderName; 8] = [
+    header::ETAG,
+    header::ACCEPT_RANGES,
+    header::CONTENT_LENGTH,
+    header::TRANSFER_ENCODING,
+    HeaderName::from_static("content-md5"),
+    HeaderName::from_static("digest"),
+    HeaderName::from_static("content-digest"),
+    HeaderName::from_static("repr-digest"),
+];
+
+/// The upstream's request. Target and method are the canonical ones.
+pub(super) fn upstream_request(
+    plan: &Plan,
+    upstream: &UpstreamPlan,
+    connection: &Connection,
+    permitted: &mut Permitted,
+    body: RequestBody,
+    record: &mut Record,
+) -> Request<RequestBody> {
+    let mut headers = permitted.request_mut().take_headers();
+    plan.reserved.scrub(&mut headers);
+    headers.remove(header::EXPECT);
+    let canonical = permitted.request();
+    match permitted.caller() {
+        Some(caller) => {
+            headers.insert(header::AUTHORIZATION, caller.authorization.clone());
+        }
+        None => {
+            headers.remove(header::AUTHORIZATION);
+        }
+    }
+    let authority = canonical.authority().as_header();
+    let host = upstream.host_header.as_ref().unwrap_or(authority);
+    headers.insert(header::HOST, host.clone());
+    headers.insert(X_FORWARDED_HOST, authority.clone());
+    headers.insert(X_FORWARDED_FOR, connection.forwarded_for());
+    headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("http"));
+    headers.insert(X_REQUEST_ID, record.id.as_header());
+    continue_trace(&mut headers, &record.id);
+    record.traced(headers.get(crate::headers::TRACEPARENT));
+    if permitted.mask().is_some() {
+        for name in &HINDERS_MASKING {
+            headers.remove(name);
+        }
+        headers.insert(
+            header::ACCEPT_ENCODING,
+            HeaderValue::from_static("identity"),
+        );
+    }
+    if canonical.upgrade() == Upgrade::WebSocket {
+        set_upgrade(&mut headers);
+    }
+    let mut request = Request::new(body);
+    *request.method_mut() = canonical.method().clone();
+    *request.uri_mut() = Uri::from(canonical.target().clone());
+    *request.version_mut() = Version::HTTP_11;
+    *request.headers_mut() = headers;
+    request
+}
+
+/// The headers of a response that is passed on as it is.
+pub(super) fn response_headers(headers: &mut HeaderMap) {
+    strip_hop_by_hop(headers);
+}
+
+/// The headers of a response whose body was masked.
+pub(super) fn masked_response_headers(headers: &mut HeaderMap) {
+    for name in &DESCRIBES_DOCUMENT {
+        headers.remove(name);
+    }
+    // Made for this caller: nobody else may get it.
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+}
+
+/// `Connection: upgrade` for the one protocol that we know.
+pub(super) fn set_upgrade(headers: &mut HeaderMap) {
+    headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+}

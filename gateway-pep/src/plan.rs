@@ -1,0 +1,346 @@
+//! The configuration, compiled: upstreams and routes as requests need them, or every reason why
+//! they cannot be.
+
+mod resource;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderValue, Method};
+use oauth::{ResourceId, Scope};
+use service_kit::{ConfigIssue, Secret};
+use url::Url;
+
+pub(crate) use resource::ResourceTemplate;
+
+use crate::config::{CacheConfig, Config, Mapping, RouteConfig, UpstreamConfig};
+use crate::headers::Reserved;
+use crate::pipeline::route::Router;
+
+/// What a gateway does, in the form in which it does it.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) upstreams: Vec<UpstreamPlan>,
+    pub(crate) routes: Vec<RoutePlan>,
+    pub(crate) router: Router,
+    pub(crate) reserved: Reserved,
+    /// Seals what is shared.
+    pub(crate) cache_secret: Option<Secret>,
+}
+
+/// Where requests go.
+#[derive(Debug)]
+pub(crate) struct UpstreamPlan {
+    pub(crate) name: Arc<str>,
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    /// `Host` towards it; none sends the client's.
+    pub(crate) host_header: Option<HeaderValue>,
+    pub(crate) resource: ResourceId,
+    pub(crate) idle_connections: usize,
+    pub(crate) idle: Duration,
+}
+
+/// One operation that the gateway lets through.
+#[derive(Debug)]
+pub(crate) struct RoutePlan {
+    /// The template: what logs and metrics call the route.
+    pub(crate) template: Arc<str>,
+    /// `GET /records/{id}`, with the host where there is one: unique.
+    pub(crate) name: Arc<str>,
+    /// Index into [`Plan::upstreams`].
+    pub(crate) upstream: usize,
+    pub(crate) protection: Protection,
+}
+
+/// What it takes to pass.
+#[derive(Debug)]
+pub(crate) enum Protection {
+    Public,
+    Token {
+        scope: Scope,
+        question: QuestionPlan,
+        /// How old an answer may be when the PDP cannot be reached.
+        stale: Option<Duration>,
+    },
+}
+
+/// How a request becomes a question.
+#[derive(Debug)]
+pub(crate) enum QuestionPlan {
+    Resource {
+        action: String,
+        resource: ResourceTemplate,
+    },
+    AuthzenRoute,
+}
+
+impl Plan {
+    /// Compiles, or says everything that is wrong.
+    pub(crate) fn compile(config: &Config, base: &Path) -> Result<Self, Vec<ConfigIssue>> {
+        let mut issues = Vec::new();
+        let upstreams = compile_upstreams(&config.upstreams, &mut issues);
+        let names: Vec<&String> = config.upstreams.keys().collect();
+        let mut routes = Vec::new();
+        let mut router = Router::default();
+        for (index, route) in config.routes.iter().enumerate() {
+            let at = place(index, route);
+            match RoutePlan::compile(route, &names) {
+                Ok(plan) => {
+                    let methods = parse_methods(&route.methods, &at, &mut issues);
+                    let inserted = router.insert(
+                        route.host.as_deref(),
+                        &route.matches,
+                        &methods,
+                        routes.len(),
+                    );
+                    if let Err(message) = inserted {
+                        issues.push(ConfigIssue::new(format!("{at}: {message}")));
+                    }
+                    routes.push(plan);
+                }
+                Err(found) => issues.extend(found.into_iter().map(|issue| ConfigIssue {
+                    message: format!("{at}: {}", issue.message),
+                    ..issue
+                })),
+            }
+        }
+        check_limits(config, &mut issues);
+        let cache_secret = cache_secret(&config.gateway.cache, base).unwrap_or_else(|issue| {
+            issues.push(issue);
+            None
+        });
+        if !issues.is_empty() {
+            return Err(issues);
+        }
+        router.finish();
+        Ok(Self {
+            upstreams,
+            routes,
+            router,
+            reserved: Reserved::new(&config.gateway.reserved_headers),
+            cache_secret,
+        })
+    }
+}
+
+fn place(index: usize, route: &RouteConfig) -> String {
+    format!("`routes[{index}]` (`{}`)", route.matches)
+}
+
+fn compile_upstreams(
+    upstreams: &BTreeMap<String, UpstreamConfig>,
+    issues: &mut Vec<ConfigIssue>,
+) -> Vec<UpstreamPlan> {
+    let mut plans = Vec::with_capacity(upstreams.len());
+    for (name, upstream) in upstreams {
+        match UpstreamPlan::compile(name, upstream) {
+            Ok(plan) => plans.push(plan),
+            Err(issue) => issues.push(issue),
+        }
+    }
+    plans
+}
+
+impl UpstreamPlan {
+    fn compile(name: &str, config: &UpstreamConfig) -> Result<Self, ConfigIssue> {
+        let wrong = |why: &str| {
+            ConfigIssue::new(format!("upstream `{name}`: `{}` {why}", config.url))
+                .hint("write `http://host:port`")
+        };
+        let url = Url::parse(&config.url).map_err(|error| wrong(&format!("is no url: {error}")))?;
+        if url.scheme() != "http" {
+            return Err(wrong("must begin with `http://`"));
+        }
+        let bare = matches!(url.path(), "" | "/")
+            && url.query().is_none()
+            && url.fragment().is_none()
+            && url.username().is_empty()
+            && url.password().is_none();
+        let (Some(host), true) = (url.host_str(), bare) else {
+            return Err(wrong("must be a host and a port only"));
+        };
+        let port = url.port_or_known_default().unwrap_or(80);
+        let authority = match url.port() {
+            Some(port) => format!("{host}:{port}"),
+            None => host.to_owned(),
+        };
+        let header =
+            HeaderValue::try_from(&authority).map_err(|_| wrong("has an unusable host"))?;
+        let resource = config
+            .resource
+            .clone()
+            .unwrap_or_else(|| format!("http://{authority}"));
+        Ok(Self {
+            name: name.into(),
+            // Resolvers want an IPv6 address without its brackets.
+            host: host.trim_matches(['[', ']']).to_owned(),
+            port,
+            host_header: (!config.preserve_host).then_some(header),
+            resource: ResourceId::new(resource),
+            idle_connections: config.idle_connections,
+            idle: Duration::from_secs(config.idle_secs),
+        })
+    }
+}
+
+impl RoutePlan {
+    fn compile(route: &RouteConfig, upstreams: &[&String]) -> Result<Self, Vec<ConfigIssue>> {
+        let mut issues = Vec::new();
+        let upstream = upstreams.iter().position(|name| **name == route.upstream);
+        if upstream.is_none() {
+            issues.push(
+                ConfigIssue::new(format!("there is no upstream `{}`", route.upstream))
+                    .hint("name it under `upstreams`"),
+            );
+        }
+        let protection = Protection::compile(route).unwrap_or_else(|issue| {
+            issues.push(issue);
+            Protection::Public
+        });
+        match upstream {
+            Some(upstream) if issues.is_empty() => Ok(Self {
+                template: route.matches.as_str().into(),
+                name: name(route).into(),
+                upstream,
+                protection,
+            }),
+            _ => Err(issues),
+        }
+    }
+}
+
+fn name(route: &RouteConfig) -> String {
+    let host = route.host.as_deref().unwrap_or_default();
+    format!("{} {host}{}", route.methods.join(","), route.matches)
+}
+
+impl Protection {
+    fn compile(route: &RouteConfig) -> Result<Self, ConfigIssue> {
+        let asks = route.action.is_some() || route.resource.is_some();
+        if route.public {
+            if asks || route.scope.is_some() || route.mapping == Mapping::AuthzenRoute {
+                return Err(ConfigIssue::new(
+                    "`public` lets everyone pass, so `action`, `resource`, `scope` and `mapping` \
+                     would mean nothing",
+                )
+                .hint("remove them, or remove `public`"));
+            }
+            return Ok(Self::Public);
+        }
+        let scope = Scope::parse(route.scope.as_deref().unwrap_or_default())
+            .map_err(|error| ConfigIssue::new(format!("`scope`: {error}")))?;
+        let question = match (route.mapping, &route.action, &route.resource) {
+            (Mapping::AuthzenRoute, None, None) => QuestionPlan::AuthzenRoute,
+            (Mapping::AuthzenRoute, ..) => {
+                return Err(ConfigIssue::new(
+                    "`mapping: authzen_route` makes action and resource from the request",
+                )
+                .hint("remove `action` and `resource`"));
+            }
+            (Mapping::Resource, Some(action), Some(resource)) => QuestionPlan::Resource {
+                action: action.clone(),
+                resource: ResourceTemplate::parse(resource, &route.matches)
+                    .map_err(ConfigIssue::new)?,
+            },
+            (Mapping::Resource, ..) => {
+                return Err(ConfigIssue::new("`action` and `resource` are both needed")
+                    .hint("add them, or say `public: true`"));
+            }
+        };
+        Ok(Self::Token {
+            scope,
+            question,
+            stale: route.stale_decision_secs.map(Duration::from_secs),
+        })
+    }
+}
+
+/// `None` stands for every method.
+fn parse_methods(
+    written: &[String],
+    at: &str,
+    issues: &mut Vec<ConfigIssue>,
+) -> Vec<Option<Method>> {
+    if written.is_empty() {
+        issues.push(
+            ConfigIssue::new(format!("{at}: `methods` is empty"))
+                .hint("list them, or write `[\"*\"]`"),
+        );
+    }
+    let mut methods = Vec::with_capacity(written.len());
+    for word in written {
+        if word == "*" {
+            methods.push(None);
+            continue;
+        }
+        match Method::from_bytes(word.as_bytes()) {
+            Ok(method)
+                if word
+                    .bytes()
+                    .all(|byte| byte.is_ascii_uppercase() || byte == b'-')
+                    && !matches!(method, Method::CONNECT | Method::TRACE) =>
+            {
+                methods.push(Some(method));
+            }
+            _ => issues.push(
+                ConfigIssue::new(format!("{at}: `{word}` is no method that can be routed"))
+                    .hint("methods are upper case: `GET`, `POST` …"),
+            ),
+        }
+    }
+    methods
+}
+
+fn check_limits(config: &Config, issues: &mut Vec<ConfigIssue>) {
+    let limits = &config.gateway.limits;
+    let timeouts = &config.gateway.timeouts;
+    // The parser's own floor.
+    if limits.head_bytes < 8192 {
+        issues.push(ConfigIssue::new(
+            "`gateway.limits.head_bytes` must be at least 8192",
+        ));
+    }
+    for (name, zero) in [
+        ("limits.headers", limits.headers == 0),
+        ("limits.target_bytes", limits.target_bytes == 0),
+        ("limits.connections", limits.connections == 0),
+        ("timeouts.head_secs", timeouts.head_secs == 0),
+        ("timeouts.connect_ms", timeouts.connect_ms == 0),
+        ("timeouts.response_secs", timeouts.response_secs == 0),
+        ("timeouts.idle_body_secs", timeouts.idle_body_secs == 0),
+        ("timeouts.ask_ms", timeouts.ask_ms == 0),
+        (
+            "cache.max_event_lag_ms",
+            config.gateway.cache.max_event_lag_ms == 0,
+        ),
+    ] {
+        if zero {
+            issues.push(ConfigIssue::new(format!("`gateway.{name}` must not be 0")));
+        }
+    }
+}
+
+fn cache_secret(config: &CacheConfig, base: &Path) -> Result<Option<Secret>, ConfigIssue> {
+    if config.secret.is_none() && config.secret_file.is_none() {
+        return Ok(None);
+    }
+    let secret = Secret::from_config(
+        "gateway.cache.secret",
+        config.secret.clone(),
+        config.secret_file.as_ref(),
+        base,
+    )?;
+    if secret.reveal().len() < 32 {
+        return Err(
+            ConfigIssue::new("`gateway.cache.secret` is shorter than 32 characters")
+                .hint("make one: `openssl rand -base64 32`"),
+        );
+    }
+    Ok(Some(secret))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,116 @@
+use http::Method;
+use service_kit::Variables;
+
+use super::*;
+use crate::pipeline::route::Lookup;
+
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    #[serde(default)]
+    gateway: crate::GatewayConfig,
+    #[serde(default)]
+    upstreams: BTreeMap<String, UpstreamConfig>,
+    #[serde(default)]
+    routes: Vec<RouteConfig>,
+}
+
+fn compile(text: &str) -> Result<Plan, Vec<String>> {
+    let file: File = service_kit::config::parse(text, &Variables::default()).unwrap();
+    let config = Config {
+        gateway: file.gateway,
+        upstreams: file.upstreams,
+        routes: file.routes,
+    };
+    Plan::compile(&config, Path::new("."))
+        .map_err(|issues| issues.into_iter().map(|issue| issue.message).collect())
+}
+
+#[test]
+fn an_upstream_is_protected_in_under_ten_lines() {
+    let plan = compile(
+        "upstreams:\n  records: http://127.0.0.1:9000\nroutes:\n  - match: /records/{id}\n    \
+         methods: [GET]\n    upstream: records\n    action: view_record\n    resource: Record/{id}\n",
+    )
+    .unwrap();
+    let Lookup::Route { route, params } = plan.router.find("any", &Method::HEAD, "/records/a%20b")
+    else {
+        panic!("no route");
+    };
+    let Protection::Token {
+        question: QuestionPlan::Resource { resource, .. },
+        ..
+    } = &plan.routes[route].protection
+    else {
+        panic!("not protected");
+    };
+    assert_eq!(resource.kind(), "Record");
+    assert_eq!(resource.id(&params).as_deref(), Some("a b"));
+    assert_eq!(plan.upstreams[0].resource.as_str(), "http://127.0.0.1:9000");
+}
+
+#[test]
+fn every_mistake_is_reported_at_once() {
+    let issues = compile(
+        "gateway: { limits: { head_bytes: 1 }, cache: { secret: short } }\n\
+         upstreams: { a: 'https://x', b: 'http://x/path' }\n\
+         routes:\n\
+         - { match: /a, methods: [get], upstream: c, public: true }\n\
+         - { match: /b, methods: [GET], upstream: a }\n\
+         - { match: /c, methods: [GET], upstream: a, action: x, resource: 'Record/{id}' }\n\
+         - { match: /d, methods: [GET], upstream: a, public: true, scope: s }\n\
+         - { match: '/e/{x}', methods: [GET], upstream: a, public: true }\n\
+         - { match: '/e/{y}', methods: [PUT], upstream: a, public: true }\n\
+         - { match: '/e/{x}', methods: [GET], upstream: a, public: true }\n\
+         - { match: '/f//g', methods: [GET], upstream: a, public: true }\n\
+         - { match: /g, methods: [], upstream: a, public: true }\n",
+    )
+    .unwrap_err();
+    for expected in [
+        "must begin with `http://`",
+        "must be a host and a port only",
+        "there is no upstream `c`",
+        "`action` and `resource` are both needed",
+        "`/c` has no parameter `id`",
+        "`public` lets everyone pass",
+        "conflicts with",
+        "`GET /e/{x}` is routed twice",
+        "cannot match",
+        "`methods` is empty",
+        "`gateway.limits.head_bytes`",
+        "shorter than 32",
+    ] {
+        let found = issues
+            .iter()
+            .filter(|issue| issue.contains(expected))
+            .count();
+        assert_eq!(found, 1, "{expected}: {issues:#?}");
+    }
+}
+
+#[test]
+fn hosts_come_first_and_methods_are_told() {
+    let plan = compile(
+        "upstreams: { a: 'http://x' }\n\
+         routes:\n\
+         - { match: '/x', methods: [GET, POST], upstream: a, public: true }\n\
+         - { match: '/x', methods: ['*'], host: h.test, upstream: a, public: true }\n",
+    )
+    .unwrap();
+    let find = |host, method: Method| match plan.router.find(host, &method, "/x") {
+        Lookup::Route { route, .. } => route.to_string(),
+        Lookup::MethodNotAllowed { allow } => allow.to_str().unwrap().to_owned(),
+        Lookup::NotFound => "none".into(),
+    };
+    assert_eq!(find("h.test", Method::PUT), "1");
+    assert_eq!(find("other", Method::GET), "0");
+    assert_eq!(find("other", Method::OPTIONS), "GET, HEAD, POST");
+    assert!(matches!(
+        plan.router.find("other", &Method::GET, "/x/"),
+        Lookup::NotFound
+    ));
+    assert!(matches!(
+        plan.router.find("other", &Method::GET, "/X"),
+        Lookup::NotFound
+    ));
+}
