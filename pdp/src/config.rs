@@ -1,17 +1,22 @@
 //! The `pdp` section of the configuration file.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 use service_kit::line_sink::LineTarget;
 use service_kit::{ConfigIssue, Secret};
 
+use crate::http::Callers;
+
 /// How the PDP decides and what it shows. Every key has a default.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct PdpConfig {
+    /// Where the HTTP API listens.
+    pub listen: SocketAddr,
     /// Folder of `*.cedarschema`, `*.cedar` and `entities*.json`; relative to the configuration
     /// file.
     pub policies: PathBuf,
@@ -73,6 +78,7 @@ impl Default for PdpConfig {
             "token",
         ];
         Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8082)),
             policies: PathBuf::from("policies"),
             public_url: None,
             request_properties: BTreeMap::new(),
@@ -87,6 +93,13 @@ impl Default for PdpConfig {
 }
 
 impl PdpConfig {
+    /// What is wrong with the values themselves; the policy folder is not read.
+    pub fn check(&self, base: &Path) -> Vec<ConfigIssue> {
+        let identifier = self.identifier().err();
+        let callers = Callers::new(&self.callers, base).err();
+        identifier.into_iter().chain(callers).collect()
+    }
+
     /// The identifier, checked: https (or http on loopback), no query, no fragment, no trailing
     /// slash.
     pub(crate) fn identifier(&self) -> Result<Option<Identifier>, ConfigIssue> {

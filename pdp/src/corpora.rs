@@ -115,13 +115,17 @@ fn files(folder: &Path, found: &mut Vec<PathBuf>) {
         .collect();
     entries.sort();
     for path in entries {
-        let name = path.file_name().unwrap().to_string_lossy().into_owned();
         if path.is_dir() {
             files(&path, found);
-        } else if name.ends_with(".json") && !name.ends_with(".entities.json") {
+        } else if is_test(&path) {
             found.push(path);
         }
     }
+}
+
+fn is_test(path: &Path) -> bool {
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    path.extension().is_some_and(|kind| kind == "json") && !stem.ends_with(".entities")
 }
 
 #[test]

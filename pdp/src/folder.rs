@@ -1,6 +1,6 @@
 //! Reads a policy folder whole, and names its content by a hash.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::source::SourceFile;
 use crate::{PdpError, PolicyIssue};
@@ -8,6 +8,7 @@ use crate::{PdpError, PolicyIssue};
 /// The files of a folder, by kind and in the order of their names.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Folder {
+    pub(crate) path: PathBuf,
     pub(crate) schemas: Vec<SourceFile>,
     pub(crate) policies: Vec<SourceFile>,
     pub(crate) entities: Vec<SourceFile>,
@@ -41,7 +42,10 @@ impl Folder {
             }
         }
         names.sort_by(|left, right| left.0.cmp(&right.0));
-        let mut read = Self::default();
+        let mut read = Self {
+            path: folder.to_owned(),
+            ..Self::default()
+        };
         let mut issues = Vec::new();
         let mut content = Vec::new();
         for (name, kind) in names {

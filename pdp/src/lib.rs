@@ -32,6 +32,6 @@ mod domains;
 mod fixture;
 
 pub use check::{CheckReport, check_policies};
-pub use config::{PdpConfig, RequestProperties};
+pub use config::{CallerConfig, PdpConfig, RequestProperties};
 pub use error::{PdpError, PolicyIssue};
 pub use pdp::{Pdp, PdpParts};

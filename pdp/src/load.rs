@@ -31,8 +31,8 @@ pub(crate) fn load(
     folder: &Folder,
     overrides: &BTreeMap<String, RequestProperties>,
 ) -> Result<Loaded, PdpError> {
-    let schema = schema::read(&folder.schemas);
-    let parsed = policies::parse(&folder.policies);
+    let schema = schema::read(&folder.path, &folder.schemas);
+    let parsed = policies::parse(&folder.path, &folder.policies);
     // Without a schema there is nothing to validate against; what each file says about itself
     // can still be told.
     let (schema, parsed) = match (schema, parsed) {

@@ -152,12 +152,11 @@ impl Inner {
             .policy_errors
             .inc_by(answered.failures.len() as u64);
         for (policy, error) in &answered.failures {
-            tracing::warn!(
-                policy,
-                error,
-                denied = answered.denied_by_failure,
-                "a policy could not be evaluated"
-            );
+            if answered.denied_by_failure {
+                tracing::warn!(policy, error, "denied: a policy could not be evaluated");
+            } else {
+                tracing::debug!(policy, error, "a policy could not be evaluated");
+            }
         }
         self.log
             .record(request, &answered, asker, self.clock.now(), took);

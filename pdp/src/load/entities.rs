@@ -128,7 +128,7 @@ mod tests {
         elements(&file)
             .unwrap()
             .into_iter()
-            .map(|(start, end)| text[start..end].trim_end().to_owned())
+            .map(|(start, end)| text.get(start..end).unwrap().trim_end().to_owned())
             .collect()
     }
 

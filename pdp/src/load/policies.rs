@@ -2,6 +2,7 @@
 //! validated strictly.
 
 use std::collections::HashMap;
+use std::path::Path;
 
 use authzen::Reason;
 use cedar_policy::{Policy, PolicyId, PolicySet, Schema, ValidationMode, Validator};
@@ -23,7 +24,7 @@ pub(super) struct Validated {
 }
 
 /// Parses every file and reads the annotations of every policy.
-pub(super) fn parse(files: &[SourceFile]) -> Result<Parsed, Vec<PolicyIssue>> {
+pub(super) fn parse(folder: &Path, files: &[SourceFile]) -> Result<Parsed, Vec<PolicyIssue>> {
     let mut parsed = Vec::new();
     let mut issues = Vec::new();
     let mut taken: HashMap<String, String> = HashMap::new();
@@ -53,7 +54,7 @@ pub(super) fn parse(files: &[SourceFile]) -> Result<Parsed, Vec<PolicyIssue>> {
     }
     if issues.is_empty() && parsed.is_empty() {
         issues.push(
-            PolicyIssue::of_file("*.cedar", "the policy folder has no policies")
+            PolicyIssue::of_file(folder, "the policy folder has no policies")
                 .hint("without a policy everything is denied; write at least one `permit`"),
         );
     }

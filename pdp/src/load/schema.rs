@@ -1,5 +1,7 @@
 //! Reads `*.cedarschema`: every file a fragment, merged into one schema.
 
+use std::path::Path;
+
 use cedar_policy::{Schema, SchemaFragment};
 
 use crate::PolicyIssue;
@@ -13,7 +15,7 @@ pub(super) struct ReadSchema {
 }
 
 /// Parses and merges.
-pub(super) fn read(files: &[SourceFile]) -> Result<ReadSchema, Vec<PolicyIssue>> {
+pub(super) fn read(folder: &Path, files: &[SourceFile]) -> Result<ReadSchema, Vec<PolicyIssue>> {
     let mut fragments = Vec::new();
     let mut warnings = Vec::new();
     let mut issues = Vec::new();
@@ -31,7 +33,7 @@ pub(super) fn read(files: &[SourceFile]) -> Result<ReadSchema, Vec<PolicyIssue>>
     }
     if fragments.is_empty() {
         return Err(vec![
-            PolicyIssue::of_file("*.cedarschema", "the policy folder has no schema")
+            PolicyIssue::of_file(folder, "the policy folder has no schema")
                 .hint("add a `schema.cedarschema`: without one nothing can be validated"),
         ]);
     }
@@ -44,7 +46,7 @@ pub(super) fn read(files: &[SourceFile]) -> Result<ReadSchema, Vec<PolicyIssue>>
             .map(|name| format!("`{name}`"))
             .collect();
         return Err(vec![PolicyIssue::of_file(
-            "*.cedarschema",
+            folder,
             format!(
                 "declared as external but nowhere defined: {}",
                 external.join(", ")

@@ -2,15 +2,18 @@
 
 use crate::fixture::Fixture;
 
-fn refused(change: impl FnOnce(&Fixture)) -> String {
+/// What is said about the small domain with some files changed or added.
+fn refused(files: &[(&str, &str)]) -> String {
     let fixture = Fixture::new();
-    change(&fixture);
+    for (name, text) in files {
+        fixture.write(name, text);
+    }
     let error = fixture.try_open().unwrap_err().to_string();
     error.replace(&format!("{}/./", fixture.folder.path().display()), "")
 }
 
-fn check(change: impl FnOnce(&Fixture), expected: &[&str]) {
-    let error = refused(change);
+fn check(files: &[(&str, &str)], expected: &[&str]) {
+    let error = refused(files);
     for part in expected {
         assert!(error.contains(part), "no `{part}` in:\n{error}");
     }
@@ -18,12 +21,10 @@ fn check(change: impl FnOnce(&Fixture), expected: &[&str]) {
 
 #[test]
 fn a_syntax_error_is_shown_with_its_place() {
-    let error = refused(|f| {
-        f.write(
-            "more.cedar",
-            "@id(\"x\")\npermit (principal, acton, resource);\n",
-        )
-    });
+    let error = refused(&[(
+        "more.cedar",
+        "@id(\"x\")\npermit (principal, acton, resource);\n",
+    )]);
     assert!(error.starts_with("more.cedar:2:20: "), "{error}");
     assert!(
         error.contains(" 2 | permit (principal, acton, resource);\n   |                    ^"),
@@ -33,37 +34,36 @@ fn a_syntax_error_is_shown_with_its_place() {
 
 #[test]
 fn an_attribute_that_the_schema_does_not_know_is_shown_with_its_place() {
+    let policy =
+        "@id(\"x\")\npermit (principal, action, resource is Doc)\nwhen { resource.pubic };\n";
     check(
-        |f| {
-            f.write(
-                "more.cedar",
-                "@id(\"x\")\npermit (principal, action, resource is Doc)\nwhen { resource.pubic };\n",
-            );
-        },
+        &[("more.cedar", policy)],
         &["more.cedar:3:", "pubic", " 3 | when { resource.pubic };"],
     );
 }
 
 #[test]
 fn problems_of_many_files_are_told_at_once() {
+    let instructions = "@id(\"public\") permit (principal, action, resource);\n\
+        @id(\"c\") @obligation(\"mask fields\") permit (principal, action, resource);\n";
+    let entities =
+        "[\n  {\"uid\": {\"type\": \"User\", \"id\": \"x\"}, \"attrs\": {}, \"parents\": []}\n]";
     check(
-        |f| {
-            f.write("a.cedar", "permit (principal, action, resource);\n");
-            f.write(
+        &[
+            ("a.cedar", "permit (principal, action, resource);\n"),
+            (
                 "b.cedar",
                 "@id(\"b\") permit (principal, action, resource) when {\n",
-            );
-            f.write(
-                "c.cedar",
-                "@id(\"public\") permit (principal, action, resource);\n@id(\"c\") @obligation(\"mask fields\") permit (principal, action, resource);\n",
-            );
-            f.write("entities-more.json", "[\n  {\"uid\": {\"type\": \"User\", \"id\": \"x\"}, \"attrs\": {}, \"parents\": []}\n]");
-        },
+            ),
+            ("q.cedar", instructions),
+            ("entities-more.json", entities),
+        ],
         &[
             "a.cedar:1:1: the policy has no `@id`",
             "b.cedar:1:",
-            "`@id(\"public\")` is taken",
-            "c.cedar:2:10: `@obligation`: `fields` must be `name=value,value`",
+            "q.cedar:1:1: `@id(\"public\")` is taken",
+            "policies.cedar:14:1",
+            "q.cedar:2:10: `@obligation`: `fields` must be `name=value,value`",
             "entities-more.json:2:3: ",
             "name",
         ],
@@ -72,66 +72,69 @@ fn problems_of_many_files_are_told_at_once() {
 
 #[test]
 fn entities_must_hold_against_the_schema() {
-    check(
-        |f| {
-            f.write("entities.json", "[{\"uid\": {\"type\": \"User\", \"id\": \"x\"}, \"attrs\": {\"name\": 7}, \"parents\": []},\n {\"uid\": {\"type\": \"Ufo\", \"id\": \"x\"}, \"attrs\": {}, \"parents\": []}]")
-        },
-        &["entities.json:1:2: ", "entities.json:2:2: ", "Ufo"],
-    );
-    check(
-        |f| {
-            f.write("entities-twice.json", "[{\"uid\": {\"type\": \"User\", \"id\": \"ann\"}, \"attrs\": {\"name\": \"a\"}, \"parents\": []}]")
-        },
-        &["`User::\"ann\"` is stated twice"],
-    );
-    check(
-        |f| {
-            f.write("entities-circle.json", "[{\"uid\": {\"type\": \"Team\", \"id\": \"a\"}, \"attrs\": {}, \"parents\": [{\"type\": \"Team\", \"id\": \"b\"}]}, {\"uid\": {\"type\": \"Team\", \"id\": \"b\"}, \"attrs\": {}, \"parents\": [{\"type\": \"Team\", \"id\": \"a\"}]}]")
-        },
-        &["cycle"],
-    );
-    check(
-        |f| f.write("entities.json", "[{]"),
-        &["entities.json:1:3: not valid JSON"],
-    );
-    check(
-        |f| f.write("entities.json", "{}"),
-        &["entities.json:1:1: the file must hold an array of entities"],
-    );
+    let wrong = r#"[{"uid": {"type": "User", "id": "x"}, "attrs": {"name": 7}, "parents": []},
+ {"uid": {"type": "Ufo", "id": "x"}, "attrs": {}, "parents": []}]"#;
+    let twice =
+        r#"[{"uid": {"type": "User", "id": "ann"}, "attrs": {"name": "a"}, "parents": []}]"#;
+    let circle = r#"[
+        {"uid": {"type": "Team", "id": "a"}, "attrs": {}, "parents": [{"type": "Team", "id": "b"}]},
+        {"uid": {"type": "Team", "id": "b"}, "attrs": {}, "parents": [{"type": "Team", "id": "a"}]}]"#;
+    for (name, text, expected) in [
+        (
+            "entities.json",
+            wrong,
+            ["entities.json:1:2: ", "entities.json:2:2: "],
+        ),
+        (
+            "entities-twice.json",
+            twice,
+            ["`User::\"ann\"` is stated twice", "entities"],
+        ),
+        ("entities-circle.json", circle, ["cycle", "Team"]),
+        (
+            "entities.json",
+            "[{]",
+            ["entities.json:1:3: not valid JSON", "[{]"],
+        ),
+        (
+            "entities.json",
+            "{}",
+            ["entities.json:1:1: the file must hold an array", "hint"],
+        ),
+    ] {
+        check(&[(name, text)], &expected);
+    }
 }
 
 #[test]
 fn schema_mistakes_are_shown_with_their_place() {
-    check(
-        |f| f.write("schema.cedarschema", "entity User;\nentiy Doc;\n"),
-        &["schema.cedarschema:2:1: "],
-    );
-    check(
-        |f| f.write("more.cedarschema", "entity Extra {\n  of: Nowhere,\n};\n"),
-        &["Nowhere"],
-    );
-    check(
-        |f| f.write("more.cedarschema", "@authzen(\"user\")\nentity Other;\n"),
-        &["both go by `user`"],
-    );
-    check(
-        |f| {
-            f.write(
-                "more.cedarschema",
-                "@request_properties(\"sometimes\")\nentity Other;\n",
-            )
-        },
-        &[
+    let erase =
+        "@authzen(\"delete\")\naction erase appliesTo { principal: [User], resource: [Doc] };\n";
+    for (name, text, expected) in [
+        (
+            "schema.cedarschema",
+            "entity User;\nentiy Doc;\n",
+            "schema.cedarschema:2:1: ",
+        ),
+        (
+            "more.cedarschema",
+            "entity Extra {\n  of: Nowhere,\n};\n",
+            "Nowhere",
+        ),
+        (
+            "more.cedarschema",
+            "@authzen(\"user\")\nentity Other;\n",
+            "both go by `user`",
+        ),
+        ("more.cedarschema", erase, "both go by `delete`"),
+        (
+            "more.cedarschema",
+            "@request_properties(\"sometimes\")\nentity Other;\n",
             "`@request_properties` of `Other` is `sometimes`",
-            "known here: add, override, ignore",
-        ],
-    );
-    check(
-        |f| {
-            f.write("more.cedarschema", "@authzen(\"delete\")\naction erase appliesTo { principal: [User], resource: [Doc] };\n")
-        },
-        &["both go by `delete`"],
-    );
+        ),
+    ] {
+        check(&[(name, text)], &[expected]);
+    }
 }
 
 #[test]
@@ -154,12 +157,10 @@ fn an_empty_or_missing_folder_is_refused_clearly() {
 #[test]
 fn templates_are_refused() {
     check(
-        |f| {
-            f.write(
-                "more.cedar",
-                "@id(\"t\")\npermit (principal == ?principal, action, resource);\n",
-            )
-        },
+        &[(
+            "more.cedar",
+            "@id(\"t\")\npermit (principal == ?principal, action, resource);\n",
+        )],
         &["more.cedar:", "a template has no links here"],
     );
 }

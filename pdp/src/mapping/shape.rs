@@ -184,11 +184,10 @@ impl Shape {
         match self {
             Self::Bool => "a boolean",
             Self::Long => "a whole number",
-            Self::String => "a string",
+            Self::String | Self::Extension(_) => "a string",
             Self::Set(_) => "an array",
             Self::Record(_) => "an object",
             Self::Entity(_) => "an id or `{type, id}`",
-            Self::Extension(_) => "a string",
             Self::Impossible => "absent",
         }
     }

@@ -1,10 +1,14 @@
 //! What becomes of types, actions, properties and context on their way to Cedar.
 
-use authzen::{Decision, DecisionError, Evaluation};
+use std::sync::OnceLock;
+
+use authzen::{Decision, DecisionError, Evaluation, EvaluationRequest};
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::RequestProperties;
 use crate::fixture::{Fixture, ask};
+use crate::snapshot::{Answered, Snapshot};
+use crate::{Pdp, RequestProperties};
 
 const READ: &str = "GET /docs/{id}";
 
@@ -72,92 +76,65 @@ async fn what_the_schema_does_not_know_is_ignored_and_counted() {
     );
 }
 
+/// A part of the question, what it holds, and the field that is to be named.
+const WRONG: &[(&str, &str, &str)] = &[
+    ("subject", r#"{"name": 7}"#, "subject.properties.name"),
+    ("subject", r#"{"age": 1.5}"#, "subject.properties.age"),
+    (
+        "subject",
+        r#"{"age": 9223372036854775808}"#,
+        "subject.properties.age",
+    ),
+    (
+        "subject",
+        r#"{"nets": ["10.0.0.0/8", "x"]}"#,
+        "subject.properties.nets.1",
+    ),
+    (
+        "subject",
+        r#"{"address": {"city": 1}}"#,
+        "subject.properties.address.city",
+    ),
+    (
+        "subject",
+        r#"{"manager": {"type": "user"}}"#,
+        "subject.properties.manager",
+    ),
+    (
+        "subject",
+        r#"{"manager": {"type": "urn:x:doc", "id": "d"}}"#,
+        "subject.properties.manager",
+    ),
+    (
+        "resource",
+        r#"{"price": "1.23456"}"#,
+        "resource.properties.price",
+    ),
+    ("resource", r#"{"owner": 1}"#, "resource.properties.owner"),
+    (
+        "resource",
+        r#"{"public": "true"}"#,
+        "resource.properties.public",
+    ),
+    ("context", r#"{"ip": "nowhere"}"#, "context.ip"),
+    ("context", r#"{"at": "yesterday"}"#, "context.at"),
+    ("context", r#"{"tries": true}"#, "context.tries"),
+];
+
 #[tokio::test]
 async fn a_known_attribute_of_the_wrong_type_is_refused_by_name() {
     let fixture = Fixture::new();
     let pdp = fixture.open();
-    let none = json!({});
-    for (subject, document, context, field) in [
-        (
-            json!({"name": 7}),
-            json!({}),
-            json!({}),
-            "subject.properties.name",
-        ),
-        (
-            json!({"age": 1.5}),
-            json!({}),
-            json!({}),
-            "subject.properties.age",
-        ),
-        (
-            json!({"age": 9_223_372_036_854_775_808_u64}),
-            json!({}),
-            json!({}),
-            "subject.properties.age",
-        ),
-        (
-            json!({"nets": ["10.0.0.0/8", "x"]}),
-            json!({}),
-            json!({}),
-            "subject.properties.nets.1",
-        ),
-        (
-            json!({"address": {"city": 1}}),
-            json!({}),
-            json!({}),
-            "subject.properties.address.city",
-        ),
-        (
-            json!({"manager": {"type": "user"}}),
-            json!({}),
-            json!({}),
-            "subject.properties.manager",
-        ),
-        (
-            json!({"manager": {"type": "urn:x:doc", "id": "d"}}),
-            json!({}),
-            json!({}),
-            "subject.properties.manager",
-        ),
-        (
-            none.clone(),
-            json!({"price": "1.23456"}),
-            json!({}),
-            "resource.properties.price",
-        ),
-        (
-            none.clone(),
-            json!({"owner": 1}),
-            json!({}),
-            "resource.properties.owner",
-        ),
-        (
-            none.clone(),
-            json!({"public": "true"}),
-            json!({}),
-            "resource.properties.public",
-        ),
-        (
-            none.clone(),
-            json!({}),
-            json!({"ip": "nowhere"}),
-            "context.ip",
-        ),
-        (
-            none.clone(),
-            json!({}),
-            json!({"at": "yesterday"}),
-            "context.at",
-        ),
-        (
-            none.clone(),
-            json!({}),
-            json!({"tries": true}),
-            "context.tries",
-        ),
-    ] {
-        let question = read("ann", &subject, &document, &context);
+    for (part, text, field) in WRONG {
+        let value: Value = serde_json::from_str(text).unwrap();
+        let here = |name: &str| {
+            if *part == name {
+                value.clone()
+            } else {
+                json!({})
+            }
+        };
+        let question = read("ann", &here("subject"), &here("resource"), &here("context"));
         let error = ask(&pdp, &question).await.unwrap_err();
         let DecisionError::Rejected { message } = error else {
             panic!("{error}");
@@ -345,3 +322,79 @@ fn a_setting_for_an_unknown_type_is_refused() {
         "{error}"
     );
 }
+
+#[tokio::test]
+async fn obligations_of_every_determining_permit_apply() {
+    let fixture = Fixture::new();
+    fixture.write(
+        "more.cedar",
+        "@id(\"masked\") @obligation(\"mask fields=/ssn\") permit (principal, action, resource);",
+    );
+    let question = read("ann", &json!({}), &json!({"owner": "ann"}), &json!({}));
+    let answer = ask(&fixture.open(), &question).await.unwrap();
+    assert_eq!(answer.context.reasons.len(), 2);
+    assert_eq!(answer.context.obligations[0].kind, "mask");
+}
+
+/// Any JSON, as deep as it matters here.
+fn any_json() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<u64>().prop_map(Value::from),
+        "[a-z0-9.:/ ]{0,10}".prop_map(Value::from),
+    ];
+    leaf.prop_recursive(3, 12, 4, |inner| {
+        prop_oneof![
+            proptest::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            proptest::collection::btree_map("(type|id|city|zip|x)", inner, 0..4)
+                .prop_map(|members| Value::Object(members.into_iter().collect())),
+        ]
+    })
+}
+
+fn any_members(names: &'static str) -> impl Strategy<Value = Value> {
+    proptest::collection::btree_map(names, any_json(), 0..4)
+        .prop_map(|members| Value::Object(members.into_iter().collect()))
+}
+
+fn answer(snapshot: &Snapshot, question: &Value) -> Result<Answered, DecisionError> {
+    let request = EvaluationRequest::from_json(question.to_string().as_bytes()).unwrap();
+    snapshot.answer(&request, "id".into())
+}
+
+proptest! {
+    #[test]
+    fn attributes_that_no_schema_knows_change_nothing(
+        subject in any_members("zz[a-z]{1,3}"),
+        document in any_members("zz[a-z]{1,3}"),
+        context in any_members("zz[a-z]{1,3}"),
+        id in proptest::sample::select(vec!["ann", "ben", "zed"]),
+    ) {
+        let pdp = SMALL.get_or_init(|| Fixture::new().open());
+        let snapshot = pdp.0.snapshot.load();
+        let plain = read(id, &json!({}), &json!({"owner": "ann"}), &json!({}));
+        let mut more = read(id, &subject, &document, &context);
+        more["resource"]["properties"]["owner"] = json!("ann");
+        let (plain, more) = (answer(&snapshot, &plain).unwrap(), answer(&snapshot, &more).unwrap());
+        prop_assert_eq!(plain.evaluation, more.evaluation);
+    }
+
+    #[test]
+    fn any_properties_are_decided_or_refused_by_name(
+        subject in any_members("(name|age|manager|nets|address|x)"),
+        document in any_members("(owner|level|price|public|x)"),
+        context in any_members("(ip|at|tries|peer|x)"),
+    ) {
+        let pdp = SMALL.get_or_init(|| Fixture::new().open());
+        let question = read("zed", &subject, &document, &context);
+        match answer(&pdp.0.snapshot.load(), &question) {
+            Ok(_) => {}
+            Err(DecisionError::Rejected { message }) => prop_assert!(message.contains("cannot be used")),
+            Err(error) => prop_assert!(false, "{}", error),
+        }
+    }
+}
+
+static SMALL: OnceLock<Pdp> = OnceLock::new();
