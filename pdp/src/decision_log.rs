@@ -78,14 +78,20 @@ struct FailureRecord<'a> {
 }
 
 impl DecisionLog {
-    /// Opens the target; a file is relative to `base`.
+    /// Opens the target; a file is relative to `base`, and its folder is made when absent.
     pub(crate) fn open(
         target: &LineTarget,
         masked: &[String],
         base: &Path,
     ) -> Result<Self, PdpError> {
         let target = match target {
-            LineTarget::File(path) => LineTarget::File(base.join(path)),
+            LineTarget::File(path) => {
+                let path = base.join(path);
+                if let Some(folder) = path.parent() {
+                    std::fs::create_dir_all(folder).map_err(PdpError::DecisionLog)?;
+                }
+                LineTarget::File(path)
+            }
             other => other.clone(),
         };
         let (sink, writer) = LineSink::open(&target).map_err(PdpError::DecisionLog)?;

@@ -8,7 +8,7 @@ use crate::fixture::{Fixture, ask};
 #[tokio::test]
 async fn every_decision_is_one_masked_line() {
     let mut fixture = Fixture::new();
-    fixture.config.decision_log = LineTarget::File("decisions.jsonl".into());
+    fixture.config.decision_log = LineTarget::File("data/decisions.jsonl".into());
     fixture.config.decision_log_mask = vec!["name".into(), "zip".into()];
     let pdp = fixture.open();
     let question = json!({
@@ -21,7 +21,7 @@ async fn every_decision_is_one_masked_line() {
     let refused = json!({ "subject": { "type": "x", "id": "1" }, "action": { "name": "fly" }, "resource": { "type": "y", "id": "2" } });
     ask(&pdp, &refused).await.unwrap();
     drop(pdp);
-    let text = std::fs::read_to_string(fixture.folder.path().join("decisions.jsonl")).unwrap();
+    let text = std::fs::read_to_string(fixture.folder.path().join("data/decisions.jsonl")).unwrap();
     assert!(!text.contains("s3cret"), "{text}");
     let lines: Vec<Value> = text
         .lines()
