@@ -113,3 +113,6 @@ impl Keys {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -28,6 +28,9 @@ mod secrets;
 mod service;
 mod token;
 
+#[cfg(test)]
+mod tests;
+
 pub use config::{
     ClientConfig, ConsentMode, GrantType, KeysConfig, LoginConfig, ResourceConfig,
     ResourceServerConfig, TokenServiceConfig, TtlConfig, UserConfig,

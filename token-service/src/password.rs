@@ -108,7 +108,8 @@ impl Passwords {
     }
 }
 
-fn hash_with(params: Params, password: &[u8]) -> Option<String> {
+/// A PHC string of this cost.
+pub(crate) fn hash_with(params: Params, password: &[u8]) -> Option<String> {
     let salt = random::bytes::<16>().ok()?;
     Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
         .hash_password_with_salt(password, &salt)

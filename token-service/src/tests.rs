@@ -1,0 +1,12 @@
+//! The service as its callers see it: requests through the whole router, a real store, a clock
+//! that is moved by hand.
+
+mod authorize;
+mod configuration;
+mod harness;
+mod introspect;
+mod openid;
+mod outage;
+mod races;
+mod secrecy;
+mod token;

@@ -1,0 +1,73 @@
+//! Fifty at once: what is used once is used once.
+
+use std::sync::Arc;
+
+use super::harness::{Answer, World, refresh_form};
+
+async fn fifty<F>(world: &Arc<World>, what: impl Fn(Arc<World>) -> F) -> Vec<Answer>
+where
+    F: Future<Output = Answer> + Send + 'static,
+{
+    let mut tasks = tokio::task::JoinSet::new();
+    for _ in 0..50 {
+        tasks.spawn(what(world.clone()));
+    }
+    tasks.join_all().await
+}
+
+fn winners(answers: &[Answer]) -> Vec<&Answer> {
+    let (won, lost): (Vec<_>, Vec<_>) = answers.iter().partition(|answer| answer.status == 200);
+    for answer in lost {
+        answer.assert_error(400, "invalid_grant");
+    }
+    won
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_fifty_redemptions_of_one_code_one_wins_and_its_family_dies() {
+    let world = Arc::new(World::new().await);
+    let code = world.code("web", "orders:read").await;
+    let answers = fifty(&world, |world| {
+        let code = code.clone();
+        async move { world.redeem("web", &code).await }
+    })
+    .await;
+    let won = winners(&answers);
+    assert_eq!(won.len(), 1);
+    let tokens = won[0].json();
+    assert!(
+        !world
+            .is_active(tokens["access_token"].as_str().unwrap())
+            .await
+    );
+    let rt = tokens["refresh_token"].as_str().unwrap();
+    world
+        .token("web", &refresh_form(rt))
+        .await
+        .assert_error(400, "invalid_grant");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_fifty_uses_of_one_refresh_token_one_wins_and_its_family_dies() {
+    let world = Arc::new(World::new().await);
+    let tokens = world.tokens("orders:read").await;
+    let rt = tokens["refresh_token"].as_str().unwrap().to_owned();
+    let answers = fifty(&world, |world| {
+        let rt = rt.clone();
+        async move { world.token("web", &refresh_form(&rt)).await }
+    })
+    .await;
+    let won = winners(&answers);
+    assert_eq!(won.len(), 1);
+    let next = won[0].json();
+    assert!(
+        !world
+            .is_active(next["access_token"].as_str().unwrap())
+            .await
+    );
+    assert!(
+        !world
+            .is_active(tokens["access_token"].as_str().unwrap())
+            .await
+    );
+}
