@@ -1,1 +1,12 @@
-//! x
+//! The one binary: all roles, the demo, and the operator's commands. The only crate that sees
+//! every other, and the only place that picks local or remote, memory, redb or Redis.
+
+pub mod check;
+pub mod cli;
+pub mod config;
+pub mod demo;
+pub mod demo_upstream;
+pub mod oauth_client;
+pub mod print;
+pub mod token_command;
+pub mod wire;

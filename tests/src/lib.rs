@@ -1,1 +1,12 @@
-//! Placeholder.
+//! What end-to-end tests need: a loopback address of their own, real processes, a real Redis,
+//! and clients.
+
+pub mod browser;
+pub mod http;
+pub mod process;
+pub mod recorder;
+pub mod redis_server;
+pub mod site;
+pub mod tokens;
+
+pub use site::Site;

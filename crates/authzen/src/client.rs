@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use http::{StatusCode, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use reqwest::Url;
 use serde::Deserialize;
 use serde_json::json;
@@ -19,6 +19,8 @@ pub struct HttpDecisionPointConfig {
     pub timeout: Duration,
     /// Longer answers are refused. Bytes.
     pub max_answer: usize,
+    /// Who we are to it, where it asks: the whole `Authorization` value, marked sensitive.
+    pub authorization: Option<HeaderValue>,
 }
 
 /// Asks another process. Cheap to clone; connections are pooled.
@@ -42,6 +44,7 @@ impl HttpDecisionPointConfig {
             url,
             timeout: Duration::from_secs(2),
             max_answer: 1 << 20,
+            authorization: None,
         }
     }
 }
@@ -49,7 +52,12 @@ impl HttpDecisionPointConfig {
 impl HttpDecisionPoint {
     /// Opens nothing yet; fails where the URL cannot be a base or no HTTP client can be built.
     pub fn new(config: &HttpDecisionPointConfig) -> Result<Self, DecisionError> {
+        let mut headers = HeaderMap::new();
+        if let Some(authorization) = &config.authorization {
+            headers.insert(header::AUTHORIZATION, authorization.clone());
+        }
         let client = reqwest::Client::builder()
+            .default_headers(headers)
             .timeout(config.timeout)
             .connect_timeout(config.timeout)
             .redirect(reqwest::redirect::Policy::none())

@@ -1,0 +1,68 @@
+//! `cedargate check`: everything that is wrong with a configuration, before anything starts.
+
+use std::path::Path;
+
+use gateway_pep::Gateway;
+use service_kit::{ConfigError, ConfigIssue, Variables};
+use token_service::TokenService;
+
+use crate::config::Loaded;
+
+/// What a good configuration consists of, a line each; or every problem, as text.
+pub fn check(file: &Path, variables: &Variables) -> Result<Vec<String>, String> {
+    let loaded = Loaded::read(file, variables).map_err(|error| error.to_string())?;
+    let Loaded { base, config, .. } = &loaded;
+    let mut report = Vec::new();
+    let mut issues = config.check_topology();
+    let mut policy_problems = None;
+    if let Some(pdp) = &config.pdp {
+        let folder = base.join(&pdp.policies);
+        match pdp::check_policies(&folder) {
+            Ok(found) => report.push(format!("policies: {found}")),
+            Err(error) => policy_problems = Some(error.to_string()),
+        }
+    }
+    if let Some(section) = &config.token_service {
+        issues.extend(TokenService::check(section, base));
+        report.push(format!("token service: {}", section.issuer));
+    }
+    if let Some(gateway) = config.gateway() {
+        issues.extend(Gateway::check(&gateway, base));
+        report.push(format!(
+            "gateway: {} routes to {} upstreams",
+            gateway.routes.len(),
+            gateway.upstreams.len()
+        ));
+    }
+    if let Some(remote) = &config.connect.pdp
+        && let Err(issue) = remote.resolve(base)
+    {
+        issues.push(issue);
+    }
+    if let Some(remote) = &config.connect.token_service
+        && let Err(issue) = remote.resolve(base)
+    {
+        issues.push(issue);
+    }
+    let problems = render(&loaded, issues, policy_problems);
+    if problems.is_empty() {
+        Ok(report)
+    } else {
+        Err(problems)
+    }
+}
+
+fn render(loaded: &Loaded, issues: Vec<ConfigIssue>, policies: Option<String>) -> String {
+    let mut text = Vec::new();
+    if !issues.is_empty() {
+        text.push(
+            ConfigError {
+                file: loaded.file.clone(),
+                issues,
+            }
+            .to_string(),
+        );
+    }
+    text.extend(policies);
+    text.join("\n")
+}

@@ -1,0 +1,284 @@
+//! The command line.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use clap::{Parser, Subcommand};
+use service_kit::{SystemClock, Variables, lifecycle, log};
+use url::Url;
+
+use crate::config::{AdminConfig, ConnectConfig, DemoUpstreamConfig, FileConfig, Loaded};
+use crate::token_command::{self, TokenCommand};
+use crate::{check, demo, print, wire};
+
+/// Externalized authorization: PDP, phantom-token service and enforcing gateway.
+///
+/// Without a command: everything in one process, with a demo to try.
+#[derive(Debug, Parser)]
+#[command(name = "cedargate", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the roles that a configuration file has sections for
+    Run(File),
+    /// Run the file's PDP alone
+    Pdp(File),
+    /// Run the file's token service alone
+    TokenService(File),
+    /// Run the file's gateway alone
+    Gateway(File),
+    /// Say everything that is wrong with a configuration file and its policies
+    Check(File),
+    /// Work on policies
+    #[command(subcommand)]
+    Policy(PolicyCommand),
+    /// Issue, inspect and revoke tokens
+    #[command(subcommand)]
+    Token(TokenCommand),
+    /// Make a client secret: prints it once, with the hash for the configuration
+    NewSecret,
+    /// Read a password from standard input; print its hash for the configuration
+    HashPassword,
+    /// Print the JSON Schema of the configuration file, for editors
+    ConfigSchema,
+    /// Run the demo's records API alone
+    DemoUpstream {
+        #[arg(long, default_value = "127.0.0.1:9000")]
+        listen: SocketAddr,
+    },
+    /// Ask an admin listener whether it is ready; exit code 0 when it is
+    Healthcheck {
+        #[arg(long, default_value = "http://127.0.0.1:9901/readyz")]
+        url: Url,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+struct File {
+    /// The configuration file
+    #[arg(short, long = "config", value_name = "FILE")]
+    config: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+enum PolicyCommand {
+    /// Check a policy folder: schema, policies, entities
+    Check {
+        /// The folder
+        folder: PathBuf,
+    },
+}
+
+/// Runs the command line of this process.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            print::err(&format!("cannot start a runtime: {error}"));
+            return ExitCode::FAILURE;
+        }
+    };
+    match runtime.block_on(run(cli)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            print::err(&format!("error: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(cli: Cli) -> anyhow::Result<()> {
+    let variables = Variables::from_environment();
+    match cli.command {
+        None => run_demo().await,
+        Some(Command::Run(file)) => serve(Loaded::read(&file.config, &variables)?).await,
+        Some(Command::Pdp(file)) => {
+            let mut loaded = Loaded::read(&file.config, &variables)?;
+            require(loaded.config.pdp.is_some(), "pdp")?;
+            loaded.config = FileConfig {
+                token_service: None,
+                demo_upstream: None,
+                ..without_gateway(loaded.config)
+            };
+            serve(loaded).await
+        }
+        Some(Command::TokenService(file)) => {
+            let mut loaded = Loaded::read(&file.config, &variables)?;
+            require(loaded.config.token_service.is_some(), "token_service")?;
+            loaded.config = FileConfig {
+                pdp: None,
+                demo_upstream: None,
+                ..without_gateway(loaded.config)
+            };
+            serve(loaded).await
+        }
+        Some(Command::Gateway(file)) => {
+            let mut loaded = Loaded::read(&file.config, &variables)?;
+            require(loaded.config.gateway.is_some(), "gateway")?;
+            loaded.config.pdp = None;
+            loaded.config.token_service = None;
+            loaded.config.demo_upstream = None;
+            serve(loaded).await
+        }
+        Some(Command::Check(file)) => run_check(&file.config, &variables),
+        Some(Command::Policy(PolicyCommand::Check { folder })) => {
+            let report = pdp::check_policies(&folder)?;
+            print::out(&report.to_string());
+            Ok(())
+        }
+        Some(Command::Token(command)) => token_command::run(command).await,
+        Some(Command::NewSecret) => {
+            let (secret, hash) = token_service::new_client_secret()?;
+            print::out(&format!("secret: {secret}\nsecret_hash: {hash}"));
+            Ok(())
+        }
+        Some(Command::HashPassword) => hash_password(),
+        Some(Command::ConfigSchema) => {
+            print::out(&serde_json::to_string_pretty(&schemars::schema_for!(
+                FileConfig
+            ))?);
+            Ok(())
+        }
+        Some(Command::DemoUpstream { listen }) => serve(demo_upstream_only(listen)).await,
+        Some(Command::Healthcheck { url }) => healthcheck(url).await,
+    }
+}
+
+async fn run_demo() -> anyhow::Result<()> {
+    let folder = std::env::current_dir()?;
+    let loaded = demo::prepare(&folder)?;
+    log::install(loaded.config.log.level);
+    let running = wire::start(&loaded, Arc::new(SystemClock)).await?;
+    print::out(&demo::banner(&running.addresses, &own_path(&folder)));
+    lifecycle::termination().await?;
+    running.stop().await;
+    Ok(())
+}
+
+async fn serve(loaded: Loaded) -> anyhow::Result<()> {
+    log::install(loaded.config.log.level);
+    let running = wire::start(&loaded, Arc::new(SystemClock))
+        .await
+        .with_context(|| loaded.file.display().to_string())?;
+    let at = &running.addresses;
+    for (name, address) in [
+        ("gateway", at.gateway),
+        ("token service", at.token_service),
+        ("pdp", at.pdp),
+        ("admin", at.admin),
+        ("demo upstream", at.demo_upstream),
+    ] {
+        if let Some(address) = address {
+            print::out(&format!("{name} listens on http://{address}"));
+        }
+    }
+    lifecycle::termination().await?;
+    if !running.stop().await {
+        bail!("some requests were still in flight when patience ended");
+    }
+    Ok(())
+}
+
+fn run_check(file: &Path, variables: &Variables) -> anyhow::Result<()> {
+    match check::check(file, variables) {
+        Ok(report) => {
+            for line in report {
+                print::out(&line);
+            }
+            print::out(&format!("{}: ok", file.display()));
+            Ok(())
+        }
+        Err(problems) => {
+            print::err(&problems);
+            bail!("`{}` cannot be used", file.display())
+        }
+    }
+}
+
+fn hash_password() -> anyhow::Result<()> {
+    let mut password = String::new();
+    std::io::stdin()
+        .read_line(&mut password)
+        .context("cannot read the password")?;
+    let password = password.trim_end_matches(['\r', '\n']);
+    if password.is_empty() {
+        bail!("the password is empty");
+    }
+    print::out(&format!(
+        "password_hash: {}",
+        token_service::hash_password(password)?
+    ));
+    Ok(())
+}
+
+async fn healthcheck(url: Url) -> anyhow::Result<()> {
+    let client = reqwest::Client::builder()
+        .timeout(Duration::from_secs(3))
+        .no_proxy()
+        .build()?;
+    let status = client.get(url).send().await?.status();
+    if status.is_success() {
+        return Ok(());
+    }
+    bail!("not ready: {status}")
+}
+
+fn without_gateway(mut config: FileConfig) -> FileConfig {
+    config.gateway = None;
+    config.upstreams.clear();
+    config.routes.clear();
+    config
+}
+
+fn demo_upstream_only(listen: SocketAddr) -> Loaded {
+    let config = FileConfig {
+        log: crate::config::LogConfig::default(),
+        // Its own port, beside the admin listener of the process that it serves.
+        admin: AdminConfig {
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+        },
+        store: store::StoreConfig::default(),
+        pdp: None,
+        token_service: None,
+        gateway: None,
+        upstreams: std::collections::BTreeMap::new(),
+        routes: Vec::new(),
+        connect: ConnectConfig::default(),
+        demo_upstream: Some(DemoUpstreamConfig { listen }),
+    };
+    Loaded {
+        file: "demo-upstream".into(),
+        base: PathBuf::new(),
+        config,
+    }
+}
+
+fn require(present: bool, section: &str) -> anyhow::Result<()> {
+    if present {
+        return Ok(());
+    }
+    bail!("the file has no `{section}` section")
+}
+
+/// How the user can call this program from where they are.
+fn own_path(folder: &Path) -> String {
+    let Ok(path) = std::env::current_exe() else {
+        return "cedargate".into();
+    };
+    path.strip_prefix(folder)
+        .unwrap_or(&path)
+        .display()
+        .to_string()
+}

@@ -1,0 +1,257 @@
+//! Wiring: builds the roles that a configuration names and connects them, in process where both
+//! are here, over HTTP where one is elsewhere. Nothing else knows which it is.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow, bail};
+use authzen::{DecisionPoint, HttpDecisionPoint, PolicyEvent};
+use bytes::Bytes;
+use gateway_pep::{Gateway, GatewayParts, RunningGateway};
+use oauth::{HttpTokenIntrospector, TokenIntrospector};
+use pdp::{Pdp, PdpParts};
+use service_kit::admin::{self, Admin};
+use service_kit::{Health, Metrics, SharedClock, Tasks, serve};
+use store::Store;
+use token_service::{TokenService, TokenServiceParts};
+use tokio::net::TcpListener;
+
+use crate::config::{FileConfig, LOCAL_RESOURCE_SERVER, Loaded};
+use crate::demo_upstream;
+
+/// The event log that token service and PDP write and gateways follow.
+pub const EVENT_LOG: &str = "events";
+
+/// After a signal, requests in flight get this long.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A started process.
+#[derive(Debug)]
+pub struct Running {
+    pub addresses: Addresses,
+    tasks: Tasks,
+    gateway: Option<RunningGateway>,
+}
+
+/// What is listening where.
+#[derive(Debug, Clone, Default)]
+pub struct Addresses {
+    pub gateway: Option<SocketAddr>,
+    pub token_service: Option<SocketAddr>,
+    pub pdp: Option<SocketAddr>,
+    pub admin: Option<SocketAddr>,
+    pub demo_upstream: Option<SocketAddr>,
+}
+
+/// What every role is given.
+#[derive(Debug, Clone)]
+struct Shared {
+    store: Arc<dyn Store>,
+    clock: SharedClock,
+    metrics: Metrics,
+    health: Health,
+    tasks: Tasks,
+}
+
+/// Starts every role of a configuration. When this returns, all of them answer.
+pub async fn start(loaded: &Loaded, clock: SharedClock) -> anyhow::Result<Running> {
+    let Loaded { base, config, .. } = loaded;
+    if let Some(issue) = config.check_topology().into_iter().next() {
+        bail!("{issue}");
+    }
+    let wall_clock = {
+        let clock = clock.clone();
+        Arc::new(move || clock.now().as_millis())
+    };
+    let shared = Shared {
+        store: store::open(&config.store, base, wall_clock)
+            .await
+            .context("cannot open the store")?,
+        clock,
+        metrics: Metrics::new(),
+        health: Health::new(),
+        tasks: Tasks::new(),
+    };
+    let mut addresses = Addresses::default();
+    let local_pdp = start_pdp(config, base, &shared, &mut addresses).await?;
+    let decisions: Option<Arc<dyn DecisionPoint>> = match (local_pdp, &config.connect.pdp) {
+        (Some(pdp), _) => Some(Arc::new(pdp)),
+        (None, Some(remote)) => {
+            let remote = remote.resolve(base).map_err(|issue| anyhow!("{issue}"))?;
+            Some(Arc::new(HttpDecisionPoint::new(&remote)?))
+        }
+        (None, None) => None,
+    };
+    let local_tokens =
+        start_token_service(config, base, &shared, decisions.clone(), &mut addresses).await?;
+    if let Some(upstream) = &config.demo_upstream {
+        let listener = bind(upstream.listen, "demo_upstream.listen").await?;
+        addresses.demo_upstream = Some(listener.local_addr()?);
+        spawn_server(&shared.tasks, listener, demo_upstream::router());
+    }
+    let listener = bind(config.admin.listen, "admin.listen").await?;
+    addresses.admin = Some(listener.local_addr()?);
+    let admin = Admin {
+        health: shared.health.clone(),
+        metrics: shared.metrics.clone(),
+    };
+    spawn_server(&shared.tasks, listener, admin::router(admin));
+    let gateway = start_gateway(config, base, &shared, decisions, local_tokens.as_ref())?;
+    addresses.gateway = gateway.as_ref().map(RunningGateway::addr);
+    Ok(Running {
+        addresses,
+        tasks: shared.tasks,
+        gateway,
+    })
+}
+
+impl Running {
+    /// Finishes what is in flight and stops. False when something had to be cut off.
+    pub async fn stop(self) -> bool {
+        self.tasks.drain();
+        let drained = match self.gateway {
+            Some(gateway) => gateway.finish(PATIENCE).await,
+            None => true,
+        };
+        self.tasks.finish(PATIENCE).await && drained
+    }
+}
+
+async fn start_pdp(
+    config: &FileConfig,
+    base: &Path,
+    shared: &Shared,
+    addresses: &mut Addresses,
+) -> anyhow::Result<Option<Pdp>> {
+    let Some(section) = &config.pdp else {
+        return Ok(None);
+    };
+    let parts = PdpParts {
+        clock: shared.clock.clone(),
+        metrics: shared.metrics.clone(),
+        health: shared.health.clone(),
+        tasks: shared.tasks.clone(),
+    };
+    let pdp = Pdp::open(section, base, parts)?;
+    pdp.watch();
+    announce_policy_changes(&pdp, shared);
+    let listener = bind(section.listen, "pdp.listen").await?;
+    addresses.pdp = Some(listener.local_addr()?);
+    spawn_server(&shared.tasks, listener, pdp.router());
+    Ok(Some(pdp))
+}
+
+/// Tells every gateway that decisions made so far are void, now (this process may have replaced
+/// one with other policies) and at every swap.
+fn announce_policy_changes(pdp: &Pdp, shared: &Shared) {
+    let mut changes = pdp.changes();
+    let store = shared.store.clone();
+    let draining = shared.tasks.draining();
+    shared.tasks.spawn(async move {
+        loop {
+            let snapshot = changes.borrow_and_update().clone();
+            let event = PolicyEvent::PolicyChanged {
+                version: snapshot.version,
+                epoch: snapshot.epoch,
+            };
+            let body = Bytes::from(serde_json::to_vec(&event).unwrap_or_default());
+            // An event that is not appended would leave stale permits in every cache.
+            while let Err(error) = store.append(EVENT_LOG, body.clone()).await {
+                tracing::error!(%error, "cannot announce a policy change; trying again");
+                tokio::select! {
+                    () = tokio::time::sleep(Duration::from_millis(200)) => {}
+                    () = draining.cancelled() => return,
+                }
+            }
+            tokio::select! {
+                changed = changes.changed() => if changed.is_err() { return },
+                () = draining.cancelled() => return,
+            }
+        }
+    });
+}
+
+async fn start_token_service(
+    config: &FileConfig,
+    base: &Path,
+    shared: &Shared,
+    decisions: Option<Arc<dyn DecisionPoint>>,
+    addresses: &mut Addresses,
+) -> anyhow::Result<Option<TokenService>> {
+    let Some(section) = &config.token_service else {
+        return Ok(None);
+    };
+    let parts = TokenServiceParts {
+        store: shared.store.clone(),
+        decisions: decisions.ok_or_else(|| anyhow!("the token service has no PDP"))?,
+        event_log: EVENT_LOG.to_owned(),
+        clock: shared.clock.clone(),
+        metrics: shared.metrics.clone(),
+        health: shared.health.clone(),
+        tasks: shared.tasks.clone(),
+    };
+    let service = TokenService::open(section, base, parts).await?;
+    let listener = bind(section.listen, "token_service.listen").await?;
+    addresses.token_service = Some(listener.local_addr()?);
+    spawn_server(&shared.tasks, listener, service.router());
+    Ok(Some(service))
+}
+
+fn start_gateway(
+    config: &FileConfig,
+    base: &Path,
+    shared: &Shared,
+    decisions: Option<Arc<dyn DecisionPoint>>,
+    local_tokens: Option<&TokenService>,
+) -> anyhow::Result<Option<RunningGateway>> {
+    let Some(gateway_config) = config.gateway() else {
+        return Ok(None);
+    };
+    let introspector: Arc<dyn TokenIntrospector> =
+        match (local_tokens, &config.connect.token_service) {
+            (Some(service), _) => service.introspector(LOCAL_RESOURCE_SERVER).ok_or_else(|| {
+                anyhow!(
+                    "`token_service.resource_servers` has no `{LOCAL_RESOURCE_SERVER}`, \
+                         which the gateway in this process acts as"
+                )
+            })?,
+            (None, Some(remote)) => {
+                let remote = remote.resolve(base).map_err(|issue| anyhow!("{issue}"))?;
+                Arc::new(HttpTokenIntrospector::new(&remote)?)
+            }
+            (None, None) => bail!("the gateway has no token service"),
+        };
+    // The shared cache pays only where an answer would otherwise cross the network.
+    let shared_if = |remote: bool| remote.then(|| shared.store.clone());
+    let parts = GatewayParts {
+        introspector,
+        decisions: decisions.ok_or_else(|| anyhow!("the gateway has no PDP"))?,
+        events: shared.store.clone(),
+        event_log: EVENT_LOG.to_owned(),
+        shared_tokens: shared_if(local_tokens.is_none()),
+        shared_decisions: shared_if(config.pdp.is_none()),
+        clock: shared.clock.clone(),
+        metrics: shared.metrics.clone(),
+        health: shared.health.clone(),
+        tasks: shared.tasks.clone(),
+    };
+    let listen = gateway_config.gateway.listen;
+    let gateway = Gateway::open(&gateway_config, base, parts)?;
+    Ok(Some(
+        gateway
+            .start(listen)
+            .with_context(|| format!("cannot listen on `{listen}`"))?,
+    ))
+}
+
+async fn bind(address: SocketAddr, key: &str) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address)
+        .await
+        .with_context(|| format!("cannot listen on `{address}` (`{key}`)"))
+}
+
+fn spawn_server(tasks: &Tasks, listener: TcpListener, router: axum::Router) {
+    tasks.spawn(serve::serve(listener, router, tasks.clone()));
+}

@@ -1,0 +1,95 @@
+//! Every example configuration file is good, and mistakes are shown with their place.
+
+use std::process::Command;
+
+use e2e::process::{cedargate, repository, run};
+
+const VARIABLES: &[(&str, &str)] = &[
+    (
+        "CEDARGATE_TOKEN_SECRET",
+        "a secret of the tests, long enough to be taken",
+    ),
+    (
+        "CEDARGATE_CACHE_SECRET",
+        "another secret of the tests, also long enough",
+    ),
+    ("CEDARGATE_GATEWAY_SECRET", "demo-secret-of-gateway"),
+];
+
+fn yaml_files(folder: &str) -> Vec<std::path::PathBuf> {
+    std::fs::read_dir(repository().join(folder))
+        .into_iter()
+        .flatten()
+        .map(|entry| entry.expect("entry").path())
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "yaml")
+        })
+        .collect()
+}
+
+#[test]
+fn every_example_file_passes_the_check() {
+    let files = yaml_files("config");
+    assert!(files.len() >= 4, "{files:?}");
+    for file in files {
+        let output = run(
+            cedargate(),
+            &["check", "-c", &file.display().to_string()],
+            VARIABLES,
+        );
+        assert!(output.contains(": ok"), "{output}");
+    }
+}
+
+#[test]
+fn the_json_schema_names_every_section() {
+    let schema: serde_json::Value =
+        serde_json::from_str(&run(cedargate(), &["config-schema"], &[])).expect("JSON");
+    for section in [
+        "log",
+        "admin",
+        "store",
+        "pdp",
+        "token_service",
+        "gateway",
+        "upstreams",
+        "routes",
+        "connect",
+    ] {
+        assert!(schema["properties"].get(section).is_some(), "{section}");
+    }
+    assert_eq!(schema["additionalProperties"], serde_json::json!(false));
+}
+
+/// Checks a file that is wrong; what is said must have every part.
+fn check_bad(text: &str, parts: &[&str]) {
+    let folder = tempfile::TempDir::new().expect("folder");
+    let file = folder.path().join("bad.yaml");
+    std::fs::write(&file, text).expect("write");
+    let output = Command::new(cedargate())
+        .args(["check", "-c"])
+        .arg(&file)
+        .envs(VARIABLES.iter().copied())
+        .output()
+        .expect("starts");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success());
+    for part in parts {
+        assert!(said.contains(part), "no `{part}` in:\n{said}");
+    }
+}
+
+#[test]
+fn mistakes_are_shown_with_line_column_and_hint() {
+    check_bad(
+        "gateway:\n  lisen: 127.0.0.1:1\n",
+        &["bad.yaml:2:3", "lisen", "did you mean `listen`"],
+    );
+    check_bad(
+        "pdp:\n  policies: ${NOWHERE}\n",
+        &["bad.yaml:2:", "`NOWHERE` is not set"],
+    );
+    check_bad("gateway: {}\n", &["no PDP to ask", "no token service"]);
+    check_bad("pdp:\n  policies: nowhere\n", &["nowhere"]);
+}

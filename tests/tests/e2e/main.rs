@@ -1,0 +1,14 @@
+//! End to end, over real sockets and real processes, in both topologies. One test binary.
+
+mod config_files;
+mod curity_wire;
+mod hostile;
+mod kill;
+mod oidc_client;
+mod outage;
+mod policy_edit;
+mod readme;
+mod revocation;
+mod tidy;
+mod token_lifecycle;
+mod tour;
