@@ -203,14 +203,10 @@ impl Stream {
         match Pin::new(&mut self.incoming).poll_frame(context) {
             Poll::Ready(Some(Ok(frame))) => {
                 self.patience.reset();
-                match frame.into_data() {
-                    Ok(data) => Poll::Ready(Some(Ok(data))),
-                    // Trailers come last, and end here.
-                    Err(_) => {
-                        self.finished = true;
-                        Poll::Ready(None)
-                    }
-                }
+                // Trailers come last, and end here.
+                let data = frame.into_data().ok();
+                self.finished |= data.is_none();
+                Poll::Ready(data.map(Ok))
             }
             Poll::Ready(Some(Err(_))) => Poll::Ready(Some(Err(BodyError::Broken))),
             Poll::Ready(None) => {

@@ -131,16 +131,12 @@ impl SealedAccess {
             return None;
         }
         let name = self.sealed.name(question);
-        match timeout(PATIENCE, self.sealed.store.get(&name)).await {
-            Ok(Ok(value)) => self
-                .sealed
-                .open::<T>(&name, &value?)
-                .filter(|entry| entry.as_of > trusted_from),
-            Ok(Err(_)) | Err(_) => {
-                self.fell_ill();
-                None
-            }
-        }
+        let Ok(Ok(value)) = timeout(PATIENCE, self.sealed.store.get(&name)).await else {
+            self.fell_ill();
+            return None;
+        };
+        let entry = self.sealed.open::<T>(&name, &value?);
+        entry.filter(|entry| entry.as_of > trusted_from)
     }
 
     /// Shares an answer. Failing to is no failure.

@@ -116,7 +116,7 @@ mod tests {
     #[test]
     fn revocations_are_remembered_by_name_and_too_many_void_everything() {
         let hash = KeyedHash::random().unwrap();
-        let mut validity = Validity::new(hash, Duration::from_secs(60), Duration::from_secs(2));
+        let mut validity = Validity::new(hash, Duration::from_mins(1), Duration::from_secs(2));
         let now = UnixTime::from_secs(1000);
         let names = validity.names("t1", "g1");
         validity.apply(&Change::Token("g1".into()), now);

@@ -83,19 +83,17 @@ impl Framing {
                 | State::ChunkEnd
                 | State::Trailers => self.line(rest),
             };
-            match step {
-                Ok(taken) => rest = rest.get(taken..).unwrap_or_default(),
-                Err(Bad) => {
-                    let in_head = matches!(self.state, State::RequestLine | State::Fields);
-                    self.state = State::Bad;
-                    let good = bytes.len() - rest.len();
-                    return if in_head {
-                        Verdict::BadHead
-                    } else {
-                        Verdict::BadBody { good }
-                    };
-                }
-            }
+            let Ok(taken) = step else {
+                let in_head = matches!(self.state, State::RequestLine | State::Fields);
+                self.state = State::Bad;
+                let good = bytes.len() - rest.len();
+                return if in_head {
+                    Verdict::BadHead
+                } else {
+                    Verdict::BadBody { good }
+                };
+            };
+            rest = rest.get(taken..).unwrap_or_default();
         }
         Verdict::Fine
     }

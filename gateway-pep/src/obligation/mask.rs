@@ -67,13 +67,11 @@ impl Node {
         if segment == "*" {
             return self.every.get_or_insert_default();
         }
-        let at = match self.named.iter().position(|(name, _)| *name == segment) {
-            Some(at) => at,
-            None => {
-                self.named.push((segment, Self::default()));
-                self.named.len() - 1
-            }
-        };
+        let known = self.named.iter().position(|(name, _)| *name == segment);
+        let at = known.unwrap_or(self.named.len());
+        if known.is_none() {
+            self.named.push((segment, Self::default()));
+        }
         match self.named.get_mut(at) {
             Some((_, node)) => node,
             // Just found or pushed.
@@ -115,7 +113,7 @@ struct Writer<'d> {
     out: Vec<u8>,
 }
 
-impl<'d> Writer<'d> {
+impl Writer<'_> {
     fn value(&mut self, nodes: &[&Node]) -> Option<()> {
         if nodes.iter().any(|node| node.masked) {
             let length = value_length(self.rest)?;

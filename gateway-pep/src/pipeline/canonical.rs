@@ -25,7 +25,6 @@ pub(crate) struct CanonicalRequest {
     method: Method,
     authority: Authority,
     target: PathAndQuery,
-    version: Version,
     client_ip: IpAddr,
     upgrade: Upgrade,
     headers: HeaderMap,
@@ -110,7 +109,6 @@ impl CanonicalRequest {
             method,
             authority,
             target,
-            version,
             client_ip,
             upgrade,
             headers,
@@ -137,10 +135,6 @@ impl CanonicalRequest {
     /// What goes to the upstream.
     pub(crate) fn target(&self) -> &PathAndQuery {
         &self.target
-    }
-
-    pub(crate) fn version(&self) -> Version {
-        self.version
     }
 
     pub(crate) fn client_ip(&self) -> IpAddr {

@@ -107,13 +107,14 @@ impl Refusal {
     fn detail(&self) -> Option<String> {
         match self {
             Self::Ambiguous(ambiguity) => Some(ambiguity.to_string()),
-            Self::NotFound | Self::MethodNotAllowed { .. } => None,
+            Self::NotFound | Self::MethodNotAllowed { .. } | Self::Denied | Self::Obligation => {
+                None
+            }
             Self::NoCredentials => Some("a bearer token is needed".into()),
             Self::TwoCredentials => Some("there is more than one credential".into()),
             Self::MalformedToken => Some("the bearer token is malformed".into()),
             Self::InvalidToken => Some("the token is not valid here".into()),
             Self::InsufficientScope { .. } => Some("the token lacks a scope".into()),
-            Self::Denied | Self::Obligation => None,
             Self::TokenServiceUnavailable | Self::DecisionPointUnavailable => {
                 Some("it cannot be found out whether this is allowed; try again".into())
             }
@@ -124,25 +125,20 @@ impl Refusal {
         }
     }
 
-    /// RFC 6750 section 3.1; no code where no credentials came.
-    fn bearer_error(&self) -> Option<Option<(BearerError, &'static str)>> {
-        match self {
-            Self::NoCredentials => Some(None),
-            Self::TwoCredentials => Some(Some((
-                BearerError::InvalidRequest,
-                "more than one credential",
-            ))),
-            Self::MalformedToken => Some(Some((
-                BearerError::InvalidRequest,
-                "the token is malformed",
-            ))),
-            Self::InvalidToken => Some(Some((BearerError::InvalidToken, "the token is not valid"))),
-            Self::InsufficientScope { .. } => Some(Some((
-                BearerError::InsufficientScope,
-                "the token lacks a scope",
-            ))),
-            _ => None,
-        }
+    /// RFC 6750 section 3.1: whether to challenge at all, and with which code. There is no code
+    /// where no credentials came.
+    fn challenge(&self) -> (bool, Option<(BearerError, &'static str)>) {
+        let error = match self {
+            Self::NoCredentials => return (true, None),
+            Self::TwoCredentials => (BearerError::InvalidRequest, "more than one credential"),
+            Self::MalformedToken => (BearerError::InvalidRequest, "the token is malformed"),
+            Self::InvalidToken => (BearerError::InvalidToken, "the token is not valid"),
+            Self::InsufficientScope { .. } => {
+                (BearerError::InsufficientScope, "the token lacks a scope")
+            }
+            _ => return (false, None),
+        };
+        (true, Some(error))
     }
 
     /// After these, what else the connection holds cannot be believed, or is not wanted.
@@ -173,7 +169,8 @@ pub(crate) fn refuse(
         HeaderValue::from_static("application/problem+json"),
     );
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    if let Some(error) = refusal.bearer_error() {
+    let (challenges, error) = refusal.challenge();
+    if challenges {
         let challenge = BearerChallenge {
             realm: &core.realm,
             error,
