@@ -1,1 +1,130 @@
-//! x
+//! Rotation: no gap, no race, nothing readable at rest.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, UnparsedPublicKey};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use service_kit::UnixTime;
+use store::{MemoryStore, Store};
+
+use super::{JWKS_MAX_AGE, KEY, KeyPlan, Keys};
+use crate::secrets::Secrets;
+
+const PLAN: KeyPlan = KeyPlan {
+    rotate: Duration::from_hours(24),
+    publish_ahead: Duration::from_mins(15),
+    longest_token: Duration::from_mins(12),
+};
+
+fn secrets() -> Secrets {
+    Secrets::derive(&[3; 32]).unwrap()
+}
+
+fn kids(keys: &Keys) -> Vec<String> {
+    let jwks = keys.jwks();
+    let kids = jwks["keys"].as_array().unwrap().iter();
+    kids.map(|key| key["kid"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+async fn open(store: &Arc<MemoryStore>, now: UnixTime) -> Keys {
+    Keys::open(store.clone(), &secrets(), PLAN, now)
+        .await
+        .unwrap()
+}
+
+#[tokio::test]
+async fn a_key_is_published_before_it_signs_and_stays_until_its_tokens_died() {
+    let store = Arc::new(MemoryStore::new());
+    let start = UnixTime::from_secs(1_800_000_000);
+    let keys = open(&store, start).await;
+    let mut published_since: Vec<(String, UnixTime)> = Vec::new();
+    let mut last_signed: Vec<(String, UnixTime)> = Vec::new();
+    // A week in steps of a minute, as the background task takes them.
+    for minute in 0..7 * 24 * 60 {
+        let now = start.plus(Duration::from_mins(minute));
+        keys.turn(&secrets(), now).await.unwrap();
+        let kids = kids(&keys);
+        assert!(kids.len() <= 3);
+        for kid in &kids {
+            if !published_since.iter().any(|(known, _)| known == kid) {
+                published_since.push((kid.clone(), now));
+            }
+        }
+        let signing = keys.current(now).unwrap().kid().to_owned();
+        let (_, since) = published_since
+            .iter()
+            .find(|(kid, _)| *kid == signing)
+            .unwrap();
+        let is_first = published_since[0].0 == signing;
+        assert!(is_first || now.since(*since) >= JWKS_MAX_AGE * 2);
+        last_signed.retain(|(kid, _)| *kid != signing);
+        last_signed.push((signing, now));
+        for (kid, at) in &last_signed {
+            let is_alive = now.since(*at) < PLAN.longest_token;
+            assert!(
+                !is_alive || kids.contains(kid),
+                "a live token cannot be verified"
+            );
+        }
+    }
+    assert!(published_since.len() >= 7, "{}", published_since.len());
+    assert!(kids(&keys).len() <= 2);
+}
+
+#[tokio::test]
+async fn a_service_that_slept_through_a_rotation_still_publishes_first() {
+    let store = Arc::new(MemoryStore::new());
+    let start = UnixTime::from_secs(1_800_000_000);
+    let before = open(&store, start).await;
+    let late = start.plus(Duration::from_hours(24 * 30));
+    let keys = open(&store, late).await;
+    let old = before.current(start).unwrap().kid().to_owned();
+    assert_eq!(keys.current(late).unwrap().kid(), old);
+    assert_eq!(kids(&keys).len(), 2);
+    let due = late.plus(PLAN.publish_ahead);
+    assert_ne!(keys.current(due).unwrap().kid(), old);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn replicas_that_start_at_once_agree_on_one_key() {
+    let store = Arc::new(MemoryStore::new());
+    let now = UnixTime::from_secs(1_800_000_000);
+    let mut tasks = tokio::task::JoinSet::new();
+    for _ in 0..16 {
+        let store = store.clone();
+        tasks.spawn(async move { kids(&open(&store, now).await) });
+    }
+    let all = tasks.join_all().await;
+    assert_eq!(all[0].len(), 1);
+    assert!(all.iter().all(|kids| *kids == all[0]));
+}
+
+#[tokio::test]
+async fn keys_are_sealed_and_a_changed_record_is_not_used() {
+    let store = Arc::new(MemoryStore::new());
+    let now = UnixTime::from_secs(1_800_000_000);
+    let keys = open(&store, now).await;
+    let key = keys.current(now).unwrap();
+    let signature = key.sign(b"message").unwrap();
+    let jwk = key.jwk();
+    let mut point = vec![4];
+    for name in ["x", "y"] {
+        point.extend(URL_SAFE_NO_PAD.decode(jwk[name].as_str().unwrap()).unwrap());
+    }
+    UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point)
+        .verify(b"message", signature.as_ref())
+        .unwrap();
+
+    let other = Secrets::derive(&[4; 32]).unwrap();
+    assert!(Keys::open(store.clone(), &other, PLAN, now).await.is_err());
+    let bytes = store.get(KEY).await.unwrap().unwrap();
+    let text = String::from_utf8(bytes.to_vec()).unwrap();
+    let at = text.find("sealed\":\"").unwrap() + 40;
+    let mut changed = text.clone().into_bytes();
+    changed[at] = if changed[at] == b'A' { b'B' } else { b'A' };
+    store.put(KEY, changed.into(), None).await.unwrap();
+    assert!(Keys::open(store, &secrets(), PLAN, now).await.is_err());
+}

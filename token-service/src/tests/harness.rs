@@ -17,7 +17,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::{HeaderMap, Request, StatusCode, header};
 use serde_json::Value;
-use service_kit::{Health, ManualClock, Metrics, Tasks, UnixTime, Variables, digest};
+use service_kit::{Health, ManualClock, Metrics, Tasks, UnixTime, Variables};
 use store::{Batch, Commit, EventPage, MemoryStore, Position, ScanPage, Store, StoreError};
 use tower::ServiceExt as _;
 use url::Url;
@@ -567,11 +567,8 @@ pub(super) async fn verified(world: &World, jwt: &str, typ: &str, audience: &str
     validation.set_issuer(&[ISSUER]);
     // The test's clock is not the machine's.
     validation.validate_exp = false;
+    validation.set_required_spec_claims(&["iss", "aud"]);
     jsonwebtoken::decode::<Value>(jwt, &key, &validation)
         .unwrap()
         .claims
-}
-
-pub(super) fn digest_of(text: &str) -> String {
-    digest::sha256_base64url(text.as_bytes())
 }
