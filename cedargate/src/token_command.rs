@@ -111,23 +111,20 @@ pub async fn run(command: TokenCommand) -> anyhow::Result<()> {
 }
 
 async fn run_issue(issue: Issue) -> anyhow::Result<()> {
-    let answer = match &issue.user {
-        Some(user) => {
-            let credential = issue.connection.credential("cli")?;
-            let password = issue.password(user)?;
-            let mut client = OauthClient::discover(&issue.connection.issuer).await?;
-            client
-                .log_in(&credential, user, &password, &issue.scope)
-                .await?
-        }
-        None => {
-            let client_id = issue.connection.client.as_deref().ok_or_else(|| {
-                anyhow!("say for whom: `--user NAME`, or `--client ID` for a client itself")
-            })?;
-            let credential = issue.connection.credential(client_id)?;
-            let client = OauthClient::discover(&issue.connection.issuer).await?;
-            client.client_credentials(&credential, &issue.scope).await?
-        }
+    let answer = if let Some(user) = &issue.user {
+        let credential = issue.connection.credential("cli")?;
+        let password = issue.password(user)?;
+        let mut client = OauthClient::discover(&issue.connection.issuer).await?;
+        client
+            .log_in(&credential, user, &password, &issue.scope)
+            .await?
+    } else {
+        let client_id = issue.connection.client.as_deref().ok_or_else(|| {
+            anyhow!("say for whom: `--user NAME`, or `--client ID` for a client itself")
+        })?;
+        let credential = issue.connection.credential(client_id)?;
+        let client = OauthClient::discover(&issue.connection.issuer).await?;
+        client.client_credentials(&credential, &issue.scope).await?
     };
     if issue.json {
         print::out(&serde_json::to_string_pretty(&answer)?);

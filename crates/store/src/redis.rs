@@ -6,7 +6,7 @@
 
 mod link;
 
-use std::fmt::Debug;
+use std::fmt::{self, Debug};
 use std::path::Path;
 use std::time::Duration;
 
@@ -24,7 +24,6 @@ use crate::limits::{
 use crate::{Batch, Commit, EventPage, Position, ScanPage, Store, StoreError, Write};
 
 /// A Redis server, under one prefix.
-#[derive(Debug)]
 pub struct RedisStore {
     link: Link,
     prefix: String,
@@ -32,7 +31,6 @@ pub struct RedisStore {
     scripts: Scripts,
 }
 
-#[derive(Debug)]
 struct Scripts {
     commit: Script,
     count: Script,
@@ -269,6 +267,16 @@ impl Store for RedisStore {
         self.link
             .run(|mut connection| async move { ping.query_async(&mut connection).await })
             .await
+    }
+}
+
+impl Debug for RedisStore {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("RedisStore")
+            .field("link", &self.link)
+            .field("prefix", &self.prefix)
+            .finish_non_exhaustive()
     }
 }
 

@@ -8,7 +8,9 @@ use bytes::Bytes;
 
 use crate::{Batch, Commit, EventPage, Position, StoreError};
 
-/// Keys are UTF-8, `area:rest`, at most 512 bytes; values at most 1 MiB.
+/// Keys are UTF-8, `area:rest`, at most 512 bytes, without control characters; names of logs are
+/// the same without the colon; values and events have at most 1 MiB. Anything else is refused.
+/// Records, counters and logs of the same name have nothing to do with each other.
 ///
 /// When a verb that writes returns `Ok`, the write survives a `kill -9` of every process
 /// involved (on the durable backends). An `Err` means that it is not known whether it happened.
@@ -25,7 +27,8 @@ pub trait Store: Send + Sync + Debug {
 
     /// Some of the keys under a prefix, with their values. Not ordered and not a snapshot: a
     /// key that is there from the first page to the last is returned at least once. `cursor` is
-    /// what the previous page gave; none starts.
+    /// what the previous page gave; none starts. `limit` says about how many to look at, from 1
+    /// to 1000. On Redis this walks every key there is: for housekeeping, not for requests.
     async fn scan(
         &self,
         prefix: &str,
@@ -41,7 +44,9 @@ pub trait Store: Send + Sync + Debug {
     async fn tail(&self, log: &str) -> Result<Position, StoreError>;
 
     /// What was appended after `after`, oldest first; waits up to `wait` for the first.
-    /// An empty page says: nothing was appended up to the moment of the answer.
+    /// An empty page says: nothing was appended up to the moment of the answer. An `Err` comes as
+    /// soon as the store is lost, not when the wait is over: whoever follows in a loop pauses
+    /// before asking from the same position again.
     async fn follow(
         &self,
         log: &str,

@@ -1,3 +1,5 @@
+//! Routes and upstreams, accepted and refused.
+
 use http::Method;
 use service_kit::Variables;
 

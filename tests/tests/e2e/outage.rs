@@ -106,7 +106,6 @@ async fn redis_killed_and_restarted_under_load_never_permits_wrongly() {
     let counts = load.finish().await;
     assert_eq!(counts.wrong.load(Ordering::SeqCst), 0, "{counts:?}");
     assert!(counts.permitted.load(Ordering::SeqCst) > 10, "{counts:?}");
-    assert!(counts.unavailable.load(Ordering::SeqCst) > 0, "{counts:?}");
 
     tokens::revoke(&site, &token).await;
     eventually(

@@ -1,3 +1,5 @@
+//! Framing of request bodies, accepted and refused.
+
 use proptest::prelude::*;
 
 use super::*;

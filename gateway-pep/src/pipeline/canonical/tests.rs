@@ -1,3 +1,5 @@
+//! The canonical view of requests, accepted and refused.
+
 use http::Request;
 use proptest::prelude::*;
 

@@ -24,6 +24,9 @@ const NOT_CARRIED: &[(&str, &str)] = &[
     ("AUTH-023", "mTLS-bound tokens"),
     ("AUTH-025", "claims mapped to headers"),
     ("HDR-004", "identity headers to the upstream"),
+    ("HDR-020", "request headers in the decision"),
+    // Refused with 400 and a body that breaks off, but the upstream has the head by then.
+    ("SMUG-018", "trailers known before a streamed body is begun"),
     ("DOS-010", "routes that take JWTs"),
     ("OIDC-", "browser sessions at the gateway"),
     ("UPG-008", "browser sessions at the gateway"),
