@@ -10,8 +10,8 @@ use serde_json::{Map, Number, Value};
 
 use crate::RequestError;
 
-/// Attributes of a subject, action, resource or context. Ordered by name, so that equal
-/// properties always serialize to equal bytes.
+/// Attributes of a subject, action, resource or context. Equality does not look at the order of
+/// members, but bytes may: equal properties can serialize to different bytes.
 pub type Properties = Map<String, Value>;
 
 /// Reads one JSON object. Refuses trailing bytes, duplicate names and nesting deeper than 128.
