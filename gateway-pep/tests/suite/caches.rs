@@ -1,0 +1,272 @@
+//! What is remembered, and when it is not.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use serde_json::json;
+use service_kit::{ManualClock, UnixTime};
+use store::{Batch, Commit, EventPage, MemoryStore, Position, ScanPage, Store, StoreError};
+use tokio::sync::Semaphore;
+
+use crate::fixture::{Fixture, Setup, eventually, get, raw};
+
+#[tokio::test]
+async fn the_second_request_asks_nobody() {
+    let fixture = Fixture::start().await;
+    for _ in 0..3 {
+        assert_eq!(fixture.get("/records/1", "at_alice").await.status(), 200);
+    }
+    assert_eq!((fixture.tokens.count(), fixture.pdp.count()), (1, 1));
+    // Another record, another caller, another method: other questions.
+    fixture.get("/records/2", "at_alice").await;
+    fixture.get("/records/1", "at_bob").await;
+    fixture
+        .raw(&get("/records/1", "at_alice").replacen("GET", "HEAD", 1))
+        .await;
+    assert_eq!((fixture.tokens.count(), fixture.pdp.count()), (2, 4));
+}
+
+#[tokio::test]
+async fn a_revoked_token_is_refused_at_once_and_others_are_not() {
+    let fixture = Fixture::start().await;
+    for (event, name) in [
+        (
+            json!({ "kind": "token_revoked", "token_ref": "ref_alice" }),
+            "alice",
+        ),
+        (json!({ "kind": "grant_revoked", "grant": "g_bob" }), "bob"),
+    ] {
+        let token = format!("at_{name}");
+        assert_eq!(fixture.get("/records/1", &token).await.status(), 200);
+        fixture.tokens.forget(&token);
+        assert_eq!(
+            fixture.get("/records/1", &token).await.status(),
+            200,
+            "still remembered"
+        );
+        fixture.announce_and_wait(event).await;
+        assert_eq!(fixture.get("/records/1", &token).await.status(), 401);
+    }
+    assert_eq!(fixture.tokens.count(), 4);
+}
+
+#[tokio::test]
+async fn a_policy_change_voids_decisions_and_keeps_tokens() {
+    let fixture = Fixture::start().await;
+    assert_eq!(fixture.get("/records/1", "at_alice").await.status(), 200);
+    fixture.pdp.denies.store(true, Ordering::SeqCst);
+    assert_eq!(
+        fixture.get("/records/1", "at_alice").await.status(),
+        200,
+        "still remembered"
+    );
+    let event = json!({ "kind": "policy_changed", "version": "2", "epoch": 2 });
+    fixture.announce_and_wait(event).await;
+    assert_eq!(fixture.get("/records/1", "at_alice").await.status(), 403);
+    assert_eq!((fixture.tokens.count(), fixture.pdp.count()), (1, 2));
+}
+
+#[tokio::test]
+async fn an_event_that_nobody_knows_voids_everything() {
+    let fixture = Fixture::start().await;
+    fixture.get("/records/1", "at_alice").await;
+    fixture
+        .announce_and_wait(json!({ "kind": "something_new" }))
+        .await;
+    fixture.get("/records/1", "at_alice").await;
+    assert_eq!((fixture.tokens.count(), fixture.pdp.count()), (2, 2));
+}
+
+#[tokio::test]
+async fn an_answer_from_before_a_revocation_is_not_used_after_it() {
+    let fixture = Fixture::start().await;
+    let gate = Arc::new(Semaphore::new(0));
+    *fixture.tokens.gate.lock().unwrap() = Some(gate.clone());
+    let request = get("/records/1", "at_alice");
+    let (addr, waiting) = (fixture.addr, request.clone());
+    let waiting = tokio::task::spawn(async move { raw(addr, &waiting).await });
+    eventually("it is being asked", || fixture.tokens.count() == 1).await;
+    fixture.tokens.forget("at_alice");
+    let event = json!({ "kind": "token_revoked", "token_ref": "ref_alice" });
+    fixture.announce_and_wait(event).await;
+    // Another request makes the worker look at its news before the old answer arrives.
+    fixture
+        .raw("GET /public/ok HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        .await;
+    *fixture.tokens.gate.lock().unwrap() = None;
+    gate.add_permits(1);
+    assert_eq!(waiting.await.unwrap().status(), 401);
+    assert_eq!(fixture.raw(&request).await.status(), 401, "nor remembered");
+}
+
+#[tokio::test]
+async fn many_waiters_are_one_question() {
+    let fixture = Fixture::start().await;
+    *fixture.pdp.delay.lock().unwrap() = Duration::from_millis(200);
+    let requests = (0..20).map(|_| fixture.get("/records/1", "at_alice"));
+    let answers = futures_util::future::join_all(requests).await;
+    assert!(answers.iter().all(|answer| answer.status() == 200));
+    assert_eq!((fixture.tokens.count(), fixture.pdp.count()), (1, 1));
+}
+
+#[tokio::test]
+async fn a_token_is_not_used_past_its_end_nor_past_the_limit() {
+    let clock = ManualClock::at(UnixTime::from_secs(1_000_000));
+    let setup = Setup {
+        clock: clock.clone(),
+        ..Setup::new().await
+    };
+    setup.tokens.issue("carol", 1_000_010);
+    let fixture = setup.start().await;
+    assert_eq!(fixture.get("/records/1", "at_carol").await.status(), 200);
+    clock.advance(Duration::from_secs(9));
+    assert_eq!(fixture.get("/records/1", "at_carol").await.status(), 200);
+    assert_eq!(fixture.tokens.count(), 1);
+    clock.advance(Duration::from_secs(1));
+    assert_eq!(fixture.get("/records/1", "at_carol").await.status(), 401);
+    assert_eq!(fixture.get("/records/1", "at_alice").await.status(), 200);
+    clock.advance(Duration::from_mins(6));
+    let before = (fixture.tokens.count(), fixture.pdp.count());
+    assert_eq!(fixture.get("/records/1", "at_alice").await.status(), 200);
+    assert_eq!(
+        (fixture.tokens.count(), fixture.pdp.count()),
+        (before.0 + 1, before.1 + 1)
+    );
+}
+
+#[tokio::test]
+async fn when_nobody_can_be_asked_only_what_is_known_passes() {
+    let fixture = Fixture::start().await;
+    assert_eq!(fixture.get("/records/1", "at_alice").await.status(), 200);
+    fixture.tokens.down.store(true, Ordering::SeqCst);
+    fixture.pdp.down.store(true, Ordering::SeqCst);
+    assert_eq!(fixture.get("/records/1", "at_alice").await.status(), 200);
+    for (path, token) in [("/records/1", "at_bob"), ("/records/2", "at_alice")] {
+        let answer = fixture.get(path, token).await;
+        assert_eq!(answer.status(), 503);
+        assert_eq!(answer.header("retry-after"), Some("1"));
+    }
+}
+
+#[tokio::test]
+async fn a_stale_decision_serves_only_where_the_route_says_so_and_is_marked() {
+    let clock = ManualClock::at(UnixTime::from_secs(1_000_000));
+    let setup = Setup {
+        clock: clock.clone(),
+        ..Setup::new().await
+    };
+    let fixture = setup.start().await;
+    for path in ["/records/1", "/stale/1"] {
+        assert_eq!(fixture.get(path, "at_alice").await.status(), 200);
+    }
+    fixture.pdp.down.store(true, Ordering::SeqCst);
+    clock.advance(Duration::from_secs(59));
+    assert_eq!(
+        fixture.get("/records/1", "at_alice").await.status(),
+        200,
+        "not yet expired"
+    );
+    clock.advance(Duration::from_secs(1));
+    assert_eq!(fixture.get("/records/1", "at_alice").await.status(), 503);
+    assert_eq!(fixture.get("/stale/1", "at_alice").await.status(), 200);
+    assert!(
+        fixture
+            .metrics
+            .render()
+            .contains("decision=\"permit\",http_route=\"GET /stale/{id}\",source=\"stale\"} 1")
+    );
+    clock.advance(Duration::from_secs(1));
+    assert_eq!(
+        fixture.get("/stale/1", "at_alice").await.status(),
+        503,
+        "too old"
+    );
+}
+
+/// An event log that can be cut off.
+#[derive(Debug, Default)]
+struct Cut {
+    inner: MemoryStore,
+    is_cut: std::sync::atomic::AtomicBool,
+}
+
+#[async_trait]
+impl Store for Cut {
+    async fn get(&self, key: &str) -> Result<Option<Bytes>, StoreError> {
+        self.inner.get(key).await
+    }
+    async fn take(&self, key: &str) -> Result<Option<Bytes>, StoreError> {
+        self.inner.take(key).await
+    }
+    async fn commit(&self, batch: Batch) -> Result<Commit, StoreError> {
+        self.inner.commit(batch).await
+    }
+    async fn scan(&self, p: &str, c: Option<&str>, l: usize) -> Result<ScanPage, StoreError> {
+        self.inner.scan(p, c, l).await
+    }
+    async fn count(&self, key: &str, window: Duration) -> Result<u64, StoreError> {
+        self.inner.count(key, window).await
+    }
+    async fn tail(&self, log: &str) -> Result<Position, StoreError> {
+        self.inner.tail(log).await
+    }
+    async fn follow(
+        &self,
+        log: &str,
+        p: &Position,
+        wait: Duration,
+    ) -> Result<EventPage, StoreError> {
+        if self.is_cut.load(Ordering::SeqCst) {
+            return Err(StoreError::Unavailable(None));
+        }
+        let page = self.inner.follow(log, p, wait).await;
+        if self.is_cut.load(Ordering::SeqCst) {
+            Err(StoreError::Timeout)
+        } else {
+            page
+        }
+    }
+    async fn ping(&self) -> Result<(), StoreError> {
+        self.inner.ping().await
+    }
+}
+
+#[tokio::test]
+async fn caches_are_bypassed_when_the_event_log_is_not_heard_and_nothing_was_missed_after() {
+    let cut = Arc::new(Cut::default());
+    let setup = Setup {
+        events: cut.clone(),
+        gateway: "{ workers: 1, access_log: 'off', cache: { max_event_lag_ms: 800 } }".into(),
+        ..Setup::new().await
+    };
+    let fixture = setup.start().await;
+    fixture.get("/records/1", "at_alice").await;
+    cut.is_cut.store(true, Ordering::SeqCst);
+    fixture.get("/records/1", "at_alice").await;
+    assert_eq!(fixture.tokens.count(), 1, "within the bound");
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    fixture.tokens.forget("at_alice");
+    fixture
+        .announce(json!({ "kind": "token_revoked", "token_ref": "ref_alice" }))
+        .await;
+    assert_eq!(
+        fixture.get("/records/1", "at_alice").await.status(),
+        401,
+        "asked"
+    );
+    fixture.tokens.down.store(true, Ordering::SeqCst);
+    assert_eq!(fixture.get("/records/1", "at_bob").await.status(), 503);
+    let stale = service_kit::Status::Stale {
+        reason: "the event log is not heard; caches are bypassed".into(),
+    };
+    assert_eq!(fixture.health.parts()["events"], stale);
+    cut.is_cut.store(false, Ordering::SeqCst);
+    eventually("it is heard again", || {
+        fixture.metric("pep_events_total") > 0.0
+    })
+    .await;
+    assert_ne!(fixture.get("/records/1", "at_alice").await.status(), 200);
+}

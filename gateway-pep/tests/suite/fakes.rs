@@ -1,0 +1,163 @@
+//! A token service and a PDP that record what they are asked and answer as told.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use authzen::{
+    Decision, DecisionError, DecisionPoint, Evaluation, EvaluationRequest, EvaluationsRequest,
+    Obligation,
+};
+use oauth::{
+    ActiveToken, Introspection, IntrospectionError, OpaqueToken, PhantomJwt, ResourceId, Scope,
+    SubjectFacts, SubjectKind, TokenIntrospector,
+};
+use serde_json::json;
+use tokio::sync::Semaphore;
+
+#[derive(Debug)]
+pub(crate) struct FakeTokens {
+    tokens: Mutex<HashMap<String, Arc<ActiveToken>>>,
+    pub(crate) asked: AtomicUsize,
+    pub(crate) down: AtomicBool,
+    /// Each answer needs a permit where this is set.
+    pub(crate) gate: Mutex<Option<Arc<Semaphore>>>,
+}
+
+impl FakeTokens {
+    /// `alice` and `bob`: tokens `at_alice`, `at_bob`, grants `g_alice`, `g_bob`.
+    pub(crate) fn new() -> Arc<Self> {
+        let fake = Self {
+            tokens: Mutex::default(),
+            asked: AtomicUsize::new(0),
+            down: AtomicBool::new(false),
+            gate: Mutex::default(),
+        };
+        fake.issue("alice", 4_000_000_000);
+        fake.issue("bob", 4_000_000_000);
+        Arc::new(fake)
+    }
+
+    pub(crate) fn issue(&self, name: &str, exp: u64) {
+        let token = ActiveToken {
+            facts: SubjectFacts {
+                kind: SubjectKind::User,
+                sub: name.to_owned(),
+                client_id: "web".into(),
+                scope: Scope::parse("read").unwrap(),
+                username: None,
+                auth_time: None,
+                acr: None,
+                amr: Vec::new(),
+                attributes: [("roles".to_owned(), json!(["customer"]))]
+                    .into_iter()
+                    .collect(),
+            },
+            jwt: PhantomJwt::new(format!("jwt.{name}.signature")),
+            exp,
+            token_ref: format!("ref_{name}"),
+            grant: format!("g_{name}"),
+        };
+        self.tokens
+            .lock()
+            .unwrap()
+            .insert(format!("at_{name}"), Arc::new(token));
+    }
+
+    pub(crate) fn forget(&self, token: &str) {
+        self.tokens.lock().unwrap().remove(token);
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.asked.load(Ordering::SeqCst)
+    }
+}
+
+#[async_trait]
+impl TokenIntrospector for FakeTokens {
+    async fn introspect(
+        &self,
+        token: &OpaqueToken,
+        _resource: &ResourceId,
+    ) -> Result<Introspection, IntrospectionError> {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        if self.down.load(Ordering::SeqCst) {
+            return Err(IntrospectionError::Unavailable(None));
+        }
+        // The answer is what is true now, however long it takes to arrive.
+        let found = self.tokens.lock().unwrap().get(token.reveal()).cloned();
+        let gate = self.gate.lock().unwrap().clone();
+        if let Some(gate) = gate {
+            gate.acquire().await.unwrap().forget();
+        }
+        Ok(found.map_or(Introspection::Inactive, Introspection::Active))
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct FakePdp {
+    pub(crate) asked: Mutex<Vec<EvaluationRequest>>,
+    pub(crate) down: AtomicBool,
+    pub(crate) denies: AtomicBool,
+    pub(crate) obligations: Mutex<Vec<Obligation>>,
+    pub(crate) delay: Mutex<Duration>,
+}
+
+impl FakePdp {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self {
+            asked: Mutex::default(),
+            down: AtomicBool::new(false),
+            denies: AtomicBool::new(false),
+            obligations: Mutex::default(),
+            delay: Mutex::default(),
+        })
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.asked.lock().unwrap().len()
+    }
+
+    pub(crate) fn last(&self) -> EvaluationRequest {
+        self.asked.lock().unwrap().last().unwrap().clone()
+    }
+
+    pub(crate) fn oblige(&self, obligations: serde_json::Value) {
+        *self.obligations.lock().unwrap() = serde_json::from_value(obligations).unwrap();
+    }
+}
+
+#[async_trait]
+impl DecisionPoint for FakePdp {
+    /// Everyone may do anything, but what is `forbidden`.
+    async fn evaluate(&self, request: &EvaluationRequest) -> Result<Evaluation, DecisionError> {
+        self.asked.lock().unwrap().push(request.clone());
+        if self.down.load(Ordering::SeqCst) {
+            return Err(DecisionError::Unavailable(None));
+        }
+        let denies = self.denies.load(Ordering::SeqCst) || request.resource.id == "forbidden";
+        let delay = *self.delay.lock().unwrap();
+        if !delay.is_zero() {
+            tokio::time::sleep(delay).await;
+        }
+        let mut evaluation = Evaluation::permit();
+        if denies {
+            evaluation.decision = Decision::Deny;
+        }
+        evaluation.context.id = Some("decision-1".into());
+        evaluation
+            .context
+            .obligations
+            .clone_from(&self.obligations.lock().unwrap());
+        Ok(evaluation)
+    }
+
+    async fn evaluate_many(
+        &self,
+        _request: &EvaluationsRequest,
+    ) -> Result<Vec<Evaluation>, DecisionError> {
+        Err(DecisionError::Unavailable(None))
+    }
+}

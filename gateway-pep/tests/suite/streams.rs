@@ -1,0 +1,145 @@
+//! What flows: events, tunnels, uploads; and upstreams that fail.
+
+use std::time::Duration;
+
+use futures_util::{SinkExt as _, StreamExt as _};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::{Instant, timeout};
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+
+use crate::fixture::{Fixture, Setup, eventually, get};
+use crate::upstream::Upstream;
+
+#[tokio::test]
+async fn an_event_arrives_when_it_is_sent_not_when_the_response_ends() {
+    let fixture = Fixture::start().await;
+    let mut stream = TcpStream::connect(fixture.addr).await.unwrap();
+    let begun = Instant::now();
+    stream
+        .write_all(get("/records/events", "at_alice").as_bytes())
+        .await
+        .unwrap();
+    let mut text = String::new();
+    let mut buffer = [0; 4096];
+    while !text.contains("data: 0") {
+        let length = timeout(Duration::from_secs(3), stream.read(&mut buffer))
+            .await
+            .unwrap()
+            .unwrap();
+        text.push_str(std::str::from_utf8(&buffer[..length]).unwrap());
+    }
+    assert!(
+        begun.elapsed() < Duration::from_millis(900),
+        "{:?}",
+        begun.elapsed()
+    );
+    assert!(!text.contains("data: 1"));
+}
+
+#[tokio::test]
+async fn a_websocket_is_permitted_like_any_request_and_then_a_tunnel() {
+    let fixture = Fixture::start().await;
+    let url = format!("ws://{}/ws", fixture.addr);
+    let refused = tokio_tungstenite::connect_async(url.as_str())
+        .await
+        .unwrap_err();
+    assert!(refused.to_string().contains("401"), "{refused}");
+    let mut request = url.as_str().into_client_request().unwrap();
+    request
+        .headers_mut()
+        .insert("authorization", "Bearer at_alice".parse().unwrap());
+    let (mut socket, _) = tokio_tungstenite::connect_async(request).await.unwrap();
+    for n in 0..3 {
+        let text = format!("hello {n} {}", "x".repeat(n * 40_000));
+        socket.send(Message::text(text.clone())).await.unwrap();
+        let echoed = timeout(Duration::from_secs(3), socket.next())
+            .await
+            .unwrap()
+            .unwrap()
+            .unwrap();
+        assert_eq!(echoed.into_text().unwrap().as_str(), text);
+    }
+    socket.close(None).await.unwrap();
+    let seen = fixture.upstream.last();
+    assert_eq!(seen.headers["authorization"], "Bearer jwt.alice.signature");
+    assert_eq!(seen.headers["upgrade"], "websocket");
+}
+
+#[tokio::test]
+async fn an_upload_is_streamed_whole() {
+    let fixture = Fixture::start().await;
+    let body = "0123456789abcdef".repeat(300_000);
+    let request = format!(
+        "POST /public/echo HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\nExpect: 100-continue\r\nConnection: close\r\n\r\n{body}",
+        body.len()
+    );
+    let answer = fixture.raw(&request).await;
+    assert!(answer.0.contains("HTTP/1.1 200"), "{answer:?}");
+    let seen = fixture.upstream.last();
+    assert!(seen.body == body.as_bytes() && !seen.headers.contains_key("expect"));
+}
+
+#[tokio::test]
+async fn a_client_that_goes_away_takes_its_upload_along() {
+    let fixture = Fixture::start().await;
+    let mut stream = TcpStream::connect(fixture.addr).await.unwrap();
+    stream
+        .write_all(b"POST /public/echo HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nhalf")
+        .await
+        .unwrap();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    drop(stream);
+    eventually("the upstream's request broke off", || {
+        fixture.upstream.broken() == 1
+    })
+    .await;
+    assert!(fixture.upstream.seen().is_empty());
+    // And the pool has no broken connection in it.
+    assert_eq!(fixture.get("/records/1", "at_alice").await.status(), 200);
+}
+
+#[tokio::test]
+async fn a_request_on_a_connection_that_the_upstream_closed_is_sent_again() {
+    let idle = Some(Duration::from_millis(600));
+    let upstream = Upstream::start_closing_after(idle).await;
+    let fixture = Setup {
+        upstream,
+        ..Setup::new().await
+    }
+    .start()
+    .await;
+    for _ in 0..4 {
+        assert_eq!(fixture.get("/records/1", "at_alice").await.status(), 200);
+        tokio::time::sleep(Duration::from_millis(610)).await;
+    }
+    assert_eq!(fixture.upstream.seen().len(), 4);
+}
+
+#[tokio::test]
+async fn an_upstream_that_is_down_is_502_and_one_that_is_slow_504() {
+    let mut setup = Setup::new().await;
+    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    setup.upstream.addr = closed.local_addr().unwrap();
+    drop(closed);
+    let fixture = setup.start().await;
+    let answer = fixture.get("/records/1", "at_alice").await;
+    assert_eq!(answer.status(), 502);
+    assert_eq!(
+        answer.header("content-type"),
+        Some("application/problem+json")
+    );
+
+    let gateway = "{ workers: 1, access_log: 'off', timeouts: { response_secs: 1 } }".into();
+    let fixture = Setup {
+        gateway,
+        ..Setup::new().await
+    }
+    .start()
+    .await;
+    assert_eq!(
+        fixture.get("/records/never", "at_alice").await.status(),
+        504
+    );
+}

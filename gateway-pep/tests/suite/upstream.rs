@@ -1,0 +1,203 @@
+//! An upstream that records every request and answers by path.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::stream;
+use http::{HeaderMap, Method, Request, Response, StatusCode, header};
+use http_body::Frame;
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt as _, Full, StreamBody};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpListener;
+
+/// A request as it arrived.
+#[derive(Debug, Clone)]
+pub(crate) struct Seen {
+    pub(crate) method: Method,
+    pub(crate) target: String,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+    pub(crate) connection: usize,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Upstream {
+    pub(crate) addr: SocketAddr,
+    seen: Arc<Mutex<Vec<Seen>>>,
+    /// Heads of requests whose body never came whole.
+    broken: Arc<Mutex<usize>>,
+}
+
+type Body = BoxBody<Bytes, Infallible>;
+
+impl Upstream {
+    pub(crate) async fn start() -> Self {
+        Self::start_closing_after(None).await
+    }
+
+    /// Closes each connection that was idle for so long.
+    pub(crate) async fn start_closing_after(idle: Option<Duration>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let upstream = Self {
+            addr: listener.local_addr().unwrap(),
+            seen: Arc::default(),
+            broken: Arc::default(),
+        };
+        let serving = upstream.clone();
+        tokio::task::spawn(async move {
+            for connection in 0.. {
+                let (stream, _) = listener.accept().await.unwrap();
+                let serving = serving.clone();
+                tokio::task::spawn(async move { serving.serve(stream, connection, idle).await });
+            }
+        });
+        upstream
+    }
+
+    async fn serve(&self, stream: tokio::net::TcpStream, number: usize, idle: Option<Duration>) {
+        let service =
+            service_fn(
+                |request| async move { Ok::<_, Infallible>(self.answer(request, number).await) },
+            );
+        let mut http = hyper::server::conn::http1::Builder::new();
+        if let Some(idle) = idle {
+            http.timer(hyper_util::rt::TokioTimer::new())
+                .header_read_timeout(idle);
+        }
+        let _ = http
+            .serve_connection(TokioIo::new(stream), service)
+            .with_upgrades()
+            .await;
+    }
+
+    async fn answer(&self, mut request: Request<Incoming>, connection: usize) -> Response<Body> {
+        let upgrade = hyper::upgrade::on(&mut request);
+        let (parts, body) = request.into_parts();
+        let Ok(body) = body.collect().await else {
+            *self.broken.lock().unwrap() += 1;
+            return Response::new(whole(""));
+        };
+        let path = parts.uri.path().to_owned();
+        self.seen.lock().unwrap().push(Seen {
+            method: parts.method,
+            target: parts.uri.to_string(),
+            headers: parts.headers.clone(),
+            body: body.to_bytes(),
+            connection,
+        });
+        match path.rsplit('/').next().unwrap() {
+            "slow" => {
+                tokio::time::sleep(Duration::from_millis(300)).await;
+                json("{\"slow\":true}")
+            }
+            "never" => std::future::pending().await,
+            "events" => events(),
+            "ws" if parts.headers.contains_key(header::UPGRADE) => switch(&parts.headers, upgrade),
+            "big" => json(&format!(
+                "{{\"ssn\":\"1\",\"pad\":\"{}\"}}",
+                "x".repeat(200_000)
+            )),
+            "text" => Response::new(whole("ssn: 1")),
+            "broken-json" => json("{\"ssn\":\"1\""),
+            "missing" => {
+                let mut response = json("{\"ssn\":\"1\",\"error\":true}");
+                *response.status_mut() = StatusCode::NOT_FOUND;
+                response
+            }
+            _ => json("{\"id\":\"1001\",\"ssn\":\"078-05-1120\",\"n\":1.0}"),
+        }
+    }
+
+    pub(crate) fn seen(&self) -> Vec<Seen> {
+        self.seen.lock().unwrap().clone()
+    }
+
+    pub(crate) fn last(&self) -> Seen {
+        self.seen().pop().expect("the upstream saw nothing")
+    }
+
+    pub(crate) fn broken(&self) -> usize {
+        *self.broken.lock().unwrap()
+    }
+}
+
+fn whole(body: &str) -> Body {
+    Full::new(Bytes::copy_from_slice(body.as_bytes())).boxed()
+}
+
+fn json(body: &str) -> Response<Body> {
+    Response::builder()
+        .header("content-type", "application/json")
+        .header("etag", "\"1\"")
+        .header("keep-alive", "timeout=5")
+        .header("connection", "x-hop")
+        .header("x-hop", "1")
+        .header("x-own", "2")
+        .body(whole(body))
+        .unwrap()
+}
+
+/// One event at once, the next after a second.
+fn events() -> Response<Body> {
+    let events = stream::unfold(0, |count| async move {
+        if count > 0 {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        let event = Frame::data(Bytes::from(format!("data: {count}\n\n")));
+        (count < 5).then_some((Ok(event), count + 1))
+    });
+    Response::builder()
+        .header("content-type", "text/event-stream")
+        .body(StreamBody::new(sync(events)).boxed())
+        .unwrap()
+}
+
+fn sync<S>(stream: S) -> impl stream::Stream<Item = S::Item> + Send + Sync
+where
+    S: stream::Stream + Send + 'static,
+    S::Item: Send,
+{
+    let (sender, receiver) = tokio::sync::mpsc::channel(1);
+    tokio::task::spawn(async move {
+        let mut stream = Box::pin(stream);
+        while let Some(item) = futures_util::StreamExt::next(&mut stream).await {
+            if sender.send(item).await.is_err() {
+                return;
+            }
+        }
+    });
+    stream::unfold(receiver, |mut receiver| async move {
+        receiver.recv().await.map(|item| (item, receiver))
+    })
+}
+
+/// Echoes WebSocket messages.
+fn switch(headers: &HeaderMap, upgrade: hyper::upgrade::OnUpgrade) -> Response<Body> {
+    use futures_util::{SinkExt as _, StreamExt as _};
+    use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+    use tokio_tungstenite::tungstenite::protocol::Role;
+    let accept = derive_accept_key(headers["sec-websocket-key"].as_bytes());
+    tokio::task::spawn(async move {
+        let io = TokioIo::new(upgrade.await.unwrap());
+        let mut socket =
+            tokio_tungstenite::WebSocketStream::from_raw_socket(io, Role::Server, None).await;
+        while let Some(Ok(message)) = socket.next().await {
+            if message.is_text() && socket.send(message).await.is_err() {
+                return;
+            }
+        }
+    });
+    Response::builder()
+        .status(StatusCode::SWITCHING_PROTOCOLS)
+        .header("connection", "upgrade")
+        .header("upgrade", "websocket")
+        .header("sec-websocket-accept", accept)
+        .body(whole(""))
+        .unwrap()
+}
