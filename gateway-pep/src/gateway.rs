@@ -89,8 +89,12 @@ pub enum GatewayError {
         #[source]
         source: std::io::Error,
     },
-    #[error("cannot write the access log")]
-    AccessLog(#[source] std::io::Error),
+    #[error("cannot write the access log to `{target:?}`")]
+    AccessLog {
+        target: LineTarget,
+        #[source]
+        source: std::io::Error,
+    },
     #[error("cannot start a worker")]
     Worker(#[source] std::io::Error),
     #[error(transparent)]
@@ -156,8 +160,7 @@ impl Gateway {
         let metrics = Arc::new(GatewayMetrics::new(&parts.metrics, &plan, REASONS)?);
         let lag = Duration::from_millis(gateway.cache.max_event_lag_ms);
         let feed = Arc::new(Feed::new(lag));
-        let (sink, log_writer) =
-            LineSink::open(&target(&gateway.access_log, base)).map_err(GatewayError::AccessLog)?;
+        let (sink, log_writer) = open_log(&gateway.access_log, base)?;
         let follower = Follower {
             store: parts.events.clone(),
             log: parts.event_log.clone(),
@@ -383,6 +386,19 @@ fn listener(addr: SocketAddr, shares_port: bool) -> std::io::Result<TcpListener>
     socket.bind(&addr.into())?;
     socket.listen(1024)?;
     Ok(socket.into())
+}
+
+/// Opens the access log, and makes its folder.
+fn open_log(configured: &LineTarget, base: &Path) -> Result<(LineSink, LineWriter), GatewayError> {
+    let target = target(configured, base);
+    let folder = match &target {
+        LineTarget::File(path) => path.parent(),
+        LineTarget::Stdout | LineTarget::Stderr | LineTarget::Off => None,
+    };
+    folder
+        .map_or(Ok(()), std::fs::create_dir_all)
+        .and_then(|()| LineSink::open(&target))
+        .map_err(|source| GatewayError::AccessLog { target, source })
 }
 
 fn target(configured: &LineTarget, base: &Path) -> LineTarget {

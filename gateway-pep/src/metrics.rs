@@ -182,7 +182,11 @@ fn route_metrics(
             })
             .into(),
     };
-    let routes = plan.routes.iter().map(|route| make(&route.name)).collect();
+    let routes = plan
+        .routes
+        .iter()
+        .map(|route| make(&route.template))
+        .collect();
     Ok((routes, make("none")))
 }
 

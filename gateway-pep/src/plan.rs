@@ -48,8 +48,6 @@ pub(crate) struct UpstreamPlan {
 pub(crate) struct RoutePlan {
     /// The template: what logs and metrics call the route.
     pub(crate) template: Arc<str>,
-    /// `GET /records/{id}`, with the host where there is one: unique.
-    pub(crate) name: Arc<str>,
     /// Index into [`Plan::upstreams`].
     pub(crate) upstream: usize,
     pub(crate) protection: Protection,
@@ -203,18 +201,12 @@ impl RoutePlan {
         match upstream {
             Some(upstream) if issues.is_empty() => Ok(Self {
                 template: route.matches.as_str().into(),
-                name: name(route).into(),
                 upstream,
                 protection,
             }),
             _ => Err(issues),
         }
     }
-}
-
-fn name(route: &RouteConfig) -> String {
-    let host = route.host.as_deref().unwrap_or_default();
-    format!("{} {host}{}", route.methods.join(","), route.matches)
 }
 
 impl Protection {

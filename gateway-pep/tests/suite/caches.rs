@@ -176,7 +176,7 @@ async fn a_stale_decision_serves_only_where_the_route_says_so_and_is_marked() {
         fixture
             .metrics
             .render()
-            .contains("decision=\"permit\",http_route=\"GET /stale/{id}\",source=\"stale\"} 1")
+            .contains("decision=\"permit\",http_route=\"/stale/{id}\",source=\"stale\"} 1")
     );
     clock.advance(Duration::from_secs(1));
     assert_eq!(
