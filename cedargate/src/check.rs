@@ -21,6 +21,7 @@ pub fn check(file: &Path, variables: &Variables) -> Result<Vec<String>, String> 
             Ok(found) => report.push(format!("policies: {found}")),
             Err(error) => policy_problems = Some(error.to_string()),
         }
+        issues.extend(pdp.check(base));
     }
     if let Some(section) = &config.token_service {
         issues.extend(TokenService::check(section, base));

@@ -54,7 +54,11 @@ fn watch_folder(
     inner: &Inner,
     told: mpsc::Sender<()>,
 ) -> Result<notify::RecommendedWatcher, notify::Error> {
-    let mut watcher = notify::recommended_watcher(move |_event| {
+    let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+        // A look opens files: what only reads must not lead to the next look, without end.
+        if event.is_ok_and(|event| event.kind.is_access()) {
+            return;
+        }
         // Full means that a look is due already.
         let _ = told.try_send(());
     })?;

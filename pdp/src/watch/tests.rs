@@ -176,3 +176,19 @@ async fn no_decision_mixes_two_snapshots() {
     assert!(fixture.tasks.finish(Duration::from_secs(5)).await);
     assert!(asker.await.unwrap().len() >= 2);
 }
+
+#[tokio::test]
+async fn reading_the_folder_is_no_reason_to_read_it_again() {
+    let fixture = Fixture::new();
+    let pdp = fixture.open();
+    let (told, mut changes) = mpsc::channel(1);
+    let _watcher = watch_folder(&pdp.0, told).unwrap();
+    for _ in 0..3 {
+        Folder::read(&pdp.0.folder).unwrap();
+    }
+    let quiet = tokio::time::timeout(Duration::from_millis(200), changes.recv()).await;
+    assert!(quiet.is_err(), "a look leads to the next look");
+    fixture.write("policies.cedar", &closed());
+    let told = tokio::time::timeout(Duration::from_secs(10), changes.recv()).await;
+    assert_eq!(told, Ok(Some(())), "an edit is not told");
+}

@@ -14,6 +14,11 @@ const VARIABLES: &[(&str, &str)] = &[
         "another secret of the tests, also long enough",
     ),
     ("CEDARGATE_GATEWAY_SECRET", "demo-secret-of-gateway"),
+    (
+        "BENCH_SECRET",
+        "the secret of the measurements, also long enough",
+    ),
+    ("BENCH_ACCESS_LOG", "access.jsonl"),
 ];
 
 fn yaml_files(folder: &str) -> Vec<std::path::PathBuf> {
@@ -30,9 +35,9 @@ fn yaml_files(folder: &str) -> Vec<std::path::PathBuf> {
 
 #[test]
 fn every_example_file_passes_the_check() {
-    let files = yaml_files("config");
-    assert!(files.len() >= 4, "{files:?}");
-    for file in files {
+    let files = ["config", "config/docker", "bench"].map(yaml_files);
+    assert!(files.iter().all(|folder| !folder.is_empty()), "{files:?}");
+    for file in files.iter().flatten() {
         let output = run(
             cedargate(),
             &["check", "-c", &file.display().to_string()],
@@ -92,4 +97,8 @@ fn mistakes_are_shown_with_line_column_and_hint() {
     );
     check_bad("gateway: {}\n", &["no PDP to ask", "no token service"]);
     check_bad("pdp:\n  policies: nowhere\n", &["nowhere"]);
+    check_bad(
+        "pdp:\n  public_url: http://pdp.example.org\n",
+        &["pdp.public_url", "must be https"],
+    );
 }

@@ -1,4 +1,4 @@
-//! `kill -9`: what was acknowledged is still there, and a drained gateway loses no request.
+//! `kill -9`: what was acknowledged is still there; and a terminated process finishes its work.
 
 use std::time::Duration;
 
@@ -92,4 +92,30 @@ async fn a_terminated_gateway_finishes_what_it_began() {
         assert!(worker.await.expect("worker") > 0);
     }
     assert!(try_send(client().get(&url)).await.is_none());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_terminated_process_has_logged_every_decision_and_request_it_answered() {
+    const REQUESTS: usize = 200;
+    let mut site = Site::all_in_one();
+    let token = tokens::access_token(&site, "alice").await;
+    let http = client();
+    for number in 0..REQUESTS {
+        // A record of its own is a decision of its own: nothing is answered from the cache.
+        let url = site.gateway_url(&format!("/records/{}", 10_000 + number));
+        let response = http.get(&url).bearer_auth(&token).send().await;
+        assert_eq!(response.expect("an answer").status().as_u16(), 403);
+    }
+    site.pdp.terminate();
+    let status = site.pdp.wait(Duration::from_secs(20));
+    assert!(status.success(), "{status}");
+    for (file, mark) in [
+        ("decisions.jsonl", "view_record"),
+        ("access.jsonl", r#""status":403"#),
+    ] {
+        let text = std::fs::read_to_string(site.folder.path().join("data").join(file));
+        let text = text.expect("a log");
+        let lines = text.lines().filter(|line| line.contains(mark));
+        assert_eq!(lines.count(), REQUESTS, "{file}");
+    }
 }
