@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -34,6 +35,9 @@ pub struct LineSink {
 /// The writing thread. Dropping all sinks ends it; [`LineWriter::join`] waits for the last line.
 #[derive(Debug)]
 pub struct LineWriter(Option<JoinHandle<()>>);
+
+/// How long lines are gathered before they are written together.
+const PACE: Duration = Duration::from_millis(5);
 
 /// Lines that may wait to be written.
 const QUEUE: usize = 65_536;
@@ -112,9 +116,17 @@ fn write_lines<W: Write>(lines: &Receiver<Vec<u8>>, mut out: BufWriter<W>) {
     // A sink that is broken (disk full, pipe closed) keeps draining: nobody may wait for it.
     while let Ok(line) = lines.recv() {
         let _ = out.write_all(&line);
-        while let Ok(line) = lines.try_recv() {
-            let _ = out.write_all(&line);
+        // While lines keep coming the writer is not blocked on the queue, so that handing one over
+        // wakes nobody: a wake-up for each would cost a request more than its line.
+        let mut busy = true;
+        while busy {
+            let _ = out.flush();
+            std::thread::sleep(PACE);
+            busy = false;
+            while let Ok(line) = lines.try_recv() {
+                let _ = out.write_all(&line);
+                busy = true;
+            }
         }
-        let _ = out.flush();
     }
 }
