@@ -4,12 +4,13 @@
 //! the one that was decided on.
 
 use std::cell::RefCell;
-use std::net::IpAddr;
 use std::rc::Rc;
+use std::time::Duration;
 
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Method};
 use service_kit::{LineSink, UnixTime};
+use tokio::sync::Notify;
 
 use crate::cache::Source;
 use crate::cache::decisions::Verdict;
@@ -22,7 +23,7 @@ pub(crate) struct Line<'a> {
     pub(crate) at: UnixTime,
     pub(crate) id: &'a RequestId,
     pub(crate) trace: Option<&'a HeaderValue>,
-    pub(crate) client_ip: IpAddr,
+    pub(crate) client_ip: &'a str,
     pub(crate) method: Option<&'a Method>,
     pub(crate) host: Option<&'a str>,
     pub(crate) target: Option<&'a PathAndQuery>,
@@ -45,6 +46,10 @@ pub(crate) struct Line<'a> {
 #[derive(Debug)]
 pub(crate) struct AccessLog {
     sink: LineSink,
+    /// Lines that were not handed over yet: together they cost less.
+    gathered: RefCell<Vec<u8>>,
+    /// Told by the first line that is gathered.
+    begun: Notify,
     /// The second of the last line, and how it is written.
     second: RefCell<(u64, String)>,
 }
@@ -53,6 +58,8 @@ impl AccessLog {
     pub(crate) fn new(sink: LineSink) -> Self {
         Self {
             sink,
+            gathered: RefCell::default(),
+            begun: Notify::new(),
             second: RefCell::new((u64::MAX, String::new())),
         }
     }
@@ -62,13 +69,18 @@ impl AccessLog {
     }
 
     pub(crate) fn write(&self, line: &Line<'_>) {
-        let mut json = Json(Vec::with_capacity(640));
+        let mut gathered = self.gathered.borrow_mut();
+        if gathered.is_empty() {
+            gathered.reserve(ENOUGH + 2048);
+            self.begun.notify_one();
+        }
+        let json = &mut Json(&mut gathered);
         json.0.extend_from_slice(b"{\"ts\":\"");
-        self.stamp(line.at, &mut json.0);
+        self.stamp(line.at, json.0);
         json.0.push(b'"');
         json.text("request_id", line.id.as_str());
         json.maybe("trace_id", line.trace.and_then(trace_id));
-        json.text("client_ip", &line.client_ip.to_string());
+        json.text("client_ip", line.client_ip);
         json.maybe("method", line.method.map(Method::as_str));
         json.maybe("host", line.host);
         json.maybe("path", line.target.map(PathAndQuery::path));
@@ -108,7 +120,26 @@ impl AccessLog {
         );
         json.maybe("error", line.error);
         json.0.extend_from_slice(b"}\n");
-        self.sink.send(json.0);
+        if gathered.len() >= ENOUGH {
+            self.sink.send(std::mem::take(&mut gathered));
+        }
+    }
+
+    /// Hands over what is gathered.
+    pub(crate) fn flush(&self) {
+        let gathered = self.gathered.take();
+        if !gathered.is_empty() {
+            self.sink.send(gathered);
+        }
+    }
+
+    /// Hands lines over soon after they were written, as long as the worker lives.
+    pub(crate) async fn flush_soon(&self) {
+        loop {
+            self.begun.notified().await;
+            tokio::time::sleep(SOON).await;
+            self.flush();
+        }
     }
 
     /// Lines lost so far.
@@ -134,10 +165,21 @@ impl AccessLog {
     }
 }
 
-/// An object under construction; its first member is written by hand.
-struct Json(Vec<u8>);
+impl Drop for AccessLog {
+    fn drop(&mut self) {
+        self.flush();
+    }
+}
 
-impl Json {
+/// So many bytes are handed over at once.
+const ENOUGH: usize = 16 << 10;
+/// So long a line is kept at most.
+const SOON: Duration = Duration::from_millis(5);
+
+/// An object under construction; its first member is written by hand.
+struct Json<'b>(&'b mut Vec<u8>);
+
+impl Json<'_> {
     fn name(&mut self, name: &str) {
         self.0.extend_from_slice(b",\"");
         self.0.extend_from_slice(name.as_bytes());
@@ -163,7 +205,7 @@ impl Json {
             self.0.push(b'"');
             self.0.extend_from_slice(value.as_bytes());
             self.0.push(b'"');
-        } else if serde_json::to_writer(&mut self.0, value).is_err() {
+        } else if serde_json::to_writer(&mut *self.0, value).is_err() {
             // Writing to memory does not fail; if it did, the line must stay JSON.
             self.0.extend_from_slice(b"null");
         }

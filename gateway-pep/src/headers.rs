@@ -169,7 +169,13 @@ fn is_credential_or_framing(name: &str) -> bool {
 
 /// Removes the fields that `Connection` nominates, and those that are for one hop by definition.
 pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
-    if headers.contains_key(header::CONNECTION) {
+    let mut options = headers.get_all(header::CONNECTION).iter();
+    let nominates = match (options.next(), options.next()) {
+        (None, _) => false,
+        (Some(only), None) => only.as_bytes() != b"keep-alive",
+        (Some(_), Some(_)) => true,
+    };
+    if nominates {
         let nominated: Vec<HeaderName> = headers
             .get_all(header::CONNECTION)
             .iter()
@@ -184,8 +190,11 @@ pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
             headers.remove(name);
         }
     }
-    for name in &HOP_BY_HOP {
-        headers.remove(name);
+    // Looking at every name once is cheaper than looking each of these up.
+    if headers.keys().any(|name| HOP_BY_HOP.contains(name)) {
+        for name in &HOP_BY_HOP {
+            headers.remove(name);
+        }
     }
 }
 

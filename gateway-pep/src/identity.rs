@@ -72,12 +72,7 @@ impl RequestId {
 
 /// Hands a client's valid trace on, or begins one. Returns the trace id's place in the header.
 pub(crate) fn continue_trace(headers: &mut HeaderMap, id: &RequestId) {
-    let mut parents = headers.get_all(TRACEPARENT).iter();
-    let valid = parents
-        .next()
-        .is_some_and(|value| is_traceparent(value.as_bytes()))
-        && parents.next().is_none();
-    if valid {
+    if trace(headers).is_some() {
         return;
     }
     headers.remove(TRACESTATE);
@@ -86,11 +81,18 @@ pub(crate) fn continue_trace(headers: &mut HeaderMap, id: &RequestId) {
     }
 }
 
+/// The one valid `traceparent`.
+pub(crate) fn trace(headers: &HeaderMap) -> Option<&HeaderValue> {
+    let mut parents = headers.get_all(TRACEPARENT).iter();
+    let (Some(parent), None) = (parents.next(), parents.next()) else {
+        return None;
+    };
+    is_traceparent(parent.as_bytes()).then_some(parent)
+}
+
 /// The trace id of a valid `traceparent`.
 pub(crate) fn trace_id(parent: &HeaderValue) -> Option<&str> {
-    is_traceparent(parent.as_bytes())
-        .then(|| parent.to_str().ok()?.get(3..35))
-        .flatten()
+    parent.to_str().ok()?.get(3..35)
 }
 
 fn is_traceparent(value: &[u8]) -> bool {

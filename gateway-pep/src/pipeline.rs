@@ -36,7 +36,7 @@ pub(crate) async fn handle(
     connection: Rc<Connection>,
     request: Request<Incoming>,
 ) -> Response<ResponseBody> {
-    let mut record = Record::begin(worker.clone(), connection.client_ip());
+    let mut record = Record::begin(worker.clone(), connection.clone());
     let answer = if connection.accepts_next() {
         answer(&worker, &connection, request, &mut record).await
     } else {

@@ -17,8 +17,8 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use service_kit::LineSink;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::LocalOptions;
 use tokio::sync::Notify;
-use tokio::task::LocalSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::task_tracker::TaskTrackerToken;
@@ -86,19 +86,30 @@ pub(crate) fn spawn(
     sink: LineSink,
     fate: Fate,
 ) -> io::Result<JoinHandle<()>> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    std::thread::Builder::new()
+    let (started, is_started) = std::sync::mpsc::sync_channel(1);
+    let thread = std::thread::Builder::new()
         .name(format!("gateway-{index}"))
         .spawn(move || {
-            let local = LocalSet::new();
-            local.block_on(&runtime, async move {
+            // Such a runtime cannot leave its thread, so it is made there.
+            let built = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build_local(LocalOptions::default());
+            let runtime = match built {
+                Ok(runtime) => runtime,
+                Err(error) => {
+                    let _ = started.send(Err(error));
+                    return;
+                }
+            };
+            let _ = started.send(Ok(()));
+            runtime.block_on(async move {
                 if let Err(error) = run(&seed, listener, sink, fate).await {
                     tracing::error!(%error, "a gateway worker ended");
                 }
             });
-        })
+        })?;
+    is_started.recv().map_err(io::Error::other)??;
+    Ok(thread)
 }
 
 async fn run(
@@ -118,6 +129,10 @@ async fn run(
         seed.worker(AccessLog::new(sink))
             .map_err(io::Error::other)?,
     );
+    let flushing = tokio::task::spawn_local({
+        let worker = worker.clone();
+        async move { worker.access_log.flush_soon().await }
+    });
     let mut ticks = tokio::time::interval(TICK);
     loop {
         tokio::select! {
@@ -150,6 +165,8 @@ async fn run(
         () = abort.cancelled() => {}
     }
     worker.update_gauges();
+    flushing.abort();
+    worker.access_log.flush();
     drop(token);
     tokio::select! {
         () = idle.wait() => {}

@@ -4,8 +4,8 @@
 use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -28,8 +28,16 @@ pub enum LineTarget {
 /// The near end of the queue. Clones share it.
 #[derive(Debug, Clone)]
 pub struct LineSink {
-    queue: Option<SyncSender<Vec<u8>>>,
-    dropped: Arc<AtomicU64>,
+    queue: Option<Sender<Vec<u8>>>,
+    counts: Arc<Counts>,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    /// Bytes that wait to be written.
+    waiting: AtomicUsize,
+    /// Lines lost so far.
+    dropped: AtomicU64,
 }
 
 /// The writing thread. Dropping all sinks ends it; [`LineWriter::join`] waits for the last line.
@@ -39,8 +47,8 @@ pub struct LineWriter(Option<JoinHandle<()>>);
 /// How long lines are gathered before they are written together.
 const PACE: Duration = Duration::from_millis(5);
 
-/// Lines that may wait to be written.
-const QUEUE: usize = 65_536;
+/// Bytes that may wait to be written.
+const QUEUE: usize = 32 << 20;
 
 impl LineSink {
     /// Opens the target and starts its writer.
@@ -62,20 +70,25 @@ impl LineSink {
     pub fn off() -> Self {
         Self {
             queue: None,
-            dropped: Arc::default(),
+            counts: Arc::default(),
         }
     }
 
     /// Writes to anything; a slow writer loses lines, never time.
     pub fn to(out: impl Write + Send + 'static) -> io::Result<(Self, LineWriter)> {
-        let (queue, lines) = sync_channel(QUEUE);
+        let (queue, lines) = channel();
+        let counts = Arc::<Counts>::default();
+        let inbox = Inbox {
+            lines,
+            counts: counts.clone(),
+        };
         let thread = std::thread::Builder::new()
             .name("line-sink".into())
-            .spawn(move || write_lines(&lines, BufWriter::with_capacity(64 << 10, out)))?;
+            .spawn(move || write_lines(&inbox, BufWriter::with_capacity(64 << 10, out)))?;
         Ok((
             Self {
                 queue: Some(queue),
-                dropped: Arc::default(),
+                counts,
             },
             LineWriter(Some(thread)),
         ))
@@ -86,20 +99,28 @@ impl LineSink {
         self.queue.is_some()
     }
 
-    /// Hands over one line, newline included. Never waits.
-    pub fn send(&self, line: Vec<u8>) {
+    /// Hands over whole lines, newlines included. Never waits.
+    pub fn send(&self, lines: Vec<u8>) {
         let Some(queue) = &self.queue else { return };
-        match queue.try_send(line) {
-            Ok(()) => {}
-            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
-                self.dropped.fetch_add(1, Ordering::Relaxed);
-            }
+        let length = lines.len();
+        let waiting = self.counts.waiting.fetch_add(length, Ordering::Relaxed);
+        let lost = if waiting + length > QUEUE {
+            Some(lines)
+        } else {
+            queue.send(lines).err().map(|unsent| unsent.0)
+        };
+        if let Some(lines) = lost {
+            self.counts.waiting.fetch_sub(length, Ordering::Relaxed);
+            let lines = lines.iter().filter(|byte| **byte == b'\n').count();
+            self.counts
+                .dropped
+                .fetch_add(u64::try_from(lines).unwrap_or(u64::MAX), Ordering::Relaxed);
         }
     }
 
     /// Lines lost so far.
     pub fn dropped(&self) -> u64 {
-        self.dropped.load(Ordering::Relaxed)
+        self.counts.dropped.load(Ordering::Relaxed)
     }
 }
 
@@ -112,10 +133,35 @@ impl LineWriter {
     }
 }
 
-fn write_lines<W: Write>(lines: &Receiver<Vec<u8>>, mut out: BufWriter<W>) {
+/// The far end of the queue.
+struct Inbox {
+    lines: Receiver<Vec<u8>>,
+    counts: Arc<Counts>,
+}
+
+impl Inbox {
+    fn taken(&self, lines: Vec<u8>) -> Vec<u8> {
+        self.counts
+            .waiting
+            .fetch_sub(lines.len(), Ordering::Relaxed);
+        lines
+    }
+
+    /// Waits; none when every sink is gone.
+    fn next(&self) -> Option<Vec<u8>> {
+        self.lines.recv().ok().map(|lines| self.taken(lines))
+    }
+
+    /// What is there already.
+    fn next_now(&self) -> Option<Vec<u8>> {
+        self.lines.try_recv().ok().map(|lines| self.taken(lines))
+    }
+}
+
+fn write_lines<W: Write>(inbox: &Inbox, mut out: BufWriter<W>) {
     // A sink that is broken (disk full, pipe closed) keeps draining: nobody may wait for it.
-    while let Ok(line) = lines.recv() {
-        let _ = out.write_all(&line);
+    while let Some(lines) = inbox.next() {
+        let _ = out.write_all(&lines);
         // While lines keep coming the writer is not blocked on the queue, so that handing one over
         // wakes nobody: a wake-up for each would cost a request more than its line.
         let mut busy = true;
@@ -123,8 +169,8 @@ fn write_lines<W: Write>(lines: &Receiver<Vec<u8>>, mut out: BufWriter<W>) {
             let _ = out.flush();
             std::thread::sleep(PACE);
             busy = false;
-            while let Ok(line) = lines.try_recv() {
-                let _ = out.write_all(&line);
+            while let Some(lines) = inbox.next_now() {
+                let _ = out.write_all(&lines);
                 busy = true;
             }
         }

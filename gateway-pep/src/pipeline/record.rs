@@ -1,6 +1,5 @@
 //! What becomes known of a request on its way; logged and counted when it is over.
 
-use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -13,9 +12,9 @@ use crate::body::{BodyError, Progress};
 use crate::cache::decisions::{Outcome, Verdict};
 use crate::cache::tokens::Swapped;
 use crate::cache::{Moment, Source};
-use crate::headers::TRACEPARENT;
-use crate::identity::RequestId;
+use crate::identity::{RequestId, trace};
 use crate::worker::Worker;
+use crate::worker::connection::Connection;
 
 /// Of one request. Dropping it ends the request: with the last byte of the answer, or when the
 /// client went away before.
@@ -24,7 +23,7 @@ pub(crate) struct Record {
     worker: Rc<Worker>,
     pub(crate) id: RequestId,
     pub(crate) moment: Moment,
-    client_ip: IpAddr,
+    connection: Rc<Connection>,
     request: Option<Named>,
     trace: Option<HeaderValue>,
     route: Option<usize>,
@@ -51,13 +50,13 @@ struct Named {
 const CLIENT_GONE: u16 = 499;
 
 impl Record {
-    pub(crate) fn begin(worker: Rc<Worker>, client_ip: IpAddr) -> Box<Self> {
+    pub(crate) fn begin(worker: Rc<Worker>, connection: Rc<Connection>) -> Box<Self> {
         worker.core.metrics.in_flight.inc();
         Box::new(Self {
             id: worker.names.next(),
             moment: worker.moment(),
             worker,
-            client_ip,
+            connection,
             request: None,
             trace: None,
             route: None,
@@ -73,7 +72,7 @@ impl Record {
     }
 
     pub(crate) fn canonical(&mut self, request: &CanonicalRequest) {
-        self.trace = request.headers().get(TRACEPARENT).cloned();
+        self.trace = trace(request.headers()).cloned();
         if self.worker.access_log.is_on() {
             self.request = Some(Named {
                 method: request.method().clone(),
@@ -156,7 +155,7 @@ impl Record {
             at: self.moment.unix,
             id: &self.id,
             trace: self.trace.as_ref(),
-            client_ip: self.client_ip,
+            client_ip: self.connection.client_ip_text(),
             method: request.map(|request| &request.method),
             host: request.map(|request| request.authority.host()),
             target: request.map(|request| &request.target),

@@ -44,6 +44,10 @@ impl Connection {
         self.client_ip
     }
 
+    pub(crate) fn client_ip_text(&self) -> &str {
+        self.forwarded_for.to_str().unwrap_or_default()
+    }
+
     pub(crate) fn forwarded_for(&self) -> HeaderValue {
         self.forwarded_for.clone()
     }
