@@ -176,3 +176,51 @@ fn write_lines<W: Write>(inbox: &Inbox, mut out: BufWriter<W>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{Receiver, channel};
+
+    use super::*;
+
+    /// Writes nothing before it is allowed to.
+    struct Gated {
+        gate: Receiver<()>,
+        written: Arc<std::sync::Mutex<Vec<u8>>>,
+    }
+
+    impl Write for Gated {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let _ = self.gate.recv();
+            self.written.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_writer_that_stands_still_loses_lines_and_keeps_their_order() {
+        let (open, gate) = channel();
+        let written = Arc::<std::sync::Mutex<Vec<u8>>>::default();
+        let out = Gated {
+            gate,
+            written: written.clone(),
+        };
+        let (sink, writer) = LineSink::to(out).unwrap();
+        let line = |number: usize| format!("{number:01023}\n").into_bytes();
+        let sent = 2 * QUEUE / line(0).len();
+        for number in 0..sent {
+            sink.send(line(number));
+        }
+        let dropped = usize::try_from(sink.dropped()).unwrap();
+        assert!((sent / 3..sent).contains(&dropped), "{dropped} of {sent}");
+        drop((sink, open));
+        writer.join();
+        let text = String::from_utf8(std::mem::take(&mut *written.lock().unwrap())).unwrap();
+        let numbers: Vec<usize> = text.lines().map(|line| line.parse().unwrap()).collect();
+        assert_eq!(numbers, (0..sent - dropped).collect::<Vec<_>>());
+    }
+}
