@@ -35,6 +35,8 @@ pub(crate) enum Refusal {
     Denied(ErrorCode, &'static str),
     /// The body is longer than anything that belongs here.
     TooLarge,
+    /// The body did not arrive in time.
+    TooSlow,
     /// Nothing is known.
     Trouble(Trouble),
 }

@@ -1,6 +1,7 @@
 //! Serving a control API (PDP, token service, admin) on a listener that is already bound.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::Request;
@@ -11,8 +12,12 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 
 use crate::{Tasks, random};
+
+/// More connections than this are not taken on: each may hold a head's worth of memory.
+const MAX_CONNECTIONS: usize = 10_000;
 
 /// A client gets this long to send a request head.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -23,6 +28,7 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 pub async fn serve(listener: TcpListener, router: axum::Router, tasks: Tasks) {
     let draining = tasks.draining();
     let graceful = GracefulShutdown::new();
+    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let mut server = hyper::server::conn::http1::Builder::new();
     server
         .timer(TokioTimer::new())
@@ -42,6 +48,10 @@ pub async fn serve(listener: TcpListener, router: axum::Router, tasks: Tasks) {
                 continue;
             }
         };
+        let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+            tracing::warn!("too many connections");
+            continue;
+        };
         let _ = stream.set_nodelay(true);
         let router = router.clone().layer(axum::Extension(Peer(peer)));
         let connection =
@@ -51,6 +61,7 @@ pub async fn serve(listener: TcpListener, router: axum::Router, tasks: Tasks) {
             if let Err(error) = connection.await {
                 tracing::debug!(%error, "connection ended early");
             }
+            drop(place);
         });
     }
     drop(listener);

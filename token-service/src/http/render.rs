@@ -40,6 +40,7 @@ pub(super) fn outcome(refusal: &Refusal) -> &'static str {
     match refusal {
         Refusal::Denied(code, _) => code.as_str(),
         Refusal::TooLarge => "too_large",
+        Refusal::TooSlow => "too_slow",
         Refusal::Trouble(trouble) => trouble.code().as_str(),
     }
 }
@@ -59,6 +60,7 @@ pub(super) fn status(refusal: &Refusal) -> StatusCode {
         Refusal::Denied(ErrorCode::InvalidClient, _) => StatusCode::UNAUTHORIZED,
         Refusal::Denied(_, _) => StatusCode::BAD_REQUEST,
         Refusal::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        Refusal::TooSlow => StatusCode::REQUEST_TIMEOUT,
         Refusal::Trouble(trouble) if trouble.is_outage() => StatusCode::SERVICE_UNAVAILABLE,
         Refusal::Trouble(_) => StatusCode::INTERNAL_SERVER_ERROR,
     }
@@ -77,6 +79,7 @@ fn refused(refusal: &Refusal) -> Response {
     let (code, description) = match refusal {
         Refusal::Denied(code, description) => (*code, *description),
         Refusal::TooLarge => (ErrorCode::InvalidRequest, "the body is too long"),
+        Refusal::TooSlow => (ErrorCode::InvalidRequest, "the body is too slow"),
         Refusal::Trouble(trouble) if trouble.is_outage() => {
             (trouble.code(), "try again in a moment")
         }

@@ -1,6 +1,7 @@
 //! Reading requests: a bounded form body, a query, the sender's address.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
 use http::header;
@@ -12,6 +13,8 @@ use crate::refusal::{ErrorCode, Refusal};
 
 /// Longer bodies are refused. Bytes.
 const MAX_BODY: usize = 64 << 10;
+/// Slower ones, too: nobody holds a connection by sending a byte now and then.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The form of a POST. Parameters in the query are refused: they would be in logs.
 pub(super) async fn form(parts: &Parts, body: Body) -> Result<Params, Refusal> {
@@ -27,8 +30,9 @@ pub(super) async fn form(parts: &Parts, body: Body) -> Result<Params, Refusal> {
             "the body must be application/x-www-form-urlencoded",
         ));
     }
-    let body = to_bytes(body, MAX_BODY)
+    let body = tokio::time::timeout(BODY_TIMEOUT, to_bytes(body, MAX_BODY))
         .await
+        .map_err(|_| Refusal::TooSlow)?
         .map_err(|_| Refusal::TooLarge)?;
     read(&body)
 }

@@ -5,8 +5,8 @@ use http::{Request, header};
 use serde_json::json;
 
 use super::harness::{
-    BILLING, Browser, CALLBACK, ORDERS, VERIFIER, World, authorize_uri, basic, code_form, config,
-    encode, query, refresh_form,
+    BILLING, Browser, CALLBACK, ORDERS, VERIFIER, World, as_client, authorize_uri, basic,
+    code_form, config, encode, query, refresh_form,
 };
 
 #[tokio::test]
@@ -480,4 +480,15 @@ async fn the_redirect_uri_may_be_left_out_where_there_is_only_one() {
     ];
     assert_eq!(world.token("other", &form).await.status, 200);
     assert_ne!(CALLBACK, "https://other.example/cb");
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_arrive_is_given_up() {
+    let world = World::new().await;
+    let mut request = as_client("svc", "/token", &[]);
+    let never = futures_util::stream::pending::<Result<bytes::Bytes, std::io::Error>>();
+    *request.body_mut() = Body::from_stream(never);
+    tokio::time::pause();
+    let answer = world.send(request).await;
+    answer.assert_error(408, "invalid_request");
 }
