@@ -200,11 +200,8 @@ impl Json<'_> {
 
     fn text(&mut self, name: &str, value: &str) {
         self.name(name);
-        // Without a way out in the middle, so that many bytes are looked at together.
-        let is_plain = value.bytes().fold(true, |plain, byte| {
-            plain & (0x20..=0x7e).contains(&byte) & (byte != b'"') & (byte != b'\\')
-        });
-        if is_plain {
+        let plain = |byte: u8| matches!(byte, 0x20..=0x7e) && byte != b'"' && byte != b'\\';
+        if value.bytes().all(plain) {
             self.0.push(b'"');
             self.0.extend_from_slice(value.as_bytes());
             self.0.push(b'"');

@@ -18,6 +18,7 @@ mod obligation;
 mod pipeline;
 mod plan;
 mod question;
+mod subject;
 mod upstream;
 mod worker;
 

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
 use serde::Deserialize;
+use service_kit::ConfigIssue;
 use service_kit::line_sink::LineTarget;
-use service_kit::{ConfigIssue, Secret};
 
-use crate::http::Callers;
+use crate::callers::{CallerConfig, Callers};
 
 /// How the PDP decides and what it shows. Every key has a default.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -38,20 +38,6 @@ pub struct PdpConfig {
     pub max_evaluations: usize,
     /// The folder is compared with what decides this often, beside being watched. Milliseconds.
     pub rescan_ms: u64,
-}
-
-/// A caller of the HTTP API, known by a bearer key.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct CallerConfig {
-    /// Shown in the decision log.
-    pub name: String,
-    /// The key itself; better from a variable or a file.
-    #[serde(default)]
-    pub api_key: Option<Secret>,
-    /// A file that holds the key.
-    #[serde(default)]
-    pub api_key_file: Option<PathBuf>,
 }
 
 /// What the properties in a question may do to what the store knows about the same entity.

@@ -1,7 +1,6 @@
 //! The AuthZEN HTTP API. 200 for every decision; the error body is a problem document that names
 //! the field and says nothing about policies.
 
-mod callers;
 mod evaluation;
 mod metadata;
 
@@ -16,15 +15,20 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use service_kit::{Problem, serve};
 
-pub(crate) use callers::Callers;
-
 use crate::pdp::{Inner, Pdp};
 
 const WELL_KNOWN: &str = "/.well-known/authzen-configuration";
 
+impl Pdp {
+    /// The AuthZEN HTTP API.
+    pub fn router(&self) -> Router {
+        router(self)
+    }
+}
+
 /// Every route. An identifier with a path is served under that path, too, and its metadata
 /// where the well-known segment stands between host and path.
-pub(crate) fn router(pdp: &Pdp) -> Router {
+fn router(pdp: &Pdp) -> Router {
     let api = Router::new()
         .route(
             "/access/v1/evaluation",

@@ -6,6 +6,7 @@
 //!
 //! Never reads a token, never knows a route, and is never asked what its policies say.
 
+mod callers;
 mod check;
 mod config;
 mod decision_log;
@@ -31,7 +32,8 @@ mod domains;
 #[cfg(test)]
 mod fixture;
 
+pub use callers::CallerConfig;
 pub use check::{CheckReport, check_policies};
-pub use config::{CallerConfig, PdpConfig, RequestProperties};
+pub use config::{PdpConfig, RequestProperties};
 pub use error::{PdpError, PolicyIssue};
 pub use pdp::{Pdp, PdpParts};

@@ -16,9 +16,9 @@ use service_kit::{Health, Metrics, SharedClock, Status, Tasks};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::callers::Callers;
 use crate::config::{Identifier, PdpConfig};
 use crate::decision_log::{Asker, DecisionLog};
-use crate::http::Callers;
 use crate::meters::Meters;
 use crate::snapshot::Snapshot;
 use crate::{PdpError, RequestProperties};
@@ -111,17 +111,6 @@ impl Pdp {
                 next: AtomicU64::new(0),
             },
         })))
-    }
-
-    /// The AuthZEN HTTP API.
-    pub fn router(&self) -> axum::Router {
-        crate::http::router(self)
-    }
-
-    /// Follows the folder until the tasks drain: a valid change is swapped in whole, a broken
-    /// one is told and refused.
-    pub fn watch(&self) {
-        crate::watch::spawn(self);
     }
 
     /// Says which snapshot decides, each time it changes.

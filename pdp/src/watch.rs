@@ -18,11 +18,14 @@ use crate::snapshot::Snapshot;
 /// still being written must not be taken for a shorter one.
 const SETTLE: Duration = Duration::from_millis(60);
 
-/// Starts the watcher's task.
-pub(crate) fn spawn(pdp: &Pdp) {
-    let inner = Arc::clone(&pdp.0);
-    let tasks = inner.tasks.clone();
-    tasks.spawn(async move { run(inner).await });
+impl Pdp {
+    /// Follows the folder until the tasks drain: a valid change is swapped in whole, a broken
+    /// one is told and refused.
+    pub fn watch(&self) {
+        let inner = Arc::clone(&self.0);
+        let tasks = inner.tasks.clone();
+        tasks.spawn(async move { run(inner).await });
+    }
 }
 
 async fn run(inner: Arc<Inner>) {

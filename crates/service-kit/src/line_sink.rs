@@ -111,7 +111,7 @@ impl LineSink {
         };
         if let Some(lines) = lost {
             self.counts.waiting.fetch_sub(length, Ordering::Relaxed);
-            let lines = lines.iter().filter(|byte| **byte == b'\n').count();
+            let lines = lines.split_inclusive(|byte| *byte == b'\n').count();
             self.counts
                 .dropped
                 .fetch_add(u64::try_from(lines).unwrap_or(u64::MAX), Ordering::Relaxed);
@@ -158,6 +158,7 @@ impl Inbox {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "the thread is the writer's own")]
 fn write_lines<W: Write>(inbox: &Inbox, mut out: BufWriter<W>) {
     // A sink that is broken (disk full, pipe closed) keeps draining: nobody may wait for it.
     while let Some(lines) = inbox.next() {

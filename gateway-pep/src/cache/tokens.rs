@@ -19,7 +19,7 @@ use super::keyed::KeyedHash;
 use super::sealed::{Entry, SealedAccess};
 use super::validity::Validity;
 use super::{Moment, Source};
-use crate::question::subject_of;
+use crate::subject::subject_of;
 
 /// A live token, ready for use: who calls, and what the upstream gets.
 #[derive(Debug)]

@@ -13,7 +13,7 @@ use serde_json::json;
 use service_kit::Problem;
 use service_kit::serve::{Peer, RequestId};
 
-use super::callers::Caller;
+use crate::callers::Caller;
 use crate::decision_log::Asker;
 use crate::pdp::Inner;
 

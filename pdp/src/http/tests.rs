@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
 use crate::Pdp;
-use crate::config::CallerConfig;
+use crate::callers::CallerConfig;
 use crate::fixture::Fixture;
 
 const ONE: &str = "/access/v1/evaluation";

@@ -16,9 +16,6 @@ use crate::params::Params;
 use crate::record::{self, Interaction};
 use crate::refusal::{ErrorCode, Refusal};
 
-/// Purpose of the form's anti-forgery value.
-pub(super) const FORM: &str = "consent";
-
 pub(super) async fn get(State(core): State<Arc<Core>>, request: Request) -> Response {
     let (parts, _) = request.into_parts();
     let result = match request::query(&parts) {
@@ -54,7 +51,10 @@ async fn answer(core: &Core, parts: &Parts, params: &Params) -> Result<Response,
     let (open, logged_in) = question(core, parts, text).await?;
     let csrf = params.get("csrf").unwrap_or_default();
     let (handle, session) = (open.handle.as_str(), logged_in.handle.as_str());
-    if !core.secrets.is_form_token(csrf, FORM, handle, session) {
+    if !core
+        .secrets
+        .is_form_token(csrf, pages::CONSENT_FORM, handle, session)
+    {
         return Err(Refusal::Denied(
             ErrorCode::InvalidRequest,
             "the form was not sent from the page that was shown",

@@ -17,9 +17,6 @@ use crate::params::Params;
 use crate::record::{self, Authentication, AuthorizationRequest, Interaction, Session};
 use crate::refusal::{ErrorCode, Refusal};
 
-/// Purpose of the form's anti-forgery value.
-pub(super) const FORM: &str = "login";
-
 pub(super) async fn post(State(core): State<Arc<Core>>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let result = match request::form(&parts, body).await {
@@ -34,7 +31,10 @@ async fn answer(core: &Core, parts: &Parts, params: &Params) -> Result<Response,
     let open = open_interaction(core, parts, Some(text)).await?;
     let csrf = params.get("csrf").unwrap_or_default();
     let (handle, browser) = (open.handle.as_str(), open.browser.as_str());
-    if !core.secrets.is_form_token(csrf, FORM, handle, browser) {
+    if !core
+        .secrets
+        .is_form_token(csrf, pages::LOGIN_FORM, handle, browser)
+    {
         return Err(Refusal::Denied(
             ErrorCode::InvalidRequest,
             "the form was not sent from the page that was shown",

@@ -12,11 +12,15 @@ use oauth::Scope;
 use url::{Host, Url};
 
 use super::browser::LoggedIn;
-use super::{consent, login, render};
+use super::render;
 use crate::core::Core;
 use crate::record::AuthorizationRequest;
 use crate::refusal::Refusal;
 use crate::token::Handle;
+
+/// The names of the two forms: a token of one is none of the other.
+pub(super) const LOGIN_FORM: &str = "login";
+pub(super) const CONSENT_FORM: &str = "consent";
 
 /// The login page. `text`: the interaction as it travels.
 pub(super) fn login(
@@ -26,7 +30,7 @@ pub(super) fn login(
     browser: &Handle,
     problem: Option<&str>,
 ) -> Response {
-    let csrf = form_token(core, login::FORM, text, browser);
+    let csrf = form_token(core, LOGIN_FORM, text, browser);
     let body = html! {
         h1 { "Sign in" }
         p { "to continue to " strong { (client_name(core, asked)) } }
@@ -59,7 +63,7 @@ pub(super) fn consent(
     logged_in: &LoggedIn,
     scope: &Scope,
 ) -> Response {
-    let csrf = form_token(core, consent::FORM, text, &logged_in.handle);
+    let csrf = form_token(core, CONSENT_FORM, text, &logged_in.handle);
     let registry = core.registry();
     let user = registry.user(&logged_in.session.sub);
     let name = user.map_or("", |user| user.username.as_str());

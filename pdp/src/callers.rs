@@ -1,11 +1,25 @@
 //! Who may ask over HTTP: bearer keys from the configuration, or everyone.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use ::http::{HeaderMap, header};
+use http::{HeaderMap, header};
+use schemars::JsonSchema;
+use serde::Deserialize;
 use service_kit::{ConfigIssue, Secret};
 
-use crate::config::CallerConfig;
+/// A caller of the HTTP API, known by a bearer key.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CallerConfig {
+    /// Shown in the decision log.
+    pub name: String,
+    /// The key itself; better from a variable or a file.
+    #[serde(default)]
+    pub api_key: Option<Secret>,
+    /// A file that holds the key.
+    #[serde(default)]
+    pub api_key_file: Option<PathBuf>,
+}
 
 /// The configured callers. None configured: nobody is asked for a key.
 #[derive(Debug, Default)]

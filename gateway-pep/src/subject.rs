@@ -1,0 +1,32 @@
+//! The caller in the words of the decision point: a token's facts as an AuthZEN subject.
+
+use authzen::Subject;
+use oauth::SubjectFacts;
+use serde_json::json;
+
+/// What the PDP hears about who calls.
+pub(crate) fn subject_of(facts: &SubjectFacts) -> Subject {
+    let mut properties = facts.attributes.clone();
+    // After the attributes: none of them can stand in for a fact, known or not.
+    for (name, value) in [
+        ("client_id", Some(json!(facts.client_id))),
+        ("scope", Some(facts.scope.iter().collect())),
+        (
+            "username",
+            facts.username.as_ref().map(|username| json!(username)),
+        ),
+        ("acr", facts.acr.as_ref().map(|acr| json!(acr))),
+        ("amr", (!facts.amr.is_empty()).then(|| json!(facts.amr))),
+        ("auth_time", facts.auth_time.map(|at| json!(at))),
+    ] {
+        match value {
+            Some(value) => properties.insert(name.to_owned(), value),
+            None => properties.remove(name),
+        };
+    }
+    Subject {
+        kind: facts.kind.as_str().to_owned(),
+        id: facts.sub.clone(),
+        properties,
+    }
+}
