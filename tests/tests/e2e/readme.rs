@@ -1,6 +1,7 @@
 //! The README's commands do what it says.
 
 use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 
 use e2e::process::repository;
 
@@ -52,8 +53,11 @@ fn the_readme_names_both_commands_and_they_exist() {
     assert!(repository().join("script/test").exists());
 }
 
-#[test]
-fn the_readme_tour_shows_what_it_says() {
+/// What the README starts listens on the default ports: one at a time.
+static DEFAULT_PORTS: Mutex<()> = Mutex::new(());
+
+/// A folder with the built binary where the README has it.
+fn clone() -> tempfile::TempDir {
     let folder = tempfile::TempDir::new().expect("folder");
     std::fs::create_dir_all(folder.path().join("target/release")).expect("folder");
     std::os::unix::fs::symlink(
@@ -61,6 +65,31 @@ fn the_readme_tour_shows_what_it_says() {
         folder.path().join("target/release/cedargate"),
     )
     .expect("link");
+    folder
+}
+
+#[test]
+fn the_readme_takes_the_tour_with_three_processes() {
+    let _ports = DEFAULT_PORTS.lock().unwrap_or_else(PoisonError::into_inner);
+    let folder = clone();
+    let sources = repository();
+    let copied = Command::new("cp")
+        .arg("-r")
+        .args(["config", "policies", "script"].map(|part| sources.join(part)))
+        .arg(folder.path())
+        .status();
+    assert!(copied.expect("cp").success());
+    let stop = "kill $(jobs -p) || true; wait || true; redis-cli shutdown nosave || true";
+    for block in blocks("split") {
+        let said = shell(&format!("trap '{stop}' EXIT\n{block}"), folder.path());
+        assert!(said.contains("the tour holds"), "{said}");
+    }
+}
+
+#[test]
+fn the_readme_tour_shows_what_it_says() {
+    let _ports = DEFAULT_PORTS.lock().unwrap_or_else(PoisonError::into_inner);
+    let folder = clone();
     let mut demo = e2e::process::Process::start(
         "demo",
         folder.path(),
