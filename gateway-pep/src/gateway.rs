@@ -1,9 +1,7 @@
 //! The gateway: opened from its configuration and the services that it asks, then started.
 
-use std::cell::RefCell;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -19,20 +17,18 @@ use store::Store;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::access_log::AccessLog;
-use crate::cache::decisions::{DecisionCache, DecisionLimits};
-use crate::cache::keyed::KeyedHash;
+use crate::cache::decisions::DecisionLimits;
 use crate::cache::sealed::Sealed;
-use crate::cache::tokens::{TokenCache, TokenLimits};
-use crate::cache::validity::Validity;
-use crate::config::{CacheConfig, Config, TimeoutsConfig};
+use crate::cache::tokens::TokenLimits;
+use crate::config::{CacheConfig, Config};
+use crate::core::{Core, Timeouts};
 use crate::events::{Feed, Follower};
-use crate::identity::Names;
 use crate::metrics::GatewayMetrics;
 use crate::pipeline::canonical::Limits;
 use crate::pipeline::respond::REASONS;
 use crate::plan::Plan;
-use crate::worker::{self, Fate, Worker};
+use crate::worker::Seed;
+use crate::worker::serve::{self, Fate};
 
 /// A Policy Enforcement Point in front of upstreams, ready to be started.
 #[derive(Debug)]
@@ -105,47 +101,6 @@ pub enum GatewayError {
     CacheSecret,
 }
 
-/// What all workers share and nobody changes.
-#[derive(Debug)]
-pub(crate) struct Core {
-    pub(crate) plan: Arc<Plan>,
-    pub(crate) realm: String,
-    pub(crate) request_limits: Limits,
-    pub(crate) head_bytes: usize,
-    pub(crate) max_headers: usize,
-    pub(crate) max_connections: usize,
-    pub(crate) masked_body_bytes: usize,
-    pub(crate) timeouts: Timeouts,
-    pub(crate) metrics: Arc<GatewayMetrics>,
-    pub(crate) feed: Arc<Feed>,
-    pub(crate) clock: SharedClock,
-}
-
-/// [`TimeoutsConfig`] as durations.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Timeouts {
-    pub(crate) head: Duration,
-    pub(crate) connect: Duration,
-    pub(crate) response: Duration,
-    pub(crate) idle_body: Duration,
-    pub(crate) linger: Duration,
-}
-
-/// What a worker grows from, on its own thread.
-#[derive(Debug, Clone)]
-pub(crate) struct Seed {
-    core: Arc<Core>,
-    introspector: Arc<dyn TokenIntrospector>,
-    decisions: Arc<dyn DecisionPoint>,
-    shared_tokens: Option<Sealed>,
-    shared_decisions: Option<Sealed>,
-    token_limits: TokenLimits,
-    decision_limits: DecisionLimits,
-    /// Longer than anything that was fetched before a revocation can be in a cache.
-    remember_revocations: Duration,
-    clock_skew: Duration,
-}
-
 impl Gateway {
     /// Everything that is wrong with a configuration.
     pub fn check(config: &Config, base: &Path) -> Vec<ConfigIssue> {
@@ -187,7 +142,7 @@ impl Gateway {
             clock: parts.clock.clone(),
         });
         Ok(Self {
-            seed: Seed::new(core, config, &parts)?,
+            seed: seed(core, config, &parts)?,
             workers: match gateway.workers {
                 0 => std::thread::available_parallelism().map_or(1, usize::from),
                 workers => workers,
@@ -218,7 +173,7 @@ impl Gateway {
                 idle: idle.clone(),
             };
             let (seed, sink) = (self.seed.clone(), self.sink.clone());
-            let thread = worker::spawn(index, seed, listener, sink, fate);
+            let thread = serve::spawn(index, seed, listener, sink, fate);
             threads.push(thread.map_err(|error| {
                 abort.cancel();
                 GatewayError::Worker(error)
@@ -269,82 +224,35 @@ impl RunningGateway {
     }
 }
 
-impl Timeouts {
-    fn new(config: &TimeoutsConfig) -> Self {
-        Self {
-            head: Duration::from_secs(config.head_secs),
-            connect: Duration::from_millis(config.connect_ms),
-            response: Duration::from_secs(config.response_secs),
-            idle_body: Duration::from_secs(config.idle_body_secs),
-            linger: Duration::from_millis(config.linger_ms),
-        }
-    }
-}
-
-impl Seed {
-    fn new(core: Arc<Core>, config: &Config, parts: &GatewayParts) -> Result<Self, GatewayError> {
-        let cache = &config.gateway.cache;
-        let ask = Duration::from_millis(config.gateway.timeouts.ask_ms);
-        let (token_limits, decision_limits) = limits(cache, ask);
-        let shared_ttl = Duration::from_secs(cache.shared_ttl_secs);
-        let sealed = |store: &Option<Arc<dyn Store>>, area: &'static str| {
-            let (Some(store), Some(secret)) = (store, &core.plan.cache_secret) else {
-                return Ok(None);
-            };
-            Sealed::new(store.clone(), area, secret, shared_ttl)
-                .map(Some)
-                .ok_or(GatewayError::CacheSecret)
+fn seed(core: Arc<Core>, config: &Config, parts: &GatewayParts) -> Result<Seed, GatewayError> {
+    let cache = &config.gateway.cache;
+    let ask = Duration::from_millis(config.gateway.timeouts.ask_ms);
+    let (token_limits, decision_limits) = limits(cache, ask);
+    let shared_ttl = Duration::from_secs(cache.shared_ttl_secs);
+    let sealed = |store: &Option<Arc<dyn Store>>, area: &'static str| {
+        let (Some(store), Some(secret)) = (store, &core.plan.cache_secret) else {
+            return Ok(None);
         };
-        let shared_tokens = sealed(&parts.shared_tokens, "gateway-token")?;
-        let shared_decisions = sealed(&parts.shared_decisions, "gateway-decision")?;
-        Ok(Self {
-            introspector: parts.introspector.clone(),
-            decisions: parts.decisions.clone(),
-            shared_tokens,
-            shared_decisions,
-            token_limits,
-            decision_limits,
-            clock_skew: Duration::from_secs(cache.clock_skew_secs),
-            remember_revocations: token_limits.ttl
-                + shared_ttl
-                + Duration::from_secs(cache.clock_skew_secs)
-                + ask * 2,
-            core,
-        })
-    }
-
-    /// A worker. Each has its own secret hash function.
-    pub(crate) fn worker(&self, access_log: AccessLog) -> Result<Worker, RandomError> {
-        let hash = KeyedHash::random()?;
-        let validity = Rc::new(RefCell::new(Validity::new(
-            hash,
-            self.remember_revocations,
-            self.clock_skew,
-        )));
-        let tokens = TokenCache::new(
-            self.introspector.clone(),
-            self.shared_tokens.clone().map(Sealed::access),
-            self.token_limits,
-            hash,
-            validity.clone(),
-        );
-        let decisions = DecisionCache::new(
-            self.decisions.clone(),
-            self.shared_decisions.clone().map(Sealed::access),
-            self.decision_limits,
-            hash,
-            validity.clone(),
-        );
-        let core = self.core.clone();
-        Ok(Worker::new(
-            core,
-            tokens,
-            decisions,
-            validity,
-            Names::new()?,
-            access_log,
-        ))
-    }
+        Sealed::new(store.clone(), area, secret, shared_ttl)
+            .map(Some)
+            .ok_or(GatewayError::CacheSecret)
+    };
+    let shared_tokens = sealed(&parts.shared_tokens, "gateway-token")?;
+    let shared_decisions = sealed(&parts.shared_decisions, "gateway-decision")?;
+    Ok(Seed {
+        introspector: parts.introspector.clone(),
+        decisions: parts.decisions.clone(),
+        shared_tokens,
+        shared_decisions,
+        token_limits,
+        decision_limits,
+        clock_skew: Duration::from_secs(cache.clock_skew_secs),
+        remember_revocations: token_limits.ttl
+            + shared_ttl
+            + Duration::from_secs(cache.clock_skew_secs)
+            + ask * 2,
+        core,
+    })
 }
 
 fn limits(cache: &CacheConfig, ask: Duration) -> (TokenLimits, DecisionLimits) {

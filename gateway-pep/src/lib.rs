@@ -8,6 +8,7 @@ mod access_log;
 mod body;
 mod cache;
 mod config;
+mod core;
 mod events;
 mod gateway;
 mod guard;

@@ -10,6 +10,7 @@ pub(crate) mod canonical;
 pub(crate) mod forward;
 pub(crate) mod record;
 pub(crate) mod respond;
+mod response_body;
 pub(crate) mod route;
 mod shape;
 
@@ -19,7 +20,7 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 
-use crate::body::{RequestBody, ResponseBody};
+use crate::body::RequestBody;
 use crate::worker::Worker;
 use crate::worker::connection::Connection;
 use authenticate::authenticate;
@@ -28,6 +29,7 @@ use canonical::{Ambiguity, CanonicalRequest};
 use forward::forward;
 use record::Record;
 use respond::Refusal;
+use response_body::ResponseBody;
 use route::{Lookup, Routed};
 
 /// Answers one request. Every way out is a response, and is recorded.

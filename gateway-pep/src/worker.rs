@@ -1,34 +1,33 @@
-//! One thread, one core: a current-thread runtime that accepts, serves and forgets nothing.
+//! One thread, one core: what the requests that it serves share.
 //!
 //! Everything a request touches on its way belongs to its worker; workers share only what never
 //! changes, the feed of announcements, and metrics.
 
 pub(crate) mod connection;
+pub(crate) mod serve;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Waker;
-use std::thread::JoinHandle;
 use std::time::Duration;
 
-use futures_util::FutureExt as _;
-use service_kit::LineSink;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::runtime::LocalOptions;
+use authzen::DecisionPoint;
+use oauth::TokenIntrospector;
+use service_kit::random::RandomError;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::access_log::AccessLog;
 use crate::cache::Moment;
-use crate::cache::decisions::DecisionCache;
-use crate::cache::tokens::TokenCache;
+use crate::cache::decisions::{DecisionCache, DecisionLimits};
+use crate::cache::keyed::KeyedHash;
+use crate::cache::sealed::Sealed;
+use crate::cache::tokens::{TokenCache, TokenLimits};
 use crate::cache::validity::Validity;
-use crate::gateway::{Core, Seed};
+use crate::core::Core;
 use crate::identity::Names;
 use crate::upstream::Pool;
 
@@ -62,117 +61,54 @@ struct Gauged {
     dropped: u64,
 }
 
-/// How a thread learns that it should end, and says that it did.
-#[derive(Debug)]
-pub(crate) struct Fate {
-    pub(crate) draining: CancellationToken,
-    /// Patience is over.
-    pub(crate) abort: CancellationToken,
-    /// Resolves when no worker has a connection: until then each keeps its runtime alive, since
-    /// connections to token service and PDP are shared among them.
-    pub(crate) idle: tokio_util::task::TaskTracker,
-    pub(crate) token: TaskTrackerToken,
+/// What a worker grows from, on its own thread.
+#[derive(Debug, Clone)]
+pub(crate) struct Seed {
+    pub(crate) core: Arc<Core>,
+    pub(crate) introspector: Arc<dyn TokenIntrospector>,
+    pub(crate) decisions: Arc<dyn DecisionPoint>,
+    pub(crate) shared_tokens: Option<Sealed>,
+    pub(crate) shared_decisions: Option<Sealed>,
+    pub(crate) token_limits: TokenLimits,
+    pub(crate) decision_limits: DecisionLimits,
+    /// Longer than anything that was fetched before a revocation can be in a cache.
+    pub(crate) remember_revocations: Duration,
+    pub(crate) clock_skew: Duration,
 }
 
-const TICK: Duration = Duration::from_secs(2);
-/// Connections that are accepted after the drain began, because they were complete before.
-const MAX_LATE: usize = 4096;
-
-/// Starts a worker on a bound listener.
-pub(crate) fn spawn(
-    index: usize,
-    seed: Seed,
-    listener: std::net::TcpListener,
-    sink: LineSink,
-    fate: Fate,
-) -> io::Result<JoinHandle<()>> {
-    let (started, is_started) = std::sync::mpsc::sync_channel(1);
-    let thread = std::thread::Builder::new()
-        .name(format!("gateway-{index}"))
-        .spawn(move || {
-            // Such a runtime cannot leave its thread, so it is made there.
-            let built = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build_local(LocalOptions::default());
-            let runtime = match built {
-                Ok(runtime) => runtime,
-                Err(error) => {
-                    let _ = started.send(Err(error));
-                    return;
-                }
-            };
-            let _ = started.send(Ok(()));
-            runtime.block_on(async move {
-                if let Err(error) = run(&seed, listener, sink, fate).await {
-                    tracing::error!(%error, "a gateway worker ended");
-                }
-            });
-        })?;
-    is_started.recv().map_err(io::Error::other)??;
-    Ok(thread)
-}
-
-async fn run(
-    seed: &Seed,
-    listener: std::net::TcpListener,
-    sink: LineSink,
-    fate: Fate,
-) -> io::Result<()> {
-    let listener = TcpListener::from_std(listener)?;
-    let Fate {
-        draining,
-        abort,
-        idle,
-        token,
-    } = fate;
-    let worker = Rc::new(
-        seed.worker(AccessLog::new(sink))
-            .map_err(io::Error::other)?,
-    );
-    let flushing = tokio::task::spawn_local({
-        let worker = worker.clone();
-        async move { worker.access_log.flush_soon().await }
-    });
-    let mut ticks = tokio::time::interval(TICK);
-    loop {
-        tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok((stream, peer)) => worker.serve(stream, peer.ip()),
-                Err(error) => {
-                    // Out of descriptors, say: the next accept would fail at once, too.
-                    tracing::warn!(%error, "cannot accept a connection");
-                    tokio::time::sleep(Duration::from_millis(50)).await;
-                }
-            },
-            _ = ticks.tick() => worker.update_gauges(),
-            () = draining.cancelled() => break,
-        }
+impl Seed {
+    /// A worker. Each has its own secret hash function.
+    pub(crate) fn worker(&self, access_log: AccessLog) -> Result<Worker, RandomError> {
+        let hash = KeyedHash::random()?;
+        let validity = Rc::new(RefCell::new(Validity::new(
+            hash,
+            self.remember_revocations,
+            self.clock_skew,
+        )));
+        let tokens = TokenCache::new(
+            self.introspector.clone(),
+            self.shared_tokens.clone().map(Sealed::access),
+            self.token_limits,
+            hash,
+            validity.clone(),
+        );
+        let decisions = DecisionCache::new(
+            self.decisions.clone(),
+            self.shared_decisions.clone().map(Sealed::access),
+            self.decision_limits,
+            hash,
+            validity.clone(),
+        );
+        let core = self.core.clone();
+        Ok(Worker::new(
+            core,
+            tokens,
+            decisions,
+            validity,
+            Names::new()?,
+            access_log,
+        ))
     }
-    worker.draining.set(true);
-    for _ in 0..MAX_LATE {
-        // What the kernel accepted for us is a request in flight.
-        match listener.accept().now_or_never() {
-            Some(Ok((stream, peer))) => worker.serve(stream, peer.ip()),
-            Some(Err(_)) | None => break,
-        }
-    }
-    drop(listener);
-    let linger = worker.core.timeouts.linger;
-    let _ = tokio::time::timeout(linger, worker.wait_until_closed()).await;
-    worker.close();
-    tokio::select! {
-        () = worker.wait_until_closed() => {}
-        () = abort.cancelled() => {}
-    }
-    worker.update_gauges();
-    flushing.abort();
-    worker.access_log.flush();
-    drop(token);
-    tokio::select! {
-        () = idle.wait() => {}
-        () = abort.cancelled() => {}
-    }
-    Ok(())
 }
 
 impl Worker {
@@ -239,26 +175,6 @@ impl Worker {
     /// Resolves for tunnels when they must end.
     pub(crate) fn closing(&self) -> CancellationToken {
         self.closing.clone()
-    }
-
-    fn serve(self: &Rc<Self>, stream: TcpStream, peer: std::net::IpAddr) {
-        if self.connections.borrow().len() >= self.core.max_connections {
-            tracing::debug!("too many connections");
-            return;
-        }
-        let number = self.last_connection.get().wrapping_add(1);
-        self.last_connection.set(number);
-        self.connections.borrow_mut().insert(number, None);
-        self.core.metrics.connections.inc();
-        let worker = self.clone();
-        tokio::task::spawn_local(async move {
-            connection::serve(&worker, number, stream, peer).await;
-            worker.core.metrics.connections.dec();
-            worker.connections.borrow_mut().remove(&number);
-            if worker.connections.borrow().is_empty() {
-                worker.all_closed.notify_waiters();
-            }
-        });
     }
 
     /// A connection that is waiting will be woken when it should close.

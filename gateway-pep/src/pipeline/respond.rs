@@ -9,8 +9,8 @@ use service_kit::Problem;
 
 use super::canonical::Ambiguity;
 use super::record::Record;
-use crate::body::ResponseBody;
-use crate::gateway::Core;
+use super::response_body::ResponseBody;
+use crate::core::Core;
 use crate::plan::Protection;
 
 /// Why a request is not forwarded, or its answer not passed on.

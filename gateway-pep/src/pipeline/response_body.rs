@@ -1,0 +1,157 @@
+//! The body of an answer: an upstream's, streamed as it comes, or our own; logged when it has gone.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+
+use super::record::Record;
+use crate::body::{BodyError, Patience};
+use crate::upstream::Lease;
+
+/// An upstream's body, or our own, for the client.
+#[derive(Debug)]
+pub(crate) struct ResponseBody {
+    content: Content,
+    /// Written to the log when the body has gone.
+    record: Option<Box<Record>>,
+}
+
+#[derive(Debug)]
+enum Content {
+    Whole(Option<Bytes>),
+    Stream(Stream),
+}
+
+#[derive(Debug)]
+struct Stream {
+    incoming: Incoming,
+    patience: Patience,
+    finished: bool,
+    /// Goes back to its pool when the body was read to its end.
+    lease: Option<Lease>,
+}
+
+impl ResponseBody {
+    /// Our own words, or a body that had to be read whole.
+    pub(crate) fn whole(bytes: impl Into<Bytes>) -> Self {
+        Self {
+            content: Content::Whole(Some(bytes.into())),
+            record: None,
+        }
+    }
+
+    /// An upstream's, passed on as it comes.
+    pub(crate) fn stream(incoming: Incoming, idle: Duration, lease: Option<Lease>) -> Self {
+        Self {
+            content: Content::Stream(Stream {
+                incoming,
+                patience: Patience::new(idle),
+                finished: false,
+                lease,
+            }),
+            record: None,
+        }
+    }
+
+    /// Has the request logged when this body has gone.
+    pub(crate) fn record(&mut self, record: Box<Record>) {
+        self.record = Some(record);
+    }
+
+    /// Reads all of it; none where it is longer than `limit` or breaks off.
+    pub(crate) async fn collect(mut self, limit: usize) -> Result<Bytes, BodyError> {
+        let mut whole = Vec::new();
+        while let Some(frame) =
+            std::future::poll_fn(|context| Pin::new(&mut self).poll_frame(context)).await
+        {
+            let Ok(data) = frame?.into_data() else {
+                continue;
+            };
+            if whole.len() + data.len() > limit {
+                return Err(BodyError::TooLarge);
+            }
+            whole.extend_from_slice(&data);
+        }
+        Ok(whole.into())
+    }
+}
+
+impl Stream {
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
+        match Pin::new(&mut self.incoming).poll_frame(context) {
+            Poll::Ready(Some(Ok(frame))) => {
+                self.patience.reset();
+                // Trailers come last, and end here.
+                let data = frame.into_data().ok();
+                self.finished |= data.is_none();
+                Poll::Ready(data.map(Ok))
+            }
+            Poll::Ready(Some(Err(_))) => Poll::Ready(Some(Err(BodyError::Broken))),
+            Poll::Ready(None) => {
+                self.finished = true;
+                Poll::Ready(None)
+            }
+            Poll::Pending if self.patience.is_over(context) => {
+                Poll::Ready(Some(Err(BodyError::Idle)))
+            }
+            Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        // A connection with an unread rest is closed, never reused.
+        if (self.finished || self.incoming.is_end_stream())
+            && let Some(lease) = self.lease.take()
+        {
+            lease.give_back();
+        }
+    }
+}
+
+impl Body for ResponseBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = self.get_mut();
+        let polled = match &mut this.content {
+            Content::Whole(bytes) => {
+                Poll::Ready(bytes.take().filter(|bytes| !bytes.is_empty()).map(Ok))
+            }
+            Content::Stream(stream) => stream.poll(context),
+        };
+        if let (Poll::Ready(Some(result)), Some(record)) = (&polled, &mut this.record) {
+            match result {
+                Ok(data) => record.sent(data.len()),
+                Err(error) => record.broke_off(*error),
+            }
+        }
+        polled.map(|frame| frame.map(|result| result.map(Frame::data)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.content {
+            Content::Whole(bytes) => bytes.as_ref().is_none_or(Bytes::is_empty),
+            Content::Stream(stream) => stream.finished || stream.incoming.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.content {
+            Content::Whole(bytes) => {
+                let length = bytes.as_ref().map_or(0, Bytes::len);
+                SizeHint::with_exact(u64::try_from(length).unwrap_or(u64::MAX))
+            }
+            Content::Stream(stream) => stream.incoming.size_hint(),
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! A worker's thread: accepts connections, serves each with the pipeline, and drains.
+
+use std::convert::Infallible;
+use std::future::{Future as _, poll_fn};
+use std::io;
+use std::net::IpAddr;
+use std::pin::pin;
+use std::rc::Rc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use service_kit::LineSink;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::LocalOptions;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::task_tracker::TaskTrackerToken;
+
+use super::connection::Connection;
+use super::{Seed, Worker};
+use crate::access_log::AccessLog;
+use crate::guard::Guarded;
+use crate::pipeline;
+
+/// How a thread learns that it should end, and says that it did.
+#[derive(Debug)]
+pub(crate) struct Fate {
+    pub(crate) draining: CancellationToken,
+    /// Patience is over.
+    pub(crate) abort: CancellationToken,
+    /// Resolves when no worker has a connection: until then each keeps its runtime alive, since
+    /// connections to token service and PDP are shared among them.
+    pub(crate) idle: tokio_util::task::TaskTracker,
+    pub(crate) token: TaskTrackerToken,
+}
+
+const TICK: Duration = Duration::from_secs(2);
+/// Connections that are accepted after the drain began, because they were complete before.
+const MAX_LATE: usize = 4096;
+
+/// Starts a worker on a bound listener.
+pub(crate) fn spawn(
+    index: usize,
+    seed: Seed,
+    listener: std::net::TcpListener,
+    sink: LineSink,
+    fate: Fate,
+) -> io::Result<JoinHandle<()>> {
+    let (started, is_started) = std::sync::mpsc::sync_channel(1);
+    let thread = std::thread::Builder::new()
+        .name(format!("gateway-{index}"))
+        .spawn(move || {
+            // Such a runtime cannot leave its thread, so it is made there.
+            let built = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build_local(LocalOptions::default());
+            let runtime = match built {
+                Ok(runtime) => runtime,
+                Err(error) => {
+                    let _ = started.send(Err(error));
+                    return;
+                }
+            };
+            let _ = started.send(Ok(()));
+            runtime.block_on(async move {
+                if let Err(error) = run(&seed, listener, sink, fate).await {
+                    tracing::error!(%error, "a gateway worker ended");
+                }
+            });
+        })?;
+    is_started.recv().map_err(io::Error::other)??;
+    Ok(thread)
+}
+
+async fn run(
+    seed: &Seed,
+    listener: std::net::TcpListener,
+    sink: LineSink,
+    fate: Fate,
+) -> io::Result<()> {
+    let listener = TcpListener::from_std(listener)?;
+    let Fate {
+        draining,
+        abort,
+        idle,
+        token,
+    } = fate;
+    let worker = Rc::new(
+        seed.worker(AccessLog::new(sink))
+            .map_err(io::Error::other)?,
+    );
+    let flushing = tokio::task::spawn_local({
+        let worker = worker.clone();
+        async move { worker.access_log.flush_soon().await }
+    });
+    let mut ticks = tokio::time::interval(TICK);
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, peer)) => take_on(&worker, stream, peer.ip()),
+                Err(error) => {
+                    // Out of descriptors, say: the next accept would fail at once, too.
+                    tracing::warn!(%error, "cannot accept a connection");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+            },
+            _ = ticks.tick() => worker.update_gauges(),
+            () = draining.cancelled() => break,
+        }
+    }
+    worker.draining.set(true);
+    for _ in 0..MAX_LATE {
+        // What the kernel accepted for us is a request in flight.
+        match listener.accept().now_or_never() {
+            Some(Ok((stream, peer))) => take_on(&worker, stream, peer.ip()),
+            Some(Err(_)) | None => break,
+        }
+    }
+    drop(listener);
+    let linger = worker.core.timeouts.linger;
+    let _ = tokio::time::timeout(linger, worker.wait_until_closed()).await;
+    worker.close();
+    tokio::select! {
+        () = worker.wait_until_closed() => {}
+        () = abort.cancelled() => {}
+    }
+    worker.update_gauges();
+    flushing.abort();
+    worker.access_log.flush();
+    drop(token);
+    tokio::select! {
+        () = idle.wait() => {}
+        () = abort.cancelled() => {}
+    }
+    Ok(())
+}
+
+/// Serves a fresh connection, if there is room for one more.
+fn take_on(worker: &Rc<Worker>, stream: TcpStream, peer: IpAddr) {
+    if worker.connections.borrow().len() >= worker.core.max_connections {
+        tracing::debug!("too many connections");
+        return;
+    }
+    let number = worker.last_connection.get().wrapping_add(1);
+    worker.last_connection.set(number);
+    worker.connections.borrow_mut().insert(number, None);
+    worker.core.metrics.connections.inc();
+    let worker = worker.clone();
+    tokio::task::spawn_local(async move {
+        serve(&worker, number, stream, peer).await;
+        worker.core.metrics.connections.dec();
+        worker.connections.borrow_mut().remove(&number);
+        if worker.connections.borrow().is_empty() {
+            worker.all_closed.notify_waiters();
+        }
+    });
+}
+
+/// Serves until the client is done, or the worker closes and the answer at hand has gone.
+async fn serve(worker: &Rc<Worker>, number: u64, stream: TcpStream, peer: IpAddr) {
+    let _ = stream.set_nodelay(true);
+    let core = &worker.core;
+    let (guarded, findings) = Guarded::new(stream, core.head_bytes);
+    let connection = Rc::new(Connection::new(peer, findings));
+    let service = service_fn(|request| {
+        let answer = pipeline::handle(worker.clone(), connection.clone(), request);
+        async move { Ok::<_, Infallible>(answer.await) }
+    });
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new())
+        .header_read_timeout(core.timeouts.head)
+        .max_buf_size(core.head_bytes.max(64 << 10))
+        .max_header_size(core.head_bytes);
+    // Its own default is kept on the stack.
+    if core.max_headers != PARSER_HEADERS {
+        http.max_headers(core.max_headers);
+    }
+    let mut served = pin!(
+        http.serve_connection(TokioIo::new(guarded), service)
+            .with_upgrades()
+    );
+    let mut is_told = false;
+    let mut is_known = false;
+    let ended = poll_fn(|context| {
+        if !is_known {
+            is_known = true;
+            worker.wake_on_close(number, context.waker());
+        }
+        if !is_told && worker.closing.is_cancelled() {
+            is_told = true;
+            served.as_mut().graceful_shutdown();
+        }
+        served.as_mut().poll(context)
+    })
+    .await;
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a connection ended early");
+    }
+}
+
+const PARSER_HEADERS: usize = 100;
