@@ -173,6 +173,18 @@ fn announce_policy_changes(pdp: &Pdp, shared: &Shared) {
     });
 }
 
+/// Services that are started together come up in any order; the token service cannot begin without
+/// its signing keys. Whether the store is there in the end, its first use tells.
+async fn await_store(shared: &Shared) {
+    let asking = async {
+        while let Err(error) = shared.store.ping().await {
+            tracing::warn!(%error, "waiting for the store");
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+    };
+    let _ = tokio::time::timeout(PATIENCE, asking).await;
+}
+
 async fn start_token_service(
     config: &FileConfig,
     base: &Path,
@@ -192,6 +204,7 @@ async fn start_token_service(
         health: shared.health.clone(),
         tasks: shared.tasks.clone(),
     };
+    await_store(shared).await;
     let service = TokenService::open(section, base, parts).await?;
     let listener = bind(section.listen, "token_service.listen").await?;
     addresses.token_service = Some(listener.local_addr()?);

@@ -78,6 +78,21 @@ impl Process {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 
+    /// Waits until it has printed something.
+    pub fn await_output(&mut self, text: &str) {
+        let end = Instant::now() + Duration::from_secs(60);
+        while !self.output().contains(text) {
+            let is_up = self.child.try_wait().expect("wait").is_none();
+            assert!(
+                is_up && Instant::now() < end,
+                "{} does not say `{text}`:\n{}",
+                self.name,
+                self.output()
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
     /// Waits until it accepts connections.
     pub fn await_port(&mut self, address: SocketAddr) {
         let end = Instant::now() + Duration::from_secs(60);
