@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
 use serde::Deserialize;
-use service_kit::ConfigIssue;
 use service_kit::line_sink::LineTarget;
+use service_kit::{ConfigIssue, Secret};
 
 use crate::callers::{CallerConfig, Callers};
+use crate::search::PageTokens;
 
 /// How the PDP decides and what it shows. Every key has a default.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -36,6 +37,16 @@ pub struct PdpConfig {
     pub max_body_bytes: usize,
     /// Longer batches are answered 400.
     pub max_evaluations: usize,
+    /// The most results on a page of a search, and how many there are where none is asked for.
+    pub max_page: usize,
+    /// The most candidates that are decided for one page of a search. A page that has used them
+    /// up is handed out short, with a token that goes on.
+    pub max_search_decisions: usize,
+    /// Seals page tokens, so that every process with the same secret continues the searches of
+    /// the others. Absent: a key of the process alone. At least 32 characters.
+    pub page_token_secret: Option<Secret>,
+    /// A file that holds it.
+    pub page_token_secret_file: Option<PathBuf>,
     /// The folder is compared with what decides this often, beside being watched. Milliseconds.
     pub rescan_ms: u64,
 }
@@ -73,6 +84,10 @@ impl Default for PdpConfig {
             decision_log_mask: masked.map(str::to_owned).to_vec(),
             max_body_bytes: 1 << 20,
             max_evaluations: 1000,
+            max_page: 1000,
+            max_search_decisions: 20_000,
+            page_token_secret: None,
+            page_token_secret_file: None,
             rescan_ms: 1000,
         }
     }
@@ -83,7 +98,12 @@ impl PdpConfig {
     pub fn check(&self, base: &Path) -> Vec<ConfigIssue> {
         let identifier = self.identifier().err();
         let callers = Callers::new(&self.callers, base).err();
-        identifier.into_iter().chain(callers).collect()
+        let tokens = PageTokens::new(self, base).err();
+        identifier
+            .into_iter()
+            .chain(callers)
+            .chain(tokens)
+            .collect()
     }
 
     /// The identifier, checked: https (or http on loopback), no query, no fragment, no trailing

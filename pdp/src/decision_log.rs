@@ -5,13 +5,14 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use authzen::{EvaluationRequest, Properties};
+use authzen::{EvaluationRequest, Properties, SearchQuestion, SnapshotVersion};
 use serde::Serialize;
 use serde_json::Value;
 use service_kit::line_sink::{LineTarget, LineWriter};
 use service_kit::{LineSink, UnixTime};
 
 use crate::PdpError;
+use crate::search::PageFound;
 use crate::snapshot::Answered;
 
 /// Who asked, for the log.
@@ -49,6 +50,23 @@ struct Record<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<&'a Value>,
     snapshot: &'a Option<authzen::SnapshotVersion>,
+    duration_us: u64,
+    caller: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_id: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct SearchRecord<'a> {
+    kind: &'static str,
+    time: String,
+    search: &'static str,
+    question: Properties,
+    results: usize,
+    /// Whether more pages may follow.
+    more: bool,
+    decided: usize,
+    snapshot: &'a SnapshotVersion,
     duration_us: u64,
     caller: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -153,6 +171,41 @@ impl DecisionLog {
                 .collect(),
             error: context.error.as_ref(),
             snapshot: &context.snapshot,
+            duration_us: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
+            caller: &asker.caller,
+            request_id: asker.request_id.as_deref(),
+        };
+        if let Ok(mut line) = serde_json::to_vec(&record) {
+            line.push(b'\n');
+            sink.send(line);
+        }
+    }
+
+    /// Records one page of a search.
+    pub(crate) fn search(
+        &self,
+        question: &SearchQuestion,
+        found: &PageFound,
+        snapshot: &SnapshotVersion,
+        asker: &Asker,
+        now: UnixTime,
+        took: Duration,
+    ) {
+        let Some(sink) = self.sink.as_ref().filter(|sink| sink.is_on()) else {
+            return;
+        };
+        let Ok(Value::Object(asked)) = serde_json::to_value(question) else {
+            return;
+        };
+        let record = SearchRecord {
+            kind: "search",
+            time: now.rfc3339(),
+            search: question.kind().as_str(),
+            question: self.masked(&asked),
+            results: found.results.len(),
+            more: found.next.is_some(),
+            decided: found.decided,
+            snapshot,
             duration_us: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
             caller: &asker.caller,
             request_id: asker.request_id.as_deref(),

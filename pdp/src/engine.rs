@@ -7,14 +7,14 @@ use std::collections::HashMap;
 
 use authzen::{Obligation, Reason};
 use cedar_policy_core::ast::{
-    BinaryOp, Context, Effect, EntityUID, EntityUIDEntry, Expr, ExprKind, Literal, Policy, Request,
-    Value, ValueKind,
+    BinaryOp, Context, Effect, EntityType, EntityUID, EntityUIDEntry, Expr, ExprKind, Literal,
+    Policy, Request, Value, ValueKind, Var,
 };
 use cedar_policy_core::evaluator::Evaluator;
 use cedar_policy_core::extensions::Extensions;
 
 use crate::entities::{EntityStore, Row, SliceError};
-use crate::index::{Index, Seen};
+use crate::index::{Index, Seen, Sought};
 
 /// A policy, made ready.
 #[derive(Debug)]
@@ -87,6 +87,10 @@ impl Rule {
     pub(crate) fn is_forbid(&self) -> bool {
         self.policy.effect() == Effect::Forbid
     }
+
+    pub(crate) fn policy(&self) -> &Policy {
+        &self.policy
+    }
 }
 
 impl Rules {
@@ -102,16 +106,30 @@ impl Rules {
         self.rules.len()
     }
 
+    pub(crate) fn get(&self, position: usize) -> Option<&Rule> {
+        self.rules.get(position)
+    }
+
     /// Decides. An error is not a decision.
     pub(crate) fn decide(
         &self,
         question: &Question,
         store: &EntityStore,
     ) -> Result<Outcome<'_>, SliceError> {
-        let candidates: Vec<&Rule> = self
-            .candidates(question, store)
-            .into_iter()
-            .filter_map(|position| self.rules.get(position))
+        self.decide_among(&self.candidates(question, store), question, store)
+    }
+
+    /// Decides by the rules at these ascending positions. Right where every other rule is
+    /// certainly false for the question.
+    pub(crate) fn decide_among(
+        &self,
+        positions: &[usize],
+        question: &Question,
+        store: &EntityStore,
+    ) -> Result<Outcome<'_>, SliceError> {
+        let candidates: Vec<&Rule> = positions
+            .iter()
+            .filter_map(|position| self.rules.get(*position))
             .collect();
         let depth = candidates.iter().map(|rule| rule.depth).max().unwrap_or(0);
         let named = context_references(&question.context);
@@ -146,22 +164,40 @@ impl Rules {
     }
 
     fn candidates(&self, question: &Question, store: &EntityStore) -> Vec<usize> {
-        fn seen<'a>(
-            uid: &'a EntityUID,
-            overlays: &'a HashMap<EntityUID, Row>,
-            store: &'a EntityStore,
-        ) -> Seen<'a> {
-            let row = overlays.get(uid).or_else(|| store.row(uid));
-            Seen {
-                uid,
-                entity: row.map(|row| row.entity.as_ref()),
-            }
-        }
         self.index.candidates(
-            seen(&question.principal, &question.overlays, store),
-            seen(&question.action, &question.overlays, store),
-            seen(&question.resource, &question.overlays, store),
+            &Sought::One(question.seen(&question.principal, store)),
+            question.seen(&question.action, store),
+            &Sought::One(question.seen(&question.resource, store)),
         )
+    }
+
+    /// The rules that may apply where one side of the question is any entity of a type.
+    pub(crate) fn candidates_for_any(
+        &self,
+        question: &Question,
+        store: &EntityStore,
+        kind: &EntityType,
+        sought: Var,
+    ) -> Vec<usize> {
+        let action = question.seen(&question.action, store);
+        let any = Sought::AnyOf(kind);
+        if sought == Var::Principal {
+            let resource = Sought::One(question.seen(&question.resource, store));
+            self.index.candidates(&any, action, &resource)
+        } else {
+            let principal = Sought::One(question.seen(&question.principal, store));
+            self.index.candidates(&principal, action, &any)
+        }
+    }
+}
+
+impl Question {
+    fn seen<'a>(&'a self, uid: &'a EntityUID, store: &'a EntityStore) -> Seen<'a> {
+        let row = self.overlays.get(uid).or_else(|| store.row(uid));
+        Seen {
+            uid,
+            entity: row.map(|row| row.entity.as_ref()),
+        }
     }
 }
 

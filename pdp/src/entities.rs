@@ -7,7 +7,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use cedar_policy_core::ast::{Entity, EntityUID, PartialValue};
+use cedar_policy_core::ast::{Entity, EntityType, EntityUID, PartialValue};
 use cedar_policy_core::entities::{Entities, NoEntitiesSchema, TCComputation};
 use cedar_policy_core::extensions::Extensions;
 
@@ -20,7 +20,15 @@ pub(crate) struct Row {
 
 /// Every entity of a snapshot, actions and their groups included.
 #[derive(Debug, Default)]
-pub(crate) struct EntityStore(HashMap<EntityUID, Row>);
+pub(crate) struct EntityStore {
+    rows: HashMap<EntityUID, Row>,
+    /// In the order of their ids: searches walk them page by page.
+    by_type: HashMap<EntityType, Vec<EntityUID>>,
+    /// The entities whose attributes or tags name this one.
+    referrers: HashMap<EntityUID, Vec<EntityUID>>,
+    /// The entities that have this one as a parent.
+    children: HashMap<EntityUID, Vec<EntityUID>>,
+}
 
 /// Why a slice cannot be made. Cannot happen with rows that are unique and closed.
 #[derive(Debug, thiserror::Error)]
@@ -45,21 +53,64 @@ impl Row {
             references,
         }
     }
+
+    /// The entities that its attributes and tags name, at any depth of sets and records.
+    pub(crate) fn references(&self) -> &[EntityUID] {
+        &self.references
+    }
 }
 
 impl EntityStore {
     /// Takes entities whose hierarchy is closed and validated.
     pub(crate) fn from_closed(entities: &Entities) -> Self {
-        Self(
-            entities
-                .iter()
-                .map(|entity| (entity.uid().clone(), Row::new(entity.clone())))
-                .collect(),
-        )
+        let mut store = Self::default();
+        for entity in entities.iter() {
+            let uid = entity.uid();
+            let row = Row::new(entity.clone());
+            for referred in &row.references {
+                store
+                    .referrers
+                    .entry(referred.clone())
+                    .or_default()
+                    .push(uid.clone());
+            }
+            for parent in entity.parents() {
+                store
+                    .children
+                    .entry(parent.clone())
+                    .or_default()
+                    .push(uid.clone());
+            }
+            store
+                .by_type
+                .entry(uid.entity_type().clone())
+                .or_default()
+                .push(uid.clone());
+            store.rows.insert(uid.clone(), row);
+        }
+        for uids in store.by_type.values_mut() {
+            uids.sort_unstable_by(|one, other| id(one).cmp(id(other)));
+        }
+        store
     }
 
     pub(crate) fn row(&self, uid: &EntityUID) -> Option<&Row> {
-        self.0.get(uid)
+        self.rows.get(uid)
+    }
+
+    /// Every entity of a type, in the order of their ids.
+    pub(crate) fn of_type(&self, kind: &EntityType) -> &[EntityUID] {
+        self.by_type.get(kind).map_or(&[], Vec::as_slice)
+    }
+
+    /// The entities whose attributes or tags name this one.
+    pub(crate) fn referrers(&self, uid: &EntityUID) -> &[EntityUID] {
+        self.referrers.get(uid).map_or(&[], Vec::as_slice)
+    }
+
+    /// The entities directly in this one.
+    pub(crate) fn children(&self, uid: &EntityUID) -> &[EntityUID] {
+        self.children.get(uid).map_or(&[], Vec::as_slice)
     }
 
     /// The entities that a question can reach: `roots`, and whatever `depth` steps over
@@ -79,7 +130,7 @@ impl EntityStore {
                 if !seen.insert(uid) {
                     continue;
                 }
-                let Some(row) = overlays.get(uid).or_else(|| self.0.get(uid)) else {
+                let Some(row) = overlays.get(uid).or_else(|| self.rows.get(uid)) else {
                     continue;
                 };
                 picked.push(Arc::clone(&row.entity));
@@ -101,4 +152,9 @@ impl EntityStore {
             )
             .map_err(|error| SliceError(error.to_string()))
     }
+}
+
+/// An entity's id as it sorts.
+pub(crate) fn id(uid: &EntityUID) -> &str {
+    uid.eid().as_ref()
 }

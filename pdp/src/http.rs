@@ -3,6 +3,8 @@
 
 mod evaluation;
 mod metadata;
+mod receive;
+mod search;
 
 use std::sync::Arc;
 
@@ -37,6 +39,18 @@ fn router(pdp: &Pdp) -> Router {
         .route(
             "/access/v1/evaluations",
             post(evaluation::many).fallback(|| async { not_allowed("POST") }),
+        )
+        .route(
+            "/access/v1/search/subject",
+            post(search::subject).fallback(|| async { not_allowed("POST") }),
+        )
+        .route(
+            "/access/v1/search/action",
+            post(search::action).fallback(|| async { not_allowed("POST") }),
+        )
+        .route(
+            "/access/v1/search/resource",
+            post(search::resource).fallback(|| async { not_allowed("POST") }),
         )
         .route_layer(middleware::from_fn_with_state(
             Arc::clone(&pdp.0),
@@ -104,5 +118,7 @@ fn with_header(problem: Problem, name: HeaderName, value: &'static str) -> Respo
     response
 }
 
+#[cfg(test)]
+mod search_tests;
 #[cfg(test)]
 mod tests;

@@ -34,6 +34,14 @@ pub(crate) struct Seen<'a> {
     pub(crate) entity: Option<&'a Entity>,
 }
 
+/// One side of a question.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Sought<'a> {
+    One(Seen<'a>),
+    /// Not known yet; of this type.
+    AnyOf(&'a EntityType),
+}
+
 impl Index {
     /// Files one policy.
     pub(crate) fn add(&mut self, position: usize, policy: &Policy) {
@@ -62,28 +70,58 @@ impl Index {
     /// The policies that may apply, in the order in which they were filed.
     pub(crate) fn candidates(
         &self,
-        principal: Seen<'_>,
+        principal: &Sought<'_>,
         action: Seen<'_>,
-        resource: Seen<'_>,
+        resource: &Sought<'_>,
     ) -> Vec<usize> {
         let principal_keys = principal.keys();
         let resource_keys = resource.keys();
         let mut found = Vec::new();
         let actions = std::iter::once(None).chain(action.names().map(|name| Some(name.clone())));
         for by_principal in actions.filter_map(|action| self.0.get(&action)) {
-            for by_resource in principal_keys
-                .iter()
-                .filter_map(|key| by_principal.get(key))
-            {
-                for bucket in resource_keys.iter().filter_map(|key| by_resource.get(key)) {
-                    found.extend_from_slice(bucket);
-                }
-            }
+            principal_keys.visit(by_principal, |by_resource| {
+                resource_keys.visit(by_resource, |bucket| found.extend_from_slice(bucket));
+            });
         }
         // A policy that names several actions may be found by more than one of them.
         found.sort_unstable();
         found.dedup();
         found
+    }
+}
+
+/// The keys that a matching scope can have been filed under.
+enum Keys<'a> {
+    Listed(Vec<ScopeKey>),
+    /// Every entity may be the one, or be above it.
+    OfType(&'a EntityType),
+}
+
+impl Keys<'_> {
+    fn visit<T>(&self, map: &ByScope<T>, mut visitor: impl FnMut(&T)) {
+        match self {
+            Self::Listed(keys) => keys.iter().filter_map(|key| map.get(key)).for_each(visitor),
+            Self::OfType(kind) => {
+                for (key, value) in map {
+                    let may_match = match key {
+                        ScopeKey::Any | ScopeKey::Entity(_) => true,
+                        ScopeKey::Type(other) => other == *kind,
+                    };
+                    if may_match {
+                        visitor(value);
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl<'a> Sought<'a> {
+    fn keys(&self) -> Keys<'a> {
+        match self {
+            Self::One(seen) => Keys::Listed(seen.keys()),
+            Self::AnyOf(kind) => Keys::OfType(kind),
+        }
     }
 }
 

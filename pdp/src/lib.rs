@@ -20,6 +20,7 @@ mod load;
 mod mapping;
 mod meters;
 mod pdp;
+mod search;
 mod snapshot;
 mod source;
 mod terms;

@@ -17,6 +17,8 @@ use crate::{PdpError, PolicyIssue, RequestProperties};
 #[derive(Debug)]
 pub(crate) struct Loaded {
     pub(crate) vocabulary: Vocabulary,
+    /// What policies and entities were validated against.
+    pub(crate) schema: cedar_policy::Schema,
     pub(crate) rules: Rules,
     pub(crate) store: EntityStore,
     /// Entities that the folder itself states.
@@ -56,6 +58,7 @@ pub(crate) fn load(
     match (vocabulary, validated, stated) {
         (Ok(vocabulary), Ok(validated), Ok(stated)) => Ok(Loaded {
             vocabulary,
+            schema: schema.schema,
             rules: validated.rules,
             store: stated.store,
             stated_entities: stated.count,

@@ -4,6 +4,7 @@
 //! An unknown type, action or entity is a question with the answer no. A known attribute of the
 //! wrong type is no question at all.
 
+mod search;
 mod shape;
 mod vocabulary;
 
@@ -16,6 +17,7 @@ use authzen::{
 use cedar_policy_core::ast::{Context, Eid, Entity, EntityUID, PartialValue, Value};
 use serde_json::json;
 
+pub(crate) use search::Sought;
 pub(crate) use vocabulary::Vocabulary;
 
 use crate::RequestProperties;

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use authzen::Decision;
+use authzen::{Decision, SearchKind};
 use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge};
 use service_kit::Metrics;
 use service_kit::metrics::MetricError;
@@ -17,6 +17,9 @@ pub(crate) struct Meters {
     pub(crate) unknown_attributes: IntCounter,
     pub(crate) policy_errors: IntCounter,
     reloads: IntCounterVec,
+    searches: IntCounterVec,
+    search_duration: Histogram,
+    search_decisions: IntCounter,
     pub(crate) epoch: IntGauge,
     log_dropped: IntCounter,
     log_dropped_seen: AtomicU64,
@@ -50,6 +53,19 @@ impl Meters {
                 "Changed policy folders by whether they were taken: `ok` or `refused`.",
                 &["result"],
             )?,
+            searches: metrics.counters(
+                "pdp_searches_total",
+                "Pages of search results by what was looked for.",
+                &["kind"],
+            )?,
+            search_duration: metrics.latency(
+                "pdp_search_duration_seconds",
+                "Time of one page of search results.",
+            )?,
+            search_decisions: metrics.counter(
+                "pdp_search_decisions_total",
+                "Candidates that were decided for searches.",
+            )?,
             epoch: metrics.gauge(
                 "pdp_snapshot_epoch",
                 "Counts the snapshots of this process.",
@@ -72,6 +88,12 @@ impl Meters {
     pub(crate) fn reload(&self, taken: bool) {
         let result = if taken { "ok" } else { "refused" };
         self.reloads.with_label_values(&[result]).inc();
+    }
+
+    pub(crate) fn search(&self, kind: SearchKind, took: std::time::Duration, decided: usize) {
+        self.searches.with_label_values(&[kind.as_str()]).inc();
+        self.search_duration.observe(took.as_secs_f64());
+        self.search_decisions.inc_by(decided as u64);
     }
 
     /// Takes over how many records the sink has dropped so far.

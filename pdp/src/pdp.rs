@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use authzen::{
-    DecisionError, DecisionPoint, Evaluation, EvaluationRequest, EvaluationsRequest,
-    SnapshotVersion,
+    DecisionError, DecisionPoint, Evaluation, EvaluationRequest, EvaluationsRequest, Page,
+    SearchRequest, SearchResults, SnapshotVersion,
 };
 use service_kit::{Health, Metrics, SharedClock, Status, Tasks};
 use tokio::sync::watch;
@@ -20,6 +20,7 @@ use crate::callers::Callers;
 use crate::config::{Identifier, PdpConfig};
 use crate::decision_log::{Asker, DecisionLog};
 use crate::meters::Meters;
+use crate::search::{Bounds, PageTokens, Place};
 use crate::snapshot::Snapshot;
 use crate::{PdpError, RequestProperties};
 
@@ -54,6 +55,7 @@ pub(crate) struct Inner {
     clock: SharedClock,
     log: DecisionLog,
     ids: Ids,
+    pages: PageTokens,
 }
 
 /// Bounds of the HTTP API and of the watcher.
@@ -61,6 +63,8 @@ pub(crate) struct Inner {
 pub(crate) struct Limits {
     pub(crate) body_bytes: usize,
     pub(crate) evaluations: usize,
+    pub(crate) page: usize,
+    pub(crate) search_decisions: usize,
     pub(crate) rescan: std::time::Duration,
 }
 
@@ -80,6 +84,7 @@ impl Pdp {
     pub fn open(config: &PdpConfig, base: &Path, parts: PdpParts) -> Result<Self, PdpError> {
         let identifier = config.identifier().map_err(PdpError::Config)?;
         let callers = Callers::new(&config.callers, base).map_err(PdpError::Config)?;
+        let pages = PageTokens::new(config, base).map_err(PdpError::Config)?;
         let folder = base.join(&config.policies);
         let snapshot = Snapshot::read(&folder, &config.request_properties, 1)?;
         let meters = Meters::new(&parts.metrics)?;
@@ -99,6 +104,8 @@ impl Pdp {
             limits: Limits {
                 body_bytes: config.max_body_bytes,
                 evaluations: config.max_evaluations,
+                page: config.max_page.max(1),
+                search_decisions: config.max_search_decisions.max(1),
                 rescan: std::time::Duration::from_millis(config.rescan_ms.max(10)),
             },
             meters,
@@ -110,6 +117,7 @@ impl Pdp {
                 prefix: service_kit::random::id()?,
                 next: AtomicU64::new(0),
             },
+            pages,
         })))
     }
 
@@ -178,6 +186,78 @@ impl Inner {
         }
         Ok(evaluations)
     }
+
+    /// Answers one page of a search from one snapshot, beside the threads that answer questions.
+    pub(crate) async fn search(
+        self: &Arc<Self>,
+        request: SearchRequest,
+        asker: Asker,
+    ) -> Result<SearchResults, DecisionError> {
+        let inner = Arc::clone(self);
+        tokio::task::spawn_blocking(move || inner.search_now(&request, &asker))
+            .await
+            .map_err(|error| DecisionError::Internal {
+                message: error.to_string(),
+            })?
+    }
+
+    fn search_now(
+        &self,
+        request: &SearchRequest,
+        asker: &Asker,
+    ) -> Result<SearchResults, DecisionError> {
+        let started = Instant::now();
+        let now = self.clock.now();
+        let rejected = |message: String| DecisionError::Rejected { message };
+        let (question, limit, after) = match (&request.token, &request.question) {
+            (Some(token), _) => {
+                let place = self
+                    .pages
+                    .open(request, token, now)
+                    .map_err(|error| rejected(error.to_string()))?;
+                (place.question, place.limit, Some(place.after))
+            }
+            (None, Some(question)) => {
+                let limit = request.limit.unwrap_or(self.limits.page);
+                (question.clone(), limit, None)
+            }
+            (None, None) => return Err(rejected("`page.token` is missing".into())),
+        };
+        let snapshot = self.snapshot.load_full();
+        let bounds = Bounds {
+            results: limit.min(self.limits.page),
+            decisions: self.limits.search_decisions,
+        };
+        let found = snapshot
+            .search(&question, after.as_deref(), bounds)
+            .inspect_err(|_| self.meters.rejected.inc())?;
+        let took = started.elapsed();
+        self.meters.search(request.kind, took, found.decided);
+        self.log
+            .search(&question, &found, &snapshot.version, asker, now, took);
+        let next_token = match found.next {
+            None => String::new(),
+            Some(after) => {
+                let place = Place {
+                    question,
+                    limit,
+                    after,
+                };
+                self.pages
+                    .seal(&place, now)
+                    .ok_or_else(|| DecisionError::Internal {
+                        message: "no page token can be made".into(),
+                    })?
+            }
+        };
+        Ok(SearchResults {
+            page: Page {
+                next_token,
+                count: Some(found.results.len()),
+            },
+            results: found.results,
+        })
+    }
 }
 
 #[async_trait]
@@ -192,6 +272,10 @@ impl DecisionPoint for Pdp {
         request: &EvaluationsRequest,
     ) -> Result<Vec<Evaluation>, DecisionError> {
         self.0.decide_many(request, &Asker::in_process())
+    }
+
+    async fn search(&self, request: &SearchRequest) -> Result<SearchResults, DecisionError> {
+        self.0.search(request.clone(), Asker::in_process()).await
     }
 }
 

@@ -8,7 +8,10 @@ use reqwest::Url;
 use serde::Deserialize;
 use serde_json::json;
 
-use crate::{DecisionError, DecisionPoint, Evaluation, EvaluationRequest, EvaluationsRequest};
+use crate::{
+    DecisionError, DecisionPoint, Evaluation, EvaluationRequest, EvaluationsRequest, SearchRequest,
+    SearchResults,
+};
 
 /// Where the decision point is and how long to wait for it.
 #[derive(Debug, Clone)]
@@ -29,6 +32,7 @@ pub struct HttpDecisionPoint {
     client: reqwest::Client,
     evaluation: Url,
     evaluations: Url,
+    search: Url,
     max_answer: usize,
 }
 
@@ -70,6 +74,7 @@ impl HttpDecisionPoint {
             client,
             evaluation: endpoint(&config.url, "evaluation")?,
             evaluations: endpoint(&config.url, "evaluations")?,
+            search: endpoint(&config.url, "search/")?,
             max_answer: config.max_answer,
         })
     }
@@ -154,6 +159,19 @@ impl DecisionPoint for HttpDecisionPoint {
         }
         Ok(evaluations)
     }
+
+    async fn search(&self, request: &SearchRequest) -> Result<SearchResults, DecisionError> {
+        let url =
+            self.search
+                .join(request.kind.as_str())
+                .map_err(|error| DecisionError::Internal {
+                    message: error.to_string(),
+                })?;
+        let body = request.to_json().map_err(|error| DecisionError::Internal {
+            message: error.to_string(),
+        })?;
+        decode(&self.post(&url, encode(&body)?).await?)
+    }
 }
 
 fn endpoint(base: &Url, name: &str) -> Result<Url, DecisionError> {
@@ -163,7 +181,8 @@ fn endpoint(base: &Url, name: &str) -> Result<Url, DecisionError> {
             message: "the url cannot be a base".into(),
         })?
         .pop_if_empty()
-        .extend(["access", "v1", name]);
+        .extend(["access", "v1"])
+        .extend(name.split('/'));
     Ok(url)
 }
 

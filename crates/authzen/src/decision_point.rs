@@ -4,7 +4,7 @@ use std::fmt::Debug;
 
 use async_trait::async_trait;
 
-use crate::{Evaluation, EvaluationRequest, EvaluationsRequest};
+use crate::{Evaluation, EvaluationRequest, EvaluationsRequest, SearchRequest, SearchResults};
 
 /// Answers authorization questions. Implemented by the PDP in process, by
 /// [`crate::HttpDecisionPoint`], and by caches around either.
@@ -22,6 +22,10 @@ pub trait DecisionPoint: Send + Sync + Debug {
         &self,
         request: &EvaluationsRequest,
     ) -> Result<Vec<Evaluation>, DecisionError>;
+
+    /// One page of what would be permitted. Every result, evaluated, is permitted by the same
+    /// snapshot. A page may hold less than its limit, or nothing, and still have a successor.
+    async fn search(&self, request: &SearchRequest) -> Result<SearchResults, DecisionError>;
 }
 
 /// Why there is no answer. Deliberately exhaustive: a new cause must be handled by everyone

@@ -10,6 +10,7 @@ mod decision_point;
 mod evaluation;
 mod json;
 mod request;
+mod search;
 mod words;
 
 pub use batch::{BatchBody, EvaluationsRequest, Semantic};
@@ -20,4 +21,8 @@ pub use evaluation::{
 };
 pub use json::{Properties, parse_object};
 pub use request::{EvaluationRequest, RequestError};
+pub use search::{
+    Found, OfType, Page, SearchKind, SearchQuestion, SearchRequest, SearchResult, SearchResults,
+    Wanted,
+};
 pub use words::{Action, Resource, Subject};

@@ -90,7 +90,7 @@ pub(crate) fn member<'a>(object: &'a Properties, name: &str) -> Option<&'a Value
     object.get(name).filter(|value| !value.is_null())
 }
 
-fn required_object<'a>(
+pub(crate) fn required_object<'a>(
     value: Option<&'a Value>,
     field: &str,
 ) -> Result<&'a Properties, RequestError> {
@@ -103,7 +103,10 @@ fn required_object<'a>(
     })
 }
 
-fn optional_object(value: Option<&Value>, field: &str) -> Result<Properties, RequestError> {
+pub(crate) fn optional_object(
+    value: Option<&Value>,
+    field: &str,
+) -> Result<Properties, RequestError> {
     match value {
         None => Ok(Properties::new()),
         Some(Value::Object(map)) => Ok(map.clone()),
@@ -114,7 +117,7 @@ fn optional_object(value: Option<&Value>, field: &str) -> Result<Properties, Req
     }
 }
 
-fn text(object: &Properties, parent: &str, name: &str) -> Result<String, RequestError> {
+pub(crate) fn text(object: &Properties, parent: &str, name: &str) -> Result<String, RequestError> {
     match member(object, name) {
         None => Err(RequestError::Missing {
             field: format!("{parent}.{name}"),
@@ -127,7 +130,7 @@ fn text(object: &Properties, parent: &str, name: &str) -> Result<String, Request
     }
 }
 
-fn properties(object: &Properties, parent: &str) -> Result<Properties, RequestError> {
+pub(crate) fn properties(object: &Properties, parent: &str) -> Result<Properties, RequestError> {
     optional_object(
         member(object, "properties"),
         &format!("`{parent}.properties`"),

@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use authzen::{
     Decision, DecisionError, DecisionPoint, Evaluation, EvaluationRequest, EvaluationsRequest,
-    Obligation,
+    Obligation, SearchRequest, SearchResults,
 };
 use oauth::{
     ActiveToken, Introspection, IntrospectionError, OpaqueToken, PhantomJwt, ResourceId, Scope,
@@ -158,6 +158,10 @@ impl DecisionPoint for FakePdp {
         &self,
         _request: &EvaluationsRequest,
     ) -> Result<Vec<Evaluation>, DecisionError> {
+        Err(DecisionError::Unavailable(None))
+    }
+
+    async fn search(&self, _request: &SearchRequest) -> Result<SearchResults, DecisionError> {
         Err(DecisionError::Unavailable(None))
     }
 }

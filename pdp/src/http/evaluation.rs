@@ -1,24 +1,17 @@
 //! `POST /access/v1/evaluation` and `/access/v1/evaluations`.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use ::http::{HeaderMap, StatusCode, header};
-use authzen::{BatchBody, DecisionError, EvaluationRequest, RequestError};
+use ::http::StatusCode;
+use authzen::{BatchBody, EvaluationRequest};
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Json, Response};
-use bytes::Bytes;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde_json::json;
 use service_kit::Problem;
-use service_kit::serve::{Peer, RequestId};
 
-use crate::callers::Caller;
+use super::receive::{bad_request, no_answer, receive};
 use crate::decision_log::Asker;
 use crate::pdp::Inner;
-
-/// A caller gets this long to send a body.
-const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 pub(super) async fn one(
     State(inner): State<Arc<Inner>>,
@@ -61,74 +54,4 @@ fn answer_one(
         .decide(&inner.snapshot.load(), question, asker)
         .map_err(|error| no_answer(&error))?;
     Ok(Json(evaluation).into_response())
-}
-
-/// Checks the content type and reads the body within its bounds.
-async fn receive(inner: &Inner, request: Request) -> Result<(Asker, Bytes), Problem> {
-    if !is_json(request.headers()) {
-        return Err(Problem::new(StatusCode::BAD_REQUEST, "bad-request")
-            .detail("`Content-Type` must be `application/json`"));
-    }
-    let asker = asker(&request);
-    let body = Limited::new(request.into_body(), inner.limits.body_bytes);
-    match tokio::time::timeout(BODY_TIMEOUT, body.collect()).await {
-        Ok(Ok(body)) => Ok((asker, body.to_bytes())),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => {
-            Err(
-                Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large").detail(format!(
-                    "the body must not be longer than {} bytes",
-                    inner.limits.body_bytes
-                )),
-            )
-        }
-        Ok(Err(_)) => Err(Problem::new(StatusCode::BAD_REQUEST, "bad-request")
-            .detail("the body could not be read")),
-        Err(_) => Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "timeout")
-            .detail("the body did not arrive in time")),
-    }
-}
-
-fn asker(request: &Request) -> Asker {
-    let extensions = request.extensions();
-    let caller = match (extensions.get::<Caller>(), extensions.get::<Peer>()) {
-        (Some(caller), _) => caller.0.clone(),
-        (None, Some(peer)) => peer.0.to_string(),
-        (None, None) => "unknown".to_owned(),
-    };
-    let request_id = extensions
-        .get::<RequestId>()
-        .map(|id| String::from_utf8_lossy(id.0.as_bytes()).into_owned());
-    Asker { caller, request_id }
-}
-
-fn is_json(headers: &HeaderMap) -> bool {
-    let mut values = headers.get_all(header::CONTENT_TYPE).iter();
-    let (Some(value), None) = (values.next(), values.next()) else {
-        return false;
-    };
-    value
-        .to_str()
-        .ok()
-        .and_then(|value| value.split(';').next())
-        .is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
-}
-
-fn bad_request(error: &RequestError) -> Problem {
-    Problem::new(StatusCode::BAD_REQUEST, "bad-request").detail(error.to_string())
-}
-
-/// Not knowing is never a decision.
-fn no_answer(error: &DecisionError) -> Problem {
-    match error {
-        DecisionError::Rejected { message } => {
-            Problem::new(StatusCode::BAD_REQUEST, "bad-request").detail(message.clone())
-        }
-        DecisionError::Unavailable(_) | DecisionError::Timeout => {
-            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable")
-        }
-        DecisionError::Internal { message } => {
-            tracing::error!(message, "a question could not be decided");
-            Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal")
-        }
-    }
 }

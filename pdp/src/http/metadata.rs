@@ -17,6 +17,9 @@ pub(super) async fn show(State(inner): State<Arc<Inner>>) -> Response {
             "policy_decision_point": own.url,
             "access_evaluation_endpoint": format!("{}/access/v1/evaluation", own.url),
             "access_evaluations_endpoint": format!("{}/access/v1/evaluations", own.url),
+            "search_subject_endpoint": format!("{}/access/v1/search/subject", own.url),
+            "search_action_endpoint": format!("{}/access/v1/search/action", own.url),
+            "search_resource_endpoint": format!("{}/access/v1/search/resource", own.url),
         }))
         .into_response(),
         None => Problem::new(StatusCode::NOT_FOUND, "not-found")

@@ -13,7 +13,7 @@ use crate::fixture::Fixture;
 const ONE: &str = "/access/v1/evaluation";
 const MANY: &str = "/access/v1/evaluations";
 
-type Answer = (StatusCode, HeaderMap, Value);
+pub(super) type Answer = (StatusCode, HeaderMap, Value);
 
 async fn send(pdp: &Pdp, request: Request<Body>) -> Answer {
     let response = pdp.router().oneshot(request).await.unwrap();
@@ -23,7 +23,7 @@ async fn send(pdp: &Pdp, request: Request<Body>) -> Answer {
     (parts.status, parts.headers, body)
 }
 
-async fn post(pdp: &Pdp, path: &str, body: impl Into<Body>) -> Answer {
+pub(super) async fn post(pdp: &Pdp, path: &str, body: impl Into<Body>) -> Answer {
     let request = Request::post(path)
         .header("content-type", "application/json")
         .body(body.into())
@@ -128,6 +128,9 @@ async fn content_types_methods_and_sizes_are_held() {
         ("GET", ONE, "POST"),
         ("HEAD", MANY, "POST"),
         ("DELETE", MANY, "POST"),
+        ("GET", "/access/v1/search/subject", "POST"),
+        ("PUT", "/access/v1/search/action", "POST"),
+        ("GET", "/access/v1/search/resource", "POST"),
         ("POST", super::WELL_KNOWN, "GET, HEAD"),
     ] {
         let request = Request::builder().method(method).uri(path);
@@ -283,6 +286,9 @@ async fn metadata_says_what_is_configured_and_nothing_else() {
             "policy_decision_point": "https://pdp.example.org/tenant1",
             "access_evaluation_endpoint": "https://pdp.example.org/tenant1/access/v1/evaluation",
             "access_evaluations_endpoint": "https://pdp.example.org/tenant1/access/v1/evaluations",
+            "search_subject_endpoint": "https://pdp.example.org/tenant1/access/v1/search/subject",
+            "search_action_endpoint": "https://pdp.example.org/tenant1/access/v1/search/action",
+            "search_resource_endpoint": "https://pdp.example.org/tenant1/access/v1/search/resource",
         })
     );
     let (status, _, body) = post(

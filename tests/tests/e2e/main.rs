@@ -9,6 +9,7 @@ mod outage;
 mod policy_edit;
 mod readme;
 mod revocation;
+mod search;
 mod tidy;
 mod token_lifecycle;
 mod tour;

@@ -10,6 +10,7 @@ use argon2::Params as Cost;
 use async_trait::async_trait;
 use authzen::{
     DecisionError, DecisionPoint, Evaluation, EvaluationRequest, EvaluationsRequest, Obligation,
+    SearchRequest, SearchResults,
 };
 use axum::body::{Body, to_bytes};
 use base64::Engine as _;
@@ -475,6 +476,10 @@ impl DecisionPoint for TestDecisions {
             answers.push(self.evaluate(entry.as_ref().unwrap()).await?);
         }
         Ok(answers)
+    }
+
+    async fn search(&self, _request: &SearchRequest) -> Result<SearchResults, DecisionError> {
+        Err(DecisionError::Unavailable(None))
     }
 }
 

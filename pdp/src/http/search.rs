@@ -1,0 +1,46 @@
+//! `POST /access/v1/search/{subject,action,resource}`.
+
+use std::sync::Arc;
+
+use authzen::{SearchKind, SearchRequest};
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Json, Response};
+use service_kit::Problem;
+
+use super::receive::{bad_request, no_answer, receive};
+use crate::pdp::Inner;
+
+pub(super) async fn subject(
+    State(inner): State<Arc<Inner>>,
+    request: Request,
+) -> Result<Response, Problem> {
+    answer(inner, SearchKind::Subject, request).await
+}
+
+pub(super) async fn action(
+    State(inner): State<Arc<Inner>>,
+    request: Request,
+) -> Result<Response, Problem> {
+    answer(inner, SearchKind::Action, request).await
+}
+
+pub(super) async fn resource(
+    State(inner): State<Arc<Inner>>,
+    request: Request,
+) -> Result<Response, Problem> {
+    answer(inner, SearchKind::Resource, request).await
+}
+
+async fn answer(
+    inner: Arc<Inner>,
+    kind: SearchKind,
+    request: Request,
+) -> Result<Response, Problem> {
+    let (asker, body) = receive(&inner, request).await?;
+    let request = SearchRequest::from_json(kind, &body).map_err(|error| bad_request(&error))?;
+    let results = inner
+        .search(request, asker)
+        .await
+        .map_err(|error| no_answer(&error))?;
+    Ok(Json(results).into_response())
+}

@@ -1,0 +1,155 @@
+//! Searches in Cedar's words: the two given parts as in any question, the third as a type.
+
+use std::collections::HashMap;
+
+use authzen::{Action, Properties, Resource, Subject};
+use cedar_policy_core::ast::{Eid, EntityType, EntityUID, Var};
+
+use super::shape::Reader;
+use super::{NotAsked, Part, Vocabulary, not_asked, overlay};
+use crate::engine::Question;
+use crate::entities::EntityStore;
+
+/// A search for subjects or resources.
+#[derive(Debug)]
+pub(crate) struct Sought {
+    /// The sought part is to be filled in, one candidate after the other.
+    pub(crate) question: Question,
+    /// Which part: principal or resource.
+    pub(crate) part: Var,
+    pub(crate) kind: EntityType,
+    /// The only ids that there are, for an enumerated type, in order. Others are in the store.
+    pub(crate) ids: Option<Vec<EntityUID>>,
+}
+
+impl Vocabulary {
+    /// Puts a search for subjects into Cedar's words.
+    pub(crate) fn subjects(
+        &self,
+        kind: &str,
+        action: &Action,
+        resource: &Resource,
+        context: &Properties,
+        store: &EntityStore,
+    ) -> Result<Sought, NotAsked> {
+        let given = (Part::Resource, &*resource.kind, &*resource.id);
+        self.sought(
+            Part::Subject,
+            kind,
+            given,
+            &resource.properties,
+            action,
+            context,
+            store,
+        )
+    }
+
+    /// Puts a search for resources into Cedar's words.
+    pub(crate) fn resources(
+        &self,
+        subject: &Subject,
+        action: &Action,
+        kind: &str,
+        context: &Properties,
+        store: &EntityStore,
+    ) -> Result<Sought, NotAsked> {
+        let given = (Part::Subject, &*subject.kind, &*subject.id);
+        self.sought(
+            Part::Resource,
+            kind,
+            given,
+            &subject.properties,
+            action,
+            context,
+            store,
+        )
+    }
+
+    /// The names of the actions that apply to a pair of types, in order.
+    pub(crate) fn actions(&self, subject: &str, resource: &str) -> Vec<&str> {
+        let (Some(subject), Some(resource)) = (self.types.get(subject), self.types.get(resource))
+        else {
+            return Vec::new();
+        };
+        let mut names: Vec<_> = self
+            .actions
+            .iter()
+            .filter(|(_, term)| {
+                term.subjects.contains(subject) && term.resources.contains(resource)
+            })
+            .map(|(name, _)| name.as_str())
+            .collect();
+        names.sort_unstable();
+        names
+    }
+
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the parts of a question, each once"
+    )]
+    fn sought(
+        &self,
+        part: Part,
+        kind: &str,
+        (given_part, given_kind, given_id): (Part, &str, &str),
+        properties: &Properties,
+        action: &Action,
+        context: &Properties,
+        store: &EntityStore,
+    ) -> Result<Sought, NotAsked> {
+        let nobody = || super::unknown("nothing can be found".into());
+        let mut reader = Reader {
+            types: &self.types,
+            unknown: 0,
+        };
+        let term = self.actions.get(&action.name).ok_or_else(nobody)?;
+        let sought = self.types.get(kind).ok_or_else(nobody)?;
+        let sought_kind = self.kinds.get(sought).ok_or_else(nobody)?;
+        let (given, given_kind) = self.entity(given_part, given_kind, given_id)?;
+        let (subject, resource) = match part {
+            Part::Subject => (sought, given.entity_type()),
+            Part::Resource => (given.entity_type(), sought),
+        };
+        if !term.subjects.contains(subject) || !term.resources.contains(resource) {
+            return Err(nobody());
+        }
+        let field = format!("{}.properties", given_part.word());
+        let overlays = overlay(
+            &mut reader,
+            &given,
+            given_kind,
+            store.row(&given),
+            properties,
+        )
+        .map_err(|misfit| not_asked(&field, misfit))?
+        .map(|row| (given.clone(), row))
+        .into_iter()
+        .collect::<HashMap<_, _>>();
+        let context = term.context(&mut reader, context, action)?;
+        // Never decided: each candidate takes its place.
+        let open = EntityUID::from_components(sought.clone(), Eid::new(""), None);
+        let (principal, resource, part) = match part {
+            Part::Subject => (open, given, Var::Principal),
+            Part::Resource => (given, open, Var::Resource),
+        };
+        let ids = sought_kind.ids.as_ref().map(|ids| {
+            let mut ids: Vec<&String> = ids.iter().collect();
+            ids.sort_unstable();
+            ids.into_iter()
+                .map(|id| EntityUID::from_components(sought.clone(), Eid::new(id.as_str()), None))
+                .collect()
+        });
+        Ok(Sought {
+            question: Question {
+                principal,
+                action: term.uid.clone(),
+                resource,
+                context,
+                overlays,
+            },
+            part,
+            kind: sought.clone(),
+            ids,
+        })
+    }
+}
