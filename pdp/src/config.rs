@@ -37,6 +37,9 @@ pub struct PdpConfig {
     pub max_body_bytes: usize,
     /// Longer batches are answered 400.
     pub max_evaluations: usize,
+    /// Every so many decisions, one is taken again by Cedar's plain authorizer, off the request
+    /// path, and compared. 0: never.
+    pub second_opinion_every: u64,
     /// The most results on a page of a search, and how many there are where none is asked for.
     pub max_page: usize,
     /// The most candidates that are decided for one page of a search. A page that has used them
@@ -84,6 +87,7 @@ impl Default for PdpConfig {
             decision_log_mask: masked.map(str::to_owned).to_vec(),
             max_body_bytes: 1 << 20,
             max_evaluations: 1000,
+            second_opinion_every: 1000,
             max_page: 1000,
             max_search_decisions: 20_000,
             page_token_secret: None,

@@ -3,18 +3,19 @@
 //! Agrees with Cedar's own authorizer on decision, determining policies and errors; then adds
 //! one rule of ours: a `forbid` that cannot be evaluated denies, because Cedar would skip it.
 
-use std::collections::HashMap;
+mod condition;
+mod oracle;
+mod value;
+
+use std::collections::{BTreeMap, HashMap};
 
 use authzen::{Obligation, Reason};
-use cedar_policy_core::ast::{
-    BinaryOp, Context, Effect, EntityType, EntityUID, EntityUIDEntry, Expr, ExprKind, Literal,
-    Policy, Request, Value, ValueKind, Var,
-};
-use cedar_policy_core::evaluator::Evaluator;
-use cedar_policy_core::extensions::Extensions;
+use cedar_policy_core::ast::{Context, Effect, EntityType, EntityUID, Policy, Var};
 
 use crate::entities::{EntityStore, Row, SliceError};
 use crate::index::{Index, Seen, Sought};
+use condition::{Code, Failed, Scene};
+pub(crate) use oracle::{Oracle, Verdict};
 
 /// A policy, made ready.
 #[derive(Debug)]
@@ -23,12 +24,17 @@ pub(crate) struct Rule {
     pub(crate) obligations: Vec<Obligation>,
     pub(crate) advice: Vec<serde_json::Value>,
     policy: Policy,
-    /// Scope and clauses in one expression, built once.
-    condition: Expr,
-    /// Entities that the clauses name: they may be looked into, too.
-    literals: Vec<EntityUID>,
-    /// The longest chain of lookups that the clauses can make.
-    depth: usize,
+    clauses: Clauses,
+}
+
+/// What is left to evaluate where the scope matches.
+#[derive(Debug)]
+enum Clauses {
+    /// Nothing.
+    None,
+    Compiled(Code),
+    /// What only Cedar evaluates.
+    Cedar,
 }
 
 /// All rules of a snapshot and their index.
@@ -68,19 +74,16 @@ impl Rule {
         obligations: Vec<Obligation>,
         advice: Vec<serde_json::Value>,
     ) -> Self {
-        let mut literals = Vec::new();
-        let depth = policy.non_scope_constraints().map_or(0, |clauses| {
-            collect_literals(clauses, &mut literals);
-            lookups(clauses)
-        });
+        let clauses = match policy.non_scope_constraints() {
+            None => Clauses::None,
+            Some(clauses) => Code::new(clauses).map_or(Clauses::Cedar, Clauses::Compiled),
+        };
         Self {
-            condition: policy.condition(),
             reason,
             obligations,
             advice,
             policy,
-            literals,
-            depth,
+            clauses,
         }
     }
 
@@ -116,48 +119,54 @@ impl Rules {
         question: &Question,
         store: &EntityStore,
     ) -> Result<Outcome<'_>, SliceError> {
-        self.decide_among(&self.candidates(question, store), question, store)
+        self.weigh(&self.candidates(question, store), question, store)
     }
 
-    /// Decides by the rules at these ascending positions. Right where every other rule is
-    /// certainly false for the question.
+    /// Decides where every rule is certainly false that is not among these ascending positions.
     pub(crate) fn decide_among(
         &self,
         positions: &[usize],
         question: &Question,
         store: &EntityStore,
     ) -> Result<Outcome<'_>, SliceError> {
-        let candidates: Vec<&Rule> = positions
-            .iter()
-            .filter_map(|position| self.rules.get(*position))
-            .collect();
-        let depth = candidates.iter().map(|rule| rule.depth).max().unwrap_or(0);
-        let named = context_references(&question.context);
-        let roots = [&question.principal, &question.action, &question.resource]
-            .into_iter()
-            .chain(&named)
-            .chain(candidates.iter().flat_map(|rule| &rule.literals));
-        let entities = store.slice(roots, &question.overlays, depth)?;
-        let request = Request::new_unchecked(
-            EntityUIDEntry::known(question.principal.clone(), None),
-            EntityUIDEntry::known(question.action.clone(), None),
-            EntityUIDEntry::known(question.resource.clone(), None),
-            Some(question.context.clone()),
-        );
-        let evaluator = Evaluator::new(request, &entities, Extensions::all_available());
+        let mut candidates = self.candidates(question, store);
+        candidates.retain(|position| positions.binary_search(position).is_ok());
+        self.weigh(&candidates, question, store)
+    }
+
+    /// Evaluates the clauses of rules whose scope matches.
+    fn weigh(
+        &self,
+        positions: &[usize],
+        question: &Question,
+        store: &EntityStore,
+    ) -> Result<Outcome<'_>, SliceError> {
+        let nothing = BTreeMap::new();
+        let scene = Scene {
+            question,
+            context: match &question.context {
+                Context::Value(members) => members,
+                Context::RestrictedResidual(_) => &nothing,
+            },
+            store,
+        };
         let mut tally = Tally::default();
-        for rule in candidates {
-            let value = evaluator.interpret(&rule.condition, rule.policy.env());
-            match value.as_ref().map(Value::value_kind) {
-                Ok(ValueKind::Lit(Literal::Bool(false))) => {}
-                Ok(ValueKind::Lit(Literal::Bool(true))) if rule.is_forbid() => {
-                    tally.forbids.push(rule);
-                }
-                Ok(ValueKind::Lit(Literal::Bool(true))) => tally.permits.push(rule),
-                Ok(_) => tally
-                    .failures
-                    .push((rule, "it is neither true nor false".into())),
-                Err(error) => tally.failures.push((rule, error.to_string())),
+        for rule in positions.iter().filter_map(|at| self.rules.get(*at)) {
+            let holds = match &rule.clauses {
+                Clauses::None => Ok(true),
+                Clauses::Compiled(code) => code.holds(&scene),
+                Clauses::Cedar => Err(Failed),
+            };
+            // Cedar itself decides what failed here, and says why.
+            let holds = match holds {
+                Ok(holds) => Ok(holds),
+                Err(Failed) => oracle::evaluate(&rule.policy, question, store)?,
+            };
+            match holds {
+                Ok(false) => {}
+                Ok(true) if rule.is_forbid() => tally.forbids.push(rule),
+                Ok(true) => tally.permits.push(rule),
+                Err(message) => tally.failures.push((rule, message)),
             }
         }
         Ok(tally.outcome())
@@ -237,51 +246,7 @@ impl<'a> Tally<'a> {
     }
 }
 
-fn context_references(context: &Context) -> Vec<EntityUID> {
-    match context {
-        Context::Value(members) => members.values().flat_map(Value::all_literal_uids).collect(),
-        Context::RestrictedResidual(_) => Vec::new(),
-    }
-}
-
-fn collect_literals(expr: &Expr, found: &mut Vec<EntityUID>) {
-    for part in expr.subexpressions() {
-        if let ExprKind::Lit(Literal::EntityUID(uid)) = part.expr_kind() {
-            found.push((**uid).clone());
-        }
-    }
-}
-
-/// An upper bound on the lookups that lie on one path of an expression. There are no
-/// variables to bind, so a value that took n lookups has n of them nested in its expression.
-fn lookups(expr: &Expr) -> usize {
-    fn deepest<'a>(parts: impl IntoIterator<Item = &'a Expr>) -> usize {
-        parts.into_iter().map(lookups).max().unwrap_or(0)
-    }
-    match expr.expr_kind() {
-        ExprKind::GetAttr { expr, .. } | ExprKind::HasAttr { expr, .. } => 1 + lookups(expr),
-        ExprKind::ExtHasAttr { expr, attrs } => attrs.len() + lookups(expr),
-        ExprKind::BinaryApp { op, arg1, arg2 } => {
-            let own = matches!(op, BinaryOp::In | BinaryOp::GetTag | BinaryOp::HasTag);
-            usize::from(own) + deepest([&**arg1, &**arg2])
-        }
-        ExprKind::UnaryApp { arg: expr, .. }
-        | ExprKind::Like { expr, .. }
-        | ExprKind::Is { expr, .. } => lookups(expr),
-        ExprKind::And { left, right } | ExprKind::Or { left, right } => {
-            deepest([&**left, &**right])
-        }
-        ExprKind::If {
-            test_expr,
-            then_expr,
-            else_expr,
-        } => deepest([&**test_expr, &**then_expr, &**else_expr]),
-        ExprKind::Set(items) => deepest(items.iter()),
-        ExprKind::Record(members) => deepest(members.values()),
-        ExprKind::ExtensionFunctionApp { args, .. } => deepest(args.iter()),
-        ExprKind::Lit(_) | ExprKind::Var(_) | ExprKind::Slot(_) | ExprKind::Unknown(_) => 0,
-    }
-}
-
+#[cfg(test)]
+mod growth;
 #[cfg(test)]
 pub(crate) mod tests;

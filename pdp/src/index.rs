@@ -1,8 +1,8 @@
-//! The index: which policies can possibly apply to a principal, an action and a resource.
+//! The index: which policies' scopes match a principal, an action and a resource.
 //!
-//! Policies are bucketed by their scope. A bucket may hold too many policies (a candidate is
-//! always evaluated whole, scope included), never too few: the keys that a question looks up are
-//! everything that a matching scope could have named.
+//! Policies are filed by their whole scope, so that what is found matches exactly and only the
+//! clauses are left to evaluate. What a scope names is a number here: of all the entities that a
+//! principal or a resource is in, only those that some policy names are looked up.
 
 use std::collections::HashMap;
 
@@ -10,20 +10,31 @@ use cedar_policy_core::ast::{
     ActionConstraint, Entity, EntityReference, EntityType, EntityUID, Policy,
     PrincipalOrResourceConstraint,
 };
+use foldhash::fast::RandomState;
 
 /// Positions of policies by action, then principal, then resource.
 #[derive(Debug, Default)]
-pub(crate) struct Index(HashMap<Option<EntityUID>, ByScope<ByScope<Vec<usize>>>>);
+pub(crate) struct Index {
+    entities: Numbers<EntityUID>,
+    types: Numbers<EntityType>,
+    buckets: Map<ScopeKey, Map<ScopeKey, Map<ScopeKey, Vec<usize>>>>,
+}
 
-/// What the scope says about the principal or the resource.
-type ByScope<T> = HashMap<ScopeKey, T>;
+type Map<K, V> = HashMap<K, V, RandomState>;
 
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+/// Names that policies use, each with its number.
+#[derive(Debug)]
+struct Numbers<T>(Map<T, u32>);
+
+/// What a scope says about the principal, the action or the resource.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum ScopeKey {
     Any,
-    Type(EntityType),
-    /// It, or something in it.
-    Entity(EntityUID),
+    Is(u32),
+    Eq(u32),
+    In(u32),
+    /// A type, and something above.
+    IsIn(u32, u32),
 }
 
 /// An entity as a scope sees it.
@@ -43,69 +54,120 @@ pub(crate) enum Sought<'a> {
 }
 
 impl Index {
-    /// Files one policy.
+    /// Files one policy. Slots that a link has not filled may stand for anything: such a policy
+    /// cannot be decided by its clauses alone and is not to be filed.
     pub(crate) fn add(&mut self, position: usize, policy: &Policy) {
-        let principal = key(policy.principal_constraint().as_inner());
-        let resource = key(policy.resource_constraint().as_inner());
-        let actions: Vec<Option<EntityUID>> = match policy.action_constraint() {
-            ActionConstraint::Any => vec![None],
-            ActionConstraint::Eq(action) => vec![Some((**action).clone())],
+        let principal = self.key(policy.principal_constraint().as_inner());
+        let resource = self.key(policy.resource_constraint().as_inner());
+        let mut actions: Vec<ScopeKey> = match policy.action_constraint() {
+            ActionConstraint::Any => vec![ScopeKey::Any],
+            ActionConstraint::Eq(action) => vec![ScopeKey::Eq(self.entities.number(action))],
             ActionConstraint::In(actions) => actions
                 .iter()
-                .map(|action| Some((**action).clone()))
+                .map(|action| ScopeKey::In(self.entities.number(action)))
                 .collect(),
         };
+        actions.dedup();
         for action in actions {
-            self.0
+            self.buckets
                 .entry(action)
                 .or_default()
-                .entry(principal.clone())
+                .entry(principal)
                 .or_default()
-                .entry(resource.clone())
+                .entry(resource)
                 .or_default()
                 .push(position);
         }
     }
 
-    /// The policies that may apply, in the order in which they were filed.
+    /// The policies whose scope matches, in the order in which they were filed. Where a side is
+    /// not known yet: the policies whose scope can match.
     pub(crate) fn candidates(
         &self,
         principal: &Sought<'_>,
         action: Seen<'_>,
         resource: &Sought<'_>,
     ) -> Vec<usize> {
-        let principal_keys = principal.keys();
-        let resource_keys = resource.keys();
+        let actions = self.keys(&Sought::One(action));
+        let principals = self.keys(principal);
+        let resources = self.keys(resource);
         let mut found = Vec::new();
-        let actions = std::iter::once(None).chain(action.names().map(|name| Some(name.clone())));
-        for by_principal in actions.filter_map(|action| self.0.get(&action)) {
-            principal_keys.visit(by_principal, |by_resource| {
-                resource_keys.visit(by_resource, |bucket| found.extend_from_slice(bucket));
+        actions.visit(&self.buckets, |by_principal| {
+            principals.visit(by_principal, |by_resource| {
+                resources.visit(by_resource, |bucket| found.extend_from_slice(bucket));
             });
-        }
+        });
         // A policy that names several actions may be found by more than one of them.
         found.sort_unstable();
         found.dedup();
         found
     }
+
+    fn key(&mut self, constraint: &PrincipalOrResourceConstraint) -> ScopeKey {
+        use PrincipalOrResourceConstraint as Constraint;
+        match constraint {
+            Constraint::Eq(EntityReference::EUID(uid)) => ScopeKey::Eq(self.entities.number(uid)),
+            Constraint::In(EntityReference::EUID(uid)) => ScopeKey::In(self.entities.number(uid)),
+            Constraint::IsIn(kind, EntityReference::EUID(uid)) => {
+                ScopeKey::IsIn(self.types.number(kind), self.entities.number(uid))
+            }
+            Constraint::Is(kind) | Constraint::IsIn(kind, EntityReference::Slot(_)) => {
+                ScopeKey::Is(self.types.number(kind))
+            }
+            Constraint::Any
+            | Constraint::In(EntityReference::Slot(_))
+            | Constraint::Eq(EntityReference::Slot(_)) => ScopeKey::Any,
+        }
+    }
+
+    fn keys(&self, sought: &Sought<'_>) -> Keys {
+        match sought {
+            Sought::AnyOf(kind) => Keys::OfType(self.types.get(kind)),
+            Sought::One(seen) => {
+                let mut keys = vec![ScopeKey::Any];
+                let kind = self.types.get(seen.uid.entity_type());
+                keys.extend(kind.map(ScopeKey::Is));
+                let mut within = |number: u32| {
+                    keys.push(ScopeKey::In(number));
+                    keys.extend(kind.map(|kind| ScopeKey::IsIn(kind, number)));
+                };
+                let own = self.entities.get(seen.uid);
+                own.map(&mut within);
+                if let Some(entity) = seen.entity {
+                    for above in entity.ancestors() {
+                        self.entities.get(above).map(&mut within);
+                    }
+                }
+                keys.extend(own.map(ScopeKey::Eq));
+                Keys::Listed(keys)
+            }
+        }
+    }
 }
 
 /// The keys that a matching scope can have been filed under.
-enum Keys<'a> {
+enum Keys {
     Listed(Vec<ScopeKey>),
-    /// Every entity may be the one, or be above it.
-    OfType(&'a EntityType),
+    /// Every entity may be the one, or be above it. The number is the type's, where any policy
+    /// names it.
+    OfType(Option<u32>),
 }
 
-impl Keys<'_> {
-    fn visit<T>(&self, map: &ByScope<T>, mut visitor: impl FnMut(&T)) {
+impl Keys {
+    fn visit<T>(&self, map: &Map<ScopeKey, T>, mut visitor: impl FnMut(&T)) {
         match self {
-            Self::Listed(keys) => keys.iter().filter_map(|key| map.get(key)).for_each(visitor),
+            Self::Listed(keys) => {
+                for key in keys {
+                    if let Some(found) = map.get(key) {
+                        visitor(found);
+                    }
+                }
+            }
             Self::OfType(kind) => {
                 for (key, value) in map {
                     let may_match = match key {
-                        ScopeKey::Any | ScopeKey::Entity(_) => true,
-                        ScopeKey::Type(other) => other == *kind,
+                        ScopeKey::Any | ScopeKey::Eq(_) | ScopeKey::In(_) => true,
+                        ScopeKey::Is(other) | ScopeKey::IsIn(other, _) => Some(*other) == *kind,
                     };
                     if may_match {
                         visitor(value);
@@ -116,44 +178,25 @@ impl Keys<'_> {
     }
 }
 
-impl<'a> Sought<'a> {
-    fn keys(&self) -> Keys<'a> {
-        match self {
-            Self::One(seen) => Keys::Listed(seen.keys()),
-            Self::AnyOf(kind) => Keys::OfType(kind),
+impl<T: Clone + Eq + std::hash::Hash> Numbers<T> {
+    fn number(&mut self, name: &T) -> u32 {
+        if let Some(number) = self.0.get(name) {
+            return *number;
         }
+        // Two that shared a number would share policies: a set of four billion names is refused
+        // long before by what it takes to hold it.
+        let number = u32::try_from(self.0.len()).unwrap_or(u32::MAX);
+        self.0.insert(name.clone(), number);
+        number
+    }
+
+    fn get(&self, name: &T) -> Option<u32> {
+        self.0.get(name).copied()
     }
 }
 
-impl<'a> Seen<'a> {
-    /// Itself and everything that it is in.
-    fn names(self) -> impl Iterator<Item = &'a EntityUID> {
-        std::iter::once(self.uid).chain(self.entity.into_iter().flat_map(Entity::ancestors))
-    }
-
-    fn keys(self) -> Vec<ScopeKey> {
-        [
-            ScopeKey::Any,
-            ScopeKey::Type(self.uid.entity_type().clone()),
-        ]
-        .into_iter()
-        .chain(self.names().cloned().map(ScopeKey::Entity))
-        .collect()
-    }
-}
-
-fn key(constraint: &PrincipalOrResourceConstraint) -> ScopeKey {
-    use PrincipalOrResourceConstraint as Constraint;
-    match constraint {
-        Constraint::In(EntityReference::EUID(uid))
-        | Constraint::Eq(EntityReference::EUID(uid))
-        | Constraint::IsIn(_, EntityReference::EUID(uid)) => ScopeKey::Entity((**uid).clone()),
-        Constraint::Is(kind) | Constraint::IsIn(kind, EntityReference::Slot(_)) => {
-            ScopeKey::Type((**kind).clone())
-        }
-        // An unfilled slot may stand for anything.
-        Constraint::Any
-        | Constraint::In(EntityReference::Slot(_))
-        | Constraint::Eq(EntityReference::Slot(_)) => ScopeKey::Any,
+impl<T> Default for Numbers<T> {
+    fn default() -> Self {
+        Self(Map::default())
     }
 }

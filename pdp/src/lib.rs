@@ -21,6 +21,7 @@ mod mapping;
 mod meters;
 mod pdp;
 mod search;
+mod second_opinion;
 mod snapshot;
 mod source;
 mod terms;

@@ -21,6 +21,7 @@ use crate::config::{Identifier, PdpConfig};
 use crate::decision_log::{Asker, DecisionLog};
 use crate::meters::Meters;
 use crate::search::{Bounds, PageTokens, Place};
+use crate::second_opinion::{SecondOpinion, Taken};
 use crate::snapshot::Snapshot;
 use crate::{PdpError, RequestProperties};
 
@@ -56,6 +57,7 @@ pub(crate) struct Inner {
     log: DecisionLog,
     ids: Ids,
     pages: PageTokens,
+    second_opinion: SecondOpinion,
 }
 
 /// Bounds of the HTTP API and of the watcher.
@@ -92,6 +94,8 @@ impl Pdp {
         for warning in &snapshot.loaded.warnings {
             tracing::warn!(%warning, "suspicious policy");
         }
+        let second_opinion =
+            SecondOpinion::start(config.second_opinion_every, &parts.metrics, &parts.tasks)?;
         parts.health.set(HEALTH_PART, Status::Ready);
         let (changes, _) = watch::channel(snapshot.version.clone());
         Ok(Self(Arc::new(Inner {
@@ -118,6 +122,7 @@ impl Pdp {
                 next: AtomicU64::new(0),
             },
             pages,
+            second_opinion,
         })))
     }
 
@@ -131,15 +136,26 @@ impl Inner {
     /// Answers one question from one snapshot, counts it and logs it.
     pub(crate) fn decide(
         &self,
-        snapshot: &Snapshot,
+        snapshot: &Arc<Snapshot>,
         request: &EvaluationRequest,
         asker: &Asker,
     ) -> Result<Evaluation, DecisionError> {
         let started = Instant::now();
-        let answered = snapshot.answer(request, self.ids.next()).inspect_err(|_| {
-            self.meters.rejected.inc();
-        })?;
+        let sampled = self.second_opinion.is_wanted();
+        let mut answered = snapshot
+            .answer(request, self.ids.next(), sampled)
+            .inspect_err(|_| {
+                self.meters.rejected.inc();
+            })?;
         let took = started.elapsed();
+        if let Some((question, verdict)) = answered.decided.take() {
+            self.second_opinion.take(Taken {
+                id: answered.evaluation.context.id.clone().unwrap_or_default(),
+                snapshot: Arc::clone(snapshot),
+                question,
+                verdict,
+            });
+        }
         self.meters.duration.observe(took.as_secs_f64());
         self.meters.decision(answered.evaluation.decision);
         self.meters

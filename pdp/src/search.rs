@@ -197,7 +197,7 @@ impl Snapshot {
                 continue;
             }
             name.clone_into(&mut request.action.name);
-            let evaluation = match self.answer(&request, String::new()) {
+            let evaluation = match self.answer(&request, String::new(), false) {
                 Ok(answered) => answered.evaluation,
                 // What this action cannot use in the context is no error of the search.
                 Err(DecisionError::Rejected { .. }) => Evaluation::deny(),

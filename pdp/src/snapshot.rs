@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::OnceLock;
 
 use authzen::{DecisionError, Evaluation, EvaluationRequest, SnapshotVersion};
 
+use crate::engine::{Oracle, Question, Verdict};
 use crate::folder::Folder;
 use crate::load::{Loaded, load};
 use crate::mapping::{self, NotAsked};
@@ -15,6 +17,8 @@ use crate::{PdpError, RequestProperties};
 pub(crate) struct Snapshot {
     pub(crate) version: SnapshotVersion,
     pub(crate) loaded: Loaded,
+    /// The plain authorizer, for a sample of the decisions. Made at its first use.
+    oracle: OnceLock<Oracle>,
 }
 
 /// An answer and what only logs and metrics see of it.
@@ -25,6 +29,8 @@ pub(crate) struct Answered {
     /// Policies that could not be evaluated, and why.
     pub(crate) failures: Vec<(String, String)>,
     pub(crate) denied_by_failure: bool,
+    /// What policies were asked and what they said, where they were.
+    pub(crate) decided: Option<(Question, Verdict)>,
 }
 
 impl Snapshot {
@@ -41,6 +47,7 @@ impl Snapshot {
                 epoch,
             },
             loaded,
+            oracle: OnceLock::new(),
         })
     }
 
@@ -53,11 +60,23 @@ impl Snapshot {
         Self::build(&Folder::read(folder)?, overrides, epoch)
     }
 
-    /// Answers one question. `id` names the decision.
+    /// What Cedar's plain authorizer says. Walks every policy.
+    pub(crate) fn by_cedar(&self, question: &Question) -> Result<Verdict, DecisionError> {
+        let oracle = self.oracle.get_or_init(|| Oracle::new(&self.loaded.rules));
+        oracle
+            .decide(question, &self.loaded.store)
+            .map_err(|error| DecisionError::Internal {
+                message: error.to_string(),
+            })
+    }
+
+    /// Answers one question. `id` names the decision. `keep` asks for what a second opinion
+    /// needs.
     pub(crate) fn answer(
         &self,
         request: &EvaluationRequest,
         id: String,
+        keep: bool,
     ) -> Result<Answered, DecisionError> {
         let loaded = &self.loaded;
         let mapped = match loaded.vocabulary.question(request, &loaded.store) {
@@ -68,6 +87,7 @@ impl Snapshot {
                     unknown_attributes: 0,
                     failures: Vec::new(),
                     denied_by_failure: false,
+                    decided: None,
                 });
             }
             Err(NotAsked::Unusable { field, message }) => {
@@ -96,6 +116,9 @@ impl Snapshot {
                 .map(|(rule, error)| (rule.reason.policy.clone(), error.clone()))
                 .collect(),
             denied_by_failure: outcome.denied_by_failure,
+            decided: keep
+                .then(|| Verdict::of(&outcome))
+                .map(|verdict| (mapped.question, verdict)),
         })
     }
 }

@@ -31,7 +31,7 @@ pub(crate) fn rules(policies: &PolicySet) -> Rules {
 
 /// Ours, without the rule that a failing `forbid` denies.
 pub(crate) fn ours(rules: &Rules, store: &EntityStore, request: &cedar_policy::Request) -> Verdict {
-    let request: &Request = request.as_ref();
+    let request: &cedar_policy_core::ast::Request = request.as_ref();
     let question = Question {
         principal: request.principal().uid().unwrap().clone(),
         action: request.action().uid().unwrap().clone(),
@@ -132,6 +132,15 @@ fn entity() -> impl Strategy<Value = String> {
     })
 }
 
+fn numbers() -> impl Strategy<Value = String> {
+    prop_oneof![
+        (0..3_i64).prop_map(|number| number.to_string()),
+        entity().prop_map(|entity| format!("{entity}.size")),
+        entity().prop_map(|entity| format!("({entity}.size * 9223372036854775807)")),
+        entity().prop_map(|entity| format!("(-{entity}.size - 9223372036854775807)")),
+    ]
+}
+
 fn clause() -> impl Strategy<Value = String> {
     prop_oneof![
         Just("true".to_owned()),
@@ -144,6 +153,40 @@ fn clause() -> impl Strategy<Value = String> {
         (entity(), entity())
             .prop_map(|(left, right)| format!("[{left}, {right}].contains({right}.peer)")),
         entity().prop_map(|entity| format!("{entity} is A && {entity}.size + 1 > 2")),
+        (entity(), numbers()).prop_map(|(entity, number)| format!("{entity}.size < {number}")),
+        (numbers(), numbers()).prop_map(|(one, other)| format!("{one} <= {other} || context.flag")),
+        (entity(), entity()).prop_map(|(one, other)| format!("{one} in [{other}, principal]")),
+        (entity(), entity())
+            .prop_map(|(one, other)| format!("[{one}, {other}].containsAll([principal, {one}])")),
+        (entity(), entity())
+            .prop_map(|(one, other)| format!("[{one}].containsAny([{other}, {other}.flag])")),
+        entity().prop_map(|entity| format!("{{a: {entity}, b: {{c: {entity}.size}}}}.b.c == 1")),
+        entity().prop_map(|entity| format!("{{a: {entity}}} has a.peer.size && !context.flag")),
+        entity().prop_map(|entity| format!("{{a: {entity}}} == {{a: resource.peer}}")),
+        entity().prop_map(|entity| format!(
+            "{entity}.hasTag(\"t\") && {entity}.getTag(\"t\") like \"a*\""
+        )),
+        entity().prop_map(|entity| format!("{entity}.getTag({entity}.getTag(\"t\")) == \"abc\"")),
+        numbers().prop_map(|number| format!("if {number} == 1 then context.flag else context")),
+        numbers().prop_map(|number| format!(
+            "context has flag && [{number}, {number}].contains({number})"
+        )),
+        select(vec![
+            "decimal(\"1.5\").lessThan(decimal(\"1.50001\"))",
+            "ip(\"10.0.0.1\").isInRange(ip(\"10.0.0.0/8\"))",
+            "ip(\"10.0.0.1\") == ip(\"10.0.0.1/32\")",
+            "datetime(\"2024-01-01\").offset(duration(\"1d\")) > datetime(\"2024-01-01\")",
+            "datetime(\"2024-01-01\") < duration(\"1d\")",
+            "[].isEmpty() && ![1].isEmpty()",
+            "[1, true, \"a\", [2]].contains([2])",
+            "principal in [resource, 1]",
+            "action in Action::\"h\" && action is Action",
+            "context == {flag: true, peer: A::\"1\"}",
+            "context like \"a\"",
+            "-9223372036854775808 == -context.peer.size",
+            "1 in principal",
+        ])
+        .prop_map(str::to_owned),
     ]
 }
 
@@ -162,6 +205,61 @@ fn policies() -> impl Strategy<Value = String> {
             format!("{effect} ({principal}, {action}, {resource}){clause};\n")
         });
     proptest::collection::vec(policy, 0..8).prop_map(|policies| policies.concat())
+}
+
+/// A template and what it is linked to.
+#[derive(Debug, Clone)]
+struct Link {
+    text: String,
+    principal: Option<String>,
+    resource: Option<String>,
+}
+
+impl Link {
+    fn add(self, set: &mut PolicySet, n: usize) {
+        let id = cedar_policy::PolicyId::new(format!("template{n}"));
+        let template = cedar_policy::Template::parse(Some(id.clone()), self.text).unwrap();
+        set.add_template(template).unwrap();
+        let mut values = HashMap::new();
+        for (slot, uid) in [
+            (cedar_policy::SlotId::principal(), self.principal),
+            (cedar_policy::SlotId::resource(), self.resource),
+        ] {
+            values.extend(uid.map(|uid| (slot, uid.parse().unwrap())));
+        }
+        set.link(id, cedar_policy::PolicyId::new(format!("link{n}")), values)
+            .unwrap();
+    }
+}
+
+fn links() -> impl Strategy<Value = Vec<Link>> {
+    let slot = |variable: &'static str| {
+        prop_oneof![
+            Just((variable.to_owned(), None)),
+            (select(vec!["==", "in", "is A in", "is B in"]), uid()).prop_map(move |(word, uid)| {
+                (format!("{variable} {word} ?{variable}"), Some(uid))
+            }),
+        ]
+    };
+    let link = (
+        select(vec!["permit", "forbid"]),
+        slot("principal"),
+        action_scope(),
+        slot("resource"),
+        clause(),
+    )
+        .prop_filter("a template has a slot", |(_, principal, _, resource, _)| {
+            principal.1.is_some() || resource.1.is_some()
+        })
+        .prop_map(|(effect, principal, action, resource, clause)| Link {
+            text: format!(
+                "{effect} ({}, {action}, {}) when {{ {clause} }};",
+                principal.0, resource.0
+            ),
+            principal: principal.1,
+            resource: resource.1,
+        });
+    proptest::collection::vec(link, 0..3)
 }
 
 /// Entities that may or may not be there, each in some of those that come after it.
@@ -201,9 +299,14 @@ fn entities() -> impl Strategy<Value = serde_json::Value> {
                 .filter(|p| *p > index)
                 .map(name)
                 .collect();
-            list.push(
-                serde_json::json!({"uid": name(index), "attrs": attributes, "parents": parents}),
-            );
+            let tags = match index % 3 {
+                0 => serde_json::json!({ "t": "abc", "abc": "abc" }),
+                1 => serde_json::json!({ "t": "b" }),
+                _ => serde_json::json!({}),
+            };
+            list.push(serde_json::json!({
+                "uid": name(index), "attrs": attributes, "parents": parents, "tags": tags,
+            }));
         }
         serde_json::Value::Array(list)
     })
@@ -213,8 +316,9 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(1500))]
 
     #[test]
-    fn the_index_and_the_slice_agree_with_the_plain_authorizer(
+    fn the_index_and_the_compiled_clauses_agree_with_the_plain_authorizer(
         policies in policies(),
+        links in links(),
         entities in entities(),
         principal in uid(),
         action in select(vec!["a", "b"]),
@@ -222,7 +326,10 @@ proptest! {
         peer in uid(),
         flag in any::<bool>(),
     ) {
-        let set: PolicySet = policies.parse().unwrap();
+        let mut set: PolicySet = policies.parse().unwrap();
+        for (n, link) in links.into_iter().enumerate() {
+            link.add(&mut set, n);
+        }
         let all = Entities::from_json_value(entities, None).unwrap();
         let store = EntityStore::from_closed(all.as_ref());
         let peer: cedar_policy::EntityUid = peer.parse().unwrap();
@@ -238,7 +345,7 @@ proptest! {
             None,
         ).unwrap();
         let ours = ours(&rules(&set), &store, &request);
-        assert_agree(&ours, &theirs(&set, &all, &request), &policies);
+        assert_agree(&ours, &theirs(&set, &all, &request), &set.to_string());
     }
 }
 

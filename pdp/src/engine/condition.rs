@@ -1,0 +1,394 @@
+//! The clauses of a policy, compiled once and evaluated without allocating: values are borrowed
+//! from the question, the entities and the policy for as long as nothing new is computed.
+//!
+//! Follows Cedar's evaluator to the letter, short circuits and order included. It says no more of
+//! a failure than that there is one: Cedar's own evaluator is then asked, which also words it.
+
+use std::collections::BTreeMap;
+
+use cedar_policy_core::ast::{
+    BinaryOp, Entity, EntityType, EntityUID, Expr, ExprKind, ExtensionFunction, PartialValue,
+    Pattern, UnaryOp, Value, ValueKind, Var,
+};
+use cedar_policy_core::evaluator::binary_relation;
+use cedar_policy_core::extensions::Extensions;
+use smol_str::SmolStr;
+
+use super::Question;
+use super::value::{Plain, Val, plain};
+use crate::entities::EntityStore;
+
+/// Compiled clauses.
+#[derive(Debug)]
+pub(super) enum Code {
+    Value(Value),
+    Principal,
+    Action,
+    Resource,
+    Context,
+    /// Test, then, else.
+    If(Box<[Code; 3]>),
+    All(Box<[Code]>),
+    Any(Box<[Code]>),
+    Unary(UnaryOp, Box<Code>),
+    Binary(BinaryOp, Box<[Code; 2]>),
+    Get(Box<Code>, SmolStr),
+    Has(Box<Code>, SmolStr),
+    HasPath(Box<Code>, Box<[SmolStr]>),
+    Like(Box<Code>, Pattern),
+    Is(Box<Code>, EntityType),
+    Set(Box<[Code]>),
+    Record(Box<[(SmolStr, Code)]>),
+    Call(&'static ExtensionFunction, Box<[Code]>),
+}
+
+/// The clauses cannot be evaluated here. Not yet an error of the policy: Cedar decides that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Failed;
+
+/// What clauses see.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Scene<'a> {
+    pub(super) question: &'a Question,
+    pub(super) context: &'a BTreeMap<SmolStr, Value>,
+    pub(super) store: &'a EntityStore,
+}
+
+/// Deeper expressions are left to Cedar, which watches the stack.
+const DEEPEST: usize = 100;
+
+impl Code {
+    /// Compiles an expression; `None` for what only Cedar evaluates.
+    pub(super) fn new(expr: &Expr) -> Option<Self> {
+        Self::at(expr, 0)
+    }
+
+    fn at(expr: &Expr, depth: usize) -> Option<Self> {
+        if depth > DEEPEST {
+            return None;
+        }
+        let sub = |expr: &Expr| Self::at(expr, depth + 1);
+        let boxed = |expr: &Expr| sub(expr).map(Box::new);
+        Some(match expr.expr_kind() {
+            ExprKind::Lit(literal) => Self::Value(Value::from(literal.clone())),
+            ExprKind::Var(Var::Principal) => Self::Principal,
+            ExprKind::Var(Var::Action) => Self::Action,
+            ExprKind::Var(Var::Resource) => Self::Resource,
+            ExprKind::Var(Var::Context) => Self::Context,
+            ExprKind::If {
+                test_expr,
+                then_expr,
+                else_expr,
+            } => Self::If(Box::new([
+                sub(test_expr)?,
+                sub(then_expr)?,
+                sub(else_expr)?,
+            ])),
+            ExprKind::And { .. } => Self::All(Self::chain(expr, depth, |kind| match kind {
+                ExprKind::And { left, right } => Some((left, right)),
+                _ => None,
+            })?),
+            ExprKind::Or { .. } => Self::Any(Self::chain(expr, depth, |kind| match kind {
+                ExprKind::Or { left, right } => Some((left, right)),
+                _ => None,
+            })?),
+            ExprKind::UnaryApp { op, arg } => Self::Unary(*op, boxed(arg)?),
+            ExprKind::BinaryApp { op, arg1, arg2 } => {
+                Self::Binary(*op, Box::new([sub(arg1)?, sub(arg2)?]))
+            }
+            ExprKind::GetAttr { expr, attr } => Self::Get(boxed(expr)?, attr.clone()),
+            ExprKind::HasAttr { expr, attr } => Self::Has(boxed(expr)?, attr.clone()),
+            ExprKind::ExtHasAttr { expr, attrs } => {
+                Self::HasPath(boxed(expr)?, attrs.iter().cloned().collect())
+            }
+            ExprKind::Like { expr, pattern } => Self::Like(boxed(expr)?, pattern.clone()),
+            ExprKind::Is { expr, entity_type } => Self::Is(boxed(expr)?, entity_type.clone()),
+            ExprKind::Set(items) => {
+                folded(Self::Set(items.iter().map(sub).collect::<Option<_>>()?))
+            }
+            ExprKind::Record(members) => folded(Self::Record(
+                members
+                    .iter()
+                    .map(|(member, expr)| Some((member.clone(), sub(expr)?)))
+                    .collect::<Option<_>>()?,
+            )),
+            ExprKind::ExtensionFunctionApp { fn_name, args } => folded(Self::Call(
+                Extensions::all_available().func(fn_name).ok()?,
+                args.iter().map(sub).collect::<Option<_>>()?,
+            )),
+            ExprKind::Slot(_) | ExprKind::Unknown(_) => return None,
+        })
+    }
+
+    /// A chain of the same connective, as flat as it is written, in its order.
+    fn chain<'e>(
+        expr: &'e Expr,
+        depth: usize,
+        split: impl Fn(&'e ExprKind) -> Option<(&'e std::sync::Arc<Expr>, &'e std::sync::Arc<Expr>)>,
+    ) -> Option<Box<[Self]>> {
+        let mut parts = Vec::new();
+        let mut waiting = vec![expr];
+        while let Some(expr) = waiting.pop() {
+            match split(expr.expr_kind()) {
+                Some((left, right)) => waiting.extend([&**right, &**left]),
+                None => parts.push(Self::at(expr, depth + 1)?),
+            }
+        }
+        Some(parts.into_boxed_slice())
+    }
+
+    /// Whether the clauses hold.
+    pub(super) fn holds(&self, scene: &Scene<'_>) -> Result<bool, Failed> {
+        self.eval(scene)?.bool()
+    }
+
+    fn eval<'a>(&'a self, scene: &Scene<'a>) -> Result<Val<'a>, Failed> {
+        Ok(match self {
+            Self::Value(value) => Val::Ref(value),
+            Self::Principal => Val::Entity(&scene.question.principal),
+            Self::Action => Val::Entity(&scene.question.action),
+            Self::Resource => Val::Entity(&scene.question.resource),
+            Self::Context => Val::Members(scene.context),
+            Self::If(parts) => {
+                let [test, then, other] = &**parts;
+                if test.holds(scene)? {
+                    then.eval(scene)?
+                } else {
+                    other.eval(scene)?
+                }
+            }
+            Self::All(parts) => {
+                for part in parts {
+                    if !part.holds(scene)? {
+                        return Ok(Val::Bool(false));
+                    }
+                }
+                Val::Bool(true)
+            }
+            Self::Any(parts) => {
+                for part in parts {
+                    if part.holds(scene)? {
+                        return Ok(Val::Bool(true));
+                    }
+                }
+                Val::Bool(false)
+            }
+            Self::Unary(op, arg) => {
+                let arg = arg.eval(scene)?;
+                match op {
+                    UnaryOp::Not => Val::Bool(!arg.bool()?),
+                    UnaryOp::Neg => Val::Long(arg.long()?.checked_neg().ok_or(Failed)?),
+                    UnaryOp::IsEmpty => Val::Bool(arg.set()?.is_empty()),
+                }
+            }
+            Self::Binary(op, args) => {
+                let [one, other] = &**args;
+                let one = one.eval(scene)?;
+                scene.binary(*op, &one, &other.eval(scene)?)?
+            }
+            Self::Get(of, name) => scene.get(&of.eval(scene)?, name)?,
+            Self::Has(of, name) => Val::Bool(scene.has(&of.eval(scene)?, name)?),
+            Self::HasPath(of, names) => Val::Bool(scene.has_path(of.eval(scene)?, names)?),
+            Self::Like(of, pattern) => Val::Bool(pattern.wildcard_match(of.eval(scene)?.text()?)),
+            Self::Is(of, kind) => Val::Bool(of.eval(scene)?.entity()?.entity_type() == kind),
+            Self::Set(_) | Self::Record(_) | Self::Call(..) => Val::Owned(self.make(scene)?),
+        })
+    }
+
+    /// A new value.
+    fn make(&self, scene: &Scene<'_>) -> Result<Value, Failed> {
+        let value = |code: &Self| Ok(code.eval(scene)?.into_value());
+        match self {
+            Self::Set(items) => {
+                let items: Result<Vec<_>, _> = items.iter().map(value).collect();
+                Ok(Value::set(items?, None))
+            }
+            Self::Record(members) => {
+                let members: Result<Vec<_>, _> = members
+                    .iter()
+                    .map(|(name, member)| Ok((name.clone(), value(member)?)))
+                    .collect();
+                Ok(Value::record(members?, None))
+            }
+            Self::Call(function, args) => {
+                let args: Result<Vec<_>, _> = args.iter().map(value).collect();
+                match function.call(&args?) {
+                    Ok(PartialValue::Value(value)) => Ok(value),
+                    Ok(PartialValue::Residual(_)) | Err(_) => Err(Failed),
+                }
+            }
+            _ => Err(Failed),
+        }
+    }
+}
+
+/// What is made of constants alone is made now, once.
+fn folded(code: Code) -> Code {
+    fn constants<'c>(codes: impl IntoIterator<Item = &'c Code>) -> Option<Vec<Value>> {
+        codes
+            .into_iter()
+            .map(|code| match code {
+                Code::Value(value) => Some(value.clone()),
+                _ => None,
+            })
+            .collect()
+    }
+    let value = match &code {
+        Code::Set(items) => constants(items).map(|items| Value::set(items, None)),
+        Code::Record(members) => constants(members.iter().map(|(_, code)| code)).map(|values| {
+            let names = members.iter().map(|(name, _)| name.clone());
+            Value::record(names.zip(values), None)
+        }),
+        Code::Call(function, args) => {
+            constants(args).and_then(|args| match function.call(&args) {
+                Ok(PartialValue::Value(value)) => Some(value),
+                // Fails at every evaluation, then, and not before.
+                _ => None,
+            })
+        }
+        _ => None,
+    };
+    value.map_or(code, Code::Value)
+}
+
+/// A set of no more than this is walked, which needs no value to be made for the question.
+const WALKED: usize = 16;
+
+impl<'a> Scene<'a> {
+    /// The entity as this question sees it.
+    fn entity(&self, uid: &EntityUID) -> Option<&'a Entity> {
+        let overlays = &self.question.overlays;
+        let overlay = if overlays.is_empty() {
+            None
+        } else {
+            overlays.get(uid)
+        };
+        overlay
+            .or_else(|| self.store.row(uid))
+            .map(|row| row.entity.as_ref())
+    }
+
+    fn binary(&self, op: BinaryOp, one: &Val<'a>, other: &Val<'a>) -> Result<Val<'a>, Failed> {
+        Ok(match op {
+            BinaryOp::Eq => Val::Bool(one.equals(other)),
+            BinaryOp::Less | BinaryOp::LessEq => {
+                if let (Some(Plain::Long(one)), Some(Plain::Long(other))) =
+                    (one.plain(), other.plain())
+                {
+                    return Ok(Val::Bool(if op == BinaryOp::Less {
+                        one < other
+                    } else {
+                        one <= other
+                    }));
+                }
+                let extensions = Extensions::all_available();
+                match binary_relation(op, &one.value(), &other.value(), extensions) {
+                    Ok(value) => Val::Owned(value),
+                    Err(_) => return Err(Failed),
+                }
+            }
+            BinaryOp::Add => Val::Long(one.long()?.checked_add(other.long()?).ok_or(Failed)?),
+            BinaryOp::Sub => Val::Long(one.long()?.checked_sub(other.long()?).ok_or(Failed)?),
+            BinaryOp::Mul => Val::Long(one.long()?.checked_mul(other.long()?).ok_or(Failed)?),
+            BinaryOp::In => Val::Bool(self.is_in(one.entity()?, other)?),
+            BinaryOp::Contains => {
+                let set = one.set()?;
+                Val::Bool(match other.plain() {
+                    Some(sought) if set.len() <= WALKED => {
+                        set.iter().any(|item| plain(item).as_ref() == Some(&sought))
+                    }
+                    _ => set.contains(&other.value()),
+                })
+            }
+            BinaryOp::ContainsAll => Val::Bool(other.set()?.is_subset(one.set()?)),
+            BinaryOp::ContainsAny => {
+                let (one, other) = (one.set()?, other.set()?);
+                Val::Bool(!one.is_disjoint(other))
+            }
+            BinaryOp::GetTag => {
+                let (uid, tag) = (one.entity()?, other.text()?);
+                match self.entity(uid).and_then(|entity| entity.get_tag(tag)) {
+                    Some(PartialValue::Value(value)) => Val::Ref(value),
+                    Some(PartialValue::Residual(_)) | None => return Err(Failed),
+                }
+            }
+            BinaryOp::HasTag => {
+                let (uid, tag) = (one.entity()?, other.text()?);
+                let entity = self.entity(uid);
+                Val::Bool(entity.is_some_and(|entity| entity.get_tag(tag).is_some()))
+            }
+        })
+    }
+
+    fn is_in(&self, uid: &EntityUID, above: &Val<'a>) -> Result<bool, Failed> {
+        let entity = self.entity(uid);
+        let is_in = |above: &EntityUID| {
+            uid == above || entity.is_some_and(|entity| entity.is_descendant_of(above))
+        };
+        if let Some(plain) = above.plain() {
+            return match plain {
+                Plain::Entity(above) => Ok(is_in(above)),
+                Plain::Bool(_) | Plain::Long(_) | Plain::Text(_) => Err(Failed),
+            };
+        }
+        let mut found = false;
+        // One that is no entity fails, wherever it stands.
+        for item in above.set()?.iter() {
+            match plain(item) {
+                Some(Plain::Entity(above)) => found = found || is_in(above),
+                _ => return Err(Failed),
+            }
+        }
+        Ok(found)
+    }
+
+    fn get(&self, of: &Val<'a>, name: &str) -> Result<Val<'a>, Failed> {
+        let borrowed = match of {
+            Val::Members(members) => members.get(name),
+            Val::Ref(value) => match value.value_kind() {
+                ValueKind::Record(members) => members.get(name),
+                _ => self.attribute(of.entity()?, name),
+            },
+            Val::Owned(value) => match value.value_kind() {
+                ValueKind::Record(members) => {
+                    return members.get(name).cloned().map(Val::Owned).ok_or(Failed);
+                }
+                _ => self.attribute(of.entity()?, name),
+            },
+            Val::Bool(_) | Val::Long(_) | Val::Entity(_) => self.attribute(of.entity()?, name),
+        };
+        borrowed.map(Val::Ref).ok_or(Failed)
+    }
+
+    fn attribute(&self, uid: &EntityUID, name: &str) -> Option<&'a Value> {
+        match self.entity(uid)?.get(name)? {
+            PartialValue::Value(value) => Some(value),
+            PartialValue::Residual(_) => None,
+        }
+    }
+
+    fn has(&self, of: &Val<'a>, name: &str) -> Result<bool, Failed> {
+        if let Val::Members(members) = of {
+            return Ok(members.contains_key(name));
+        }
+        if let Some(ValueKind::Record(members)) = of.kind() {
+            return Ok(members.contains_key(name));
+        }
+        let entity = self.entity(of.entity()?);
+        Ok(entity.is_some_and(|entity| entity.get(name).is_some()))
+    }
+
+    fn has_path(&self, of: Val<'a>, names: &[SmolStr]) -> Result<bool, Failed> {
+        let Some((last, before)) = names.split_last() else {
+            return Err(Failed);
+        };
+        let mut current = of;
+        for name in before {
+            if !self.has(&current, name)? {
+                return Ok(false);
+            }
+            current = self.get(&current, name)?;
+        }
+        self.has(&current, last)
+    }
+}

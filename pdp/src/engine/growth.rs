@@ -1,0 +1,158 @@
+//! What a decision costs as policies and entities become many.
+
+use std::collections::{HashMap, HashSet};
+use std::fmt::Write as _;
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+use cedar_policy::PolicySet;
+use cedar_policy_core::ast::{Context, Entity, EntityUID, PartialValue, Value};
+use cedar_policy_core::entities::{Entities, NoEntitiesSchema, TCComputation};
+use cedar_policy_core::extensions::Extensions;
+
+use super::tests::rules;
+use super::{Oracle, Question, Rules, Verdict};
+use crate::entities::EntityStore;
+
+/// `count` policies, of which seven can apply to [`question`]. Four of them hold.
+fn policies(count: usize) -> Rules {
+    let mut text = String::from(
+        "permit (principal, action == Action::\"read\", resource is Doc) when { resource.owner == principal };
+         permit (principal in Team::\"a\", action in [Action::\"read\"], resource) when { principal.level > 3 };
+         permit (principal in Team::\"b\", action, resource in Folder::\"top\") when { resource.size < 10 && context.mfa };
+         permit (principal is User in Team::\"c\", action, resource) when { [\"x\", \"y\"].contains(resource.kind) };
+         permit (principal == User::\"u\", action, resource) when { resource.kind like \"x*\" };
+         forbid (principal, action, resource) when { principal.level < 0 };
+         forbid (principal, action, resource is Doc) when { !context.mfa };\n",
+    );
+    for n in 7..count {
+        let _ = writeln!(
+            text,
+            "permit (principal in Team::\"t{n}\", action == Action::\"read\", resource in Folder::\"f{n}\") when {{ resource.size < {n} && principal.level > 1 }};"
+        );
+    }
+    rules(&text.parse::<PolicySet>().unwrap())
+}
+
+fn uid(kind: &str, id: &str) -> EntityUID {
+    format!("{kind}::\"{id}\"").parse().unwrap()
+}
+
+fn entity(name: EntityUID, attributes: Vec<(&str, Value)>, parents: &[EntityUID]) -> Entity {
+    Entity::new_with_attr_partial_value(
+        name,
+        attributes
+            .into_iter()
+            .map(|(name, value)| (name.into(), PartialValue::from(value))),
+        HashSet::new(),
+        parents.iter().cloned().collect(),
+        [],
+    )
+}
+
+/// The question's own entities and `count` others.
+fn entities(count: usize) -> EntityStore {
+    let teams = ["a", "b", "c"].map(|id| uid("Team", id));
+    let top = uid("Folder", "top");
+    let doc = |id: &str| {
+        entity(
+            uid("Doc", id),
+            vec![
+                ("size", Value::from(5)),
+                ("kind", Value::from("x")),
+                ("owner", Value::from(uid("User", "other"))),
+            ],
+            std::slice::from_ref(&top),
+        )
+    };
+    let mut all = vec![
+        entity(uid("User", "u"), vec![("level", Value::from(5))], &teams),
+        doc("d"),
+        entity(top.clone(), vec![], &[]),
+    ];
+    all.extend(teams.iter().map(|team| entity(team.clone(), vec![], &[])));
+    all.extend((0..count).map(|n| doc(&format!("other-{n}"))));
+    let all = Entities::new()
+        .add_entities(
+            all.into_iter().map(Into::into),
+            None::<&NoEntitiesSchema>,
+            TCComputation::AssumeAlreadyComputed,
+            Extensions::all_available(),
+        )
+        .unwrap();
+    EntityStore::from_closed(&all)
+}
+
+fn question() -> Question {
+    let context = [("mfa".into(), Value::from(true))];
+    Question {
+        principal: uid("User", "u"),
+        action: uid("Action", "read"),
+        resource: uid("Doc", "d"),
+        context: Context::Value(std::sync::Arc::new(context.into())),
+        overlays: HashMap::new(),
+    }
+}
+
+#[test]
+fn a_decision_evaluates_as_few_policies_among_many_as_among_few() {
+    let (store, question) = (entities(10), question());
+    for count in [10, 5000] {
+        let rules = policies(count);
+        let outcome = rules.decide(&question, &store).unwrap();
+        assert_eq!(outcome.determining.len(), 4, "{count}");
+        assert_eq!(rules.candidates(&question, &store).len(), 7, "{count}");
+        let cedar = Oracle::new(&rules).decide(&question, &store).unwrap();
+        assert_eq!(Verdict::of(&outcome), cedar);
+    }
+}
+
+/// The median of five rounds.
+fn per_call(mut call: impl FnMut(), calls: u32) -> Duration {
+    let mut rounds: Vec<Duration> = (0..5)
+        .map(|_| {
+            let started = Instant::now();
+            for _ in 0..calls {
+                call();
+            }
+            started.elapsed() / calls
+        })
+        .collect();
+    rounds.sort();
+    rounds[2]
+}
+
+#[test]
+#[ignore = "a measurement: `bench/decide` runs it"]
+fn measure() {
+    println!("policies  entities  ours      plain authorizer");
+    let question = question();
+    for (count, others) in [
+        (10, 1),
+        (100, 1),
+        (1000, 1),
+        (10_000, 1),
+        (100_000, 1),
+        (1000, 10_000),
+        (1000, 1_000_000),
+    ] {
+        let (rules, store) = (policies(count), entities(others));
+        let ours = per_call(
+            || {
+                let outcome = black_box(&rules).decide(black_box(&question), &store);
+                assert!(black_box(outcome.unwrap()).permitted);
+            },
+            20_000,
+        );
+        let oracle = Oracle::new(&rules);
+        let calls = u32::try_from(20_000 / count).unwrap().max(3);
+        let plain = per_call(
+            || {
+                let verdict = oracle.decide(black_box(&question), &store).unwrap();
+                assert!(black_box(verdict).permitted);
+            },
+            calls,
+        );
+        println!("{count:<9} {others:<9} {ours:<9.2?} {plain:.2?}");
+    }
+}

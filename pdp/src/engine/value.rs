@@ -1,0 +1,130 @@
+//! A value on its way through an evaluation: borrowed for as long as nothing new is computed.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use cedar_policy_core::ast::{EntityUID, Literal, Set, Value, ValueKind};
+use smol_str::SmolStr;
+
+use super::condition::Failed;
+
+/// A value on its way through an evaluation.
+#[derive(Debug, Clone)]
+pub(super) enum Val<'a> {
+    Bool(bool),
+    Long(i64),
+    Entity(&'a EntityUID),
+    Members(&'a BTreeMap<SmolStr, Value>),
+    Ref(&'a Value),
+    Owned(Value),
+}
+
+/// A value that is compared without looking inside.
+#[derive(PartialEq)]
+pub(super) enum Plain<'v> {
+    Bool(bool),
+    Long(i64),
+    Text(&'v str),
+    Entity(&'v EntityUID),
+}
+
+impl Val<'_> {
+    pub(super) fn bool(&self) -> Result<bool, Failed> {
+        match self.plain() {
+            Some(Plain::Bool(value)) => Ok(value),
+            _ => Err(Failed),
+        }
+    }
+
+    pub(super) fn long(&self) -> Result<i64, Failed> {
+        match self.plain() {
+            Some(Plain::Long(value)) => Ok(value),
+            _ => Err(Failed),
+        }
+    }
+
+    pub(super) fn text(&self) -> Result<&str, Failed> {
+        match self.plain() {
+            Some(Plain::Text(text)) => Ok(text),
+            _ => Err(Failed),
+        }
+    }
+
+    pub(super) fn entity(&self) -> Result<&EntityUID, Failed> {
+        match self.plain() {
+            Some(Plain::Entity(uid)) => Ok(uid),
+            _ => Err(Failed),
+        }
+    }
+
+    pub(super) fn set(&self) -> Result<&Set, Failed> {
+        match self.kind() {
+            Some(ValueKind::Set(set)) => Ok(set),
+            _ => Err(Failed),
+        }
+    }
+
+    pub(super) fn kind(&self) -> Option<&ValueKind> {
+        match self {
+            Self::Ref(value) => Some(value.value_kind()),
+            Self::Owned(value) => Some(value.value_kind()),
+            Self::Bool(_) | Self::Long(_) | Self::Entity(_) | Self::Members(_) => None,
+        }
+    }
+
+    pub(super) fn plain(&self) -> Option<Plain<'_>> {
+        match self {
+            Self::Bool(value) => Some(Plain::Bool(*value)),
+            Self::Long(value) => Some(Plain::Long(*value)),
+            Self::Entity(uid) => Some(Plain::Entity(uid)),
+            Self::Members(_) => None,
+            Self::Ref(value) => plain(value),
+            Self::Owned(value) => plain(value),
+        }
+    }
+
+    pub(super) fn value(&self) -> Cow<'_, Value> {
+        match self {
+            Self::Ref(value) => Cow::Borrowed(value),
+            Self::Owned(value) => Cow::Borrowed(value),
+            Self::Bool(value) => Cow::Owned(Value::from(*value)),
+            Self::Long(value) => Cow::Owned(Value::from(*value)),
+            Self::Entity(uid) => Cow::Owned(Value::from((*uid).clone())),
+            Self::Members(members) => Cow::Owned(record(members)),
+        }
+    }
+
+    pub(super) fn into_value(self) -> Value {
+        match self {
+            Self::Owned(value) => value,
+            other => other.value().into_owned(),
+        }
+    }
+
+    pub(super) fn equals(&self, other: &Self) -> bool {
+        match (self.plain(), other.plain()) {
+            (Some(one), Some(other)) => one == other,
+            (None, None) => self.value() == other.value(),
+            (Some(_), None) | (None, Some(_)) => false,
+        }
+    }
+}
+
+pub(super) fn plain(value: &Value) -> Option<Plain<'_>> {
+    match value.value_kind() {
+        ValueKind::Lit(Literal::Bool(value)) => Some(Plain::Bool(*value)),
+        ValueKind::Lit(Literal::Long(value)) => Some(Plain::Long(*value)),
+        ValueKind::Lit(Literal::String(text)) => Some(Plain::Text(text)),
+        ValueKind::Lit(Literal::EntityUID(uid)) => Some(Plain::Entity(uid)),
+        ValueKind::Set(_) | ValueKind::Record(_) | ValueKind::ExtensionValue(_) => None,
+    }
+}
+
+fn record(members: &BTreeMap<SmolStr, Value>) -> Value {
+    Value::record(
+        members
+            .iter()
+            .map(|(name, value)| (name.clone(), value.clone())),
+        None,
+    )
+}
