@@ -200,6 +200,25 @@ impl Rules {
     }
 }
 
+impl Rules {
+    /// The rules that may apply to some question of these types.
+    pub(crate) fn of_kind(
+        &self,
+        principal: &EntityType,
+        action: &EntityUID,
+        resource: &EntityType,
+        store: &EntityStore,
+    ) -> impl Iterator<Item = &Rule> {
+        let action = Seen {
+            uid: action,
+            entity: store.row(action).map(|row| row.entity.as_ref()),
+        };
+        let (principal, resource) = (Sought::AnyOf(principal), Sought::AnyOf(resource));
+        let positions = self.index.candidates(&principal, action, &resource);
+        positions.into_iter().filter_map(|at| self.rules.get(at))
+    }
+}
+
 impl Question {
     fn seen<'a>(&'a self, uid: &'a EntityUID, store: &'a EntityStore) -> Seen<'a> {
         let row = self.overlays.get(uid).or_else(|| store.row(uid));

@@ -1,6 +1,7 @@
 //! The AuthZEN HTTP API. 200 for every decision; the error body is a problem document that names
 //! the field and says nothing about policies.
 
+mod contract;
 mod evaluation;
 mod metadata;
 mod receive;
@@ -51,6 +52,10 @@ fn router(pdp: &Pdp) -> Router {
         .route(
             "/access/v1/search/resource",
             post(search::resource).fallback(|| async { not_allowed("POST") }),
+        )
+        .route(
+            "/cedar/v1/cache-contract",
+            get(contract::show).fallback(|| async { not_allowed("GET, HEAD") }),
         )
         .route_layer(middleware::from_fn_with_state(
             Arc::clone(&pdp.0),

@@ -9,6 +9,7 @@
 mod callers;
 mod check;
 mod config;
+mod contract;
 mod decision_log;
 mod engine;
 mod entities;

@@ -4,6 +4,7 @@
 //! An unknown type, action or entity is a question with the answer no. A known attribute of the
 //! wrong type is no question at all.
 
+mod contract;
 mod search;
 mod shape;
 mod vocabulary;

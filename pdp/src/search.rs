@@ -275,4 +275,4 @@ impl Pager {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

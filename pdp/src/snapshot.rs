@@ -6,6 +6,7 @@ use std::sync::OnceLock;
 
 use authzen::{DecisionError, Evaluation, EvaluationRequest, SnapshotVersion};
 
+use crate::contract::Contract;
 use crate::engine::{Oracle, Question, Verdict};
 use crate::folder::Folder;
 use crate::load::{Loaded, load};
@@ -19,6 +20,8 @@ pub(crate) struct Snapshot {
     pub(crate) loaded: Loaded,
     /// The plain authorizer, for a sample of the decisions. Made at its first use.
     oracle: OnceLock<Oracle>,
+    /// What answers depend on. Made at its first use.
+    pub(crate) contracts: OnceLock<Vec<Contract>>,
 }
 
 /// An answer and what only logs and metrics see of it.
@@ -48,6 +51,7 @@ impl Snapshot {
             },
             loaded,
             oracle: OnceLock::new(),
+            contracts: OnceLock::new(),
         })
     }
 

@@ -3,12 +3,13 @@
 use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
 use std::hint::black_box;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use cedar_policy::PolicySet;
 use cedar_policy_core::ast::{Context, Entity, EntityUID, PartialValue, Value};
 use cedar_policy_core::entities::{Entities, NoEntitiesSchema, TCComputation};
 use cedar_policy_core::extensions::Extensions;
+use tokio::time::Instant;
 
 use super::tests::rules;
 use super::{Oracle, Question, Rules, Verdict};

@@ -301,6 +301,28 @@ async fn metadata_says_what_is_configured_and_nothing_else() {
 }
 
 #[tokio::test]
+async fn the_cache_contract_names_its_snapshot() {
+    let pdp = Fixture::new().open();
+    let (_, _, answer) = post(&pdp, ONE, question().to_string()).await;
+    let (status, _, body) = send(
+        &pdp,
+        Request::get("/cedar/v1/cache-contract")
+            .body(Body::empty())
+            .unwrap(),
+    )
+    .await;
+    assert_eq!(status, StatusCode::OK);
+    assert_eq!(body["snapshot"], answer["context"]["snapshot"]);
+    let contracts = body["contracts"].as_array().unwrap();
+    let reading = contracts
+        .iter()
+        .find(|contract| contract["action"] == "GET /docs/{id}")
+        .unwrap();
+    assert_eq!(reading["resource_type"], "urn:x:doc");
+    assert_eq!(reading["vary"]["resource"], json!(["owner", "public"]));
+}
+
+#[tokio::test]
 async fn configured_callers_must_show_their_key() {
     let mut fixture = Fixture::new();
     let key = service_kit::Secret::new("0123456789abcdef0123");

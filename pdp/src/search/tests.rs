@@ -44,6 +44,7 @@ const POLICIES: &[&str] = &[
     "permit (principal, action == Action::\"read\", resource is Doc) when { context has peer && resource.readers.contains(context.peer) };",
     "permit (principal, action == Action::\"read\", resource is Doc) when { context has n && resource.size + context.n == 4 };",
     "permit (principal, action == Action::\"read\", resource is Doc) when { resource.readers.containsAll([User::\"u0\", User::\"u2\"]) };",
+    "permit (principal, action == Action::\"read\", resource is Doc) when { resource.readers.containsAll([principal]) };",
     "permit (principal, action == Action::\"read\", resource is Doc) when { resource.readers.containsAny([User::\"u0\", principal]) };",
     "permit (principal, action == Action::\"read\", resource is Doc) when { [User::\"u0\", User::\"u3\"].contains(resource.owner) };",
     "permit (principal, action == Action::\"read\", resource is Doc) when { if resource.public then resource.owner == principal else resource in Folder::\"f2\" };",
@@ -161,17 +162,17 @@ fn others() -> Vec<Value> {
 }
 
 #[derive(Debug, Clone)]
-struct World {
+pub(crate) struct World {
     entities: Vec<Value>,
     policies: BTreeSet<usize>,
     subject: Value,
-    action: &'static str,
+    pub(crate) action: &'static str,
     resource: Value,
     context: Value,
     limit: usize,
 }
 
-fn worlds() -> impl Strategy<Value = World> {
+pub(crate) fn worlds() -> impl Strategy<Value = World> {
     let subject = (0..7_u8, proptest::option::of((0..6_u8, 0..5_i64))).prop_map(|(n, extra)| {
         let mut subject = json!({ "type": "User", "id": format!("u{n}") });
         if let Some((manager, level)) = extra {
@@ -215,7 +216,7 @@ fn worlds() -> impl Strategy<Value = World> {
 }
 
 impl World {
-    fn open(&self) -> (Fixture, Pdp) {
+    pub(crate) fn open(&self) -> (Fixture, Pdp) {
         let fixture = Fixture::empty();
         fixture.write("schema.cedarschema", SCHEMA);
         let policies: String = self
