@@ -1,11 +1,13 @@
 //! The question that a request is to the PDP, and the key that stands for it.
 //!
-//! Both are made from the same [`Question`]: [`Question::request`] reads nothing that
-//! [`Question::key`] leaves out, so equal keys are equal questions.
+//! Both are made from the same [`Question`]: [`Question::request`] reads nothing that a whole
+//! [`Question::key`] leaves out, so equal whole keys are equal questions. A key of fewer
+//! [`Parts`] stands for all the questions to which a decision point gives the same answer,
+//! because it has said that those parts are all that its answer can depend on.
 
 use std::net::IpAddr;
 
-use authzen::{Action, EvaluationRequest, Properties, Resource, Subject};
+use authzen::{Action, EvaluationRequest, Properties, Resource, Subject, Vary};
 use matchit::Params;
 use serde_json::{Value, json};
 
@@ -24,35 +26,113 @@ pub(crate) struct Question<'a> {
     pub(crate) plan: &'a QuestionPlan,
 }
 
+/// What names the resource of a question, and its action.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NamedBy {
+    /// The route alone.
+    Route,
+    /// The route and the path.
+    Path,
+    /// Properties made of the whole request.
+    Everything,
+}
+
+/// The parts of a request that a key holds, beside the subject, whole, and the route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Parts(u8);
+
+impl Parts {
+    /// Everything: equal keys are equal questions.
+    pub(crate) const WHOLE: Self = Self(0b1111);
+    const METHOD: Self = Self(0b0001);
+    const PATH: Self = Self(0b0010);
+    const HOST: Self = Self(0b0100);
+    const CLIENT_IP: Self = Self(0b1000);
+
+    /// The parts that an answer can depend on, by what the answer says. One that says nothing
+    /// can depend on everything.
+    pub(crate) fn of(named: NamedBy, vary: Option<&Vary>) -> Self {
+        let mut parts = match named {
+            NamedBy::Route => Self(0),
+            NamedBy::Path => Self::PATH,
+            NamedBy::Everything => return Self::WHOLE,
+        };
+        let Some(vary) = vary else {
+            return Self::WHOLE;
+        };
+        for name in &vary.context {
+            parts = match name.as_str() {
+                "method" => parts.with(Self::METHOD),
+                "path" => parts.with(Self::PATH),
+                "host" => parts.with(Self::HOST),
+                "client_ip" => parts.with(Self::CLIENT_IP),
+                // The same in every request, or never sent.
+                _ => parts,
+            };
+        }
+        parts
+    }
+
+    /// Whether every part of `other` is one of these.
+    pub(crate) fn cover(self, other: Self) -> bool {
+        other.0 & !self.0 == 0
+    }
+
+    fn have(self, part: Self) -> bool {
+        self.cover(part)
+    }
+
+    fn with(self, part: Self) -> Self {
+        Self(self.0 | part.0)
+    }
+}
+
 /// A route's parameters do not fit its template. Cannot happen with a checked configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the request does not fit its route")]
 pub(crate) struct Unaskable;
 
 impl Question<'_> {
-    /// Writes the key: every part whole, its length before it where another part follows.
-    pub(crate) fn key(&self, into: &mut Vec<u8>) {
+    /// Writes the key: which parts it has, then every part whole, its length before it where
+    /// another part may follow.
+    pub(crate) fn key(&self, parts: Parts, into: &mut Vec<u8>) {
         into.clear();
         into.extend_from_slice(&self.caller.subject_hash.to_le_bytes());
         into.extend_from_slice(&self.route.to_le_bytes());
-        match self.request.client_ip() {
-            IpAddr::V4(ip) => {
-                into.push(4);
-                into.extend_from_slice(&ip.octets());
-            }
-            IpAddr::V6(ip) => {
-                into.push(6);
-                into.extend_from_slice(&ip.octets());
+        into.push(parts.0);
+        if parts.have(Parts::CLIENT_IP) {
+            match self.request.client_ip() {
+                IpAddr::V4(ip) => {
+                    into.push(4);
+                    into.extend_from_slice(&ip.octets());
+                }
+                IpAddr::V6(ip) => {
+                    into.push(6);
+                    into.extend_from_slice(&ip.octets());
+                }
             }
         }
-        for part in [
-            self.request.method().as_str(),
-            self.request.authority().host(),
+        for (part, text) in [
+            (Parts::METHOD, self.request.method().as_str()),
+            (Parts::HOST, self.request.authority().host()),
         ] {
-            into.extend_from_slice(&part.len().to_le_bytes());
-            into.extend_from_slice(part.as_bytes());
+            if parts.have(part) {
+                into.extend_from_slice(&text.len().to_le_bytes());
+                into.extend_from_slice(text.as_bytes());
+            }
         }
-        into.extend_from_slice(self.request.path().as_bytes());
+        if parts.have(Parts::PATH) {
+            into.extend_from_slice(self.request.path().as_bytes());
+        }
+    }
+
+    /// How the resource is named.
+    pub(crate) fn named(&self) -> NamedBy {
+        match self.plan {
+            QuestionPlan::Resource { resource, .. } if resource.is_constant() => NamedBy::Route,
+            QuestionPlan::Resource { .. } => NamedBy::Path,
+            QuestionPlan::AuthzenRoute => NamedBy::Everything,
+        }
     }
 
     /// The question itself. `params` are those of the request's path.

@@ -4,10 +4,11 @@
 
 use std::collections::BTreeSet;
 
+use authzen::CacheAdvice;
 use cedar_policy_core::ast::{Expr, ExprKind, Policy, Var};
 use serde::Serialize;
 
-use crate::snapshot::Snapshot;
+use crate::load::Loaded;
 
 /// For one kind of question.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -15,20 +16,9 @@ pub(crate) struct Contract {
     pub(crate) subject_type: String,
     pub(crate) action: String,
     pub(crate) resource_type: String,
-    pub(crate) vary: Vary,
-}
-
-/// Names of the members that an answer can depend on, each list in order.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
-pub(crate) struct Vary {
-    /// Of `subject.properties`.
-    pub(crate) subject: Vec<String>,
-    /// Of `action.properties`.
-    pub(crate) action: Vec<String>,
-    /// Of `resource.properties`.
-    pub(crate) resource: Vec<String>,
-    /// Of `context`.
-    pub(crate) context: Vec<String>,
+    /// As every answer to such a question says it.
+    #[serde(flatten)]
+    pub(crate) advice: CacheAdvice,
 }
 
 /// What clauses can read of a question. May name too much, never too little.
@@ -104,22 +94,22 @@ impl Reads {
     }
 }
 
-impl Snapshot {
-    /// One contract for each kind of question that the schema knows, in order.
-    pub(crate) fn contracts(&self) -> &[Contract] {
-        self.contracts.get_or_init(|| {
-            let loaded = &self.loaded;
-            loaded.vocabulary.contracts(|principal, action, resource| {
-                let mut reads = Reads::default();
-                for rule in loaded
-                    .rules
-                    .of_kind(principal, action, resource, &loaded.store)
-                {
-                    reads.add(rule.policy());
-                }
-                reads
-            })
+impl Contract {
+    /// One for each kind of question that the schema knows, in order.
+    pub(crate) fn all(loaded: &Loaded) -> Vec<Self> {
+        loaded.vocabulary.contracts(|principal, action, resource| {
+            let mut reads = Reads::default();
+            let rules = &loaded.rules;
+            for rule in rules.of_kind(principal, action, resource, &loaded.store) {
+                reads.add(rule.policy());
+            }
+            reads
         })
+    }
+
+    /// By what contracts are in order.
+    pub(crate) fn kind(&self) -> (&str, &str, &str) {
+        (&self.subject_type, &self.action, &self.resource_type)
     }
 }
 

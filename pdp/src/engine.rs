@@ -14,8 +14,9 @@ use cedar_policy_core::ast::{Context, Effect, EntityType, EntityUID, Policy, Var
 
 use crate::entities::{EntityStore, Row, SliceError};
 use crate::index::{Index, Seen, Sought};
-use condition::{Code, Failed, Scene};
+use condition::{Code, Scene};
 pub(crate) use oracle::{Oracle, Verdict};
+use value::Failed;
 
 /// A policy, made ready.
 #[derive(Debug)]

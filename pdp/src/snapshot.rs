@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::OnceLock;
 
-use authzen::{DecisionError, Evaluation, EvaluationRequest, SnapshotVersion};
+use authzen::{CacheAdvice, DecisionError, Evaluation, EvaluationRequest, SnapshotVersion};
 
 use crate::contract::Contract;
 use crate::engine::{Oracle, Question, Verdict};
@@ -20,8 +20,8 @@ pub(crate) struct Snapshot {
     pub(crate) loaded: Loaded,
     /// The plain authorizer, for a sample of the decisions. Made at its first use.
     oracle: OnceLock<Oracle>,
-    /// What answers depend on. Made at its first use.
-    pub(crate) contracts: OnceLock<Vec<Contract>>,
+    /// What answers depend on.
+    pub(crate) contracts: Vec<Contract>,
 }
 
 /// An answer and what only logs and metrics see of it.
@@ -49,9 +49,9 @@ impl Snapshot {
                 version: loaded.version.clone(),
                 epoch,
             },
-            loaded,
             oracle: OnceLock::new(),
-            contracts: OnceLock::new(),
+            contracts: Contract::all(&loaded),
+            loaded,
         })
     }
 
@@ -62,6 +62,20 @@ impl Snapshot {
         epoch: u64,
     ) -> Result<Self, PdpError> {
         Self::build(&Folder::read(folder)?, overrides, epoch)
+    }
+
+    /// What the answer to a question can depend on.
+    fn advice(&self, request: &EvaluationRequest) -> Option<CacheAdvice> {
+        let kind = (
+            &*request.subject.kind,
+            &*request.action.name,
+            &*request.resource.kind,
+        );
+        let at = self
+            .contracts
+            .binary_search_by(|contract| contract.kind().cmp(&kind));
+        let contract = at.ok().and_then(|at| self.contracts.get(at));
+        contract.map(|contract| contract.advice.clone())
     }
 
     /// What Cedar's plain authorizer says. Walks every policy.
@@ -111,8 +125,10 @@ impl Snapshot {
         } else {
             loaded.vocabulary.missing(&mapped.question, &loaded.store)
         };
+        let mut evaluation = mapping::evaluation(&outcome, id, self.version.clone(), &missing);
+        evaluation.context.cache = self.advice(request);
         Ok(Answered {
-            evaluation: mapping::evaluation(&outcome, id, self.version.clone(), &missing),
+            evaluation,
             unknown_attributes: mapped.unknown_attributes,
             failures: outcome
                 .failures

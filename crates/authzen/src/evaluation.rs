@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::Properties;
+use crate::{CacheAdvice, Properties, cache_advice};
 
 /// Permit or deny. Not knowing is neither: it is a [`crate::DecisionError`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -41,6 +41,13 @@ pub struct DecisionContext {
     /// The policy snapshot that decided.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub snapshot: Option<SnapshotVersion>,
+    /// How the answer may be remembered.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "cache_advice::lenient"
+    )]
+    pub cache: Option<CacheAdvice>,
     #[serde(flatten)]
     pub other: Properties,
 }

@@ -5,6 +5,7 @@
 //! and never knows who implements the boundary.
 
 mod batch;
+mod cache_advice;
 mod client;
 mod decision_point;
 mod evaluation;
@@ -14,6 +15,7 @@ mod search;
 mod words;
 
 pub use batch::{BatchBody, EvaluationsRequest, Semantic};
+pub use cache_advice::{CacheAdvice, Vary};
 pub use client::{HttpDecisionPoint, HttpDecisionPointConfig};
 pub use decision_point::{DecisionError, DecisionPoint};
 pub use evaluation::{

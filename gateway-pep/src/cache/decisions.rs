@@ -1,11 +1,12 @@
 //! Decisions: what the PDP answered to exactly this question.
 
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use authzen::{DecisionError, DecisionPoint, Evaluation, EvaluationRequest};
+use authzen::{DecisionError, DecisionPoint, Evaluation, EvaluationRequest, Vary};
 use service_kit::UnixTime;
 
 use super::flight::Flights;
@@ -15,6 +16,7 @@ use super::sealed::{Entry, SealedAccess};
 use super::validity::Validity;
 use super::{Moment, Source};
 use crate::obligation::Obligations;
+use crate::question::{NamedBy, Parts, Question};
 
 /// An answer, understood.
 #[derive(Debug)]
@@ -24,7 +26,26 @@ pub(crate) struct Verdict {
     pub(crate) id: Option<String>,
     /// The policy version that decided.
     pub(crate) version: Option<String>,
+    /// What the answer can depend on, where it says so.
+    pub(crate) vary: Option<Arc<Vary>>,
 }
+
+/// The key of a question, twice.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Keys<'a> {
+    /// Stands for this question alone.
+    pub(crate) whole: &'a [u8],
+    /// What the answer is remembered under.
+    pub(crate) kept: &'a [u8],
+    /// The parts that `kept` has: an answer that can depend on others is not remembered.
+    pub(crate) parts: Parts,
+    pub(crate) named: NamedBy,
+}
+
+/// What the answers for a route and a type of subject were seen to depend on. No more than a
+/// guess at the next answer: each is remembered only where what it says itself allows it.
+#[derive(Debug, Default)]
+struct Learned(HashMap<usize, Vec<(Box<str>, Parts)>>);
 
 /// What to do.
 #[derive(Debug)]
@@ -58,6 +79,7 @@ struct Inner {
     hash: KeyedHash,
     known: RefCell<Generations<Known>>,
     flights: Flights<VerdictResult>,
+    learned: RefCell<Learned>,
     validity: Rc<RefCell<Validity>>,
 }
 
@@ -71,11 +93,16 @@ struct Known {
     generation: u64,
 }
 
+/// Types of subjects that are told apart for one route, at most.
+const KINDS: usize = 8;
+
 /// What is asked.
 struct Ask {
     request: EvaluationRequest,
     hash: u128,
     key: Box<[u8]>,
+    parts: Parts,
+    named: NamedBy,
     generation: u64,
     trusted_from: UnixTime,
     moment: Moment,
@@ -96,6 +123,7 @@ impl DecisionCache {
             hash,
             known: RefCell::new(Generations::new(limits.capacity)),
             flights: Flights::default(),
+            learned: RefCell::default(),
             validity,
         }))
     }
@@ -128,18 +156,68 @@ impl DecisionCache {
         holds.then(|| found.verdict.clone())
     }
 
-    /// Asks, once for all who want to know. `key` must stand for the whole of `request`.
+    /// The parts to look an answer up by.
+    pub(crate) fn parts(&self, route: usize, subject_kind: &str) -> Parts {
+        let learned = self.0.learned.borrow();
+        let kinds = learned.0.get(&route).map_or(&[][..], Vec::as_slice);
+        let known = kinds.iter().find(|(kind, _)| **kind == *subject_kind);
+        known.map_or(Parts::WHOLE, |(_, parts)| *parts)
+    }
+
+    /// Takes note of what an answer depends on, and files it where the next question looks.
+    pub(crate) fn learn(&self, question: &Question<'_>, keys: &Keys<'_>, verdict: &Verdict) {
+        let parts = Parts::of(keys.named, verdict.vary.as_deref());
+        if parts == keys.parts {
+            return;
+        }
+        let mut learned = self.0.learned.borrow_mut();
+        let kinds = learned.0.entry(question.route).or_default();
+        let subject_kind = question.caller.subject.kind.as_str();
+        if kinds.len() >= KINDS {
+            // Whoever makes up types of subjects gains nothing but whole keys for a while.
+            kinds.clear();
+        }
+        kinds.retain(|(kind, _)| **kind != *subject_kind);
+        kinds.push((subject_kind.into(), parts));
+        if !keys.parts.cover(parts) {
+            return;
+        }
+        let mut key = Vec::new();
+        question.key(parts, &mut key);
+        let mut known = self.0.known.borrow_mut();
+        let kept = self.0.hash.of(keys.kept);
+        let again = known
+            .find(kept)
+            // What is filed there may be another answer by now, to this same question.
+            .filter(|found| *found.key == *keys.kept)
+            .filter(|found| parts.cover(Parts::of(keys.named, found.verdict.vary.as_deref())))
+            .map(|found| Known {
+                key: key.as_slice().into(),
+                verdict: found.verdict.clone(),
+                as_of: found.as_of,
+                until: found.until,
+                generation: found.generation,
+            });
+        if let Some(again) = again {
+            known.remove(kept);
+            known.insert(self.0.hash.of(&key), again);
+        }
+    }
+
+    /// Asks, once for all who want to know. `keys.whole` must stand for the whole of `request`.
     pub(crate) async fn ask(
         &self,
         request: EvaluationRequest,
-        key: &[u8],
+        keys: &Keys<'_>,
         moment: Moment,
     ) -> VerdictResult {
         let epoch = self.0.validity.borrow().decisions();
         let ask = Ask {
             request,
-            hash: self.0.hash.of(key),
-            key: key.into(),
+            hash: self.0.hash.of(keys.kept),
+            key: keys.kept.into(),
+            parts: keys.parts,
+            named: keys.named,
             generation: epoch.generation,
             trusted_from: epoch.trusted_from,
             moment,
@@ -149,7 +227,9 @@ impl DecisionCache {
             return Ok((Rc::new(Verdict::of(&evaluation)), Source::Remote));
         }
         let asking = self.clone();
-        let flight = (ask.hash, ask.generation);
+        // SECURITY: only the same question waits for the same answer. What the answer depends on
+        // is not known before it is there.
+        let flight = (self.0.hash.of(keys.whole), ask.generation);
         let answer = self.0.flights.join(flight, move || asking.find(ask)).await;
         answer.unwrap_or_else(|| Err(Rc::new(DecisionError::Unavailable(None))))
     }
@@ -208,6 +288,13 @@ impl DecisionCache {
         if self.0.validity.borrow().decisions().generation != ask.generation {
             return;
         }
+        // SECURITY: a key must not be narrower than what the answer can depend on.
+        if !ask
+            .parts
+            .cover(Parts::of(ask.named, verdict.vary.as_deref()))
+        {
+            return;
+        }
         let known = Known {
             key: ask.key,
             verdict: verdict.clone(),
@@ -237,6 +324,11 @@ impl Verdict {
             outcome,
             id: evaluation.context.id.clone(),
             version: version.map(|snapshot| snapshot.version.clone()),
+            vary: evaluation
+                .context
+                .cache
+                .as_ref()
+                .and_then(|cache| cache.vary.clone()),
         }
     }
 
@@ -245,8 +337,8 @@ impl Verdict {
     }
 }
 
-/// A decision point may say for how many seconds its answer holds (`context.max_age`).
+/// A decision point may say for how many seconds its answer holds.
 fn max_age(evaluation: &Evaluation) -> Option<Duration> {
-    let said = evaluation.context.other.get("max_age")?;
-    Some(Duration::from_secs(said.as_u64().unwrap_or(0)))
+    let advice = evaluation.context.cache.as_ref()?;
+    advice.max_age.map(Duration::from_secs)
 }

@@ -8,11 +8,11 @@ use super::record::Record;
 use super::respond::Refusal;
 use super::route::Lookup;
 use crate::cache::Source;
-use crate::cache::decisions::{Outcome, Verdict};
+use crate::cache::decisions::{Keys, Outcome, Verdict};
 use crate::cache::tokens::Swapped;
 use crate::obligation::mask::Mask;
 use crate::plan::Protection;
-use crate::question::Question;
+use crate::question::{Parts, Question};
 use crate::worker::Worker;
 
 /// A request that may be forwarded, under its conditions. Nothing outside this file makes one.
@@ -143,11 +143,23 @@ async fn decide(
 ) -> Result<(Rc<Verdict>, Source), Refusal> {
     // The buffer is taken out, not borrowed: asking waits, and others need one meanwhile.
     let mut key = worker.key_buffer.take();
-    question.key(&mut key);
+    let parts = worker
+        .decisions
+        .parts(question.route, &question.caller.subject.kind);
+    question.key(parts, &mut key);
     let recalled = worker.decisions.recall(&key, &record.moment);
-    let answer = match recalled {
-        Some(verdict) => Ok((verdict, Source::L1)),
-        None => ask(worker, question, &key, stale, record).await,
+    let answer = if let Some(verdict) = recalled {
+        Ok((verdict, Source::L1))
+    } else {
+        let mut whole = Vec::new();
+        question.key(Parts::WHOLE, &mut whole);
+        let keys = Keys {
+            whole: &whole,
+            kept: &key,
+            parts,
+            named: question.named(),
+        };
+        ask(worker, question, &keys, stale, record).await
     };
     worker.key_buffer.replace(key);
     answer
@@ -156,20 +168,23 @@ async fn decide(
 async fn ask(
     worker: &Worker,
     question: &Question<'_>,
-    key: &[u8],
+    keys: &Keys<'_>,
     stale: Option<std::time::Duration>,
     record: &Record,
 ) -> Result<(Rc<Verdict>, Source), Refusal> {
     let request = evaluation_request(worker, question)?;
-    let error = match worker.decisions.ask(request, key, record.moment).await {
-        Ok(answer) => return Ok(answer),
+    let error = match worker.decisions.ask(request, keys, record.moment).await {
+        Ok(answer) => {
+            worker.decisions.learn(question, keys, &answer.0);
+            return Ok(answer);
+        }
         Err(error) => error,
     };
     tracing::warn!(request_id = record.id.as_str(), error = %error, "no decision");
     let last = stale.filter(|_| error.is_transient()).and_then(|max_age| {
         worker
             .decisions
-            .recall_stale(key, record.moment.unix, max_age)
+            .recall_stale(keys.kept, record.moment.unix, max_age)
     });
     match last {
         Some(verdict) => Ok((verdict, Source::Stale)),

@@ -39,6 +39,12 @@ impl ResourceTemplate {
         &self.kind
     }
 
+    /// Whether every request to the route is about the same resource.
+    pub(crate) fn is_constant(&self) -> bool {
+        let mut pieces = self.id.iter();
+        pieces.all(|piece| matches!(piece, Piece::Text(_)))
+    }
+
     /// The id, with the parameters decoded. None where a parameter is missing, which a route
     /// that was checked cannot have.
     pub(crate) fn id(&self, params: &Params<'_, '_>) -> Option<String> {

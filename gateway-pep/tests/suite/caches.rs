@@ -29,6 +29,99 @@ async fn the_second_request_asks_nobody() {
     assert_eq!((fixture.tokens.count(), fixture.pdp.count()), (2, 4));
 }
 
+/// An answer that can depend on these members of the context.
+fn vary(context: &[&str]) -> serde_json::Value {
+    json!({ "vary": { "subject": ["roles"], "action": [], "resource": [], "context": context } })
+}
+
+#[tokio::test]
+async fn what_an_answer_does_not_depend_on_asks_nobody_again() {
+    let fixture = Fixture::start().await;
+    *fixture.pdp.cache.lock().unwrap() = vary(&[]);
+    for method in ["GET", "GET", "HEAD"] {
+        let request = get("/ws", "at_alice").replacen("GET", method, 1);
+        assert_eq!(fixture.raw(&request).await.status(), 200);
+        let elsewhere = request.replacen("Host: ", "Host: other.", 1);
+        assert_ne!(request, elsewhere);
+        assert_eq!(fixture.raw(&elsewhere).await.status(), 200);
+    }
+    assert_eq!(fixture.pdp.count(), 1);
+    // Another caller, and another resource, are other questions.
+    fixture.get("/ws", "at_bob").await;
+    assert_eq!(fixture.pdp.count(), 2);
+    fixture.get("/records/1", "at_alice").await;
+    fixture.get("/records/1?q=2", "at_alice").await;
+    assert_eq!(fixture.pdp.count(), 3);
+    fixture.get("/records/2", "at_alice").await;
+    fixture.get("/records/2", "at_bob").await;
+    assert_eq!(fixture.pdp.count(), 5);
+    fixture.get("/todos/1", "at_alice").await;
+    fixture.get("/todos/2", "at_alice").await;
+    assert_eq!(
+        fixture.pdp.count(),
+        7,
+        "properties are made of the whole request"
+    );
+}
+
+#[tokio::test]
+async fn what_an_answer_depends_on_is_asked_again() {
+    for (said, asked) in [
+        (vary(&["method"]), 2),
+        (vary(&["host"]), 2),
+        (vary(&["method", "host"]), 4),
+        (vary(&["path", "client_ip", "scheme", "unheard of"]), 1),
+        // What is not understood is not remembered, and what says nothing is not narrowed.
+        (json!({ "vary": { "context": [] } }), 8),
+        (json!({ "max_age": 0 }), 8),
+        (json!({}), 4),
+        (json!(null), 4),
+    ] {
+        let fixture = Fixture::start().await;
+        *fixture.pdp.cache.lock().unwrap() = said.clone();
+        for _ in 0..2 {
+            for method in ["GET", "HEAD"] {
+                let request = get("/ws", "at_alice").replacen("GET", method, 1);
+                fixture.raw(&request).await;
+                let elsewhere = request.replacen("Host: ", "Host: other.", 1);
+                fixture.raw(&elsewhere).await;
+            }
+        }
+        assert_eq!(fixture.pdp.count(), asked, "{said}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_depends_on_more_than_the_last_is_not_shared() {
+    let fixture = Fixture::start().await;
+    *fixture.pdp.cache.lock().unwrap() = vary(&[]);
+    fixture.get("/ws", "at_alice").await;
+    fixture.get("/ws", "at_alice").await;
+    assert_eq!(fixture.pdp.count(), 1);
+    // The policies change, and with them what matters.
+    let event = json!({ "kind": "policy_changed", "version": "2", "epoch": 2 });
+    fixture.announce_and_wait(event).await;
+    *fixture.pdp.cache.lock().unwrap() = vary(&["method"]);
+    fixture.get("/ws", "at_alice").await;
+    fixture.pdp.denies.store(true, Ordering::SeqCst);
+    let head = get("/ws", "at_alice").replacen("GET", "HEAD", 1);
+    assert_eq!(fixture.raw(&head).await.status(), 403, "not GET's permit");
+}
+
+#[tokio::test]
+async fn only_the_same_question_waits_for_the_same_answer() {
+    let fixture = Fixture::start().await;
+    *fixture.pdp.cache.lock().unwrap() = vary(&[]);
+    fixture.get("/ws", "at_alice").await;
+    let event = json!({ "kind": "policy_changed", "version": "2", "epoch": 2 });
+    fixture.announce_and_wait(event).await;
+    *fixture.pdp.delay.lock().unwrap() = Duration::from_millis(200);
+    // The answer that is on its way may depend on what those before it did not depend on.
+    let head = get("/ws", "at_alice").replacen("GET", "HEAD", 1);
+    tokio::join!(fixture.get("/ws", "at_alice"), fixture.raw(&head));
+    assert_eq!(fixture.pdp.count(), 3);
+}
+
 #[tokio::test]
 async fn a_revoked_token_is_refused_at_once_and_others_are_not() {
     let fixture = Fixture::start().await;

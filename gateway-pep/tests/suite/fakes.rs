@@ -102,6 +102,8 @@ pub(crate) struct FakePdp {
     pub(crate) down: AtomicBool,
     pub(crate) denies: AtomicBool,
     pub(crate) obligations: Mutex<Vec<Obligation>>,
+    /// `context.cache` of every answer.
+    pub(crate) cache: Mutex<serde_json::Value>,
     pub(crate) delay: Mutex<Duration>,
 }
 
@@ -112,6 +114,7 @@ impl FakePdp {
             down: AtomicBool::new(false),
             denies: AtomicBool::new(false),
             obligations: Mutex::default(),
+            cache: Mutex::default(),
             delay: Mutex::default(),
         })
     }
@@ -151,7 +154,9 @@ impl DecisionPoint for FakePdp {
             .context
             .obligations
             .clone_from(&self.obligations.lock().unwrap());
-        Ok(evaluation)
+        let mut answer = serde_json::to_value(evaluation).unwrap();
+        answer["context"]["cache"] = self.cache.lock().unwrap().clone();
+        Ok(serde_json::from_value(answer).unwrap())
     }
 
     async fn evaluate_many(

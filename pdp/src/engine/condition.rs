@@ -15,7 +15,7 @@ use cedar_policy_core::extensions::Extensions;
 use smol_str::SmolStr;
 
 use super::Question;
-use super::value::{Plain, Val, plain};
+use super::value::{Failed, Plain, Val, plain};
 use crate::entities::EntityStore;
 
 /// Compiled clauses.
@@ -41,10 +41,6 @@ pub(super) enum Code {
     Record(Box<[(SmolStr, Code)]>),
     Call(&'static ExtensionFunction, Box<[Code]>),
 }
-
-/// The clauses cannot be evaluated here. Not yet an error of the policy: Cedar decides that.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Failed;
 
 /// What clauses see.
 #[derive(Debug, Clone, Copy)]

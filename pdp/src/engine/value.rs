@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 use cedar_policy_core::ast::{EntityUID, Literal, Set, Value, ValueKind};
 use smol_str::SmolStr;
 
-use super::condition::Failed;
+/// The clauses cannot be evaluated here. Not yet an error of the policy: Cedar decides that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Failed;
 
 /// A value on its way through an evaluation.
 #[derive(Debug, Clone)]

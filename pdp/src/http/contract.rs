@@ -10,5 +10,5 @@ use crate::pdp::Inner;
 
 pub(super) async fn show(State(inner): State<Arc<Inner>>) -> Response {
     let snapshot = inner.snapshot.load_full();
-    Json(json!({ "snapshot": snapshot.version, "contracts": snapshot.contracts() })).into_response()
+    Json(json!({ "snapshot": snapshot.version, "contracts": snapshot.contracts })).into_response()
 }

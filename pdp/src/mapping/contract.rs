@@ -2,14 +2,16 @@
 //! send.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
+use authzen::{CacheAdvice, Vary};
 use cedar_policy_core::ast::{EntityType, EntityUID};
 
 use super::Vocabulary;
 use super::shape::{Member, Members, Shape};
 use super::vocabulary::{ActionTerm, Kind};
 use crate::RequestProperties;
-use crate::contract::{Contract, Reads, Vary};
+use crate::contract::{Contract, Reads};
 
 impl Vocabulary {
     /// A contract for every triple of types and action, in order. `reads` says what the policies
@@ -30,28 +32,20 @@ impl Vocabulary {
                         subject_type: subject_type.clone(),
                         action: action.clone(),
                         resource_type: resource_type.clone(),
-                        vary: Vary {
-                            subject: properties(self.kinds.get(subject), &reads),
-                            action: parameters(term, &reads),
-                            resource: properties(self.kinds.get(resource), &reads),
-                            context: context(term, &reads),
+                        advice: CacheAdvice {
+                            vary: Some(Arc::new(Vary {
+                                subject: properties(self.kinds.get(subject), &reads),
+                                action: parameters(term, &reads),
+                                resource: properties(self.kinds.get(resource), &reads),
+                                context: context(term, &reads),
+                            })),
+                            max_age: None,
                         },
                     });
                 }
             }
         }
-        contracts.sort_by(|one, other| {
-            let key = |contract: &Contract| {
-                let Contract {
-                    subject_type,
-                    action,
-                    resource_type,
-                    ..
-                } = contract.clone();
-                (subject_type, action, resource_type)
-            };
-            key(one).cmp(&key(other))
-        });
+        contracts.sort_by(|one, other| one.kind().cmp(&other.kind()));
         contracts
     }
 }
