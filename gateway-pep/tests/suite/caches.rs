@@ -103,6 +103,9 @@ async fn an_answer_that_depends_on_more_than_the_last_is_not_shared() {
     fixture.announce_and_wait(event).await;
     *fixture.pdp.cache.lock().unwrap() = vary(&["method"]);
     fixture.get("/ws", "at_alice").await;
+    // Another answer that depends on less does not widen what the first was good for.
+    *fixture.pdp.cache.lock().unwrap() = vary(&[]);
+    fixture.get("/ws", "at_bob").await;
     fixture.pdp.denies.store(true, Ordering::SeqCst);
     let head = get("/ws", "at_alice").replacen("GET", "HEAD", 1);
     assert_eq!(fixture.raw(&head).await.status(), 403, "not GET's permit");
