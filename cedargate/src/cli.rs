@@ -12,6 +12,7 @@ use service_kit::{SystemClock, Variables, lifecycle, log};
 use url::Url;
 
 use crate::config::{AdminConfig, ConnectConfig, DemoUpstreamConfig, FileConfig, Loaded};
+use crate::entities_command::{self, EntitiesCommand};
 use crate::token_command::{self, TokenCommand};
 use crate::{check, demo, print, wire};
 
@@ -40,6 +41,9 @@ enum Command {
     /// Work on policies
     #[command(subcommand)]
     Policy(PolicyCommand),
+    /// Load entities into a PDP
+    #[command(subcommand)]
+    Entities(EntitiesCommand),
     /// Issue, inspect and revoke tokens
     #[command(subcommand)]
     Token(TokenCommand),
@@ -138,6 +142,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
             print::out(&report.to_string());
             Ok(())
         }
+        Some(Command::Entities(command)) => entities_command::run(command).await,
         Some(Command::Token(command)) => token_command::run(command).await,
         Some(Command::NewSecret) => {
             let (secret, hash) = token_service::new_client_secret()?;

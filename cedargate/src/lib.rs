@@ -6,6 +6,7 @@ pub mod cli;
 pub mod config;
 pub mod demo;
 pub mod demo_upstream;
+pub mod entities_command;
 pub mod oauth_client;
 pub mod print;
 pub mod token_command;

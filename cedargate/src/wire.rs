@@ -133,8 +133,12 @@ async fn start_pdp(
         metrics: shared.metrics.clone(),
         health: shared.health.clone(),
         tasks: shared.tasks.clone(),
+        store: Some(shared.store.clone()),
     };
     let pdp = Pdp::open(section, base, parts)?;
+    await_store(shared).await;
+    pdp.restore_entities().await?;
+    pdp.follow_entities();
     pdp.watch();
     announce_policy_changes(&pdp, shared);
     let listener = bind(section.listen, "pdp.listen").await?;

@@ -19,6 +19,21 @@ pub struct CallerConfig {
     /// A file that holds the key.
     #[serde(default)]
     pub api_key_file: Option<PathBuf>,
+    /// What it may do with entities, beside asking about them.
+    #[serde(default)]
+    pub entities: EntityRight,
+}
+
+/// What a caller may do with entities. Each may do what those before it may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum EntityRight {
+    #[default]
+    None,
+    /// Read them.
+    Read,
+    /// Write and delete them.
+    Write,
 }
 
 /// The configured callers. None configured: nobody is asked for a key.
@@ -27,7 +42,7 @@ pub(crate) struct Callers(Vec<(Caller, Secret)>);
 
 /// A caller that showed its key.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Caller(pub(crate) String);
+pub(crate) struct Caller(pub(crate) String, pub(crate) EntityRight);
 
 impl Callers {
     pub(crate) fn new(configured: &[CallerConfig], base: &Path) -> Result<Self, ConfigIssue> {
@@ -53,7 +68,7 @@ impl Callers {
                     "{place}: the key is another caller's"
                 )));
             }
-            callers.push((Caller(caller.name.clone()), key));
+            callers.push((Caller(caller.name.clone(), caller.entities), key));
         }
         Ok(Self(callers))
     }

@@ -27,7 +27,7 @@ pub fn check_policies(folder: &Path) -> Result<CheckReport, PdpError> {
         policies: snapshot.loaded.rules.len(),
         entities: snapshot.loaded.stated_entities,
         version: snapshot.version.version,
-        warnings: snapshot.loaded.warnings,
+        warnings: snapshot.loaded.warnings.clone(),
     })
 }
 

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use service_kit::line_sink::LineTarget;
 use service_kit::{ConfigIssue, Secret};
 
-use crate::callers::{CallerConfig, Callers};
+use crate::callers::{CallerConfig, Callers, EntityRight};
 use crate::search::PageTokens;
 
 /// How the PDP decides and what it shows. Every key has a default.
@@ -50,6 +50,11 @@ pub struct PdpConfig {
     pub page_token_secret: Option<Secret>,
     /// A file that holds it.
     pub page_token_secret_file: Option<PathBuf>,
+    /// A request may demand entities of at least some revision; it waits so long for them before
+    /// it is answered 503. Milliseconds.
+    pub max_revision_wait_ms: u64,
+    /// What anybody who can connect may do with entities where no callers are configured.
+    pub entities_without_callers: EntityRight,
     /// The folder is compared with what decides this often, beside being watched. Milliseconds.
     pub rescan_ms: u64,
 }
@@ -92,6 +97,8 @@ impl Default for PdpConfig {
             max_search_decisions: 20_000,
             page_token_secret: None,
             page_token_secret_file: None,
+            max_revision_wait_ms: 2000,
+            entities_without_callers: EntityRight::None,
             rescan_ms: 1000,
         }
     }

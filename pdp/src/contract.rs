@@ -8,6 +8,7 @@ use authzen::CacheAdvice;
 use cedar_policy_core::ast::{Expr, ExprKind, Policy, Var};
 use serde::Serialize;
 
+use crate::entities::EntityStore;
 use crate::load::Loaded;
 
 /// For one kind of question.
@@ -96,11 +97,11 @@ impl Reads {
 
 impl Contract {
     /// One for each kind of question that the schema knows, in order.
-    pub(crate) fn all(loaded: &Loaded) -> Vec<Self> {
+    pub(crate) fn all(loaded: &Loaded, store: &EntityStore) -> Vec<Self> {
         loaded.vocabulary.contracts(|principal, action, resource| {
             let mut reads = Reads::default();
             let rules = &loaded.rules;
-            for rule in rules.of_kind(principal, action, resource, &loaded.store) {
+            for rule in rules.of_kind(principal, action, resource, store) {
                 reads.add(rule.policy());
             }
             reads

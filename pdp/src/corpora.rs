@@ -83,7 +83,7 @@ fn run(root: &Path, file: &Path) -> usize {
     let (schema, _) = Schema::from_cedarschema_str(&text(&test.schema)).unwrap();
     let policies: PolicySet = text(&test.policies).parse().unwrap();
     let entities = Entities::from_json_str(&text(&test.entities), Some(&schema)).unwrap();
-    let store = EntityStore::from_closed(entities.as_ref());
+    let store = EntityStore::of(entities.as_ref());
     let rules = rules(&policies);
     for asked in &test.requests {
         let about = format!("{about}: {}", asked.description);

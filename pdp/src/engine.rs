@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, HashMap};
 use authzen::{Obligation, Reason};
 use cedar_policy_core::ast::{Context, Effect, EntityType, EntityUID, Policy, Var};
 
-use crate::entities::{EntityStore, Row, SliceError};
+use crate::entities::{EntityStore, Row, SliceError, View};
 use crate::index::{Index, Seen, Sought};
 use condition::{Code, Scene};
 pub(crate) use oracle::{Oracle, Verdict};
@@ -120,7 +120,8 @@ impl Rules {
         question: &Question,
         store: &EntityStore,
     ) -> Result<Outcome<'_>, SliceError> {
-        self.weigh(&self.candidates(question, store), question, store)
+        let seen = Surroundings::of(question, store);
+        self.weigh(&self.candidates(question, &seen), question, &seen)
     }
 
     /// Decides where every rule is certainly false that is not among these ascending positions.
@@ -130,9 +131,10 @@ impl Rules {
         question: &Question,
         store: &EntityStore,
     ) -> Result<Outcome<'_>, SliceError> {
-        let mut candidates = self.candidates(question, store);
+        let seen = Surroundings::of(question, store);
+        let mut candidates = self.candidates(question, &seen);
         candidates.retain(|position| positions.binary_search(position).is_ok());
-        self.weigh(&candidates, question, store)
+        self.weigh(&candidates, question, &seen)
     }
 
     /// Evaluates the clauses of rules whose scope matches.
@@ -140,7 +142,7 @@ impl Rules {
         &self,
         positions: &[usize],
         question: &Question,
-        store: &EntityStore,
+        seen: &Surroundings<'_>,
     ) -> Result<Outcome<'_>, SliceError> {
         let nothing = BTreeMap::new();
         let scene = Scene {
@@ -149,7 +151,7 @@ impl Rules {
                 Context::Value(members) => members,
                 Context::RestrictedResidual(_) => &nothing,
             },
-            store,
+            seen,
         };
         let mut tally = Tally::default();
         for rule in positions.iter().filter_map(|at| self.rules.get(*at)) {
@@ -161,7 +163,7 @@ impl Rules {
             // Cedar itself decides what failed here, and says why.
             let holds = match holds {
                 Ok(holds) => Ok(holds),
-                Err(Failed) => oracle::evaluate(&rule.policy, question, store)?,
+                Err(Failed) => oracle::evaluate(&rule.policy, question, seen.view.store)?,
             };
             match holds {
                 Ok(false) => {}
@@ -173,12 +175,10 @@ impl Rules {
         Ok(tally.outcome())
     }
 
-    fn candidates(&self, question: &Question, store: &EntityStore) -> Vec<usize> {
-        self.index.candidates(
-            &Sought::One(question.seen(&question.principal, store)),
-            question.seen(&question.action, store),
-            &Sought::One(question.seen(&question.resource, store)),
-        )
+    fn candidates(&self, question: &Question, seen: &Surroundings<'_>) -> Vec<usize> {
+        let (principal, action, resource) = seen.sides(question);
+        self.index
+            .candidates(&Sought::One(principal), action, &Sought::One(resource))
     }
 
     /// The rules that may apply where one side of the question is any entity of a type.
@@ -189,19 +189,16 @@ impl Rules {
         kind: &EntityType,
         sought: Var,
     ) -> Vec<usize> {
-        let action = question.seen(&question.action, store);
+        let seen = Surroundings::of(question, store);
+        let (principal, action, resource) = seen.sides(question);
         let any = Sought::AnyOf(kind);
         if sought == Var::Principal {
-            let resource = Sought::One(question.seen(&question.resource, store));
-            self.index.candidates(&any, action, &resource)
+            self.index.candidates(&any, action, &Sought::One(resource))
         } else {
-            let principal = Sought::One(question.seen(&question.principal, store));
-            self.index.candidates(&principal, action, &any)
+            self.index.candidates(&Sought::One(principal), action, &any)
         }
     }
-}
 
-impl Rules {
     /// The rules that may apply to some question of these types.
     pub(crate) fn of_kind(
         &self,
@@ -210,9 +207,11 @@ impl Rules {
         resource: &EntityType,
         store: &EntityStore,
     ) -> impl Iterator<Item = &Rule> {
+        let nothing = HashMap::new();
+        let above = store.view(&nothing).ancestors(action);
         let action = Seen {
             uid: action,
-            entity: store.row(action).map(|row| row.entity.as_ref()),
+            above: &above,
         };
         let (principal, resource) = (Sought::AnyOf(principal), Sought::AnyOf(resource));
         let positions = self.index.candidates(&principal, action, &resource);
@@ -220,13 +219,44 @@ impl Rules {
     }
 }
 
-impl Question {
-    fn seen<'a>(&'a self, uid: &'a EntityUID, store: &'a EntityStore) -> Seen<'a> {
-        let row = self.overlays.get(uid).or_else(|| store.row(uid));
-        Seen {
-            uid,
-            entity: row.map(|row| row.entity.as_ref()),
+/// What the parts of a question are in: looked up once, for scopes and clauses alike.
+#[derive(Debug)]
+struct Surroundings<'a> {
+    view: View<'a>,
+    principal: Vec<&'a EntityUID>,
+    action: Vec<&'a EntityUID>,
+    resource: Vec<&'a EntityUID>,
+}
+
+impl<'a> Surroundings<'a> {
+    fn of(question: &'a Question, store: &'a EntityStore) -> Self {
+        let view = store.view(&question.overlays);
+        Self {
+            view,
+            principal: view.ancestors(&question.principal),
+            action: view.ancestors(&question.action),
+            resource: view.ancestors(&question.resource),
         }
+    }
+
+    fn sides(&'a self, question: &'a Question) -> (Seen<'a>, Seen<'a>, Seen<'a>) {
+        let side = |uid, above| Seen { uid, above };
+        (
+            side(&question.principal, self.principal.as_slice()),
+            side(&question.action, self.action.as_slice()),
+            side(&question.resource, self.resource.as_slice()),
+        )
+    }
+
+    fn is_within(&self, question: &Question, uid: &EntityUID, above: &EntityUID) -> bool {
+        let known = if *uid == question.principal {
+            &self.principal
+        } else if *uid == question.resource {
+            &self.resource
+        } else {
+            return self.view.is_within(uid, above);
+        };
+        uid == above || known.contains(&above)
     }
 }
 

@@ -1,116 +1,222 @@
-//! The store of entities: shared immutable rows, and the small slice that one question needs.
+//! The store of entities: shared immutable rows in persistent maps, and the small slice that one
+//! question needs.
 //!
-//! Every row carries all its ancestors, so that a slice never has to close a hierarchy again.
-//! `cedar_policy::Entities` is used to read and validate a folder and to hold one slice, never
-//! as the store: changing it costs as much as all that it holds.
+//! A clone costs nothing and shares everything, so that whoever decides keeps one unchanging view
+//! while changes make the next. What an entity is in is found by walking up its parents when it
+//! is asked for: no closure is kept, so none can be wrong, and moving a group with a million
+//! members changes one row. `cedar_policy::Entities` is used to read and validate, and to hold one
+//! slice, never as the store: changing it costs as much as all that it holds.
 
+mod row;
+mod view;
+
+use std::cmp::Ordering;
 use std::collections::{HashMap, HashSet};
+use std::ops::Bound;
 use std::sync::Arc;
 
-use cedar_policy_core::ast::{Entity, EntityType, EntityUID, PartialValue};
+use cedar_policy_core::ast::{Eid, Entity, EntityType, EntityUID};
 use cedar_policy_core::entities::{Entities, NoEntitiesSchema, TCComputation};
 use cedar_policy_core::extensions::Extensions;
+use foldhash::fast::RandomState;
+use immutable_chunkmap::set::Set;
+use rpds::HashTrieMapSync;
+use smol_str::SmolStr;
 
-/// One entity and whom its attributes name.
-#[derive(Debug, Clone)]
-pub(crate) struct Row {
-    pub(crate) entity: Arc<Entity>,
-    references: Vec<EntityUID>,
-}
+pub(crate) use row::{Kept, Origin, Row, Uid};
+pub(crate) use view::View;
+
+type Map<K, V> = HashTrieMapSync<K, V, RandomState>;
+
+/// Few enough that copying a part of the set for a change costs little.
+type Ordered = Set<ById, 32>;
 
 /// Every entity of a snapshot, actions and their groups included.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone)]
 pub(crate) struct EntityStore {
-    rows: HashMap<EntityUID, Row>,
-    /// In the order of their ids: searches walk them page by page.
-    by_type: HashMap<EntityType, Vec<EntityUID>>,
+    rows: Map<Uid, Arc<Row>>,
+    /// Searches walk them page by page.
+    by_type: HashMap<EntityType, Ordered>,
     /// The entities whose attributes or tags name this one.
-    referrers: HashMap<EntityUID, Vec<EntityUID>>,
+    referrers: Map<Uid, Ordered>,
     /// The entities that have this one as a parent.
-    children: HashMap<EntityUID, Vec<EntityUID>>,
+    children: Map<Uid, Ordered>,
+    /// Every list of attribute names in use.
+    shapes: Map<Arc<[SmolStr]>, ()>,
 }
 
-/// Why a slice cannot be made. Cannot happen with rows that are unique and closed.
+/// An entity's name in the order of ids.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct ById(Uid);
+
+/// An entity would be in itself.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{entity}` would be in itself, by way of its parent `{parent}`")]
+pub(crate) struct Circle {
+    pub(crate) entity: Uid,
+    pub(crate) parent: Uid,
+}
+
+/// Why a slice cannot be made. Cannot happen with rows that are unique.
 #[derive(Debug, thiserror::Error)]
 #[error("the entities of the question cannot be put together: {0}")]
 pub(crate) struct SliceError(String);
 
-impl Row {
-    pub(crate) fn new(entity: Entity) -> Self {
-        let mut references: Vec<EntityUID> = entity
-            .attrs()
-            .chain(entity.tags())
-            .filter_map(|(_, value)| match value {
-                PartialValue::Value(value) => Some(value.all_literal_uids()),
-                PartialValue::Residual(_) => None,
-            })
-            .flatten()
-            .collect();
-        references.sort_unstable();
-        references.dedup();
-        Self {
-            entity: Arc::new(entity),
-            references,
+impl Default for EntityStore {
+    fn default() -> Self {
+        fn empty<K: Eq + std::hash::Hash, V>() -> Map<K, V> {
+            Map::new_with_hasher_and_ptr_kind(RandomState::default())
         }
-    }
-
-    /// The entities that its attributes and tags name, at any depth of sets and records.
-    pub(crate) fn references(&self) -> &[EntityUID] {
-        &self.references
+        Self {
+            rows: empty(),
+            by_type: HashMap::new(),
+            referrers: empty(),
+            children: empty(),
+            shapes: empty(),
+        }
     }
 }
 
 impl EntityStore {
-    /// Takes entities whose hierarchy is closed and validated.
-    pub(crate) fn from_closed(entities: &Entities) -> Self {
+    /// A store of these rows. A later row of the same name takes the place of an earlier one.
+    pub(crate) fn of_rows(rows: impl IntoIterator<Item = Row>) -> Result<Self, Circle> {
         let mut store = Self::default();
-        for entity in entities.iter() {
-            let uid = entity.uid();
-            let row = Row::new(entity.clone());
-            for referred in &row.references {
-                store
-                    .referrers
-                    .entry(referred.clone())
-                    .or_default()
-                    .push(uid.clone());
-            }
-            for parent in entity.parents() {
-                store
-                    .children
-                    .entry(parent.clone())
-                    .or_default()
-                    .push(uid.clone());
-            }
-            store
-                .by_type
+        for row in rows {
+            store.upsert(row)?;
+        }
+        Ok(store)
+    }
+
+    /// A store of what Cedar has read.
+    #[cfg(test)]
+    pub(crate) fn of(entities: &Entities) -> Self {
+        let rows = entities
+            .iter()
+            .map(|entity| Row::new(entity, Origin::Folder));
+        Self::of_rows(rows).unwrap()
+    }
+
+    /// Writes one entity in the place of what it was. Refuses one that would be in itself.
+    pub(crate) fn upsert(&mut self, mut row: Row) -> Result<(), Circle> {
+        self.refuse_circle(&row)?;
+        let old = self.rows.get(&**row.uid()).cloned();
+        row.share(
+            |uid| {
+                if let Some((kept, _)) = self.rows.get_key_value(&**uid) {
+                    *uid = Arc::clone(kept);
+                }
+            },
+            |names| match self.shapes.get_key_value(&**names) {
+                Some((kept, ())) => *names = Arc::clone(kept),
+                None => self.shapes.insert_mut(Arc::clone(names), ()),
+            },
+        );
+        self.relink(old.as_deref(), Some(&row));
+        let uid = Arc::clone(row.uid());
+        if old.is_none() {
+            self.by_type
                 .entry(uid.entity_type().clone())
                 .or_default()
-                .push(uid.clone());
-            store.rows.insert(uid.clone(), row);
+                .insert_cow(ById(Arc::clone(&uid)));
         }
-        for uids in store.by_type.values_mut() {
-            uids.sort_unstable_by(|one, other| id(one).cmp(id(other)));
+        self.rows.insert_mut(uid, Arc::new(row));
+        Ok(())
+    }
+
+    /// Forgets one entity; what names it goes on naming it. False where there is none.
+    pub(crate) fn remove(&mut self, uid: &EntityUID) -> bool {
+        let Some(old) = self.rows.get(uid).cloned() else {
+            return false;
+        };
+        self.relink(Some(&old), None);
+        if let Some(uids) = self.by_type.get_mut(uid.entity_type()) {
+            uids.remove_cow(&ById(Arc::clone(old.uid())));
         }
-        store
+        self.rows.remove_mut(uid)
+    }
+
+    fn refuse_circle(&self, row: &Row) -> Result<(), Circle> {
+        let nothing = HashMap::new();
+        let view = self.view(&nothing);
+        for parent in row.parents() {
+            if view.is_within(parent, row.uid()) {
+                return Err(Circle {
+                    entity: Arc::clone(row.uid()),
+                    parent: Arc::clone(parent),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps who refers to whom and what is in what, for one row that changes.
+    fn relink(&mut self, old: Option<&Row>, new: Option<&Row>) {
+        type Targets = fn(&Row) -> Vec<Uid>;
+        let parents: Targets = |row| row.parents().to_vec();
+        let named: Targets = |row| row.references().into_iter().map(Arc::new).collect();
+        let Some(uid) = new.or(old).map(|row| ById(Arc::clone(row.uid()))) else {
+            return;
+        };
+        for (links, targets) in [(&mut self.children, parents), (&mut self.referrers, named)] {
+            let before = old.map(targets).unwrap_or_default();
+            let after = new.map(targets).unwrap_or_default();
+            for gone in before.iter().filter(|one| !after.contains(one)) {
+                unlink(links, gone, &uid);
+            }
+            for come in after.iter().filter(|one| !before.contains(one)) {
+                link(links, come, &uid);
+            }
+        }
+    }
+
+    pub(crate) fn view<'a>(&'a self, overlays: &'a HashMap<EntityUID, Row>) -> View<'a> {
+        View {
+            store: self,
+            overlays,
+        }
     }
 
     pub(crate) fn row(&self, uid: &EntityUID) -> Option<&Row> {
-        self.rows.get(uid)
+        self.rows.get(uid).map(AsRef::as_ref)
     }
 
-    /// Every entity of a type, in the order of their ids.
-    pub(crate) fn of_type(&self, kind: &EntityType) -> &[EntityUID] {
-        self.by_type.get(kind).map_or(&[], Vec::as_slice)
+    pub(crate) fn rows(&self) -> impl Iterator<Item = &Arc<Row>> {
+        self.rows.values()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.rows.size()
+    }
+
+    /// The entities of a type whose ids come after `after`, in the order of their ids.
+    pub(crate) fn of_type<'a>(
+        &'a self,
+        kind: &EntityType,
+        after: Option<&str>,
+    ) -> impl Iterator<Item = &'a EntityUID> + use<'a> {
+        let from = match after {
+            Some(after) => Bound::Excluded(ById(Arc::new(EntityUID::from_components(
+                kind.clone(),
+                Eid::new(after),
+                None,
+            )))),
+            None => Bound::Unbounded,
+        };
+        self.by_type
+            .get(kind)
+            .into_iter()
+            .flat_map(move |uids| uids.range((from.clone(), Bound::Unbounded)))
+            .map(|uid: &ById| &*uid.0)
     }
 
     /// The entities whose attributes or tags name this one.
-    pub(crate) fn referrers(&self, uid: &EntityUID) -> &[EntityUID] {
-        self.referrers.get(uid).map_or(&[], Vec::as_slice)
+    pub(crate) fn referrers(&self, uid: &EntityUID) -> impl Iterator<Item = &EntityUID> {
+        members(&self.referrers, uid)
     }
 
     /// The entities directly in this one.
-    pub(crate) fn children(&self, uid: &EntityUID) -> &[EntityUID] {
-        self.children.get(uid).map_or(&[], Vec::as_slice)
+    pub(crate) fn children(&self, uid: &EntityUID) -> impl Iterator<Item = &EntityUID> {
+        members(&self.children, uid)
     }
 
     /// The entities that a question can reach: `roots`, and whatever `depth` steps over
@@ -121,21 +227,23 @@ impl EntityStore {
         overlays: &'a HashMap<EntityUID, Row>,
         depth: usize,
     ) -> Result<Entities, SliceError> {
-        let mut seen: HashSet<&EntityUID> = HashSet::new();
+        let view = self.view(overlays);
+        let mut seen: HashSet<EntityUID> = HashSet::new();
         let mut picked: Vec<Arc<Entity>> = Vec::new();
-        let mut frontier: Vec<&EntityUID> = roots.collect();
+        let mut frontier: Vec<EntityUID> = roots.cloned().collect();
         for step in 0..=depth {
             let mut next = Vec::new();
             for uid in frontier {
+                let Some(row) = view.row(&uid) else {
+                    continue;
+                };
                 if !seen.insert(uid) {
                     continue;
                 }
-                let Some(row) = overlays.get(uid).or_else(|| self.rows.get(uid)) else {
-                    continue;
-                };
-                picked.push(Arc::clone(&row.entity));
+                let ancestors = view.above(row).into_iter().cloned();
+                picked.push(Arc::new(row.to_entity(ancestors)));
                 if step < depth {
-                    next.extend(&row.references);
+                    next.extend(row.references());
                 }
             }
             if next.is_empty() {
@@ -154,7 +262,54 @@ impl EntityStore {
     }
 }
 
+fn link(links: &mut Map<Uid, Ordered>, target: &Uid, uid: &ById) {
+    if let Some(known) = links.get_mut(&**target) {
+        known.insert_cow(uid.clone());
+    } else {
+        let mut first = Ordered::new();
+        first.insert_cow(uid.clone());
+        links.insert_mut(Arc::clone(target), first);
+    }
+}
+
+fn unlink(links: &mut Map<Uid, Ordered>, target: &Uid, uid: &ById) {
+    let Some(known) = links.get_mut(&**target) else {
+        return;
+    };
+    known.remove_cow(uid);
+    if known.len() == 0 {
+        links.remove_mut(&**target);
+    }
+}
+
+fn members<'a>(
+    links: &'a Map<Uid, Ordered>,
+    uid: &EntityUID,
+) -> impl Iterator<Item = &'a EntityUID> + use<'a> {
+    links
+        .get(uid)
+        .into_iter()
+        .flat_map(|uids| uids.into_iter().map(|uid| &*uid.0))
+}
+
 /// An entity's id as it sorts.
 pub(crate) fn id(uid: &EntityUID) -> &str {
     uid.eid().as_ref()
 }
+
+impl Ord for ById {
+    fn cmp(&self, other: &Self) -> Ordering {
+        id(&self.0)
+            .cmp(id(&other.0))
+            .then_with(|| self.0.entity_type().cmp(other.0.entity_type()))
+    }
+}
+
+impl PartialOrd for ById {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -17,6 +17,9 @@ pub enum PdpError {
     /// A metric's name is taken.
     #[error("a metric cannot be registered")]
     Metric(#[from] service_kit::metrics::MetricError),
+    /// What was written cannot be taken over.
+    #[error("the entities that were written cannot be read: {0}")]
+    Entities(String),
     /// The decision log cannot be opened.
     #[error("the decision log cannot be opened: {0}")]
     DecisionLog(#[source] std::io::Error),

@@ -70,6 +70,7 @@ pub(crate) struct Fixture {
     pub(crate) health: Health,
     pub(crate) metrics: Metrics,
     pub(crate) tasks: Tasks,
+    pub(crate) store: Option<std::sync::Arc<dyn store::Store>>,
 }
 
 impl Fixture {
@@ -94,6 +95,7 @@ impl Fixture {
             health: Health::new(),
             metrics: Metrics::new(),
             tasks: Tasks::new(),
+            store: None,
         }
     }
 
@@ -111,6 +113,7 @@ impl Fixture {
             metrics: self.metrics.clone(),
             health: self.health.clone(),
             tasks: self.tasks.clone(),
+            store: self.store.clone(),
         };
         Pdp::open(&self.config, base, parts)
     }

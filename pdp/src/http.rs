@@ -2,6 +2,7 @@
 //! the field and says nothing about policies.
 
 mod contract;
+mod entities;
 mod evaluation;
 mod metadata;
 mod receive;
@@ -57,6 +58,21 @@ fn router(pdp: &Pdp) -> Router {
             "/cedar/v1/cache-contract",
             get(contract::show).fallback(|| async { not_allowed("GET, HEAD") }),
         )
+        .route(
+            "/cedar/v1/entities",
+            get(entities::list)
+                .post(entities::change)
+                .fallback(|| async { not_allowed("GET, HEAD, POST") }),
+        )
+        .route(
+            "/cedar/v1/entities/{type}/{id}",
+            get(entities::one).fallback(|| async { not_allowed("GET, HEAD") }),
+        )
+        // The last one added is the first to see a request.
+        .route_layer(middleware::from_fn_with_state(
+            Arc::clone(&pdp.0),
+            entities::fresh,
+        ))
         .route_layer(middleware::from_fn_with_state(
             Arc::clone(&pdp.0),
             authenticate,

@@ -7,8 +7,7 @@
 use std::collections::HashMap;
 
 use cedar_policy_core::ast::{
-    ActionConstraint, Entity, EntityReference, EntityType, EntityUID, Policy,
-    PrincipalOrResourceConstraint,
+    ActionConstraint, EntityReference, EntityType, EntityUID, Policy, PrincipalOrResourceConstraint,
 };
 use foldhash::fast::RandomState;
 
@@ -41,8 +40,8 @@ enum ScopeKey {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Seen<'a> {
     pub(crate) uid: &'a EntityUID,
-    /// Its row; an entity without one is in nothing but itself.
-    pub(crate) entity: Option<&'a Entity>,
+    /// Everything that it is in, itself left out.
+    pub(crate) above: &'a [&'a EntityUID],
 }
 
 /// One side of a question.
@@ -133,10 +132,8 @@ impl Index {
                 };
                 let own = self.entities.get(seen.uid);
                 own.map(&mut within);
-                if let Some(entity) = seen.entity {
-                    for above in entity.ancestors() {
-                        self.entities.get(above).map(&mut within);
-                    }
+                for above in seen.above {
+                    self.entities.get(above).map(&mut within);
                 }
                 keys.extend(own.map(ScopeKey::Eq));
                 Keys::Listed(keys)

@@ -27,6 +27,7 @@ mod snapshot;
 mod source;
 mod terms;
 mod watch;
+mod written;
 
 #[cfg(test)]
 mod corpora;
@@ -35,7 +36,7 @@ mod domains;
 #[cfg(test)]
 mod fixture;
 
-pub use callers::CallerConfig;
+pub use callers::{CallerConfig, EntityRight};
 pub use check::{CheckReport, check_policies};
 pub use config::{PdpConfig, RequestProperties};
 pub use error::{PdpError, PolicyIssue};

@@ -8,9 +8,10 @@ mod schema;
 use std::collections::BTreeMap;
 
 use crate::engine::Rules;
-use crate::entities::EntityStore;
+use crate::entities::{Row, Uid};
 use crate::folder::Folder;
 use crate::mapping::Vocabulary;
+use crate::source::SourceFile;
 use crate::{PdpError, PolicyIssue, RequestProperties};
 
 /// A folder, understood.
@@ -20,7 +21,14 @@ pub(crate) struct Loaded {
     /// What policies and entities were validated against.
     pub(crate) schema: cedar_policy::Schema,
     pub(crate) rules: Rules,
-    pub(crate) store: EntityStore,
+    /// What the folder states: the schema's actions, and entities.
+    pub(crate) stated: Vec<Row>,
+    /// What of that is in the store: taken out of it when the folder states something else.
+    pub(crate) stated_uids: Vec<Uid>,
+    /// Hash of the schema.
+    pub(crate) schema_version: String,
+    /// Hash of schema and entities.
+    pub(crate) stated_version: String,
     /// Entities that the folder itself states.
     pub(crate) stated_entities: usize,
     pub(crate) version: String,
@@ -60,7 +68,10 @@ pub(crate) fn load(
             vocabulary,
             schema: schema.schema,
             rules: validated.rules,
-            store: stated.store,
+            stated: stated.rows,
+            stated_uids: Vec::new(),
+            schema_version: hash(folder.schemas.iter()),
+            stated_version: hash(folder.schemas.iter().chain(&folder.entities)),
             stated_entities: stated.count,
             version: folder.version.clone(),
             warnings: schema
@@ -77,6 +88,15 @@ pub(crate) fn load(
                 .collect(),
         )),
     }
+}
+
+fn hash<'a>(files: impl Iterator<Item = &'a SourceFile>) -> String {
+    let mut content = Vec::new();
+    for file in files {
+        content.extend_from_slice(&(file.text.len() as u64).to_be_bytes());
+        content.extend_from_slice(file.text.as_bytes());
+    }
+    service_kit::digest::sha256_base64url(&content)
 }
 
 #[cfg(test)]

@@ -15,8 +15,9 @@ use std::sync::Arc;
 use authzen::{
     Action, Decision, DecisionContext, Evaluation, EvaluationRequest, Properties, SnapshotVersion,
 };
-use cedar_policy_core::ast::{Context, Eid, Entity, EntityUID, PartialValue, Value};
+use cedar_policy_core::ast::{Context, Eid, EntityUID, Value};
 use serde_json::json;
+use smol_str::SmolStr;
 
 pub(crate) use search::Sought;
 pub(crate) use vocabulary::Vocabulary;
@@ -108,7 +109,7 @@ impl Vocabulary {
             kind.members
                 .iter()
                 .filter(move |(name, member)| {
-                    member.required && row.is_none_or(|row| row.entity.get(name).is_none())
+                    member.required && row.is_none_or(|row| row.get(name).is_none())
                 })
                 .map(move |(name, _)| format!("{}.properties.{name}", part.word()))
         })
@@ -204,41 +205,23 @@ fn overlay(
     if sent.is_empty() {
         return Ok(None);
     }
-    let mut attributes: BTreeMap<String, PartialValue> = stored
+    let mut attributes: BTreeMap<SmolStr, Value> = stored
         .into_iter()
-        .flat_map(|row| row.entity.attrs())
-        .map(|(name, value)| (name.to_string(), value.clone()))
+        .flat_map(Row::attributes)
+        .map(|(name, value)| (name.clone(), value.value()))
         .collect();
     for (name, value) in sent {
         match kind.request_properties {
             RequestProperties::Override => {
-                attributes.insert(name, value.into());
+                attributes.insert(name.into(), value);
             }
             // SECURITY: whoever asks must not be able to talk the store down.
             RequestProperties::Add | RequestProperties::Ignore => {
-                attributes.entry(name).or_insert_with(|| value.into());
+                attributes.entry(name.into()).or_insert(value);
             }
         }
     }
-    let entity = stored.map(|row| &row.entity);
-    Ok(Some(Row::new(Entity::new_with_attr_partial_value(
-        uid.clone(),
-        attributes
-            .into_iter()
-            .map(|(name, value)| (name.into(), value)),
-        entity
-            .into_iter()
-            .flat_map(|entity| entity.indirect_ancestors().cloned())
-            .collect(),
-        entity
-            .into_iter()
-            .flat_map(|entity| entity.parents().cloned())
-            .collect(),
-        entity
-            .into_iter()
-            .flat_map(|entity| entity.tags())
-            .map(|(name, value)| (name.clone(), value.clone())),
-    ))))
+    Ok(Some(Row::with_attributes(uid.clone(), stored, attributes)))
 }
 
 fn unknown(message: String) -> NotAsked {

@@ -7,6 +7,8 @@ use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge};
 use service_kit::Metrics;
 use service_kit::metrics::MetricError;
 
+use crate::entities::EntityStore;
+
 /// Handles, made once.
 #[derive(Debug)]
 pub(crate) struct Meters {
@@ -21,6 +23,8 @@ pub(crate) struct Meters {
     search_duration: Histogram,
     search_decisions: IntCounter,
     pub(crate) epoch: IntGauge,
+    revision: IntGauge,
+    entities: IntGauge,
     log_dropped: IntCounter,
     log_dropped_seen: AtomicU64,
 }
@@ -70,6 +74,11 @@ impl Meters {
                 "pdp_snapshot_epoch",
                 "Counts the snapshots of this process.",
             )?,
+            revision: metrics.gauge(
+                "pdp_entities_revision",
+                "The last change of written entities that decisions are made by.",
+            )?,
+            entities: metrics.gauge("pdp_entities", "Entities in the store, actions included.")?,
             log_dropped: metrics.counter(
                 "pdp_decision_log_dropped_total",
                 "Decision-log records that were lost to a slow sink.",
@@ -83,6 +92,13 @@ impl Meters {
             Decision::Permit => self.permits.inc(),
             Decision::Deny => self.denies.inc(),
         }
+    }
+
+    pub(crate) fn entities(&self, store: &EntityStore, revision: u64) {
+        let number = |count| i64::try_from(count).unwrap_or(i64::MAX);
+        self.revision
+            .set(i64::try_from(revision).unwrap_or(i64::MAX));
+        self.entities.set(number(store.len()));
     }
 
     pub(crate) fn reload(&self, taken: bool) {

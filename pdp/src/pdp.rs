@@ -13,10 +13,11 @@ use authzen::{
     SearchRequest, SearchResults, SnapshotVersion,
 };
 use service_kit::{Health, Metrics, SharedClock, Status, Tasks};
+use store::{Position, Store};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::callers::Callers;
+use crate::callers::{Callers, EntityRight};
 use crate::config::{Identifier, PdpConfig};
 use crate::decision_log::{Asker, DecisionLog};
 use crate::meters::Meters;
@@ -36,6 +37,8 @@ pub struct PdpParts {
     pub health: Health,
     /// Where the watcher runs.
     pub tasks: Tasks,
+    /// Where entities are kept that are written while the PDP runs. None: in memory alone.
+    pub store: Option<Arc<dyn Store>>,
 }
 
 /// A Policy Decision Point. Clones share everything.
@@ -45,10 +48,16 @@ pub struct Pdp(pub(crate) Arc<Inner>);
 pub(crate) struct Inner {
     pub(crate) snapshot: ArcSwap<Snapshot>,
     pub(crate) changes: watch::Sender<SnapshotVersion>,
+    /// Whoever makes the next snapshot holds this; whoever decides never does.
+    pub(crate) turn: Arc<tokio::sync::Mutex<()>>,
+    pub(crate) store: Option<Arc<dyn Store>>,
+    /// How far the log of written entities has been followed.
+    pub(crate) follower: tokio::sync::Mutex<Option<Position>>,
     pub(crate) folder: PathBuf,
     pub(crate) overrides: BTreeMap<String, RequestProperties>,
     pub(crate) identifier: Option<Identifier>,
     pub(crate) callers: Callers,
+    pub(crate) entities_without_callers: EntityRight,
     pub(crate) limits: Limits,
     pub(crate) meters: Meters,
     pub(crate) health: Health,
@@ -68,6 +77,7 @@ pub(crate) struct Limits {
     pub(crate) page: usize,
     pub(crate) search_decisions: usize,
     pub(crate) rescan: std::time::Duration,
+    pub(crate) revision_wait: std::time::Duration,
 }
 
 /// Decision ids: a random start for the process, then a count.
@@ -91,6 +101,7 @@ impl Pdp {
         let snapshot = Snapshot::read(&folder, &config.request_properties, 1)?;
         let meters = Meters::new(&parts.metrics)?;
         meters.epoch.set(1);
+        meters.entities(&snapshot.store, 0);
         for warning in &snapshot.loaded.warnings {
             tracing::warn!(%warning, "suspicious policy");
         }
@@ -101,16 +112,21 @@ impl Pdp {
         Ok(Self(Arc::new(Inner {
             snapshot: ArcSwap::from_pointee(snapshot),
             changes,
+            turn: Arc::default(),
+            store: parts.store,
+            follower: tokio::sync::Mutex::default(),
             folder,
             overrides: config.request_properties.clone(),
             identifier,
             callers,
+            entities_without_callers: config.entities_without_callers,
             limits: Limits {
                 body_bytes: config.max_body_bytes,
                 evaluations: config.max_evaluations,
                 page: config.max_page.max(1),
                 search_decisions: config.max_search_decisions.max(1),
                 rescan: std::time::Duration::from_millis(config.rescan_ms.max(10)),
+                revision_wait: std::time::Duration::from_millis(config.max_revision_wait_ms),
             },
             meters,
             health: parts.health,

@@ -63,7 +63,7 @@ impl Snapshot {
                 action,
                 resource,
             } => (
-                vocabulary.subjects(&subject.kind, action, resource, context, &loaded.store),
+                vocabulary.subjects(&subject.kind, action, resource, context, &self.store),
                 &subject.kind,
             ),
             Wanted::Resource {
@@ -71,7 +71,7 @@ impl Snapshot {
                 action,
                 resource,
             } => (
-                vocabulary.resources(subject, action, &resource.kind, context, &loaded.store),
+                vocabulary.resources(subject, action, &resource.kind, context, &self.store),
                 &resource.kind,
             ),
         };
@@ -100,35 +100,29 @@ impl Snapshot {
         } = sought;
         let overlays = std::mem::take(&mut question.overlays);
         let ground = Ground {
-            store: &loaded.store,
+            store: &self.store,
             overlays: &overlays,
             sought: part,
         };
         question.overlays.clone_from(&overlays);
         let schema = loaded.schema.as_ref();
         let remainder = Remainder::of(&loaded.rules, schema, &question, &entity_type, ground);
-        let gathered;
-        let candidates: &[EntityUID] = match &ids {
-            Some(ids) => ids,
-            None => match remainder.plan.gather(&entity_type, ground) {
-                Some(few) => {
-                    // Only what the store holds can be found.
-                    gathered = few
-                        .into_iter()
-                        .filter(|uid| loaded.store.row(uid).is_some())
-                        .cloned()
-                        .collect::<Vec<_>>();
-                    &gathered
-                }
-                None => loaded.store.of_type(&entity_type),
-            },
-        };
-        let from = after.map_or(0, |after| {
-            candidates.partition_point(|uid| id(uid) <= after)
+        let gathered: Option<Vec<EntityUID>> = ids.or_else(|| {
+            let few = remainder.plan.gather(&entity_type, ground)?;
+            // Only what the store holds can be found.
+            let stored = few.into_iter().filter(|uid| self.store.row(uid).is_some());
+            Some(stored.cloned().collect())
         });
+        let candidates: Box<dyn Iterator<Item = &EntityUID>> = match &gathered {
+            Some(uids) => {
+                let from = after.map_or(0, |after| uids.partition_point(|uid| id(uid) <= after));
+                Box::new(uids.iter().skip(from))
+            }
+            None => Box::new(self.store.of_type(&entity_type, after)),
+        };
         let mut page = Pager::new(bounds);
-        for uid in candidates.get(from..).unwrap_or_default() {
-            if !remainder.plan.admits(uid, ground.row(uid)) {
+        for uid in candidates {
+            if !remainder.plan.admits(uid, ground) {
                 if page.look(id(uid)) {
                     break;
                 }
@@ -161,7 +155,7 @@ impl Snapshot {
         let outcome = self
             .loaded
             .rules
-            .decide_among(live, question, &self.loaded.store)
+            .decide_among(live, question, &self.store)
             .map_err(|error| DecisionError::Internal {
                 message: error.to_string(),
             })?;

@@ -2,26 +2,28 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use authzen::{CacheAdvice, DecisionError, Evaluation, EvaluationRequest, SnapshotVersion};
 
 use crate::contract::Contract;
 use crate::engine::{Oracle, Question, Verdict};
+use crate::entities::{Circle, EntityStore, Origin, Row};
 use crate::folder::Folder;
 use crate::load::{Loaded, load};
 use crate::mapping::{self, NotAsked};
-use crate::{PdpError, RequestProperties};
+use crate::{PdpError, PolicyIssue, RequestProperties, written};
 
-/// What decides, as one thing.
+/// What decides, as one thing. A change of entities makes a new one that shares the rest.
 #[derive(Debug)]
 pub(crate) struct Snapshot {
     pub(crate) version: SnapshotVersion,
-    pub(crate) loaded: Loaded,
+    pub(crate) loaded: Arc<Loaded>,
+    pub(crate) store: EntityStore,
     /// The plain authorizer, for a sample of the decisions. Made at its first use.
-    oracle: OnceLock<Oracle>,
+    oracle: Arc<OnceLock<Oracle>>,
     /// What answers depend on.
-    pub(crate) contracts: Vec<Contract>,
+    pub(crate) contracts: Arc<[Contract]>,
 }
 
 /// An answer and what only logs and metrics see of it.
@@ -37,22 +39,93 @@ pub(crate) struct Answered {
 }
 
 impl Snapshot {
-    /// Understands what was read.
+    /// Understands what was read. Entities that were written while `before` decided go on.
     pub(crate) fn build(
         folder: &Folder,
         overrides: &BTreeMap<String, RequestProperties>,
         epoch: u64,
+        before: Option<&Self>,
     ) -> Result<Self, PdpError> {
-        let loaded = load(folder, overrides)?;
+        let mut loaded = load(folder, overrides)?;
+        let stated = std::mem::take(&mut loaded.stated);
+        let store = if let Some(before) = before {
+            before.restated(&mut loaded, stated)?
+        } else {
+            loaded.stated_uids = stated.iter().map(|row| Arc::clone(row.uid())).collect();
+            EntityStore::of_rows(stated).map_err(|circle| circular(folder, &circle))?
+        };
         Ok(Self {
             version: SnapshotVersion {
                 version: loaded.version.clone(),
                 epoch,
+                revision: before.map_or(0, |before| before.version.revision),
             },
-            oracle: OnceLock::new(),
-            contracts: Contract::all(&loaded),
-            loaded,
+            oracle: Arc::default(),
+            contracts: Contract::all(&loaded, &store).into(),
+            store,
+            loaded: Arc::new(loaded),
         })
+    }
+
+    /// The same policies over other entities.
+    pub(crate) fn with_entities(&self, store: EntityStore, revision: u64) -> Self {
+        Self {
+            version: SnapshotVersion {
+                revision,
+                ..self.version.clone()
+            },
+            loaded: Arc::clone(&self.loaded),
+            store,
+            oracle: Arc::clone(&self.oracle),
+            contracts: Arc::clone(&self.contracts),
+        }
+    }
+
+    /// What the folder states alone.
+    pub(crate) fn without_written(&self) -> EntityStore {
+        let mut store = self.store.clone();
+        let written = self
+            .store
+            .rows()
+            .filter(|row| row.origin() == Origin::Written);
+        for row in written {
+            store.remove(row.uid());
+        }
+        store
+    }
+
+    /// This snapshot's entities, with those of a new folder in the place of the old one's.
+    fn restated(&self, loaded: &mut Loaded, stated: Vec<Row>) -> Result<EntityStore, PdpError> {
+        if self.loaded.stated_version == loaded.stated_version {
+            loaded.stated_uids.clone_from(&self.loaded.stated_uids);
+            return Ok(self.store.clone());
+        }
+        let mut store = self.store.clone();
+        for uid in &self.loaded.stated_uids {
+            store.remove(uid);
+        }
+        let mut issues = Vec::new();
+        if self.loaded.schema_version != loaded.schema_version {
+            issues.extend(written::misfits(&store, &loaded.schema));
+        }
+        for row in stated {
+            if store.row(row.uid()).is_some() {
+                issues.push(written::issue(
+                    row.uid(),
+                    "has been written by the entities API, too",
+                ));
+                continue;
+            }
+            loaded.stated_uids.push(Arc::clone(row.uid()));
+            if let Err(circle) = store.upsert(row) {
+                issues.push(written::issue(&circle.entity, &circle.to_string()));
+            }
+        }
+        if issues.is_empty() {
+            Ok(store)
+        } else {
+            Err(PdpError::Policies(issues))
+        }
     }
 
     /// Reads and understands a folder.
@@ -61,7 +134,7 @@ impl Snapshot {
         overrides: &BTreeMap<String, RequestProperties>,
         epoch: u64,
     ) -> Result<Self, PdpError> {
-        Self::build(&Folder::read(folder)?, overrides, epoch)
+        Self::build(&Folder::read(folder)?, overrides, epoch, None)
     }
 
     /// What the answer to a question can depend on.
@@ -82,7 +155,7 @@ impl Snapshot {
     pub(crate) fn by_cedar(&self, question: &Question) -> Result<Verdict, DecisionError> {
         let oracle = self.oracle.get_or_init(|| Oracle::new(&self.loaded.rules));
         oracle
-            .decide(question, &self.loaded.store)
+            .decide(question, &self.store)
             .map_err(|error| DecisionError::Internal {
                 message: error.to_string(),
             })
@@ -97,7 +170,7 @@ impl Snapshot {
         keep: bool,
     ) -> Result<Answered, DecisionError> {
         let loaded = &self.loaded;
-        let mapped = match loaded.vocabulary.question(request, &loaded.store) {
+        let mapped = match loaded.vocabulary.question(request, &self.store) {
             Ok(mapped) => mapped,
             Err(NotAsked::Deny { status, message }) => {
                 return Ok(Answered {
@@ -116,14 +189,14 @@ impl Snapshot {
         };
         let outcome = loaded
             .rules
-            .decide(&mapped.question, &loaded.store)
+            .decide(&mapped.question, &self.store)
             .map_err(|error| DecisionError::Internal {
                 message: error.to_string(),
             })?;
         let missing = if outcome.failures.is_empty() {
             Vec::new()
         } else {
-            loaded.vocabulary.missing(&mapped.question, &loaded.store)
+            loaded.vocabulary.missing(&mapped.question, &self.store)
         };
         let mut evaluation = mapping::evaluation(&outcome, id, self.version.clone(), &missing);
         evaluation.context.cache = self.advice(request);
@@ -141,4 +214,9 @@ impl Snapshot {
                 .map(|verdict| (mapped.question, verdict)),
         })
     }
+}
+
+/// Cedar has read these entities, and refuses circles itself.
+fn circular(folder: &Folder, circle: &Circle) -> PdpError {
+    PdpError::Policies(vec![PolicyIssue::of_file(&folder.path, circle.to_string())])
 }

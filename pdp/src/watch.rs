@@ -113,10 +113,14 @@ impl Follower {
     async fn take(&mut self, folder: Folder) {
         let inner = Arc::clone(&self.inner);
         let version = folder.version.clone();
-        let epoch = inner.snapshot.load().version.epoch + 1;
-        let built =
-            tokio::task::spawn_blocking(move || Snapshot::build(&folder, &inner.overrides, epoch))
-                .await;
+        // Entities that are written meanwhile wait for what they are validated against.
+        let _turn = self.inner.turn.clone().lock_owned().await;
+        let before = inner.snapshot.load_full();
+        let epoch = before.version.epoch + 1;
+        let built = tokio::task::spawn_blocking(move || {
+            Snapshot::build(&folder, &inner.overrides, epoch, Some(&before))
+        })
+        .await;
         match built {
             Ok(Ok(snapshot)) => self.swap(snapshot),
             Ok(Err(error)) => self.refuse(Refused::Version(version), &error),

@@ -79,6 +79,10 @@ pub struct SnapshotVersion {
     pub version: String,
     /// Counts the swaps of one process; says nothing across processes.
     pub epoch: u64,
+    /// Counts the changes of entities that were written while the decision point runs. The same
+    /// for every process that shares them; 0 where there were none.
+    #[serde(default)]
+    pub revision: u64,
 }
 
 /// Record of the event log that says which answers are no longer to be trusted.

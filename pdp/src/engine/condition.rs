@@ -7,16 +7,16 @@
 use std::collections::BTreeMap;
 
 use cedar_policy_core::ast::{
-    BinaryOp, Entity, EntityType, EntityUID, Expr, ExprKind, ExtensionFunction, PartialValue,
-    Pattern, UnaryOp, Value, ValueKind, Var,
+    BinaryOp, EntityType, EntityUID, Expr, ExprKind, ExtensionFunction, PartialValue, Pattern,
+    UnaryOp, Value, ValueKind, Var,
 };
 use cedar_policy_core::evaluator::binary_relation;
 use cedar_policy_core::extensions::Extensions;
 use smol_str::SmolStr;
 
-use super::Question;
 use super::value::{Failed, Plain, Val, plain};
-use crate::entities::EntityStore;
+use super::{Question, Surroundings};
+use crate::entities::Row;
 
 /// Compiled clauses.
 #[derive(Debug)]
@@ -47,7 +47,7 @@ pub(super) enum Code {
 pub(super) struct Scene<'a> {
     pub(super) question: &'a Question,
     pub(super) context: &'a BTreeMap<SmolStr, Value>,
-    pub(super) store: &'a EntityStore,
+    pub(super) seen: &'a Surroundings<'a>,
 }
 
 /// Deeper expressions are left to Cedar, which watches the stack.
@@ -252,16 +252,8 @@ const WALKED: usize = 16;
 
 impl<'a> Scene<'a> {
     /// The entity as this question sees it.
-    fn entity(&self, uid: &EntityUID) -> Option<&'a Entity> {
-        let overlays = &self.question.overlays;
-        let overlay = if overlays.is_empty() {
-            None
-        } else {
-            overlays.get(uid)
-        };
-        overlay
-            .or_else(|| self.store.row(uid))
-            .map(|row| row.entity.as_ref())
+    fn entity(&self, uid: &EntityUID) -> Option<&'a Row> {
+        self.seen.view.row(uid)
     }
 
     fn binary(&self, op: BinaryOp, one: &Val<'a>, other: &Val<'a>) -> Result<Val<'a>, Failed> {
@@ -303,24 +295,19 @@ impl<'a> Scene<'a> {
             }
             BinaryOp::GetTag => {
                 let (uid, tag) = (one.entity()?, other.text()?);
-                match self.entity(uid).and_then(|entity| entity.get_tag(tag)) {
-                    Some(PartialValue::Value(value)) => Val::Ref(value),
-                    Some(PartialValue::Residual(_)) | None => return Err(Failed),
-                }
+                let tag = self.entity(uid).and_then(|entity| entity.tag(tag));
+                Val::from(tag.ok_or(Failed)?)
             }
             BinaryOp::HasTag => {
                 let (uid, tag) = (one.entity()?, other.text()?);
                 let entity = self.entity(uid);
-                Val::Bool(entity.is_some_and(|entity| entity.get_tag(tag).is_some()))
+                Val::Bool(entity.is_some_and(|entity| entity.tag(tag).is_some()))
             }
         })
     }
 
     fn is_in(&self, uid: &EntityUID, above: &Val<'a>) -> Result<bool, Failed> {
-        let entity = self.entity(uid);
-        let is_in = |above: &EntityUID| {
-            uid == above || entity.is_some_and(|entity| entity.is_descendant_of(above))
-        };
+        let is_in = |above: &EntityUID| self.seen.is_within(self.question, uid, above);
         if let Some(plain) = above.plain() {
             return match plain {
                 Plain::Entity(above) => Ok(is_in(above)),
@@ -339,28 +326,28 @@ impl<'a> Scene<'a> {
     }
 
     fn get(&self, of: &Val<'a>, name: &str) -> Result<Val<'a>, Failed> {
-        let borrowed = match of {
+        let member = match of {
             Val::Members(members) => members.get(name),
             Val::Ref(value) => match value.value_kind() {
                 ValueKind::Record(members) => members.get(name),
-                _ => self.attribute(of.entity()?, name),
+                _ => return self.attribute(of.entity()?, name),
             },
             Val::Owned(value) => match value.value_kind() {
                 ValueKind::Record(members) => {
                     return members.get(name).cloned().map(Val::Owned).ok_or(Failed);
                 }
-                _ => self.attribute(of.entity()?, name),
+                _ => return self.attribute(of.entity()?, name),
             },
-            Val::Bool(_) | Val::Long(_) | Val::Entity(_) => self.attribute(of.entity()?, name),
+            Val::Bool(_) | Val::Long(_) | Val::Text(_) | Val::Entity(_) => {
+                return self.attribute(of.entity()?, name);
+            }
         };
-        borrowed.map(Val::Ref).ok_or(Failed)
+        member.map(Val::Ref).ok_or(Failed)
     }
 
-    fn attribute(&self, uid: &EntityUID, name: &str) -> Option<&'a Value> {
-        match self.entity(uid)?.get(name)? {
-            PartialValue::Value(value) => Some(value),
-            PartialValue::Residual(_) => None,
-        }
+    fn attribute(&self, uid: &EntityUID, name: &str) -> Result<Val<'a>, Failed> {
+        let value = self.entity(uid).and_then(|entity| entity.get(name));
+        value.map(Val::from).ok_or(Failed)
     }
 
     fn has(&self, of: &Val<'a>, name: &str) -> Result<bool, Failed> {

@@ -81,7 +81,7 @@ fn entities(count: usize) -> EntityStore {
             Extensions::all_available(),
         )
         .unwrap();
-    EntityStore::from_closed(&all)
+    EntityStore::of(&all)
 }
 
 fn question() -> Question {
@@ -102,7 +102,13 @@ fn a_decision_evaluates_as_few_policies_among_many_as_among_few() {
         let rules = policies(count);
         let outcome = rules.decide(&question, &store).unwrap();
         assert_eq!(outcome.determining.len(), 4, "{count}");
-        assert_eq!(rules.candidates(&question, &store).len(), 7, "{count}");
+        assert_eq!(
+            rules
+                .candidates(&question, &super::Surroundings::of(&question, &store))
+                .len(),
+            7,
+            "{count}"
+        );
         let cedar = Oracle::new(&rules).decide(&question, &store).unwrap();
         assert_eq!(Verdict::of(&outcome), cedar);
     }

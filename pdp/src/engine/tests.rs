@@ -331,7 +331,7 @@ proptest! {
             link.add(&mut set, n);
         }
         let all = Entities::from_json_value(entities, None).unwrap();
-        let store = EntityStore::from_closed(all.as_ref());
+        let store = EntityStore::of(all.as_ref());
         let peer: cedar_policy::EntityUid = peer.parse().unwrap();
         let context = cedar_policy::Context::from_pairs([
             ("peer".to_owned(), cedar_policy::RestrictedExpression::new_entity_uid(peer)),

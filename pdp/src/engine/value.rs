@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 use cedar_policy_core::ast::{EntityUID, Literal, Set, Value, ValueKind};
 use smol_str::SmolStr;
 
+use crate::entities::Kept;
+
 /// The clauses cannot be evaluated here. Not yet an error of the policy: Cedar decides that.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Failed;
@@ -15,6 +17,7 @@ pub(super) struct Failed;
 pub(super) enum Val<'a> {
     Bool(bool),
     Long(i64),
+    Text(&'a str),
     Entity(&'a EntityUID),
     Members(&'a BTreeMap<SmolStr, Value>),
     Ref(&'a Value),
@@ -28,6 +31,18 @@ pub(super) enum Plain<'v> {
     Long(i64),
     Text(&'v str),
     Entity(&'v EntityUID),
+}
+
+impl<'a> From<&'a Kept> for Val<'a> {
+    fn from(kept: &'a Kept) -> Self {
+        match kept {
+            Kept::Bool(value) => Self::Bool(*value),
+            Kept::Long(value) => Self::Long(*value),
+            Kept::Text(text) => Self::Text(text),
+            Kept::Entity(uid) => Self::Entity(uid),
+            Kept::Other(value) => Self::Ref(value),
+        }
+    }
 }
 
 impl Val<'_> {
@@ -70,7 +85,9 @@ impl Val<'_> {
         match self {
             Self::Ref(value) => Some(value.value_kind()),
             Self::Owned(value) => Some(value.value_kind()),
-            Self::Bool(_) | Self::Long(_) | Self::Entity(_) | Self::Members(_) => None,
+            Self::Bool(_) | Self::Long(_) | Self::Text(_) | Self::Entity(_) | Self::Members(_) => {
+                None
+            }
         }
     }
 
@@ -78,6 +95,7 @@ impl Val<'_> {
         match self {
             Self::Bool(value) => Some(Plain::Bool(*value)),
             Self::Long(value) => Some(Plain::Long(*value)),
+            Self::Text(text) => Some(Plain::Text(text)),
             Self::Entity(uid) => Some(Plain::Entity(uid)),
             Self::Members(_) => None,
             Self::Ref(value) => plain(value),
@@ -91,6 +109,7 @@ impl Val<'_> {
             Self::Owned(value) => Cow::Borrowed(value),
             Self::Bool(value) => Cow::Owned(Value::from(*value)),
             Self::Long(value) => Cow::Owned(Value::from(*value)),
+            Self::Text(text) => Cow::Owned(Value::from(*text)),
             Self::Entity(uid) => Cow::Owned(Value::from((*uid).clone())),
             Self::Members(members) => Cow::Owned(record(members)),
         }

@@ -330,6 +330,7 @@ async fn configured_callers_must_show_their_key() {
         name: "gateway".into(),
         api_key: Some(key),
         api_key_file: None,
+        entities: crate::EntityRight::None,
     }];
     let pdp = fixture.open();
     for (authorization, status) in [

@@ -4,14 +4,15 @@
 use std::collections::HashMap;
 
 use cedar_policy::{Entities, Entity, EntityUid, Schema};
+use cedar_policy_core::entities as core;
 
 use crate::PolicyIssue;
-use crate::entities::EntityStore;
+use crate::entities::{Origin, Row};
 use crate::source::SourceFile;
 
-/// The store, actions and their groups included.
+/// What the folder states, the schema's actions and their groups included.
 pub(super) struct Stated {
-    pub(super) store: EntityStore,
+    pub(super) rows: Vec<Row>,
     pub(super) count: usize,
 }
 
@@ -59,7 +60,10 @@ pub(super) fn read(files: &[SourceFile], schema: &Schema) -> Result<Stated, Vec<
     let closed = Entities::from_entities(entities, Some(schema))
         .map_err(|error| vec![crate::source::issue_among(files, &error)])?;
     Ok(Stated {
-        store: EntityStore::from_closed(closed.as_ref()),
+        rows: AsRef::<core::Entities>::as_ref(&closed)
+            .iter()
+            .map(|entity| Row::new(entity, Origin::Folder))
+            .collect(),
         count,
     })
 }

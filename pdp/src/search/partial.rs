@@ -5,8 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use cedar_policy_core::ast::{
-    Context, EntityType, EntityUID, PartialValue, Policy, PolicySet, PrincipalOrResourceConstraint,
-    Value, Var,
+    Context, EntityType, EntityUID, Policy, PolicySet, PrincipalOrResourceConstraint, Var,
 };
 use cedar_policy_core::tpe;
 use cedar_policy_core::tpe::entities::{PartialEntities, PartialEntity};
@@ -14,8 +13,11 @@ use cedar_policy_core::tpe::request::{PartialEntityUID, PartialRequest};
 use cedar_policy_core::tpe::residual::Residual;
 use cedar_policy_core::validator::ValidatorSchema;
 
+use smol_str::SmolStr;
+
 use super::plan::{Ground, Plan};
 use crate::engine::{Question, Rules};
+use crate::entities::Kept;
 
 /// More policies than this are not evaluated partially: their scope alone says whom they concern.
 const EVALUATED: usize = 1000;
@@ -144,48 +146,36 @@ fn given_entities(
     let Some(row) = ground.row(given) else {
         return PartialEntities::from_entities(std::iter::empty(), schema).unwrap_or_default();
     };
-    let ancestors: HashSet<EntityUID> = row.entity.ancestors().cloned().collect();
+    let above = |uid: &EntityUID| -> HashSet<EntityUID> {
+        ground.view().ancestors(uid).into_iter().cloned().collect()
+    };
+    let ancestors = above(given);
+    let values = |members: &mut dyn Iterator<Item = (&SmolStr, &Kept)>| {
+        members
+            .map(|(name, value)| (name.clone(), value.value()))
+            .collect::<BTreeMap<_, _>>()
+    };
     let whole = PartialEntity::new(
         given.clone(),
-        values(row.entity.attrs()),
+        Some(values(&mut row.attributes())),
         Some(ancestors.clone()),
-        values(row.entity.tags()),
+        Some(values(&mut row.tags())),
         schema,
     );
     // The question may describe an entity that lacks what the schema requires of it.
-    let entity = whole
-        .ok()
-        .or_else(|| PartialEntity::new(given.clone(), None, Some(ancestors), None, schema).ok());
-    let above = row
-        .entity
-        .ancestors()
-        .filter_map(|uid| ground.row(uid))
-        .filter_map(|row| {
-            let ancestors = row.entity.ancestors().cloned().collect();
-            PartialEntity::new(
-                row.entity.uid().clone(),
-                None,
-                Some(ancestors),
-                None,
-                schema,
-            )
-            .ok()
+    let entity = whole.ok().or_else(|| {
+        PartialEntity::new(given.clone(), None, Some(ancestors.clone()), None, schema).ok()
+    });
+    let above = ancestors
+        .iter()
+        .filter(|uid| ground.row(uid).is_some())
+        .filter_map(|uid| {
+            PartialEntity::new(uid.clone(), None, Some(above(uid)), None, schema).ok()
         });
     PartialEntities::from_entities(entity.into_iter().chain(above), schema)
         .ok()
         .or_else(|| PartialEntities::from_entities(std::iter::empty(), schema).ok())
         .unwrap_or_default()
-}
-
-fn values<'a, Name: Clone + Ord + 'a>(
-    members: impl Iterator<Item = (&'a Name, &'a PartialValue)>,
-) -> Option<BTreeMap<Name, Value>> {
-    members
-        .map(|(name, value)| match value {
-            PartialValue::Value(value) => Some((name.clone(), value.clone())),
-            PartialValue::Residual(_) => None,
-        })
-        .collect()
 }
 
 /// Whom a policy's scope concerns.

@@ -11,7 +11,7 @@ use cedar_policy_core::ast::{BinaryOp, EntityType, EntityUID, Literal, Value, Va
 use cedar_policy_core::tpe::residual::{Residual, ResidualKind};
 use cedar_policy_core::validator::types::Type;
 
-use crate::entities::{EntityStore, Row, id};
+use crate::entities::{EntityStore, Row, View, id};
 
 /// More candidates than this are not gathered but met on the way through their type.
 const GATHERED: usize = 10_000;
@@ -121,20 +121,18 @@ impl Plan {
     }
 
     /// Whether an entity can be one of those.
-    pub(super) fn admits(&self, uid: &EntityUID, row: Option<&Row>) -> bool {
+    pub(super) fn admits(&self, uid: &EntityUID, ground: Ground<'_>) -> bool {
         match self {
             Self::All => true,
             Self::Nothing => false,
             Self::These(uids) => uids.contains(uid),
             Self::Within(uids) => {
-                uids.contains(uid)
-                    || row.is_some_and(|row| row.entity.ancestors().any(|up| uids.contains(up)))
+                let above = || ground.view().ancestors(uid);
+                uids.contains(uid) || above().into_iter().any(|up| uids.contains(up))
             }
-            Self::Naming(uids) => {
-                row.is_some_and(|row| row.references().iter().any(|named| uids.contains(named)))
-            }
-            Self::Either(plans) => plans.iter().any(|plan| plan.admits(uid, row)),
-            Self::Both(one, other) => one.admits(uid, row) && other.admits(uid, row),
+            Self::Naming(uids) => ground.row(uid).is_some_and(|row| row.names_any(uids)),
+            Self::Either(plans) => plans.iter().any(|plan| plan.admits(uid, ground)),
+            Self::Both(one, other) => one.admits(uid, ground) && other.admits(uid, ground),
         }
     }
 
@@ -145,7 +143,7 @@ impl Plan {
         ground: Ground<'a>,
     ) -> Option<Vec<&'a EntityUID>> {
         let mut found = self.links(kind, ground)?;
-        found.retain(|uid| self.admits(uid, ground.row(uid)));
+        found.retain(|uid| self.admits(uid, ground));
         let mut found: Vec<_> = found.into_iter().collect();
         found.sort_unstable_by(|one, other| id(one).cmp(id(other)));
         Some(found)
@@ -191,7 +189,11 @@ impl Plan {
 impl<'a> Ground<'a> {
     /// The entity as this question sees it.
     pub(super) fn row(self, uid: &EntityUID) -> Option<&'a Row> {
-        self.overlays.get(uid).or_else(|| self.store.row(uid))
+        self.view().row(uid)
+    }
+
+    pub(super) fn view(self) -> View<'a> {
+        self.store.view(self.overlays)
     }
 
     fn comparison(self, op: BinaryOp, one: &Residual, other: &Residual) -> Plan {
@@ -216,8 +218,7 @@ impl<'a> Ground<'a> {
                 (Some(below), None) if self.leads(other) => {
                     let above = below
                         .iter()
-                        .filter_map(|uid| self.row(uid))
-                        .flat_map(|row| row.entity.ancestors().cloned());
+                        .flat_map(|uid| self.view().ancestors(uid).into_iter().cloned());
                     let targets = above.chain(below.iter().cloned()).collect();
                     self.path(other, targets)
                 }
@@ -290,7 +291,7 @@ impl<'a> Ground<'a> {
         found.extend(
             self.overlays
                 .iter()
-                .filter(|(_, row)| row.references().iter().any(|named| uids.contains(named)))
+                .filter(|(_, row)| row.names_any(uids))
                 .map(|(uid, _)| uid),
         );
         Some(found)
@@ -303,16 +304,11 @@ impl<'a> Ground<'a> {
         for uid in uids {
             // The stored name lives as long as the store.
             if let Some(row) = self.row(uid)
-                && found.insert(row.entity.uid())
+                && found.insert(row.uid())
             {
-                waiting.push(row.entity.uid());
+                waiting.push(row.uid());
             }
-            waiting.extend(
-                self.store
-                    .children(uid)
-                    .iter()
-                    .filter(|child| found.insert(child)),
-            );
+            waiting.extend(self.store.children(uid).filter(|child| found.insert(child)));
         }
         while let Some(uid) = waiting.pop() {
             for child in self.store.children(uid) {

@@ -2,6 +2,7 @@
 
 mod config_files;
 mod curity_wire;
+mod entities;
 mod hostile;
 mod kill;
 mod oidc_client;

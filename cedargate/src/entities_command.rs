@@ -1,0 +1,195 @@
+//! `cedargate entities …`: loads entities into a running PDP.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use clap::{Args, Subcommand};
+use indicatif::{ProgressBar, ProgressStyle};
+use reqwest::header;
+use serde_json::value::RawValue;
+use service_kit::Secret;
+use url::Url;
+
+use crate::print;
+
+/// What to do with entities.
+#[derive(Debug, Subcommand)]
+pub enum EntitiesCommand {
+    /// Write every entity of a file in Cedar's JSON format: an array, or one entity a line
+    Load(Load),
+}
+
+/// `entities load`
+#[derive(Debug, Args)]
+pub struct Load {
+    /// The file
+    file: PathBuf,
+    /// The PDP
+    #[arg(long, env = "CEDARGATE_PDP", default_value = "http://127.0.0.1:8082")]
+    pdp: Url,
+    /// A file with the API key of a caller that may write entities
+    #[arg(long)]
+    api_key_file: Option<PathBuf>,
+}
+
+/// A request carries about so many bytes of entities.
+const PART_BYTES: usize = 256 * 1024;
+
+const MAX_ANSWER: usize = 64 * 1024;
+
+/// Runs the command.
+pub async fn run(command: EntitiesCommand) -> anyhow::Result<()> {
+    let EntitiesCommand::Load(load) = command;
+    let text = tokio::fs::read_to_string(&load.file)
+        .await
+        .with_context(|| format!("cannot read `{}`", load.file.display()))?;
+    let entities = read(&text).with_context(|| format!("in `{}`", load.file.display()))?;
+    let target = Target::new(&load).await?;
+    let bar = ProgressBar::new(entities.len() as u64).with_style(ProgressStyle::with_template(
+        "{bar:30} {human_pos} of {human_len} entities, {per_sec}, {eta} left",
+    )?);
+    let mut revision = 0;
+    for part in parts(&entities) {
+        let done = bar.position();
+        revision = match target.write(part).await {
+            Ok(revision) => revision,
+            Err(error) => {
+                bar.abandon();
+                // A part is written whole or not at all.
+                return Err(error.context(format!(
+                    "the first {done} entities are written, and none from there on; loading the \
+                     file again does no harm"
+                )));
+            }
+        };
+        bar.inc(part.len() as u64);
+    }
+    bar.finish();
+    let count = entities.len();
+    print::out(&format!(
+        "{count} entities are written; the revision is {revision}"
+    ));
+    Ok(())
+}
+
+/// The entities of a file, each as it is written there.
+fn read(text: &str) -> anyhow::Result<Vec<&RawValue>> {
+    if text.trim_start().starts_with('[') {
+        return Ok(serde_json::from_str(text)?);
+    }
+    let lines = text.lines().enumerate();
+    lines
+        .filter(|(_, line)| !line.trim().is_empty())
+        .map(|(at, line)| serde_json::from_str(line).with_context(|| format!("line {}", at + 1)))
+        .collect()
+}
+
+/// Runs of entities that make a request each.
+fn parts<'a, 'e>(entities: &'a [&'e RawValue]) -> impl Iterator<Item = &'a [&'e RawValue]> {
+    let mut rest = entities;
+    std::iter::from_fn(move || {
+        let mut bytes = 0;
+        let fits = |entity: &&&RawValue| {
+            bytes += entity.get().len() + 1;
+            bytes <= PART_BYTES
+        };
+        // One that is larger than that goes alone.
+        let count = rest.iter().take_while(fits).count().max(1);
+        let (part, others) = rest.split_at_checked(count)?;
+        rest = others;
+        Some(part)
+    })
+}
+
+struct Target {
+    client: reqwest::Client,
+    url: Url,
+    key: Option<Secret>,
+}
+
+impl Target {
+    async fn new(load: &Load) -> anyhow::Result<Self> {
+        let key = match &load.api_key_file {
+            Some(path) => {
+                let text = tokio::fs::read_to_string(path)
+                    .await
+                    .with_context(|| format!("cannot read `{}`", path.display()))?;
+                Some(Secret::new(text.trim()))
+            }
+            None => None,
+        };
+        Ok(Self {
+            client: reqwest::Client::builder()
+                .timeout(Duration::from_mins(1))
+                .redirect(reqwest::redirect::Policy::none())
+                .build()?,
+            url: load.pdp.join("cedar/v1/entities")?,
+            key,
+        })
+    }
+
+    /// Writes some, and tells the revision.
+    async fn write(&self, entities: &[&RawValue]) -> anyhow::Result<u64> {
+        let body = serde_json::json!({ "upsert": entities }).to_string();
+        let mut request = self
+            .client
+            .post(self.url.clone())
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(body);
+        if let Some(key) = &self.key {
+            request = request.bearer_auth(key.reveal());
+        }
+        let mut response = request.send().await.context("the PDP does not answer")?;
+        let status = response.status();
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await? {
+            if body.len() + chunk.len() > MAX_ANSWER {
+                bail!("the PDP's answer is too long");
+            }
+            body.extend_from_slice(&chunk);
+        }
+        let answer: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
+        let member = |name| answer.get(name);
+        match member("revision").and_then(serde_json::Value::as_u64) {
+            Some(revision) if status.is_success() => Ok(revision),
+            _ => {
+                let detail = member("detail").and_then(serde_json::Value::as_str);
+                bail!(
+                    "the PDP answered {status}: {}",
+                    detail.unwrap_or("nothing more")
+                )
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_an_array_or_one_entity_a_line() {
+        for text in ["[{\"a\":1}, {\"a\":2}]", " {\"a\":1}\n\n{\"a\":2}\n"] {
+            let texts: Vec<_> = read(text).unwrap().iter().map(|raw| raw.get()).collect();
+            assert_eq!(texts, ["{\"a\":1}", "{\"a\":2}"]);
+        }
+        let error = read("{}\n{\n").unwrap_err();
+        assert_eq!(error.to_string(), "line 2");
+        assert!(read("[{}").is_err());
+    }
+
+    #[test]
+    fn every_entity_is_in_one_part_and_parts_are_bounded() {
+        let large = format!("\"{}\"", "x".repeat(PART_BYTES));
+        let small = format!("\"{}\"", "x".repeat(PART_BYTES / 3));
+        let texts = [&small, &small, &small, &large, &small];
+        let entities: Vec<&RawValue> = texts
+            .iter()
+            .map(|text| serde_json::from_str(text).unwrap())
+            .collect();
+        let counts: Vec<_> = parts(&entities).map(<[_]>::len).collect();
+        assert_eq!(counts, [2, 1, 1, 1]);
+        assert_eq!(parts(&[]).count(), 0);
+    }
+}

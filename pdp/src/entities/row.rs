@@ -1,0 +1,226 @@
+//! One entity as it is kept: compact, shared, never changed.
+//!
+//! What most attributes are (a truth, a number, a short text, an entity) is kept in 24 bytes; names
+//! of attributes are shared by all entities that have the same ones.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+
+use cedar_policy_core::ast::{Entity, EntityUID, Literal, PartialValue, Set, Value, ValueKind};
+use smol_str::SmolStr;
+
+/// An entity's name, shared by whatever refers to it.
+pub(crate) type Uid = Arc<EntityUID>;
+
+/// One entity. Its ancestors are not here: they are its parents', which may change.
+#[derive(Debug, Clone)]
+pub(crate) struct Row {
+    uid: Uid,
+    origin: Origin,
+    /// In order.
+    names: Arc<[SmolStr]>,
+    /// In the order of their names.
+    values: Box<[Kept]>,
+    /// In the order of their names.
+    tags: Box<[(SmolStr, Kept)]>,
+    parents: Box<[Uid]>,
+}
+
+/// Where an entity comes from, which is the only place that can change it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// The schema's actions, and the files of the policy folder.
+    Folder,
+    /// Written while the PDP runs.
+    Written,
+}
+
+/// A value as it is kept.
+#[derive(Debug, Clone)]
+pub(crate) enum Kept {
+    Bool(bool),
+    Long(i64),
+    Text(SmolStr),
+    Entity(Uid),
+    /// A set, a record or an extension's value.
+    Other(Arc<Value>),
+}
+
+impl Row {
+    /// Takes an entity; whatever is not known of it (a residual) counts as absent.
+    pub(crate) fn new(entity: &Entity, origin: Origin) -> Self {
+        // Attributes come in the order of their names.
+        let (names, values): (Vec<_>, Vec<_>) = kept(entity.attrs()).unzip();
+        let mut parents: Vec<_> = entity.parents().cloned().map(Arc::new).collect();
+        parents.sort_unstable();
+        Self {
+            uid: Arc::new(entity.uid().clone()),
+            origin,
+            names: names.into(),
+            values: values.into(),
+            tags: kept(entity.tags()).collect(),
+            parents: parents.into(),
+        }
+    }
+
+    /// The same entity, as this question alone sees its attributes.
+    pub(crate) fn with_attributes(
+        uid: EntityUID,
+        stored: Option<&Self>,
+        attributes: BTreeMap<SmolStr, Value>,
+    ) -> Self {
+        let (names, values): (Vec<_>, Vec<_>) = attributes
+            .into_iter()
+            .map(|(name, value)| (name, Kept::from(value)))
+            .unzip();
+        Self {
+            uid: stored.map_or_else(|| Arc::new(uid), |row| Arc::clone(&row.uid)),
+            origin: Origin::Written,
+            names: names.into(),
+            values: values.into(),
+            tags: stored.map(|row| row.tags.clone()).unwrap_or_default(),
+            parents: stored.map(|row| row.parents.clone()).unwrap_or_default(),
+        }
+    }
+
+    /// Shares what is equal with rows that are kept already.
+    pub(super) fn share(
+        &mut self,
+        mut uid: impl FnMut(&mut Uid),
+        names: impl FnOnce(&mut Arc<[SmolStr]>),
+    ) {
+        uid(&mut self.uid);
+        names(&mut self.names);
+        self.parents.iter_mut().for_each(&mut uid);
+        for value in &mut self.values {
+            if let Kept::Entity(named) = value {
+                uid(named);
+            }
+        }
+    }
+
+    pub(crate) fn uid(&self) -> &Uid {
+        &self.uid
+    }
+
+    pub(crate) fn origin(&self) -> Origin {
+        self.origin
+    }
+
+    pub(crate) fn parents(&self) -> &[Uid] {
+        &self.parents
+    }
+
+    pub(crate) fn get(&self, name: &str) -> Option<&Kept> {
+        let at = self
+            .names
+            .binary_search_by(|own| own.as_str().cmp(name))
+            .ok()?;
+        self.values.get(at)
+    }
+
+    pub(crate) fn tag(&self, name: &str) -> Option<&Kept> {
+        let at = self
+            .tags
+            .binary_search_by(|(own, _)| own.as_str().cmp(name))
+            .ok()?;
+        self.tags.get(at).map(|(_, value)| value)
+    }
+
+    pub(crate) fn attributes(&self) -> impl Iterator<Item = (&SmolStr, &Kept)> {
+        self.names.iter().zip(&self.values)
+    }
+
+    pub(crate) fn tags(&self) -> impl Iterator<Item = (&SmolStr, &Kept)> {
+        self.tags.iter().map(|(name, value)| (name, value))
+    }
+
+    /// The entities that its attributes and tags name, at any depth of sets and records, each
+    /// once and in order.
+    pub(crate) fn references(&self) -> Vec<EntityUID> {
+        let mut found = Vec::new();
+        for value in self
+            .values
+            .iter()
+            .chain(self.tags.iter().map(|(_, value)| value))
+        {
+            match value {
+                Kept::Entity(uid) => found.push((**uid).clone()),
+                Kept::Other(value) => found.extend(value.all_literal_uids()),
+                Kept::Bool(_) | Kept::Long(_) | Kept::Text(_) => {}
+            }
+        }
+        found.sort_unstable();
+        found.dedup();
+        found
+    }
+
+    /// Whether its attributes or tags name one of these.
+    pub(crate) fn names_any(&self, uids: &HashSet<EntityUID>) -> bool {
+        self.values
+            .iter()
+            .chain(self.tags.iter().map(|(_, value)| value))
+            .any(|value| match value {
+                Kept::Entity(uid) => uids.contains(&**uid),
+                Kept::Other(value) => value
+                    .all_literal_uids()
+                    .iter()
+                    .any(|uid| uids.contains(uid)),
+                Kept::Bool(_) | Kept::Long(_) | Kept::Text(_) => false,
+            })
+    }
+
+    /// The entity in Cedar's own form, with the ancestors that it has been found to have.
+    pub(crate) fn to_entity(&self, ancestors: impl IntoIterator<Item = EntityUID>) -> Entity {
+        let parents: HashSet<EntityUID> = self.parents.iter().map(|up| (**up).clone()).collect();
+        let above = ancestors
+            .into_iter()
+            .filter(|uid| !parents.contains(uid))
+            .collect();
+        let partial =
+            |(name, value): (&SmolStr, &Kept)| (name.clone(), PartialValue::Value(value.value()));
+        Entity::new_with_attr_partial_value(
+            (*self.uid).clone(),
+            self.attributes().map(partial),
+            above,
+            parents,
+            self.tags().map(partial),
+        )
+    }
+}
+
+impl Kept {
+    /// The value in Cedar's own form.
+    pub(crate) fn value(&self) -> Value {
+        match self {
+            Self::Bool(value) => Value::from(*value),
+            Self::Long(value) => Value::from(*value),
+            Self::Text(text) => Value::from(text.clone()),
+            Self::Entity(uid) => Value::new(Literal::EntityUID(Arc::clone(uid)), None),
+            Self::Other(value) => (**value).clone(),
+        }
+    }
+}
+
+impl From<Value> for Kept {
+    fn from(value: Value) -> Self {
+        match value.value {
+            ValueKind::Lit(Literal::Bool(value)) => Self::Bool(value),
+            ValueKind::Lit(Literal::Long(value)) => Self::Long(value),
+            ValueKind::Lit(Literal::String(text)) => Self::Text(text),
+            ValueKind::Lit(Literal::EntityUID(uid)) => Self::Entity(uid),
+            kind @ (ValueKind::Set(Set { .. })
+            | ValueKind::Record(_)
+            | ValueKind::ExtensionValue(_)) => Self::Other(Arc::new(Value::new(kind, None))),
+        }
+    }
+}
+
+fn kept<'a>(
+    members: impl Iterator<Item = (&'a SmolStr, &'a PartialValue)>,
+) -> impl Iterator<Item = (SmolStr, Kept)> {
+    members.filter_map(|(name, value)| match value {
+        PartialValue::Value(value) => Some((name.clone(), Kept::from(value.clone()))),
+        PartialValue::Residual(_) => None,
+    })
+}

@@ -1,0 +1,187 @@
+//! `/cedar/v1/entities`: what the store holds, and changes of it.
+
+use std::sync::Arc;
+
+use ::http::{HeaderValue, StatusCode, header};
+use axum::extract::{Path, Query, Request, State};
+use axum::response::{IntoResponse, Json, Response};
+use cedar_policy_core::ast::{Eid, EntityType, EntityUID};
+use cedar_policy_core::entities::EntityJson;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use service_kit::Problem;
+
+use super::receive::{bad_request, receive};
+use crate::callers::{Caller, EntityRight};
+use crate::entities::id;
+use crate::pdp::Inner;
+use crate::snapshot::Snapshot;
+use crate::written::{Change, ChangeError, WriteError};
+
+/// Which entities to list.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Listed {
+    #[serde(rename = "type")]
+    kind: String,
+    /// The last id of the page before.
+    #[serde(default)]
+    after: Option<String>,
+    #[serde(default)]
+    limit: Option<usize>,
+}
+
+/// `POST`: makes a change, and answers its revision.
+pub(super) async fn change(
+    State(inner): State<Arc<Inner>>,
+    request: Request,
+) -> Result<Response, Problem> {
+    allowed(&inner, request.extensions().get(), EntityRight::Write)?;
+    let (asker, body) = receive(&inner, request).await?;
+    let body = authzen::parse_object(&body).map_err(|error| bad_request(&error))?;
+    let snapshot = inner.snapshot.load_full();
+    let change = Change::from_json(&body, &snapshot.loaded.schema)
+        .map_err(|error| refused(&error.into()))?;
+    let (upserted, deleted) = (change.upserts.len(), change.deletes.len());
+    let revision = inner
+        .write(&change)
+        .await
+        .map_err(|error| refused(&error))?;
+    tracing::info!(
+        caller = asker.caller,
+        revision,
+        upserted,
+        deleted,
+        "entities changed"
+    );
+    Ok(
+        Json(json!({ "revision": revision, "upserted": upserted, "deleted": deleted }))
+            .into_response(),
+    )
+}
+
+/// `GET` one.
+pub(super) async fn one(
+    State(inner): State<Arc<Inner>>,
+    Path((kind, id)): Path<(String, String)>,
+    request: Request,
+) -> Result<Response, Problem> {
+    allowed(&inner, request.extensions().get(), EntityRight::Read)?;
+    let snapshot = inner.snapshot.load_full();
+    let uid = EntityUID::from_components(entity_type(&kind)?, Eid::new(id), None);
+    match shown(&snapshot, &uid) {
+        Some(entity) => Ok(Json(entity).into_response()),
+        None => {
+            Err(Problem::new(StatusCode::NOT_FOUND, "not-found")
+                .detail(format!("there is no `{uid}`")))
+        }
+    }
+}
+
+/// `GET` those of a type, in the order of their ids.
+pub(super) async fn list(
+    State(inner): State<Arc<Inner>>,
+    listed: Result<Query<Listed>, axum::extract::rejection::QueryRejection>,
+    request: Request,
+) -> Result<Response, Problem> {
+    allowed(&inner, request.extensions().get(), EntityRight::Read)?;
+    let Query(listed) = listed.map_err(|error| {
+        Problem::new(StatusCode::BAD_REQUEST, "bad-request").detail(error.body_text())
+    })?;
+    let snapshot = inner.snapshot.load_full();
+    let limit = listed
+        .limit
+        .unwrap_or(inner.limits.page)
+        .clamp(1, inner.limits.page);
+    let mut uids = snapshot
+        .store
+        .of_type(&entity_type(&listed.kind)?, listed.after.as_deref());
+    let page: Vec<&EntityUID> = uids.by_ref().take(limit).collect();
+    let after = uids.next().and(page.last()).map(|uid| id(uid));
+    Ok(Json(json!({
+        "after": after,
+        "revision": snapshot.version.revision,
+        "entities": page.iter().filter_map(|uid| shown(&snapshot, uid)).collect::<Vec<_>>(),
+    }))
+    .into_response())
+}
+
+fn allowed(inner: &Inner, caller: Option<&Caller>, wanted: EntityRight) -> Result<(), Problem> {
+    let right = caller.map_or(inner.entities_without_callers, |caller| caller.1);
+    if right >= wanted {
+        return Ok(());
+    }
+    Err(Problem::new(StatusCode::FORBIDDEN, "forbidden").detail(
+        "the caller has no such right: `entities: read` or `write` of the caller in \
+         `pdp.callers` gives it, or `pdp.entities_without_callers` where there are none",
+    ))
+}
+
+fn entity_type(name: &str) -> Result<EntityType, Problem> {
+    name.parse().map_err(|_| {
+        Problem::new(StatusCode::BAD_REQUEST, "bad-request")
+            .detail(format!("`{name}` is not the name of an entity type"))
+    })
+}
+
+/// An entity in Cedar's JSON format.
+fn shown(snapshot: &Snapshot, uid: &EntityUID) -> Option<Value> {
+    // Ancestors are not shown: the format has parents.
+    let entity = snapshot.store.row(uid)?.to_entity([]);
+    serde_json::to_value(EntityJson::from_entity(&entity).ok()?).ok()
+}
+
+fn refused(error: &WriteError) -> Problem {
+    let (status, kind) = match error {
+        WriteError::Change(ChangeError::Unusable { .. }) => {
+            (StatusCode::BAD_REQUEST, "bad-request")
+        }
+        WriteError::Change(ChangeError::Stated(_) | ChangeError::Circle(_)) => {
+            (StatusCode::CONFLICT, "conflict")
+        }
+        WriteError::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too-large"),
+        WriteError::Busy | WriteError::Store(_) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
+        WriteError::Internal(message) => {
+            tracing::error!(message, "a change of entities could not be made");
+            return Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal");
+        }
+    };
+    Problem::new(status, kind).detail(error.to_string())
+}
+
+/// The header by which a request demands entities of at least some revision.
+const AT_LEAST: &str = "cedargate-at-least-revision";
+
+/// Waits, within bounds, for the revision that a request demands.
+pub(super) async fn fresh(
+    State(inner): State<Arc<Inner>>,
+    request: Request,
+    next: axum::middleware::Next,
+) -> Response {
+    let mut wanted = request.headers().get_all(AT_LEAST).iter();
+    let revision = match (wanted.next(), wanted.next()) {
+        (None, _) => return next.run(request).await,
+        (Some(value), None) => value.to_str().ok().and_then(|value| value.parse().ok()),
+        (Some(_), Some(_)) => None,
+    };
+    let Some(revision) = revision else {
+        return Problem::new(StatusCode::BAD_REQUEST, "bad-request")
+            .detail(format!("`{AT_LEAST}` must be one whole number"))
+            .into_response();
+    };
+    match inner.at_least(revision).await {
+        Ok(()) => next.run(request).await,
+        Err(late) => {
+            let mut response = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not-fresh-enough")
+                .detail(format!(
+                    "entities are at revision {}, and {} was demanded",
+                    late.reached, late.wanted
+                ))
+                .into_response();
+            response
+                .headers_mut()
+                .insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+            response
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! Entities that are written while the PDP runs: changes validated against the schema, committed
+//! to the store whole, in one order for every process that shares it, and then decided by.
+//!
+//! A change's revision is its place in that order. What the policy folder states, only the folder
+//! changes.
+
+mod change;
+mod follow;
+mod record;
+
+use std::sync::Arc;
+
+use cedar_policy::Schema;
+use cedar_policy_core::ast::EntityUID;
+use cedar_policy_core::entities::conformance::EntitySchemaConformanceChecker;
+use cedar_policy_core::extensions::Extensions;
+use cedar_policy_core::validator::CoreSchema;
+use store::{Batch, Commit, Store, StoreError};
+
+pub(crate) use change::{Change, ChangeError};
+
+use crate::PolicyIssue;
+use crate::entities::{EntityStore, Origin};
+use crate::pdp::Inner;
+use crate::snapshot::Snapshot;
+
+/// Another process may be first so many times before a change gives up.
+const ATTEMPTS: usize = 20;
+
+/// Why a change was not made.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum WriteError {
+    /// It contradicts the schema, the folder or the hierarchy.
+    #[error(transparent)]
+    Change(#[from] ChangeError),
+    /// It does not fit into one record of the store.
+    #[error(
+        "the change is too large: split it into parts of less than {} bytes",
+        record::LARGEST
+    )]
+    TooLarge,
+    /// Other processes were always first.
+    #[error("too many changes at once; try again")]
+    Busy,
+    /// It is not known whether the change was made.
+    #[error("the store of entities cannot be written: {0}")]
+    Store(#[from] StoreError),
+    /// A snapshot could not be made.
+    #[error("{0}")]
+    Internal(String),
+}
+
+impl Inner {
+    /// Makes a change: all of it, durably, or nothing. Returns its revision. Whoever asks from
+    /// now on, here, is answered by it.
+    pub(crate) async fn write(self: &Arc<Self>, change: &Change) -> Result<u64, WriteError> {
+        let _turn = self.turn.lock().await;
+        for _ in 0..ATTEMPTS {
+            let snapshot = self.snapshot.load_full();
+            let revision = snapshot.version.revision + 1;
+            let entities = change.applied_to(&snapshot)?;
+            let Some(store) = &self.store else {
+                self.publish(&snapshot, entities, revision);
+                return Ok(revision);
+            };
+            match commit(store.as_ref(), change, revision).await? {
+                Commit::Applied => {
+                    self.publish(&snapshot, entities, revision);
+                    return Ok(revision);
+                }
+                Commit::Conflict => self.catch_up(store.as_ref()).await?,
+            }
+        }
+        Err(WriteError::Busy)
+    }
+
+    /// Decides by other entities from now on. The caller holds the turn.
+    pub(crate) fn publish(&self, before: &Snapshot, entities: EntityStore, revision: u64) {
+        let snapshot = before.with_entities(entities, revision);
+        let version = snapshot.version.clone();
+        self.meters.entities(&snapshot.store, revision);
+        self.snapshot.store(Arc::new(snapshot));
+        self.changes.send_replace(version);
+    }
+}
+
+async fn commit(store: &dyn Store, change: &Change, revision: u64) -> Result<Commit, WriteError> {
+    let event = record::Event::of(revision, change);
+    let mut batch = Batch::new().append(record::LOG, event.to_bytes().ok_or(WriteError::TooLarge)?);
+    let number = record::revision(revision);
+    batch = match revision {
+        1 => batch.put_new(record::REVISION, number, None),
+        _ => batch.replace(
+            record::REVISION,
+            record::revision(revision - 1),
+            number,
+            None,
+        ),
+    };
+    for (row, text) in &change.upserts {
+        batch = batch.put(record::key(row.uid()), text.clone(), None);
+    }
+    for uid in &change.deletes {
+        batch = batch.delete(record::key(uid));
+    }
+    Ok(store.commit(batch).await?)
+}
+
+/// An issue with an entity that no file states.
+pub(crate) fn issue(uid: &EntityUID, what: &str) -> PolicyIssue {
+    PolicyIssue::of_file("entities", format!("`{uid}` {what}"))
+        .hint("delete it by `POST /cedar/v1/entities`, or change what contradicts it")
+}
+
+/// Written entities that a schema does not admit.
+pub(crate) fn misfits(store: &EntityStore, schema: &Schema) -> Vec<PolicyIssue> {
+    let core = CoreSchema::new(schema.as_ref());
+    let checker = EntitySchemaConformanceChecker::new(&core, Extensions::all_available());
+    let nothing = std::collections::HashMap::new();
+    let mut issues = Vec::new();
+    for row in store.rows().filter(|row| row.origin() == Origin::Written) {
+        let above = store.view(&nothing).above(row).into_iter().cloned();
+        if let Err(error) = checker.validate_entity(&row.to_entity(above)) {
+            issues.push(issue(
+                row.uid(),
+                &format!("has been written, and does not fit: {error}"),
+            ));
+        }
+        if issues.len() == SHOWN {
+            break;
+        }
+    }
+    issues
+}
+
+/// The most misfits that are told of.
+const SHOWN: usize = 100;
+
+#[cfg(test)]
+mod tests;
