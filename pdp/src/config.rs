@@ -10,6 +10,7 @@ use service_kit::line_sink::LineTarget;
 use service_kit::{ConfigIssue, Secret};
 
 use crate::callers::{CallerConfig, Callers, EntityRight};
+use crate::native::InlineEntities;
 use crate::search::PageTokens;
 
 /// How the PDP decides and what it shows. Every key has a default.
@@ -55,6 +56,11 @@ pub struct PdpConfig {
     pub max_revision_wait_ms: u64,
     /// What anybody who can connect may do with entities where no callers are configured.
     pub entities_without_callers: EntityRight,
+    /// Which entities a question over the Cedar API may bring along.
+    pub inline_entities: InlineEntities,
+    /// A file that says which tables and columns hold entities and their attributes, for data
+    /// filters; relative to the configuration file.
+    pub filters: Option<PathBuf>,
     /// The folder is compared with what decides this often, beside being watched. Milliseconds.
     pub rescan_ms: u64,
 }
@@ -99,6 +105,8 @@ impl Default for PdpConfig {
             page_token_secret_file: None,
             max_revision_wait_ms: 2000,
             entities_without_callers: EntityRight::None,
+            inline_entities: InlineEntities::Deny,
+            filters: None,
             rescan_ms: 1000,
         }
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use authzen::{EvaluationRequest, Properties, SearchQuestion, SnapshotVersion};
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use service_kit::line_sink::{LineTarget, LineWriter};
 use service_kit::{LineSink, UnixTime};
 
@@ -210,6 +210,43 @@ impl DecisionLog {
             caller: &asker.caller,
             request_id: asker.request_id.as_deref(),
         };
+        if let Ok(mut line) = serde_json::to_vec(&record) {
+            line.push(b'\n');
+            sink.send(line);
+        }
+    }
+
+    /// Records that somebody was told what policies leave open: `part` is the side that was open.
+    pub(crate) fn left_open(
+        &self,
+        kind: &'static str,
+        request: &EvaluationRequest,
+        part: &'static str,
+        snapshot: &SnapshotVersion,
+        asker: &Asker,
+        now: UnixTime,
+    ) {
+        let Some(sink) = self.sink.as_ref().filter(|sink| sink.is_on()) else {
+            return;
+        };
+        let side = |name: &str, kind: &str, id: &str| {
+            if name == part {
+                json!({ "type": kind })
+            } else {
+                json!({ "type": kind, "id": id })
+            }
+        };
+        let record = json!({
+            "kind": kind,
+            "time": now.rfc3339(),
+            "subject": side("subject", &request.subject.kind, &request.subject.id),
+            "action": { "name": request.action.name },
+            "resource": side("resource", &request.resource.kind, &request.resource.id),
+            "context": self.masked(&request.context),
+            "snapshot": snapshot,
+            "caller": asker.caller,
+            "request_id": asker.request_id,
+        });
         if let Ok(mut line) = serde_json::to_vec(&record) {
             line.push(b'\n');
             sink.send(line);

@@ -20,6 +20,9 @@ pub enum PdpError {
     /// What was written cannot be taken over.
     #[error("the entities that were written cannot be read: {0}")]
     Entities(String),
+    /// The mapping of entities to tables cannot be used.
+    #[error("{0}")]
+    Filters(String),
     /// The decision log cannot be opened.
     #[error("the decision log cannot be opened: {0}")]
     DecisionLog(#[source] std::io::Error),

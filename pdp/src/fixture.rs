@@ -1,5 +1,7 @@
 //! A PDP on a folder of its own, for tests.
 
+pub(crate) mod postgres;
+
 use std::path::{Path, PathBuf};
 
 use authzen::{DecisionError, DecisionPoint as _, Evaluation, EvaluationRequest};

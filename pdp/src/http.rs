@@ -5,6 +5,7 @@ mod contract;
 mod entities;
 mod evaluation;
 mod metadata;
+mod native;
 mod receive;
 mod search;
 
@@ -16,7 +17,7 @@ use axum::extract::Request;
 use axum::extract::State;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{MethodRouter, get, post};
 use service_kit::{Problem, serve};
 
 use crate::pdp::{Inner, Pdp};
@@ -34,40 +35,8 @@ impl Pdp {
 /// where the well-known segment stands between host and path.
 fn router(pdp: &Pdp) -> Router {
     let api = Router::new()
-        .route(
-            "/access/v1/evaluation",
-            post(evaluation::one).fallback(|| async { not_allowed("POST") }),
-        )
-        .route(
-            "/access/v1/evaluations",
-            post(evaluation::many).fallback(|| async { not_allowed("POST") }),
-        )
-        .route(
-            "/access/v1/search/subject",
-            post(search::subject).fallback(|| async { not_allowed("POST") }),
-        )
-        .route(
-            "/access/v1/search/action",
-            post(search::action).fallback(|| async { not_allowed("POST") }),
-        )
-        .route(
-            "/access/v1/search/resource",
-            post(search::resource).fallback(|| async { not_allowed("POST") }),
-        )
-        .route(
-            "/cedar/v1/cache-contract",
-            get(contract::show).fallback(|| async { not_allowed("GET, HEAD") }),
-        )
-        .route(
-            "/cedar/v1/entities",
-            get(entities::list)
-                .post(entities::change)
-                .fallback(|| async { not_allowed("GET, HEAD, POST") }),
-        )
-        .route(
-            "/cedar/v1/entities/{type}/{id}",
-            get(entities::one).fallback(|| async { not_allowed("GET, HEAD") }),
-        )
+        .merge(asked())
+        .merge(kept())
         // The last one added is the first to see a request.
         .route_layer(middleware::from_fn_with_state(
             Arc::clone(&pdp.0),
@@ -94,6 +63,41 @@ fn router(pdp: &Pdp) -> Router {
         .fallback(|| async { Problem::new(StatusCode::NOT_FOUND, "not-found") })
         .layer(middleware::from_fn(serve::request_id))
         .with_state(Arc::clone(&pdp.0))
+}
+
+/// Where something is asked.
+fn asked() -> Router<Arc<Inner>> {
+    let posted =
+        |handler: MethodRouter<Arc<Inner>>| handler.fallback(|| async { not_allowed("POST") });
+    Router::new()
+        .route("/access/v1/evaluation", posted(post(evaluation::one)))
+        .route("/access/v1/evaluations", posted(post(evaluation::many)))
+        .route("/access/v1/search/subject", posted(post(search::subject)))
+        .route("/access/v1/search/action", posted(post(search::action)))
+        .route("/access/v1/search/resource", posted(post(search::resource)))
+        .route("/cedar/v1/authorize", posted(post(native::authorize)))
+        .route("/cedar/v1/authorize/batch", posted(post(native::batch)))
+        .route("/cedar/v1/partial", posted(post(native::partial)))
+        .route("/cedar/v1/filter", posted(post(native::filter)))
+}
+
+/// Where something is shown or changed.
+fn kept() -> Router<Arc<Inner>> {
+    Router::new()
+        .route(
+            "/cedar/v1/cache-contract",
+            get(contract::show).fallback(|| async { not_allowed("GET, HEAD") }),
+        )
+        .route(
+            "/cedar/v1/entities",
+            get(entities::list)
+                .post(entities::change)
+                .fallback(|| async { not_allowed("GET, HEAD, POST") }),
+        )
+        .route(
+            "/cedar/v1/entities/{type}/{id}",
+            get(entities::one).fallback(|| async { not_allowed("GET, HEAD") }),
+        )
 }
 
 /// Knows the caller before anything is read, where callers are configured.
@@ -142,4 +146,4 @@ fn with_header(problem: Problem, name: HeaderName, value: &'static str) -> Respo
 #[cfg(test)]
 mod search_tests;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -20,6 +20,7 @@ use serde_json::json;
 use smol_str::SmolStr;
 
 pub(crate) use search::Sought;
+pub(crate) use shape::{Member, Members, Shape};
 pub(crate) use vocabulary::Vocabulary;
 
 use crate::RequestProperties;

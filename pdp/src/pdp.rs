@@ -12,6 +12,7 @@ use authzen::{
     DecisionError, DecisionPoint, Evaluation, EvaluationRequest, EvaluationsRequest, Page,
     SearchRequest, SearchResults, SnapshotVersion,
 };
+use cedar_policy_core::ast::Var;
 use service_kit::{Health, Metrics, SharedClock, Status, Tasks};
 use store::{Position, Store};
 use tokio::sync::watch;
@@ -20,10 +21,12 @@ use tokio::time::Instant;
 use crate::callers::{Callers, EntityRight};
 use crate::config::{Identifier, PdpConfig};
 use crate::decision_log::{Asker, DecisionLog};
+use crate::filter::Tables;
 use crate::meters::Meters;
+use crate::native::{InlineEntities, Partly, Whole};
 use crate::search::{Bounds, PageTokens, Place};
 use crate::second_opinion::{SecondOpinion, Taken};
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Answered, Snapshot};
 use crate::{PdpError, RequestProperties};
 
 /// What a PDP is given by the process that runs it.
@@ -59,6 +62,9 @@ pub(crate) struct Inner {
     pub(crate) callers: Callers,
     pub(crate) entities_without_callers: EntityRight,
     pub(crate) limits: Limits,
+    pub(crate) inline_entities: InlineEntities,
+    /// Where a database has entities, for data filters.
+    pub(crate) tables: Option<Tables>,
     pub(crate) meters: Meters,
     pub(crate) health: Health,
     pub(crate) tasks: Tasks,
@@ -99,6 +105,10 @@ impl Pdp {
         let pages = PageTokens::new(config, base).map_err(PdpError::Config)?;
         let folder = base.join(&config.policies);
         let snapshot = Snapshot::read(&folder, &config.request_properties, 1)?;
+        let tables = match &config.filters {
+            Some(file) => Some(Tables::open(&base.join(file), &snapshot.loaded.vocabulary)?),
+            None => None,
+        };
         let meters = Meters::new(&parts.metrics)?;
         meters.epoch.set(1);
         meters.entities(&snapshot.store, 0);
@@ -128,6 +138,8 @@ impl Pdp {
                 rescan: std::time::Duration::from_millis(config.rescan_ms.max(10)),
                 revision_wait: std::time::Duration::from_millis(config.max_revision_wait_ms),
             },
+            inline_entities: config.inline_entities,
+            tables,
             meters,
             health: parts.health,
             tasks: parts.tasks,
@@ -163,7 +175,58 @@ impl Inner {
             .inspect_err(|_| {
                 self.meters.rejected.inc();
             })?;
-        let took = started.elapsed();
+        self.account(snapshot, request, &mut answered, asker, started.elapsed());
+        Ok(answered.evaluation)
+    }
+
+    /// Answers one question in Cedar's words, counted and logged like any; also says which
+    /// policies could not be evaluated, and why.
+    pub(crate) fn authorize(
+        &self,
+        snapshot: &Arc<Snapshot>,
+        asked: Whole,
+        asker: &Asker,
+    ) -> Result<(Evaluation, Vec<(String, String)>), DecisionError> {
+        let started = Instant::now();
+        let sampled = self.second_opinion.is_wanted();
+        let mut answered = snapshot.decide(asked.question, self.ids.next(), sampled)?;
+        self.account(
+            snapshot,
+            &asked.shown,
+            &mut answered,
+            asker,
+            started.elapsed(),
+        );
+        Ok((answered.evaluation, answered.failures))
+    }
+
+    /// Logs that a caller was told what policies leave open.
+    pub(crate) fn log_left_open(
+        &self,
+        kind: &'static str,
+        partly: &Partly,
+        snapshot: &Snapshot,
+        asker: &Asker,
+    ) {
+        let part = if partly.part == Var::Principal {
+            "subject"
+        } else {
+            "resource"
+        };
+        let (shown, now) = (&partly.shown, self.clock.now());
+        self.log
+            .left_open(kind, shown, part, &snapshot.version, asker, now);
+    }
+
+    /// Counts an answer, logs it, and hands it on for a second opinion.
+    fn account(
+        &self,
+        snapshot: &Arc<Snapshot>,
+        request: &EvaluationRequest,
+        answered: &mut Answered,
+        asker: &Asker,
+        took: std::time::Duration,
+    ) {
         if let Some((question, verdict)) = answered.decided.take() {
             self.second_opinion.take(Taken {
                 id: answered.evaluation.context.id.clone().unwrap_or_default(),
@@ -188,9 +251,8 @@ impl Inner {
             }
         }
         self.log
-            .record(request, &answered, asker, self.clock.now(), took);
+            .record(request, answered, asker, self.clock.now(), took);
         self.meters.log_dropped(self.log.dropped());
-        Ok(answered.evaluation)
     }
 
     /// Answers many from one snapshot: no two entries are decided by different policies.

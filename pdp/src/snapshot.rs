@@ -187,22 +187,35 @@ impl Snapshot {
                 });
             }
         };
+        let unknown_attributes = mapped.unknown_attributes;
+        let mut answered = self.decide(mapped.question, id, keep)?;
+        answered.unknown_attributes = unknown_attributes;
+        answered.evaluation.context.cache = self.advice(request);
+        Ok(answered)
+    }
+
+    /// Decides a question in Cedar's words.
+    pub(crate) fn decide(
+        &self,
+        question: Question,
+        id: String,
+        keep: bool,
+    ) -> Result<Answered, DecisionError> {
+        let loaded = &self.loaded;
         let outcome = loaded
             .rules
-            .decide(&mapped.question, &self.store)
+            .decide(&question, &self.store)
             .map_err(|error| DecisionError::Internal {
                 message: error.to_string(),
             })?;
         let missing = if outcome.failures.is_empty() {
             Vec::new()
         } else {
-            loaded.vocabulary.missing(&mapped.question, &self.store)
+            loaded.vocabulary.missing(&question, &self.store)
         };
-        let mut evaluation = mapping::evaluation(&outcome, id, self.version.clone(), &missing);
-        evaluation.context.cache = self.advice(request);
         Ok(Answered {
-            evaluation,
-            unknown_attributes: mapped.unknown_attributes,
+            evaluation: mapping::evaluation(&outcome, id, self.version.clone(), &missing),
+            unknown_attributes: 0,
             failures: outcome
                 .failures
                 .iter()
@@ -211,7 +224,7 @@ impl Snapshot {
             denied_by_failure: outcome.denied_by_failure,
             decided: keep
                 .then(|| Verdict::of(&outcome))
-                .map(|verdict| (mapped.question, verdict)),
+                .map(|verdict| (question, verdict)),
         })
     }
 }

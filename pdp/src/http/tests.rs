@@ -23,7 +23,7 @@ async fn send(pdp: &Pdp, request: Request<Body>) -> Answer {
     (parts.status, parts.headers, body)
 }
 
-pub(super) async fn post(pdp: &Pdp, path: &str, body: impl Into<Body>) -> Answer {
+pub(crate) async fn post(pdp: &Pdp, path: &str, body: impl Into<Body>) -> Answer {
     let request = Request::post(path)
         .header("content-type", "application/json")
         .body(body.into())

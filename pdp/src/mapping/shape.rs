@@ -14,7 +14,7 @@ use serde_json::Value as Json;
 
 /// What the schema expects somewhere.
 #[derive(Debug, Clone)]
-pub(super) enum Shape {
+pub(crate) enum Shape {
     Bool,
     Long,
     String,
@@ -29,13 +29,13 @@ pub(super) enum Shape {
 }
 
 /// Declared attributes by name.
-pub(super) type Members = BTreeMap<String, Member>;
+pub(crate) type Members = BTreeMap<String, Member>;
 
 /// One declared attribute.
 #[derive(Debug, Clone)]
-pub(super) struct Member {
-    pub(super) shape: Shape,
-    pub(super) required: bool,
+pub(crate) struct Member {
+    pub(crate) shape: Shape,
+    pub(crate) required: bool,
 }
 
 /// Why a value does not fit, with the path to it from where reading began.

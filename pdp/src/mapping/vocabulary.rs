@@ -51,6 +51,11 @@ pub(super) struct Parameters {
 }
 
 impl Vocabulary {
+    /// The declared attributes of an entity type.
+    pub(crate) fn members(&self, kind: &EntityType) -> Option<&Members> {
+        self.kinds.get(kind).map(|kind| &kind.members)
+    }
+
     /// Reads the schema's annotations. `overrides` is the configuration's word, by AuthZEN type.
     pub(crate) fn new(
         schema: &Schema,

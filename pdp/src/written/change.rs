@@ -11,6 +11,7 @@ use cedar_policy_core::ast::EntityUID;
 use serde_json::Value;
 
 use crate::entities::{Circle, EntityStore, Origin, Row, Uid};
+use crate::native::chain;
 use crate::snapshot::Snapshot;
 
 /// What is to be written and what deleted.
@@ -124,18 +125,4 @@ fn unusable(field: String, message: impl Into<String>) -> ChangeError {
         field,
         message: message.into(),
     }
-}
-
-/// An error and its causes in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut message = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let text = error.to_string();
-        if !message.contains(&text) {
-            message = format!("{message}: {text}");
-        }
-        cause = error.source();
-    }
-    message
 }

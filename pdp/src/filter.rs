@@ -1,0 +1,144 @@
+//! Data filters: what policies leave open about a row, as a SQL condition with bound values.
+//!
+//! The rows for which the condition is true are those that the engine permits: some permit holds,
+//! no forbid holds, and none fails. What cannot be said exactly in SQL is refused with the reason.
+
+mod place;
+mod sql;
+mod tables;
+mod translate;
+
+use cedar_policy_core::ast::{EntityType, Var};
+
+pub(crate) use sql::{Bind, Dialect};
+pub(crate) use tables::Tables;
+
+use crate::engine::{Question, Rules};
+use crate::entities::EntityStore;
+use crate::load::Loaded;
+use crate::residual::{Open, residuals};
+use sql::{Cond, Writer};
+use translate::Translator;
+
+/// A condition on the rows of a table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Filter {
+    /// Every row is permitted.
+    All,
+    /// None is.
+    None,
+    Rows {
+        condition: String,
+        binds: Vec<Bind>,
+    },
+}
+
+/// Why there is no exact condition.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("policy `{policy}` cannot be put into SQL exactly: {reason}")]
+pub(crate) struct Untranslatable {
+    pub(crate) policy: String,
+    pub(crate) reason: String,
+}
+
+/// A question one side of which stands for the rows of a table.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sought<'a> {
+    pub(crate) question: &'a Question,
+    /// Principal or resource.
+    pub(crate) part: Var,
+    pub(crate) kind: &'a EntityType,
+}
+
+impl Filter {
+    /// Of the rows that stand for the open side, which `alias` names in the caller's query.
+    pub(crate) fn of(
+        loaded: &Loaded,
+        store: &EntityStore,
+        sought: Sought<'_>,
+        tables: &Tables,
+        dialect: Dialect,
+        alias: &str,
+    ) -> Result<Self, Untranslatable> {
+        let condition = condition(loaded, store, sought, tables)?;
+        match condition {
+            Cond::True => Ok(Self::All),
+            Cond::False => Ok(Self::None),
+            condition => {
+                let mut writer = Writer::new(dialect, alias);
+                writer.cond(&condition);
+                let (condition, binds) = writer.done().ok_or_else(|| Untranslatable {
+                    policy: "*".into(),
+                    reason: "the condition is too long".into(),
+                })?;
+                // SECURITY: a database may cut a text off there.
+                if binds
+                    .iter()
+                    .any(|bind| matches!(bind, Bind::Text(text) if text.contains('\0')))
+                {
+                    return Err(Untranslatable {
+                        policy: "*".into(),
+                        reason: "a text has a NUL in it".into(),
+                    });
+                }
+                Ok(Self::Rows { condition, binds })
+            }
+        }
+    }
+}
+
+fn condition(
+    loaded: &Loaded,
+    store: &EntityStore,
+    sought: Sought<'_>,
+    tables: &Tables,
+) -> Result<Cond, Untranslatable> {
+    let Sought {
+        question,
+        part,
+        kind,
+    } = sought;
+    let rules: &Rules = &loaded.rules;
+    let view = store.view(&question.overlays);
+    let open = Open {
+        kind,
+        sought: part,
+        view,
+        context_is_known: true,
+    };
+    let candidates = rules.candidates_for_any(question, store, kind, part);
+    let residuals = residuals(rules, loaded.schema.as_ref(), question, &open, &candidates);
+    let translator = Translator {
+        tables,
+        vocabulary: &loaded.vocabulary,
+        schema: loaded.schema.as_ref(),
+        view,
+        sought: part,
+        kind,
+    };
+    let (mut permits, mut forbids) = (Vec::new(), Vec::new());
+    for rule in candidates
+        .iter()
+        .filter_map(|at| Some((at, rules.get(*at)?)))
+    {
+        let (at, rule) = rule;
+        let refuse = |reason: String| Untranslatable {
+            policy: rule.reason.policy.clone(),
+            reason,
+        };
+        let residual = residuals
+            .get(at)
+            .ok_or_else(|| refuse("it cannot be evaluated partially".into()))?;
+        let truth = translator.truth(residual).map_err(refuse)?;
+        if rule.is_forbid() {
+            // SECURITY: a forbid that fails denies.
+            forbids.push(Cond::any([truth.holds, truth.fails]));
+        } else {
+            permits.push(truth.holds);
+        }
+    }
+    Ok(Cond::all([Cond::any(permits), Cond::any(forbids).not()]))
+}
+
+#[cfg(test)]
+mod tests;

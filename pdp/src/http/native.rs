@@ -1,0 +1,275 @@
+//! `/cedar/v1/…`: questions in Cedar's own words, residual policies, and data filters.
+
+use std::sync::Arc;
+
+use ::http::StatusCode;
+use authzen::{DecisionError, Properties};
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Json, Response};
+use cedar_policy_core::ast::{Annotations, Effect, PolicyID};
+use serde_json::{Value, json};
+use service_kit::Problem;
+
+use super::receive::{bad_request, no_answer, receive};
+use crate::decision_log::Asker;
+use crate::filter::{Dialect, Filter, Sought};
+use crate::native::{Ground, NativeError, Partly, Whole};
+use crate::pdp::Inner;
+use crate::residual::{Open, residuals};
+use crate::snapshot::Snapshot;
+
+/// `POST /cedar/v1/authorize`.
+pub(super) async fn authorize(
+    State(inner): State<Arc<Inner>>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let (asker, body) = read(&inner, request).await?;
+    let snapshot = inner.snapshot.load_full();
+    let answer = one(&inner, &snapshot, &body, &asker)?;
+    Ok(Json(answer).into_response())
+}
+
+/// `POST /cedar/v1/authorize/batch`: `{"requests": […]}`, where what stands beside `requests` is
+/// each one's default.
+pub(super) async fn batch(
+    State(inner): State<Arc<Inner>>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let (asker, mut defaults) = read(&inner, request).await?;
+    let Some(Value::Array(requests)) = defaults.remove("requests") else {
+        return Err(unusable("`requests` must be an array"));
+    };
+    let limit = inner.limits.evaluations;
+    if requests.len() > limit {
+        return Err(unusable(&format!(
+            "`requests` must not have more than {limit} entries"
+        )));
+    }
+    // One snapshot for all of them.
+    let snapshot = inner.snapshot.load_full();
+    let mut answers = Vec::with_capacity(requests.len());
+    for request in requests {
+        let Value::Object(own) = request else {
+            answers.push(failed("an entry of `requests` must be an object"));
+            continue;
+        };
+        let mut body = defaults.clone();
+        body.extend(own);
+        answers.push(match one(&inner, &snapshot, &body, &asker) {
+            Ok(answer) => answer,
+            // What one cannot use is no error of the others.
+            Err(problem) if problem.status < 500 => failed(&problem.detail.unwrap_or_default()),
+            Err(problem) => return Err(problem),
+        });
+    }
+    Ok(Json(json!({ "responses": answers })).into_response())
+}
+
+/// `POST /cedar/v1/partial`.
+pub(super) async fn partial(
+    State(inner): State<Arc<Inner>>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let (asker, body) = read(&inner, request).await?;
+    let snapshot = inner.snapshot.load_full();
+    let partly = Partly::read(&body, ground(&inner, &snapshot)).map_err(|error| refused(&error))?;
+    inner.log_left_open("partial", &partly, &snapshot, &asker);
+    let answer = tokio::task::spawn_blocking(move || left_open(&snapshot, &partly)).await;
+    answer
+        .map(|answer| Json(answer).into_response())
+        .map_err(|_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal"))
+}
+
+/// `POST /cedar/v1/filter`.
+pub(super) async fn filter(
+    State(inner): State<Arc<Inner>>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let (asker, body) = read(&inner, request).await?;
+    if inner.tables.is_none() {
+        return Err(Problem::new(StatusCode::NOT_FOUND, "not-found")
+            .detail("this decision point has no mapping of entities to tables (`pdp.filters`)"));
+    }
+    let dialect: Dialect = serde_json::from_value(body.get("dialect").cloned().unwrap_or_default())
+        .map_err(|_| unusable("`dialect` must be `postgresql` or `sqlite`"))?;
+    let snapshot = inner.snapshot.load_full();
+    let partly = Partly::read(&body, ground(&inner, &snapshot)).map_err(|error| refused(&error))?;
+    if !partly.context_is_known {
+        return Err(unusable("`context` is missing; `{}` says that it is empty"));
+    }
+    let alias = match body.get("alias") {
+        None | Some(Value::Null) => "t".to_owned(),
+        Some(Value::String(alias)) if !alias.is_empty() && !alias.contains(['"', '\0']) => {
+            alias.clone()
+        }
+        Some(_) => {
+            return Err(unusable(
+                "`alias` must be the name of the table in your query",
+            ));
+        }
+    };
+    inner.log_left_open("filter", &partly, &snapshot, &asker);
+    let answer = tokio::task::spawn_blocking(move || {
+        let sought = Sought {
+            question: &partly.question,
+            part: partly.part,
+            kind: &partly.kind,
+        };
+        let tables = inner.tables.as_ref()?;
+        let (loaded, store) = (&snapshot.loaded, &snapshot.store);
+        let filter = Filter::of(loaded, store, sought, tables, dialect, &alias);
+        Some((filter, snapshot))
+    });
+    match answer.await {
+        Ok(Some((Ok(filter), snapshot))) => Ok(Json(said(&filter, &snapshot)).into_response()),
+        Ok(Some((Err(error), _))) => Err(Problem::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "untranslatable",
+        )
+        .detail(error.to_string())),
+        Ok(None) | Err(_) => Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal")),
+    }
+}
+
+async fn read(inner: &Inner, request: Request) -> Result<(Asker, Properties), Problem> {
+    let (asker, body) = receive(inner, request).await?;
+    let body = authzen::parse_object(&body).map_err(|error| bad_request(&error))?;
+    Ok((asker, body))
+}
+
+fn ground<'a>(inner: &Inner, snapshot: &'a Snapshot) -> Ground<'a> {
+    Ground {
+        schema: &snapshot.loaded.schema,
+        store: &snapshot.store,
+        inline: inner.inline_entities,
+    }
+}
+
+fn one(
+    inner: &Inner,
+    snapshot: &Arc<Snapshot>,
+    body: &Properties,
+    asker: &Asker,
+) -> Result<Value, Problem> {
+    let whole = Whole::read(body, ground(inner, snapshot)).map_err(|error| refused(&error))?;
+    let (evaluation, failures) = inner
+        .authorize(snapshot, whole, asker)
+        .map_err(|error: DecisionError| no_answer(&error))?;
+    let context = evaluation.context;
+    let determining: Vec<_> = context
+        .reasons
+        .iter()
+        .map(|reason| &reason.policy)
+        .collect();
+    let errors: Vec<_> = failures
+        .iter()
+        .map(|(policy, message)| json!({ "policy": policy, "message": message }))
+        .collect();
+    Ok(json!({
+        "decision": if evaluation.decision.is_permit() { "Allow" } else { "Deny" },
+        "determining": determining,
+        "errors": errors,
+        "obligations": context.obligations,
+        "advice": context.advice,
+        "id": context.id,
+        "snapshot": context.snapshot,
+    }))
+}
+
+/// A request of a batch that could not be decided.
+fn failed(message: &str) -> Value {
+    json!({ "decision": "Deny", "determining": [], "errors": [{ "message": message }] })
+}
+
+/// What policies say where one side is open.
+fn left_open(snapshot: &Snapshot, partly: &Partly) -> Value {
+    let rules = &snapshot.loaded.rules;
+    let open = Open {
+        kind: &partly.kind,
+        sought: partly.part,
+        view: snapshot.store.view(&partly.question.overlays),
+        context_is_known: partly.context_is_known,
+    };
+    let candidates =
+        rules.candidates_for_any(&partly.question, &snapshot.store, &partly.kind, partly.part);
+    let schema = snapshot.loaded.schema.as_ref();
+    let residuals = residuals(rules, schema, &partly.question, &open, &candidates);
+    let (mut permitted, mut certain, mut forbidden) = (false, true, false);
+    let mut left = Vec::new();
+    for (at, rule) in candidates
+        .iter()
+        .filter_map(|at| Some((at, rules.get(*at)?)))
+    {
+        let residual = residuals.get(at);
+        let is_forbid = rule.is_forbid();
+        match residual {
+            Some(residual) if residual.is_false() => continue,
+            Some(residual) if residual.is_error() && !is_forbid => continue,
+            // A forbid that fails denies.
+            Some(residual) if is_forbid && (residual.is_true() || residual.is_error()) => {
+                forbidden = true;
+            }
+            Some(residual) if residual.is_true() => permitted = true,
+            // An open permit changes nothing where another one holds.
+            Some(_) => certain = certain && !is_forbid,
+            None => certain = false,
+        }
+        let effect = if is_forbid {
+            Effect::Forbid
+        } else {
+            Effect::Permit
+        };
+        let text = match residual {
+            Some(residual) => residual
+                .as_ref()
+                .clone()
+                .to_policy(
+                    PolicyID::from_string(&rule.reason.policy),
+                    effect,
+                    Annotations::default(),
+                )
+                .to_string(),
+            None => rule.policy().to_string(),
+        };
+        let parsed = cedar_policy::Policy::parse(None, &text).ok();
+        left.push(json!({
+            "policy": rule.reason.policy,
+            "effect": if is_forbid { "forbid" } else { "permit" },
+            "residual": text,
+            "json": parsed.and_then(|policy| policy.to_json().ok()),
+        }));
+    }
+    let decision = if forbidden || left.is_empty() {
+        Some("Deny")
+    } else {
+        (permitted && certain).then_some("Allow")
+    };
+    json!({ "decision": decision, "residuals": left, "snapshot": snapshot.version })
+}
+
+fn said(filter: &Filter, snapshot: &Snapshot) -> Value {
+    let (decision, condition, binds) = match filter {
+        Filter::All => ("allow", "1 = 1", json!([])),
+        Filter::None => ("deny", "1 = 0", json!([])),
+        Filter::Rows { condition, binds } => ("conditional", condition.as_str(), json!(binds)),
+    };
+    json!({
+        "decision": decision,
+        "where": condition,
+        "binds": binds,
+        "snapshot": snapshot.version,
+    })
+}
+
+fn refused(error: &NativeError) -> Problem {
+    match error {
+        NativeError::Unusable { .. } => unusable(&error.to_string()),
+        NativeError::InlineDenied => {
+            Problem::new(StatusCode::FORBIDDEN, "forbidden").detail(error.to_string())
+        }
+    }
+}
+
+fn unusable(message: &str) -> Problem {
+    Problem::new(StatusCode::BAD_REQUEST, "bad-request").detail(message)
+}

@@ -1,0 +1,273 @@
+//! Questions in Cedar's own words, as JSON: whole ones, and ones with a side left open.
+
+use std::collections::HashMap;
+
+use authzen::{Action, EvaluationRequest, Properties, Resource, Subject};
+use cedar_policy::{Context, Entity, EntityUid, Request, Schema};
+use cedar_policy_core::ast::{self, EntityType, EntityUID, Var};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::engine::Question;
+use crate::entities::{EntityStore, Origin, Row, id};
+
+/// What entities a question may bring along.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum InlineEntities {
+    /// None.
+    #[default]
+    Deny,
+    /// Such as the store does not hold.
+    Add,
+    /// Any; for this question they stand in the place of the stored ones.
+    Override,
+}
+
+/// Why a question cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum NativeError {
+    #[error("`{field}`: {message}")]
+    Unusable { field: String, message: String },
+    #[error("this decision point takes no entities with a question (`pdp.inline_entities`)")]
+    InlineDenied,
+}
+
+/// A whole question, and how the log shows it.
+#[derive(Debug)]
+pub(crate) struct Whole {
+    pub(crate) question: Question,
+    pub(crate) shown: EvaluationRequest,
+}
+
+/// A question one side of which is a type.
+#[derive(Debug)]
+pub(crate) struct Partly {
+    /// The open side's id means nothing.
+    pub(crate) question: Question,
+    pub(crate) shown: EvaluationRequest,
+    pub(crate) part: Var,
+    pub(crate) kind: EntityType,
+    pub(crate) context_is_known: bool,
+}
+
+/// What questions are read against.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ground<'a> {
+    pub(crate) schema: &'a Schema,
+    pub(crate) store: &'a EntityStore,
+    pub(crate) inline: InlineEntities,
+}
+
+impl Whole {
+    /// Reads `{principal, action, resource, context?, entities?}`.
+    pub(crate) fn read(body: &Properties, ground: Ground<'_>) -> Result<Self, NativeError> {
+        let uid = |name: &str| uid(name, member(body, name)?);
+        let (principal, action, resource) = (uid("principal")?, uid("action")?, uid("resource")?);
+        let (question, shown) = question(body, [principal, action, resource], ground)?;
+        Ok(Self { question, shown })
+    }
+}
+
+impl Partly {
+    /// The same, with `{"type": …}` alone as principal or resource.
+    pub(crate) fn read(body: &Properties, ground: Ground<'_>) -> Result<Self, NativeError> {
+        let (principal, resource) = (member(body, "principal")?, member(body, "resource")?);
+        let (part, open, given) = match (open(principal), open(resource)) {
+            (Some(kind), None) => (Var::Principal, kind, uid("resource", resource)?),
+            (None, Some(kind)) => (Var::Resource, kind, uid("principal", principal)?),
+            (Some(_), Some(_)) => {
+                return Err(unusable(
+                    "resource",
+                    "principal and resource cannot both be open",
+                ));
+            }
+            (None, None) => {
+                return Err(unusable(
+                    "resource",
+                    "leave the `id` of principal or resource out",
+                ));
+            }
+        };
+        let name = if part == Var::Principal {
+            "principal"
+        } else {
+            "resource"
+        };
+        let any: EntityUid = EntityUid::from_json(serde_json::json!({ "type": open, "id": "" }))
+            .map_err(|error| unusable(name, error.to_string()))?;
+        let kind = AsRef::<EntityUID>::as_ref(&any).entity_type().clone();
+        let action = uid("action", member(body, "action")?)?;
+        let (principal, resource) = match part {
+            Var::Principal => (any, given),
+            _ => (given, any),
+        };
+        let (question, shown) = question(body, [principal, action, resource], ground)?;
+        Ok(Self {
+            question,
+            shown,
+            part,
+            kind,
+            context_is_known: body
+                .get("context")
+                .is_some_and(|context| !context.is_null()),
+        })
+    }
+}
+
+fn question(
+    body: &Properties,
+    [principal, action, resource]: [EntityUid; 3],
+    ground: Ground<'_>,
+) -> Result<(Question, EvaluationRequest), NativeError> {
+    let nothing = Value::Object(Properties::new());
+    let context = match body.get("context") {
+        None | Some(Value::Null) => &nothing,
+        Some(given) => given,
+    };
+    let read = if body.get("context").is_none_or(Value::is_null) && is_open(body) {
+        // Not known, which is not the same as empty.
+        Context::empty()
+    } else {
+        Context::from_json_value(context.clone(), Some((ground.schema, &action)))
+            .map_err(|error| unusable("context", chain(&error)))?
+    };
+    let schema = (!is_open(body)).then_some(ground.schema);
+    let request = Request::new(principal, action, resource, read, schema)
+        .map_err(|error| unusable("request", chain(&error)))?;
+    let request: &ast::Request = request.as_ref();
+    let side = |entry: &ast::EntityUIDEntry| entry.uid().cloned();
+    let (Some(principal), Some(action), Some(resource), Some(context)) = (
+        side(request.principal()),
+        side(request.action()),
+        side(request.resource()),
+        request.context().cloned(),
+    ) else {
+        return Err(unusable("request", "it is not known whole"));
+    };
+    let shown = shown(body, &principal, &action, &resource);
+    let question = Question {
+        principal,
+        action,
+        resource,
+        context,
+        overlays: overlays(body, ground)?,
+    };
+    Ok((question, shown))
+}
+
+fn is_open(body: &Properties) -> bool {
+    ["principal", "resource"]
+        .into_iter()
+        .any(|name| body.get(name).and_then(open).is_some())
+}
+
+/// The entities that the question brings along.
+fn overlays(body: &Properties, ground: Ground<'_>) -> Result<HashMap<EntityUID, Row>, NativeError> {
+    let items = match body.get("entities") {
+        None | Some(Value::Null) => return Ok(HashMap::new()),
+        Some(Value::Array(items)) => items,
+        Some(_) => return Err(unusable("entities", "must be an array")),
+    };
+    if ground.inline == InlineEntities::Deny {
+        return Err(NativeError::InlineDenied);
+    }
+    let mut overlays = HashMap::new();
+    for (at, item) in items.iter().enumerate() {
+        let field = format!("entities[{at}]");
+        let entity = Entity::from_json_value(item.clone(), Some(ground.schema))
+            .map_err(|error| unusable(&field, chain(&error)))?;
+        let row = Row::new(entity.as_ref(), Origin::Written);
+        let uid = (**row.uid()).clone();
+        // SECURITY: whoever asks must not be able to talk the store down.
+        if ground.inline == InlineEntities::Add && ground.store.row(&uid).is_some() {
+            return Err(unusable(&field, format!("the store holds `{uid}` already")));
+        }
+        if overlays.insert(uid, row).is_some() {
+            return Err(unusable(&field, "it is there twice"));
+        }
+    }
+    let view = ground.store.view(&overlays);
+    for row in overlays.values() {
+        if row
+            .parents()
+            .iter()
+            .any(|parent| view.is_within(parent, row.uid()))
+        {
+            let message = format!("`{}` would be in itself", row.uid());
+            return Err(unusable("entities", message));
+        }
+    }
+    Ok(overlays)
+}
+
+/// The question in AuthZEN's words, for the log.
+fn shown(
+    body: &Properties,
+    principal: &EntityUID,
+    action: &EntityUID,
+    resource: &EntityUID,
+) -> EvaluationRequest {
+    let kind = |uid: &EntityUID| uid.entity_type().to_string();
+    EvaluationRequest {
+        subject: Subject::new(kind(principal), id(principal)),
+        action: Action::new(action.to_string()),
+        resource: Resource::new(kind(resource), id(resource)),
+        context: match body.get("context") {
+            Some(Value::Object(context)) => context.clone(),
+            _ => Properties::new(),
+        },
+    }
+}
+
+fn member<'a>(body: &'a Properties, name: &str) -> Result<&'a Value, NativeError> {
+    match body.get(name) {
+        None | Some(Value::Null) => Err(unusable(name, "is missing")),
+        Some(value) => Ok(value),
+    }
+}
+
+/// `{"type": …, "id": …}` or Cedar's `Type::"id"`.
+fn uid(name: &str, value: &Value) -> Result<EntityUid, NativeError> {
+    match value {
+        Value::String(text) => text
+            .parse()
+            .map_err(|error: cedar_policy::ParseErrors| unusable(name, chain(&error))),
+        other => EntityUid::from_json(other.clone()).map_err(|error| unusable(name, chain(&error))),
+    }
+}
+
+/// The type of a side that is left open.
+fn open(value: &Value) -> Option<&str> {
+    let members = value.as_object()?;
+    let is_open = !members.contains_key("id") && !members.contains_key("__entity");
+    members
+        .get("type")
+        .and_then(Value::as_str)
+        .filter(|_| is_open)
+}
+
+fn unusable(field: &str, message: impl Into<String>) -> NativeError {
+    NativeError::Unusable {
+        field: field.to_owned(),
+        message: message.into(),
+    }
+}
+
+/// An error and its causes in one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut message = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let text = error.to_string();
+        if !message.contains(&text) {
+            message = format!("{message}: {text}");
+        }
+        cause = error.source();
+    }
+    message
+}
+
+#[cfg(test)]
+mod tests;

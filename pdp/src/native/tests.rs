@@ -1,0 +1,257 @@
+//! The Cedar API to the letter, through the whole router.
+
+use ::http::StatusCode;
+use serde_json::{Value, json};
+
+use crate::fixture::Fixture;
+use crate::http::tests::post;
+use crate::{InlineEntities, Pdp};
+
+const AUTHORIZE: &str = "/cedar/v1/authorize";
+
+async fn ask(pdp: &Pdp, path: &str, body: &Value) -> (StatusCode, Value) {
+    let (status, _, body) = post(pdp, path, body.to_string()).await;
+    (status, body)
+}
+
+fn question() -> Value {
+    json!({ "principal": { "type": "User", "id": "ben" }, "action": "Action::\"read\"",
+        "resource": "Doc::\"d1\"", "context": {} })
+}
+
+fn with(mut body: Value, name: &str, value: Value) -> Value {
+    body[name] = value;
+    body
+}
+
+#[tokio::test]
+async fn a_question_is_decided_in_cedars_words() {
+    let pdp = Fixture::new().open();
+    let (status, answer) = ask(&pdp, AUTHORIZE, &question()).await;
+    assert_eq!(status, StatusCode::OK, "{answer}");
+    assert_eq!(answer["decision"], "Allow");
+    assert_eq!(answer["determining"], json!(["owner-reads"]));
+    assert_eq!(answer["errors"], json!([]));
+    let (_, answer) = ask(
+        &pdp,
+        AUTHORIZE,
+        &with(question(), "principal", json!("User::\"x\"")),
+    )
+    .await;
+    // A `forbid` looks at a name that nobody knows.
+    assert_eq!(answer["decision"], "Deny");
+    assert_eq!(answer["errors"][0]["policy"], "barred");
+}
+
+#[tokio::test]
+async fn what_cannot_be_a_question_is_refused_by_name() {
+    let pdp = Fixture::new().open();
+    for (name, value, says) in [
+        ("principal", json!("User:ben"), "`principal`"),
+        ("principal", json!(7), "`principal`"),
+        ("principal", json!({ "type": "User" }), "`principal`"),
+        ("action", Value::Null, "`action`"),
+        ("action", json!("Action::\"fly\""), "fly"),
+        ("context", json!({ "tries": "three" }), "context"),
+        ("context", json!({ "unheard": 1 }), "context"),
+        ("resource", json!("Color::\"red\""), "`request`"),
+    ] {
+        let (status, problem) = ask(&pdp, AUTHORIZE, &with(question(), name, value)).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{problem}");
+        assert!(
+            problem["detail"].as_str().unwrap().contains(says),
+            "{problem}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_batch_answers_each_by_itself_and_in_order() {
+    let pdp = Fixture::new().open();
+    let mut body = question();
+    let own = json!([{}, { "resource": "Doc::\"none\"" }, { "action": 5 }, 7, { "principal": "User::\"ann\"" }]);
+    body["requests"] = own;
+    let (status, answer) = ask(&pdp, "/cedar/v1/authorize/batch", &body).await;
+    assert_eq!(status, StatusCode::OK, "{answer}");
+    let decisions: Vec<_> = answer["responses"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| &one["decision"])
+        .collect();
+    assert_eq!(decisions, ["Allow", "Deny", "Deny", "Deny", "Allow"]);
+    assert!(
+        answer["responses"][2]["errors"][0]["message"]
+            .as_str()
+            .unwrap()
+            .contains("`action`")
+    );
+    let (status, _) = ask(&pdp, "/cedar/v1/authorize/batch", &question()).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
+async fn entities_come_along_only_as_far_as_is_allowed() {
+    let user = |id: &str, team: &str| {
+        json!({ "uid": { "type": "User", "id": id }, "attrs": { "name": id },
+            "parents": [{ "type": "Team", "id": team }] })
+    };
+    let team = |id: &str, parent: &str| {
+        json!({ "uid": { "type": "Team", "id": id }, "attrs": {},
+            "parents": [{ "type": "Team", "id": parent }] })
+    };
+    let mut fixture = Fixture::new();
+    fixture.write(
+        "more.cedar",
+        r#"@id("top") permit (principal in Team::"top", action, resource);"#,
+    );
+    let guest = with(question(), "principal", json!("User::\"guest\""));
+    let come_along = json!([
+        user("guest", "low"),
+        team("low", "middle"),
+        team("middle", "top")
+    ]);
+    let asked = with(guest.clone(), "entities", come_along);
+    let (status, _) = ask(&fixture.open(), AUTHORIZE, &asked).await;
+    assert_eq!(status, StatusCode::FORBIDDEN);
+    fixture.config.inline_entities = InlineEntities::Add;
+    fixture.metrics = service_kit::Metrics::new();
+    let pdp = fixture.open();
+    let (_, answer) = ask(&pdp, AUTHORIZE, &asked).await;
+    assert_eq!(
+        answer["determining"],
+        json!(["top"]),
+        "the hierarchy is closed: {answer}"
+    );
+    let (_, answer) = ask(&pdp, AUTHORIZE, &guest).await;
+    assert_eq!(answer["decision"], "Deny", "for one question only");
+    for (entities, says) in [
+        (json!([user("ben", "top")]), "holds"),
+        (
+            json!([team("low", "middle"), team("middle", "low")]),
+            "in itself",
+        ),
+        (
+            json!([{ "uid": { "type": "User", "id": "z" }, "attrs": {}, "parents": [] }]),
+            "entities[0]",
+        ),
+    ] {
+        let (status, problem) =
+            ask(&pdp, AUTHORIZE, &with(guest.clone(), "entities", entities)).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST);
+        assert!(
+            problem["detail"].as_str().unwrap().contains(says),
+            "{problem}"
+        );
+    }
+    fixture.config.inline_entities = InlineEntities::Override;
+    fixture.metrics = service_kit::Metrics::new();
+    let own = with(question(), "entities", json!([user("ben", "top")]));
+    let (_, answer) = ask(&fixture.open(), AUTHORIZE, &own).await;
+    assert_eq!(answer["determining"], json!(["top", "owner-reads"]));
+}
+
+#[tokio::test]
+async fn residual_policies_say_what_is_left() {
+    let pdp = Fixture::new().open();
+    let open = with(question(), "resource", json!({ "type": "Doc" }));
+    let (status, answer) = ask(&pdp, "/cedar/v1/partial", &open).await;
+    assert_eq!(
+        (status, &answer["decision"]),
+        (StatusCode::OK, &Value::Null),
+        "{answer}"
+    );
+    let left = answer["residuals"].as_array().unwrap();
+    let names: Vec<_> = left
+        .iter()
+        .map(|one| one["policy"].as_str().unwrap())
+        .collect();
+    assert_eq!(names, ["owner-reads", "managers-read", "public"]);
+    assert!(
+        left[0]["residual"]
+            .as_str()
+            .unwrap()
+            .contains("resource.owner == User::\"ben\""),
+        "{answer}"
+    );
+    assert_eq!(left[0]["json"]["effect"], "permit");
+    let nobody = with(open, "action", json!("Action::\"delete\""));
+    let nobody = with(nobody, "context", json!({ "reason": "old", "action": {} }));
+    let (_, answer) = ask(&pdp, "/cedar/v1/partial", &nobody).await;
+    assert_eq!(answer["residuals"], json!([]), "{answer}");
+    assert_eq!(answer["decision"], "Deny");
+    let (status, _) = ask(&pdp, "/cedar/v1/partial", &question()).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST, "nothing is open");
+}
+
+const MAPPING: &str = "entities:\n  Doc:\n    table: docs\n    id: id\n    attributes:\n      owner: { column: owner_id }\n";
+
+#[tokio::test]
+async fn a_filter_binds_what_it_compares_and_refuses_what_it_cannot_say() {
+    let mut fixture = Fixture::new();
+    let open = with(question(), "resource", json!({ "type": "Doc" }));
+    let asked = with(open, "dialect", json!("postgresql"));
+    let (status, _) = ask(&fixture.open(), "/cedar/v1/filter", &asked).await;
+    assert_eq!(status, StatusCode::NOT_FOUND, "no mapping");
+    fixture.write("tables.yaml", MAPPING);
+    fixture.config.filters = Some("tables.yaml".into());
+    fixture.metrics = service_kit::Metrics::new();
+    let pdp = fixture.open();
+    let (status, problem) = ask(&pdp, "/cedar/v1/filter", &asked).await;
+    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert_eq!(
+        problem["detail"],
+        "policy `managers-read` cannot be put into SQL exactly: the mapping has no entity type `User`"
+    );
+    fixture.write("policies.cedar", r#"@id("own") permit (principal, action, resource) when { resource has owner && resource.owner == principal };"#);
+    fixture.metrics = service_kit::Metrics::new();
+    let pdp = fixture.open();
+    let (status, answer) = ask(&pdp, "/cedar/v1/filter", &asked).await;
+    assert_eq!(
+        (status, &answer["decision"]),
+        (StatusCode::OK, &json!("conditional")),
+        "{answer}"
+    );
+    assert!(
+        answer["where"]
+            .as_str()
+            .unwrap()
+            .contains("\"t\".\"owner_id\" = $1::text"),
+        "{answer}"
+    );
+    assert_eq!(answer["binds"], json!([{ "type": "text", "value": "ben" }]));
+    for (name, value) in [
+        ("alias", json!("t\"; DROP")),
+        ("dialect", json!("mysql")),
+        ("context", Value::Null),
+    ] {
+        let (status, _) = ask(&pdp, "/cedar/v1/filter", &with(asked.clone(), name, value)).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{name}");
+    }
+}
+
+#[test]
+fn a_mapping_that_contradicts_the_schema_is_refused_at_start() {
+    let mut fixture = Fixture::new();
+    fixture.config.filters = Some("tables.yaml".into());
+    for (text, says) in [
+        (
+            MAPPING.replace("Doc", "Dok"),
+            "entities.Dok: the schema has no such entity type",
+        ),
+        (
+            MAPPING.replace("owner:", "ovner:"),
+            "attributes.ovner: the schema has no such attribute",
+        ),
+        (MAPPING.replace("owner:", "price:"), "only a boolean"),
+        (MAPPING.replace("owner_id", "\"a\\\"b\""), "not the name"),
+        (MAPPING.replace("table:", "tabel:"), "tabel"),
+    ] {
+        fixture.write("tables.yaml", &text);
+        let error = fixture.try_open().unwrap_err().to_string();
+        assert!(
+            error.contains(says) && error.contains("tables.yaml"),
+            "{error}"
+        );
+    }
+}

@@ -1,0 +1,127 @@
+//! Partial evaluation: what is left of policies where one side of a question is not known yet.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+
+use cedar_policy_core::ast::{Context, EntityType, EntityUID, PolicySet, Var};
+use cedar_policy_core::tpe;
+use cedar_policy_core::tpe::entities::{PartialEntities, PartialEntity};
+use cedar_policy_core::tpe::request::{PartialEntityUID, PartialRequest};
+use cedar_policy_core::tpe::residual::Residual;
+use cedar_policy_core::validator::ValidatorSchema;
+use smol_str::SmolStr;
+
+use crate::engine::{Question, Rules};
+use crate::entities::{Kept, View};
+
+/// More policies than this are not evaluated partially.
+const EVALUATED: usize = 1000;
+
+/// The side that is not known.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Open<'a> {
+    pub(crate) kind: &'a EntityType,
+    /// Principal or resource.
+    pub(crate) sought: Var,
+    pub(crate) view: View<'a>,
+    /// Else the question's context means nothing.
+    pub(crate) context_is_known: bool,
+}
+
+/// Partially evaluates rules, each by itself, by their positions. Those that cannot be are left
+/// out.
+pub(crate) fn residuals(
+    rules: &Rules,
+    schema: &ValidatorSchema,
+    question: &Question,
+    open: &Open<'_>,
+    candidates: &[usize],
+) -> BTreeMap<usize, Arc<Residual>> {
+    let mut by_position = BTreeMap::new();
+    if candidates.len() > EVALUATED {
+        return by_position;
+    }
+    let unknown = || PartialEntityUID {
+        ty: open.kind.clone(),
+        eid: None,
+    };
+    let known = |uid: &EntityUID| PartialEntityUID {
+        ty: uid.entity_type().clone(),
+        eid: Some(uid.eid().clone()),
+    };
+    let (principal, resource, given) = if open.sought == Var::Principal {
+        (unknown(), known(&question.resource), &question.resource)
+    } else {
+        (known(&question.principal), unknown(), &question.principal)
+    };
+    let context = match &question.context {
+        Context::Value(members) if open.context_is_known => Some(Arc::clone(members)),
+        Context::Value(_) | Context::RestrictedResidual(_) => None,
+    };
+    let request = PartialRequest::new(
+        principal,
+        question.action.clone(),
+        resource,
+        context,
+        schema,
+    );
+    let Ok(request) = request else {
+        return by_position;
+    };
+    let entities = given_entities(given, schema, open.view);
+    // A policy that does not typecheck fails the whole call, so each is asked alone: the others
+    // keep their residuals.
+    for position in candidates.iter().copied() {
+        let Some(rule) = rules.get(position) else {
+            continue;
+        };
+        let mut alone = PolicySet::new();
+        if alone.add(rule.policy().clone()).is_err() {
+            continue;
+        }
+        if let Ok(response) = tpe::is_authorized(&alone, &request, &entities, schema)
+            && let Some(policy) = response.policies().next()
+        {
+            by_position.insert(position, policy.get_residual());
+        }
+    }
+    by_position
+}
+
+/// The given side of the question as far as it is known. What is left out is unknown to partial
+/// evaluation, which then leaves it in the residual.
+fn given_entities(given: &EntityUID, schema: &ValidatorSchema, view: View<'_>) -> PartialEntities {
+    let Some(row) = view.row(given) else {
+        return PartialEntities::from_entities(std::iter::empty(), schema).unwrap_or_default();
+    };
+    let above = |uid: &EntityUID| -> HashSet<EntityUID> {
+        view.ancestors(uid).into_iter().cloned().collect()
+    };
+    let ancestors = above(given);
+    let values = |members: &mut dyn Iterator<Item = (&SmolStr, &Kept)>| {
+        members
+            .map(|(name, value)| (name.clone(), value.value()))
+            .collect::<BTreeMap<_, _>>()
+    };
+    let whole = PartialEntity::new(
+        given.clone(),
+        Some(values(&mut row.attributes())),
+        Some(ancestors.clone()),
+        Some(values(&mut row.tags())),
+        schema,
+    );
+    // The question may describe an entity that lacks what the schema requires of it.
+    let entity = whole.ok().or_else(|| {
+        PartialEntity::new(given.clone(), None, Some(ancestors.clone()), None, schema).ok()
+    });
+    let above = ancestors
+        .iter()
+        .filter(|uid| view.row(uid).is_some())
+        .filter_map(|uid| {
+            PartialEntity::new(uid.clone(), None, Some(above(uid)), None, schema).ok()
+        });
+    PartialEntities::from_entities(entity.into_iter().chain(above), schema)
+        .ok()
+        .or_else(|| PartialEntities::from_entities(std::iter::empty(), schema).ok())
+        .unwrap_or_default()
+}
