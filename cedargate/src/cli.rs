@@ -79,6 +79,13 @@ enum PolicyCommand {
         /// The folder
         folder: PathBuf,
     },
+    /// Say why a policy folder answers a question as it does
+    Explain {
+        /// The folder
+        folder: PathBuf,
+        /// A file with an AuthZEN evaluation as JSON
+        question: PathBuf,
+    },
 }
 
 /// Runs the command line of this process.
@@ -101,6 +108,19 @@ pub fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn run_policy(command: &PolicyCommand) -> anyhow::Result<()> {
+    let said = match command {
+        PolicyCommand::Check { folder } => pdp::check_policies(folder)?.to_string(),
+        PolicyCommand::Explain { folder, question } => {
+            let question = std::fs::read(question)
+                .with_context(|| format!("cannot read `{}`", question.display()))?;
+            pdp::explain_policies(folder, &question)?.to_string()
+        }
+    };
+    print::out(&said);
+    Ok(())
 }
 
 async fn run(cli: Cli) -> anyhow::Result<()> {
@@ -137,11 +157,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
             serve(loaded).await
         }
         Some(Command::Check(file)) => run_check(&file.config, &variables),
-        Some(Command::Policy(PolicyCommand::Check { folder })) => {
-            let report = pdp::check_policies(&folder)?;
-            print::out(&report.to_string());
-            Ok(())
-        }
+        Some(Command::Policy(command)) => run_policy(&command),
         Some(Command::Entities(command)) => entities_command::run(command).await,
         Some(Command::Token(command)) => token_command::run(command).await,
         Some(Command::NewSecret) => {

@@ -7,6 +7,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use service_kit::{ConfigIssue, Secret};
 
+use crate::explain::ExplainRight;
+
 /// A caller of the HTTP API, known by a bearer key.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -22,6 +24,9 @@ pub struct CallerConfig {
     /// What it may do with entities, beside asking about them.
     #[serde(default)]
     pub entities: EntityRight,
+    /// How much it may be told of why an answer is what it is.
+    #[serde(default)]
+    pub explain: ExplainRight,
 }
 
 /// What a caller may do with entities. Each may do what those before it may.
@@ -42,7 +47,11 @@ pub(crate) struct Callers(Vec<(Caller, Secret)>);
 
 /// A caller that showed its key.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Caller(pub(crate) String, pub(crate) EntityRight);
+pub(crate) struct Caller {
+    pub(crate) name: String,
+    pub(crate) entities: EntityRight,
+    pub(crate) explain: ExplainRight,
+}
 
 impl Callers {
     pub(crate) fn new(configured: &[CallerConfig], base: &Path) -> Result<Self, ConfigIssue> {
@@ -68,7 +77,12 @@ impl Callers {
                     "{place}: the key is another caller's"
                 )));
             }
-            callers.push((Caller(caller.name.clone(), caller.entities), key));
+            let known = Caller {
+                name: caller.name.clone(),
+                entities: caller.entities,
+                explain: caller.explain,
+            };
+            callers.push((known, key));
         }
         Ok(Self(callers))
     }

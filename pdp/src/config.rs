@@ -10,6 +10,7 @@ use service_kit::line_sink::LineTarget;
 use service_kit::{ConfigIssue, Secret};
 
 use crate::callers::{CallerConfig, Callers, EntityRight};
+use crate::explain::ExplainRight;
 use crate::native::InlineEntities;
 use crate::search::PageTokens;
 
@@ -61,6 +62,9 @@ pub struct PdpConfig {
     /// A file that says which tables and columns hold entities and their attributes, for data
     /// filters; relative to the configuration file.
     pub filters: Option<PathBuf>,
+    /// How much anybody who can connect may be told of why an answer is what it is, where no
+    /// callers are configured.
+    pub explain_without_callers: ExplainRight,
     /// The folder is compared with what decides this often, beside being watched. Milliseconds.
     pub rescan_ms: u64,
 }
@@ -107,6 +111,7 @@ impl Default for PdpConfig {
             entities_without_callers: EntityRight::None,
             inline_entities: InlineEntities::Deny,
             filters: None,
+            explain_without_callers: ExplainRight::None,
             rescan_ms: 1000,
         }
     }

@@ -93,6 +93,8 @@ struct ActionRecord<'a> {
 struct FailureRecord<'a> {
     policy: &'a str,
     message: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    place: Option<&'a str>,
 }
 
 impl DecisionLog {
@@ -167,7 +169,11 @@ impl DecisionLog {
             errors: answered
                 .failures
                 .iter()
-                .map(|(policy, message)| FailureRecord { policy, message })
+                .map(|failure| FailureRecord {
+                    policy: &failure.policy,
+                    message: &failure.message,
+                    place: failure.place.as_deref(),
+                })
                 .collect(),
             error: context.error.as_ref(),
             snapshot: &context.snapshot,

@@ -8,14 +8,17 @@ mod oracle;
 mod value;
 
 use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+use std::sync::Arc;
 
 use authzen::{Obligation, Reason};
 use cedar_policy_core::ast::{Context, Effect, EntityType, EntityUID, Policy, Var};
 
 use crate::entities::{EntityStore, Row, SliceError, View};
 use crate::index::{Index, Seen, Sought};
+use crate::source;
 use condition::{Code, Scene};
-pub(crate) use oracle::{Oracle, Verdict};
+pub(crate) use oracle::{Oracle, Verdict, interpret};
 use value::Failed;
 
 /// A policy, made ready.
@@ -24,6 +27,8 @@ pub(crate) struct Rule {
     pub(crate) reason: Reason,
     pub(crate) obligations: Vec<Obligation>,
     pub(crate) advice: Vec<serde_json::Value>,
+    /// The file that it is written in, where it is.
+    pub(crate) file: Option<Arc<Path>>,
     policy: Policy,
     clauses: Clauses,
 }
@@ -83,6 +88,7 @@ impl Rule {
             reason,
             obligations,
             advice,
+            file: None,
             policy,
             clauses,
         }
@@ -90,6 +96,13 @@ impl Rule {
 
     pub(crate) fn is_forbid(&self) -> bool {
         self.policy.effect() == Effect::Forbid
+    }
+
+    /// File, line and column, where it is in a file.
+    pub(crate) fn place(&self) -> Option<String> {
+        let (file, loc) = (self.file.as_ref()?, self.policy.loc()?);
+        let (line, column) = source::line_and_column(&loc.src, loc.start());
+        Some(format!("{}:{line}:{column}", file.display()))
     }
 
     pub(crate) fn policy(&self) -> &Policy {
@@ -108,6 +121,10 @@ impl Rules {
 
     pub(crate) fn len(&self) -> usize {
         self.rules.len()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Rule> {
+        self.rules.iter()
     }
 
     pub(crate) fn get(&self, position: usize) -> Option<&Rule> {
@@ -179,6 +196,16 @@ impl Rules {
         let (principal, action, resource) = seen.sides(question);
         self.index
             .candidates(&Sought::One(principal), action, &Sought::One(resource))
+    }
+
+    /// The rules whose scope matches.
+    pub(crate) fn matching(&self, question: &Question, store: &EntityStore) -> Vec<&Rule> {
+        let seen = Surroundings::of(question, store);
+        let positions = self.candidates(question, &seen);
+        positions
+            .iter()
+            .filter_map(|at| self.rules.get(*at))
+            .collect()
     }
 
     /// The rules that may apply where one side of the question is any entity of a type.

@@ -7,6 +7,7 @@
 //! members changes one row. `cedar_policy::Entities` is used to read and validate, and to hold one
 //! slice, never as the store: changing it costs as much as all that it holds.
 
+pub(crate) mod fit;
 mod row;
 mod view;
 

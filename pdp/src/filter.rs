@@ -6,6 +6,7 @@
 mod place;
 mod sql;
 mod tables;
+mod term;
 mod translate;
 
 use cedar_policy_core::ast::{EntityType, Var};
@@ -18,7 +19,7 @@ use crate::entities::EntityStore;
 use crate::load::Loaded;
 use crate::residual::{Open, residuals};
 use sql::{Cond, Writer};
-use translate::Translator;
+use term::Translator;
 
 /// A condition on the rows of a table.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -141,4 +142,4 @@ fn condition(
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -4,6 +4,7 @@
 mod contract;
 mod entities;
 mod evaluation;
+mod explain;
 mod metadata;
 mod native;
 mod receive;
@@ -78,6 +79,7 @@ fn asked() -> Router<Arc<Inner>> {
         .route("/cedar/v1/authorize", posted(post(native::authorize)))
         .route("/cedar/v1/authorize/batch", posted(post(native::batch)))
         .route("/cedar/v1/partial", posted(post(native::partial)))
+        .route("/cedar/v1/explain", posted(post(explain::answer)))
         .route("/cedar/v1/filter", posted(post(native::filter)))
 }
 

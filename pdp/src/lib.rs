@@ -14,6 +14,7 @@ mod decision_log;
 mod engine;
 mod entities;
 mod error;
+mod explain;
 mod filter;
 mod folder;
 mod http;
@@ -43,5 +44,9 @@ pub use callers::{CallerConfig, EntityRight};
 pub use check::{CheckReport, check_policies};
 pub use config::{PdpConfig, RequestProperties};
 pub use error::{PdpError, PolicyIssue};
+pub use explain::{
+    Conjunct, ExplainRight, ExplainedOutcome, ExplainedPolicy, Explanation, Mismatch, Place,
+    explain_policies,
+};
 pub use native::InlineEntities;
 pub use pdp::{Pdp, PdpParts};

@@ -21,12 +21,13 @@ use tokio::time::Instant;
 use crate::callers::{Callers, EntityRight};
 use crate::config::{Identifier, PdpConfig};
 use crate::decision_log::{Asker, DecisionLog};
+use crate::explain::ExplainRight;
 use crate::filter::Tables;
 use crate::meters::Meters;
 use crate::native::{InlineEntities, Partly, Whole};
 use crate::search::{Bounds, PageTokens, Place};
 use crate::second_opinion::{SecondOpinion, Taken};
-use crate::snapshot::{Answered, Snapshot};
+use crate::snapshot::{Answered, Failure, Snapshot};
 use crate::{PdpError, RequestProperties};
 
 /// What a PDP is given by the process that runs it.
@@ -61,6 +62,7 @@ pub(crate) struct Inner {
     pub(crate) identifier: Option<Identifier>,
     pub(crate) callers: Callers,
     pub(crate) entities_without_callers: EntityRight,
+    pub(crate) explain_without_callers: ExplainRight,
     pub(crate) limits: Limits,
     pub(crate) inline_entities: InlineEntities,
     /// Where a database has entities, for data filters.
@@ -130,6 +132,7 @@ impl Pdp {
             identifier,
             callers,
             entities_without_callers: config.entities_without_callers,
+            explain_without_callers: config.explain_without_callers,
             limits: Limits {
                 body_bytes: config.max_body_bytes,
                 evaluations: config.max_evaluations,
@@ -186,7 +189,7 @@ impl Inner {
         snapshot: &Arc<Snapshot>,
         asked: Whole,
         asker: &Asker,
-    ) -> Result<(Evaluation, Vec<(String, String)>), DecisionError> {
+    ) -> Result<(Evaluation, Vec<Failure>), DecisionError> {
         let started = Instant::now();
         let sampled = self.second_opinion.is_wanted();
         let mut answered = snapshot.decide(asked.question, self.ids.next(), sampled)?;
@@ -243,11 +246,27 @@ impl Inner {
         self.meters
             .policy_errors
             .inc_by(answered.failures.len() as u64);
-        for (policy, error) in &answered.failures {
+        for failure in &answered.failures {
+            let Failure {
+                policy,
+                message,
+                place,
+            } = failure;
+            let place = place.as_deref().unwrap_or_default();
             if answered.denied_by_failure {
-                tracing::warn!(policy, error, "denied: a policy could not be evaluated");
+                tracing::warn!(
+                    policy,
+                    place,
+                    error = message,
+                    "denied: a policy could not be evaluated"
+                );
             } else {
-                tracing::debug!(policy, error, "a policy could not be evaluated");
+                tracing::debug!(
+                    policy,
+                    place,
+                    error = message,
+                    "a policy could not be evaluated"
+                );
             }
         }
         self.log

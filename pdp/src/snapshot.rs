@@ -8,11 +8,11 @@ use authzen::{CacheAdvice, DecisionError, Evaluation, EvaluationRequest, Snapsho
 
 use crate::contract::Contract;
 use crate::engine::{Oracle, Question, Verdict};
-use crate::entities::{Circle, EntityStore, Origin, Row};
+use crate::entities::{Circle, EntityStore, Origin, Row, fit};
 use crate::folder::Folder;
 use crate::load::{Loaded, load};
 use crate::mapping::{self, NotAsked};
-use crate::{PdpError, PolicyIssue, RequestProperties, written};
+use crate::{PdpError, PolicyIssue, RequestProperties};
 
 /// What decides, as one thing. A change of entities makes a new one that shares the rest.
 #[derive(Debug)]
@@ -32,10 +32,19 @@ pub(crate) struct Answered {
     pub(crate) evaluation: Evaluation,
     pub(crate) unknown_attributes: u64,
     /// Policies that could not be evaluated, and why.
-    pub(crate) failures: Vec<(String, String)>,
+    pub(crate) failures: Vec<Failure>,
     pub(crate) denied_by_failure: bool,
     /// What policies were asked and what they said, where they were.
     pub(crate) decided: Option<(Question, Verdict)>,
+}
+
+/// A policy that could not be evaluated.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Failure {
+    pub(crate) policy: String,
+    pub(crate) message: String,
+    /// File, line and column of the policy, where it is in a file.
+    pub(crate) place: Option<String>,
 }
 
 impl Snapshot {
@@ -106,11 +115,11 @@ impl Snapshot {
         }
         let mut issues = Vec::new();
         if self.loaded.schema_version != loaded.schema_version {
-            issues.extend(written::misfits(&store, &loaded.schema));
+            issues.extend(fit::misfits(&store, &loaded.schema));
         }
         for row in stated {
             if store.row(row.uid()).is_some() {
-                issues.push(written::issue(
+                issues.push(fit::issue(
                     row.uid(),
                     "has been written by the entities API, too",
                 ));
@@ -118,7 +127,7 @@ impl Snapshot {
             }
             loaded.stated_uids.push(Arc::clone(row.uid()));
             if let Err(circle) = store.upsert(row) {
-                issues.push(written::issue(&circle.entity, &circle.to_string()));
+                issues.push(fit::issue(&circle.entity, &circle.to_string()));
             }
         }
         if issues.is_empty() {
@@ -219,7 +228,11 @@ impl Snapshot {
             failures: outcome
                 .failures
                 .iter()
-                .map(|(rule, error)| (rule.reason.policy.clone(), error.clone()))
+                .map(|(rule, error)| Failure {
+                    policy: rule.reason.policy.clone(),
+                    message: error.clone(),
+                    place: rule.place(),
+                })
                 .collect(),
             denied_by_failure: outcome.denied_by_failure,
             decided: keep

@@ -18,10 +18,7 @@ pub(crate) struct SourceFile {
 impl SourceFile {
     /// An issue at a byte offset.
     pub(crate) fn issue_at(&self, offset: usize, message: impl Into<String>) -> PolicyIssue {
-        let before = self.text.get(..offset).unwrap_or(&self.text);
-        let line = before.matches('\n').count() + 1;
-        let start = before.rfind('\n').map_or(0, |at| at + 1);
-        let column = before.get(start..).map_or(0, |text| text.chars().count()) + 1;
+        let (line, column) = line_and_column(&self.text, offset);
         PolicyIssue {
             file: self.path.clone(),
             issue: ConfigIssue {
@@ -81,6 +78,15 @@ impl SourceFile {
             None => issue,
         }
     }
+}
+
+/// A byte offset as people count: from 1, columns in characters.
+pub(crate) fn line_and_column(text: &str, offset: usize) -> (usize, usize) {
+    let before = text.get(..offset).unwrap_or(text);
+    let line = before.matches('\n').count() + 1;
+    let start = before.rfind('\n').map_or(0, |at| at + 1);
+    let column = before.get(start..).map_or(0, |text| text.chars().count()) + 1;
+    (line, column)
 }
 
 /// A diagnostic about one of several files: the one whose text the diagnostic carries.

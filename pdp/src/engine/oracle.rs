@@ -142,6 +142,24 @@ pub(super) fn evaluate(
     })
 }
 
+/// Evaluates expressions of a policy, each by itself, as Cedar does.
+pub(crate) fn interpret(
+    policy: &Policy,
+    expressions: &[&Expr],
+    question: &Question,
+    store: &EntityStore,
+) -> Result<Vec<Result<Value, String>>, SliceError> {
+    let (literals, depth) = reach(policy);
+    let roots = question.roots();
+    let entities = store.slice(roots.iter().chain(&literals), &question.overlays, depth)?;
+    let evaluator = Evaluator::new(request(question), &entities, Extensions::all_available());
+    let value = |expression: &&Expr| {
+        let value = evaluator.interpret(expression, policy.env());
+        value.map_err(|error| error.to_string())
+    };
+    Ok(expressions.iter().map(value).collect())
+}
+
 fn request(question: &Question) -> Request {
     Request::new_unchecked(
         EntityUIDEntry::known(question.principal.clone(), None),

@@ -5,7 +5,7 @@ use cedar_policy_core::ast::EntityType;
 
 use super::sql::{Cond, Name, Scalar};
 use super::tables::{self, Place, Table};
-use super::translate::{Kind, Refusal, Term, Translator, Truth};
+use super::term::{Kind, Refusal, Term, Translator, Truth};
 use crate::mapping::{Member, Shape};
 
 /// An entity, or something inside one.

@@ -1,6 +1,6 @@
 //! Real databases return exactly the rows that the engine permits.
 
-mod world;
+pub(crate) mod world;
 
 use std::collections::BTreeSet;
 use std::sync::Mutex;
@@ -16,7 +16,7 @@ use crate::snapshot::Snapshot;
 use world::World;
 
 /// The question of the principal `u0`, about documents.
-fn question(resource: EntityUID, n: i64) -> Question {
+pub(crate) fn question(resource: EntityUID, n: i64) -> Question {
     let context = std::collections::BTreeMap::from([("n".into(), n.into())]);
     Question {
         principal: "User::\"u0\"".parse().unwrap(),
@@ -108,7 +108,7 @@ async fn in_postgres(
     rows.iter().map(|row| row.get(0)).collect()
 }
 
-fn snapshot(world: &World) -> std::sync::Arc<Snapshot> {
+pub(crate) fn snapshot(world: &World) -> std::sync::Arc<Snapshot> {
     let fixture = Fixture::empty();
     fixture.write("schema.cedarschema", world::SCHEMA);
     fixture.write("policies.cedar", &world.policies());

@@ -107,7 +107,7 @@ pub(super) async fn list(
 }
 
 fn allowed(inner: &Inner, caller: Option<&Caller>, wanted: EntityRight) -> Result<(), Problem> {
-    let right = caller.map_or(inner.entities_without_callers, |caller| caller.1);
+    let right = caller.map_or(inner.entities_without_callers, |caller| caller.entities);
     if right >= wanted {
         return Ok(());
     }

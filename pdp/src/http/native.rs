@@ -163,7 +163,7 @@ fn one(
         .collect();
     let errors: Vec<_> = failures
         .iter()
-        .map(|(policy, message)| json!({ "policy": policy, "message": message }))
+        .map(|failure| json!({ "policy": failure.policy, "message": failure.message }))
         .collect();
     Ok(json!({
         "decision": if evaluation.decision.is_permit() { "Allow" } else { "Deny" },

@@ -46,7 +46,7 @@ pub(super) async fn receive(inner: &Inner, request: Request) -> Result<(Asker, B
 fn asker(request: &Request) -> Asker {
     let extensions = request.extensions();
     let caller = match (extensions.get::<Caller>(), extensions.get::<Peer>()) {
-        (Some(caller), _) => caller.0.clone(),
+        (Some(caller), _) => caller.name.clone(),
         (None, Some(peer)) => peer.0.to_string(),
         (None, None) => "unknown".to_owned(),
     };

@@ -331,6 +331,7 @@ async fn configured_callers_must_show_their_key() {
         api_key: Some(key),
         api_key_file: None,
         entities: crate::EntityRight::None,
+        explain: crate::ExplainRight::None,
     }];
     let pdp = fixture.open();
     for (authorization, status) in [

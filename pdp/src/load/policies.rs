@@ -171,12 +171,13 @@ fn rule(
     };
     let named = policy.new_id(PolicyId::new(id));
     let inner = AsRef::<ast::Policy>::as_ref(&named).clone();
-    let rule = Rule::new(
+    let mut rule = Rule::new(
         inner,
         reason,
         obligations.unwrap_or_default(),
         advice.unwrap_or_default(),
     );
+    rule.file = Some(file.path.as_path().into());
     Ok((named, rule))
 }
 

@@ -128,10 +128,14 @@ impl Reader<'_> {
     fn value(&mut self, shape: &Shape, json: &Json) -> Result<Value, Misfit> {
         match (shape, json) {
             (Shape::Bool, Json::Bool(value)) => Ok(Value::from(*value)),
-            (Shape::Long, Json::Number(number)) => number
-                .as_i64()
-                .map(Value::from)
-                .ok_or_else(|| wrong("it must be a whole number of 64 bits")),
+            (Shape::Long, Json::Number(number)) => {
+                number.as_i64().map(Value::from).ok_or_else(|| {
+                    wrong(format!(
+                        "it must be a whole number of 64 bits, and {}",
+                        sent(json)
+                    ))
+                })
+            }
             (Shape::String, Json::String(text)) => Ok(Value::from(text.as_str())),
             (Shape::Set(element), Json::Array(items)) => {
                 let values = items
@@ -149,7 +153,11 @@ impl Reader<'_> {
             }
             (Shape::Entity(kind), json) => self.reference(kind.as_ref(), json),
             (Shape::Extension(name), Json::String(text)) => extension(name, text),
-            (shape, _) => Err(wrong(format!("it must be {}", shape.in_words()))),
+            (shape, json) => Err(wrong(format!(
+                "it must be {}, and {}",
+                shape.in_words(),
+                sent(json)
+            ))),
         }
     }
 
@@ -172,7 +180,12 @@ impl Reader<'_> {
                 }
                 (named, id)
             }
-            _ => return Err(wrong("it must be an id or `{type, id}`")),
+            _ => {
+                return Err(wrong(format!(
+                    "it must be an id or `{{type, id}}`, and {}",
+                    sent(json)
+                )));
+            }
         };
         let uid = EntityUID::from_components(kind.clone(), Eid::new(id.as_str()), None);
         Ok(Value::from(Arc::new(uid)))
@@ -216,6 +229,17 @@ fn wrong(message: impl Into<String>) -> Misfit {
     Misfit::Wrong {
         path: String::new(),
         message: message.into(),
+    }
+}
+
+/// What was sent instead. A text, or what may hold one, is not repeated: it may be a secret.
+fn sent(json: &Json) -> String {
+    match json {
+        Json::Null => "nothing was sent".to_owned(),
+        Json::Bool(_) | Json::Number(_) => format!("{json} was sent"),
+        Json::String(_) => "a string was sent".to_owned(),
+        Json::Array(_) => "an array was sent".to_owned(),
+        Json::Object(_) => "an object was sent".to_owned(),
     }
 }
 

@@ -11,10 +11,10 @@ use store::{EventPage, Position, Store, StoreError};
 use tokio::time::Instant;
 
 use super::{Change, WriteError, change, record};
-use crate::entities::{EntityStore, Origin};
+use crate::entities::{EntityStore, Origin, fit};
 use crate::pdp::Inner;
 use crate::snapshot::Snapshot;
-use crate::{Pdp, PdpError, written};
+use crate::{Pdp, PdpError};
 
 /// Health part.
 const PART: &str = "entities";
@@ -205,7 +205,7 @@ impl Inner {
             }
         }
         if !issues.is_empty() {
-            issues.truncate(super::SHOWN);
+            issues.truncate(fit::SHOWN);
             return Err(PdpError::Policies(issues));
         }
         let took = started.elapsed();
@@ -230,12 +230,12 @@ fn restore_one(
         .hint("go back to the schema that it was written under, and delete it there")
     })?;
     if stated(snapshot, row.uid()) {
-        return Err(written::issue(row.uid(), "is stated by the folder, too"));
+        return Err(fit::issue(row.uid(), "is stated by the folder, too"));
     }
     let uid = row.uid().clone();
     entities
         .upsert(row)
-        .map_err(|circle| written::issue(&uid, &circle.to_string()))
+        .map_err(|circle| fit::issue(&uid, &circle.to_string()))
 }
 
 fn stated(snapshot: &Snapshot, uid: &EntityUID) -> bool {

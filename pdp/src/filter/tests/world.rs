@@ -76,11 +76,11 @@ CREATE TABLE doc_folders (doc_id TEXT, folder_id TEXT);
 ";
 
 #[derive(Debug, Clone)]
-pub(super) struct World {
+pub(crate) struct World {
     policies: Vec<String>,
     users: Vec<User>,
     pub(super) docs: Vec<Doc>,
-    pub(super) n: i64,
+    pub(crate) n: i64,
 }
 
 #[derive(Debug, Clone)]
@@ -342,7 +342,7 @@ fn policy() -> impl Strategy<Value = String> {
         .prop_map(|(head, condition, word)| format!("{head} {word} {{ {condition} }};"))
 }
 
-pub(super) fn worlds() -> impl Strategy<Value = World> {
+pub(crate) fn worlds() -> impl Strategy<Value = World> {
     let users = prop::collection::vec(user(), 4);
     let docs = prop::collection::vec(doc(), 12);
     (prop::collection::vec(policy(), 1..4), users, docs, number()).prop_map(

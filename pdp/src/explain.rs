@@ -1,0 +1,261 @@
+//! Why a question is answered as it is: for each policy that concerns it, whether its scope
+//! matched, which condition failed first, with which values, and where that is written; for a
+//! deny, the nearest permits and what would have to change.
+//!
+//! For whoever writes policies, and never for a caller without the right to know. Off the way of
+//! decisions: every expression is evaluated by Cedar itself.
+
+mod conjunct;
+mod scope;
+mod words;
+
+pub use conjunct::Conjunct;
+pub use scope::Mismatch;
+
+use std::path::Path;
+
+use authzen::{DecisionError, EvaluationRequest, RequestError};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::engine::{Outcome, Question, Rule};
+use crate::mapping::NotAsked;
+use crate::snapshot::Snapshot;
+use crate::{PdpError, PolicyIssue};
+
+/// How much a caller may be told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ExplainRight {
+    #[default]
+    None,
+    /// The outcome and the reasons that policies give for themselves.
+    Short,
+    /// Everything: policies, values, places.
+    Full,
+}
+
+/// Why an answer is what it is.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Explanation {
+    /// What was decided, and in what way.
+    pub outcome: ExplainedOutcome,
+    /// The same in one sentence, without a value or a policy's text: for users.
+    pub summary: String,
+    /// Policies whose scope matched, those that determine the answer first.
+    pub policies: Vec<ExplainedPolicy>,
+    /// For what nothing permits: the permits that came nearest, the nearest first.
+    pub nearest: Vec<ExplainedPolicy>,
+    /// How many policies are not shown.
+    pub omitted: usize,
+}
+
+/// What was decided, and in what way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ExplainedOutcome {
+    Permitted,
+    /// A policy forbids it.
+    Forbidden,
+    /// No policy permits it.
+    NotPermitted,
+    /// A `forbid` could not be evaluated, which denies.
+    Unevaluable,
+    /// No policy was asked: a type, an action or an entity is not known.
+    Unknown,
+}
+
+/// One policy and one question.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ExplainedPolicy {
+    pub policy: String,
+    /// `permit` or `forbid`.
+    pub effect: &'static str,
+    /// What the policy says of itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Where it is written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub place: Option<Place>,
+    /// The parts of its scope that do not match.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub mismatches: Vec<Mismatch>,
+    /// Whether it applies. None: it cannot be evaluated.
+    pub applies: Option<bool>,
+    /// The conditions, in their order, up to the first that does not hold; for one of the
+    /// nearest, every one that does not hold.
+    pub conditions: Vec<Conjunct>,
+    /// What would have to change for it to apply.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<String>,
+}
+
+/// A place in a file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Place {
+    pub file: String,
+    pub line: usize,
+    pub column: usize,
+}
+
+/// The most policies in one explanation, and the most that are near.
+const SHOWN: usize = 50;
+const NEAREST: usize = 3;
+/// More policies than this are not looked at for near ones.
+const LOOKED_AT: usize = 20_000;
+
+impl Snapshot {
+    /// Explains the answer to a question.
+    pub(crate) fn explain(
+        &self,
+        request: &EvaluationRequest,
+    ) -> Result<Explanation, DecisionError> {
+        let mapped = match self.loaded.vocabulary.question(request, &self.store) {
+            Ok(mapped) => mapped,
+            Err(NotAsked::Deny { message, .. }) => {
+                return Ok(Explanation {
+                    outcome: ExplainedOutcome::Unknown,
+                    summary: message,
+                    policies: Vec::new(),
+                    nearest: Vec::new(),
+                    omitted: 0,
+                });
+            }
+            Err(NotAsked::Unusable { field, message }) => {
+                return Err(DecisionError::Rejected {
+                    message: RequestError::Unusable { field, message }.to_string(),
+                });
+            }
+        };
+        let internal = |error: crate::entities::SliceError| DecisionError::Internal {
+            message: error.to_string(),
+        };
+        let question = &mapped.question;
+        let rules = &self.loaded.rules;
+        let outcome = rules.decide(question, &self.store).map_err(internal)?;
+        let mut matching: Vec<&Rule> = rules.matching(question, &self.store);
+        matching.sort_by_key(|rule| !is_among(rule, &outcome.determining));
+        let mut omitted = matching.len().saturating_sub(SHOWN);
+        matching.truncate(SHOWN);
+        let mut policies = Vec::with_capacity(matching.len());
+        for rule in matching {
+            policies.push(self.explained(rule, question, false).map_err(internal)?);
+        }
+        let way = way_of(&outcome);
+        let mut nearest = Vec::new();
+        if way == ExplainedOutcome::NotPermitted {
+            omitted += rules.len().saturating_sub(LOOKED_AT);
+            nearest = self.nearest(question).map_err(internal)?;
+        }
+        Ok(Explanation {
+            outcome: way,
+            summary: words::summary(way, &outcome.determining),
+            policies,
+            nearest,
+            omitted,
+        })
+    }
+
+    /// The permits that would apply if the least were different.
+    fn nearest(
+        &self,
+        question: &Question,
+    ) -> Result<Vec<ExplainedPolicy>, crate::entities::SliceError> {
+        let view = self.store.view(&question.overlays);
+        let rules = self.loaded.rules.iter().take(LOOKED_AT);
+        let permits = rules.filter(|rule| !rule.is_forbid());
+        let mut ranked: Vec<(usize, &Rule)> = permits
+            .map(|rule| (scope::mismatches(rule.policy(), question, view).len(), rule))
+            // Of another action is not near.
+            .filter(|(_, rule)| scope::is_of_action(rule.policy(), question, view))
+            .collect();
+        ranked.sort_by_key(|(misses, _)| *misses);
+        // Conditions are evaluated for those whose scope is nearest.
+        let mut found = Vec::new();
+        for (misses, rule) in ranked.into_iter().take(SHOWN) {
+            let explained = self.explained(rule, question, true)?;
+            found.push((misses + explained.conditions.len(), explained));
+        }
+        found.sort_by_key(|(distance, _)| *distance);
+        Ok(found
+            .into_iter()
+            .take(NEAREST)
+            .map(|(_, explained)| explained)
+            .collect())
+    }
+
+    fn explained(
+        &self,
+        rule: &Rule,
+        question: &Question,
+        as_near: bool,
+    ) -> Result<ExplainedPolicy, crate::entities::SliceError> {
+        let view = self.store.view(&question.overlays);
+        let mismatches = scope::mismatches(rule.policy(), question, view);
+        let mut conditions = conjunct::all(rule, question, &self.store)?;
+        let first = conditions.iter().position(|one| one.holds != Some(true));
+        let applies = match first.and_then(|at| conditions.get(at)) {
+            _ if !mismatches.is_empty() => Some(false),
+            None => Some(true),
+            Some(one) => one.holds,
+        };
+        if as_near {
+            conditions.retain(|one| one.holds != Some(true));
+            // What fails behind one that is false is guarded by it.
+            if conditions
+                .first()
+                .is_some_and(|one| one.holds == Some(false))
+            {
+                conditions.retain(|one| one.holds == Some(false));
+            }
+        } else if let Some(first) = first {
+            conditions.truncate(first + 1);
+        }
+        let changes = if as_near {
+            words::changes(&mismatches, &conditions)
+        } else {
+            Vec::new()
+        };
+        Ok(ExplainedPolicy {
+            policy: rule.reason.policy.clone(),
+            effect: if rule.is_forbid() { "forbid" } else { "permit" },
+            reason: rule.reason.reason.clone(),
+            place: conjunct::place(rule, rule.policy().loc()),
+            mismatches,
+            applies,
+            conditions,
+            changes,
+        })
+    }
+}
+
+/// Explains the answer of a policy folder to a question, an AuthZEN evaluation as JSON.
+pub fn explain_policies(folder: &Path, question: &[u8]) -> Result<Explanation, PdpError> {
+    let snapshot = Snapshot::read(folder, &std::collections::BTreeMap::new(), 0)?;
+    let unusable =
+        |message: String| PdpError::Policies(vec![PolicyIssue::of_file("question", message)]);
+    let request =
+        EvaluationRequest::from_json(question).map_err(|error| unusable(error.to_string()))?;
+    snapshot
+        .explain(&request)
+        .map_err(|error| unusable(error.to_string()))
+}
+
+fn is_among(rule: &Rule, rules: &[&Rule]) -> bool {
+    rules.iter().any(|other| std::ptr::eq(*other, rule))
+}
+
+fn way_of(outcome: &Outcome<'_>) -> ExplainedOutcome {
+    if outcome.permitted {
+        ExplainedOutcome::Permitted
+    } else if !outcome.determining.is_empty() {
+        ExplainedOutcome::Forbidden
+    } else if outcome.failures.iter().any(|(rule, _)| rule.is_forbid()) {
+        ExplainedOutcome::Unevaluable
+    } else {
+        ExplainedOutcome::NotPermitted
+    }
+}
+
+#[cfg(test)]
+mod tests;

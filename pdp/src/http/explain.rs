@@ -1,0 +1,62 @@
+//! `POST /cedar/v1/explain`: an AuthZEN evaluation, and why it is answered as it is.
+
+use std::sync::Arc;
+
+use ::http::StatusCode;
+use authzen::EvaluationRequest;
+use axum::extract::{Query, Request, State};
+use axum::response::{IntoResponse, Json, Response};
+use serde::Deserialize;
+use serde_json::json;
+use service_kit::Problem;
+
+use super::receive::{bad_request, no_answer, receive};
+use crate::callers::Caller;
+use crate::explain::ExplainRight;
+use crate::pdp::Inner;
+
+/// `?form=short` or `full`; as much as the caller may be told, where it does not say.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Wanted {
+    #[serde(default)]
+    form: Option<ExplainRight>,
+}
+
+pub(super) async fn answer(
+    State(inner): State<Arc<Inner>>,
+    wanted: Result<Query<Wanted>, axum::extract::rejection::QueryRejection>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let Query(Wanted { form }) = wanted.map_err(|error| {
+        Problem::new(StatusCode::BAD_REQUEST, "bad-request").detail(error.body_text())
+    })?;
+    let right = request
+        .extensions()
+        .get::<Caller>()
+        .map_or(inner.explain_without_callers, |caller| caller.explain);
+    let form = form.unwrap_or(right);
+    // SECURITY: an explanation says what policies are and what the store knows.
+    if form > right || form == ExplainRight::None {
+        return Err(Problem::new(StatusCode::FORBIDDEN, "forbidden").detail(
+            "the caller has no such right: `explain: short` or `full` of the caller in \
+             `pdp.callers` gives it, or `pdp.explain_without_callers` where there are none",
+        ));
+    }
+    let (asker, body) = receive(&inner, request).await?;
+    let question = EvaluationRequest::from_json(&body).map_err(|error| bad_request(&error))?;
+    let snapshot = inner.snapshot.load_full();
+    tracing::info!(caller = asker.caller, ?form, "an answer is explained");
+    let version = snapshot.version.clone();
+    let explained = tokio::task::spawn_blocking(move || snapshot.explain(&question))
+        .await
+        .map_err(|_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal"))?
+        .map_err(|error| no_answer(&error))?;
+    let answer = match form {
+        ExplainRight::Full => json!({ "explanation": explained, "snapshot": version }),
+        ExplainRight::Short | ExplainRight::None => json!({
+            "explanation": { "outcome": explained.outcome, "summary": explained.summary },
+        }),
+    };
+    Ok(Json(answer).into_response())
+}
