@@ -298,22 +298,13 @@ fn listener(addr: SocketAddr, shares_port: bool) -> std::io::Result<TcpListener>
 
 /// Opens the access log, and makes its folder.
 fn open_log(configured: &LineTarget, base: &Path) -> Result<(LineSink, LineWriter), GatewayError> {
-    let target = target(configured, base);
-    let folder = match &target {
-        LineTarget::File(path) => path.parent(),
-        LineTarget::Stdout | LineTarget::Stderr | LineTarget::Off => None,
-    };
-    folder
-        .map_or(Ok(()), std::fs::create_dir_all)
-        .and_then(|()| LineSink::open(&target))
-        .map_err(|source| GatewayError::AccessLog { target, source })
-}
-
-fn target(configured: &LineTarget, base: &Path) -> LineTarget {
-    match configured {
-        LineTarget::File(path) => LineTarget::File(base.join(path)),
-        other => other.clone(),
-    }
+    configured
+        .prepared(base)
+        .and_then(|target| LineSink::open(&target))
+        .map_err(|source| GatewayError::AccessLog {
+            target: configured.clone(),
+            source,
+        })
 }
 
 fn list(issues: &[ConfigIssue]) -> String {

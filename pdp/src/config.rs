@@ -33,8 +33,11 @@ pub struct PdpConfig {
     pub callers: Vec<CallerConfig>,
     /// Where the decision log goes.
     pub decision_log: LineTarget,
-    /// Names of attributes whose values the decision log does not show, at any depth.
+    /// Attributes whose values the decision log does not show: names, at any depth, or paths from
+    /// the record on, such as `context.**.token` (`*` is any name, `**` any number of them).
     pub decision_log_mask: Vec<String>,
+    /// The share of permits that the decision log records, from 0 to 1. Denies are all recorded.
+    pub decision_log_sample_permits: f64,
     /// Longer bodies are answered 413. Bytes.
     pub max_body_bytes: usize,
     /// Longer batches are answered 400.
@@ -99,6 +102,7 @@ impl Default for PdpConfig {
             request_properties: BTreeMap::new(),
             callers: Vec::new(),
             decision_log: LineTarget::Stdout,
+            decision_log_sample_permits: 1.0,
             decision_log_mask: masked.map(str::to_owned).to_vec(),
             max_body_bytes: 1 << 20,
             max_evaluations: 1000,

@@ -1,19 +1,23 @@
 //! The decision log: one JSON line a decision, handed over and never waited for.
 
-use std::collections::HashSet;
+mod mask;
+
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use authzen::{EvaluationRequest, Properties, SearchQuestion, SnapshotVersion};
 use serde::Serialize;
 use serde_json::{Value, json};
-use service_kit::line_sink::{LineTarget, LineWriter};
+use service_kit::line_sink::LineWriter;
 use service_kit::{LineSink, UnixTime};
 
 use crate::PdpError;
+use crate::config::PdpConfig;
 use crate::search::PageFound;
 use crate::snapshot::Answered;
+use mask::Mask;
 
 /// Who asked, for the log.
 #[derive(Debug, Clone, Default)]
@@ -28,7 +32,24 @@ pub(crate) struct Asker {
 pub(crate) struct DecisionLog {
     sink: Option<LineSink>,
     writer: Mutex<Option<LineWriter>>,
-    masked: HashSet<String>,
+    mask: Mask,
+    sampled: Sample,
+    left_out: AtomicU64,
+}
+
+/// The share of permits that are recorded.
+#[derive(Debug, Clone, Copy)]
+struct Sample(f64);
+
+impl Sample {
+    /// Of the same decision it always says the same.
+    fn takes(self, id: &str) -> bool {
+        if self.0 >= 1.0 {
+            return true;
+        }
+        let number = service_kit::digest::spread(id.as_bytes());
+        f64::from(number) < self.0 * (f64::from(u32::MAX) + 1.0)
+    }
 }
 
 #[derive(Serialize)]
@@ -37,6 +58,9 @@ struct Record<'a> {
     time: String,
     id: &'a str,
     decision: bool,
+    /// The share of permits that are recorded, where it is not all of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sample: Option<f64>,
     subject: Entity<'a>,
     action: ActionRecord<'a>,
     resource: Entity<'a>,
@@ -99,32 +123,33 @@ struct FailureRecord<'a> {
 
 impl DecisionLog {
     /// Opens the target; a file is relative to `base`, and its folder is made when absent.
-    pub(crate) fn open(
-        target: &LineTarget,
-        masked: &[String],
-        base: &Path,
-    ) -> Result<Self, PdpError> {
-        let target = match target {
-            LineTarget::File(path) => {
-                let path = base.join(path);
-                if let Some(folder) = path.parent() {
-                    std::fs::create_dir_all(folder).map_err(PdpError::DecisionLog)?;
-                }
-                LineTarget::File(path)
-            }
-            other => other.clone(),
-        };
+    pub(crate) fn open(config: &PdpConfig, base: &Path) -> Result<Self, PdpError> {
+        let rate = config.decision_log_sample_permits;
+        if !(0.0..=1.0).contains(&rate) {
+            let message = "`pdp.decision_log_sample_permits` must be from 0 to 1";
+            return Err(PdpError::Config(service_kit::ConfigIssue::new(message)));
+        }
+        let mask = Mask::new(&config.decision_log_mask).map_err(PdpError::Config)?;
+        let target = config.decision_log.prepared(base);
+        let target = target.map_err(PdpError::DecisionLog)?;
         let (sink, writer) = LineSink::open(&target).map_err(PdpError::DecisionLog)?;
         Ok(Self {
             sink: Some(sink),
             writer: Mutex::new(Some(writer)),
-            masked: masked.iter().cloned().collect(),
+            mask,
+            sampled: Sample(rate),
+            left_out: AtomicU64::new(0),
         })
     }
 
     /// Lines lost so far.
     pub(crate) fn dropped(&self) -> u64 {
         self.sink.as_ref().map_or(0, LineSink::dropped)
+    }
+
+    /// Permits that were left out so far.
+    pub(crate) fn left_out(&self) -> u64 {
+        self.left_out.load(Ordering::Relaxed)
     }
 
     /// Records one decision.
@@ -140,26 +165,39 @@ impl DecisionLog {
             return;
         };
         let context = &answered.evaluation.context;
+        let id = context.id.as_deref().unwrap_or_default();
+        // A deny is never left out.
+        if answered.evaluation.decision.is_permit() && !self.sampled.takes(id) {
+            self.left_out.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
         let record = Record {
             kind: "decision",
             time: now.rfc3339(),
-            id: context.id.as_deref().unwrap_or_default(),
+            id,
             decision: answered.evaluation.decision.is_permit(),
+            sample: (self.sampled.0 < 1.0).then_some(self.sampled.0),
             subject: Entity {
                 kind: &request.subject.kind,
                 id: &request.subject.id,
-                properties: self.masked(&request.subject.properties),
+                properties: self
+                    .mask
+                    .shown(&["subject", "properties"], &request.subject.properties),
             },
             action: ActionRecord {
                 name: &request.action.name,
-                properties: self.masked(&request.action.properties),
+                properties: self
+                    .mask
+                    .shown(&["action", "properties"], &request.action.properties),
             },
             resource: Entity {
                 kind: &request.resource.kind,
                 id: &request.resource.id,
-                properties: self.masked(&request.resource.properties),
+                properties: self
+                    .mask
+                    .shown(&["resource", "properties"], &request.resource.properties),
             },
-            context: self.masked(&request.context),
+            context: self.mask.shown(&["context"], &request.context),
             policies: context.reasons.iter().map(|r| r.policy.as_str()).collect(),
             obligations: context
                 .obligations
@@ -181,10 +219,7 @@ impl DecisionLog {
             caller: &asker.caller,
             request_id: asker.request_id.as_deref(),
         };
-        if let Ok(mut line) = serde_json::to_vec(&record) {
-            line.push(b'\n');
-            sink.send(line);
-        }
+        send(sink, &record);
     }
 
     /// Records one page of a search.
@@ -207,7 +242,7 @@ impl DecisionLog {
             kind: "search",
             time: now.rfc3339(),
             search: question.kind().as_str(),
-            question: self.masked(&asked),
+            question: self.mask.shown(&[], &asked),
             results: found.results.len(),
             more: found.next.is_some(),
             decided: found.decided,
@@ -216,10 +251,7 @@ impl DecisionLog {
             caller: &asker.caller,
             request_id: asker.request_id.as_deref(),
         };
-        if let Ok(mut line) = serde_json::to_vec(&record) {
-            line.push(b'\n');
-            sink.send(line);
-        }
+        send(sink, &record);
     }
 
     /// Records that somebody was told what policies leave open: `part` is the side that was open.
@@ -248,39 +280,19 @@ impl DecisionLog {
             "subject": side("subject", &request.subject.kind, &request.subject.id),
             "action": { "name": request.action.name },
             "resource": side("resource", &request.resource.kind, &request.resource.id),
-            "context": self.masked(&request.context),
+            "context": self.mask.shown(&["context"], &request.context),
             "snapshot": snapshot,
             "caller": asker.caller,
             "request_id": asker.request_id,
         });
-        if let Ok(mut line) = serde_json::to_vec(&record) {
-            line.push(b'\n');
-            sink.send(line);
-        }
+        send(sink, &record);
     }
+}
 
-    fn masked(&self, properties: &Properties) -> Properties {
-        properties
-            .iter()
-            .map(|(name, value)| {
-                let shown = if self.masked.contains(name) {
-                    Value::from(MASK)
-                } else {
-                    self.masked_value(value)
-                };
-                (name.clone(), shown)
-            })
-            .collect()
-    }
-
-    fn masked_value(&self, value: &Value) -> Value {
-        match value {
-            Value::Object(members) => Value::Object(self.masked(members)),
-            Value::Array(items) => {
-                Value::Array(items.iter().map(|item| self.masked_value(item)).collect())
-            }
-            other => other.clone(),
-        }
+fn send(sink: &LineSink, record: &impl Serialize) {
+    if let Ok(mut line) = serde_json::to_vec(record) {
+        line.push(b'\n');
+        sink.send(line);
     }
 }
 
@@ -298,9 +310,6 @@ impl Drop for DecisionLog {
         }
     }
 }
-
-/// What stands in the place of a masked value.
-const MASK: &str = "[masked]";
 
 #[cfg(test)]
 mod tests;

@@ -25,8 +25,8 @@ pub(crate) struct Meters {
     pub(crate) epoch: IntGauge,
     revision: IntGauge,
     entities: IntGauge,
-    log_dropped: IntCounter,
-    log_dropped_seen: AtomicU64,
+    log_dropped: SoFar,
+    log_left_out: SoFar,
 }
 
 impl Meters {
@@ -79,11 +79,14 @@ impl Meters {
                 "The last change of written entities that decisions are made by.",
             )?,
             entities: metrics.gauge("pdp_entities", "Entities in the store, actions included.")?,
-            log_dropped: metrics.counter(
+            log_dropped: SoFar::of(metrics.counter(
                 "pdp_decision_log_dropped_total",
                 "Decision-log records that were lost to a slow sink.",
-            )?,
-            log_dropped_seen: AtomicU64::new(0),
+            )?),
+            log_left_out: SoFar::of(metrics.counter(
+                "pdp_decision_log_left_out_total",
+                "Permits that the decision log leaves out, as it is told to.",
+            )?),
         })
     }
 
@@ -112,11 +115,32 @@ impl Meters {
         self.search_decisions.inc_by(decided as u64);
     }
 
-    /// Takes over how many records the sink has dropped so far.
-    pub(crate) fn log_dropped(&self, so_far: u64) {
-        let seen = self.log_dropped_seen.fetch_max(so_far, Ordering::Relaxed);
+    /// Takes over how many records the log has lost and left out so far.
+    pub(crate) fn log_lost(&self, dropped: u64, left_out: u64) {
+        self.log_dropped.is_now(dropped);
+        self.log_left_out.is_now(left_out);
+    }
+}
+
+/// A counter of what somebody else counts.
+#[derive(Debug)]
+struct SoFar {
+    counter: IntCounter,
+    seen: AtomicU64,
+}
+
+impl SoFar {
+    fn of(counter: IntCounter) -> Self {
+        Self {
+            counter,
+            seen: AtomicU64::new(0),
+        }
+    }
+
+    fn is_now(&self, so_far: u64) {
+        let seen = self.seen.fetch_max(so_far, Ordering::Relaxed);
         if so_far > seen {
-            self.log_dropped.inc_by(so_far - seen);
+            self.counter.inc_by(so_far - seen);
         }
     }
 }

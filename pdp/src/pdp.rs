@@ -147,7 +147,7 @@ impl Pdp {
             health: parts.health,
             tasks: parts.tasks,
             clock: parts.clock,
-            log: DecisionLog::open(&config.decision_log, &config.decision_log_mask, base)?,
+            log: DecisionLog::open(config, base)?,
             ids: Ids {
                 prefix: service_kit::random::id()?,
                 next: AtomicU64::new(0),
@@ -271,7 +271,8 @@ impl Inner {
         }
         self.log
             .record(request, answered, asker, self.clock.now(), took);
-        self.meters.log_dropped(self.log.dropped());
+        self.meters
+            .log_lost(self.log.dropped(), self.log.left_out());
     }
 
     /// Answers many from one snapshot: no two entries are decided by different policies.

@@ -1,4 +1,4 @@
-//! Hashes as text.
+//! Hashes, as text and as a number.
 
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
@@ -7,4 +7,11 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 /// SHA-256 as 43 characters of base64url.
 pub fn sha256_base64url(bytes: &[u8]) -> String {
     URL_SAFE_NO_PAD.encode(digest(&SHA256, bytes))
+}
+
+/// A number that depends on every byte, and is as likely to be one as another.
+pub fn spread(bytes: &[u8]) -> u32 {
+    let digest = digest(&SHA256, bytes);
+    let first = digest.as_ref().iter().take(4);
+    first.fold(0, |number, byte| (number << 8) | u32::from(*byte))
 }

@@ -1,11 +1,15 @@
 //! Lines to a file or to standard output, never waiting: what does not fit in the queue is
 //! dropped and counted. For access logs and decision logs.
 
+mod post;
+mod rotate;
+
+use std::fs::File;
 use std::io::{self, BufWriter, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -21,8 +25,110 @@ pub enum LineTarget {
     Stderr,
     /// Appended to; created when absent.
     File(PathBuf),
+    /// Appended to; a new file is begun when it is full.
+    Rotating(RotatingTarget),
+    /// Posted to a receiver in batches.
+    Http(PostTarget),
     /// Lines are not even made.
     Off,
+}
+
+/// A file that is full at some time.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RotatingTarget {
+    pub path: PathBuf,
+    /// It is full when it is about so long.
+    #[serde(default = "RotatingTarget::max_bytes")]
+    pub max_bytes: u64,
+    /// So many full files are kept beside it.
+    #[serde(default = "RotatingTarget::keep")]
+    pub keep: u32,
+}
+
+/// An HTTP receiver of lines.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PostTarget {
+    /// Gets a POST of `application/x-ndjson` for each batch, and answers 2xx when it has it. After a
+    /// failure a batch is sent again: the receiver may see a line twice.
+    pub url: String,
+    /// A file with a bearer token to send.
+    #[serde(default)]
+    pub bearer_file: Option<PathBuf>,
+    /// A folder of its own for what is not sent yet; survives a restart.
+    pub spool: PathBuf,
+    /// When the folder holds more, the oldest batches are dropped and counted.
+    #[serde(default = "PostTarget::max_spool_bytes")]
+    pub max_spool_bytes: u64,
+    /// A batch is sent when it is so long,
+    #[serde(default = "PostTarget::batch_bytes")]
+    pub batch_bytes: usize,
+    /// or so old. Milliseconds.
+    #[serde(default = "PostTarget::flush_ms")]
+    pub flush_ms: u64,
+    /// The receiver gets this long to answer. Milliseconds.
+    #[serde(default = "PostTarget::timeout_ms")]
+    pub timeout_ms: u64,
+}
+
+impl RotatingTarget {
+    fn max_bytes() -> u64 {
+        100 << 20
+    }
+
+    fn keep() -> u32 {
+        5
+    }
+}
+
+impl PostTarget {
+    fn max_spool_bytes() -> u64 {
+        1 << 30
+    }
+
+    fn batch_bytes() -> usize {
+        1 << 20
+    }
+
+    fn flush_ms() -> u64 {
+        1000
+    }
+
+    fn timeout_ms() -> u64 {
+        10_000
+    }
+}
+
+impl LineTarget {
+    /// The same with paths that are relative to `base`; the folders that it needs are made.
+    pub fn prepared(&self, base: &Path) -> io::Result<Self> {
+        let mut target = self.clone();
+        let path = match &mut target {
+            Self::File(path) => path,
+            Self::Rotating(rotating) => &mut rotating.path,
+            Self::Http(post) => {
+                post.spool = base.join(&post.spool);
+                post.bearer_file = post.bearer_file.as_ref().map(|path| base.join(path));
+                return Ok(target);
+            }
+            Self::Stdout | Self::Stderr | Self::Off => return Ok(target),
+        };
+        *path = base.join(&*path);
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder)?;
+        }
+        Ok(target)
+    }
+}
+
+/// Opens a file at its end. A new one is its owner's alone: logs say who did what.
+fn append_to(path: &Path) -> io::Result<File> {
+    let mut options = std::fs::OpenOptions::new();
+    options.create(true).append(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
 }
 
 /// The near end of the queue. Clones share it.
@@ -57,12 +163,18 @@ impl LineSink {
             LineTarget::Off => Ok((Self::off(), LineWriter(None))),
             LineTarget::Stdout => Self::to(io::stdout()),
             LineTarget::Stderr => Self::to(io::stderr()),
-            LineTarget::File(path) => Self::to(
-                std::fs::OpenOptions::new()
-                    .create(true)
-                    .append(true)
-                    .open(path)?,
-            ),
+            LineTarget::File(path) => Self::to(append_to(path)?),
+            LineTarget::Rotating(target) => Self::to(rotate::Rotating::open(target)?),
+            LineTarget::Http(target) => {
+                let counts = Arc::<Counts>::default();
+                let spool = post::Spool::open(target, counts.clone())?;
+                // A batch is due at some time though no further line comes.
+                Self::counted(
+                    spool,
+                    counts,
+                    Some(Duration::from_millis(target.flush_ms.max(10))),
+                )
+            }
         }
     }
 
@@ -76,11 +188,19 @@ impl LineSink {
 
     /// Writes to anything; a slow writer loses lines, never time.
     pub fn to(out: impl Write + Send + 'static) -> io::Result<(Self, LineWriter)> {
+        Self::counted(out, Arc::default(), None)
+    }
+
+    fn counted(
+        out: impl Write + Send + 'static,
+        counts: Arc<Counts>,
+        tick: Option<Duration>,
+    ) -> io::Result<(Self, LineWriter)> {
         let (queue, lines) = channel();
-        let counts = Arc::<Counts>::default();
         let inbox = Inbox {
             lines,
             counts: counts.clone(),
+            tick,
         };
         let thread = std::thread::Builder::new()
             .name("line-sink".into())
@@ -137,6 +257,8 @@ impl LineWriter {
 struct Inbox {
     lines: Receiver<Vec<u8>>,
     counts: Arc<Counts>,
+    /// The output is flushed this often though nothing comes.
+    tick: Option<Duration>,
 }
 
 impl Inbox {
@@ -147,9 +269,17 @@ impl Inbox {
         lines
     }
 
-    /// Waits; none when every sink is gone.
+    /// Waits; none when every sink is gone. What a tick gives is empty.
     fn next(&self) -> Option<Vec<u8>> {
-        self.lines.recv().ok().map(|lines| self.taken(lines))
+        let received = match self.tick {
+            None => self.lines.recv().ok(),
+            Some(tick) => match self.lines.recv_timeout(tick) {
+                Ok(lines) => Some(lines),
+                Err(RecvTimeoutError::Timeout) => return Some(Vec::new()),
+                Err(RecvTimeoutError::Disconnected) => None,
+            },
+        };
+        received.map(|lines| self.taken(lines))
     }
 
     /// What is there already.
@@ -162,6 +292,10 @@ impl Inbox {
 fn write_lines<W: Write>(inbox: &Inbox, mut out: BufWriter<W>) {
     // A sink that is broken (disk full, pipe closed) keeps draining: nobody may wait for it.
     while let Some(lines) = inbox.next() {
+        if lines.is_empty() {
+            let _ = out.flush();
+            continue;
+        }
         let _ = out.write_all(&lines);
         // While lines keep coming the writer is not blocked on the queue, so that handing one over
         // wakes nobody: a wake-up for each would cost a request more than its line.

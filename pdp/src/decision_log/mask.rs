@@ -1,0 +1,186 @@
+//! Which values a log must not show: by the name of an attribute, or by the path to it.
+
+use std::collections::HashSet;
+
+use authzen::Properties;
+use serde_json::Value;
+use service_kit::ConfigIssue;
+
+/// Names and paths whose values are not shown.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Mask {
+    /// At any depth.
+    names: HashSet<String>,
+    paths: Vec<Vec<Step>>,
+}
+
+/// A part of a path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Step {
+    Name(String),
+    /// `*`: any one name.
+    One,
+    /// `**`: any names, also none.
+    Any,
+}
+
+/// What stands in the place of a masked value.
+const MASKED: &str = "[masked]";
+
+impl Mask {
+    /// Reads patterns: a name (`ssn`), or a path from the record on (`subject.properties.ssn`), in
+    /// which `*` is any name and `**` any number of them. Elements of arrays have no name.
+    pub(crate) fn new(patterns: &[String]) -> Result<Self, ConfigIssue> {
+        let mut mask = Self::default();
+        for pattern in patterns {
+            if !pattern.contains(['.', '*']) && !pattern.is_empty() {
+                mask.names.insert(pattern.clone());
+                continue;
+            }
+            let mut steps = Vec::new();
+            for step in pattern.split('.') {
+                steps.push(match step {
+                    "*" => Step::One,
+                    "**" => Step::Any,
+                    name if name.is_empty() || name.contains('*') => {
+                        let message = format!("`pdp.decision_log_mask`: `{pattern}` is no path");
+                        return Err(ConfigIssue::new(message).hint(
+                            "write names with dots between them; `*` and `**` stand alone, as in \
+                             `context.**.token`",
+                        ));
+                    }
+                    name => Step::Name(name.to_owned()),
+                });
+            }
+            mask.paths.push(steps);
+        }
+        Ok(mask)
+    }
+
+    /// What may be shown of the properties at a place of the record.
+    pub(crate) fn shown(&self, place: &[&str], properties: &Properties) -> Properties {
+        let mut path = place.to_vec();
+        self.members(&mut path, properties)
+    }
+
+    fn members<'a>(&self, path: &mut Vec<&'a str>, properties: &'a Properties) -> Properties {
+        let mut shown = Properties::new();
+        for (name, value) in properties {
+            path.push(name);
+            let value = if self.names.contains(name) || self.is_masked(path) {
+                Value::from(MASKED)
+            } else {
+                self.value(path, value)
+            };
+            path.pop();
+            shown.insert(name.clone(), value);
+        }
+        shown
+    }
+
+    fn value<'a>(&self, path: &mut Vec<&'a str>, value: &'a Value) -> Value {
+        match value {
+            Value::Object(members) => Value::Object(self.members(path, members)),
+            Value::Array(items) => {
+                Value::Array(items.iter().map(|item| self.value(path, item)).collect())
+            }
+            other => other.clone(),
+        }
+    }
+
+    fn is_masked(&self, path: &[&str]) -> bool {
+        self.paths.iter().any(|steps| matches(steps, path))
+    }
+}
+
+fn matches(steps: &[Step], path: &[&str]) -> bool {
+    match (steps.split_first(), path.split_first()) {
+        (None, None) => true,
+        (Some((Step::Any, rest)), _) => {
+            matches(rest, path)
+                || path
+                    .split_first()
+                    .is_some_and(|(_, others)| matches(steps, others))
+        }
+        (Some((Step::One, rest)), Some((_, others))) => matches(rest, others),
+        (Some((Step::Name(name), rest)), Some((first, others))) => {
+            name == first && matches(rest, others)
+        }
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    fn mask(patterns: &[&str]) -> Mask {
+        let patterns: Vec<String> = patterns.iter().map(ToString::to_string).collect();
+        Mask::new(&patterns).unwrap()
+    }
+
+    fn shown(patterns: &[&str]) -> Value {
+        let Value::Object(properties) = json!({
+            "token": 1, "deep": { "token": 2, "list": [{ "token": 3, "other": 4 }] }, "name": 5,
+        }) else {
+            panic!("an object")
+        };
+        Value::Object(mask(patterns).shown(&["context"], &properties))
+    }
+
+    #[test]
+    fn a_name_is_masked_anywhere_and_a_path_only_there() {
+        let m = MASKED;
+        for (patterns, expected) in [
+            (
+                &["token"][..],
+                json!({ "token": m, "deep": { "token": m, "list": [{ "token": m, "other": 4 }] }, "name": 5 }),
+            ),
+            (
+                &["context.token"],
+                json!({ "token": m, "deep": { "token": 2, "list": [{ "token": 3, "other": 4 }] }, "name": 5 }),
+            ),
+            (&["subject.token"], shown(&[])),
+            (
+                &["context.*.token"],
+                json!({ "token": 1, "deep": { "token": m, "list": [{ "token": 3, "other": 4 }] }, "name": 5 }),
+            ),
+            (&["**.token"], shown(&["token"])),
+            (
+                &["context.deep.**"],
+                json!({ "token": 1, "deep": m, "name": 5 }),
+            ),
+            (
+                &["context.deep.list", "context.name"],
+                json!({ "token": 1, "deep": { "token": 2, "list": m }, "name": m }),
+            ),
+        ] {
+            assert_eq!(shown(patterns), expected, "{patterns:?}");
+        }
+    }
+
+    #[test]
+    fn a_pattern_that_means_nothing_is_refused() {
+        for odd in ["", ".", "a.", ".a", "a..b", "a*", "context.to*", "***"] {
+            assert!(Mask::new(&[odd.to_owned()]).is_err(), "{odd}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_secret_is_shown_however_deep(depth in 0..6_usize, beside in "[a-z]{0,5}") {
+            let mut value = json!({ "pin": "s3cret", "beside": beside });
+            for level in 0..depth {
+                value = if level % 2 == 0 { json!({ "in": [value] }) } else { json!({ "x": value, "pin": ["s3cret"] }) };
+            }
+            let Value::Object(properties) = value else { panic!("an object") };
+            for patterns in [&["pin"][..], &["**.pin"], &["subject.**.pin"]] {
+                let shown = mask(patterns).shown(&["subject", "properties"], &properties);
+                prop_assert!(!Value::Object(shown).to_string().contains("s3cret"));
+            }
+        }
+    }
+}
