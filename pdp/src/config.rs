@@ -42,6 +42,12 @@ pub struct PdpConfig {
     pub max_body_bytes: usize,
     /// Longer batches are answered 400.
     pub max_evaluations: usize,
+    /// So many requests are answered at once, beside searches; more wait, then are answered 503.
+    pub max_concurrent_requests: usize,
+    /// The same for searches, filters, residuals and explanations.
+    pub max_concurrent_searches: usize,
+    /// How long a request waits for room. Milliseconds.
+    pub max_wait_ms: u64,
     /// Every so many decisions, one is taken again by Cedar's plain authorizer, off the request
     /// path, and compared. 0: never.
     pub second_opinion_every: u64,
@@ -111,6 +117,9 @@ impl Default for PdpConfig {
             max_search_decisions: 20_000,
             page_token_secret: None,
             page_token_secret_file: None,
+            max_concurrent_requests: 4096,
+            max_concurrent_searches: 64,
+            max_wait_ms: 100,
             max_revision_wait_ms: 2000,
             entities_without_callers: EntityRight::None,
             inline_entities: InlineEntities::Deny,

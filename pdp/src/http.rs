@@ -1,6 +1,7 @@
 //! The AuthZEN HTTP API. 200 for every decision; the error body is a problem document that names
 //! the field and says nothing about policies.
 
+mod admit;
 mod contract;
 mod entities;
 mod evaluation;
@@ -42,6 +43,10 @@ fn router(pdp: &Pdp) -> Router {
         .route_layer(middleware::from_fn_with_state(
             Arc::clone(&pdp.0),
             entities::fresh,
+        ))
+        .route_layer(middleware::from_fn_with_state(
+            Arc::clone(&pdp.0),
+            admit::admit,
         ))
         .route_layer(middleware::from_fn_with_state(
             Arc::clone(&pdp.0),
@@ -115,14 +120,16 @@ async fn authenticate(
             }
             next.run(request).await
         }
-        Err(challenge) => {
+        Err(challenges) => {
             let mut response = Problem::new(StatusCode::UNAUTHORIZED, "unauthenticated")
-                .detail("send the API key of a configured caller as a bearer token")
+                .detail("send the credentials of a configured caller")
                 .into_response();
-            response.headers_mut().insert(
-                header::WWW_AUTHENTICATE,
-                HeaderValue::from_static(challenge),
-            );
+            for challenge in challenges {
+                let challenge = HeaderValue::from_static(challenge);
+                response
+                    .headers_mut()
+                    .append(header::WWW_AUTHENTICATE, challenge);
+            }
             response
         }
     }

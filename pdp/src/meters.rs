@@ -19,14 +19,14 @@ pub(crate) struct Meters {
     pub(crate) unknown_attributes: IntCounter,
     pub(crate) policy_errors: IntCounter,
     reloads: IntCounterVec,
+    turned_away: IntCounterVec,
     searches: IntCounterVec,
     search_duration: Histogram,
     search_decisions: IntCounter,
     pub(crate) epoch: IntGauge,
     revision: IntGauge,
     entities: IntGauge,
-    log_dropped: SoFar,
-    log_left_out: SoFar,
+    log: LogMeters,
 }
 
 impl Meters {
@@ -57,6 +57,11 @@ impl Meters {
                 "Changed policy folders by whether they were taken: `ok` or `refused`.",
                 &["result"],
             )?,
+            turned_away: metrics.counters(
+                "pdp_turned_away_total",
+                "Requests that were not taken on, by reason: `rate`, `requests` or `searches`.",
+                &["reason"],
+            )?,
             searches: metrics.counters(
                 "pdp_searches_total",
                 "Pages of search results by what was looked for.",
@@ -79,14 +84,7 @@ impl Meters {
                 "The last change of written entities that decisions are made by.",
             )?,
             entities: metrics.gauge("pdp_entities", "Entities in the store, actions included.")?,
-            log_dropped: SoFar::of(metrics.counter(
-                "pdp_decision_log_dropped_total",
-                "Decision-log records that were lost to a slow sink.",
-            )?),
-            log_left_out: SoFar::of(metrics.counter(
-                "pdp_decision_log_left_out_total",
-                "Permits that the decision log leaves out, as it is told to.",
-            )?),
+            log: LogMeters::new(metrics)?,
         })
     }
 
@@ -109,6 +107,10 @@ impl Meters {
         self.reloads.with_label_values(&[result]).inc();
     }
 
+    pub(crate) fn turned_away(&self, reason: &str) {
+        self.turned_away.with_label_values(&[reason]).inc();
+    }
+
     pub(crate) fn search(&self, kind: SearchKind, took: std::time::Duration, decided: usize) {
         self.searches.with_label_values(&[kind.as_str()]).inc();
         self.search_duration.observe(took.as_secs_f64());
@@ -117,8 +119,30 @@ impl Meters {
 
     /// Takes over how many records the log has lost and left out so far.
     pub(crate) fn log_lost(&self, dropped: u64, left_out: u64) {
-        self.log_dropped.is_now(dropped);
-        self.log_left_out.is_now(left_out);
+        self.log.dropped.is_now(dropped);
+        self.log.left_out.is_now(left_out);
+    }
+}
+
+/// What became of the decision log's records.
+#[derive(Debug)]
+struct LogMeters {
+    dropped: SoFar,
+    left_out: SoFar,
+}
+
+impl LogMeters {
+    fn new(metrics: &Metrics) -> Result<Self, MetricError> {
+        Ok(Self {
+            dropped: SoFar::of(metrics.counter(
+                "pdp_decision_log_dropped_total",
+                "Decision-log records that were lost to a slow sink.",
+            )?),
+            left_out: SoFar::of(metrics.counter(
+                "pdp_decision_log_left_out_total",
+                "Permits that the decision log leaves out, as it is told to.",
+            )?),
+        })
     }
 }
 

@@ -25,6 +25,7 @@ use crate::explain::ExplainRight;
 use crate::filter::Tables;
 use crate::meters::Meters;
 use crate::native::{InlineEntities, Partly, Whole};
+use crate::room::Room;
 use crate::search::{Bounds, PageTokens, Place};
 use crate::second_opinion::{SecondOpinion, Taken};
 use crate::snapshot::{Answered, Failure, Snapshot};
@@ -65,6 +66,7 @@ pub(crate) struct Inner {
     pub(crate) explain_without_callers: ExplainRight,
     pub(crate) limits: Limits,
     pub(crate) inline_entities: InlineEntities,
+    pub(crate) room: Room,
     /// Where a database has entities, for data filters.
     pub(crate) tables: Option<Tables>,
     pub(crate) meters: Meters,
@@ -142,6 +144,11 @@ impl Pdp {
                 revision_wait: std::time::Duration::from_millis(config.max_revision_wait_ms),
             },
             inline_entities: config.inline_entities,
+            room: Room::new(
+                config.max_concurrent_requests,
+                config.max_concurrent_searches,
+                std::time::Duration::from_millis(config.max_wait_ms),
+            ),
             tables,
             meters,
             health: parts.health,

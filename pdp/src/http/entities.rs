@@ -37,7 +37,7 @@ pub(super) async fn change(
     request: Request,
 ) -> Result<Response, Problem> {
     allowed(&inner, request.extensions().get(), EntityRight::Write)?;
-    let (asker, body) = receive(&inner, request).await?;
+    let (asker, body) = receive(request).await?;
     let body = authzen::parse_object(&body).map_err(|error| bad_request(&error))?;
     let snapshot = inner.snapshot.load_full();
     let change = Change::from_json(&body, &snapshot.loaded.schema)

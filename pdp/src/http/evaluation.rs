@@ -17,7 +17,7 @@ pub(super) async fn one(
     State(inner): State<Arc<Inner>>,
     request: Request,
 ) -> Result<Response, Problem> {
-    let (asker, body) = receive(&inner, request).await?;
+    let (asker, body) = receive(request).await?;
     let question = EvaluationRequest::from_json(&body).map_err(|error| bad_request(&error))?;
     answer_one(&inner, &question, &asker)
 }
@@ -26,7 +26,7 @@ pub(super) async fn many(
     State(inner): State<Arc<Inner>>,
     request: Request,
 ) -> Result<Response, Problem> {
-    let (asker, body) = receive(&inner, request).await?;
+    let (asker, body) = receive(request).await?;
     let batch = match BatchBody::from_json(&body).map_err(|error| bad_request(&error))? {
         BatchBody::Single(question) => return answer_one(&inner, &question, &asker),
         BatchBody::Many(batch) => batch,

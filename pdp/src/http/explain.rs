@@ -43,7 +43,7 @@ pub(super) async fn answer(
              `pdp.callers` gives it, or `pdp.explain_without_callers` where there are none",
         ));
     }
-    let (asker, body) = receive(&inner, request).await?;
+    let (asker, body) = receive(request).await?;
     let question = EvaluationRequest::from_json(&body).map_err(|error| bad_request(&error))?;
     let snapshot = inner.snapshot.load_full();
     tracing::info!(caller = asker.caller, ?form, "an answer is explained");

@@ -23,7 +23,7 @@ pub(super) async fn authorize(
     State(inner): State<Arc<Inner>>,
     request: Request,
 ) -> Result<Response, Problem> {
-    let (asker, body) = read(&inner, request).await?;
+    let (asker, body) = read(request).await?;
     let snapshot = inner.snapshot.load_full();
     let answer = one(&inner, &snapshot, &body, &asker)?;
     Ok(Json(answer).into_response())
@@ -35,7 +35,7 @@ pub(super) async fn batch(
     State(inner): State<Arc<Inner>>,
     request: Request,
 ) -> Result<Response, Problem> {
-    let (asker, mut defaults) = read(&inner, request).await?;
+    let (asker, mut defaults) = read(request).await?;
     let Some(Value::Array(requests)) = defaults.remove("requests") else {
         return Err(unusable("`requests` must be an array"));
     };
@@ -70,7 +70,7 @@ pub(super) async fn partial(
     State(inner): State<Arc<Inner>>,
     request: Request,
 ) -> Result<Response, Problem> {
-    let (asker, body) = read(&inner, request).await?;
+    let (asker, body) = read(request).await?;
     let snapshot = inner.snapshot.load_full();
     let partly = Partly::read(&body, ground(&inner, &snapshot)).map_err(|error| refused(&error))?;
     inner.log_left_open("partial", &partly, &snapshot, &asker);
@@ -85,7 +85,7 @@ pub(super) async fn filter(
     State(inner): State<Arc<Inner>>,
     request: Request,
 ) -> Result<Response, Problem> {
-    let (asker, body) = read(&inner, request).await?;
+    let (asker, body) = read(request).await?;
     if inner.tables.is_none() {
         return Err(Problem::new(StatusCode::NOT_FOUND, "not-found")
             .detail("this decision point has no mapping of entities to tables (`pdp.filters`)"));
@@ -131,8 +131,8 @@ pub(super) async fn filter(
     }
 }
 
-async fn read(inner: &Inner, request: Request) -> Result<(Asker, Properties), Problem> {
-    let (asker, body) = receive(inner, request).await?;
+async fn read(request: Request) -> Result<(Asker, Properties), Problem> {
+    let (asker, body) = receive(request).await?;
     let body = authzen::parse_object(&body).map_err(|error| bad_request(&error))?;
     Ok((asker, body))
 }

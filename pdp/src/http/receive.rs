@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use ::http::{HeaderMap, StatusCode, header};
 use authzen::{DecisionError, RequestError};
+use axum::body::Body;
 use axum::extract::Request;
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -18,16 +19,12 @@ use crate::pdp::Inner;
 /// A caller gets this long to send a body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Checks the content type and reads the body within its bounds.
-pub(super) async fn receive(inner: &Inner, request: Request) -> Result<(Asker, Bytes), Problem> {
-    if !is_json(request.headers()) {
-        return Err(Problem::new(StatusCode::BAD_REQUEST, "bad-request")
-            .detail("`Content-Type` must be `application/json`"));
-    }
-    let asker = asker(&request);
-    let body = Limited::new(request.into_body(), inner.limits.body_bytes);
+/// Takes in the whole body within its bounds, so that a slow one holds up nobody else.
+pub(super) async fn gather(inner: &Inner, request: Request) -> Result<Request, Problem> {
+    let (parts, body) = request.into_parts();
+    let body = Limited::new(body, inner.limits.body_bytes);
     match tokio::time::timeout(BODY_TIMEOUT, body.collect()).await {
-        Ok(Ok(body)) => Ok((asker, body.to_bytes())),
+        Ok(Ok(body)) => Ok(Request::from_parts(parts, Body::from(body.to_bytes()))),
         Ok(Err(error)) if error.is::<LengthLimitError>() => {
             Err(
                 Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large").detail(format!(
@@ -40,6 +37,20 @@ pub(super) async fn receive(inner: &Inner, request: Request) -> Result<(Asker, B
             .detail("the body could not be read")),
         Err(_) => Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "timeout")
             .detail("the body did not arrive in time")),
+    }
+}
+
+/// Checks the content type; gives the body, which is here already.
+pub(super) async fn receive(request: Request) -> Result<(Asker, Bytes), Problem> {
+    if !is_json(request.headers()) {
+        return Err(Problem::new(StatusCode::BAD_REQUEST, "bad-request")
+            .detail("`Content-Type` must be `application/json`"));
+    }
+    let asker = asker(&request);
+    match request.into_body().collect().await {
+        Ok(body) => Ok((asker, body.to_bytes())),
+        Err(_) => Err(Problem::new(StatusCode::BAD_REQUEST, "bad-request")
+            .detail("the body could not be read")),
     }
 }
 

@@ -36,7 +36,7 @@ async fn answer(
     kind: SearchKind,
     request: Request,
 ) -> Result<Response, Problem> {
-    let (asker, body) = receive(&inner, request).await?;
+    let (asker, body) = receive(request).await?;
     let request = SearchRequest::from_json(kind, &body).map_err(|error| bad_request(&error))?;
     let results = inner
         .search(request, asker)
