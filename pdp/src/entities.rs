@@ -29,6 +29,9 @@ pub(crate) use view::View;
 
 type Map<K, V> = HashTrieMapSync<K, V, RandomState>;
 
+/// A change copies a node of the trie on each level: more levels of smaller nodes copy less.
+const DEGREE: u8 = 16;
+
 /// Few enough that copying a part of the set for a change costs little.
 type Ordered = Set<ById, 32>;
 
@@ -66,7 +69,7 @@ pub(crate) struct SliceError(String);
 impl Default for EntityStore {
     fn default() -> Self {
         fn empty<K: Eq + std::hash::Hash, V>() -> Map<K, V> {
-            Map::new_with_hasher_and_ptr_kind(RandomState::default())
+            Map::new_with_hasher_and_degree_and_ptr_kind(RandomState::default(), DEGREE)
         }
         Self {
             rows: empty(),
@@ -103,7 +106,11 @@ impl EntityStore {
         let old = self.rows.get(&**row.uid()).cloned();
         row.share(
             |uid| {
-                if let Some((kept, _)) = self.rows.get_key_value(&**uid) {
+                let stored = self.rows.get_key_value(&**uid).map(|(kept, _)| kept);
+                let kept = stored
+                    .or_else(|| Some(self.children.get_key_value(&**uid)?.0))
+                    .or_else(|| Some(self.referrers.get_key_value(&**uid)?.0));
+                if let Some(kept) = kept {
                     *uid = Arc::clone(kept);
                 }
             },

@@ -95,6 +95,10 @@ fn left_out(text: &str) -> Vec<String> {
 /// Versions and features are said once, in the root manifest; lints, too.
 fn manifest(text: &str) -> Vec<String> {
     let mut complaints = Vec::new();
+    // A workspace of its own has nothing to take them from.
+    if text.lines().any(|line| line.trim() == "[workspace]") {
+        return complaints;
+    }
     let mut section = "";
     let mut lints = false;
     for (index, line) in text.lines().enumerate() {
@@ -240,6 +244,8 @@ mod tests {
             &["pdp/Cargo.toml:8: state the dependency"],
         );
         check("pdp/Cargo.toml", "[package]\n", &["`[lints]`"]);
+        let apart = "[workspace]\n\n[package]\n\n[dependencies]\nserde = \"1\"\n";
+        check("fuzz/Cargo.toml", apart, &[]);
     }
 
     #[test]
