@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use crate::engine::Question;
 use crate::entities::{EntityStore, Origin, Row, id};
+use crate::source::chain;
 
 /// What entities a question may bring along.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
@@ -253,20 +254,6 @@ fn unusable(field: &str, message: impl Into<String>) -> NativeError {
         field: field.to_owned(),
         message: message.into(),
     }
-}
-
-/// An error and its causes in one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut message = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let text = error.to_string();
-        if !message.contains(&text) {
-            message = format!("{message}: {text}");
-        }
-        cause = error.source();
-    }
-    message
 }
 
 #[cfg(test)]

@@ -64,7 +64,7 @@ impl SourceFile {
 
     /// What a library's diagnostic says about this file.
     pub(crate) fn issue_from(&self, diagnostic: &dyn Diagnostic) -> PolicyIssue {
-        let message = message_of(diagnostic);
+        let message = chain(diagnostic);
         let offset = diagnostic
             .labels()
             .and_then(|mut labels| labels.next())
@@ -108,15 +108,15 @@ pub(crate) fn issue_among(files: &[SourceFile], diagnostic: &dyn Diagnostic) -> 
                 .and_then(|file| file.path.parent())
                 .map(PathBuf::from)
                 .unwrap_or_default();
-            PolicyIssue::of_file(folder, message_of(diagnostic))
+            PolicyIssue::of_file(folder, chain(diagnostic))
         }
     }
 }
 
-/// The message and its causes in one line.
-fn message_of(diagnostic: &dyn Diagnostic) -> String {
-    let mut message = diagnostic.to_string();
-    let mut cause = std::error::Error::source(diagnostic);
+/// An error and its causes in one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut message = error.to_string();
+    let mut cause = error.source();
     while let Some(error) = cause {
         let text = error.to_string();
         if !message.contains(&text) {

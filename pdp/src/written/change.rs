@@ -11,8 +11,8 @@ use cedar_policy_core::ast::EntityUID;
 use serde_json::Value;
 
 use crate::entities::{Circle, EntityStore, Origin, Row, Uid};
-use crate::native::chain;
 use crate::snapshot::Snapshot;
+use crate::source::chain;
 
 /// What is to be written and what deleted.
 #[derive(Debug, Default)]
