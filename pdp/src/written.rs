@@ -10,6 +10,7 @@ mod record;
 
 use std::sync::Arc;
 
+use authzen::Properties;
 use store::{Batch, Commit, Store, StoreError};
 
 pub(crate) use change::{Change, ChangeError};
@@ -20,6 +21,15 @@ use crate::snapshot::Snapshot;
 
 /// Another process may be first so many times before a change gives up.
 const ATTEMPTS: usize = 20;
+
+/// A change that has been made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Written {
+    /// Its place in the order of changes.
+    pub(crate) revision: u64,
+    pub(crate) upserted: usize,
+    pub(crate) deleted: usize,
+}
 
 /// Why a change was not made.
 #[derive(Debug, thiserror::Error)]
@@ -45,22 +55,33 @@ pub(crate) enum WriteError {
 }
 
 impl Inner {
-    /// Makes a change: all of it, durably, or nothing. Returns its revision. Whoever asks from
+    /// Makes the change that a body asks for: all of it, durably, or nothing. Whoever asks from
     /// now on, here, is answered by it.
-    pub(crate) async fn write(self: &Arc<Self>, change: &Change) -> Result<u64, WriteError> {
+    pub(crate) async fn write(self: &Arc<Self>, body: &Properties) -> Result<Written, WriteError> {
+        let mut read_by = self.snapshot.load_full();
+        let mut change = Change::from_json(body, &read_by.loaded.schema)?;
         let _turn = self.turn.lock().await;
         for _ in 0..ATTEMPTS {
             let snapshot = self.snapshot.load_full();
-            let revision = snapshot.version.revision + 1;
+            // Another schema may have come in while this waited for its turn.
+            if !Arc::ptr_eq(&snapshot.loaded, &read_by.loaded) {
+                change = Change::from_json(body, &snapshot.loaded.schema)?;
+                read_by = Arc::clone(&snapshot);
+            }
+            let written = Written {
+                revision: snapshot.version.revision + 1,
+                upserted: change.upserts.len(),
+                deleted: change.deletes.len(),
+            };
             let entities = change.applied_to(&snapshot)?;
             let Some(store) = &self.store else {
-                self.publish(&snapshot, entities, revision);
-                return Ok(revision);
+                self.publish(&snapshot, entities, written.revision);
+                return Ok(written);
             };
-            match commit(store.as_ref(), change, revision).await? {
+            match commit(store.as_ref(), &change, written.revision).await? {
                 Commit::Applied => {
-                    self.publish(&snapshot, entities, revision);
-                    return Ok(revision);
+                    self.publish(&snapshot, entities, written.revision);
+                    return Ok(written);
                 }
                 Commit::Conflict => self.catch_up(store.as_ref()).await?,
             }

@@ -16,7 +16,7 @@ use crate::callers::{Caller, EntityRight};
 use crate::entities::id;
 use crate::pdp::Inner;
 use crate::snapshot::Snapshot;
-use crate::written::{Change, ChangeError, WriteError};
+use crate::written::{ChangeError, WriteError, Written};
 
 /// Which entities to list.
 #[derive(Debug, Deserialize)]
@@ -39,14 +39,11 @@ pub(super) async fn change(
     allowed(&inner, request.extensions().get(), EntityRight::Write)?;
     let (asker, body) = receive(request).await?;
     let body = authzen::parse_object(&body).map_err(|error| bad_request(&error))?;
-    let snapshot = inner.snapshot.load_full();
-    let change = Change::from_json(&body, &snapshot.loaded.schema)
-        .map_err(|error| refused(&error.into()))?;
-    let (upserted, deleted) = (change.upserts.len(), change.deletes.len());
-    let revision = inner
-        .write(&change)
-        .await
-        .map_err(|error| refused(&error))?;
+    let Written {
+        revision,
+        upserted,
+        deleted,
+    } = inner.write(&body).await.map_err(|error| refused(&error))?;
     tracing::info!(
         caller = asker.caller,
         revision,
