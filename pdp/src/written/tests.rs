@@ -383,18 +383,16 @@ async fn what_waited_for_its_turn_is_held_against_the_schema_of_then() {
     let turn = Arc::clone(&pdp.0.turn).lock_owned().await;
     let mut levelled = doc("x", "ann");
     levelled["attrs"]["level"] = json!(5);
-    let writer = {
-        let pdp = pdp.clone();
-        tokio::spawn(async move { change(&pdp, json!({ "upsert": [levelled] })).await })
+    let reload = async {
+        let schema = crate::fixture::SCHEMA.replace("level?: Long", "level?: String");
+        fixture.write("schema.cedarschema", &schema);
+        let folder = fixture.folder.path();
+        let newer = crate::snapshot::Snapshot::read(folder, &fixture.config.request_properties, 2);
+        pdp.0.snapshot.store(Arc::new(newer.unwrap()));
+        drop(turn);
     };
-    // On this one thread, it reads the change and then waits.
-    tokio::task::yield_now().await;
-    let schema = crate::fixture::SCHEMA.replace("level?: Long", "level?: String");
-    fixture.write("schema.cedarschema", &schema);
-    let folder = fixture.folder.path();
-    let newer = crate::snapshot::Snapshot::read(folder, &fixture.config.request_properties, 2);
-    pdp.0.snapshot.store(Arc::new(newer.unwrap()));
-    drop(turn);
-    let (status, problem) = writer.await.unwrap();
+    // The first is asked first: it reads the change and waits.
+    let body = json!({ "upsert": [levelled] });
+    let ((status, problem), ()) = tokio::join!(biased; change(&pdp, body), reload);
     assert_eq!(status, StatusCode::BAD_REQUEST, "{problem}");
 }
