@@ -8,6 +8,7 @@ mod evaluation;
 mod explain;
 mod metadata;
 mod native;
+mod openapi;
 mod receive;
 mod search;
 
@@ -57,7 +58,7 @@ fn router(pdp: &Pdp) -> Router {
         .identifier
         .as_ref()
         .map_or("", |own| own.path.as_str());
-    let mut router = api.clone();
+    let mut router = api.clone().merge(openapi::routes(&pdp.0));
     if !path.is_empty() {
         router = router.nest(path, api);
     }

@@ -6,8 +6,17 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Json, Response};
 use serde_json::json;
 
+use super::openapi;
 use crate::pdp::Inner;
 
+#[utoipa::path(
+    get,
+    path = "/cedar/v1/cache-contract",
+    tag = "Cedar",
+    summary = "What answers can depend on",
+    params(openapi::Freshness),
+    responses((status = 200, description = "For each kind of question", body = openapi::cedar::Contracts), openapi::Refusal)
+)]
 pub(super) async fn show(State(inner): State<Arc<Inner>>) -> Response {
     let snapshot = inner.snapshot.load_full();
     Json(json!({ "snapshot": snapshot.version, "contracts": snapshot.contracts })).into_response()

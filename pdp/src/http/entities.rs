@@ -11,6 +11,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use service_kit::Problem;
 
+use super::openapi;
 use super::receive::{bad_request, receive};
 use crate::callers::{Caller, EntityRight};
 use crate::entities::id;
@@ -32,6 +33,15 @@ pub(super) struct Listed {
 }
 
 /// `POST`: makes a change, and answers its revision.
+#[utoipa::path(
+    post,
+    path = "/cedar/v1/entities",
+    tag = "Entities",
+    summary = "Change entities, all or nothing",
+    request_body = openapi::cedar::Change,
+    params(openapi::Freshness),
+    responses((status = 200, description = "The change has been made", body = openapi::cedar::Changed), (status = 409, description = "The folder states one of them, or one would be in itself", body = openapi::ProblemDocument, content_type = "application/problem+json"), openapi::Refusal)
+)]
 pub(super) async fn change(
     State(inner): State<Arc<Inner>>,
     request: Request,
@@ -58,6 +68,18 @@ pub(super) async fn change(
 }
 
 /// `GET` one.
+#[utoipa::path(
+    get,
+    path = "/cedar/v1/entities/{type}/{id}",
+    tag = "Entities",
+    summary = "One entity",
+    params(
+        openapi::Freshness,
+        ("type" = String, Path, description = "The entity type"),
+        ("id" = String, Path, description = "Its id"),
+    ),
+    responses((status = 200, description = "The entity in Cedar's JSON format", body = openapi::cedar::Entity), (status = 404, description = "There is none", body = openapi::ProblemDocument, content_type = "application/problem+json"), openapi::Refusal)
+)]
 pub(super) async fn one(
     State(inner): State<Arc<Inner>>,
     Path((kind, id)): Path<(String, String)>,
@@ -76,6 +98,19 @@ pub(super) async fn one(
 }
 
 /// `GET` those of a type, in the order of their ids.
+#[utoipa::path(
+    get,
+    path = "/cedar/v1/entities",
+    tag = "Entities",
+    summary = "Entities of a type, by id",
+    params(
+        openapi::Freshness,
+        ("type" = String, Query, description = "The entity type"),
+        ("after" = Option<String>, Query, description = "The last id of the page before"),
+        ("limit" = Option<usize>, Query, description = "The most on the page"),
+    ),
+    responses((status = 200, description = "A page of them", body = openapi::cedar::Entities), openapi::Refusal)
+)]
 pub(super) async fn list(
     State(inner): State<Arc<Inner>>,
     listed: Result<Query<Listed>, axum::extract::rejection::QueryRejection>,

@@ -9,10 +9,20 @@ use axum::response::{IntoResponse, Json, Response};
 use serde_json::json;
 use service_kit::Problem;
 
+use super::openapi;
 use super::receive::{bad_request, no_answer, receive};
 use crate::decision_log::Asker;
 use crate::pdp::Inner;
 
+#[utoipa::path(
+    post,
+    path = "/access/v1/evaluation",
+    tag = "AuthZEN",
+    summary = "One question",
+    request_body = openapi::access::Question,
+    params(openapi::Freshness),
+    responses((status = 200, description = "The decision, permit or deny", body = openapi::access::Answer), openapi::Refusal)
+)]
 pub(super) async fn one(
     State(inner): State<Arc<Inner>>,
     request: Request,
@@ -22,6 +32,15 @@ pub(super) async fn one(
     answer_one(&inner, &question, &asker)
 }
 
+#[utoipa::path(
+    post,
+    path = "/access/v1/evaluations",
+    tag = "AuthZEN",
+    summary = "Many questions",
+    request_body = openapi::access::Questions,
+    params(openapi::Freshness),
+    responses((status = 200, description = "The decisions, in order", body = openapi::access::Answers), openapi::Refusal)
+)]
 pub(super) async fn many(
     State(inner): State<Arc<Inner>>,
     request: Request,

@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde_json::json;
 use service_kit::Problem;
 
+use super::openapi;
 use super::receive::{bad_request, no_answer, receive};
 use crate::callers::Caller;
 use crate::explain::ExplainRight;
@@ -23,6 +24,15 @@ pub(super) struct Wanted {
     form: Option<ExplainRight>,
 }
 
+#[utoipa::path(
+    post,
+    path = "/cedar/v1/explain",
+    tag = "Cedar",
+    summary = "Why a question is answered as it is",
+    request_body = openapi::access::Question,
+    params(openapi::Freshness, ("form" = Option<String>, Query, description = "`short` or `full`")),
+    responses((status = 200, description = "The explanation", body = openapi::cedar::Explained), openapi::Refusal)
+)]
 pub(super) async fn answer(
     State(inner): State<Arc<Inner>>,
     wanted: Result<Query<Wanted>, axum::extract::rejection::QueryRejection>,

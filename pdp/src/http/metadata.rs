@@ -9,8 +9,20 @@ use axum::response::{IntoResponse, Json, Response};
 use serde_json::json;
 use service_kit::Problem;
 
+use super::openapi;
 use crate::pdp::Inner;
 
+#[utoipa::path(
+    get,
+    path = "/.well-known/authzen-configuration",
+    tag = "AuthZEN",
+    summary = "Who this decision point is",
+    security(()),
+    responses(
+        (status = 200, description = "AuthZEN metadata", body = openapi::access::Metadata),
+        (status = 404, description = "No `pdp.public_url` is configured", body = openapi::ProblemDocument, content_type = "application/problem+json"),
+    )
+)]
 pub(super) async fn show(State(inner): State<Arc<Inner>>) -> Response {
     match &inner.identifier {
         Some(own) => Json(json!({

@@ -10,6 +10,7 @@ use cedar_policy_core::ast::{Annotations, Effect, PolicyID};
 use serde_json::{Value, json};
 use service_kit::Problem;
 
+use super::openapi;
 use super::receive::{bad_request, no_answer, receive};
 use crate::decision_log::Asker;
 use crate::filter::{Dialect, Filter, Sought};
@@ -19,6 +20,15 @@ use crate::residual::{Open, residuals};
 use crate::snapshot::Snapshot;
 
 /// `POST /cedar/v1/authorize`.
+#[utoipa::path(
+    post,
+    path = "/cedar/v1/authorize",
+    tag = "Cedar",
+    summary = "One question in Cedar's words",
+    request_body = openapi::cedar::Asked,
+    params(openapi::Freshness),
+    responses((status = 200, description = "The decision", body = openapi::cedar::Said), openapi::Refusal)
+)]
 pub(super) async fn authorize(
     State(inner): State<Arc<Inner>>,
     request: Request,
@@ -31,6 +41,15 @@ pub(super) async fn authorize(
 
 /// `POST /cedar/v1/authorize/batch`: `{"requests": […]}`, where what stands beside `requests` is
 /// each one's default.
+#[utoipa::path(
+    post,
+    path = "/cedar/v1/authorize/batch",
+    tag = "Cedar",
+    summary = "Many questions in Cedar's words",
+    request_body = openapi::cedar::AskedBatch,
+    params(openapi::Freshness),
+    responses((status = 200, description = "The decisions, in order", body = openapi::cedar::SaidBatch), openapi::Refusal)
+)]
 pub(super) async fn batch(
     State(inner): State<Arc<Inner>>,
     request: Request,
@@ -66,6 +85,15 @@ pub(super) async fn batch(
 }
 
 /// `POST /cedar/v1/partial`.
+#[utoipa::path(
+    post,
+    path = "/cedar/v1/partial",
+    tag = "Cedar",
+    summary = "What policies say where one side is open",
+    request_body = openapi::cedar::Asked,
+    params(openapi::Freshness),
+    responses((status = 200, description = "Residual policies", body = openapi::cedar::LeftOpen), openapi::Refusal)
+)]
 pub(super) async fn partial(
     State(inner): State<Arc<Inner>>,
     request: Request,
@@ -81,6 +109,15 @@ pub(super) async fn partial(
 }
 
 /// `POST /cedar/v1/filter`.
+#[utoipa::path(
+    post,
+    path = "/cedar/v1/filter",
+    tag = "Cedar",
+    summary = "Which rows of a database are permitted",
+    request_body = openapi::cedar::AskedFilter,
+    params(openapi::Freshness),
+    responses((status = 200, description = "A condition with parameters", body = openapi::cedar::Rows), (status = 404, description = "No `pdp.filters` is configured", body = openapi::ProblemDocument, content_type = "application/problem+json"), (status = 422, description = "A policy cannot be put into SQL exactly; it is named", body = openapi::ProblemDocument, content_type = "application/problem+json"), openapi::Refusal)
+)]
 pub(super) async fn filter(
     State(inner): State<Arc<Inner>>,
     request: Request,

@@ -7,9 +7,19 @@ use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Json, Response};
 use service_kit::Problem;
 
+use super::openapi;
 use super::receive::{bad_request, no_answer, receive};
 use crate::pdp::Inner;
 
+#[utoipa::path(
+    post,
+    path = "/access/v1/search/subject",
+    tag = "AuthZEN",
+    summary = "Search for subjects",
+    request_body = openapi::access::Search,
+    params(openapi::Freshness),
+    responses((status = 200, description = "A page of what is permitted", body = openapi::access::Found), openapi::Refusal)
+)]
 pub(super) async fn subject(
     State(inner): State<Arc<Inner>>,
     request: Request,
@@ -17,6 +27,15 @@ pub(super) async fn subject(
     answer(inner, SearchKind::Subject, request).await
 }
 
+#[utoipa::path(
+    post,
+    path = "/access/v1/search/action",
+    tag = "AuthZEN",
+    summary = "Search for actions",
+    request_body = openapi::access::Search,
+    params(openapi::Freshness),
+    responses((status = 200, description = "A page of what is permitted", body = openapi::access::Found), openapi::Refusal)
+)]
 pub(super) async fn action(
     State(inner): State<Arc<Inner>>,
     request: Request,
@@ -24,6 +43,15 @@ pub(super) async fn action(
     answer(inner, SearchKind::Action, request).await
 }
 
+#[utoipa::path(
+    post,
+    path = "/access/v1/search/resource",
+    tag = "AuthZEN",
+    summary = "Search for resources",
+    request_body = openapi::access::Search,
+    params(openapi::Freshness),
+    responses((status = 200, description = "A page of what is permitted", body = openapi::access::Found), openapi::Refusal)
+)]
 pub(super) async fn resource(
     State(inner): State<Arc<Inner>>,
     request: Request,
