@@ -40,6 +40,8 @@ pub struct PdpConfig {
     pub decision_log_sample_permits: f64,
     /// Longer bodies are answered 413. Bytes.
     pub max_body_bytes: usize,
+    /// Bodies with arrays and objects nested deeper are answered 400. No more than 128 can be had.
+    pub max_json_depth: usize,
     /// Longer batches are answered 400.
     pub max_evaluations: usize,
     /// So many requests are answered at once, beside searches; more wait, then are answered 503.
@@ -111,6 +113,7 @@ impl Default for PdpConfig {
             decision_log_sample_permits: 1.0,
             decision_log_mask: masked.map(str::to_owned).to_vec(),
             max_body_bytes: 1 << 20,
+            max_json_depth: 32,
             max_evaluations: 1000,
             second_opinion_every: 1000,
             max_page: 1000,

@@ -83,6 +83,7 @@ pub(crate) struct Inner {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
     pub(crate) body_bytes: usize,
+    pub(crate) json_depth: usize,
     pub(crate) evaluations: usize,
     pub(crate) page: usize,
     pub(crate) search_decisions: usize,
@@ -137,6 +138,7 @@ impl Pdp {
             explain_without_callers: config.explain_without_callers,
             limits: Limits {
                 body_bytes: config.max_body_bytes,
+                json_depth: config.max_json_depth,
                 evaluations: config.max_evaluations,
                 page: config.max_page.max(1),
                 search_decisions: config.max_search_decisions.max(1),

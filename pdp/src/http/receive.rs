@@ -24,7 +24,19 @@ pub(super) async fn gather(inner: &Inner, request: Request) -> Result<Request, P
     let (parts, body) = request.into_parts();
     let body = Limited::new(body, inner.limits.body_bytes);
     match tokio::time::timeout(BODY_TIMEOUT, body.collect()).await {
-        Ok(Ok(body)) => Ok(Request::from_parts(parts, Body::from(body.to_bytes()))),
+        Ok(Ok(body)) => {
+            let body = body.to_bytes();
+            let deepest = inner.limits.json_depth;
+            if depth(&body) > deepest {
+                return Err(
+                    Problem::new(StatusCode::BAD_REQUEST, "bad-request").detail(format!(
+                        "arrays and objects must not be nested deeper than {deepest} levels \
+                         (`pdp.max_json_depth`)"
+                    )),
+                );
+            }
+            Ok(Request::from_parts(parts, Body::from(body)))
+        }
         Ok(Err(error)) if error.is::<LengthLimitError>() => {
             Err(
                 Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large").detail(format!(
@@ -38,6 +50,29 @@ pub(super) async fn gather(inner: &Inner, request: Request) -> Result<Request, P
         Err(_) => Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "timeout")
             .detail("the body did not arrive in time")),
     }
+}
+
+/// How deep arrays and objects are nested, whatever else may be wrong with the text.
+fn depth(json: &[u8]) -> usize {
+    let (mut now, mut deepest) = (0_usize, 0);
+    let mut bytes = json.iter();
+    let mut in_text = false;
+    while let Some(byte) = bytes.next() {
+        match (byte, in_text) {
+            // Whatever follows, it does not end the text.
+            (b'\\', true) => {
+                bytes.next();
+            }
+            (b'"', _) => in_text = !in_text,
+            (b'[' | b'{', false) => {
+                now += 1;
+                deepest = deepest.max(now);
+            }
+            (b']' | b'}', false) => now = now.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
 }
 
 /// Checks the content type; gives the body, which is here already.
@@ -95,6 +130,25 @@ pub(super) fn no_answer(error: &DecisionError) -> Problem {
         DecisionError::Internal { message } => {
             tracing::error!(message, "a question could not be decided");
             Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::depth;
+
+    #[test]
+    fn depth_is_that_of_arrays_and_objects_outside_of_texts() {
+        for (json, expected) in [
+            ("1", 0),
+            ("[]", 1),
+            (r#"{"a":[{}],"b":[[]]}"#, 3),
+            (r#"["[[[", "\"[[", "\\", []]"#, 2),
+            ("]]]][", 1),
+            (r#""\"#, 0),
+        ] {
+            assert_eq!(depth(json.as_bytes()), expected, "{json}");
         }
     }
 }

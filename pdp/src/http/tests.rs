@@ -84,7 +84,7 @@ async fn what_is_no_question_is_400_and_names_the_field() {
         ("[]".to_owned(), "an object"),
         ("{".to_owned(), "not valid JSON"),
         (r#"{"subject":{},"subject":{}}"#.to_owned(), "appears twice"),
-        (format!("{{\"a\":{}", "[".repeat(4000)), "not valid JSON"),
+        (format!("{{\"a\":{}", "[".repeat(4000)), "nested deeper than 32"),
     ] {
         for path in [ONE, MANY] {
             let (status, headers, answer) = post(&pdp, path, body.clone()).await;
@@ -357,5 +357,20 @@ async fn configured_callers_must_show_their_key() {
             headers.contains_key("www-authenticate"),
             status == StatusCode::UNAUTHORIZED
         );
+    }
+}
+
+#[tokio::test]
+async fn nesting_is_bounded_as_configured() {
+    let mut fixture = Fixture::new();
+    fixture.config.max_json_depth = 6;
+    let pdp = fixture.open();
+    for (depth, status) in [(6, StatusCode::OK), (7, StatusCode::BAD_REQUEST)] {
+        // Two levels of its own: the body and the context.
+        let nested = "[".repeat(depth - 2) + &"]".repeat(depth - 2);
+        let mut asked = question();
+        asked["context"] = json!({ "unknown": serde_json::from_str::<Value>(&nested).unwrap() });
+        let (actual, _, answer) = post(&pdp, ONE, asked.to_string()).await;
+        assert_eq!(actual, status, "{answer}");
     }
 }
