@@ -9,6 +9,7 @@ use serde::Deserialize;
 use service_kit::line_sink::LineTarget;
 use service_kit::{ConfigIssue, Secret};
 
+use crate::attributes::{AttributeProviderConfig, Providers};
 use crate::callers::{CallerConfig, Callers, EntityRight};
 use crate::explain::ExplainRight;
 use crate::native::InlineEntities;
@@ -73,6 +74,8 @@ pub struct PdpConfig {
     /// A file that says which tables and columns hold entities and their attributes, for data
     /// filters; relative to the configuration file.
     pub filters: Option<PathBuf>,
+    /// Where attributes are fetched from that are kept elsewhere.
+    pub attribute_providers: Vec<AttributeProviderConfig>,
     /// How much anybody who can connect may be told of why an answer is what it is, where no
     /// callers are configured.
     pub explain_without_callers: ExplainRight,
@@ -127,6 +130,7 @@ impl Default for PdpConfig {
             entities_without_callers: EntityRight::None,
             inline_entities: InlineEntities::Deny,
             filters: None,
+            attribute_providers: Vec::new(),
             explain_without_callers: ExplainRight::None,
             rescan_ms: 1000,
         }
@@ -143,6 +147,7 @@ impl PdpConfig {
             .into_iter()
             .chain(callers)
             .chain(tokens)
+            .chain(Providers::check(&self.attribute_providers, base))
             .collect()
     }
 

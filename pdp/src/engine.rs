@@ -9,16 +9,17 @@ mod value;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use authzen::{Obligation, Reason};
 use cedar_policy_core::ast::{Context, Effect, EntityType, EntityUID, Policy, Var};
 
+use crate::attributes::{Access, accesses};
 use crate::entities::{EntityStore, Row, SliceError, View};
 use crate::index::{Index, Seen, Sought};
 use crate::source;
 use condition::{Code, Scene};
-pub(crate) use oracle::{Oracle, Verdict, interpret};
+pub(crate) use oracle::{Oracle, Verdict, interpret, lookups};
 use value::Failed;
 
 /// A policy, made ready.
@@ -31,6 +32,8 @@ pub(crate) struct Rule {
     pub(crate) file: Option<Arc<Path>>,
     policy: Policy,
     clauses: Clauses,
+    /// Found when they are first asked for.
+    accesses: OnceLock<Box<[Access]>>,
 }
 
 /// What is left to evaluate where the scope matches.
@@ -91,7 +94,13 @@ impl Rule {
             file: None,
             policy,
             clauses,
+            accesses: OnceLock::new(),
         }
+    }
+
+    /// The attributes that it reads.
+    pub(crate) fn accesses(&self) -> &[Access] {
+        self.accesses.get_or_init(|| accesses(&self.policy))
     }
 
     pub(crate) fn is_forbid(&self) -> bool {

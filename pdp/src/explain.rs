@@ -14,13 +14,12 @@ pub use scope::Mismatch;
 
 use std::path::Path;
 
-use authzen::{DecisionError, EvaluationRequest, RequestError};
+use authzen::{DecisionError, EvaluationRequest};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::engine::{Outcome, Question, Rule};
-use crate::mapping::NotAsked;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Read, Snapshot};
 use crate::{PdpError, PolicyIssue};
 
 /// How much a caller may be told.
@@ -61,6 +60,8 @@ pub enum ExplainedOutcome {
     NotPermitted,
     /// A `forbid` could not be evaluated, which denies.
     Unevaluable,
+    /// No policy was asked: attributes that they read cannot be had.
+    Unavailable,
     /// No policy was asked: a type, an action or an entity is not known.
     Unknown,
 }
@@ -104,33 +105,42 @@ const NEAREST: usize = 3;
 /// More policies than this are not looked at for near ones.
 const LOOKED_AT: usize = 20_000;
 
+impl Explanation {
+    /// Where no policy was asked.
+    pub(crate) fn without_policies(outcome: ExplainedOutcome, summary: String) -> Self {
+        Self {
+            outcome,
+            summary,
+            policies: Vec::new(),
+            nearest: Vec::new(),
+            omitted: 0,
+        }
+    }
+}
+
 impl Snapshot {
     /// Explains the answer to a question.
     pub(crate) fn explain(
         &self,
         request: &EvaluationRequest,
     ) -> Result<Explanation, DecisionError> {
-        let mapped = match self.loaded.vocabulary.question(request, &self.store) {
-            Ok(mapped) => mapped,
-            Err(NotAsked::Deny { message, .. }) => {
-                return Ok(Explanation {
-                    outcome: ExplainedOutcome::Unknown,
-                    summary: message,
-                    policies: Vec::new(),
-                    nearest: Vec::new(),
-                    omitted: 0,
-                });
-            }
-            Err(NotAsked::Unusable { field, message }) => {
-                return Err(DecisionError::Rejected {
-                    message: RequestError::Unusable { field, message }.to_string(),
-                });
-            }
-        };
+        match self.read(request)? {
+            Read::Question(mapped) => self.explain_question(&mapped.question),
+            Read::Unknown { message, .. } => Ok(Explanation::without_policies(
+                ExplainedOutcome::Unknown,
+                message,
+            )),
+        }
+    }
+
+    /// Explains the answer to a question that has been completed.
+    pub(crate) fn explain_question(
+        &self,
+        question: &Question,
+    ) -> Result<Explanation, DecisionError> {
         let internal = |error: crate::entities::SliceError| DecisionError::Internal {
             message: error.to_string(),
         };
-        let question = &mapped.question;
         let rules = &self.loaded.rules;
         let outcome = rules.decide(question, &self.store).map_err(internal)?;
         let mut matching: Vec<&Rule> = rules.matching(question, &self.store);
@@ -231,7 +241,7 @@ impl Snapshot {
 
 /// Explains the answer of a policy folder to a question, an AuthZEN evaluation as JSON.
 pub fn explain_policies(folder: &Path, question: &[u8]) -> Result<Explanation, PdpError> {
-    let snapshot = Snapshot::read(folder, &std::collections::BTreeMap::new(), 0)?;
+    let snapshot = Snapshot::open(folder, &std::collections::BTreeMap::new(), 0)?;
     let unusable =
         |message: String| PdpError::Policies(vec![PolicyIssue::of_file("question", message)]);
     let request =

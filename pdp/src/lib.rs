@@ -6,6 +6,7 @@
 //!
 //! Never reads a token, never knows a route, and is never asked what its policies say.
 
+mod attributes;
 mod callers;
 mod check;
 mod config;
@@ -42,6 +43,7 @@ mod domains;
 #[cfg(test)]
 mod fixture;
 
+pub use attributes::{AttributeProviderConfig, HttpSource};
 pub use callers::{CallerConfig, EntityRight};
 pub use check::{CheckReport, check_policies};
 pub use config::{PdpConfig, RequestProperties};

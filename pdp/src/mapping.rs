@@ -5,6 +5,7 @@
 //! wrong type is no question at all.
 
 mod contract;
+mod provided;
 mod search;
 mod shape;
 mod vocabulary;
@@ -13,7 +14,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use authzen::{
-    Action, Decision, DecisionContext, Evaluation, EvaluationRequest, Properties, SnapshotVersion,
+    Action, CacheAdvice, Decision, DecisionContext, Evaluation, EvaluationRequest, Properties,
+    SnapshotVersion,
 };
 use cedar_policy_core::ast::{Context, Eid, EntityUID, Value};
 use serde_json::json;
@@ -24,6 +26,7 @@ pub(crate) use shape::{Member, Members, Shape};
 pub(crate) use vocabulary::Vocabulary;
 
 use crate::RequestProperties;
+use crate::attributes::Unavailable;
 use crate::engine::{Outcome, Question};
 use crate::entities::{EntityStore, Row};
 use shape::{Misfit, Reader};
@@ -284,6 +287,28 @@ pub(crate) fn evaluation(
         },
         context,
     }
+}
+
+/// The answer to a question whose attributes cannot be had: for this once.
+pub(crate) fn unavailable(
+    error: &Unavailable,
+    id: String,
+    snapshot: SnapshotVersion,
+) -> Evaluation {
+    // SECURITY: which entity it is may be what only the store knows; the log names it.
+    let message = format!("attributes cannot be had from `{}`", error.provider);
+    let mut evaluation = unasked(503, &message, id, snapshot);
+    evaluation.context.error = Some(json!({
+        "status": 503,
+        "message": message,
+        "type": "attributes_unavailable",
+        "provider": error.provider,
+    }));
+    evaluation.context.cache = Some(CacheAdvice {
+        vary: None,
+        max_age: Some(0),
+    });
+    evaluation
 }
 
 /// The answer to a question that no policy was asked about.

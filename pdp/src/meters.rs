@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use authzen::{Decision, SearchKind};
-use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge};
+use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge};
 use service_kit::Metrics;
 use service_kit::metrics::MetricError;
 
@@ -27,6 +27,57 @@ pub(crate) struct Meters {
     revision: IntGauge,
     entities: IntGauge,
     log: LogMeters,
+}
+
+/// What attribute providers are counted by.
+#[derive(Debug)]
+pub(crate) struct ProvidersMeters {
+    wanted: IntCounterVec,
+    durations: HistogramVec,
+}
+
+/// One provider's part of them.
+#[derive(Debug)]
+pub(crate) struct ProviderMeters {
+    had: IntCounter,
+    failed: IntCounter,
+    duration: Histogram,
+}
+
+impl ProvidersMeters {
+    pub(crate) fn new(metrics: &Metrics) -> Result<Self, MetricError> {
+        Ok(Self {
+            wanted: metrics.counters(
+                "pdp_attributes_wanted_total",
+                "Entities whose attributes were wanted from a provider, from memory or not: \
+                 `had` or `failed`.",
+                &["provider", "result"],
+            )?,
+            durations: metrics.latencies(
+                "pdp_attributes_duration_seconds",
+                "Time of asking an attribute provider about one entity.",
+                &["provider"],
+            )?,
+        })
+    }
+
+    pub(crate) fn of(&self, provider: &str) -> ProviderMeters {
+        ProviderMeters {
+            had: self.wanted.with_label_values(&[provider, "had"]),
+            failed: self.wanted.with_label_values(&[provider, "failed"]),
+            duration: self.durations.with_label_values(&[provider]),
+        }
+    }
+}
+
+impl ProviderMeters {
+    pub(crate) fn wanted(&self, had: bool) {
+        if had { &self.had } else { &self.failed }.inc();
+    }
+
+    pub(crate) fn asked(&self, took: std::time::Duration) {
+        self.duration.observe(took.as_secs_f64());
+    }
 }
 
 impl Meters {

@@ -1,5 +1,7 @@
 //! The PDP as its callers see it: opened on a folder, asked in process or over HTTP.
 
+mod decide;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -18,17 +20,18 @@ use store::{Position, Store};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::attributes::Providers;
 use crate::callers::{Callers, EntityRight};
 use crate::config::{Identifier, PdpConfig};
 use crate::decision_log::{Asker, DecisionLog};
 use crate::explain::ExplainRight;
 use crate::filter::Tables;
 use crate::meters::Meters;
-use crate::native::{InlineEntities, Partly, Whole};
+use crate::native::{InlineEntities, Partly};
 use crate::room::Room;
 use crate::search::{Bounds, PageTokens, Place};
-use crate::second_opinion::{SecondOpinion, Taken};
-use crate::snapshot::{Answered, Failure, Snapshot};
+use crate::second_opinion::SecondOpinion;
+use crate::snapshot::Snapshot;
 use crate::{PdpError, RequestProperties};
 
 /// What a PDP is given by the process that runs it.
@@ -67,6 +70,8 @@ pub(crate) struct Inner {
     pub(crate) limits: Limits,
     pub(crate) inline_entities: InlineEntities,
     pub(crate) room: Room,
+    /// Where attributes are fetched from that are kept elsewhere.
+    pub(crate) providers: Providers,
     /// Where a database has entities, for data filters.
     pub(crate) tables: Option<Tables>,
     pub(crate) meters: Meters,
@@ -91,6 +96,20 @@ pub(crate) struct Limits {
     pub(crate) revision_wait: std::time::Duration,
 }
 
+impl Limits {
+    fn of(config: &PdpConfig) -> Self {
+        Self {
+            body_bytes: config.max_body_bytes,
+            json_depth: config.max_json_depth,
+            evaluations: config.max_evaluations,
+            page: config.max_page.max(1),
+            search_decisions: config.max_search_decisions.max(1),
+            rescan: std::time::Duration::from_millis(config.rescan_ms.max(10)),
+            revision_wait: std::time::Duration::from_millis(config.max_revision_wait_ms),
+        }
+    }
+}
+
 /// Decision ids: a random start for the process, then a count.
 #[derive(Debug)]
 struct Ids {
@@ -109,11 +128,14 @@ impl Pdp {
         let callers = Callers::new(&config.callers, base).map_err(PdpError::Config)?;
         let pages = PageTokens::new(config, base).map_err(PdpError::Config)?;
         let folder = base.join(&config.policies);
-        let snapshot = Snapshot::read(&folder, &config.request_properties, 1)?;
+        let snapshot = Snapshot::open(&folder, &config.request_properties, 1)?;
         let tables = match &config.filters {
             Some(file) => Some(Tables::open(&base.join(file), &snapshot.loaded.vocabulary)?),
             None => None,
         };
+        let vocabulary = &snapshot.loaded.vocabulary;
+        let configured = &config.attribute_providers;
+        let providers = Providers::open(configured, base, vocabulary, &parts.metrics)?;
         let meters = Meters::new(&parts.metrics)?;
         meters.epoch.set(1);
         meters.entities(&snapshot.store, 0);
@@ -136,15 +158,7 @@ impl Pdp {
             callers,
             entities_without_callers: config.entities_without_callers,
             explain_without_callers: config.explain_without_callers,
-            limits: Limits {
-                body_bytes: config.max_body_bytes,
-                json_depth: config.max_json_depth,
-                evaluations: config.max_evaluations,
-                page: config.max_page.max(1),
-                search_decisions: config.max_search_decisions.max(1),
-                rescan: std::time::Duration::from_millis(config.rescan_ms.max(10)),
-                revision_wait: std::time::Duration::from_millis(config.max_revision_wait_ms),
-            },
+            limits: Limits::of(config),
             inline_entities: config.inline_entities,
             room: Room::new(
                 config.max_concurrent_requests,
@@ -152,6 +166,7 @@ impl Pdp {
                 std::time::Duration::from_millis(config.max_wait_ms),
             ),
             tables,
+            providers,
             meters,
             health: parts.health,
             tasks: parts.tasks,
@@ -173,45 +188,6 @@ impl Pdp {
 }
 
 impl Inner {
-    /// Answers one question from one snapshot, counts it and logs it.
-    pub(crate) fn decide(
-        &self,
-        snapshot: &Arc<Snapshot>,
-        request: &EvaluationRequest,
-        asker: &Asker,
-    ) -> Result<Evaluation, DecisionError> {
-        let started = Instant::now();
-        let sampled = self.second_opinion.is_wanted();
-        let mut answered = snapshot
-            .answer(request, self.ids.next(), sampled)
-            .inspect_err(|_| {
-                self.meters.rejected.inc();
-            })?;
-        self.account(snapshot, request, &mut answered, asker, started.elapsed());
-        Ok(answered.evaluation)
-    }
-
-    /// Answers one question in Cedar's words, counted and logged like any; also says which
-    /// policies could not be evaluated, and why.
-    pub(crate) fn authorize(
-        &self,
-        snapshot: &Arc<Snapshot>,
-        asked: Whole,
-        asker: &Asker,
-    ) -> Result<(Evaluation, Vec<Failure>), DecisionError> {
-        let started = Instant::now();
-        let sampled = self.second_opinion.is_wanted();
-        let mut answered = snapshot.decide(asked.question, self.ids.next(), sampled)?;
-        self.account(
-            snapshot,
-            &asked.shown,
-            &mut answered,
-            asker,
-            started.elapsed(),
-        );
-        Ok((answered.evaluation, answered.failures))
-    }
-
     /// Logs that a caller was told what policies leave open.
     pub(crate) fn log_left_open(
         &self,
@@ -228,86 +204,6 @@ impl Inner {
         let (shown, now) = (&partly.shown, self.clock.now());
         self.log
             .left_open(kind, shown, part, &snapshot.version, asker, now);
-    }
-
-    /// Counts an answer, logs it, and hands it on for a second opinion.
-    fn account(
-        &self,
-        snapshot: &Arc<Snapshot>,
-        request: &EvaluationRequest,
-        answered: &mut Answered,
-        asker: &Asker,
-        took: std::time::Duration,
-    ) {
-        if let Some((question, verdict)) = answered.decided.take() {
-            self.second_opinion.take(Taken {
-                id: answered.evaluation.context.id.clone().unwrap_or_default(),
-                snapshot: Arc::clone(snapshot),
-                question,
-                verdict,
-            });
-        }
-        self.meters.duration.observe(took.as_secs_f64());
-        self.meters.decision(answered.evaluation.decision);
-        self.meters
-            .unknown_attributes
-            .inc_by(answered.unknown_attributes);
-        self.meters
-            .policy_errors
-            .inc_by(answered.failures.len() as u64);
-        for failure in &answered.failures {
-            let Failure {
-                policy,
-                message,
-                place,
-            } = failure;
-            let place = place.as_deref().unwrap_or_default();
-            if answered.denied_by_failure {
-                tracing::warn!(
-                    policy,
-                    place,
-                    error = message,
-                    "denied: a policy could not be evaluated"
-                );
-            } else {
-                tracing::debug!(
-                    policy,
-                    place,
-                    error = message,
-                    "a policy could not be evaluated"
-                );
-            }
-        }
-        self.log
-            .record(request, answered, asker, self.clock.now(), took);
-        self.meters
-            .log_lost(self.log.dropped(), self.log.left_out());
-    }
-
-    /// Answers many from one snapshot: no two entries are decided by different policies.
-    pub(crate) fn decide_many(
-        &self,
-        request: &EvaluationsRequest,
-        asker: &Asker,
-    ) -> Result<Vec<Evaluation>, DecisionError> {
-        let snapshot = self.snapshot.load_full();
-        let mut evaluations = Vec::with_capacity(request.entries.len());
-        for entry in &request.entries {
-            let evaluation = match entry {
-                Ok(entry) => match self.decide(&snapshot, entry, asker) {
-                    Ok(evaluation) => evaluation,
-                    Err(DecisionError::Rejected { message }) => Evaluation::refused(&message),
-                    Err(error) => return Err(error),
-                },
-                Err(error) => Evaluation::refused(&error.to_string()),
-            };
-            let decision = evaluation.decision;
-            evaluations.push(evaluation);
-            if request.semantic.stops_at(decision) {
-                break;
-            }
-        }
-        Ok(evaluations)
     }
 
     /// Answers one page of a search from one snapshot, beside the threads that answer questions.
@@ -347,6 +243,9 @@ impl Inner {
             (None, None) => return Err(rejected("`page.token` is missing".into())),
         };
         let snapshot = self.snapshot.load_full();
+        let kinds = snapshot.loaded.vocabulary.kinds_of(&question);
+        let open = self.providers.refuse_open(&snapshot, kinds);
+        open.map_err(|error| rejected(error.to_string()))?;
         let bounds = Bounds {
             results: limit.min(self.limits.page),
             decisions: self.limits.search_decisions,
@@ -386,15 +285,16 @@ impl Inner {
 #[async_trait]
 impl DecisionPoint for Pdp {
     async fn evaluate(&self, request: &EvaluationRequest) -> Result<Evaluation, DecisionError> {
-        self.0
-            .decide(&self.0.snapshot.load(), request, &Asker::in_process())
+        let snapshot = self.0.snapshot.load_full();
+        let asker = Asker::in_process();
+        self.0.decide(&snapshot, request, &asker).await
     }
 
     async fn evaluate_many(
         &self,
         request: &EvaluationsRequest,
     ) -> Result<Vec<Evaluation>, DecisionError> {
-        self.0.decide_many(request, &Asker::in_process())
+        self.0.decide_many(request, &Asker::in_process()).await
     }
 
     async fn search(&self, request: &SearchRequest) -> Result<SearchResults, DecisionError> {

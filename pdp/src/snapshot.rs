@@ -6,12 +6,13 @@ use std::sync::{Arc, OnceLock};
 
 use authzen::{CacheAdvice, DecisionError, Evaluation, EvaluationRequest, SnapshotVersion};
 
+use crate::attributes::Unavailable;
 use crate::contract::Contract;
 use crate::engine::{Oracle, Question, Verdict};
 use crate::entities::{Circle, EntityStore, Origin, Row, fit};
 use crate::folder::Folder;
 use crate::load::{Loaded, load};
-use crate::mapping::{self, NotAsked};
+use crate::mapping::{self, Mapped, NotAsked};
 use crate::{PdpError, PolicyIssue, RequestProperties};
 
 /// What decides, as one thing. A change of entities makes a new one that shares the rest.
@@ -45,6 +46,34 @@ pub(crate) struct Failure {
     pub(crate) message: String,
     /// File, line and column of the policy, where it is in a file.
     pub(crate) place: Option<String>,
+}
+
+/// A question as policies are asked it, or why they are not.
+#[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly always the large one, and not kept"
+)]
+pub(crate) enum Read {
+    Question(Mapped),
+    /// The answer is no.
+    Unknown {
+        status: u16,
+        message: String,
+    },
+}
+
+impl Answered {
+    /// Policies were not asked.
+    fn without_policies(evaluation: Evaluation) -> Self {
+        Self {
+            evaluation,
+            unknown_attributes: 0,
+            failures: Vec::new(),
+            denied_by_failure: false,
+            decided: None,
+        }
+    }
 }
 
 impl Snapshot {
@@ -138,7 +167,7 @@ impl Snapshot {
     }
 
     /// Reads and understands a folder.
-    pub(crate) fn read(
+    pub(crate) fn open(
         folder: &Path,
         overrides: &BTreeMap<String, RequestProperties>,
         epoch: u64,
@@ -170,35 +199,52 @@ impl Snapshot {
             })
     }
 
-    /// Answers one question. `id` names the decision. `keep` asks for what a second opinion
-    /// needs.
+    /// Puts a question into Cedar's words. One about something unknown is answered at once.
+    pub(crate) fn read(&self, request: &EvaluationRequest) -> Result<Read, DecisionError> {
+        match self.loaded.vocabulary.question(request, &self.store) {
+            Ok(mapped) => Ok(Read::Question(mapped)),
+            Err(NotAsked::Deny { status, message }) => Ok(Read::Unknown { status, message }),
+            Err(NotAsked::Unusable { field, message }) => Err(DecisionError::Rejected {
+                message: authzen::RequestError::Unusable { field, message }.to_string(),
+            }),
+        }
+    }
+
+    /// Answers one question by what is known here alone. `id` names the decision. `keep` asks for
+    /// what a second opinion needs.
     pub(crate) fn answer(
         &self,
         request: &EvaluationRequest,
         id: String,
         keep: bool,
     ) -> Result<Answered, DecisionError> {
-        let loaded = &self.loaded;
-        let mapped = match loaded.vocabulary.question(request, &self.store) {
-            Ok(mapped) => mapped,
-            Err(NotAsked::Deny { status, message }) => {
-                return Ok(Answered {
-                    evaluation: mapping::unasked(status, &message, id, self.version.clone()),
-                    unknown_attributes: 0,
-                    failures: Vec::new(),
-                    denied_by_failure: false,
-                    decided: None,
-                });
-            }
-            Err(NotAsked::Unusable { field, message }) => {
-                return Err(DecisionError::Rejected {
-                    message: authzen::RequestError::Unusable { field, message }.to_string(),
-                });
-            }
-        };
-        let unknown_attributes = mapped.unknown_attributes;
+        match self.read(request)? {
+            Read::Question(mapped) => self.decide_mapped(request, mapped, id, keep),
+            Read::Unknown { status, message } => Ok(self.unasked(status, &message, id)),
+        }
+    }
+
+    /// The answer to a question about something unknown.
+    pub(crate) fn unasked(&self, status: u16, message: &str, id: String) -> Answered {
+        let version = self.version.clone();
+        Answered::without_policies(mapping::unasked(status, message, id, version))
+    }
+
+    /// The answer to a question whose attributes cannot be had.
+    pub(crate) fn unavailable(&self, error: &Unavailable, id: String) -> Answered {
+        Answered::without_policies(mapping::unavailable(error, id, self.version.clone()))
+    }
+
+    /// Decides what has been read of a question.
+    pub(crate) fn decide_mapped(
+        &self,
+        request: &EvaluationRequest,
+        mapped: Mapped,
+        id: String,
+        keep: bool,
+    ) -> Result<Answered, DecisionError> {
         let mut answered = self.decide(mapped.question, id, keep)?;
-        answered.unknown_attributes = unknown_attributes;
+        answered.unknown_attributes = mapped.unknown_attributes;
         answered.evaluation.context.cache = self.advice(request);
         Ok(answered)
     }

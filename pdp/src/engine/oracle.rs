@@ -190,7 +190,7 @@ fn collect_literals(expr: &Expr, found: &mut Vec<EntityUID>) {
 
 /// An upper bound on the lookups that lie on one path of an expression. There are no
 /// variables to bind, so a value that took n lookups has n of them nested in its expression.
-fn lookups(expr: &Expr) -> usize {
+pub(crate) fn lookups(expr: &Expr) -> usize {
     fn deepest<'a>(parts: impl IntoIterator<Item = &'a Expr>) -> usize {
         parts.into_iter().map(lookups).max().unwrap_or(0)
     }

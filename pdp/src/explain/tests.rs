@@ -34,7 +34,7 @@ fn a_deny_names_the_nearest_permits_and_what_would_have_to_change() {
     let near: Vec<_> = told.nearest.iter().map(|one| one.policy.as_str()).collect();
     assert_eq!(near.len(), 3);
     let small =
-        Snapshot::read(fixture.folder.path(), &std::collections::BTreeMap::new(), 0).unwrap();
+        Snapshot::open(fixture.folder.path(), &std::collections::BTreeMap::new(), 0).unwrap();
     let request = EvaluationRequest::from_json(question.to_string().as_bytes()).unwrap();
     let mapped = small
         .loaded

@@ -25,6 +25,7 @@ pub(super) fn summary(outcome: ExplainedOutcome, determining: &[&Rule]) -> Strin
         ExplainedOutcome::Unevaluable => {
             "This is denied, since a rule against it could not be evaluated.".to_owned()
         }
+        ExplainedOutcome::Unavailable => "What decides cannot be had at the moment.".to_owned(),
         ExplainedOutcome::Unknown => "This is not known.".to_owned(),
     }
 }

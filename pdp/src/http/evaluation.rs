@@ -29,7 +29,7 @@ pub(super) async fn one(
 ) -> Result<Response, Problem> {
     let (asker, body) = receive(request).await?;
     let question = EvaluationRequest::from_json(&body).map_err(|error| bad_request(&error))?;
-    answer_one(&inner, &question, &asker)
+    answer_one(&inner, &question, &asker).await
 }
 
 #[utoipa::path(
@@ -47,7 +47,7 @@ pub(super) async fn many(
 ) -> Result<Response, Problem> {
     let (asker, body) = receive(request).await?;
     let batch = match BatchBody::from_json(&body).map_err(|error| bad_request(&error))? {
-        BatchBody::Single(question) => return answer_one(&inner, &question, &asker),
+        BatchBody::Single(question) => return answer_one(&inner, &question, &asker).await,
         BatchBody::Many(batch) => batch,
     };
     let limit = inner.limits.evaluations;
@@ -60,17 +60,20 @@ pub(super) async fn many(
     }
     let evaluations = inner
         .decide_many(&batch, &asker)
+        .await
         .map_err(|error| no_answer(&error))?;
     Ok(Json(json!({ "evaluations": evaluations })).into_response())
 }
 
-fn answer_one(
+async fn answer_one(
     inner: &Inner,
     question: &EvaluationRequest,
     asker: &Asker,
 ) -> Result<Response, Problem> {
+    let snapshot = inner.snapshot.load_full();
     let evaluation = inner
-        .decide(&inner.snapshot.load(), question, asker)
+        .decide(&snapshot, question, asker)
+        .await
         .map_err(|error| no_answer(&error))?;
     Ok(Json(evaluation).into_response())
 }

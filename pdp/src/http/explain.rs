@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ::http::StatusCode;
-use authzen::EvaluationRequest;
+use authzen::{DecisionError, EvaluationRequest};
 use axum::extract::{Query, Request, State};
 use axum::response::{IntoResponse, Json, Response};
 use serde::Deserialize;
@@ -13,8 +13,10 @@ use service_kit::Problem;
 use super::openapi;
 use super::receive::{bad_request, no_answer, receive};
 use crate::callers::Caller;
-use crate::explain::ExplainRight;
+use crate::engine::Question;
+use crate::explain::{ExplainRight, ExplainedOutcome, Explanation};
 use crate::pdp::Inner;
+use crate::snapshot::{Read, Snapshot};
 
 /// `?form=short` or `full`; as much as the caller may be told, where it does not say.
 #[derive(Debug, Deserialize)]
@@ -58,10 +60,18 @@ pub(super) async fn answer(
     let snapshot = inner.snapshot.load_full();
     tracing::info!(caller = asker.caller, ?form, "an answer is explained");
     let version = snapshot.version.clone();
-    let explained = tokio::task::spawn_blocking(move || snapshot.explain(&question))
-        .await
-        .map_err(|_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal"))?
+    let read = snapshot
+        .read(&question)
         .map_err(|error| no_answer(&error))?;
+    let explained = match read {
+        Read::Unknown { message, .. } => {
+            Explanation::without_policies(ExplainedOutcome::Unknown, message)
+        }
+        Read::Question(mapped) => {
+            let explained = explained(&inner, snapshot, mapped.question).await;
+            explained.map_err(|error| no_answer(&error))?
+        }
+    };
     let answer = match form {
         ExplainRight::Full => json!({ "explanation": explained, "snapshot": version }),
         ExplainRight::Short | ExplainRight::None => json!({
@@ -69,4 +79,23 @@ pub(super) async fn answer(
         }),
     };
     Ok(Json(answer).into_response())
+}
+
+async fn explained(
+    inner: &Inner,
+    snapshot: Arc<Snapshot>,
+    mut question: Question,
+) -> Result<Explanation, DecisionError> {
+    if let Err(unavailable) = inner.complete(&snapshot, &mut question).await? {
+        let outcome = ExplainedOutcome::Unavailable;
+        return Ok(Explanation::without_policies(
+            outcome,
+            unavailable.to_string(),
+        ));
+    }
+    tokio::task::spawn_blocking(move || snapshot.explain_question(&question))
+        .await
+        .map_err(|error| DecisionError::Internal {
+            message: error.to_string(),
+        })?
 }

@@ -35,7 +35,7 @@ pub(super) async fn authorize(
 ) -> Result<Response, Problem> {
     let (asker, body) = read(request).await?;
     let snapshot = inner.snapshot.load_full();
-    let answer = one(&inner, &snapshot, &body, &asker)?;
+    let answer = one(&inner, &snapshot, &body, &asker).await?;
     Ok(Json(answer).into_response())
 }
 
@@ -74,7 +74,7 @@ pub(super) async fn batch(
         };
         let mut body = defaults.clone();
         body.extend(own);
-        answers.push(match one(&inner, &snapshot, &body, &asker) {
+        answers.push(match one(&inner, &snapshot, &body, &asker).await {
             Ok(answer) => answer,
             // What one cannot use is no error of the others.
             Err(problem) if problem.status < 500 => failed(&problem.detail.unwrap_or_default()),
@@ -100,7 +100,7 @@ pub(super) async fn partial(
 ) -> Result<Response, Problem> {
     let (asker, body) = read(request).await?;
     let snapshot = inner.snapshot.load_full();
-    let partly = Partly::read(&body, ground(&inner, &snapshot)).map_err(|error| refused(&error))?;
+    let partly = partly(&inner, &snapshot, &body)?;
     inner.log_left_open("partial", &partly, &snapshot, &asker);
     let answer = tokio::task::spawn_blocking(move || left_open(&snapshot, &partly)).await;
     answer
@@ -130,7 +130,7 @@ pub(super) async fn filter(
     let dialect: Dialect = serde_json::from_value(body.get("dialect").cloned().unwrap_or_default())
         .map_err(|_| unusable("`dialect` must be `postgresql` or `sqlite`"))?;
     let snapshot = inner.snapshot.load_full();
-    let partly = Partly::read(&body, ground(&inner, &snapshot)).map_err(|error| refused(&error))?;
+    let partly = partly(&inner, &snapshot, &body)?;
     if !partly.context_is_known {
         return Err(unusable("`context` is missing; `{}` says that it is empty"));
     }
@@ -168,6 +168,20 @@ pub(super) async fn filter(
     }
 }
 
+/// Reads a question one side of which is open.
+fn partly(inner: &Inner, snapshot: &Snapshot, body: &Properties) -> Result<Partly, Problem> {
+    let partly = Partly::read(body, ground(inner, snapshot)).map_err(|error| refused(&error))?;
+    let question = &partly.question;
+    let kinds = (
+        question.principal.entity_type(),
+        &question.action,
+        question.resource.entity_type(),
+    );
+    let open = inner.providers.refuse_open(snapshot, [kinds]);
+    open.map_err(|error| unusable(&error.to_string()))?;
+    Ok(partly)
+}
+
 async fn read(request: Request) -> Result<(Asker, Properties), Problem> {
     let (asker, body) = receive(request).await?;
     let body = authzen::parse_object(&body).map_err(|error| bad_request(&error))?;
@@ -182,7 +196,7 @@ fn ground<'a>(inner: &Inner, snapshot: &'a Snapshot) -> Ground<'a> {
     }
 }
 
-fn one(
+async fn one(
     inner: &Inner,
     snapshot: &Arc<Snapshot>,
     body: &Properties,
@@ -191,6 +205,7 @@ fn one(
     let whole = Whole::read(body, ground(inner, snapshot)).map_err(|error| refused(&error))?;
     let (evaluation, failures) = inner
         .authorize(snapshot, whole, asker)
+        .await
         .map_err(|error: DecisionError| no_answer(&error))?;
     let context = evaluation.context;
     let determining: Vec<_> = context
@@ -202,7 +217,7 @@ fn one(
         .iter()
         .map(|failure| json!({ "policy": failure.policy, "message": failure.message }))
         .collect();
-    Ok(json!({
+    let mut answer = json!({
         "decision": if evaluation.decision.is_permit() { "Allow" } else { "Deny" },
         "determining": determining,
         "errors": errors,
@@ -210,7 +225,11 @@ fn one(
         "advice": context.advice,
         "id": context.id,
         "snapshot": context.snapshot,
-    }))
+    });
+    if let (Some(error), Some(members)) = (context.error, answer.as_object_mut()) {
+        members.insert("error".into(), error);
+    }
+    Ok(answer)
 }
 
 /// A request of a batch that could not be decided.

@@ -84,7 +84,10 @@ async fn what_is_no_question_is_400_and_names_the_field() {
         ("[]".to_owned(), "an object"),
         ("{".to_owned(), "not valid JSON"),
         (r#"{"subject":{},"subject":{}}"#.to_owned(), "appears twice"),
-        (format!("{{\"a\":{}", "[".repeat(4000)), "nested deeper than 32"),
+        (
+            format!("{{\"a\":{}", "[".repeat(4000)),
+            "nested deeper than 32",
+        ),
     ] {
         for path in [ONE, MANY] {
             let (status, headers, answer) = post(&pdp, path, body.clone()).await;

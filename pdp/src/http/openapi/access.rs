@@ -150,6 +150,11 @@ pub(in crate::http) struct Obligation {
 pub(in crate::http) struct AnswerError {
     status: u16,
     message: String,
+    /// `attributes_unavailable`, where an attribute provider fails.
+    #[schema(rename = "type")]
+    kind: Option<String>,
+    /// The provider.
+    provider: Option<String>,
 }
 
 /// What decided.

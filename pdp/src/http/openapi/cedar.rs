@@ -7,7 +7,7 @@
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use super::access::{Obligation, Snapshot};
+use super::access::{AnswerError, Obligation, Snapshot};
 
 type Object = Map<String, Value>;
 
@@ -65,6 +65,8 @@ pub(in crate::http) struct Said {
     /// The `@id`s of the policies that determine the decision.
     determining: Vec<String>,
     errors: Vec<PolicyError>,
+    /// Why it could not be permitted, where no policy says no.
+    error: Option<AnswerError>,
     obligations: Option<Vec<Obligation>>,
     advice: Option<Vec<Value>>,
     /// Names the record in the decision log.
@@ -193,6 +195,7 @@ pub(in crate::http) enum Outcome {
     Forbidden,
     NotPermitted,
     Unevaluable,
+    Unavailable,
     Unknown,
 }
 

@@ -1,0 +1,134 @@
+//! Attributes over HTTP: one `GET` an entity.
+
+use std::path::Path;
+
+use ::http::{StatusCode, header};
+use authzen::Properties;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use service_kit::Secret;
+use url::Url;
+
+use super::HttpSource;
+
+/// Where to ask.
+#[derive(Debug)]
+pub(super) struct Source {
+    before: String,
+    after: String,
+    bearer: Option<Secret>,
+    client: reqwest::Client,
+}
+
+/// Longer answers are not read.
+const LONGEST: usize = 64 * 1024;
+
+const PLACE: &str = "{id}";
+
+/// What an id may show of itself in a URL.
+const PLAIN: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'_')
+    .remove(b'.')
+    .remove(b'~');
+
+impl Source {
+    pub(super) fn open(config: &HttpSource, base: &Path) -> Result<Self, String> {
+        let Some((before, after)) = config.url.split_once(PLACE) else {
+            return Err(format!("`http.url` must have `{PLACE}` in it"));
+        };
+        let example = Url::parse(&format!("{before}x{after}"))
+            .map_err(|error| format!("`http.url` is not a URL: {error}"))?;
+        if !["http", "https"].contains(&example.scheme()) {
+            return Err("`http.url` must be http or https".into());
+        }
+        // An id must not be able to choose who is asked.
+        let authority = before.split_once("://").map_or("", |(_, rest)| rest);
+        if !authority.contains(['/', '?']) {
+            return Err(format!(
+                "`{PLACE}` must be in the path or the query of `http.url`"
+            ));
+        }
+        let bearer = match &config.bearer_file {
+            None => None,
+            Some(file) => {
+                let text = std::fs::read_to_string(base.join(file)).map_err(|error| {
+                    format!(
+                        "`http.bearer_file` {} cannot be read: {error}",
+                        file.display()
+                    )
+                })?;
+                Some(Secret::new(text.trim()))
+            }
+        };
+        let client = reqwest::Client::builder()
+            // Whoever is redirected to was not configured.
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .build()
+            .map_err(|error| format!("no HTTP client can be made: {error}"))?;
+        Ok(Self {
+            before: before.to_owned(),
+            after: after.to_owned(),
+            bearer,
+            client,
+        })
+    }
+
+    /// The attributes of an entity; nothing where there is no such entity.
+    pub(super) async fn ask(&self, id: &str) -> Result<Option<Properties>, String> {
+        // `.` and `..` would be taken for steps in the path, however they are encoded.
+        if id.is_empty() || id == "." || id == ".." || id.contains(char::is_control) {
+            return Err("it cannot be asked about such an id".into());
+        }
+        let id = utf8_percent_encode(id, PLAIN);
+        let url = format!("{}{id}{}", self.before, self.after);
+        let mut request = self
+            .client
+            .get(url)
+            .header(header::ACCEPT, "application/json");
+        if let Some(bearer) = &self.bearer {
+            request = request.bearer_auth(bearer.reveal());
+        }
+        let cannot = |error: reqwest::Error| {
+            let what = if error.is_connect() {
+                "it cannot be reached"
+            } else {
+                "it breaks off"
+            };
+            tracing::debug!(error = %error.without_url(), "an attribute provider fails");
+            what.to_owned()
+        };
+        let mut answer = request.send().await.map_err(cannot)?;
+        let status = answer.status();
+        let is_json = answer
+            .headers()
+            .get(header::CONTENT_TYPE)
+            .and_then(|kind| kind.to_str().ok())
+            .and_then(|kind| kind.split(';').next())
+            .is_some_and(|kind| {
+                kind.trim() == "application/json" || kind.trim().ends_with("+json")
+            });
+        match status {
+            StatusCode::OK if is_json => {}
+            // Any server says 404 of a path that it does not have: only JSON is taken for an answer.
+            StatusCode::NOT_FOUND if is_json => return Ok(None),
+            StatusCode::OK | StatusCode::NOT_FOUND => {
+                return Err(format!(
+                    "it answers {} with what is not JSON",
+                    status.as_u16()
+                ));
+            }
+            _ => return Err(format!("it answers {}", status.as_u16())),
+        }
+        let mut body = Vec::new();
+        while let Some(part) = answer.chunk().await.map_err(cannot)? {
+            if body.len() + part.len() > LONGEST {
+                return Err(format!("it answers with more than {LONGEST} bytes"));
+            }
+            body.extend_from_slice(&part);
+        }
+        let read = authzen::parse_object(&body);
+        read.map(Some)
+            .map_err(|_| "it answers with no JSON object".to_owned())
+    }
+}

@@ -1,0 +1,398 @@
+//! Attributes from a real server: fetched where policies read them, believed before anything
+//! else, and missed as a denial.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use ::http::{StatusCode, header};
+use authzen::Evaluation;
+use axum::Router;
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use serde_json::{Value, json};
+
+use super::{AttributeProviderConfig, HttpSource};
+use crate::Pdp;
+use crate::fixture::{Fixture, ask};
+use crate::http::tests::post;
+
+/// A server of attributes.
+#[derive(Clone, Default)]
+struct Directory {
+    /// Status, content type and body by id; any other id is not known.
+    answers: Arc<HashMap<String, (u16, &'static str, String)>>,
+    asked: Arc<AtomicUsize>,
+    delay: Duration,
+}
+
+const JSON: &str = "application/json";
+
+impl Directory {
+    fn of(entries: &[(&str, Value)]) -> Self {
+        let entry = |(id, attributes): &(&str, Value)| {
+            ((*id).to_owned(), (200, JSON, attributes.to_string()))
+        };
+        Self {
+            answers: Arc::new(entries.iter().map(entry).collect()),
+            ..Self::default()
+        }
+    }
+
+    fn asked(&self) -> usize {
+        self.asked.load(Ordering::Relaxed)
+    }
+
+    /// Serves; returns the URL.
+    async fn serve(&self, fixture: &Fixture) -> String {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let router = Router::new()
+            .route("/people/{id}", get(answer))
+            .with_state(self.clone());
+        fixture
+            .tasks
+            .spawn(async move { axum::serve(listener, router).await.unwrap() });
+        format!("http://{address}/people/{{id}}")
+    }
+}
+
+async fn answer(State(directory): State<Directory>, Path(id): Path<String>) -> Response {
+    directory.asked.fetch_add(1, Ordering::Relaxed);
+    tokio::time::sleep(directory.delay).await;
+    let unknown = (404, JSON, "{}".to_owned());
+    let (status, kind, body) = directory.answers.get(&id).cloned().unwrap_or(unknown);
+    let status = StatusCode::from_u16(status).unwrap();
+    (status, [(header::CONTENT_TYPE, kind)], body).into_response()
+}
+
+fn provider(url: &str) -> AttributeProviderConfig {
+    AttributeProviderConfig {
+        name: "hr".into(),
+        entity_type: "User".into(),
+        attributes: vec!["age".into(), "manager".into()],
+        http: HttpSource {
+            url: url.into(),
+            bearer_file: None,
+        },
+        timeout_ms: 2000,
+        cache_seconds: 60,
+        max_entries: 100,
+        max_concurrent: 4,
+    }
+}
+
+/// The small domain with these policies, and the server as provider.
+async fn open(directory: &Directory, policies: &str) -> (Fixture, Pdp) {
+    opened(directory, policies, |_| {}).await
+}
+
+async fn opened(
+    directory: &Directory,
+    policies: &str,
+    change: impl FnOnce(&mut AttributeProviderConfig),
+) -> (Fixture, Pdp) {
+    let mut fixture = Fixture::new();
+    fixture.write("policies.cedar", policies);
+    let mut config = provider(&directory.serve(&fixture).await);
+    change(&mut config);
+    fixture.config.attribute_providers = vec![config];
+    let pdp = fixture.open();
+    (fixture, pdp)
+}
+
+fn question(subject: &str) -> Value {
+    json!({ "subject": { "type": "user", "id": subject },
+        "action": { "name": "GET /docs/{id}" }, "resource": { "type": "urn:x:doc", "id": "d1" } })
+}
+
+async fn asked(pdp: &Pdp, subject: &str) -> Evaluation {
+    ask(pdp, &question(subject)).await.unwrap()
+}
+
+async fn permits(pdp: &Pdp, subject: &str) -> bool {
+    asked(pdp, subject).await.decision.is_permit()
+}
+
+const ADULTS: &str = r#"@id("adults") permit (principal, action == Action::"read", resource)
+    when { principal has age && principal.age >= 18 };
+    @id("any") permit (principal, action == Action::"delete", resource);"#;
+
+#[tokio::test]
+async fn attributes_are_fetched_where_they_are_read_and_remembered() {
+    let directory = Directory::of(&[("zoe", json!({ "age": 30 })), ("kid", json!({ "age": 7 }))]);
+    let (_fixture, pdp) = open(&directory, ADULTS).await;
+    let delete = json!({ "subject": { "type": "user", "id": "zoe" },
+        "action": { "name": "delete", "properties": {} },
+        "resource": { "type": "urn:x:doc", "id": "d1" }, "context": { "reason": "old" } });
+    let answer = ask(&pdp, &delete).await.unwrap();
+    assert!(answer.decision.is_permit());
+    assert_eq!(
+        directory.asked(),
+        0,
+        "no policy for it reads what is provided"
+    );
+    assert_eq!(answer.context.cache.unwrap().max_age, None);
+
+    let answer = asked(&pdp, "zoe").await;
+    assert!(answer.decision.is_permit());
+    let max_age = answer.context.cache.unwrap().max_age.unwrap();
+    assert!((58..=60).contains(&max_age), "{max_age}");
+    assert!(permits(&pdp, "zoe").await && !permits(&pdp, "kid").await);
+    assert_eq!(directory.asked(), 2, "one each");
+    // Nobody of that name: absent, which is remembered, too.
+    assert!(!permits(&pdp, "nobody").await && !permits(&pdp, "nobody").await);
+    assert_eq!(directory.asked(), 3);
+}
+
+#[tokio::test]
+async fn what_is_not_to_be_remembered_is_fetched_each_time() {
+    let directory = Directory::of(&[("zoe", json!({ "age": 30 }))]);
+    let (_fixture, pdp) = opened(&directory, ADULTS, |config| config.cache_seconds = 0).await;
+    assert!(permits(&pdp, "zoe").await);
+    let answer = asked(&pdp, "zoe").await;
+    assert_eq!(answer.context.cache.unwrap().max_age, Some(0));
+    assert_eq!(directory.asked(), 2);
+}
+
+#[tokio::test]
+async fn what_leads_to_an_entity_is_followed() {
+    let directory = Directory::of(&[
+        ("ben", json!({ "manager": "eve" })),
+        (
+            "eve",
+            json!({ "manager": { "type": "user", "id": "max" }, "age": 50 }),
+        ),
+        ("max", json!({ "age": 61 })),
+    ]);
+    for (condition, fetched) in [
+        // The stored owner is ben; his manager, and hers, are known to the directory alone.
+        ("resource.owner.manager.manager.age == 61", 3),
+        ("resource has owner.manager.manager.age", 3),
+        (
+            "context has peer && context.peer has age && context.peer.age == 50",
+            1,
+        ),
+        ("User::\"max\".age == 61", 1),
+        (
+            "(if principal.name == \"ann\" then User::\"max\" else principal).age == 61",
+            1,
+        ),
+        ("[1].contains(1) || principal.age == 1", 1),
+        ("resource has level || resource has owner", 0),
+    ] {
+        let policies = format!(
+            "@id(\"p\") permit (principal, action == Action::\"read\", resource) when {{ {} }};",
+            condition.replace(
+                "resource.owner.manager.manager.age == 61",
+                "resource has owner && resource.owner has manager && resource.owner.manager has manager \
+                 && resource.owner.manager.manager has age && resource.owner.manager.manager.age == 61"
+            ).replace("User::\"max\".age == 61", "User::\"max\" has age && User::\"max\".age == 61")
+            .replace(").age == 61", ") has age")
+            .replace("|| principal.age == 1", "|| principal has age")
+        );
+        let before = directory.asked();
+        let (_fixture, pdp) = open(&directory, &policies).await;
+        let mut question = question("ann");
+        question["context"] = json!({ "peer": "eve" });
+        let answer = ask(&pdp, &question).await.unwrap();
+        assert!(answer.decision.is_permit(), "{condition} {answer:?}");
+        assert_eq!(directory.asked() - before, fetched, "{condition}");
+    }
+}
+
+#[tokio::test]
+async fn nobody_else_is_believed_about_what_is_provided() {
+    let minors = r#"@id("minors") permit (principal, action == Action::"read", resource)
+        unless { principal has age };"#;
+    let directory = Directory::of(&[("ann", json!({ "age": null }))]);
+    for word in ["add", "override"] {
+        let mut fixture = Fixture::new();
+        let rule = crate::RequestProperties::from_word(word).unwrap();
+        fixture
+            .config
+            .request_properties
+            .insert("user".into(), rule);
+        fixture.write("policies.cedar", &format!("{ADULTS}\n{minors}"));
+        let url = directory.serve(&fixture).await;
+        fixture.config.attribute_providers = vec![provider(&url)];
+        let pdp = fixture.open();
+        // The store says 40 and the question 50: the provider says that there is none.
+        for sent in [json!({}), json!({ "age": 50, "name": "ann" })] {
+            let mut question = question("ann");
+            question["subject"]["properties"] = sent;
+            let answer = ask(&pdp, &question).await.unwrap();
+            let reasons: Vec<_> = answer.context.reasons.iter().map(|r| &r.policy).collect();
+            assert_eq!(reasons, ["minors"], "{word}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_had_denies_and_is_not_remembered_by_callers() {
+    let policies = r#"@id("minors") permit (principal, action == Action::"read", resource)
+        unless { principal has age && principal.age >= 18 };"#;
+    let bodies = [
+        ("down", (500, JSON, "{}".to_owned())),
+        ("moved", (302, JSON, "{}".to_owned())),
+        ("page", (404, "text/html", "<p>not here</p>".to_owned())),
+        ("html", (200, "text/html", "{}".to_owned())),
+        ("list", (200, JSON, "[]".to_owned())),
+        ("half", (200, JSON, "{\"age\":".to_owned())),
+        ("twice", (200, JSON, "{\"age\":1,\"age\":40}".to_owned())),
+        ("wrong", (200, JSON, "{\"age\":\"7\"}".to_owned())),
+        (
+            "stranger",
+            (
+                200,
+                JSON,
+                "{\"manager\":{\"type\":\"urn:x:doc\",\"id\":\"d1\"}}".to_owned(),
+            ),
+        ),
+        (
+            "long",
+            (200, JSON, format!("{{\"x\":\"{}\"}}", "x".repeat(70_000))),
+        ),
+    ];
+    let answers = bodies.into_iter();
+    let directory = Directory {
+        answers: Arc::new(
+            answers
+                .map(|(id, answer)| (id.to_owned(), answer))
+                .collect(),
+        ),
+        ..Directory::default()
+    };
+    let (_fixture, pdp) = open(&directory, policies).await;
+    assert!(permits(&pdp, "fine").await, "404 is an answer");
+    let mut ids: Vec<&str> = directory.answers.keys().map(String::as_str).collect();
+    ids.extend(["..", ".", "a\nb", "\0"]);
+    for id in ids {
+        let answer = asked(&pdp, id).await;
+        assert!(!answer.decision.is_permit(), "{id}");
+        let error = answer.context.error.unwrap();
+        assert_eq!(error["type"], "attributes_unavailable", "{id}");
+        assert_eq!(error["provider"], "hr");
+        assert_eq!(answer.context.cache.unwrap().max_age, Some(0), "{id}");
+    }
+    // An id is one segment of the path, whatever is in it.
+    for id in ["a/b", "../x", "a?b=c", "a#b", "a%2fb", "ä ö"] {
+        assert!(permits(&pdp, id).await, "{id}");
+    }
+}
+
+#[tokio::test]
+async fn one_that_does_not_answer_costs_its_timeout_and_no_more() {
+    let mut directory = Directory::of(&[("zoe", json!({ "age": 30 }))]);
+    directory.delay = Duration::from_secs(30);
+    let slow = opened(&directory, ADULTS, |config| config.timeout_ms = 200).await;
+    let gone = opened(&directory, ADULTS, |config| {
+        config.http.url = "http://127.0.0.1:9/{id}".into();
+    })
+    .await;
+    for (_fixture, pdp) in [&slow, &gone] {
+        let started = tokio::time::Instant::now();
+        let all = (0..20).map(|_| asked(pdp, "zoe"));
+        for answer in futures_util::future::join_all(all).await {
+            assert_eq!(
+                answer.context.error.unwrap()["type"],
+                "attributes_unavailable"
+            );
+        }
+        let took = started.elapsed();
+        assert!(took < Duration::from_secs(2), "{took:?}");
+    }
+}
+
+#[tokio::test]
+async fn many_who_want_the_same_ask_once() {
+    let mut directory = Directory::of(&[("zoe", json!({ "age": 30 }))]);
+    directory.delay = Duration::from_millis(200);
+    let (_fixture, pdp) = open(&directory, ADULTS).await;
+    let all = (0..50).map(|_| permits(&pdp, "zoe"));
+    assert!(
+        futures_util::future::join_all(all)
+            .await
+            .into_iter()
+            .all(|yes| yes)
+    );
+    assert_eq!(directory.asked(), 1);
+}
+
+#[tokio::test]
+async fn what_leaves_a_side_open_is_refused_where_policies_read_what_is_provided() {
+    let directory = Directory::of(&[]);
+    let (_fixture, pdp) = open(&directory, ADULTS).await;
+    let sought = |action: &str, context: Value| {
+        json!({ "subject": { "type": "user" }, "action": { "name": action },
+            "resource": { "type": "urn:x:doc", "id": "d1" }, "context": context })
+        .to_string()
+    };
+    let path = "/access/v1/search/subject";
+    let (status, _, problem) = post(&pdp, path, sought("GET /docs/{id}", json!({}))).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST, "{problem}");
+    assert!(
+        problem["detail"]
+            .as_str()
+            .unwrap()
+            .contains("`adults` reads `age`")
+    );
+    let (status, _, found) = post(
+        &pdp,
+        path,
+        sought("delete", json!({ "reason": "old", "action": {} })),
+    )
+    .await;
+    assert_eq!(status, StatusCode::OK, "{found}");
+    let open = json!({ "principal": { "type": "User" }, "action": "Action::\"read\"",
+        "resource": "Doc::\"d1\"", "context": {} });
+    let (status, _, problem) = post(&pdp, "/cedar/v1/partial", open.to_string()).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST, "{problem}");
+}
+
+type Change = fn(&mut AttributeProviderConfig);
+
+#[test]
+fn what_the_schema_does_not_know_and_what_can_ask_anybody_is_refused() {
+    let url = "http://127.0.0.1:9/{id}";
+    let cases: [(Change, &str); 6] = [
+        (
+            |one| one.entity_type = "Person".into(),
+            "no entity type `Person`",
+        ),
+        (
+            |one| one.attributes = vec!["height".into()],
+            "no attribute `height`",
+        ),
+        (|one| one.attributes = Vec::new(), "provides nothing"),
+        (
+            |one| one.http.url = "http://127.0.0.1/all".into(),
+            "`{id}` in it",
+        ),
+        (
+            |one| one.http.url = "http://{id}/x".into(),
+            "in the path or the query",
+        ),
+        (|one| one.http.url = "file:///{id}".into(), "http or https"),
+    ];
+    for (change, says) in cases {
+        let mut fixture = Fixture::new();
+        let mut one = provider(url);
+        change(&mut one);
+        fixture.config.attribute_providers = vec![one];
+        let error = fixture.try_open().unwrap_err().to_string();
+        assert!(
+            error.contains("pdp.attribute_providers `hr`") && error.contains(says),
+            "{error}"
+        );
+    }
+    let mut fixture = Fixture::new();
+    fixture.config.attribute_providers = vec![provider(url), provider(url)];
+    let error = fixture.try_open().unwrap_err().to_string();
+    assert!(
+        error.contains("`age` is provided by `hr` already"),
+        "{error}"
+    );
+}

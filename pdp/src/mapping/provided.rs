@@ -1,0 +1,43 @@
+//! What an attribute provider says, read as a question's properties are.
+
+use authzen::Properties;
+use cedar_policy_core::ast::{EntityType, Value};
+use smol_str::SmolStr;
+
+use super::Vocabulary;
+use super::shape::{Misfit, Reader};
+
+impl Vocabulary {
+    /// The values of these attributes. What is null or left out is absent, which an attribute that
+    /// the schema requires cannot be; of an entity that there is not, all are.
+    pub(crate) fn provided(
+        &self,
+        kind: &EntityType,
+        names: &[SmolStr],
+        said: Option<&Properties>,
+    ) -> Result<Vec<(SmolStr, Value)>, String> {
+        let Some(said) = said else {
+            return Ok(Vec::new());
+        };
+        let kind = self
+            .kinds
+            .get(kind)
+            .ok_or("the schema does not have its type any more")?;
+        let mut reader = Reader {
+            types: &self.types,
+            unknown: 0,
+        };
+        let mut members = kind.members.clone();
+        members.retain(|name, _| names.iter().any(|own| own == name));
+        let read = reader
+            .complete(&members, said)
+            .map_err(|misfit| match misfit {
+                Misfit::Missing { path } => format!("it does not say `{path}`"),
+                Misfit::Wrong { path, message } => format!("of its `{path}`, {message}"),
+            })?;
+        Ok(read
+            .into_iter()
+            .map(|(name, value)| (name.into(), value))
+            .collect())
+    }
+}
