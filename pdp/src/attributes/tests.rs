@@ -1,6 +1,8 @@
 //! Attributes from a real server: fetched where policies read them, believed before anything
 //! else, and missed as a denial.
 
+mod same;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::super::Tables;
 
-pub(super) const SCHEMA: &str = r"
+pub(crate) const SCHEMA: &str = r"
 entity Team in [Team];
 entity Dept { code: String };
 entity User in [Team] { level: Long, on: Bool, dept?: Dept, skills: Set<String> };
@@ -79,7 +79,7 @@ CREATE TABLE doc_folders (doc_id TEXT, folder_id TEXT);
 pub(crate) struct World {
     policies: Vec<String>,
     users: Vec<User>,
-    pub(super) docs: Vec<Doc>,
+    pub(crate) docs: Vec<Doc>,
     pub(crate) n: i64,
 }
 
@@ -93,7 +93,7 @@ struct User {
 }
 
 #[derive(Debug, Clone)]
-pub(super) struct Doc {
+pub(crate) struct Doc {
     title: &'static str,
     size: i64,
     extra: Option<i64>,
@@ -375,7 +375,7 @@ fn unique<T: Ord + Clone>(items: &[T]) -> Vec<T> {
 }
 
 impl World {
-    pub(super) fn policies(&self) -> String {
+    pub(crate) fn policies(&self) -> String {
         let policies = self.policies.iter().enumerate();
         policies.fold(String::new(), |mut text, (n, policy)| {
             let _ = writeln!(text, "@id(\"p{n}\") {policy}");
@@ -383,7 +383,7 @@ impl World {
         })
     }
 
-    pub(super) fn entities(&self) -> Value {
+    pub(crate) fn entities(&self) -> Value {
         let mut all = vec![];
         for n in 0..3 {
             let parents: Vec<Value> = (n > 0)

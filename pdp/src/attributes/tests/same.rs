@@ -1,0 +1,128 @@
+//! Random policies decide the same whether attributes are in the store or with a provider, and
+//! whatever the store says of what is provided.
+
+use std::cell::Cell;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use authzen::Evaluation;
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+use serde_json::{Value, json};
+
+use super::{Directory, JSON, provider};
+use crate::Pdp;
+use crate::filter::tests::world::{self, World};
+use crate::fixture::{Fixture, ask};
+
+/// Type, and what is provided of it.
+const PROVIDED: [(&str, &[&str]); 2] = [
+    ("User", &["level", "dept"]),
+    ("Doc", &["extra", "owner", "meta"]),
+];
+
+fn policies_and_schema(world: &World) -> Fixture {
+    let fixture = Fixture::empty();
+    fixture.write("schema.cedarschema", world::SCHEMA);
+    fixture.write("policies.cedar", &world.policies());
+    fixture
+}
+
+/// Moves what is provided out of entities; something else stays behind where it must.
+fn split(entities: &mut Value) -> Directory {
+    let mut answers = HashMap::new();
+    for entity in entities.as_array_mut().unwrap() {
+        let kind = entity["uid"]["type"].as_str().unwrap().to_owned();
+        let Some((_, names)) = PROVIDED.iter().find(|(own, _)| **own == *kind) else {
+            continue;
+        };
+        let id = entity["uid"]["id"].as_str().unwrap().to_owned();
+        let attributes = entity["attrs"].as_object_mut().unwrap();
+        let mut said = json!({});
+        for name in *names {
+            if let Some(value) = attributes.remove(*name) {
+                // A reference, as a question says it.
+                said[*name] = value.get("__entity").cloned().unwrap_or(value);
+            }
+        }
+        let left = match kind.as_str() {
+            "User" => json!({ "level": 77 }),
+            _ => json!({ "owner": { "__entity": { "type": "User", "id": "u3" } },
+                "meta": { "city": "elsewhere" }, "extra": 5 }),
+        };
+        attributes.extend(left.as_object().unwrap().clone());
+        answers.insert(id, (200, JSON, said.to_string()));
+    }
+    Directory {
+        answers: Arc::new(answers),
+        ..Directory::default()
+    }
+}
+
+async fn opened(world: &World) -> [(Fixture, Pdp); 2] {
+    let mut entities = world.entities();
+    let whole = policies_and_schema(world);
+    whole.write("entities.json", &entities.to_string());
+    let directory = split(&mut entities);
+    let mut parted = policies_and_schema(world);
+    parted.write("entities.json", &entities.to_string());
+    let url = directory.serve(&parted).await;
+    parted.config.attribute_providers = PROVIDED
+        .iter()
+        .map(|(kind, names)| {
+            let mut one = provider(&url);
+            one.name = (*kind).to_owned();
+            one.entity_type = (*kind).to_owned();
+            one.attributes = names.iter().map(|name| (*name).to_owned()).collect();
+            one
+        })
+        .collect();
+    [whole, parted].map(|fixture| {
+        let pdp = fixture.open();
+        (fixture, pdp)
+    })
+}
+
+/// What an answer says, whoever it is from.
+fn told(evaluation: Evaluation) -> Value {
+    let context = evaluation.context;
+    json!([
+        evaluation.decision.is_permit(),
+        context.reasons,
+        context.error
+    ])
+}
+
+#[test]
+fn decisions_are_the_same_wherever_attributes_are() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let (permits, fetched) = (Cell::new(0), Cell::new(0));
+    let mut runner = TestRunner::new(Config::with_cases(60));
+    let outcome = runner.run(&world::worlds(), |world| {
+        runtime.block_on(async {
+            let [(_one, whole), (_other, parted)] = opened(&world).await;
+            for doc in 0..world.docs.len() {
+                let question = json!({ "subject": { "type": "User", "id": "u0" },
+                    "action": { "name": "read" }, "context": { "n": world.n },
+                    "resource": { "type": "Doc", "id": format!("d{doc}") } });
+                let expected = ask(&whole, &question).await.unwrap();
+                let actual = ask(&parted, &question).await.unwrap();
+                let advice = actual.context.cache.clone();
+                permits.set(permits.get() + usize::from(actual.decision.is_permit()));
+                let is_limited = advice.is_some_and(|advice| advice.max_age.is_some());
+                fetched.set(fetched.get() + usize::from(is_limited));
+                prop_assert_eq!(told(actual), told(expected), "{}", world.policies());
+            }
+            Ok(())
+        })
+    });
+    if let Err(error) = outcome {
+        panic!("{error}");
+    }
+    let (permits, fetched) = (permits.get(), fetched.get());
+    println!("{permits} permits, {fetched} with something fetched");
+    assert!(permits > 50 && fetched > 100, "{permits} {fetched}");
+}
