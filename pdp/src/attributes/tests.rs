@@ -81,7 +81,7 @@ fn provider(url: &str) -> AttributeProviderConfig {
         },
         timeout_ms: 2000,
         cache_seconds: 60,
-        max_entries: 100,
+        max_entries: 1000,
         max_concurrent: 4,
     }
 }
@@ -321,6 +321,46 @@ async fn many_who_want_the_same_ask_once() {
             .all(|yes| yes)
     );
     assert_eq!(directory.asked(), 1);
+}
+
+#[tokio::test]
+async fn a_batch_is_completed_many_at_once_and_stays_in_order() {
+    let people: Vec<String> = (0..100).map(|n| format!("p{n}")).collect();
+    let entries: Vec<_> = people
+        .iter()
+        .enumerate()
+        .map(|(n, id)| (id.as_str(), json!({ "age": n })))
+        .collect();
+    let mut directory = Directory::of(&entries);
+    directory.delay = Duration::from_millis(100);
+    let (_fixture, pdp) = opened(&directory, ADULTS, |config| config.max_concurrent = 64).await;
+    let evaluations: Vec<Value> = people.iter().map(|id| question(id)).collect();
+    let started = tokio::time::Instant::now();
+    let batch = json!({ "evaluations": evaluations }).to_string();
+    let (_, _, answer) = post(&pdp, "/access/v1/evaluations", batch).await;
+    let requests: Vec<Value> = people
+        .iter()
+        .map(|id| json!({ "principal": { "type": "User", "id": id } }))
+        .collect();
+    let batch = json!({ "requests": requests, "action": "Action::\"read\"",
+        "resource": "Doc::\"d1\"", "context": {} });
+    let (_, _, native) = post(&pdp, "/cedar/v1/authorize/batch", batch.to_string()).await;
+    let took = started.elapsed();
+    for n in 0..100 {
+        assert_eq!(answer["evaluations"][n]["decision"], json!(n >= 18), "{n}");
+        let expected = if n >= 18 { "Allow" } else { "Deny" };
+        assert_eq!(native["responses"][n]["decision"], expected, "{n} {native}");
+    }
+    assert_eq!(directory.asked(), 100, "the second batch knew them all");
+    assert!(
+        took < Duration::from_secs(4),
+        "one after the other is 10 s: {took:?}"
+    );
+    // Nobody after the one at whom it stops is asked about.
+    let semantic = json!({ "evaluations": [question("p1"), question("q1"), question("q2")],
+        "options": { "evaluations_semantic": "deny_on_first_deny" } });
+    post(&pdp, "/access/v1/evaluations", semantic.to_string()).await;
+    assert_eq!(directory.asked(), 100);
 }
 
 #[tokio::test]

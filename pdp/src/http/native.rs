@@ -7,6 +7,7 @@ use authzen::{DecisionError, Properties};
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Json, Response};
 use cedar_policy_core::ast::{Annotations, Effect, PolicyID};
+use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use serde_json::{Value, json};
 use service_kit::Problem;
 
@@ -66,22 +67,40 @@ pub(super) async fn batch(
     }
     // One snapshot for all of them.
     let snapshot = inner.snapshot.load_full();
-    let mut answers = Vec::with_capacity(requests.len());
-    for request in requests {
-        let Value::Object(own) = request else {
-            answers.push(failed("an entry of `requests` must be an object"));
-            continue;
-        };
-        let mut body = defaults.clone();
-        body.extend(own);
-        answers.push(match one(&inner, &snapshot, &body, &asker).await {
-            Ok(answer) => answer,
-            // What one cannot use is no error of the others.
-            Err(problem) if problem.status < 500 => failed(&problem.detail.unwrap_or_default()),
-            Err(problem) => return Err(problem),
-        });
-    }
+    let (inner, defaults, asker) = (&*inner, &defaults, &asker);
+    let snapshot = &snapshot;
+    let requests = requests.into_iter();
+    let answers: Vec<_> = requests
+        .map(|request| entry(inner, snapshot, defaults, request, asker))
+        .collect();
+    let answers: Vec<Value> = inner
+        .in_time(
+            stream::iter(answers)
+                .buffered(inner.at_once())
+                .try_collect(),
+        )
+        .await
+        .unwrap_or_else(|error| Err(no_answer(&error)))?;
     Ok(Json(json!({ "responses": answers })).into_response())
+}
+
+/// One of a batch. What it cannot use is no error of the others.
+async fn entry(
+    inner: &Inner,
+    snapshot: &Arc<Snapshot>,
+    defaults: &Properties,
+    request: Value,
+    asker: &Asker,
+) -> Result<Value, Problem> {
+    let Value::Object(own) = request else {
+        return Ok(failed("an entry of `requests` must be an object"));
+    };
+    let mut body = defaults.clone();
+    body.extend(own);
+    match one(inner, snapshot, &body, asker).await {
+        Err(problem) if problem.status < 500 => Ok(failed(&problem.detail.unwrap_or_default())),
+        answer => answer,
+    }
 }
 
 /// `POST /cedar/v1/partial`.

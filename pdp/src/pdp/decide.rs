@@ -1,9 +1,15 @@
 //! One question, from what was asked to what is answered: read, completed, decided, counted and
 //! logged.
 
+use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
-use authzen::{DecisionError, Evaluation, EvaluationRequest, EvaluationsRequest};
+use authzen::{
+    DecisionError, Evaluation, EvaluationRequest, EvaluationsRequest, RequestError, Semantic,
+};
+use futures_util::StreamExt as _;
+use futures_util::stream;
 use tokio::time::Instant;
 
 use super::Inner;
@@ -13,6 +19,9 @@ use crate::engine::Question;
 use crate::native::Whole;
 use crate::second_opinion::Taken;
 use crate::snapshot::{Answered, Failure, Read, Snapshot};
+
+/// Where attributes are fetched, a batch is answered within so long or not at all.
+const MANY: Duration = Duration::from_secs(10);
 
 impl Inner {
     /// Answers one question from one snapshot, counts it and logs it.
@@ -89,17 +98,42 @@ impl Inner {
         request: &EvaluationsRequest,
         asker: &Asker,
     ) -> Result<Vec<Evaluation>, DecisionError> {
-        let snapshot = self.snapshot.load_full();
+        let many = self.decide_each(request, asker);
+        self.in_time(many).await.unwrap_or_else(Err)
+    }
+
+    /// Bounds a batch: what is fetched for one entry after the other could take forever.
+    pub(crate) async fn in_time<T>(
+        &self,
+        many: impl Future<Output = T>,
+    ) -> Result<T, DecisionError> {
+        if self.providers.is_empty() {
+            return Ok(many.await);
+        }
+        let many = tokio::time::timeout(MANY, many).await;
+        many.map_err(|_| DecisionError::Timeout)
+    }
+
+    async fn decide_each(
+        &self,
+        request: &EvaluationsRequest,
+        asker: &Asker,
+    ) -> Result<Vec<Evaluation>, DecisionError> {
+        let snapshot = &self.snapshot.load_full();
         let mut evaluations = Vec::with_capacity(request.entries.len());
-        for entry in &request.entries {
-            let evaluation = match entry {
-                Ok(entry) => match self.decide(&snapshot, entry, asker).await {
-                    Ok(evaluation) => evaluation,
-                    Err(DecisionError::Rejected { message }) => Evaluation::refused(&message),
-                    Err(error) => return Err(error),
-                },
-                Err(error) => Evaluation::refused(&error.to_string()),
-            };
+        let entries = request.entries.iter();
+        let answers: Vec<_> = entries
+            .map(|entry| self.decide_entry(snapshot, entry, asker))
+            .collect();
+        // One whose answer may not be wanted is not decided, so that none is logged.
+        let at_once = if request.semantic == Semantic::ExecuteAll {
+            self.at_once()
+        } else {
+            1
+        };
+        let mut answers = pin!(stream::iter(answers).buffered(at_once));
+        while let Some(evaluation) = answers.next().await {
+            let evaluation = evaluation?;
             let decision = evaluation.decision;
             evaluations.push(evaluation);
             if request.semantic.stops_at(decision) {
@@ -107,6 +141,26 @@ impl Inner {
             }
         }
         Ok(evaluations)
+    }
+
+    async fn decide_entry(
+        &self,
+        snapshot: &Arc<Snapshot>,
+        entry: &Result<EvaluationRequest, RequestError>,
+        asker: &Asker,
+    ) -> Result<Evaluation, DecisionError> {
+        match entry {
+            Ok(entry) => match self.decide(snapshot, entry, asker).await {
+                Err(DecisionError::Rejected { message }) => Ok(Evaluation::refused(&message)),
+                answer => answer,
+            },
+            Err(error) => Ok(Evaluation::refused(&error.to_string())),
+        }
+    }
+
+    /// So many entries of a batch are completed at once.
+    pub(crate) fn at_once(&self) -> usize {
+        if self.providers.is_empty() { 1 } else { 64 }
     }
 
     /// Counts an answer, logs it, and hands it on for a second opinion.
