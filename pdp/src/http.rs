@@ -2,6 +2,7 @@
 //! the field and says nothing about policies.
 
 mod admit;
+mod bodies;
 mod contract;
 mod entities;
 mod evaluation;

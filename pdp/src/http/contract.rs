@@ -6,7 +6,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Json, Response};
 use serde_json::json;
 
-use super::openapi;
+use super::bodies;
 use crate::pdp::Inner;
 
 #[utoipa::path(
@@ -14,8 +14,8 @@ use crate::pdp::Inner;
     path = "/cedar/v1/cache-contract",
     tag = "Cedar",
     summary = "What answers can depend on",
-    params(openapi::Freshness),
-    responses((status = 200, description = "For each kind of question", body = openapi::cedar::Contracts), openapi::Refusal)
+    params(bodies::Freshness),
+    responses((status = 200, description = "For each kind of question", body = bodies::cedar::Contracts), bodies::Refusal)
 )]
 pub(super) async fn show(State(inner): State<Arc<Inner>>) -> Response {
     let snapshot = inner.snapshot.load_full();

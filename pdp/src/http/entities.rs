@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use service_kit::Problem;
 
-use super::openapi;
+use super::bodies;
 use super::receive::{bad_request, receive};
 use crate::callers::{Caller, EntityRight};
 use crate::entities::id;
@@ -38,9 +38,9 @@ pub(super) struct Listed {
     path = "/cedar/v1/entities",
     tag = "Entities",
     summary = "Change entities, all or nothing",
-    request_body = openapi::cedar::Change,
-    params(openapi::Freshness),
-    responses((status = 200, description = "The change has been made", body = openapi::cedar::Changed), (status = 409, description = "The folder states one of them, or one would be in itself", body = openapi::ProblemDocument, content_type = "application/problem+json"), openapi::Refusal)
+    request_body = bodies::cedar::Change,
+    params(bodies::Freshness),
+    responses((status = 200, description = "The change has been made", body = bodies::cedar::Changed), (status = 409, description = "The folder states one of them, or one would be in itself", body = bodies::ProblemDocument, content_type = "application/problem+json"), bodies::Refusal)
 )]
 pub(super) async fn change(
     State(inner): State<Arc<Inner>>,
@@ -74,11 +74,11 @@ pub(super) async fn change(
     tag = "Entities",
     summary = "One entity",
     params(
-        openapi::Freshness,
+        bodies::Freshness,
         ("type" = String, Path, description = "The entity type"),
         ("id" = String, Path, description = "Its id"),
     ),
-    responses((status = 200, description = "The entity in Cedar's JSON format", body = openapi::cedar::Entity), (status = 404, description = "There is none", body = openapi::ProblemDocument, content_type = "application/problem+json"), openapi::Refusal)
+    responses((status = 200, description = "The entity in Cedar's JSON format", body = bodies::cedar::Entity), (status = 404, description = "There is none", body = bodies::ProblemDocument, content_type = "application/problem+json"), bodies::Refusal)
 )]
 pub(super) async fn one(
     State(inner): State<Arc<Inner>>,
@@ -104,12 +104,12 @@ pub(super) async fn one(
     tag = "Entities",
     summary = "Entities of a type, by id",
     params(
-        openapi::Freshness,
+        bodies::Freshness,
         ("type" = String, Query, description = "The entity type"),
         ("after" = Option<String>, Query, description = "The last id of the page before"),
         ("limit" = Option<usize>, Query, description = "The most on the page"),
     ),
-    responses((status = 200, description = "A page of them", body = openapi::cedar::Entities), openapi::Refusal)
+    responses((status = 200, description = "A page of them", body = bodies::cedar::Entities), bodies::Refusal)
 )]
 pub(super) async fn list(
     State(inner): State<Arc<Inner>>,

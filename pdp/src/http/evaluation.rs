@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Json, Response};
 use serde_json::json;
 use service_kit::Problem;
 
-use super::openapi;
+use super::bodies;
 use super::receive::{bad_request, no_answer, receive};
 use crate::decision_log::Asker;
 use crate::pdp::Inner;
@@ -19,9 +19,9 @@ use crate::pdp::Inner;
     path = "/access/v1/evaluation",
     tag = "AuthZEN",
     summary = "One question",
-    request_body = openapi::access::Question,
-    params(openapi::Freshness),
-    responses((status = 200, description = "The decision, permit or deny", body = openapi::access::Answer), openapi::Refusal)
+    request_body = bodies::access::Question,
+    params(bodies::Freshness),
+    responses((status = 200, description = "The decision, permit or deny", body = bodies::access::Answer), bodies::Refusal)
 )]
 pub(super) async fn one(
     State(inner): State<Arc<Inner>>,
@@ -37,9 +37,9 @@ pub(super) async fn one(
     path = "/access/v1/evaluations",
     tag = "AuthZEN",
     summary = "Many questions",
-    request_body = openapi::access::Questions,
-    params(openapi::Freshness),
-    responses((status = 200, description = "The decisions, in order", body = openapi::access::Answers), openapi::Refusal)
+    request_body = bodies::access::Questions,
+    params(bodies::Freshness),
+    responses((status = 200, description = "The decisions, in order", body = bodies::access::Answers), bodies::Refusal)
 )]
 pub(super) async fn many(
     State(inner): State<Arc<Inner>>,

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::json;
 use service_kit::Problem;
 
-use super::openapi;
+use super::bodies;
 use super::receive::{bad_request, no_answer, receive};
 use crate::callers::Caller;
 use crate::engine::Question;
@@ -31,9 +31,9 @@ pub(super) struct Wanted {
     path = "/cedar/v1/explain",
     tag = "Cedar",
     summary = "Why a question is answered as it is",
-    request_body = openapi::access::Question,
-    params(openapi::Freshness, ("form" = Option<String>, Query, description = "`short` or `full`")),
-    responses((status = 200, description = "The explanation", body = openapi::cedar::Explained), openapi::Refusal)
+    request_body = bodies::access::Question,
+    params(bodies::Freshness, ("form" = Option<String>, Query, description = "`short` or `full`")),
+    responses((status = 200, description = "The explanation", body = bodies::cedar::Explained), bodies::Refusal)
 )]
 pub(super) async fn answer(
     State(inner): State<Arc<Inner>>,

@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Json, Response};
 use serde_json::json;
 use service_kit::Problem;
 
-use super::openapi;
+use super::bodies;
 use crate::pdp::Inner;
 
 #[utoipa::path(
@@ -19,8 +19,8 @@ use crate::pdp::Inner;
     summary = "Who this decision point is",
     security(()),
     responses(
-        (status = 200, description = "AuthZEN metadata", body = openapi::access::Metadata),
-        (status = 404, description = "No `pdp.public_url` is configured", body = openapi::ProblemDocument, content_type = "application/problem+json"),
+        (status = 200, description = "AuthZEN metadata", body = bodies::access::Metadata),
+        (status = 404, description = "No `pdp.public_url` is configured", body = bodies::ProblemDocument, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn show(State(inner): State<Arc<Inner>>) -> Response {

@@ -11,7 +11,7 @@ use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use serde_json::{Value, json};
 use service_kit::Problem;
 
-use super::openapi;
+use super::bodies;
 use super::receive::{bad_request, no_answer, receive};
 use crate::decision_log::Asker;
 use crate::filter::{Dialect, Filter, Sought};
@@ -26,9 +26,9 @@ use crate::snapshot::Snapshot;
     path = "/cedar/v1/authorize",
     tag = "Cedar",
     summary = "One question in Cedar's words",
-    request_body = openapi::cedar::Asked,
-    params(openapi::Freshness),
-    responses((status = 200, description = "The decision", body = openapi::cedar::Said), openapi::Refusal)
+    request_body = bodies::cedar::Asked,
+    params(bodies::Freshness),
+    responses((status = 200, description = "The decision", body = bodies::cedar::Said), bodies::Refusal)
 )]
 pub(super) async fn authorize(
     State(inner): State<Arc<Inner>>,
@@ -47,9 +47,9 @@ pub(super) async fn authorize(
     path = "/cedar/v1/authorize/batch",
     tag = "Cedar",
     summary = "Many questions in Cedar's words",
-    request_body = openapi::cedar::AskedBatch,
-    params(openapi::Freshness),
-    responses((status = 200, description = "The decisions, in order", body = openapi::cedar::SaidBatch), openapi::Refusal)
+    request_body = bodies::cedar::AskedBatch,
+    params(bodies::Freshness),
+    responses((status = 200, description = "The decisions, in order", body = bodies::cedar::SaidBatch), bodies::Refusal)
 )]
 pub(super) async fn batch(
     State(inner): State<Arc<Inner>>,
@@ -109,9 +109,9 @@ async fn entry(
     path = "/cedar/v1/partial",
     tag = "Cedar",
     summary = "What policies say where one side is open",
-    request_body = openapi::cedar::Asked,
-    params(openapi::Freshness),
-    responses((status = 200, description = "Residual policies", body = openapi::cedar::LeftOpen), openapi::Refusal)
+    request_body = bodies::cedar::Asked,
+    params(bodies::Freshness),
+    responses((status = 200, description = "Residual policies", body = bodies::cedar::LeftOpen), bodies::Refusal)
 )]
 pub(super) async fn partial(
     State(inner): State<Arc<Inner>>,
@@ -133,9 +133,9 @@ pub(super) async fn partial(
     path = "/cedar/v1/filter",
     tag = "Cedar",
     summary = "Which rows of a database are permitted",
-    request_body = openapi::cedar::AskedFilter,
-    params(openapi::Freshness),
-    responses((status = 200, description = "A condition with parameters", body = openapi::cedar::Rows), (status = 404, description = "No `pdp.filters` is configured", body = openapi::ProblemDocument, content_type = "application/problem+json"), (status = 422, description = "A policy cannot be put into SQL exactly; it is named", body = openapi::ProblemDocument, content_type = "application/problem+json"), openapi::Refusal)
+    request_body = bodies::cedar::AskedFilter,
+    params(bodies::Freshness),
+    responses((status = 200, description = "A condition with parameters", body = bodies::cedar::Rows), (status = 404, description = "No `pdp.filters` is configured", body = bodies::ProblemDocument, content_type = "application/problem+json"), (status = 422, description = "A policy cannot be put into SQL exactly; it is named", body = bodies::ProblemDocument, content_type = "application/problem+json"), bodies::Refusal)
 )]
 pub(super) async fn filter(
     State(inner): State<Arc<Inner>>,

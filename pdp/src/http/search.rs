@@ -7,7 +7,7 @@ use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Json, Response};
 use service_kit::Problem;
 
-use super::openapi;
+use super::bodies;
 use super::receive::{bad_request, no_answer, receive};
 use crate::pdp::Inner;
 
@@ -16,9 +16,9 @@ use crate::pdp::Inner;
     path = "/access/v1/search/subject",
     tag = "AuthZEN",
     summary = "Search for subjects",
-    request_body = openapi::access::Search,
-    params(openapi::Freshness),
-    responses((status = 200, description = "A page of what is permitted", body = openapi::access::Found), openapi::Refusal)
+    request_body = bodies::access::Search,
+    params(bodies::Freshness),
+    responses((status = 200, description = "A page of what is permitted", body = bodies::access::Found), bodies::Refusal)
 )]
 pub(super) async fn subject(
     State(inner): State<Arc<Inner>>,
@@ -32,9 +32,9 @@ pub(super) async fn subject(
     path = "/access/v1/search/action",
     tag = "AuthZEN",
     summary = "Search for actions",
-    request_body = openapi::access::Search,
-    params(openapi::Freshness),
-    responses((status = 200, description = "A page of what is permitted", body = openapi::access::Found), openapi::Refusal)
+    request_body = bodies::access::Search,
+    params(bodies::Freshness),
+    responses((status = 200, description = "A page of what is permitted", body = bodies::access::Found), bodies::Refusal)
 )]
 pub(super) async fn action(
     State(inner): State<Arc<Inner>>,
@@ -48,9 +48,9 @@ pub(super) async fn action(
     path = "/access/v1/search/resource",
     tag = "AuthZEN",
     summary = "Search for resources",
-    request_body = openapi::access::Search,
-    params(openapi::Freshness),
-    responses((status = 200, description = "A page of what is permitted", body = openapi::access::Found), openapi::Refusal)
+    request_body = bodies::access::Search,
+    params(bodies::Freshness),
+    responses((status = 200, description = "A page of what is permitted", body = bodies::access::Found), bodies::Refusal)
 )]
 pub(super) async fn resource(
     State(inner): State<Arc<Inner>>,
