@@ -78,6 +78,11 @@ impl Parts {
         other.0 & !self.0 == 0
     }
 
+    /// The parts of both.
+    pub(crate) fn joined(self, other: Self) -> Self {
+        self.with(other)
+    }
+
     fn have(self, part: Self) -> bool {
         self.cover(part)
     }

@@ -1,9 +1,9 @@
 //! Checks a policy folder without deciding anything: for the command line.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 
+use crate::config::Reading;
 use crate::snapshot::Snapshot;
 use crate::{PdpError, PolicyIssue};
 
@@ -22,7 +22,7 @@ pub struct CheckReport {
 
 /// Reads and validates a folder; the error's `Display` is every problem with its place.
 pub fn check_policies(folder: &Path) -> Result<CheckReport, PdpError> {
-    let snapshot = Snapshot::open(folder, &BTreeMap::new(), 0)?;
+    let snapshot = Snapshot::open(folder, &Reading::default(), 0)?;
     Ok(CheckReport {
         policies: snapshot.loaded.rules.len(),
         entities: snapshot.loaded.stated_entities,

@@ -30,6 +30,9 @@ pub struct PdpConfig {
     /// Who wins where a question and the store both know an attribute, by AuthZEN type.
     /// Overrides the schema's `@request_properties`.
     pub request_properties: BTreeMap<String, RequestProperties>,
+    /// The member of the context that says when a question is asked, as a `datetime`: filled in
+    /// here, whatever a question says. Absent: none.
+    pub clock: Option<String>,
     /// Who may ask over HTTP. Empty: everyone who can connect.
     pub callers: Vec<CallerConfig>,
     /// Where the decision log goes.
@@ -111,6 +114,7 @@ impl Default for PdpConfig {
             policies: PathBuf::from("policies"),
             public_url: None,
             request_properties: BTreeMap::new(),
+            clock: None,
             callers: Vec::new(),
             decision_log: LineTarget::Stdout,
             decision_log_sample_permits: 1.0,
@@ -137,7 +141,21 @@ impl Default for PdpConfig {
     }
 }
 
+/// How questions are read, beside what the schema says.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Reading {
+    pub(crate) request_properties: BTreeMap<String, RequestProperties>,
+    pub(crate) clock: Option<String>,
+}
+
 impl PdpConfig {
+    pub(crate) fn reading(&self) -> Reading {
+        Reading {
+            request_properties: self.request_properties.clone(),
+            clock: self.clock.clone(),
+        }
+    }
+
     /// What is wrong with the values themselves; the policy folder is not read.
     pub fn check(&self, base: &Path) -> Vec<ConfigIssue> {
         let identifier = self.identifier().err();

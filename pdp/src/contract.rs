@@ -1,116 +1,345 @@
 //! The cache contract: which parts of a question its answer can depend on, besides who, what and
 //! on what. Two questions that agree on those get the same decision from the same snapshot, so a
 //! cache may leave everything else out of its keys.
+//!
+//! Published for each kind of question from what the policies for it can read; said in each answer
+//! from what was read to find it, which may be less.
 
-use std::collections::BTreeSet;
+use std::collections::HashMap;
+use std::sync::Arc;
 
-use authzen::CacheAdvice;
-use cedar_policy_core::ast::{Expr, ExprKind, Policy, Var};
+use arc_swap::ArcSwap;
+use authzen::{CacheAdvice, EvaluationRequest, Vary};
+use cedar_policy_core::ast::{
+    ActionConstraint, EntityReference, EntityType, EntityUID, Policy, PrincipalOrResourceConstraint,
+};
 use serde::Serialize;
 
+use crate::engine::Rule;
 use crate::entities::EntityStore;
 use crate::load::Loaded;
+use crate::reads::{NameSet, Reads};
+
+/// The contracts of a snapshot, in the order of their kinds.
+#[derive(Debug, Clone)]
+pub(crate) struct Contracts {
+    contracts: Vec<Contract>,
+    /// Contracts by their action, and by every group that it is in.
+    by_action: Arc<HashMap<EntityUID, Vec<usize>>>,
+    /// What is read where policies look at the time.
+    clock: Reads,
+}
 
 /// For one kind of question.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Serialize)]
 pub(crate) struct Contract {
+    #[serde(flatten)]
+    kind: Arc<Kind>,
+    /// What answers to such a question can depend on. Those that depend on less say so.
+    #[serde(flatten)]
+    advice: CacheAdvice,
+    /// What the policies for it can read.
+    #[serde(skip)]
+    reads: Reads,
+    #[serde(skip)]
+    readers: Readers,
+    /// What answers say that depend on less.
+    #[serde(skip)]
+    narrower: Arc<ArcSwap<HashMap<Reads, Arc<Vary>>>>,
+}
+
+/// A kind of question, and what it can have in it that matters.
+#[derive(Debug, Serialize)]
+pub(crate) struct Kind {
     pub(crate) subject_type: String,
     pub(crate) action: String,
     pub(crate) resource_type: String,
-    /// As every answer to such a question says it.
-    #[serde(flatten)]
-    pub(crate) advice: CacheAdvice,
+    #[serde(skip)]
+    pub(crate) terms: KindTerms,
 }
 
-/// What clauses can read of a question. May name too much, never too little.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct Reads {
-    /// Attributes of any entity or record.
-    pub(crate) attributes: BTreeSet<String>,
-    /// Members of the context.
-    pub(crate) context: BTreeSet<String>,
-    /// The context is used as a value, so every member counts.
-    pub(crate) whole_context: bool,
+/// The same in Cedar's words.
+#[derive(Debug)]
+pub(crate) struct KindTerms {
+    pub(crate) principal: EntityType,
+    pub(crate) action: EntityUID,
+    pub(crate) resource: EntityType,
+    pub(crate) subject_members: Vec<Matter>,
+    pub(crate) action_members: Vec<Matter>,
+    pub(crate) resource_members: Vec<Matter>,
+    pub(crate) context_members: Vec<Matter>,
 }
 
-impl Reads {
-    /// Adds what a policy reads. Scopes read nothing but identities, which every key has.
-    pub(crate) fn add(&mut self, policy: &Policy) {
-        if let Some(clauses) = policy.non_scope_constraints() {
-            self.walk(clauses);
+/// When a member of a question matters.
+#[derive(Debug)]
+pub(crate) struct Matter {
+    pub(crate) name: String,
+    pub(crate) when: When,
+}
+
+/// See [`Matter`].
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum When {
+    /// Where an attribute of its name is read.
+    Attribute(NameSet),
+    /// Where a member of the context of this name is read.
+    Context(NameSet),
+    /// Always: it matters by being there.
+    Always,
+}
+
+/// How many policies read each name.
+#[derive(Debug, Clone)]
+struct Readers {
+    attributes: Box<[u32; 128]>,
+    context: Box<[u32; 128]>,
+}
+
+/// So many narrower answers are kept ready for each kind.
+const NARROWER: usize = 64;
+
+impl Contracts {
+    /// One for each kind of question that the schema knows.
+    pub(crate) fn new(loaded: &Loaded, store: &EntityStore) -> Self {
+        let nothing = HashMap::new();
+        let view = store.view(&nothing);
+        let mut by_action: HashMap<EntityUID, Vec<usize>> = HashMap::new();
+        let mut contracts = Vec::new();
+        for (at, kind) in loaded.vocabulary.question_kinds().into_iter().enumerate() {
+            let action = &kind.terms.action;
+            for reached in std::iter::once(action).chain(view.ancestors(action)) {
+                by_action.entry(reached.clone()).or_default().push(at);
+            }
+            contracts.push(Contract::new(kind));
+        }
+        let by_action = Arc::new(by_action);
+        let mut made = Self {
+            contracts,
+            by_action,
+            clock: loaded.vocabulary.names.clock(),
+        };
+        made.count(loaded.rules.iter(), Readers::add);
+        made.settle();
+        made
+    }
+
+    /// The same for other policies.
+    pub(crate) fn changed<'r>(
+        &self,
+        removed: impl IntoIterator<Item = &'r Rule>,
+        added: impl IntoIterator<Item = &'r Rule>,
+    ) -> Self {
+        let mut changed = self.clone();
+        changed.count(removed, Readers::remove);
+        changed.count(added, Readers::add);
+        changed.settle();
+        changed
+    }
+
+    fn settle(&mut self) {
+        for contract in &mut self.contracts {
+            contract.settle(self.clock);
         }
     }
 
-    fn walk(&mut self, expr: &Expr) {
-        match expr.expr_kind() {
-            ExprKind::Var(Var::Context) => self.whole_context = true,
-            ExprKind::GetAttr { expr, attr } | ExprKind::HasAttr { expr, attr } => {
-                self.attribute(expr, attr);
-            }
-            ExprKind::ExtHasAttr { expr, attrs } => {
-                self.attribute(expr, attrs.first());
-                for attr in attrs.tail() {
-                    self.attributes.insert(attr.to_string());
+    fn count<'r>(
+        &mut self,
+        rules: impl IntoIterator<Item = &'r Rule>,
+        count: fn(&mut Readers, Reads),
+    ) {
+        let by_action = Arc::clone(&self.by_action);
+        let all = self.contracts.len();
+        for rule in rules {
+            let mut of = |at: usize| {
+                if let Some(contract) = self.contracts.get_mut(at)
+                    && contract.kind.terms.may_match(rule.policy())
+                {
+                    count(&mut contract.readers, rule.reads);
+                }
+            };
+            match rule.policy().action_constraint() {
+                ActionConstraint::Any => (0..all).for_each(of),
+                ActionConstraint::Eq(action) => {
+                    by_action
+                        .get(&**action)
+                        .into_iter()
+                        .flatten()
+                        .for_each(|at| of(*at));
+                }
+                ActionConstraint::In(actions) => {
+                    let found = actions.iter().filter_map(|action| by_action.get(&**action));
+                    let mut found: Vec<usize> = found.flatten().copied().collect();
+                    found.sort_unstable();
+                    found.dedup();
+                    found.into_iter().for_each(of);
                 }
             }
-            ExprKind::If {
-                test_expr,
-                then_expr,
-                else_expr,
-            } => {
-                for part in [test_expr, then_expr, else_expr] {
-                    self.walk(part);
-                }
-            }
-            ExprKind::And { left, right } | ExprKind::Or { left, right } => {
-                self.walk(left);
-                self.walk(right);
-            }
-            ExprKind::UnaryApp { arg: expr, .. }
-            | ExprKind::Like { expr, .. }
-            | ExprKind::Is { expr, .. } => self.walk(expr),
-            ExprKind::BinaryApp { arg1, arg2, .. } => {
-                self.walk(arg1);
-                self.walk(arg2);
-            }
-            ExprKind::ExtensionFunctionApp { args, .. } => {
-                args.iter().for_each(|arg| self.walk(arg));
-            }
-            ExprKind::Set(items) => items.iter().for_each(|item| self.walk(item)),
-            ExprKind::Record(members) => members.values().for_each(|member| self.walk(member)),
-            ExprKind::Lit(_)
-            | ExprKind::Var(Var::Principal | Var::Action | Var::Resource)
-            | ExprKind::Slot(_)
-            | ExprKind::Unknown(_) => {}
         }
     }
 
-    fn attribute(&mut self, of: &Expr, name: &str) {
-        if matches!(of.expr_kind(), ExprKind::Var(Var::Context)) {
-            self.context.insert(name.to_owned());
-        } else {
-            self.attributes.insert(name.to_owned());
-            self.walk(of);
-        }
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Contract> {
+        self.contracts.iter()
+    }
+
+    /// What the answer to a question can depend on, which was found by these reads and stays so for
+    /// so many milliseconds.
+    pub(crate) fn advice(
+        &self,
+        request: &EvaluationRequest,
+        reads: Reads,
+        lasts: Option<u64>,
+    ) -> Option<CacheAdvice> {
+        let kind = (
+            &*request.subject.kind,
+            &*request.action.name,
+            &*request.resource.kind,
+        );
+        let at = self
+            .contracts
+            .binary_search_by(|contract| contract.kind().cmp(&kind));
+        let contract = self.contracts.get(at.ok()?)?;
+        Some(CacheAdvice {
+            vary: Some(contract.vary_of(reads)),
+            // Whole seconds, and never too many.
+            max_age: lasts.map(|millis| millis / 1000),
+        })
     }
 }
 
 impl Contract {
-    /// One for each kind of question that the schema knows, in order.
-    pub(crate) fn all(loaded: &Loaded, store: &EntityStore) -> Vec<Self> {
-        loaded.vocabulary.contracts(|principal, action, resource| {
-            let mut reads = Reads::default();
-            let rules = &loaded.rules;
-            for rule in rules.of_kind(principal, action, resource, store) {
-                reads.add(rule.policy());
-            }
-            reads
-        })
+    fn new(kind: Kind) -> Self {
+        Self {
+            kind: Arc::new(kind),
+            advice: CacheAdvice::default(),
+            reads: Reads::default(),
+            readers: Readers::none(),
+            narrower: Arc::default(),
+        }
+    }
+
+    /// Sums up what has been counted.
+    fn settle(&mut self, clock: Reads) {
+        let reads = self.readers.reads();
+        if self.advice.vary.is_none() || reads != self.reads {
+            self.reads = reads;
+            self.advice = CacheAdvice {
+                vary: Some(Arc::new(self.kind.terms.vary(reads))),
+                // For how long an answer holds, it says itself.
+                max_age: reads.meets(clock).then_some(0),
+            };
+        }
     }
 
     /// By what contracts are in order.
     pub(crate) fn kind(&self) -> (&str, &str, &str) {
-        (&self.subject_type, &self.action, &self.resource_type)
+        let kind = &*self.kind;
+        (&kind.subject_type, &kind.action, &kind.resource_type)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn vary(&self) -> &Vary {
+        self.advice.vary.as_deref().unwrap()
+    }
+
+    fn vary_of(&self, reads: Reads) -> Arc<Vary> {
+        let reads = reads.within(self.reads);
+        if let Some(vary) = self.advice.vary.as_ref().filter(|_| reads == self.reads) {
+            return Arc::clone(vary);
+        }
+        let known = self.narrower.load();
+        known.get(&reads).cloned().unwrap_or_else(|| {
+            let vary = Arc::new(self.kind.terms.vary(reads));
+            if known.len() < NARROWER {
+                self.narrower.rcu(|known| {
+                    let mut more = HashMap::clone(known);
+                    more.insert(reads, Arc::clone(&vary));
+                    more
+                });
+            }
+            vary
+        })
+    }
+}
+
+impl KindTerms {
+    /// The members of such a question that matter where this is read.
+    fn vary(&self, reads: Reads) -> Vary {
+        let named = |matters: &[Matter]| {
+            let matter = matters.iter().filter(|matter| matter.when.is_so(reads));
+            matter.map(|matter| matter.name.clone()).collect()
+        };
+        Vary {
+            subject: named(&self.subject_members),
+            action: named(&self.action_members),
+            resource: named(&self.resource_members),
+            context: named(&self.context_members),
+        }
+    }
+
+    /// Whether a policy's scope can match such a question.
+    fn may_match(&self, policy: &Policy) -> bool {
+        use PrincipalOrResourceConstraint as Constraint;
+        let side = |constraint: &Constraint, kind: &EntityType| match constraint {
+            Constraint::Is(is) | Constraint::IsIn(is, _) => **is == *kind,
+            Constraint::Eq(EntityReference::EUID(uid)) => uid.entity_type() == kind,
+            Constraint::Any | Constraint::In(_) | Constraint::Eq(EntityReference::Slot(_)) => true,
+        };
+        let action = match policy.action_constraint() {
+            ActionConstraint::Eq(action) => **action == self.action,
+            ActionConstraint::Any | ActionConstraint::In(_) => true,
+        };
+        action
+            && side(policy.principal_constraint().as_inner(), &self.principal)
+            && side(policy.resource_constraint().as_inner(), &self.resource)
+    }
+}
+
+impl When {
+    fn is_so(self, reads: Reads) -> bool {
+        match self {
+            Self::Attribute(names) => !names.within(reads.attributes).is_empty(),
+            Self::Context(names) => !names.within(reads.context).is_empty(),
+            Self::Always => true,
+        }
+    }
+}
+
+impl Readers {
+    fn none() -> Self {
+        Self {
+            attributes: Box::new([0; 128]),
+            context: Box::new([0; 128]),
+        }
+    }
+
+    fn add(&mut self, reads: Reads) {
+        self.each(reads, |count| *count = count.saturating_add(1));
+    }
+
+    fn remove(&mut self, reads: Reads) {
+        self.each(reads, |count| *count = count.saturating_sub(1));
+    }
+
+    fn each(&mut self, reads: Reads, change: impl Fn(&mut u32)) {
+        for (counts, names) in [
+            (&mut self.attributes, reads.attributes),
+            (&mut self.context, reads.context),
+        ] {
+            for number in names.numbers() {
+                counts.get_mut(number).map(&change);
+            }
+        }
+    }
+
+    fn reads(&self) -> Reads {
+        let names = |counts: &[u32; 128]| {
+            let read = counts.iter().enumerate().filter(|(_, count)| **count > 0);
+            NameSet::of_numbers(read.map(|(number, _)| number))
+        };
+        Reads {
+            attributes: names(&self.attributes),
+            context: names(&self.context),
+        }
     }
 }
 

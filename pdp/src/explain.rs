@@ -17,7 +17,9 @@ use std::path::Path;
 use authzen::{DecisionError, EvaluationRequest};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use service_kit::UnixTime;
 
+use crate::config::Reading;
 use crate::engine::{Outcome, Question, Rule};
 use crate::snapshot::{Read, Snapshot};
 use crate::{PdpError, PolicyIssue};
@@ -123,8 +125,9 @@ impl Snapshot {
     pub(crate) fn explain(
         &self,
         request: &EvaluationRequest,
+        now: UnixTime,
     ) -> Result<Explanation, DecisionError> {
-        match self.read(request)? {
+        match self.read(request, now)? {
             Read::Question(mapped) => self.explain_question(&mapped.question),
             Read::Unknown { message, .. } => Ok(Explanation::without_policies(
                 ExplainedOutcome::Unknown,
@@ -241,13 +244,13 @@ impl Snapshot {
 
 /// Explains the answer of a policy folder to a question, an AuthZEN evaluation as JSON.
 pub fn explain_policies(folder: &Path, question: &[u8]) -> Result<Explanation, PdpError> {
-    let snapshot = Snapshot::open(folder, &std::collections::BTreeMap::new(), 0)?;
+    let snapshot = Snapshot::open(folder, &Reading::default(), 0)?;
     let unusable =
         |message: String| PdpError::Policies(vec![PolicyIssue::of_file("question", message)]);
     let request =
         EvaluationRequest::from_json(question).map_err(|error| unusable(error.to_string()))?;
     snapshot
-        .explain(&request)
+        .explain(&request, UnixTime::from_secs(0))
         .map_err(|error| unusable(error.to_string()))
 }
 

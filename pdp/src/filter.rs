@@ -108,11 +108,17 @@ fn condition(
         context_is_known: true,
     };
     let candidates = rules.candidates_for_any(question, store, kind, part);
-    let residuals = residuals(rules, loaded.schema.as_ref(), question, &open, &candidates);
+    let residuals = residuals(
+        rules,
+        (*loaded.schema).as_ref(),
+        question,
+        &open,
+        &candidates,
+    );
     let translator = Translator {
         tables,
         vocabulary: &loaded.vocabulary,
-        schema: loaded.schema.as_ref(),
+        schema: (*loaded.schema).as_ref(),
         view,
         sought: part,
         kind,

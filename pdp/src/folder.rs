@@ -57,7 +57,10 @@ impl Folder {
                         content.extend_from_slice(&(part.len() as u64).to_be_bytes());
                         content.extend_from_slice(part.as_bytes());
                     }
-                    read.files(kind).push(SourceFile { path, text });
+                    read.files(kind).push(SourceFile {
+                        path: path.into(),
+                        text: text.into(),
+                    });
                 }
                 Err(error) => {
                     issues.push(PolicyIssue::of_file(

@@ -3,38 +3,78 @@
 //! Policies are filed by their whole scope, so that what is found matches exactly and only the
 //! clauses are left to evaluate. What a scope names is a number here: of all the entities that a
 //! principal or a resource is in, only those that some policy names are looked up.
+//!
+//! Clones share what they have in common: filing one more policy copies the levels that lead to it.
 
 use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::Arc;
 
 use cedar_policy_core::ast::{
     ActionConstraint, EntityReference, EntityType, EntityUID, Policy, PrincipalOrResourceConstraint,
 };
 use foldhash::fast::RandomState;
+use smallvec::SmallVec;
+
+use crate::shards::Shards;
 
 /// Positions of policies by action, then principal, then resource.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Index {
     entities: Numbers<EntityUID>,
     types: Numbers<EntityType>,
-    buckets: Map<ScopeKey, Map<ScopeKey, Map<ScopeKey, Vec<usize>>>>,
+    buckets: Level<Level<Level<Arc<Vec<usize>>>>>,
 }
 
-type Map<K, V> = HashMap<K, V, RandomState>;
+/// Positions of rules, ascending. Few, nearly always.
+pub(crate) type Positions = SmallVec<[usize; 16]>;
 
-/// Names that policies use, each with its number.
-#[derive(Debug)]
-struct Numbers<T>(Map<T, u32>);
+/// One part of a scope.
+type Level<V> = Arc<HashMap<ScopeKey, V, RandomState>>;
 
-/// What a scope says about the principal, the action or the resource.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum ScopeKey {
-    Any,
-    Is(u32),
-    Eq(u32),
-    In(u32),
+/// Names that policies use, each with its number. One that no policy uses any more keeps it.
+#[derive(Debug, Clone)]
+struct Numbers<T> {
+    numbers: Shards<T, u32>,
+    next: u32,
+}
+
+/// What a scope says about the principal, the action or the resource, in one word: that is hashed
+/// and compared at once. Its kind, then a type's number, then an entity's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct ScopeKey(u64);
+
+impl ScopeKey {
+    const ANY: Self = Self(0);
+
+    fn is(kind: u32) -> Self {
+        Self(1 << 61 | u64::from(kind) << 32)
+    }
+
+    fn eq(entity: u32) -> Self {
+        Self(2 << 61 | u64::from(entity))
+    }
+
+    fn within(entity: u32) -> Self {
+        Self(3 << 61 | u64::from(entity))
+    }
+
     /// A type, and something above.
-    IsIn(u32, u32),
+    fn is_within(kind: u32, entity: u32) -> Self {
+        Self(4 << 61 | u64::from(kind) << 32 | u64::from(entity))
+    }
+
+    /// Whether some entity can match it whose type has this number, where any policy names it.
+    fn may_be_of(self, kind: Option<u32>) -> bool {
+        match self.0 >> 61 {
+            1 | 4 => kind.is_some_and(|kind| self.0 >> 32 & TYPES == u64::from(kind)),
+            _ => true,
+        }
+    }
 }
+
+/// A type's number has so many bits.
+const TYPES: u64 = (1 << 29) - 1;
 
 /// An entity as a scope sees it.
 #[derive(Debug, Clone, Copy)]
@@ -56,27 +96,45 @@ impl Index {
     /// Files one policy. Slots that a link has not filled may stand for anything: such a policy
     /// cannot be decided by its clauses alone and is not to be filed.
     pub(crate) fn add(&mut self, position: usize, policy: &Policy) {
+        let (actions, principal, resource) = self.filed_under(policy);
+        for action in actions {
+            let by_principal = Arc::make_mut(&mut self.buckets).entry(action).or_default();
+            let by_resource = Arc::make_mut(by_principal).entry(principal).or_default();
+            let bucket = Arc::make_mut(by_resource).entry(resource).or_default();
+            Arc::make_mut(bucket).push(position);
+        }
+    }
+
+    /// Takes a policy out that was filed at this position.
+    pub(crate) fn remove(&mut self, position: usize, policy: &Policy) {
+        let (actions, principal, resource) = self.filed_under(policy);
+        for action in actions {
+            within(&mut self.buckets, action, |by_principal| {
+                within(by_principal, principal, |by_resource| {
+                    within(by_resource, resource, |bucket| {
+                        Arc::make_mut(bucket).retain(|filed| *filed != position);
+                        bucket.is_empty()
+                    })
+                })
+            });
+        }
+    }
+
+    /// The keys of a policy's scope, actions first.
+    fn filed_under(&mut self, policy: &Policy) -> (Vec<ScopeKey>, ScopeKey, ScopeKey) {
         let principal = self.key(policy.principal_constraint().as_inner());
         let resource = self.key(policy.resource_constraint().as_inner());
         let mut actions: Vec<ScopeKey> = match policy.action_constraint() {
-            ActionConstraint::Any => vec![ScopeKey::Any],
-            ActionConstraint::Eq(action) => vec![ScopeKey::Eq(self.entities.number(action))],
+            ActionConstraint::Any => vec![ScopeKey::ANY],
+            ActionConstraint::Eq(action) => vec![ScopeKey::eq(self.entities.number(action))],
             ActionConstraint::In(actions) => actions
                 .iter()
-                .map(|action| ScopeKey::In(self.entities.number(action)))
+                .map(|action| ScopeKey::within(self.entities.number(action)))
                 .collect(),
         };
+        actions.sort_unstable();
         actions.dedup();
-        for action in actions {
-            self.buckets
-                .entry(action)
-                .or_default()
-                .entry(principal)
-                .or_default()
-                .entry(resource)
-                .or_default()
-                .push(position);
-        }
+        (actions, principal, resource)
     }
 
     /// The policies whose scope matches, in the order in which they were filed. Where a side is
@@ -86,11 +144,11 @@ impl Index {
         principal: &Sought<'_>,
         action: Seen<'_>,
         resource: &Sought<'_>,
-    ) -> Vec<usize> {
+    ) -> Positions {
         let actions = self.keys(&Sought::One(action));
         let principals = self.keys(principal);
         let resources = self.keys(resource);
-        let mut found = Vec::new();
+        let mut found = Positions::new();
         actions.visit(&self.buckets, |by_principal| {
             principals.visit(by_principal, |by_resource| {
                 resources.visit(by_resource, |bucket| found.extend_from_slice(bucket));
@@ -105,17 +163,19 @@ impl Index {
     fn key(&mut self, constraint: &PrincipalOrResourceConstraint) -> ScopeKey {
         use PrincipalOrResourceConstraint as Constraint;
         match constraint {
-            Constraint::Eq(EntityReference::EUID(uid)) => ScopeKey::Eq(self.entities.number(uid)),
-            Constraint::In(EntityReference::EUID(uid)) => ScopeKey::In(self.entities.number(uid)),
+            Constraint::Eq(EntityReference::EUID(uid)) => ScopeKey::eq(self.entities.number(uid)),
+            Constraint::In(EntityReference::EUID(uid)) => {
+                ScopeKey::within(self.entities.number(uid))
+            }
             Constraint::IsIn(kind, EntityReference::EUID(uid)) => {
-                ScopeKey::IsIn(self.types.number(kind), self.entities.number(uid))
+                ScopeKey::is_within(self.types.number(kind), self.entities.number(uid))
             }
             Constraint::Is(kind) | Constraint::IsIn(kind, EntityReference::Slot(_)) => {
-                ScopeKey::Is(self.types.number(kind))
+                ScopeKey::is(self.types.number(kind))
             }
             Constraint::Any
             | Constraint::In(EntityReference::Slot(_))
-            | Constraint::Eq(EntityReference::Slot(_)) => ScopeKey::Any,
+            | Constraint::Eq(EntityReference::Slot(_)) => ScopeKey::ANY,
         }
     }
 
@@ -123,19 +183,19 @@ impl Index {
         match sought {
             Sought::AnyOf(kind) => Keys::OfType(self.types.get(kind)),
             Sought::One(seen) => {
-                let mut keys = vec![ScopeKey::Any];
+                let mut keys = SmallVec::from_iter([ScopeKey::ANY]);
                 let kind = self.types.get(seen.uid.entity_type());
-                keys.extend(kind.map(ScopeKey::Is));
+                keys.extend(kind.map(ScopeKey::is));
                 let mut within = |number: u32| {
-                    keys.push(ScopeKey::In(number));
-                    keys.extend(kind.map(|kind| ScopeKey::IsIn(kind, number)));
+                    keys.push(ScopeKey::within(number));
+                    keys.extend(kind.map(|kind| ScopeKey::is_within(kind, number)));
                 };
                 let own = self.entities.get(seen.uid);
                 own.map(&mut within);
                 for above in seen.above {
                     self.entities.get(above).map(&mut within);
                 }
-                keys.extend(own.map(ScopeKey::Eq));
+                keys.extend(own.map(ScopeKey::eq));
                 Keys::Listed(keys)
             }
         }
@@ -144,14 +204,14 @@ impl Index {
 
 /// The keys that a matching scope can have been filed under.
 enum Keys {
-    Listed(Vec<ScopeKey>),
+    Listed(SmallVec<[ScopeKey; 16]>),
     /// Every entity may be the one, or be above it. The number is the type's, where any policy
     /// names it.
     OfType(Option<u32>),
 }
 
 impl Keys {
-    fn visit<T>(&self, map: &Map<ScopeKey, T>, mut visitor: impl FnMut(&T)) {
+    fn visit<T>(&self, map: &Level<T>, mut visitor: impl FnMut(&T)) {
         match self {
             Self::Listed(keys) => {
                 for key in keys {
@@ -161,12 +221,8 @@ impl Keys {
                 }
             }
             Self::OfType(kind) => {
-                for (key, value) in map {
-                    let may_match = match key {
-                        ScopeKey::Any | ScopeKey::Eq(_) | ScopeKey::In(_) => true,
-                        ScopeKey::Is(other) | ScopeKey::IsIn(other, _) => Some(*other) == *kind,
-                    };
-                    if may_match {
+                for (key, value) in &**map {
+                    if key.may_be_of(*kind) {
                         visitor(value);
                     }
                 }
@@ -175,25 +231,42 @@ impl Keys {
     }
 }
 
-impl<T: Clone + Eq + std::hash::Hash> Numbers<T> {
+/// Changes what is filed under a key, and takes it out where nothing is left of it.
+fn within<V: Clone>(
+    level: &mut Level<V>,
+    key: ScopeKey,
+    change: impl FnOnce(&mut V) -> bool,
+) -> bool {
+    let level = Arc::make_mut(level);
+    if level.get_mut(&key).is_some_and(change) {
+        level.remove(&key);
+    }
+    level.is_empty()
+}
+
+impl<T: Clone + Eq + Hash> Numbers<T> {
     fn number(&mut self, name: &T) -> u32 {
-        if let Some(number) = self.0.get(name) {
+        if let Some(number) = self.numbers.get(name) {
             return *number;
         }
-        // Two that shared a number would share policies: a set of four billion names is refused
-        // long before by what it takes to hold it.
-        let number = u32::try_from(self.0.len()).unwrap_or(u32::MAX);
-        self.0.insert(name.clone(), number);
+        // Two that shared a number would share policies: so many names (half a billion) are refused
+        // long before by what it takes to hold them.
+        let number = self.next;
+        self.next = (number + 1).min(u32::try_from(TYPES).unwrap_or(u32::MAX));
+        self.numbers.insert(name.clone(), number);
         number
     }
 
     fn get(&self, name: &T) -> Option<u32> {
-        self.0.get(name).copied()
+        self.numbers.get(name).copied()
     }
 }
 
 impl<T> Default for Numbers<T> {
     fn default() -> Self {
-        Self(Map::default())
+        Self {
+            numbers: Shards::default(),
+            next: 0,
+        }
     }
 }

@@ -1,30 +1,38 @@
 //! Builds what a folder says: schema, then policies, then entities, each validated strictly
 //! against the schema, with as many problems told at once as can be found.
 
+mod edit;
 mod entities;
 mod policies;
 mod schema;
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 
+pub(crate) use edit::{Edited, edited};
+use policies::PolicyFile;
+
+use crate::config::Reading;
 use crate::engine::Rules;
 use crate::entities::{Row, Uid};
 use crate::folder::Folder;
 use crate::mapping::Vocabulary;
+use crate::reads::Names;
 use crate::source::SourceFile;
-use crate::{PdpError, PolicyIssue, RequestProperties};
+use crate::{PdpError, PolicyIssue};
 
 /// A folder, understood.
 #[derive(Debug)]
 pub(crate) struct Loaded {
-    pub(crate) vocabulary: Vocabulary,
+    pub(crate) vocabulary: Arc<Vocabulary>,
     /// What policies and entities were validated against.
-    pub(crate) schema: cedar_policy::Schema,
+    pub(crate) schema: Arc<cedar_policy::Schema>,
     pub(crate) rules: Rules,
+    /// What the rules were read from.
+    files: Vec<PolicyFile>,
     /// What the folder states: the schema's actions, and entities.
     pub(crate) stated: Vec<Row>,
     /// What of that is in the store: taken out of it when the folder states something else.
-    pub(crate) stated_uids: Vec<Uid>,
+    pub(crate) stated_uids: Arc<[Uid]>,
     /// Hash of the schema.
     pub(crate) schema_version: String,
     /// Hash of schema and entities.
@@ -37,10 +45,7 @@ pub(crate) struct Loaded {
 }
 
 /// Understands a folder, or says everything that is wrong with it.
-pub(crate) fn load(
-    folder: &Folder,
-    overrides: &BTreeMap<String, RequestProperties>,
-) -> Result<Loaded, PdpError> {
+pub(crate) fn load(folder: &Folder, reading: &Reading) -> Result<Loaded, PdpError> {
     let schema = schema::read(&folder.path, &folder.schemas);
     let parsed = policies::parse(&folder.path, &folder.policies);
     // Without a schema there is nothing to validate against; what each file says about itself
@@ -60,18 +65,21 @@ pub(crate) fn load(
             return Err(PdpError::Policies(issues));
         }
     };
-    let vocabulary = Vocabulary::new(&schema.schema, &schema.fragments, overrides);
-    let validated = policies::validate(parsed, &schema.schema, &folder.policies);
+    let vocabulary = Vocabulary::new(&schema.schema, &schema.fragments, reading);
+    let nothing = Names::default();
+    let names = vocabulary.as_ref().map_or(&nothing, |known| &known.names);
+    let validated = policies::validate(parsed, &schema.schema, names);
     let stated = entities::read(&folder.entities, &schema.schema);
     match (vocabulary, validated, stated) {
         (Ok(vocabulary), Ok(validated), Ok(stated)) => Ok(Loaded {
-            vocabulary,
-            schema: schema.schema,
+            vocabulary: Arc::new(vocabulary),
+            schema: Arc::new(schema.schema),
             rules: validated.rules,
+            files: validated.files,
             stated: stated.rows,
-            stated_uids: Vec::new(),
+            stated_uids: Arc::default(),
             schema_version: hash(folder.schemas.iter()),
-            stated_version: hash(folder.schemas.iter().chain(&folder.entities)),
+            stated_version: stated_version(folder),
             stated_entities: stated.count,
             version: folder.version.clone(),
             warnings: schema
@@ -88,6 +96,10 @@ pub(crate) fn load(
                 .collect(),
         )),
     }
+}
+
+fn stated_version(folder: &Folder) -> String {
+    hash(folder.schemas.iter().chain(&folder.entities))
 }
 
 fn hash<'a>(files: impl Iterator<Item = &'a SourceFile>) -> String {

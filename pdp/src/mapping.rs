@@ -19,6 +19,7 @@ use authzen::{
 };
 use cedar_policy_core::ast::{Context, Eid, EntityUID, Value};
 use serde_json::json;
+use service_kit::UnixTime;
 use smol_str::SmolStr;
 
 pub(crate) use search::Sought;
@@ -29,6 +30,7 @@ use crate::RequestProperties;
 use crate::attributes::Unavailable;
 use crate::engine::{Outcome, Question};
 use crate::entities::{EntityStore, Row};
+use crate::now::datetime;
 use shape::{Misfit, Reader};
 use vocabulary::{ActionTerm, Kind};
 
@@ -94,10 +96,28 @@ impl Vocabulary {
                 action: action.uid.clone(),
                 resource: object,
                 context,
+                now: None,
                 overlays,
             },
             unknown_attributes: reader.unknown,
         })
+    }
+
+    /// Tells a question when it is asked, where its context is to say so.
+    pub(crate) fn tell_time(&self, question: &mut Question, now: UnixTime) {
+        if let Some(name) = self.clock_of(&question.action)
+            && let Some(value) = datetime(now)
+            && let Context::Value(members) = &mut question.context
+        {
+            Arc::make_mut(members).insert(name.clone(), value);
+            question.now = i64::try_from(now.as_millis()).ok();
+        }
+    }
+
+    /// The member of an action's context that says when a question is asked.
+    pub(crate) fn clock_of(&self, action: &EntityUID) -> Option<&SmolStr> {
+        let (name, actions) = self.clock.as_ref()?;
+        actions.contains(action).then_some(name)
     }
 
     /// The attributes that the schema requires and that neither question nor store has.

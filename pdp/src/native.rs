@@ -8,9 +8,11 @@ use cedar_policy_core::ast::{self, EntityType, EntityUID, Var};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
+use service_kit::UnixTime;
 
 use crate::engine::Question;
 use crate::entities::{EntityStore, Origin, Row, id};
+use crate::mapping::Vocabulary;
 use crate::source::chain;
 
 /// What entities a question may bring along.
@@ -57,6 +59,9 @@ pub(crate) struct Partly {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Ground<'a> {
     pub(crate) schema: &'a Schema,
+    pub(crate) vocabulary: &'a Vocabulary,
+    /// When it is asked.
+    pub(crate) now: UnixTime,
     pub(crate) store: &'a EntityStore,
     pub(crate) inline: InlineEntities,
 }
@@ -122,17 +127,24 @@ fn question(
     [principal, action, resource]: [EntityUid; 3],
     ground: Ground<'_>,
 ) -> Result<(Question, EvaluationRequest), NativeError> {
-    let nothing = Value::Object(Properties::new());
-    let context = match body.get("context") {
-        None | Some(Value::Null) => &nothing,
-        Some(given) => given,
+    let mut context = match body.get("context") {
+        None | Some(Value::Null) => Value::Object(Properties::new()),
+        Some(given) => given.clone(),
     };
-    let read = if body.get("context").is_none_or(Value::is_null) && is_open(body) {
+    let is_known = body
+        .get("context")
+        .is_some_and(|context| !context.is_null())
+        || !is_open(body);
+    let read = if is_known {
+        let clock = ground.vocabulary.clock_of(action.as_ref());
+        if let (Some(clock), Some(members)) = (clock, context.as_object_mut()) {
+            members.insert(clock.to_string(), ground.now.rfc3339().into());
+        }
+        Context::from_json_value(context, Some((ground.schema, &action)))
+            .map_err(|error| unusable("context", chain(&error)))?
+    } else {
         // Not known, which is not the same as empty.
         Context::empty()
-    } else {
-        Context::from_json_value(context.clone(), Some((ground.schema, &action)))
-            .map_err(|error| unusable("context", chain(&error)))?
     };
     let schema = (!is_open(body)).then_some(ground.schema);
     let request = Request::new(principal, action, resource, read, schema)
@@ -148,13 +160,17 @@ fn question(
         return Err(unusable("request", "it is not known whole"));
     };
     let shown = shown(body, &principal, &action, &resource);
-    let question = Question {
+    let mut question = Question {
         principal,
         action,
         resource,
         context,
+        now: None,
         overlays: overlays(body, ground)?,
     };
+    if is_known {
+        ground.vocabulary.tell_time(&mut question, ground.now);
+    }
     Ok((question, shown))
 }
 

@@ -2,7 +2,6 @@
 
 mod decide;
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -20,9 +19,10 @@ use store::{Position, Store};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::PdpError;
 use crate::attributes::Providers;
 use crate::callers::{Callers, EntityRight};
-use crate::config::{Identifier, PdpConfig};
+use crate::config::{Identifier, PdpConfig, Reading};
 use crate::decision_log::{Asker, DecisionLog};
 use crate::explain::ExplainRight;
 use crate::filter::Tables;
@@ -32,7 +32,6 @@ use crate::room::Room;
 use crate::search::{Bounds, PageTokens, Place};
 use crate::second_opinion::SecondOpinion;
 use crate::snapshot::Snapshot;
-use crate::{PdpError, RequestProperties};
 
 /// What a PDP is given by the process that runs it.
 #[derive(Debug, Clone)]
@@ -62,7 +61,7 @@ pub(crate) struct Inner {
     /// How far the log of written entities has been followed.
     pub(crate) follower: tokio::sync::Mutex<Option<Position>>,
     pub(crate) folder: PathBuf,
-    pub(crate) overrides: BTreeMap<String, RequestProperties>,
+    pub(crate) reading: Reading,
     pub(crate) identifier: Option<Identifier>,
     pub(crate) callers: Callers,
     pub(crate) entities_without_callers: EntityRight,
@@ -77,7 +76,7 @@ pub(crate) struct Inner {
     pub(crate) meters: Meters,
     pub(crate) health: Health,
     pub(crate) tasks: Tasks,
-    clock: SharedClock,
+    pub(crate) clock: SharedClock,
     log: DecisionLog,
     ids: Ids,
     pages: PageTokens,
@@ -128,7 +127,7 @@ impl Pdp {
         let callers = Callers::new(&config.callers, base).map_err(PdpError::Config)?;
         let pages = PageTokens::new(config, base).map_err(PdpError::Config)?;
         let folder = base.join(&config.policies);
-        let snapshot = Snapshot::open(&folder, &config.request_properties, 1)?;
+        let snapshot = Snapshot::open(&folder, &config.reading(), 1)?;
         let tables = match &config.filters {
             Some(file) => Some(Tables::open(&base.join(file), &snapshot.loaded.vocabulary)?),
             None => None,
@@ -153,7 +152,7 @@ impl Pdp {
             store: parts.store,
             follower: tokio::sync::Mutex::default(),
             folder,
-            overrides: config.request_properties.clone(),
+            reading: config.reading(),
             identifier,
             callers,
             entities_without_callers: config.entities_without_callers,
@@ -251,7 +250,7 @@ impl Inner {
             decisions: self.limits.search_decisions,
         };
         let found = snapshot
-            .search(&question, after.as_deref(), bounds)
+            .search(&question, now, after.as_deref(), bounds)
             .inspect_err(|_| self.meters.rejected.inc())?;
         let took = started.elapsed();
         self.meters.search(request.kind, took, found.decided);

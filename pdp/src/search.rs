@@ -10,6 +10,7 @@ use authzen::{
     SearchQuestion, SearchResult, Wanted,
 };
 use cedar_policy_core::ast::{EntityUID, Var};
+use service_kit::UnixTime;
 
 use crate::engine::Question;
 use crate::entities::id;
@@ -48,6 +49,7 @@ impl Snapshot {
     pub(crate) fn search(
         &self,
         question: &SearchQuestion,
+        now: UnixTime,
         after: Option<&str>,
         bounds: Bounds,
     ) -> Result<PageFound, DecisionError> {
@@ -56,7 +58,7 @@ impl Snapshot {
         let context = &question.context;
         let (sought, kind) = match &question.wanted {
             Wanted::Action { subject, resource } => {
-                return self.actions(subject, resource, context, after, bounds);
+                return self.actions(subject, resource, context, now, after, bounds);
             }
             Wanted::Subject {
                 subject,
@@ -76,7 +78,10 @@ impl Snapshot {
             ),
         };
         match sought {
-            Ok(sought) => self.entities(sought, kind, after, bounds),
+            Ok(mut sought) => {
+                vocabulary.tell_time(&mut sought.question, now);
+                self.entities(sought, kind, after, bounds)
+            }
             Err(NotAsked::Deny { .. }) => Ok(PageFound::default()),
             Err(NotAsked::Unusable { field, message }) => Err(DecisionError::Rejected {
                 message: RequestError::Unusable { field, message }.to_string(),
@@ -105,7 +110,7 @@ impl Snapshot {
             sought: part,
         };
         question.overlays.clone_from(&overlays);
-        let schema = loaded.schema.as_ref();
+        let schema = (*loaded.schema).as_ref();
         let remainder = Remainder::of(&loaded.rules, schema, &question, &entity_type, ground);
         let gathered: Option<Vec<EntityUID>> = ids.or_else(|| {
             let few = remainder.plan.gather(&entity_type, ground)?;
@@ -172,6 +177,7 @@ impl Snapshot {
         subject: &authzen::Subject,
         resource: &authzen::Resource,
         context: &authzen::Properties,
+        now: UnixTime,
         after: Option<&str>,
         bounds: Bounds,
     ) -> Result<PageFound, DecisionError> {
@@ -191,7 +197,7 @@ impl Snapshot {
                 continue;
             }
             name.clone_into(&mut request.action.name);
-            let evaluation = match self.answer(&request, String::new(), false) {
+            let evaluation = match self.answer(&request, now, String::new(), false) {
                 Ok(answered) => answered.evaluation,
                 // What this action cannot use in the context is no error of the search.
                 Err(DecisionError::Rejected { .. }) => Evaluation::deny(),

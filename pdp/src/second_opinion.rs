@@ -130,6 +130,7 @@ mod tests {
 
     use authzen::EvaluationRequest;
     use serde_json::json;
+    use service_kit::UnixTime;
 
     use super::*;
     use crate::fixture::Fixture;
@@ -142,7 +143,9 @@ mod tests {
             "action": { "name": "GET /docs/{id}" },
             "resource": { "type": "urn:x:doc", "id": "d1" } });
         let request = EvaluationRequest::from_json(request.to_string().as_bytes()).unwrap();
-        let answered = snapshot.answer(&request, "one".into(), true).unwrap();
+        let answered = snapshot
+            .answer(&request, UnixTime::from_secs(0), "one".into(), true)
+            .unwrap();
         let (question, mut verdict) = answered.decided.unwrap();
         change(&mut verdict);
         let id = "one".into();

@@ -1,19 +1,21 @@
 //! A snapshot: schema, rules and entities that belong together and never change.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
-use authzen::{CacheAdvice, DecisionError, Evaluation, EvaluationRequest, SnapshotVersion};
+use authzen::{DecisionError, Evaluation, EvaluationRequest, SnapshotVersion};
+use service_kit::UnixTime;
 
 use crate::attributes::Unavailable;
-use crate::contract::Contract;
+use crate::config::Reading;
+use crate::contract::Contracts;
 use crate::engine::{Oracle, Question, Verdict};
 use crate::entities::{Circle, EntityStore, Origin, Row, fit};
 use crate::folder::Folder;
-use crate::load::{Loaded, load};
+use crate::load::{Edited, Loaded, edited, load};
 use crate::mapping::{self, Mapped, NotAsked};
-use crate::{PdpError, PolicyIssue, RequestProperties};
+use crate::reads::Reads;
+use crate::{PdpError, PolicyIssue};
 
 /// What decides, as one thing. A change of entities makes a new one that shares the rest.
 #[derive(Debug)]
@@ -24,7 +26,7 @@ pub(crate) struct Snapshot {
     /// The plain authorizer, for a sample of the decisions. Made at its first use.
     oracle: Arc<OnceLock<Oracle>>,
     /// What answers depend on.
-    pub(crate) contracts: Arc<[Contract]>,
+    pub(crate) contracts: Arc<Contracts>,
 }
 
 /// An answer and what only logs and metrics see of it.
@@ -37,6 +39,10 @@ pub(crate) struct Answered {
     pub(crate) denied_by_failure: bool,
     /// What policies were asked and what they said, where they were.
     pub(crate) decided: Option<(Question, Verdict)>,
+    /// What policies read of the question.
+    reads: Reads,
+    /// For how many milliseconds the answer stays so by itself.
+    lasts: Option<u64>,
 }
 
 /// A policy that could not be evaluated.
@@ -72,6 +78,8 @@ impl Answered {
             failures: Vec::new(),
             denied_by_failure: false,
             decided: None,
+            reads: Reads::default(),
+            lasts: None,
         }
     }
 }
@@ -80,11 +88,16 @@ impl Snapshot {
     /// Understands what was read. Entities that were written while `before` decided go on.
     pub(crate) fn build(
         folder: &Folder,
-        overrides: &BTreeMap<String, RequestProperties>,
+        reading: &Reading,
         epoch: u64,
         before: Option<&Self>,
     ) -> Result<Self, PdpError> {
-        let mut loaded = load(folder, overrides)?;
+        if let Some(before) = before
+            && let Some(edited) = edited(&before.loaded, folder)
+        {
+            return Ok(before.with_policies(edited, epoch));
+        }
+        let mut loaded = load(folder, reading)?;
         let stated = std::mem::take(&mut loaded.stated);
         let store = if let Some(before) = before {
             before.restated(&mut loaded, stated)?
@@ -99,10 +112,31 @@ impl Snapshot {
                 revision: before.map_or(0, |before| before.version.revision),
             },
             oracle: Arc::default(),
-            contracts: Contract::all(&loaded, &store).into(),
+            contracts: Arc::new(Contracts::new(&loaded, &store)),
             store,
             loaded: Arc::new(loaded),
         })
+    }
+
+    /// The same entities under other policies.
+    fn with_policies(&self, edited: Edited, epoch: u64) -> Self {
+        let Edited {
+            loaded,
+            removed,
+            added,
+        } = edited;
+        let added = added.iter().filter_map(|at| loaded.rules.get(*at));
+        Self {
+            version: SnapshotVersion {
+                version: loaded.version.clone(),
+                epoch,
+                revision: self.version.revision,
+            },
+            contracts: Arc::new(self.contracts.changed(&removed, added)),
+            oracle: Arc::default(),
+            store: self.store.clone(),
+            loaded: Arc::new(loaded),
+        }
     }
 
     /// The same policies over other entities.
@@ -135,14 +169,15 @@ impl Snapshot {
     /// This snapshot's entities, with those of a new folder in the place of the old one's.
     fn restated(&self, loaded: &mut Loaded, stated: Vec<Row>) -> Result<EntityStore, PdpError> {
         if self.loaded.stated_version == loaded.stated_version {
-            loaded.stated_uids.clone_from(&self.loaded.stated_uids);
+            loaded.stated_uids = Arc::clone(&self.loaded.stated_uids);
             return Ok(self.store.clone());
         }
         let mut store = self.store.clone();
-        for uid in &self.loaded.stated_uids {
+        for uid in &*self.loaded.stated_uids {
             store.remove(uid);
         }
         let mut issues = Vec::new();
+        let mut uids = Vec::with_capacity(stated.len());
         if self.loaded.schema_version != loaded.schema_version {
             issues.extend(fit::misfits(&store, &loaded.schema));
         }
@@ -154,11 +189,12 @@ impl Snapshot {
                 ));
                 continue;
             }
-            loaded.stated_uids.push(Arc::clone(row.uid()));
+            uids.push(Arc::clone(row.uid()));
             if let Err(circle) = store.upsert(row) {
                 issues.push(fit::issue(&circle.entity, &circle.to_string()));
             }
         }
+        loaded.stated_uids = uids.into();
         if issues.is_empty() {
             Ok(store)
         } else {
@@ -167,26 +203,8 @@ impl Snapshot {
     }
 
     /// Reads and understands a folder.
-    pub(crate) fn open(
-        folder: &Path,
-        overrides: &BTreeMap<String, RequestProperties>,
-        epoch: u64,
-    ) -> Result<Self, PdpError> {
-        Self::build(&Folder::read(folder)?, overrides, epoch, None)
-    }
-
-    /// What the answer to a question can depend on.
-    fn advice(&self, request: &EvaluationRequest) -> Option<CacheAdvice> {
-        let kind = (
-            &*request.subject.kind,
-            &*request.action.name,
-            &*request.resource.kind,
-        );
-        let at = self
-            .contracts
-            .binary_search_by(|contract| contract.kind().cmp(&kind));
-        let contract = at.ok().and_then(|at| self.contracts.get(at));
-        contract.map(|contract| contract.advice.clone())
+    pub(crate) fn open(folder: &Path, reading: &Reading, epoch: u64) -> Result<Self, PdpError> {
+        Self::build(&Folder::read(folder)?, reading, epoch, None)
     }
 
     /// What Cedar's plain authorizer says. Walks every policy.
@@ -200,9 +218,17 @@ impl Snapshot {
     }
 
     /// Puts a question into Cedar's words. One about something unknown is answered at once.
-    pub(crate) fn read(&self, request: &EvaluationRequest) -> Result<Read, DecisionError> {
-        match self.loaded.vocabulary.question(request, &self.store) {
-            Ok(mapped) => Ok(Read::Question(mapped)),
+    pub(crate) fn read(
+        &self,
+        request: &EvaluationRequest,
+        now: UnixTime,
+    ) -> Result<Read, DecisionError> {
+        let vocabulary = &self.loaded.vocabulary;
+        match vocabulary.question(request, &self.store) {
+            Ok(mut mapped) => {
+                vocabulary.tell_time(&mut mapped.question, now);
+                Ok(Read::Question(mapped))
+            }
             Err(NotAsked::Deny { status, message }) => Ok(Read::Unknown { status, message }),
             Err(NotAsked::Unusable { field, message }) => Err(DecisionError::Rejected {
                 message: authzen::RequestError::Unusable { field, message }.to_string(),
@@ -215,10 +241,11 @@ impl Snapshot {
     pub(crate) fn answer(
         &self,
         request: &EvaluationRequest,
+        now: UnixTime,
         id: String,
         keep: bool,
     ) -> Result<Answered, DecisionError> {
-        match self.read(request)? {
+        match self.read(request, now)? {
             Read::Question(mapped) => self.decide_mapped(request, mapped, id, keep),
             Read::Unknown { status, message } => Ok(self.unasked(status, &message, id)),
         }
@@ -245,7 +272,9 @@ impl Snapshot {
     ) -> Result<Answered, DecisionError> {
         let mut answered = self.decide(mapped.question, id, keep)?;
         answered.unknown_attributes = mapped.unknown_attributes;
-        answered.evaluation.context.cache = self.advice(request);
+        answered.evaluation.context.cache =
+            self.contracts
+                .advice(request, answered.reads, answered.lasts);
         Ok(answered)
     }
 
@@ -281,6 +310,8 @@ impl Snapshot {
                 })
                 .collect(),
             denied_by_failure: outcome.denied_by_failure,
+            reads: outcome.reads,
+            lasts: outcome.lasts,
             decided: keep
                 .then(|| Verdict::of(&outcome))
                 .map(|verdict| (question, verdict)),

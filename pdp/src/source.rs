@@ -1,6 +1,9 @@
 //! A source file and places in it: byte offsets become line, column and excerpt.
 
-use std::path::PathBuf;
+pub(crate) mod statements;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use cedar_policy_core::parser::Loc;
 use miette::Diagnostic;
@@ -8,11 +11,11 @@ use service_kit::ConfigIssue;
 
 use crate::PolicyIssue;
 
-/// One file as it was read.
+/// One file as it was read. Clones share.
 #[derive(Debug, Clone)]
 pub(crate) struct SourceFile {
-    pub(crate) path: PathBuf,
-    pub(crate) text: String,
+    pub(crate) path: Arc<Path>,
+    pub(crate) text: Arc<str>,
 }
 
 impl SourceFile {
@@ -20,7 +23,7 @@ impl SourceFile {
     pub(crate) fn issue_at(&self, offset: usize, message: impl Into<String>) -> PolicyIssue {
         let (line, column) = line_and_column(&self.text, offset);
         PolicyIssue {
-            file: self.path.clone(),
+            file: self.path.to_path_buf(),
             issue: ConfigIssue {
                 place: Some((line, column)),
                 message: message.into(),
@@ -38,7 +41,7 @@ impl SourceFile {
     ) -> PolicyIssue {
         match loc {
             Some(loc) => self.issue_at(loc.start(), message),
-            None => PolicyIssue::of_file(&self.path, message),
+            None => PolicyIssue::of_file(&*self.path, message),
         }
     }
 
@@ -64,14 +67,19 @@ impl SourceFile {
 
     /// What a library's diagnostic says about this file.
     pub(crate) fn issue_from(&self, diagnostic: &dyn Diagnostic) -> PolicyIssue {
+        self.issue_within(0, diagnostic)
+    }
+
+    /// What a library's diagnostic says about the part of this file that begins at `start`.
+    pub(crate) fn issue_within(&self, start: usize, diagnostic: &dyn Diagnostic) -> PolicyIssue {
         let message = chain(diagnostic);
         let offset = diagnostic
             .labels()
             .and_then(|mut labels| labels.next())
             .map(|label| label.offset());
         let issue = match offset {
-            Some(offset) => self.issue_at(offset, message),
-            None => PolicyIssue::of_file(&self.path, message),
+            Some(offset) => self.issue_at(start + offset, message),
+            None => PolicyIssue::of_file(&*self.path, message),
         };
         match diagnostic.help() {
             Some(help) => issue.hint(help.to_string()),
@@ -134,7 +142,7 @@ mod tests {
     #[test]
     fn an_offset_becomes_a_place_counted_in_characters() {
         let file = SourceFile {
-            path: "x.cedar".into(),
+            path: Path::new("x.cedar").into(),
             text: "first\nsöcond here\n".into(),
         };
         let issue = file.issue_at("first\nsöcond ".len(), "wrong");
@@ -147,7 +155,7 @@ mod tests {
     #[test]
     fn a_line_past_the_end_is_the_end() {
         let file = SourceFile {
-            path: "x.json".into(),
+            path: Path::new("x.json").into(),
             text: "[\n".into(),
         };
         assert_eq!(file.issue_at_line(9, 9, "wrong").issue.place, Some((2, 1)));

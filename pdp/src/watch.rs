@@ -118,7 +118,7 @@ impl Follower {
         let before = inner.snapshot.load_full();
         let epoch = before.version.epoch + 1;
         let built = tokio::task::spawn_blocking(move || {
-            Snapshot::build(&folder, &inner.overrides, epoch, Some(&before))
+            Snapshot::build(&folder, &inner.reading, epoch, Some(&before))
         })
         .await;
         match built {

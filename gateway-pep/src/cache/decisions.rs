@@ -45,7 +45,16 @@ pub(crate) struct Keys<'a> {
 /// What the answers for a route and a type of subject were seen to depend on. No more than a
 /// guess at the next answer: each is remembered only where what it says itself allows it.
 #[derive(Debug, Default)]
-struct Learned(HashMap<usize, Vec<(Box<str>, Parts)>>);
+struct Learned(HashMap<usize, Vec<Lesson>>);
+
+/// What all answers of one generation together depend on: one alone may depend on less than the
+/// next, and keys that came and went with that would find nothing.
+#[derive(Debug)]
+struct Lesson {
+    subject_kind: Box<str>,
+    parts: Parts,
+    generation: u64,
+}
 
 /// What to do.
 #[derive(Debug)]
@@ -160,25 +169,41 @@ impl DecisionCache {
     pub(crate) fn parts(&self, route: usize, subject_kind: &str) -> Parts {
         let learned = self.0.learned.borrow();
         let kinds = learned.0.get(&route).map_or(&[][..], Vec::as_slice);
-        let known = kinds.iter().find(|(kind, _)| **kind == *subject_kind);
-        known.map_or(Parts::WHOLE, |(_, parts)| *parts)
+        let known = kinds
+            .iter()
+            .find(|lesson| *lesson.subject_kind == *subject_kind);
+        known.map_or(Parts::WHOLE, |lesson| lesson.parts)
     }
 
     /// Takes note of what an answer depends on, and files it where the next question looks.
     pub(crate) fn learn(&self, question: &Question<'_>, keys: &Keys<'_>, verdict: &Verdict) {
-        let parts = Parts::of(keys.named, verdict.vary.as_deref());
+        let mut parts = Parts::of(keys.named, verdict.vary.as_deref());
         if parts == keys.parts {
             return;
         }
+        let generation = self.0.validity.borrow().decisions().generation;
         let mut learned = self.0.learned.borrow_mut();
         let kinds = learned.0.entry(question.route).or_default();
         let subject_kind = question.caller.subject.kind.as_str();
+        let known = kinds
+            .iter()
+            .find(|lesson| *lesson.subject_kind == *subject_kind);
+        if let Some(lesson) = known.filter(|lesson| lesson.generation == generation) {
+            parts = parts.joined(lesson.parts);
+            if parts == lesson.parts {
+                return;
+            }
+        }
         if kinds.len() >= KINDS {
             // Whoever makes up types of subjects gains nothing but whole keys for a while.
             kinds.clear();
         }
-        kinds.retain(|(kind, _)| **kind != *subject_kind);
-        kinds.push((subject_kind.into(), parts));
+        kinds.retain(|lesson| *lesson.subject_kind != *subject_kind);
+        kinds.push(Lesson {
+            subject_kind: subject_kind.into(),
+            parts,
+            generation,
+        });
         if !keys.parts.cover(parts) {
             return;
         }

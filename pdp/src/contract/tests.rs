@@ -8,9 +8,9 @@ use super::*;
 use crate::fixture::{Fixture, ask};
 use crate::search::tests::{World, worlds};
 
-fn of<'a>(contracts: &'a [Contract], names: (&str, &str, &str)) -> &'a Vary {
+fn of<'a>(contracts: &'a Contracts, names: (&str, &str, &str)) -> &'a Vary {
     let contract = contracts.iter().find(|contract| contract.kind() == names);
-    contract.unwrap().advice.vary.as_deref().unwrap()
+    contract.unwrap().vary()
 }
 
 #[test]
@@ -31,63 +31,30 @@ fn a_contract_names_what_the_policies_of_its_kind_read() {
     assert!(delete.subject.contains(&"address".to_owned()), "{delete:?}");
 }
 
-fn uses(policy: &str) -> Reads {
-    let text = format!("permit (principal, action, resource) when {{ {policy} }};");
-    let policy: cedar_policy::Policy = text.parse().unwrap();
-    let mut reads = Reads::default();
-    reads.add(policy.as_ref());
-    reads
-}
-
-#[test]
-fn reads_are_found_wherever_they_hide() {
-    for (policy, attributes, context, whole) in [
-        ("principal.a.b == resource", vec!["a", "b"], vec![], false),
-        (
-            "context.x.y && context has z",
-            vec!["y"],
-            vec!["x", "z"],
-            false,
-        ),
-        ("context has p.q", vec!["q"], vec!["p"], false),
-        (
-            "if context.t then principal.u else resource.v",
-            vec!["u", "v"],
-            vec!["t"],
-            false,
-        ),
-        ("{m: context}.m.n", vec!["m", "n"], vec![], true),
-        ("[context].contains({})", vec![], vec![], true),
-        (
-            "context.ip.isInRange(principal.net)",
-            vec!["net"],
-            vec!["ip"],
-            false,
-        ),
-        (
-            "principal.getTag(resource.k) like \"*\"",
-            vec!["k"],
-            vec![],
-            false,
-        ),
-        (
-            "principal in [resource.up] || !(-principal.n < 1)",
-            vec!["n", "up"],
-            vec![],
-            false,
-        ),
-    ] {
-        let reads = uses(policy);
-        assert!(
-            reads.attributes.iter().eq(attributes.iter()),
-            "{policy}: {reads:?}"
-        );
-        assert!(
-            reads.context.iter().eq(context.iter()),
-            "{policy}: {reads:?}"
-        );
-        assert_eq!(reads.whole_context, whole, "{policy}");
-    }
+#[tokio::test]
+async fn an_answer_names_what_was_read_to_find_it() {
+    let pdp = Fixture::new().open();
+    let asked = |subject: &str, properties: Value| {
+        json!({ "subject": { "type": "user", "id": subject }, "action": { "name": "GET /docs/{id}" },
+            "resource": { "type": "urn:x:doc", "id": "new", "properties": properties } })
+    };
+    let vary = async |question: Value| {
+        let cache = ask(&pdp, &question).await.unwrap().context.cache.unwrap();
+        cache.vary.unwrap()
+    };
+    // Without an owner, nobody looks at the owner's manager.
+    let less = vary(asked("ben", json!({ "public": true }))).await;
+    assert_eq!(less.subject, ["address", "name"]);
+    assert_eq!(less.resource, ["owner", "public"]);
+    let more = vary(asked(
+        "ben",
+        json!({ "owner": { "type": "user", "id": "amy" } }),
+    ))
+    .await;
+    assert_eq!(more.subject, ["address", "manager", "name"]);
+    // The same again is the same list, not another one.
+    let again = vary(asked("ben", json!({ "public": false }))).await;
+    assert!(std::sync::Arc::ptr_eq(&less, &again));
 }
 
 /// Members beyond those of a world, each there or not.
@@ -175,12 +142,22 @@ proptest! {
             let mut world = world;
             world.action = action;
             let vary = of(&snapshot.contracts, ("User", action, "Doc"));
-            let expected = verdict(&ask(&pdp, &question(&world, &one, ids)).await);
+            let answer = ask(&pdp, &question(&world, &one, ids)).await;
+            let expected = verdict(&answer);
             prop_assert!(expected.is_some());
+            // What the answer itself names is less, and enough.
+            let cache = answer.unwrap().context.cache.unwrap();
+            let own = cache.vary.as_deref().unwrap();
+            for (own, all) in [(&own.subject, &vary.subject), (&own.action, &vary.action),
+                (&own.resource, &vary.resource), (&own.context, &vary.context)] {
+                prop_assert!(own.iter().all(|name| all.contains(name)));
+            }
             for other in others {
-                let asked = question(&world, &agreeing(&one, &other, vary), ids);
-                let actual = verdict(&ask(&pdp, &asked).await);
-                prop_assert_eq!(&actual, &expected, "{}", asked);
+                for vary in [vary, own] {
+                    let asked = question(&world, &agreeing(&one, &other, vary), ids);
+                    let actual = verdict(&ask(&pdp, &asked).await);
+                    prop_assert_eq!(&actual, &expected, "{}", asked);
+                }
             }
             Ok(())
         })?;

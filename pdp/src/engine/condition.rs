@@ -4,6 +4,7 @@
 //! Follows Cedar's evaluator to the letter, short circuits and order included. It says no more of
 //! a failure than that there is one: Cedar's own evaluator is then asked, which also words it.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 
 use cedar_policy_core::ast::{
@@ -17,6 +18,8 @@ use smol_str::SmolStr;
 use super::value::{Failed, Plain, Val, plain};
 use super::{Question, Surroundings};
 use crate::entities::Row;
+use crate::now;
+use crate::reads::{Name, Names, Reads};
 
 /// Compiled clauses.
 #[derive(Debug)]
@@ -32,9 +35,11 @@ pub(super) enum Code {
     Any(Box<[Code]>),
     Unary(UnaryOp, Box<Code>),
     Binary(BinaryOp, Box<[Code; 2]>),
-    Get(Box<Code>, SmolStr),
-    Has(Box<Code>, SmolStr),
-    HasPath(Box<Code>, Box<[SmolStr]>),
+    /// Compares the time of the decision.
+    Clock(Box<Clock>),
+    Get(Box<Code>, Name),
+    Has(Box<Code>, Name),
+    HasPath(Box<Code>, Box<[Name]>),
     Like(Box<Code>, Pattern),
     Is(Box<Code>, EntityType),
     Set(Box<[Code]>),
@@ -42,12 +47,25 @@ pub(super) enum Code {
     Call(&'static ExtensionFunction, Box<[Code]>),
 }
 
+/// A comparison of the time of the decision with something else.
+#[derive(Debug)]
+pub(super) struct Clock {
+    op: BinaryOp,
+    name: Name,
+    other: Code,
+    now_is_left: bool,
+}
+
 /// What clauses see.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Scene<'a> {
+#[derive(Debug)]
+pub(super) struct Scene<'a, 's> {
     pub(super) question: &'a Question,
     pub(super) context: &'a BTreeMap<SmolStr, Value>,
-    pub(super) seen: &'a Surroundings<'a>,
+    pub(super) seen: &'a Surroundings<'s>,
+    /// What they have read so far.
+    pub(super) reads: Cell<Reads>,
+    /// For how many milliseconds what they have found stays so.
+    pub(super) lasts: Cell<Option<u64>>,
 }
 
 /// Deeper expressions are left to Cedar, which watches the stack.
@@ -55,15 +73,15 @@ const DEEPEST: usize = 100;
 
 impl Code {
     /// Compiles an expression; `None` for what only Cedar evaluates.
-    pub(super) fn new(expr: &Expr) -> Option<Self> {
-        Self::at(expr, 0)
+    pub(super) fn new(expr: &Expr, names: &Names) -> Option<Self> {
+        Self::at(expr, names, 0)
     }
 
-    fn at(expr: &Expr, depth: usize) -> Option<Self> {
+    fn at(expr: &Expr, names: &Names, depth: usize) -> Option<Self> {
         if depth > DEEPEST {
             return None;
         }
-        let sub = |expr: &Expr| Self::at(expr, depth + 1);
+        let sub = |expr: &Expr| Self::at(expr, names, depth + 1);
         let boxed = |expr: &Expr| sub(expr).map(Box::new);
         Some(match expr.expr_kind() {
             ExprKind::Lit(literal) => Self::Value(Value::from(literal.clone())),
@@ -80,23 +98,24 @@ impl Code {
                 sub(then_expr)?,
                 sub(else_expr)?,
             ])),
-            ExprKind::And { .. } => Self::All(Self::chain(expr, depth, |kind| match kind {
-                ExprKind::And { left, right } => Some((left, right)),
-                _ => None,
-            })?),
-            ExprKind::Or { .. } => Self::Any(Self::chain(expr, depth, |kind| match kind {
+            ExprKind::And { .. } => {
+                Self::All(Self::chain(expr, names, depth, |kind| match kind {
+                    ExprKind::And { left, right } => Some((left, right)),
+                    _ => None,
+                })?)
+            }
+            ExprKind::Or { .. } => Self::Any(Self::chain(expr, names, depth, |kind| match kind {
                 ExprKind::Or { left, right } => Some((left, right)),
                 _ => None,
             })?),
             ExprKind::UnaryApp { op, arg } => Self::Unary(*op, boxed(arg)?),
-            ExprKind::BinaryApp { op, arg1, arg2 } => {
-                Self::Binary(*op, Box::new([sub(arg1)?, sub(arg2)?]))
-            }
-            ExprKind::GetAttr { expr, attr } => Self::Get(boxed(expr)?, attr.clone()),
-            ExprKind::HasAttr { expr, attr } => Self::Has(boxed(expr)?, attr.clone()),
-            ExprKind::ExtHasAttr { expr, attrs } => {
-                Self::HasPath(boxed(expr)?, attrs.iter().cloned().collect())
-            }
+            ExprKind::BinaryApp { op, arg1, arg2 } => Self::two(*op, sub(arg1)?, sub(arg2)?),
+            ExprKind::GetAttr { expr, attr } => Self::Get(boxed(expr)?, names.name(attr)),
+            ExprKind::HasAttr { expr, attr } => Self::Has(boxed(expr)?, names.name(attr)),
+            ExprKind::ExtHasAttr { expr, attrs } => Self::HasPath(
+                boxed(expr)?,
+                attrs.iter().map(|attr| names.name(attr)).collect(),
+            ),
             ExprKind::Like { expr, pattern } => Self::Like(boxed(expr)?, pattern.clone()),
             ExprKind::Is { expr, entity_type } => Self::Is(boxed(expr)?, entity_type.clone()),
             ExprKind::Set(items) => {
@@ -116,9 +135,33 @@ impl Code {
         })
     }
 
+    fn two(op: BinaryOp, one: Self, other: Self) -> Self {
+        let is_compared = matches!(op, BinaryOp::Less | BinaryOp::LessEq);
+        let (name, other, now_is_left) = match (one.as_clock(), other.as_clock()) {
+            (Some(name), None) if is_compared => (name.clone(), other, true),
+            (None, Some(name)) if is_compared => (name.clone(), one, false),
+            _ => return Self::Binary(op, Box::new([one, other])),
+        };
+        Self::Clock(Box::new(Clock {
+            op,
+            name,
+            other,
+            now_is_left,
+        }))
+    }
+
+    /// Its name, where this is the time of the decision.
+    fn as_clock(&self) -> Option<&Name> {
+        match self {
+            Self::Get(of, name) if name.is_clock && matches!(**of, Self::Context) => Some(name),
+            _ => None,
+        }
+    }
+
     /// A chain of the same connective, as flat as it is written, in its order.
     fn chain<'e>(
         expr: &'e Expr,
+        names: &Names,
         depth: usize,
         split: impl Fn(&'e ExprKind) -> Option<(&'e std::sync::Arc<Expr>, &'e std::sync::Arc<Expr>)>,
     ) -> Option<Box<[Self]>> {
@@ -127,24 +170,39 @@ impl Code {
         while let Some(expr) = waiting.pop() {
             match split(expr.expr_kind()) {
                 Some((left, right)) => waiting.extend([&**right, &**left]),
-                None => parts.push(Self::at(expr, depth + 1)?),
+                None => parts.push(Self::at(expr, names, depth + 1)?),
             }
         }
         Some(parts.into_boxed_slice())
     }
 
     /// Whether the clauses hold.
-    pub(super) fn holds(&self, scene: &Scene<'_>) -> Result<bool, Failed> {
+    pub(super) fn holds(&self, scene: &Scene<'_, '_>) -> Result<bool, Failed> {
         self.eval(scene)?.bool()
     }
 
-    fn eval<'a>(&'a self, scene: &Scene<'a>) -> Result<Val<'a>, Failed> {
+    /// A value of which a member alone is wanted.
+    fn looked_into<'a>(&'a self, scene: &Scene<'a, '_>) -> Result<Val<'a>, Failed> {
+        match self {
+            Self::Context => Ok(Val::Members(scene.context)),
+            other => other.eval(scene),
+        }
+    }
+
+    fn eval<'a>(&'a self, scene: &Scene<'a, '_>) -> Result<Val<'a>, Failed> {
         Ok(match self {
             Self::Value(value) => Val::Ref(value),
             Self::Principal => Val::Entity(&scene.question.principal),
             Self::Action => Val::Entity(&scene.question.action),
             Self::Resource => Val::Entity(&scene.question.resource),
-            Self::Context => Val::Members(scene.context),
+            Self::Clock(clock) => Val::Bool(clock.holds(scene)?),
+            Self::Context => {
+                scene.has_read(Reads::WHOLE_CONTEXT);
+                if scene.question.now.is_some() {
+                    scene.lasts_for(0);
+                }
+                Val::Members(scene.context)
+            }
             Self::If(parts) => {
                 let [test, then, other] = &**parts;
                 if test.holds(scene)? {
@@ -182,9 +240,9 @@ impl Code {
                 let one = one.eval(scene)?;
                 scene.binary(*op, &one, &other.eval(scene)?)?
             }
-            Self::Get(of, name) => scene.get(&of.eval(scene)?, name)?,
-            Self::Has(of, name) => Val::Bool(scene.has(&of.eval(scene)?, name)?),
-            Self::HasPath(of, names) => Val::Bool(scene.has_path(of.eval(scene)?, names)?),
+            Self::Get(of, name) => scene.get(&of.looked_into(scene)?, name)?,
+            Self::Has(of, name) => Val::Bool(scene.has(&of.looked_into(scene)?, name)?),
+            Self::HasPath(of, names) => Val::Bool(scene.has_path(of.looked_into(scene)?, names)?),
             Self::Like(of, pattern) => Val::Bool(pattern.wildcard_match(of.eval(scene)?.text()?)),
             Self::Is(of, kind) => Val::Bool(of.eval(scene)?.entity()?.entity_type() == kind),
             Self::Set(_) | Self::Record(_) | Self::Call(..) => Val::Owned(self.make(scene)?),
@@ -192,7 +250,7 @@ impl Code {
     }
 
     /// A new value.
-    fn make(&self, scene: &Scene<'_>) -> Result<Value, Failed> {
+    fn make(&self, scene: &Scene<'_, '_>) -> Result<Value, Failed> {
         let value = |code: &Self| Ok(code.eval(scene)?.into_value());
         match self {
             Self::Set(items) => {
@@ -214,6 +272,26 @@ impl Code {
                 }
             }
             _ => Err(Failed),
+        }
+    }
+}
+
+impl Clock {
+    fn holds(&self, scene: &Scene<'_, '_>) -> Result<bool, Failed> {
+        scene.has_read(Reads::of_context(&self.name));
+        let now = Val::Ref(scene.context.get(&self.name.text).ok_or(Failed)?);
+        let other = self.other.eval(scene)?;
+        let millis = now::millis(&other.value()).ok_or(Failed)?;
+        // Where the context says a time, the question does. Else it is the asker's own.
+        if let Some(now) = scene.question.now
+            && let Some(lasts) = now::turns_in(self.op, now, millis, self.now_is_left)
+        {
+            scene.lasts_for(lasts);
+        }
+        if self.now_is_left {
+            scene.binary(self.op, &now, &other)?.bool()
+        } else {
+            scene.binary(self.op, &other, &now)?.bool()
         }
     }
 }
@@ -250,10 +328,10 @@ fn folded(code: Code) -> Code {
 /// A set of no more than this is walked, which needs no value to be made for the question.
 const WALKED: usize = 16;
 
-impl<'a> Scene<'a> {
+impl<'a, 's: 'a> Scene<'a, 's> {
     /// The entity as this question sees it.
     fn entity(&self, uid: &EntityUID) -> Option<&'a Row> {
-        self.seen.view.row(uid)
+        self.seen.row(uid)
     }
 
     fn binary(&self, op: BinaryOp, one: &Val<'a>, other: &Val<'a>) -> Result<Val<'a>, Failed> {
@@ -307,7 +385,7 @@ impl<'a> Scene<'a> {
     }
 
     fn is_in(&self, uid: &EntityUID, above: &Val<'a>) -> Result<bool, Failed> {
-        let is_in = |above: &EntityUID| self.seen.is_within(self.question, uid, above);
+        let is_in = |above: &EntityUID| self.seen.is_within(uid, above);
         if let Some(plain) = above.plain() {
             return match plain {
                 Plain::Entity(above) => Ok(is_in(above)),
@@ -325,16 +403,34 @@ impl<'a> Scene<'a> {
         Ok(found)
     }
 
-    fn get(&self, of: &Val<'a>, name: &str) -> Result<Val<'a>, Failed> {
+    /// Takes note of what was read.
+    pub(super) fn has_read(&self, reads: Reads) {
+        self.reads.set(self.reads.get().joined(reads));
+    }
+
+    /// Takes note of how long what was found stays so.
+    pub(super) fn lasts_for(&self, millis: u64) {
+        let known = self.lasts.get().unwrap_or(u64::MAX);
+        self.lasts.set(Some(known.min(millis)));
+    }
+
+    fn get(&self, of: &Val<'a>, name: &Name) -> Result<Val<'a>, Failed> {
         let member = match of {
-            Val::Members(members) => members.get(name),
+            Val::Members(members) => {
+                self.has_read(Reads::of_context(name));
+                if name.is_clock && self.question.now.is_some() {
+                    self.lasts_for(0);
+                }
+                members.get(&name.text)
+            }
             Val::Ref(value) => match value.value_kind() {
-                ValueKind::Record(members) => members.get(name),
+                ValueKind::Record(members) => members.get(&name.text),
                 _ => return self.attribute(of.entity()?, name),
             },
             Val::Owned(value) => match value.value_kind() {
                 ValueKind::Record(members) => {
-                    return members.get(name).cloned().map(Val::Owned).ok_or(Failed);
+                    let member = members.get(&name.text);
+                    return member.cloned().map(Val::Owned).ok_or(Failed);
                 }
                 _ => return self.attribute(of.entity()?, name),
             },
@@ -345,23 +441,26 @@ impl<'a> Scene<'a> {
         member.map(Val::Ref).ok_or(Failed)
     }
 
-    fn attribute(&self, uid: &EntityUID, name: &str) -> Result<Val<'a>, Failed> {
-        let value = self.entity(uid).and_then(|entity| entity.get(name));
+    fn attribute(&self, uid: &EntityUID, name: &Name) -> Result<Val<'a>, Failed> {
+        self.has_read(Reads::of_attribute(name));
+        let value = self.entity(uid).and_then(|entity| entity.get(&name.text));
         value.map(Val::from).ok_or(Failed)
     }
 
-    fn has(&self, of: &Val<'a>, name: &str) -> Result<bool, Failed> {
+    fn has(&self, of: &Val<'a>, name: &Name) -> Result<bool, Failed> {
         if let Val::Members(members) = of {
-            return Ok(members.contains_key(name));
+            self.has_read(Reads::of_context(name));
+            return Ok(members.contains_key(&name.text));
         }
         if let Some(ValueKind::Record(members)) = of.kind() {
-            return Ok(members.contains_key(name));
+            return Ok(members.contains_key(&name.text));
         }
         let entity = self.entity(of.entity()?);
-        Ok(entity.is_some_and(|entity| entity.get(name).is_some()))
+        self.has_read(Reads::of_attribute(name));
+        Ok(entity.is_some_and(|entity| entity.get(&name.text).is_some()))
     }
 
-    fn has_path(&self, of: Val<'a>, names: &[SmolStr]) -> Result<bool, Failed> {
+    fn has_path(&self, of: Val<'a>, names: &[Name]) -> Result<bool, Failed> {
         let Some((last, before)) = names.split_last() else {
             return Err(Failed);
         };

@@ -91,6 +91,7 @@ fn question() -> Question {
         action: uid("Action", "read"),
         resource: uid("Doc", "d"),
         context: Context::Value(std::sync::Arc::new(context.into())),
+        now: None,
         overlays: HashMap::new(),
     }
 }
@@ -104,7 +105,7 @@ fn a_decision_evaluates_as_few_policies_among_many_as_among_few() {
         assert_eq!(outcome.determining.len(), 4, "{count}");
         assert_eq!(
             rules
-                .candidates(&question, &super::Surroundings::of(&question, &store))
+                .candidates(&super::Surroundings::of(&question, &store))
                 .len(),
             7,
             "{count}"

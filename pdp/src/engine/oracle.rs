@@ -37,7 +37,7 @@ impl Oracle {
         let mut policies = PolicySet::new();
         let mut literals = BTreeSet::new();
         let mut depth = 0;
-        for rule in &rules.rules {
+        for rule in rules.iter() {
             // Ids are unique: the loader has seen to it.
             let _ = policies.add(rule.policy.clone());
             let (own, deepest) = reach(&rule.policy);

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use super::*;
+use crate::reads::Names;
 
 /// What both sides are compared by: decision, determining policies, failing policies.
 type Verdict = (bool, BTreeSet<String>, BTreeSet<String>);
@@ -22,8 +23,14 @@ pub(crate) fn rules(policies: &PolicySet) -> Rules {
                     policy: policy.id().to_string(),
                     reason: None,
                 };
-                let inner: &Policy = policy.as_ref();
-                Rule::new(inner.clone(), reason, Vec::new(), Vec::new())
+                let inner: &cedar_policy_core::ast::Policy = policy.as_ref();
+                Rule::new(
+                    inner.clone(),
+                    reason,
+                    Vec::new(),
+                    Vec::new(),
+                    &Names::default(),
+                )
             })
             .collect(),
     )
@@ -37,6 +44,7 @@ pub(crate) fn ours(rules: &Rules, store: &EntityStore, request: &cedar_policy::R
         action: request.action().uid().unwrap().clone(),
         resource: request.resource().uid().unwrap().clone(),
         context: request.context().unwrap().clone(),
+        now: None,
         overlays: HashMap::new(),
     };
     let outcome = rules.decide(&question, store).unwrap();
@@ -361,6 +369,7 @@ fn a_failing_forbid_denies_what_a_permit_would_allow() {
         action: "Action::\"a\"".parse().unwrap(),
         resource: "B::\"1\"".parse().unwrap(),
         context: Context::empty(),
+        now: None,
         overlays: HashMap::new(),
     };
     let outcome = rules.decide(&question, &store).unwrap();

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use cedar_policy_core::ast::EntityUID;
+use smallvec::SmallVec;
 
 use super::{EntityStore, Row};
 
@@ -12,6 +13,9 @@ pub(crate) struct View<'a> {
     pub(crate) store: &'a EntityStore,
     pub(crate) overlays: &'a HashMap<EntityUID, Row>,
 }
+
+/// What an entity is in, each once. Few, nearly always.
+pub(crate) type Above<'a> = SmallVec<[&'a EntityUID; 8]>;
 
 /// Ancestors up to this many are compared one by one.
 const FEW: usize = 16;
@@ -28,16 +32,19 @@ impl<'a> View<'a> {
 
     /// Everything that an entity is in, itself left out, each once, nearest first. Hierarchies
     /// have no circles: the store refuses them, and a question's own are checked when it is read.
-    pub(crate) fn ancestors(self, uid: &EntityUID) -> Vec<&'a EntityUID> {
+    pub(crate) fn ancestors(self, uid: &EntityUID) -> Above<'a> {
         match self.row(uid) {
             Some(row) => self.above(row),
-            None => Vec::new(),
+            None => Above::new(),
         }
     }
 
     /// The ancestors of a row.
-    pub(crate) fn above(self, row: &'a Row) -> Vec<&'a EntityUID> {
-        let mut found: Vec<&EntityUID> = Vec::new();
+    pub(crate) fn above(self, row: &'a Row) -> Above<'a> {
+        let mut found = Above::new();
+        if row.parents().is_empty() {
+            return found;
+        }
         // Only where there are many: a hash costs more than a few comparisons.
         let mut known = std::collections::HashSet::new();
         let mut at = 0;

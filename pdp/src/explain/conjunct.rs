@@ -7,7 +7,6 @@ use serde::Serialize;
 use super::Place;
 use crate::engine::{Question, Rule, interpret};
 use crate::entities::{EntityStore, SliceError};
-use crate::source;
 
 /// One condition of a policy.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -72,10 +71,9 @@ pub(super) fn all(
 
 /// Where something is written.
 pub(super) fn place(rule: &Rule, loc: Option<&Loc>) -> Option<Place> {
-    let (file, loc) = (rule.file.as_ref()?, loc?);
-    let (line, column) = source::line_and_column(&loc.src, loc.start());
+    let (file, line, column) = rule.place_of(loc)?;
     Some(Place {
-        file: file.display().to_string(),
+        file: file.path.display().to_string(),
         line,
         column,
     })

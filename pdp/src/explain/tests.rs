@@ -34,7 +34,7 @@ fn a_deny_names_the_nearest_permits_and_what_would_have_to_change() {
     let near: Vec<_> = told.nearest.iter().map(|one| one.policy.as_str()).collect();
     assert_eq!(near.len(), 3);
     let small =
-        Snapshot::open(fixture.folder.path(), &std::collections::BTreeMap::new(), 0).unwrap();
+        Snapshot::open(fixture.folder.path(), &crate::config::Reading::default(), 0).unwrap();
     let request = EvaluationRequest::from_json(question.to_string().as_bytes()).unwrap();
     let mapped = small
         .loaded
@@ -157,7 +157,7 @@ proptest! {
         let request = json!({ "subject": { "type": "User", "id": "u0" }, "action": { "name": "read" },
             "resource": { "type": "Doc", "id": format!("d{doc}") }, "context": { "n": world.n } });
         let request = EvaluationRequest::from_json(request.to_string().as_bytes()).unwrap();
-        let told = snapshot.explain(&request).unwrap();
+        let told = snapshot.explain(&request, service_kit::UnixTime::from_secs(0)).unwrap();
         prop_assert_eq!(told.outcome == ExplainedOutcome::Permitted, outcome.permitted);
         prop_assert_eq!(told.outcome, way_of(&outcome));
         let failing: Vec<&str> = outcome.failures.iter().map(|(rule, _)| rule.reason.policy.as_str()).collect();

@@ -23,6 +23,7 @@ pub(crate) fn question(resource: EntityUID, n: i64) -> Question {
         action: "Action::\"read\"".parse().unwrap(),
         resource,
         context: cedar_policy_core::ast::Context::Value(std::sync::Arc::new(context)),
+        now: None,
         overlays: std::collections::HashMap::new(),
     }
 }

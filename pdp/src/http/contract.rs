@@ -19,5 +19,6 @@ use crate::pdp::Inner;
 )]
 pub(super) async fn show(State(inner): State<Arc<Inner>>) -> Response {
     let snapshot = inner.snapshot.load_full();
-    Json(json!({ "snapshot": snapshot.version, "contracts": snapshot.contracts })).into_response()
+    let contracts: Vec<_> = snapshot.contracts.iter().collect();
+    Json(json!({ "snapshot": snapshot.version, "contracts": contracts })).into_response()
 }

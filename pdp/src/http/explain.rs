@@ -61,7 +61,7 @@ pub(super) async fn answer(
     tracing::info!(caller = asker.caller, ?form, "an answer is explained");
     let version = snapshot.version.clone();
     let read = snapshot
-        .read(&question)
+        .read(&question, inner.clock.now())
         .map_err(|error| no_answer(&error))?;
     let explained = match read {
         Read::Unknown { message, .. } => {

@@ -210,6 +210,8 @@ async fn read(request: Request) -> Result<(Asker, Properties), Problem> {
 fn ground<'a>(inner: &Inner, snapshot: &'a Snapshot) -> Ground<'a> {
     Ground {
         schema: &snapshot.loaded.schema,
+        vocabulary: &snapshot.loaded.vocabulary,
+        now: inner.clock.now(),
         store: &snapshot.store,
         inline: inner.inline_entities,
     }
@@ -267,7 +269,7 @@ fn left_open(snapshot: &Snapshot, partly: &Partly) -> Value {
     };
     let candidates =
         rules.candidates_for_any(&partly.question, &snapshot.store, &partly.kind, partly.part);
-    let schema = snapshot.loaded.schema.as_ref();
+    let schema = (*snapshot.loaded.schema).as_ref();
     let residuals = residuals(rules, schema, &partly.question, &open, &candidates);
     let (mut permitted, mut certain, mut forbidden) = (false, true, false);
     let mut left = Vec::new();

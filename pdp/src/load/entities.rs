@@ -126,8 +126,8 @@ mod tests {
 
     fn spans(text: &str) -> Vec<String> {
         let file = SourceFile {
-            path: "entities.json".into(),
-            text: text.to_owned(),
+            path: std::path::Path::new("entities.json").into(),
+            text: text.into(),
         };
         elements(&file)
             .unwrap()

@@ -1,106 +1,132 @@
-//! Contracts in AuthZEN's words: what policies read, as names of the members that a question can
-//! send.
+//! Kinds of questions in AuthZEN's words, and what each can have in it that matters to an answer.
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
-
-use authzen::{CacheAdvice, Vary};
-use cedar_policy_core::ast::{EntityType, EntityUID};
+use cedar_policy_core::ast::EntityType;
+use smol_str::SmolStr;
 
 use super::Vocabulary;
-use super::shape::{Member, Members, Shape};
+use super::shape::{Members, Shape};
 use super::vocabulary::{ActionTerm, Kind};
 use crate::RequestProperties;
-use crate::contract::{Contract, Reads};
+use crate::contract::{self, KindTerms, Matter, When};
+use crate::reads::Names;
 
 impl Vocabulary {
-    /// A contract for every triple of types and action, in order. `reads` says what the policies
-    /// for such a triple read.
-    pub(crate) fn contracts(
-        &self,
-        reads: impl Fn(&EntityType, &EntityUID, &EntityType) -> Reads,
-    ) -> Vec<Contract> {
-        let mut contracts = Vec::new();
+    /// Every triple of types and action that can be asked about, in order.
+    pub(crate) fn question_kinds(&self) -> Vec<contract::Kind> {
+        let mut kinds = Vec::new();
         for (action, term) in &self.actions {
             for (subject_type, subject) in &self.types {
                 for (resource_type, resource) in &self.types {
                     if !term.subjects.contains(subject) || !term.resources.contains(resource) {
                         continue;
                     }
-                    let reads = reads(subject, &term.uid, resource);
-                    contracts.push(Contract {
+                    kinds.push(contract::Kind {
                         subject_type: subject_type.clone(),
                         action: action.clone(),
                         resource_type: resource_type.clone(),
-                        advice: CacheAdvice {
-                            vary: Some(Arc::new(Vary {
-                                subject: properties(self.kinds.get(subject), &reads),
-                                action: parameters(term, &reads),
-                                resource: properties(self.kinds.get(resource), &reads),
-                                context: context(term, &reads),
-                            })),
-                            max_age: None,
-                        },
+                        terms: self.kind_terms(subject, term, resource),
                     });
                 }
             }
         }
-        contracts.sort_by(|one, other| one.kind().cmp(&other.kind()));
-        contracts
+        kinds.sort_by_cached_key(|kind| {
+            let names = (&kind.subject_type, &kind.action, &kind.resource_type);
+            (names.0.clone(), names.1.clone(), names.2.clone())
+        });
+        kinds
+    }
+
+    fn kind_terms(
+        &self,
+        subject: &EntityType,
+        term: &ActionTerm,
+        resource: &EntityType,
+    ) -> KindTerms {
+        let names = &self.names;
+        KindTerms {
+            principal: subject.clone(),
+            action: term.uid.clone(),
+            resource: resource.clone(),
+            subject_members: properties(self.kinds.get(subject), names),
+            action_members: parameters(term, names),
+            resource_members: properties(self.kinds.get(resource), names),
+            context_members: context(term, names),
+        }
     }
 }
 
-fn properties(kind: Option<&Kind>, reads: &Reads) -> Vec<String> {
-    match kind {
-        Some(kind) if kind.request_properties != RequestProperties::Ignore => {
-            named(&kind.members, |name, member| {
-                reads.attributes.contains(name) || holds_required(&member.shape)
-            })
-        }
-        _ => Vec::new(),
+/// Numbers every name that can be read of a question.
+pub(super) fn names<'v>(
+    kinds: impl Iterator<Item = &'v Kind>,
+    actions: impl Iterator<Item = &'v ActionTerm>,
+    clock: Option<&'v str>,
+) -> Names {
+    fn sorted<'v>(names: impl Iterator<Item = &'v String>) -> Vec<&'v str> {
+        let mut names: Vec<&str> = names.map(String::as_str).collect();
+        names.sort_unstable();
+        names.dedup();
+        names
     }
+    let attributes = sorted(kinds.flat_map(|kind| kind.members.keys()));
+    let context = sorted(actions.flat_map(|term| term.context.keys()));
+    Names::new(
+        attributes,
+        ["action"].into_iter().chain(clock).chain(context),
+    )
 }
 
-fn parameters(term: &ActionTerm, reads: &Reads) -> Vec<String> {
-    match &term.parameters {
-        Some(parameters) => {
-            let is_read = reads.whole_context || reads.context.contains("action");
-            let is_needed = parameters.required
-                || parameters
-                    .members
-                    .values()
-                    .any(|member| member.required || holds_required(&member.shape));
-            named(&parameters.members, |_, _| is_read || is_needed)
-        }
-        None => Vec::new(),
-    }
+fn properties(kind: Option<&Kind>, names: &Names) -> Vec<Matter> {
+    let Some(kind) = kind.filter(|kind| kind.request_properties != RequestProperties::Ignore)
+    else {
+        return Vec::new();
+    };
+    let matters = kind.members.iter().map(|(name, member)| Matter {
+        name: name.clone(),
+        when: if holds_required(&member.shape) {
+            When::Always
+        } else {
+            When::Attribute(names.name(&SmolStr::new(name)).as_attribute())
+        },
+    });
+    matters.collect()
+}
+
+fn parameters(term: &ActionTerm, names: &Names) -> Vec<Matter> {
+    let Some(parameters) = &term.parameters else {
+        return Vec::new();
+    };
+    let is_needed = parameters.required || any_needed(&parameters.members);
+    let when = if is_needed {
+        When::Always
+    } else {
+        When::Context(names.name(&SmolStr::new_static("action")).in_context())
+    };
+    let members = parameters.members.keys();
+    members
+        .map(|name| Matter {
+            name: name.clone(),
+            when,
+        })
+        .collect()
 }
 
 /// A member that the schema requires matters by being there: without it nothing is decided.
-fn context(term: &ActionTerm, reads: &Reads) -> Vec<String> {
-    named(&term.context, |name, member| {
-        member.required
-            || holds_required(&member.shape)
-            || reads.whole_context
-            || reads.context.contains(name)
-    })
-}
-
-fn named(members: &Members, is_named: impl Fn(&str, &Member) -> bool) -> Vec<String> {
-    let names: BTreeSet<&String> = members
-        .iter()
-        .filter(|(name, member)| is_named(name, member))
-        .map(|(name, _)| name)
-        .collect();
-    names.into_iter().cloned().collect()
+fn context(term: &ActionTerm, names: &Names) -> Vec<Matter> {
+    let matters = term.context.iter().map(|(name, member)| Matter {
+        name: name.clone(),
+        when: if member.required || holds_required(&member.shape) {
+            When::Always
+        } else {
+            When::Context(names.name(&SmolStr::new(name)).in_context())
+        },
+    });
+    matters.collect()
 }
 
 /// Whether a value can be incomplete, which decides, too.
 fn holds_required(shape: &Shape) -> bool {
     match shape {
-        Shape::Record(members) => members
-            .values()
-            .any(|member| member.required || holds_required(&member.shape)),
+        Shape::Record(members) => any_needed(members),
         Shape::Set(items) => holds_required(items),
         Shape::Bool
         | Shape::Long
@@ -109,4 +135,9 @@ fn holds_required(shape: &Shape) -> bool {
         | Shape::Extension(_)
         | Shape::Impossible => false,
     }
+}
+
+fn any_needed(members: &Members) -> bool {
+    let mut members = members.values();
+    members.any(|member| member.required || holds_required(&member.shape))
 }

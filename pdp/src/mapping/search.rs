@@ -175,6 +175,7 @@ impl Vocabulary {
                 action: term.uid.clone(),
                 resource,
                 context,
+                now: None,
                 overlays,
             },
             part,

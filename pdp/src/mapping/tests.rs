@@ -361,7 +361,12 @@ fn any_members(names: &'static str) -> impl Strategy<Value = Value> {
 
 fn answer(snapshot: &Snapshot, question: &Value) -> Result<Answered, DecisionError> {
     let request = EvaluationRequest::from_json(question.to_string().as_bytes()).unwrap();
-    snapshot.answer(&request, "id".into(), false)
+    snapshot.answer(
+        &request,
+        service_kit::UnixTime::from_secs(0),
+        "id".into(),
+        false,
+    )
 }
 
 proptest! {

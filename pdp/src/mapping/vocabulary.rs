@@ -10,7 +10,12 @@ use cedar_policy_core::validator::{
     ValidatorActionId, ValidatorEntityType, ValidatorEntityTypeKind,
 };
 
+use smol_str::SmolStr;
+
+use super::contract;
 use super::shape::{Member, Members, Shape, members};
+use crate::config::Reading;
+use crate::reads::Names;
 use crate::source::SourceFile;
 use crate::{PolicyIssue, RequestProperties};
 
@@ -20,6 +25,11 @@ pub(crate) struct Vocabulary {
     pub(super) types: HashMap<String, EntityType>,
     pub(super) kinds: HashMap<EntityType, Kind>,
     pub(super) actions: HashMap<String, ActionTerm>,
+    /// What of all that policies can read.
+    pub(crate) names: Names,
+    /// The member of the context that says when a question is asked, and the actions whose context
+    /// has it.
+    pub(super) clock: Option<(SmolStr, HashSet<EntityUID>)>,
 }
 
 /// An entity type.
@@ -56,13 +66,20 @@ impl Vocabulary {
         self.kinds.get(kind).map(|kind| &kind.members)
     }
 
-    /// Reads the schema's annotations. `overrides` is the configuration's word, by AuthZEN type.
+    /// Reads the schema's annotations. `reading` is the configuration's word.
     pub(crate) fn new(
         schema: &Schema,
         fragments: &[(SourceFile, SchemaFragment)],
-        overrides: &BTreeMap<String, RequestProperties>,
+        reading: &Reading,
     ) -> Result<Self, Vec<PolicyIssue>> {
-        let mut made = Self::default();
+        let overrides = &reading.request_properties;
+        let mut made = Self {
+            clock: reading
+                .clock
+                .as_deref()
+                .map(|name| (name.into(), HashSet::new())),
+            ..Self::default()
+        };
         let mut issues = Vec::new();
         for kind in schema.as_ref().entity_types() {
             if let Err(issue) = made.add_kind(kind, fragments, overrides) {
@@ -76,19 +93,31 @@ impl Vocabulary {
                 issues.push(issue);
             }
         }
+        let folder = fragments
+            .first()
+            .and_then(|(file, _)| file.path.parent())
+            .unwrap_or_else(|| std::path::Path::new("."));
+        if let Some((name, _)) = made.clock.as_ref().filter(|clock| clock.1.is_empty()) {
+            issues.push(
+                PolicyIssue::of_file(
+                    folder,
+                    format!("`pdp.clock` is `{name}`, which no action's context declares as a `datetime`"),
+                )
+                .hint(format!("write `context: {{ {name}: datetime }}` at the actions whose policies look at it")),
+            );
+        }
         for name in overrides
             .keys()
             .filter(|name| !made.types.contains_key(*name))
         {
-            let folder = fragments
-                .first()
-                .and_then(|(file, _)| file.path.parent())
-                .unwrap_or_else(|| std::path::Path::new("."));
             issues.push(PolicyIssue::of_file(
                 folder,
                 format!("`pdp.request_properties` names `{name}`, which the schema does not know"),
             ));
         }
+        let clock = reading.clock.as_deref();
+        made.names =
+            contract::names(made.kinds.values(), made.actions.values(), clock).with_clock(clock);
         if issues.is_empty() {
             Ok(made)
         } else {
@@ -177,10 +206,20 @@ impl Vocabulary {
                 .map(str::to_owned)
         });
         let name = annotated.unwrap_or_else(|| id.to_owned());
-        let (context, parameters) = match action.context_type() {
+        let (mut context, parameters) = match action.context_type() {
             Some(Type::Record { attrs, .. }) => split_parameters(members(attrs)),
             _ => (Members::new(), None),
         };
+        if let Some((name, actions)) = &mut self.clock
+            && let Some(Member {
+                shape: Shape::Extension(kind),
+                ..
+            }) = context.get(name.as_str())
+            && kind == "datetime"
+        {
+            context.remove(name.as_str());
+            actions.insert(uid.clone());
+        }
         let term = ActionTerm {
             uid: uid.clone(),
             subjects: action.applies_to_principals().cloned().collect(),

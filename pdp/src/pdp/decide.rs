@@ -34,7 +34,7 @@ impl Inner {
         let started = Instant::now();
         let sampled = self.second_opinion.is_wanted();
         let id = self.ids.next();
-        let read = snapshot.read(request).inspect_err(|_| {
+        let read = snapshot.read(request, self.clock.now()).inspect_err(|_| {
             self.meters.rejected.inc();
         })?;
         let mut answered = match read {

@@ -370,7 +370,12 @@ fn first_page(pdp: &Pdp, limit: usize, decisions: usize, after: Option<&str>) ->
         decisions,
     };
     snapshot
-        .search(&request.question.unwrap(), after, bounds)
+        .search(
+            &request.question.unwrap(),
+            service_kit::UnixTime::from_secs(0),
+            after,
+            bounds,
+        )
         .unwrap()
 }
 

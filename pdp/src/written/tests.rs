@@ -387,7 +387,7 @@ async fn what_waited_for_its_turn_is_held_against_the_schema_of_then() {
         let schema = crate::fixture::SCHEMA.replace("level?: Long", "level?: String");
         fixture.write("schema.cedarschema", &schema);
         let folder = fixture.folder.path();
-        let newer = crate::snapshot::Snapshot::open(folder, &fixture.config.request_properties, 2);
+        let newer = crate::snapshot::Snapshot::open(folder, &fixture.config.reading(), 2);
         pdp.0.snapshot.store(Arc::new(newer.unwrap()));
         drop(turn);
     };

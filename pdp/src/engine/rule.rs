@@ -1,0 +1,137 @@
+//! A policy made ready to be decided by.
+
+use std::ops::Deref;
+use std::sync::{Arc, OnceLock};
+
+use authzen::{Obligation, Reason};
+use cedar_policy_core::ast::{Effect, Policy};
+use cedar_policy_core::parser::Loc;
+
+use super::condition::Code;
+use crate::attributes::{Access, accesses};
+use crate::reads::{Names, Reads};
+use crate::source::{SourceFile, line_and_column};
+
+/// A policy in its place among the others. Clones share the policy.
+#[derive(Debug, Clone)]
+pub(crate) struct Rule {
+    prepared: Arc<Prepared>,
+    /// Where it stands, where it is in a file.
+    pub(super) home: Option<Home>,
+    /// Which it is of all, counted through the files.
+    pub(super) order: u32,
+}
+
+/// Where a policy's statement begins. An edit elsewhere in the file moves it.
+#[derive(Debug, Clone)]
+pub(crate) struct Home {
+    pub(crate) file: Arc<SourceFile>,
+    pub(crate) start: usize,
+}
+
+/// What is made of a policy once.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    pub(crate) reason: Reason,
+    pub(crate) obligations: Vec<Obligation>,
+    pub(crate) advice: Vec<serde_json::Value>,
+    /// What its clauses can read.
+    pub(crate) reads: Reads,
+    /// They can read the time of the decision.
+    pub(super) reads_clock: bool,
+    pub(super) policy: Policy,
+    pub(super) clauses: Clauses,
+    /// Where its statement began in the text that it was parsed from.
+    parsed_at: usize,
+    /// Found when they are first asked for.
+    accesses: OnceLock<Box<[Access]>>,
+}
+
+/// What is left to evaluate where the scope matches.
+#[derive(Debug)]
+pub(super) enum Clauses {
+    /// Nothing.
+    None,
+    Compiled(Code),
+    /// What only Cedar evaluates.
+    Cedar,
+}
+
+impl Rule {
+    pub(crate) fn new(
+        policy: Policy,
+        reason: Reason,
+        obligations: Vec<Obligation>,
+        advice: Vec<serde_json::Value>,
+        names: &Names,
+    ) -> Self {
+        let clauses = match policy.non_scope_constraints() {
+            None => Clauses::None,
+            Some(clauses) => Code::new(clauses, names).map_or(Clauses::Cedar, Clauses::Compiled),
+        };
+        let reads = Reads::of(&policy, names);
+        let prepared = Prepared {
+            reason,
+            obligations,
+            advice,
+            reads,
+            reads_clock: reads.meets(names.clock()),
+            policy,
+            clauses,
+            parsed_at: 0,
+            accesses: OnceLock::new(),
+        };
+        Self {
+            prepared: Arc::new(prepared),
+            home: None,
+            order: 0,
+        }
+    }
+
+    /// The same, in a file. `parsed_at` is where its statement began in the text that it was
+    /// parsed from.
+    pub(crate) fn in_file(mut self, home: Home, parsed_at: usize) -> Self {
+        if let Some(prepared) = Arc::get_mut(&mut self.prepared) {
+            prepared.parsed_at = parsed_at;
+        }
+        self.home = Some(home);
+        self
+    }
+
+    /// File, line and column of a part of the policy, where it is in a file.
+    pub(crate) fn place_of(&self, loc: Option<&Loc>) -> Option<(&SourceFile, usize, usize)> {
+        let (home, loc) = (self.home.as_ref()?, loc?);
+        let within = loc.start().checked_sub(self.parsed_at)?;
+        let (line, column) = line_and_column(&home.file.text, home.start + within);
+        Some((&home.file, line, column))
+    }
+
+    /// The same of the policy itself, in one text.
+    pub(crate) fn place(&self) -> Option<String> {
+        let (file, line, column) = self.place_of(self.policy.loc())?;
+        Some(format!("{}:{line}:{column}", file.path.display()))
+    }
+}
+
+impl Prepared {
+    /// The attributes that it reads.
+    pub(crate) fn accesses(&self) -> &[Access] {
+        self.accesses.get_or_init(|| accesses(&self.policy))
+    }
+
+    pub(crate) fn is_forbid(&self) -> bool {
+        self.policy.effect() == Effect::Forbid
+    }
+
+    pub(crate) fn policy(&self) -> &Policy {
+        &self.policy
+    }
+}
+
+impl Deref for Rule {
+    type Target = Prepared;
+
+    fn deref(&self) -> &Prepared {
+        &self.prepared
+    }
+}

@@ -1,0 +1,143 @@
+//! All rules of a snapshot and the index that finds them. A change of a few policies makes the
+//! next ones from those before: it costs no more than copying a pointer for each rule.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use cedar_policy_core::ast::{EntityType, EntityUID, Var};
+
+use super::rule::{Home, Rule};
+use super::{Question, Surroundings};
+use crate::entities::EntityStore;
+use crate::index::{Index, Positions, Seen, Sought};
+use crate::shards::Shards;
+
+/// Rules by position. A position that is free is used again.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Rules {
+    slots: Vec<Option<Rule>>,
+    free: Vec<usize>,
+    index: Index,
+    ids: Shards<Arc<str>, usize>,
+    /// Positions may not be in the order of the files any more.
+    pub(super) is_edited: bool,
+}
+
+impl Rules {
+    #[cfg(test)]
+    pub(crate) fn new(rules: Vec<Rule>) -> Self {
+        let mut made = Self::default();
+        for rule in rules {
+            made.insert(rule);
+        }
+        made
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.slots.len() - self.free.len()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Rule> {
+        self.slots.iter().flatten()
+    }
+
+    pub(crate) fn get(&self, position: usize) -> Option<&Rule> {
+        self.slots.get(position)?.as_ref()
+    }
+
+    pub(crate) fn has(&self, id: &str) -> bool {
+        self.ids.get(id).is_some()
+    }
+
+    /// Adds a rule and returns its position. Its id is not to be another's.
+    pub(crate) fn insert(&mut self, rule: Rule) -> usize {
+        let position = self.free.pop().unwrap_or(self.slots.len());
+        self.index.add(position, rule.policy());
+        self.ids
+            .insert(rule.reason.policy.as_str().into(), position);
+        match self.slots.get_mut(position) {
+            Some(slot) => *slot = Some(rule),
+            None => self.slots.push(Some(rule)),
+        }
+        position
+    }
+
+    /// The same rules, to be changed.
+    pub(crate) fn to_edit(&self) -> Self {
+        Self {
+            is_edited: true,
+            ..self.clone()
+        }
+    }
+
+    /// Takes a rule out.
+    pub(crate) fn remove(&mut self, position: usize) -> Option<Rule> {
+        let rule = self.slots.get_mut(position)?.take()?;
+        self.free.push(position);
+        self.index.remove(position, rule.policy());
+        self.ids.remove(rule.reason.policy.as_str());
+        Some(rule)
+    }
+
+    /// Says where a rule stands now.
+    pub(crate) fn place(&mut self, position: usize, order: usize, home: Option<Home>) {
+        if let Some(Some(rule)) = self.slots.get_mut(position) {
+            rule.order = u32::try_from(order).unwrap_or(u32::MAX);
+            if home.is_some() {
+                rule.home = home;
+            }
+        }
+    }
+
+    /// The positions of the rules whose scope matches.
+    pub(super) fn candidates(&self, seen: &Surroundings<'_>) -> Positions {
+        let (principal, action, resource) = seen.sides();
+        self.index
+            .candidates(&Sought::One(principal), action, &Sought::One(resource))
+    }
+
+    /// The rules whose scope matches.
+    pub(crate) fn matching(&self, question: &Question, store: &EntityStore) -> Vec<&Rule> {
+        let seen = Surroundings::of(question, store);
+        let positions = self.candidates(&seen);
+        positions.iter().filter_map(|at| self.get(*at)).collect()
+    }
+
+    /// The positions of the rules that may apply where one side of the question is any entity of a
+    /// type.
+    pub(crate) fn candidates_for_any(
+        &self,
+        question: &Question,
+        store: &EntityStore,
+        kind: &EntityType,
+        sought: Var,
+    ) -> Positions {
+        let seen = Surroundings::of(question, store);
+        let (principal, action, resource) = seen.sides();
+        let any = Sought::AnyOf(kind);
+        if sought == Var::Principal {
+            self.index.candidates(&any, action, &Sought::One(resource))
+        } else {
+            self.index.candidates(&Sought::One(principal), action, &any)
+        }
+    }
+
+    /// The rules that may apply to some question of these types.
+    pub(crate) fn of_kind(
+        &self,
+        principal: &EntityType,
+        action: &EntityUID,
+        resource: &EntityType,
+        store: &EntityStore,
+    ) -> impl Iterator<Item = &Rule> {
+        let nothing = HashMap::new();
+        let above = store.view(&nothing).ancestors(action);
+        let action = Seen {
+            uid: action,
+            above: &above,
+        };
+        let (principal, resource) = (Sought::AnyOf(principal), Sought::AnyOf(resource));
+        let positions = self.index.candidates(&principal, action, &resource);
+        positions.into_iter().filter_map(|at| self.get(at))
+    }
+}
