@@ -1,5 +1,5 @@
 //! What every service needs and none should write twice: configuration, the clock, secrets,
-//! problem details, HTTP serving, lifecycle, health, metrics and logs.
+//! problem details, HTTP serving, lifecycle, health, metrics, traces and logs.
 //!
 //! Knows nothing of tokens, policies or routes.
 
@@ -16,6 +16,7 @@ pub mod problem;
 pub mod random;
 pub mod secret;
 pub mod serve;
+pub mod traces;
 
 pub use clock::{Clock, ManualClock, SharedClock, SystemClock, UnixTime};
 pub use config::{ConfigError, ConfigIssue, Variables};
@@ -25,3 +26,4 @@ pub use line_sink::LineSink;
 pub use metrics::Metrics;
 pub use problem::Problem;
 pub use secret::Secret;
+pub use traces::{TraceContext, Traces};

@@ -1,0 +1,109 @@
+//! The span of a request that an axum router answers.
+
+use axum::extract::{MatchedPath, Request, State};
+use axum::middleware::{self, Next};
+use axum::response::Response;
+use http::Method;
+
+use super::{Span, Traces};
+
+/// What answers requests, as its spans say it.
+#[derive(Debug, Clone, Default)]
+pub struct Server {
+    /// What callers know it by, from the configuration.
+    pub address: String,
+    pub port: Option<u16>,
+}
+
+/// Who asked, by the name in the configuration. An extension of the response, for its span.
+#[derive(Debug, Clone)]
+pub struct CallerName(pub String);
+
+#[derive(Debug, Clone)]
+struct Recorded {
+    traces: Traces,
+    server: Server,
+}
+
+impl Traces {
+    /// Records every request to a router, and hands the [`TraceContext`](super::TraceContext) on as
+    /// an extension. The router itself where nothing is recorded.
+    pub fn layer<S>(&self, router: axum::Router<S>, server: Server) -> axum::Router<S>
+    where
+        S: Clone + Send + Sync + 'static,
+    {
+        if !self.is_on() {
+            return router;
+        }
+        let recorded = Recorded {
+            traces: self.clone(),
+            server,
+        };
+        router.layer(middleware::from_fn_with_state(recorded, record))
+    }
+}
+
+async fn record(State(recorded): State<Recorded>, mut request: Request, next: Next) -> Response {
+    let (context, span) = recorded.traces.receive(request.headers());
+    if let Some(context) = context {
+        request.extensions_mut().insert(context);
+    }
+    let Some(mut span) = span else {
+        return next.run(request).await;
+    };
+    describe(&mut span, &request, &recorded.server);
+    let response = next.run(request).await;
+    answered(&mut span, &response);
+    response
+}
+
+fn describe(span: &mut Span, request: &Request, server: &Server) {
+    let method = known(request.method());
+    span.set("http.request.method", method);
+    span.set("url.scheme", "http");
+    if !server.address.is_empty() {
+        span.set("server.address", server.address.clone());
+    }
+    if let Some(port) = server.port {
+        span.set("server.port", i64::from(port));
+    }
+    let Some(route) = request.extensions().get::<MatchedPath>() else {
+        // What strangers ask for can be anything, and is not said.
+        span.rename(method.to_owned());
+        return;
+    };
+    let route = route.as_str();
+    span.rename(format!("{method} {route}"));
+    span.set("http.route", route.to_owned());
+    // A path with parameters in it says whom it is about.
+    if request.uri().path() == route {
+        span.set("url.path", route.to_owned());
+    }
+}
+
+fn answered(span: &mut Span, response: &Response) {
+    let status = response.status();
+    span.set("http.response.status_code", i64::from(status.as_u16()));
+    if status.is_server_error() {
+        span.fail(status.as_str().to_owned());
+    }
+    if let Some(CallerName(name)) = response.extensions().get() {
+        span.set("cedargate.caller", name.clone());
+    }
+}
+
+/// The words that HTTP semantic conventions have for methods.
+fn known(method: &Method) -> &'static str {
+    match method.as_str() {
+        "CONNECT" => "CONNECT",
+        "DELETE" => "DELETE",
+        "GET" => "GET",
+        "HEAD" => "HEAD",
+        "OPTIONS" => "OPTIONS",
+        "PATCH" => "PATCH",
+        "POST" => "POST",
+        "PUT" => "PUT",
+        "TRACE" => "TRACE",
+        _ => "_OTHER",
+    }
+}

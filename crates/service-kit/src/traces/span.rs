@@ -1,0 +1,112 @@
+//! A span that is being recorded: when it began, what is said of it, and when it ended.
+//!
+//! What is said leaves the process. Never say who asked about whom: no id, no property, no header.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use opentelemetry::trace::{
+    Span as _, SpanBuilder, SpanContext, SpanKind, Status, TraceContextExt as _, Tracer as _,
+};
+use opentelemetry::{Context, KeyValue, Value};
+use opentelemetry_sdk::trace::SdkTracer;
+use tokio::time::Instant;
+
+use super::context::TraceContext;
+use crate::UnixTime;
+
+/// A piece of work that is being recorded. It ends when it is dropped.
+#[derive(Debug)]
+pub struct Span {
+    recording: opentelemetry_sdk::trace::Span,
+    context: TraceContext,
+    recorder: Arc<Recorder>,
+}
+
+/// Begins the spans of one request. The clock is read once for all of them, so that a step of the
+/// clock makes none of them longer or shorter than it was.
+#[derive(Debug)]
+pub(super) struct Recorder {
+    tracer: SdkTracer,
+    at: SystemTime,
+    since: Instant,
+}
+
+impl Recorder {
+    pub(super) fn new(tracer: &SdkTracer, now: UnixTime) -> Arc<Self> {
+        Arc::new(Self {
+            tracer: tracer.clone(),
+            at: UNIX_EPOCH + Duration::from_millis(now.as_millis()),
+            since: Instant::now(),
+        })
+    }
+
+    fn now(&self) -> SystemTime {
+        self.at + self.since.elapsed()
+    }
+}
+
+impl Span {
+    /// Without a parent, a trace begins here. None where the trace is not recorded.
+    pub(super) fn begin(
+        recorder: &Arc<Recorder>,
+        name: &'static str,
+        kind: SpanKind,
+        parent: Option<&SpanContext>,
+    ) -> (TraceContext, Option<Self>) {
+        let builder = SpanBuilder::from_name(name)
+            .with_kind(kind)
+            .with_start_time(recorder.now());
+        let within = parent.map_or_else(Context::new, |parent| {
+            Context::new().with_remote_span_context(parent.clone())
+        });
+        let recording = recorder.tracer.build_with_context(builder, &within);
+        let mut context = TraceContext {
+            span: recording.span_context().clone(),
+            recorder: None,
+        };
+        if !recording.is_recording() {
+            return (context, None);
+        }
+        context.recorder = Some(Arc::clone(recorder));
+        let span = Self {
+            recording,
+            context: context.clone(),
+            recorder: Arc::clone(recorder),
+        };
+        (context, Some(span))
+    }
+
+    /// Where the work is that is done within.
+    pub fn context(&self) -> &TraceContext {
+        &self.context
+    }
+
+    /// Says something of the work.
+    pub fn set(&mut self, key: &'static str, value: impl Into<Value>) {
+        self.recording.set_attribute(KeyValue::new(key, value));
+    }
+
+    /// Says how many.
+    pub fn count(&mut self, key: &'static str, count: usize) {
+        self.set(key, i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    /// Says that it failed, and how: one of few words.
+    pub fn fail(&mut self, kind: impl Into<Cow<'static, str>>) {
+        self.set("error.type", kind.into());
+        self.recording.set_status(Status::error(""));
+    }
+
+    /// Says what the work is, once that is known.
+    pub(super) fn rename(&mut self, name: String) {
+        self.recording.update_name(name);
+    }
+}
+
+impl Drop for Span {
+    fn drop(&mut self) {
+        self.recording.end_with_timestamp(self.recorder.now());
+    }
+}
