@@ -14,6 +14,9 @@ pub fn check(file: &Path, variables: &Variables) -> Result<Vec<String>, String> 
     let Loaded { base, config, .. } = &loaded;
     let mut report = Vec::new();
     let mut issues = config.check_topology();
+    if let Some(tracing) = &config.tracing {
+        issues.extend(tracing.check(base));
+    }
     let mut policy_problems = None;
     if let Some(pdp) = &config.pdp {
         let folder = base.join(&pdp.policies);

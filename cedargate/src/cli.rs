@@ -266,6 +266,7 @@ fn without_gateway(mut config: FileConfig) -> FileConfig {
 fn demo_upstream_only(listen: SocketAddr) -> Loaded {
     let config = FileConfig {
         log: crate::config::LogConfig::default(),
+        tracing: None,
         // Its own port, beside the admin listener of the process that it serves.
         admin: AdminConfig {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),

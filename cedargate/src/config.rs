@@ -11,6 +11,7 @@ use pdp::PdpConfig;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use service_kit::log::LogLevel;
+use service_kit::traces::TracingConfig;
 use service_kit::{ConfigError, ConfigIssue, Secret, Variables};
 use store::StoreConfig;
 use token_service::TokenServiceConfig;
@@ -23,6 +24,8 @@ pub struct FileConfig {
     /// The operational log on standard error.
     #[serde(default)]
     pub log: LogConfig,
+    /// Spans of requests. Default: none.
+    pub tracing: Option<TracingConfig>,
     /// Health and metrics.
     #[serde(default)]
     pub admin: AdminConfig,
@@ -146,6 +149,16 @@ impl FileConfig {
             upstreams: self.upstreams.clone(),
             routes: self.routes.clone(),
         })
+    }
+
+    /// What this process is called in traces, by the roles that it plays.
+    pub fn service_name(&self) -> &'static str {
+        match (&self.pdp, &self.token_service, &self.gateway) {
+            (Some(_), None, None) => "cedargate-pdp",
+            (None, Some(_), None) => "cedargate-token-service",
+            (None, None, Some(_)) => "cedargate-gateway",
+            _ => "cedargate",
+        }
     }
 
     /// What is wrong with how the sections fit together.

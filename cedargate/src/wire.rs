@@ -13,7 +13,8 @@ use gateway_pep::{Gateway, GatewayParts, RunningGateway};
 use oauth::{HttpTokenIntrospector, TokenIntrospector};
 use pdp::{Pdp, PdpParts};
 use service_kit::admin::{self, Admin};
-use service_kit::{Health, Metrics, SharedClock, Tasks, serve};
+use service_kit::traces::Service;
+use service_kit::{Health, Metrics, SharedClock, Tasks, Traces, serve};
 use store::Store;
 use token_service::{TokenService, TokenServiceParts};
 use tokio::net::TcpListener;
@@ -32,6 +33,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub struct Running {
     pub addresses: Addresses,
     tasks: Tasks,
+    traces: Traces,
     gateway: Option<RunningGateway>,
 }
 
@@ -53,6 +55,7 @@ struct Shared {
     metrics: Metrics,
     health: Health,
     tasks: Tasks,
+    traces: Traces,
 }
 
 /// Starts every role of a configuration. When this returns, all of them answer.
@@ -65,12 +68,14 @@ pub async fn start(loaded: &Loaded, clock: SharedClock) -> anyhow::Result<Runnin
         let clock = clock.clone();
         Arc::new(move || clock.now().as_millis())
     };
+    let metrics = Metrics::new();
     let shared = Shared {
+        traces: open_traces(config, base, &clock, &metrics)?,
         store: store::open(&config.store, base, wall_clock)
             .await
             .context("cannot open the store")?,
         clock,
-        metrics: Metrics::new(),
+        metrics,
         health: Health::new(),
         tasks: Tasks::new(),
     };
@@ -103,6 +108,7 @@ pub async fn start(loaded: &Loaded, clock: SharedClock) -> anyhow::Result<Runnin
     Ok(Running {
         addresses,
         tasks: shared.tasks,
+        traces: shared.traces,
         gateway,
     })
 }
@@ -115,8 +121,33 @@ impl Running {
             Some(gateway) => gateway.finish(PATIENCE).await,
             None => true,
         };
-        self.tasks.finish(PATIENCE).await && drained
+        let finished = self.tasks.finish(PATIENCE).await;
+        // The last requests have ended: so have their spans.
+        self.traces.finish().await;
+        finished && drained
     }
+}
+
+fn open_traces(
+    config: &FileConfig,
+    base: &Path,
+    clock: &SharedClock,
+    metrics: &Metrics,
+) -> anyhow::Result<Traces> {
+    let Some(section) = &config.tracing else {
+        return Ok(Traces::off());
+    };
+    let service = Service {
+        name: config.service_name(),
+        version: env!("CARGO_PKG_VERSION"),
+    };
+    Ok(Traces::open(
+        section,
+        service,
+        base,
+        clock.clone(),
+        metrics,
+    )?)
 }
 
 async fn start_pdp(
@@ -134,6 +165,7 @@ async fn start_pdp(
         health: shared.health.clone(),
         tasks: shared.tasks.clone(),
         store: Some(shared.store.clone()),
+        traces: shared.traces.clone(),
     };
     let pdp = Pdp::open(section, base, parts)?;
     await_store(shared).await;

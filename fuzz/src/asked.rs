@@ -8,7 +8,7 @@ use http_body_util::BodyExt as _;
 use pdp::{EntityRight, ExplainRight, InlineEntities, Pdp, PdpConfig, PdpParts};
 use serde_json::Value;
 use service_kit::line_sink::LineTarget;
-use service_kit::{Health, ManualClock, Metrics, Tasks, UnixTime};
+use service_kit::{Health, ManualClock, Metrics, Tasks, Traces, UnixTime};
 use tempfile::TempDir;
 use tower::ServiceExt as _;
 
@@ -85,6 +85,7 @@ pub fn open(folder: &Path) -> Result<Pdp, pdp::PdpError> {
         health: Health::new(),
         tasks: Tasks::new(),
         store: None,
+        traces: Traces::off(),
     };
     Pdp::open(&config, folder, parts)
 }

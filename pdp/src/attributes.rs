@@ -17,7 +17,7 @@ use authzen::{Evaluation, Properties};
 use cedar_policy_core::ast::{EntityType, EntityUID, ExprKind, Literal, Value, ValueKind, Var};
 use futures_util::future::join_all;
 use quick_cache::sync::Cache;
-use service_kit::ConfigIssue;
+use service_kit::{ConfigIssue, TraceContext};
 use smol_str::SmolStr;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
@@ -139,7 +139,7 @@ impl Providers {
             made.providers.push(Provider {
                 name: config.name.clone(),
                 attributes: config.attributes.iter().map(SmolStr::from).collect(),
-                source: http::Source::open(&config.http, base).map_err(refuse)?,
+                source: http::Source::open(&config.name, &config.http, base).map_err(refuse)?,
                 timeout: Duration::from_millis(config.timeout_ms.max(1)),
                 keep: Duration::from_secs(config.cache_seconds),
                 room: Semaphore::new(config.max_concurrent.max(1)),
@@ -156,7 +156,7 @@ impl Providers {
         base: &Path,
     ) -> impl Iterator<Item = ConfigIssue> {
         configured.iter().filter_map(move |config| {
-            let why = http::Source::open(&config.http, base).err()?;
+            let why = http::Source::open(&config.name, &config.http, base).err()?;
             Some(ConfigIssue::new(format!("{}: {why}", config.place())))
         })
     }
@@ -191,11 +191,13 @@ impl Providers {
         Ok(())
     }
 
-    /// Adds to a question what its policies read and providers have.
+    /// Adds to a question what its policies read and providers have. `within` is the trace that
+    /// they are asked in.
     pub(crate) async fn complete(
         &self,
         snapshot: &Snapshot,
         question: &mut Question,
+        within: Option<&TraceContext>,
     ) -> Result<Held, Incomplete> {
         let mut taken = HashSet::new();
         let mut until: Option<Instant> = None;
@@ -207,7 +209,7 @@ impl Providers {
                 return Ok(Held(held));
             }
             let fetched = wanted.iter().map(|(provider, uid)| async move {
-                let fetched = provider.get(uid).await;
+                let fetched = provider.get(uid, within).await;
                 (*provider, uid.clone(), fetched)
             });
             for (provider, uid, fetched) in join_all(fetched).await {
@@ -273,7 +275,7 @@ impl Providers {
 
 impl Provider {
     /// What it says of an entity, from memory or asked now: once, however many want it.
-    async fn get(&self, uid: &EntityUID) -> Arc<Fetched> {
+    async fn get(&self, uid: &EntityUID, within: Option<&TraceContext>) -> Arc<Fetched> {
         let failed = |why: &str, now: Instant| {
             Arc::new(Fetched {
                 said: Err(why.to_owned()),
@@ -281,14 +283,14 @@ impl Provider {
             })
         };
         // Whoever waits for another's question waits no longer than for their own.
-        let asked = tokio::time::timeout(self.timeout, self.kept_or_asked(uid)).await;
+        let asked = tokio::time::timeout(self.timeout, self.kept_or_asked(uid, within)).await;
         let fetched =
             asked.unwrap_or_else(|_| failed("it does not answer in time", Instant::now()));
         self.meters.wanted(fetched.said.is_ok());
         fetched
     }
 
-    async fn kept_or_asked(&self, uid: &EntityUID) -> Arc<Fetched> {
+    async fn kept_or_asked(&self, uid: &EntityUID, within: Option<&TraceContext>) -> Arc<Fetched> {
         loop {
             match self.kept.get_value_or_guard_async(uid).await {
                 Ok(kept) if Instant::now() < kept.until => return kept,
@@ -297,7 +299,7 @@ impl Provider {
                     let _ = self.kept.remove_if(uid, |now| Arc::ptr_eq(now, &kept));
                 }
                 Err(guard) => {
-                    let fetched = Arc::new(self.ask(uid).await);
+                    let fetched = Arc::new(self.ask(uid, within).await);
                     if !self.keep.is_zero() {
                         let _ = guard.insert(Arc::clone(&fetched));
                     }
@@ -307,10 +309,10 @@ impl Provider {
         }
     }
 
-    async fn ask(&self, uid: &EntityUID) -> Fetched {
+    async fn ask(&self, uid: &EntityUID, within: Option<&TraceContext>) -> Fetched {
         let started = Instant::now();
         let said = match self.room.acquire().await {
-            Ok(_place) => self.source.ask(id(uid)).await,
+            Ok(_place) => self.source.ask(id(uid), within).await,
             Err(_) => Err("it is closed".to_owned()),
         };
         self.meters.asked(started.elapsed());

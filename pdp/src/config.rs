@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use service_kit::line_sink::LineTarget;
+use service_kit::traces::Server;
 use service_kit::{ConfigIssue, Secret};
 
 use crate::attributes::{AttributeProviderConfig, Providers};
@@ -167,6 +168,26 @@ impl PdpConfig {
             .chain(tokens)
             .chain(Providers::check(&self.attribute_providers, base))
             .collect()
+    }
+
+    /// As spans name it: by its identifier, or by where it listens.
+    pub(crate) fn server(&self, identifier: Option<&Identifier>) -> Server {
+        let url: Option<::http::Uri> = identifier.and_then(|own| own.url.parse().ok());
+        let Some(url) = url else {
+            return Server {
+                address: self.listen.ip().to_string(),
+                port: Some(self.listen.port()),
+            };
+        };
+        let usual = if url.scheme_str() == Some("http") {
+            80
+        } else {
+            443
+        };
+        Server {
+            address: url.host().unwrap_or_default().to_owned(),
+            port: Some(url.port_u16().unwrap_or(usual)),
+        }
     }
 
     /// The identifier, checked: https (or http on loopback), no query, no fragment, no trailing

@@ -11,7 +11,8 @@ use authzen::{EvaluationRequest, Properties, SearchQuestion, SnapshotVersion};
 use serde::Serialize;
 use serde_json::{Value, json};
 use service_kit::line_sink::LineWriter;
-use service_kit::{LineSink, UnixTime};
+use service_kit::traces::Span;
+use service_kit::{LineSink, TraceContext, UnixTime};
 
 use crate::PdpError;
 use crate::config::PdpConfig;
@@ -25,6 +26,28 @@ pub(crate) struct Asker {
     /// A configured caller's name, an address, or `in process`.
     pub(crate) caller: String,
     pub(crate) request_id: Option<String>,
+    /// What trace the question is asked in.
+    pub(crate) trace: Option<TraceContext>,
+}
+
+impl Asker {
+    /// Begins a part of the answer, where the trace is recorded.
+    pub(crate) fn part(&self, name: &'static str) -> Option<Span> {
+        self.trace.as_ref()?.part(name)
+    }
+
+    /// What trace that part is in.
+    pub(crate) fn within<'a>(&'a self, part: Option<&'a Span>) -> Option<&'a TraceContext> {
+        part.map(Span::context).or(self.trace.as_ref())
+    }
+
+    fn trace_id(&self) -> Option<String> {
+        self.trace.as_ref().map(TraceContext::trace_id)
+    }
+
+    fn span_id(&self) -> Option<String> {
+        self.trace.as_ref().map(TraceContext::span_id)
+    }
 }
 
 /// Writes decisions. Dropping it writes what is still queued.
@@ -78,6 +101,10 @@ struct Record<'a> {
     caller: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     request_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trace_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    span_id: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -95,6 +122,10 @@ struct SearchRecord<'a> {
     caller: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     request_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trace_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    span_id: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -218,6 +249,8 @@ impl DecisionLog {
             duration_us: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
             caller: &asker.caller,
             request_id: asker.request_id.as_deref(),
+            trace_id: asker.trace_id(),
+            span_id: asker.span_id(),
         };
         send(sink, &record);
     }
@@ -250,6 +283,8 @@ impl DecisionLog {
             duration_us: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
             caller: &asker.caller,
             request_id: asker.request_id.as_deref(),
+            trace_id: asker.trace_id(),
+            span_id: asker.span_id(),
         };
         send(sink, &record);
     }
@@ -274,7 +309,7 @@ impl DecisionLog {
                 json!({ "type": kind, "id": id })
             }
         };
-        let record = json!({
+        let mut record = json!({
             "kind": kind,
             "time": now.rfc3339(),
             "subject": side("subject", &request.subject.kind, &request.subject.id),
@@ -285,6 +320,10 @@ impl DecisionLog {
             "caller": asker.caller,
             "request_id": asker.request_id,
         });
+        if let (Some(trace), Some(members)) = (&asker.trace, record.as_object_mut()) {
+            members.insert("trace_id".into(), trace.trace_id().into());
+            members.insert("span_id".into(), trace.span_id().into());
+        }
         send(sink, &record);
     }
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use authzen::{DecisionError, DecisionPoint as _, Evaluation, EvaluationRequest};
 use serde_json::Value;
 use service_kit::line_sink::LineTarget;
-use service_kit::{Health, ManualClock, Metrics, Tasks, UnixTime};
+use service_kit::{Health, ManualClock, Metrics, Tasks, Traces, UnixTime};
 use tempfile::TempDir;
 
 use crate::{Pdp, PdpConfig, PdpError, PdpParts};
@@ -73,6 +73,7 @@ pub(crate) struct Fixture {
     pub(crate) metrics: Metrics,
     pub(crate) tasks: Tasks,
     pub(crate) store: Option<std::sync::Arc<dyn store::Store>>,
+    pub(crate) traces: Traces,
 }
 
 impl Fixture {
@@ -98,6 +99,7 @@ impl Fixture {
             metrics: Metrics::new(),
             tasks: Tasks::new(),
             store: None,
+            traces: Traces::off(),
         }
     }
 
@@ -116,6 +118,7 @@ impl Fixture {
             health: self.health.clone(),
             tasks: self.tasks.clone(),
             store: self.store.clone(),
+            traces: self.traces.clone(),
         };
         Pdp::open(&self.config, base, parts)
     }

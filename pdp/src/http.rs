@@ -22,7 +22,8 @@ use axum::extract::State;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
-use service_kit::{Problem, serve};
+use service_kit::traces::CallerName;
+use service_kit::{Problem, TraceContext, serve};
 
 use crate::pdp::{Inner, Pdp};
 
@@ -63,14 +64,15 @@ fn router(pdp: &Pdp) -> Router {
     if !path.is_empty() {
         router = router.nest(path, api);
     }
-    router
+    let router = router
         .route(
             &format!("{WELL_KNOWN}{path}"),
             get(metadata::show).fallback(|| async { not_allowed("GET, HEAD") }),
         )
         .fallback(|| async { Problem::new(StatusCode::NOT_FOUND, "not-found") })
         .layer(middleware::from_fn(serve::request_id))
-        .with_state(Arc::clone(&pdp.0))
+        .with_state(Arc::clone(&pdp.0));
+    pdp.0.traces.layer(router, pdp.0.server.clone())
 }
 
 /// Where something is asked.
@@ -116,11 +118,18 @@ async fn authenticate(
     next: Next,
 ) -> Response {
     match inner.callers.identify(request.headers()) {
-        Ok(caller) => {
-            if let Some(caller) = caller {
-                request.extensions_mut().insert(caller);
+        Ok(None) => next.run(request).await,
+        Ok(Some(caller)) => {
+            let trace = request.extensions().get::<TraceContext>();
+            let named = trace
+                .is_some_and(TraceContext::is_recorded)
+                .then(|| CallerName(caller.name.clone()));
+            request.extensions_mut().insert(caller);
+            let mut response = next.run(request).await;
+            if let Some(named) = named {
+                response.extensions_mut().insert(named);
             }
-            next.run(request).await
+            response
         }
         Err(challenges) => {
             let mut response = Problem::new(StatusCode::UNAUTHORIZED, "unauthenticated")

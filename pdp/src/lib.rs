@@ -36,6 +36,7 @@ mod shards;
 mod snapshot;
 mod source;
 mod terms;
+mod traced;
 mod watch;
 mod written;
 

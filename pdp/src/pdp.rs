@@ -14,7 +14,8 @@ use authzen::{
     SearchRequest, SearchResults, SnapshotVersion,
 };
 use cedar_policy_core::ast::Var;
-use service_kit::{Health, Metrics, SharedClock, Status, Tasks};
+use service_kit::traces::{Server, Span};
+use service_kit::{Health, Metrics, SharedClock, Status, Tasks, Traces};
 use store::{Position, Store};
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -32,6 +33,7 @@ use crate::room::Room;
 use crate::search::{Bounds, PageTokens, Place};
 use crate::second_opinion::SecondOpinion;
 use crate::snapshot::Snapshot;
+use crate::traced;
 
 /// What a PDP is given by the process that runs it.
 #[derive(Debug, Clone)]
@@ -46,6 +48,8 @@ pub struct PdpParts {
     pub tasks: Tasks,
     /// Where entities are kept that are written while the PDP runs. None: in memory alone.
     pub store: Option<Arc<dyn Store>>,
+    /// Where spans of requests go.
+    pub traces: Traces,
 }
 
 /// A Policy Decision Point. Clones share everything.
@@ -76,6 +80,9 @@ pub(crate) struct Inner {
     pub(crate) meters: Meters,
     pub(crate) health: Health,
     pub(crate) tasks: Tasks,
+    pub(crate) traces: Traces,
+    /// As spans name it.
+    pub(crate) server: Server,
     pub(crate) clock: SharedClock,
     log: DecisionLog,
     ids: Ids,
@@ -153,6 +160,7 @@ impl Pdp {
             follower: tokio::sync::Mutex::default(),
             folder,
             reading: config.reading(),
+            server: config.server(identifier.as_ref()),
             identifier,
             callers,
             entities_without_callers: config.entities_without_callers,
@@ -169,6 +177,7 @@ impl Pdp {
             meters,
             health: parts.health,
             tasks: parts.tasks,
+            traces: parts.traces,
             clock: parts.clock,
             log: DecisionLog::open(config, base)?,
             ids: Ids {
@@ -212,7 +221,13 @@ impl Inner {
         asker: Asker,
     ) -> Result<SearchResults, DecisionError> {
         let inner = Arc::clone(self);
-        tokio::task::spawn_blocking(move || inner.search_now(&request, &asker))
+        let searching = move || {
+            let mut span = asker.part("search");
+            let found = inner.search_now(&request, &asker, span.as_mut());
+            traced::finish(span, found.as_ref().err());
+            found
+        };
+        tokio::task::spawn_blocking(searching)
             .await
             .map_err(|error| DecisionError::Internal {
                 message: error.to_string(),
@@ -223,6 +238,7 @@ impl Inner {
         &self,
         request: &SearchRequest,
         asker: &Asker,
+        span: Option<&mut Span>,
     ) -> Result<SearchResults, DecisionError> {
         let started = Instant::now();
         let now = self.clock.now();
@@ -256,6 +272,7 @@ impl Inner {
         self.meters.search(request.kind, took, found.decided);
         self.log
             .search(&question, &found, &snapshot.version, asker, now, took);
+        traced::searched(span, request.kind, &found, &snapshot.version);
         let next_token = match found.next {
             None => String::new(),
             Some(after) => {
@@ -316,6 +333,7 @@ impl Asker {
         Self {
             caller: "in process".into(),
             request_id: None,
+            trace: None,
         }
     }
 }

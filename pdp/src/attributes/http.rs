@@ -1,11 +1,12 @@
-//! Attributes over HTTP: one `GET` an entity.
+//! Attributes over HTTP: one `GET` an entity, in the trace of who wants them.
 
 use std::path::Path;
 
-use ::http::{StatusCode, header};
+use ::http::{HeaderMap, StatusCode, header};
 use authzen::Properties;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use service_kit::Secret;
+use service_kit::traces::Span;
+use service_kit::{Secret, TraceContext};
 use url::Url;
 
 use super::HttpSource;
@@ -13,6 +14,10 @@ use super::HttpSource;
 /// Where to ask.
 #[derive(Debug)]
 pub(super) struct Source {
+    /// The provider's name, host and port, for spans.
+    name: String,
+    host: String,
+    port: Option<u16>,
     before: String,
     after: String,
     bearer: Option<Secret>,
@@ -32,7 +37,7 @@ const PLAIN: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'~');
 
 impl Source {
-    pub(super) fn open(config: &HttpSource, base: &Path) -> Result<Self, String> {
+    pub(super) fn open(name: &str, config: &HttpSource, base: &Path) -> Result<Self, String> {
         let Some((before, after)) = config.url.split_once(PLACE) else {
             return Err(format!("`http.url` must have `{PLACE}` in it"));
         };
@@ -67,6 +72,9 @@ impl Source {
             .build()
             .map_err(|error| format!("no HTTP client can be made: {error}"))?;
         Ok(Self {
+            name: name.to_owned(),
+            host: example.host_str().unwrap_or_default().to_owned(),
+            port: example.port_or_known_default(),
             before: before.to_owned(),
             after: after.to_owned(),
             bearer,
@@ -75,7 +83,44 @@ impl Source {
     }
 
     /// The attributes of an entity; nothing where there is no such entity.
-    pub(super) async fn ask(&self, id: &str) -> Result<Option<Properties>, String> {
+    pub(super) async fn ask(
+        &self,
+        id: &str,
+        within: Option<&TraceContext>,
+    ) -> Result<Option<Properties>, String> {
+        let mut span = within.and_then(|within| self.span(within));
+        let mut trace = HeaderMap::new();
+        if let Some(within) = span.as_ref().map(Span::context).or(within) {
+            within.write(&mut trace);
+        }
+        let said = self.get(id, trace, span.as_mut()).await;
+        if let Some(mut span) = span {
+            if said.is_err() {
+                span.fail("unavailable");
+            }
+            span.finish();
+        }
+        said
+    }
+
+    /// SECURITY: the URL is not said, since it says whom it is about.
+    fn span(&self, within: &TraceContext) -> Option<Span> {
+        let mut span = within.call("GET")?;
+        span.set("http.request.method", "GET");
+        span.set("server.address", self.host.clone());
+        if let Some(port) = self.port {
+            span.set("server.port", i64::from(port));
+        }
+        span.set("cedargate.provider", self.name.clone());
+        Some(span)
+    }
+
+    async fn get(
+        &self,
+        id: &str,
+        trace: HeaderMap,
+        span: Option<&mut Span>,
+    ) -> Result<Option<Properties>, String> {
         // `.` and `..` would be taken for steps in the path, however they are encoded.
         if id.is_empty() || id == "." || id == ".." || id.contains(char::is_control) {
             return Err("it cannot be asked about such an id".into());
@@ -85,6 +130,7 @@ impl Source {
         let mut request = self
             .client
             .get(url)
+            .headers(trace)
             .header(header::ACCEPT, "application/json");
         if let Some(bearer) = &self.bearer {
             request = request.bearer_auth(bearer.reveal());
@@ -100,6 +146,9 @@ impl Source {
         };
         let mut answer = request.send().await.map_err(cannot)?;
         let status = answer.status();
+        if let Some(span) = span {
+            span.set("http.response.status_code", i64::from(status.as_u16()));
+        }
         let is_json = answer
             .headers()
             .get(header::CONTENT_TYPE)

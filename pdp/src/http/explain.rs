@@ -13,6 +13,7 @@ use service_kit::Problem;
 use super::bodies;
 use super::receive::{bad_request, no_answer, receive};
 use crate::callers::Caller;
+use crate::decision_log::Asker;
 use crate::engine::Question;
 use crate::explain::{ExplainRight, ExplainedOutcome, Explanation};
 use crate::pdp::Inner;
@@ -68,7 +69,7 @@ pub(super) async fn answer(
             Explanation::without_policies(ExplainedOutcome::Unknown, message)
         }
         Read::Question(mapped) => {
-            let explained = explained(&inner, snapshot, mapped.question).await;
+            let explained = explained(&inner, snapshot, mapped.question, &asker).await;
             explained.map_err(|error| no_answer(&error))?
         }
     };
@@ -85,8 +86,12 @@ async fn explained(
     inner: &Inner,
     snapshot: Arc<Snapshot>,
     mut question: Question,
+    asker: &Asker,
 ) -> Result<Explanation, DecisionError> {
-    if let Err(unavailable) = inner.complete(&snapshot, &mut question).await? {
+    if let Err(unavailable) = inner
+        .complete(&snapshot, &mut question, asker.trace.as_ref())
+        .await?
+    {
         let outcome = ExplainedOutcome::Unavailable;
         return Ok(Explanation::without_policies(
             outcome,

@@ -19,6 +19,7 @@ use crate::native::{Ground, NativeError, Partly, Whole};
 use crate::pdp::Inner;
 use crate::residual::{Open, residuals};
 use crate::snapshot::Snapshot;
+use crate::traced;
 
 /// `POST /cedar/v1/authorize`.
 #[utoipa::path(
@@ -67,20 +68,22 @@ pub(super) async fn batch(
     }
     // One snapshot for all of them.
     let snapshot = inner.snapshot.load_full();
-    let (inner, defaults, asker) = (&*inner, &defaults, &asker);
+    let (span, asker) = traced::batch(&asker, requests.len());
+    let (inner, defaults, asker) = (&*inner, &defaults, &*asker);
     let snapshot = &snapshot;
     let requests = requests.into_iter();
     let answers: Vec<_> = requests
         .map(|request| entry(inner, snapshot, defaults, request, asker))
         .collect();
-    let answers: Vec<Value> = inner
+    let answers: Result<Result<Vec<Value>, Problem>, _> = inner
         .in_time(
             stream::iter(answers)
                 .buffered(inner.at_once())
                 .try_collect(),
         )
-        .await
-        .unwrap_or_else(|error| Err(no_answer(&error)))?;
+        .await;
+    traced::finish(span, answers.as_ref().err());
+    let answers = answers.unwrap_or_else(|error| Err(no_answer(&error)))?;
     Ok(Json(json!({ "responses": answers })).into_response())
 }
 

@@ -9,8 +9,8 @@ use axum::body::Body;
 use axum::extract::Request;
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use service_kit::Problem;
 use service_kit::serve::{Peer, RequestId};
+use service_kit::{Problem, TraceContext};
 
 use crate::callers::Caller;
 use crate::decision_log::Asker;
@@ -99,7 +99,13 @@ fn asker(request: &Request) -> Asker {
     let request_id = extensions
         .get::<RequestId>()
         .map(|id| String::from_utf8_lossy(id.0.as_bytes()).into_owned());
-    Asker { caller, request_id }
+    // Where nothing is recorded, the caller's own context ties the log to its trace.
+    let trace = extensions.get::<TraceContext>().cloned();
+    Asker {
+        caller,
+        request_id,
+        trace: trace.or_else(|| TraceContext::from_headers(request.headers())),
+    }
 }
 
 fn is_json(headers: &HeaderMap) -> bool {

@@ -10,6 +10,8 @@ use authzen::{
 };
 use futures_util::StreamExt as _;
 use futures_util::stream;
+use service_kit::TraceContext;
+use service_kit::traces::Span;
 use tokio::time::Instant;
 
 use super::Inner;
@@ -19,6 +21,7 @@ use crate::engine::Question;
 use crate::native::Whole;
 use crate::second_opinion::Taken;
 use crate::snapshot::{Answered, Failure, Read, Snapshot};
+use crate::traced;
 
 /// Where attributes are fetched, a batch is answered within so long or not at all.
 const MANY: Duration = Duration::from_secs(10);
@@ -32,15 +35,35 @@ impl Inner {
         asker: &Asker,
     ) -> Result<Evaluation, DecisionError> {
         let started = Instant::now();
+        let mut span = asker.part("decide");
+        let answered = self.answer(snapshot, request, asker, span.as_mut()).await;
+        traced::finish(span, answered.as_ref().err());
+        let mut answered = answered?;
+        self.account(snapshot, request, &mut answered, asker, started.elapsed());
+        Ok(answered.evaluation)
+    }
+
+    async fn answer(
+        &self,
+        snapshot: &Arc<Snapshot>,
+        request: &EvaluationRequest,
+        asker: &Asker,
+        mut span: Option<&mut Span>,
+    ) -> Result<Answered, DecisionError> {
         let sampled = self.second_opinion.is_wanted();
         let id = self.ids.next();
         let read = snapshot.read(request, self.clock.now()).inspect_err(|_| {
             self.meters.rejected.inc();
         })?;
-        let mut answered = match read {
+        let answered = match read {
             Read::Unknown { status, message } => snapshot.unasked(status, &message, id),
             Read::Question(mut mapped) => {
-                match self.complete(snapshot, &mut mapped.question).await? {
+                traced::about(span.as_deref_mut(), request);
+                let within = asker.within(span.as_deref());
+                match self
+                    .complete(snapshot, &mut mapped.question, within)
+                    .await?
+                {
                     Err(unavailable) => snapshot.unavailable(&unavailable, id),
                     Ok(held) => {
                         let mut answered = snapshot.decide_mapped(request, mapped, id, sampled)?;
@@ -50,8 +73,8 @@ impl Inner {
                 }
             }
         };
-        self.account(snapshot, request, &mut answered, asker, started.elapsed());
-        Ok(answered.evaluation)
+        traced::decided(span, &answered.evaluation);
+        Ok(answered)
     }
 
     /// Answers one question in Cedar's words, counted and logged like any; also says which
@@ -59,19 +82,36 @@ impl Inner {
     pub(crate) async fn authorize(
         &self,
         snapshot: &Arc<Snapshot>,
-        mut asked: Whole,
+        asked: Whole,
         asker: &Asker,
     ) -> Result<(Evaluation, Vec<Failure>), DecisionError> {
         let started = Instant::now();
+        let Whole { question, shown } = asked;
+        let mut span = asker.part("decide");
+        traced::about(span.as_mut(), &shown);
+        let within = asker.within(span.as_ref());
+        let answered = self.answer_whole(snapshot, question, within).await;
+        if let Ok(answered) = &answered {
+            traced::decided(span.as_mut(), &answered.evaluation);
+        }
+        traced::finish(span, answered.as_ref().err());
+        let mut answered = answered?;
+        self.account(snapshot, &shown, &mut answered, asker, started.elapsed());
+        Ok((answered.evaluation, answered.failures))
+    }
+
+    async fn answer_whole(
+        &self,
+        snapshot: &Arc<Snapshot>,
+        mut question: Question,
+        within: Option<&TraceContext>,
+    ) -> Result<Answered, DecisionError> {
         let sampled = self.second_opinion.is_wanted();
         let id = self.ids.next();
-        let mut answered = match self.complete(snapshot, &mut asked.question).await? {
-            Ok(_) => snapshot.decide(asked.question, id, sampled)?,
-            Err(unavailable) => snapshot.unavailable(&unavailable, id),
-        };
-        let shown = &asked.shown;
-        self.account(snapshot, shown, &mut answered, asker, started.elapsed());
-        Ok((answered.evaluation, answered.failures))
+        match self.complete(snapshot, &mut question, within).await? {
+            Ok(_) => snapshot.decide(question, id, sampled),
+            Err(unavailable) => Ok(snapshot.unavailable(&unavailable, id)),
+        }
     }
 
     /// Fetches what policies read of a question and providers have.
@@ -79,11 +119,12 @@ impl Inner {
         &self,
         snapshot: &Snapshot,
         question: &mut Question,
+        within: Option<&TraceContext>,
     ) -> Result<Result<Held, Unavailable>, DecisionError> {
         if self.providers.is_empty() {
             return Ok(Ok(Held::default()));
         }
-        match self.providers.complete(snapshot, question).await {
+        match self.providers.complete(snapshot, question, within).await {
             Ok(held) => Ok(Ok(held)),
             Err(Incomplete::Unavailable(unavailable)) => Ok(Err(unavailable)),
             Err(Incomplete::Slice(error)) => Err(DecisionError::Internal {
@@ -98,8 +139,11 @@ impl Inner {
         request: &EvaluationsRequest,
         asker: &Asker,
     ) -> Result<Vec<Evaluation>, DecisionError> {
-        let many = self.decide_each(request, asker);
-        self.in_time(many).await.unwrap_or_else(Err)
+        let (span, asker) = traced::batch(asker, request.entries.len());
+        let many = self.decide_each(request, &asker);
+        let answers = self.in_time(many).await.unwrap_or_else(Err);
+        traced::finish(span, answers.as_ref().err());
+        answers
     }
 
     /// Bounds a batch: what is fetched for one entry after the other could take forever.

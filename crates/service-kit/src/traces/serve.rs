@@ -54,6 +54,7 @@ async fn record(State(recorded): State<Recorded>, mut request: Request, next: Ne
     describe(&mut span, &request, &recorded.server);
     let response = next.run(request).await;
     answered(&mut span, &response);
+    span.finish();
     response
 }
 

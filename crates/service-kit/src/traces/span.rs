@@ -16,12 +16,13 @@ use tokio::time::Instant;
 use super::context::TraceContext;
 use crate::UnixTime;
 
-/// A piece of work that is being recorded. It ends when it is dropped.
+/// A piece of work that is being recorded. Dropped before it is finished, it was cut off.
 #[derive(Debug)]
 pub struct Span {
     recording: opentelemetry_sdk::trace::Span,
     context: TraceContext,
     recorder: Arc<Recorder>,
+    is_finished: bool,
 }
 
 /// Begins the spans of one request. The clock is read once for all of them, so that a step of the
@@ -74,6 +75,7 @@ impl Span {
             recording,
             context: context.clone(),
             recorder: Arc::clone(recorder),
+            is_finished: false,
         };
         (context, Some(span))
     }
@@ -99,6 +101,11 @@ impl Span {
         self.recording.set_status(Status::error(""));
     }
 
+    /// The work is done, well or not.
+    pub fn finish(mut self) {
+        self.is_finished = true;
+    }
+
     /// Says what the work is, once that is known.
     pub(super) fn rename(&mut self, name: String) {
         self.recording.update_name(name);
@@ -107,6 +114,9 @@ impl Span {
 
 impl Drop for Span {
     fn drop(&mut self) {
+        if !self.is_finished {
+            self.fail("cancelled");
+        }
         self.recording.end_with_timestamp(self.recorder.now());
     }
 }
