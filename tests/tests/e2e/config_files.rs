@@ -53,6 +53,7 @@ fn the_json_schema_names_every_section() {
         serde_json::from_str(&run(cedargate(), &["config-schema"], &[])).expect("JSON");
     for section in [
         "log",
+        "tracing",
         "admin",
         "store",
         "pdp",
@@ -100,5 +101,14 @@ fn mistakes_are_shown_with_line_column_and_hint() {
     check_bad(
         "pdp:\n  public_url: http://pdp.example.org\n",
         &["pdp.public_url", "must be https"],
+    );
+    check_bad(
+        "tracing: { otlp_endpoint: 'https://me:s3cret@otlp.example.org', sample: 2, headers_file: nowhere }\n",
+        &[
+            "tracing.otlp_endpoint",
+            "must not have a user",
+            "`tracing.headers_file`",
+            "`tracing.sample`",
+        ],
     );
 }

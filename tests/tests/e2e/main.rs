@@ -14,3 +14,4 @@ mod search;
 mod tidy;
 mod token_lifecycle;
 mod tour;
+mod traces;

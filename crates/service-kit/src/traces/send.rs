@@ -227,16 +227,16 @@ impl Courier {
                     let rejected = rejected.min(batch.spans);
                     self.meters.sent.inc_by((batch.spans - rejected) as u64);
                     self.meters.dropped("refused", rejected);
-                    self.settle((rejected > 0).then(|| "it does not take all of them".to_owned()));
+                    self.settle((rejected > 0).then_some("it does not take all of them"));
                     *kept = None;
                 }
                 Answer::Refused(status) => {
                     self.meters.dropped("refused", batch.spans);
-                    self.settle(Some(format!("it answers {}", status.as_u16())));
+                    self.settle(Some(&format!("it answers {}", status.as_u16())));
                     *kept = None;
                 }
                 Answer::NotNow(why) => {
-                    self.settle(Some(why));
+                    self.settle(Some(&why));
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(LONGEST_PAUSE);
                 }
@@ -288,8 +288,8 @@ impl Courier {
     }
 
     /// Logs a trouble when it begins and when it is over.
-    fn settle(&mut self, trouble: Option<String>) {
-        match (self.is_troubled, &trouble) {
+    fn settle(&mut self, trouble: Option<&str>) {
+        match (self.is_troubled, trouble) {
             (false, Some(why)) => tracing::warn!(why, "the collector does not take spans"),
             (true, None) => tracing::info!("the collector takes spans again"),
             (true, Some(_)) | (false, None) => {}

@@ -56,7 +56,8 @@ async fn take(State(bodies): State<Arc<Mutex<Vec<Bytes>>>>, body: Bytes) {
 }
 
 pub(super) fn hex(id: &[u8]) -> String {
-    id.iter().map(|byte| format!("{byte:02x}")).collect()
+    id.iter()
+        .fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }
 
 /// The attributes, in the order in which they were set.

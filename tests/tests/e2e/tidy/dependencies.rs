@@ -13,7 +13,7 @@ const BINARY: &str = "cedargate";
 const TESTS: &str = "e2e";
 
 /// Libraries that one package keeps to itself (a trailing `*` stands for any ending), and why.
-const KEPT: [(&str, &[&str], &str); 4] = [
+const KEPT: [(&str, &[&str], &str); 6] = [
     (
         "cedar-policy*",
         &["pdp"],
@@ -25,6 +25,16 @@ const KEPT: [(&str, &[&str], &str); 4] = [
         "redis",
         &["store", TESTS],
         "backends are known to the store alone",
+    ),
+    (
+        "opentelemetry*",
+        &["service-kit"],
+        "what spans are made with is known to service-kit alone",
+    ),
+    (
+        "prost",
+        &["service-kit"],
+        "what spans are made with is known to service-kit alone",
     ),
     (
         "jsonwebtoken",
@@ -105,8 +115,10 @@ fn kept_from(package: &str, import: &str, for_tests: bool) -> Option<String> {
             .strip_suffix('*')
             .map_or(*pattern == import, |stem| import.starts_with(stem))
     })?;
-    // A service's tests may verify signatures with a library that its code may not sign with.
-    let second_opinion = pattern == "jsonwebtoken" && for_tests;
+    // A service's tests may verify signatures with a library that its code may not sign with, and
+    // read spans that its code has others send.
+    let second_opinion =
+        for_tests && ["jsonwebtoken", "opentelemetry*", "prost"].contains(&pattern);
     (!keepers.contains(&package) && !second_opinion)
         .then(|| format!("`{package}` may not import `{import}`: {why}"))
 }
@@ -191,6 +203,24 @@ mod tests {
             "token-service",
             &[("jsonwebtoken", true), ("jsonwebtoken", false)],
             &["prepared keys"],
+        );
+    }
+
+    #[test]
+    fn only_tests_read_spans() {
+        check(
+            "service-kit",
+            &[("opentelemetry_sdk", false), ("prost", false)],
+            &[],
+        );
+        check(
+            "pdp",
+            &[
+                ("opentelemetry-proto", true),
+                ("prost", true),
+                ("opentelemetry", false),
+            ],
+            &["`pdp` may not import `opentelemetry`"],
         );
     }
 

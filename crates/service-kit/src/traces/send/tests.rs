@@ -12,6 +12,9 @@ use super::super::tests::open;
 use super::super::{Traces, TracingConfig};
 use super::*;
 
+/// Status and body of an answer.
+type Told = (u16, Vec<u8>);
+
 /// What was posted, and how it is answered.
 #[derive(Clone, Default)]
 pub(in super::super) struct Collector {
@@ -19,7 +22,7 @@ pub(in super::super) struct Collector {
     bodies: Arc<Mutex<Vec<Bytes>>>,
     heads: Arc<Mutex<Vec<HeaderMap>>>,
     /// For one request each, the last first; then 200.
-    answers: Arc<Mutex<Vec<(u16, Vec<u8>)>>>,
+    answers: Arc<Mutex<Vec<Told>>>,
     tasks: crate::Tasks,
 }
 
