@@ -19,9 +19,11 @@ pub fn check(file: &Path, variables: &Variables) -> Result<Vec<String>, String> 
     }
     let mut policy_problems = None;
     if let Some(pdp) = &config.pdp {
-        let folder = base.join(&pdp.policies);
-        match pdp::check_policies(&folder) {
-            Ok(found) => report.push(format!("policies: {found}")),
+        match pdp::check_configured(pdp, base) {
+            Ok((found, unknown)) => {
+                report.push(format!("policies: {found}"));
+                issues.extend(unknown);
+            }
             Err(error) => policy_problems = Some(error.to_string()),
         }
         issues.extend(pdp.check(base));

@@ -5,62 +5,47 @@
 //! question says of them is not believed. What cannot be had denies, and says so.
 
 mod access;
+mod cell;
 mod config;
 mod http;
+mod postgresql;
+mod provider;
+mod query;
+mod source;
+mod sqlite;
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
-use authzen::{Evaluation, Properties};
-use cedar_policy_core::ast::{EntityType, EntityUID, ExprKind, Literal, Value, ValueKind, Var};
+use authzen::Evaluation;
+use cedar_policy_core::ast::{EntityType, EntityUID, ExprKind, Literal, ValueKind, Var};
 use futures_util::future::join_all;
-use quick_cache::sync::Cache;
-use service_kit::{ConfigIssue, TraceContext};
+use service_kit::{ConfigIssue, Metrics, Tasks, TraceContext};
 use smol_str::SmolStr;
-use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 pub(crate) use access::{Access, accesses};
-pub use config::{AttributeProviderConfig, HttpSource};
+pub use config::{AttributeProviderConfig, HttpSource, PostgresqlSource, SqliteSource};
 
 use crate::PdpError;
 use crate::engine::{Question, Rule, interpret};
-use crate::entities::{Row, SliceError, id};
+use crate::entities::SliceError;
 use crate::mapping::Vocabulary;
-use crate::meters::{ProviderMeters, ProvidersMeters};
+use crate::meters::ProvidersMeters;
 use crate::snapshot::Snapshot;
+use provider::Provider;
+use source::Source;
 
 /// All providers, by what they provide.
 #[derive(Debug, Default)]
 pub(crate) struct Providers {
     providers: Vec<Provider>,
     /// Position of the provider of an attribute, by the attribute and the type of its entity.
-    by_attribute: HashMap<SmolStr, HashMap<EntityType, usize>>,
+    by_attribute: ByAttribute,
 }
 
-/// One source of some attributes of entities of one type.
-#[derive(Debug)]
-struct Provider {
-    name: String,
-    attributes: Vec<SmolStr>,
-    source: http::Source,
-    timeout: Duration,
-    keep: Duration,
-    /// At once.
-    room: Semaphore,
-    kept: Cache<EntityUID, Arc<Fetched>>,
-    meters: ProviderMeters,
-}
-
-/// What a provider said of one entity.
-#[derive(Debug, Clone)]
-struct Fetched {
-    /// Nothing: there is no such entity.
-    said: Result<Option<Properties>, String>,
-    until: Instant,
-}
+type ByAttribute = HashMap<SmolStr, HashMap<EntityType, usize>>;
 
 /// For how long an answer holds by what it was completed with: as long as its snapshot decides,
 /// where nothing was fetched.
@@ -107,47 +92,31 @@ pub(crate) enum Incomplete {
     Slice(#[from] SliceError),
 }
 
-/// A failure is believed for so long, so that what is down is not asked by every question.
-const FAILURE: Duration = Duration::from_secs(1);
-
 impl Providers {
-    /// Opens what is configured. Types and attributes must be the schema's.
+    /// Opens what is configured. Types and attributes must be the schema's. A database need not be
+    /// there yet.
     pub(crate) fn open(
         configured: &[AttributeProviderConfig],
         base: &Path,
         vocabulary: &Vocabulary,
-        metrics: &service_kit::Metrics,
+        metrics: &Metrics,
+        tasks: &Tasks,
     ) -> Result<Self, PdpError> {
-        let mut made = Self::default();
         if configured.is_empty() {
-            return Ok(made);
+            return Ok(Self::default());
         }
+        let by_attribute = by_attribute(configured, vocabulary).map_err(PdpError::Config)?;
         let meters = ProvidersMeters::new(metrics)?;
+        let mut providers = Vec::with_capacity(configured.len());
         for config in configured {
-            let place = config.place();
-            let refuse =
-                |why: String| PdpError::Config(ConfigIssue::new(format!("{place}: {why}")));
-            let kind = config.kind(vocabulary).map_err(refuse)?;
-            let at = made.providers.len();
-            for name in &config.attributes {
-                let types = made.by_attribute.entry(name.into()).or_default();
-                if let Some(other) = types.insert(kind.clone(), at) {
-                    let other = made.providers.get(other).map_or("itself", |one| &one.name);
-                    return Err(refuse(format!("`{name}` is provided by `{other}` already")));
-                }
-            }
-            made.providers.push(Provider {
-                name: config.name.clone(),
-                attributes: config.attributes.iter().map(SmolStr::from).collect(),
-                source: http::Source::open(&config.name, &config.http, base).map_err(refuse)?,
-                timeout: Duration::from_millis(config.timeout_ms.max(1)),
-                keep: Duration::from_secs(config.cache_seconds),
-                room: Semaphore::new(config.max_concurrent.max(1)),
-                kept: Cache::new(config.max_entries.max(1)),
-                meters: meters.of(&config.name),
-            });
+            let one = Provider::open(config, base, tasks, meters.of(&config.name));
+            providers.push(one.map_err(|why| PdpError::Config(config.issue(&why)))?);
         }
-        Ok(made)
+        providers.iter().for_each(Provider::start);
+        Ok(Self {
+            providers,
+            by_attribute,
+        })
     }
 
     /// What is wrong with the configuration itself; the schema is not read.
@@ -156,9 +125,17 @@ impl Providers {
         base: &Path,
     ) -> impl Iterator<Item = ConfigIssue> {
         configured.iter().filter_map(move |config| {
-            let why = http::Source::open(&config.name, &config.http, base).err()?;
-            Some(ConfigIssue::new(format!("{}: {why}", config.place())))
+            let why = Source::open(config, base, &Tasks::new()).err()?;
+            Some(config.issue(&why))
         })
+    }
+
+    /// What is configured that the schema does not have.
+    pub(crate) fn check_schema(
+        configured: &[AttributeProviderConfig],
+        vocabulary: &Vocabulary,
+    ) -> Option<ConfigIssue> {
+        by_attribute(configured, vocabulary).err()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -213,12 +190,8 @@ impl Providers {
                 (*provider, uid.clone(), fetched)
             });
             for (provider, uid, fetched) in join_all(fetched).await {
-                // Read each time: the schema may have changed since it was fetched.
-                let read = |said: &Option<Properties>| {
-                    let vocabulary = &snapshot.loaded.vocabulary;
-                    vocabulary.provided(uid.entity_type(), &provider.attributes, said.as_ref())
-                };
-                let said = fetched.said.as_ref().map_err(String::clone).and_then(read);
+                let vocabulary = &snapshot.loaded.vocabulary;
+                let said = provider.read(&fetched.said, uid.entity_type(), vocabulary);
                 let said = said.map_err(|why| {
                     let provider = provider.name.clone();
                     tracing::warn!(provider, entity = %uid, why, "denied: attributes cannot be had");
@@ -273,82 +246,23 @@ impl Providers {
     }
 }
 
-impl Provider {
-    /// What it says of an entity, from memory or asked now: once, however many want it.
-    async fn get(&self, uid: &EntityUID, within: Option<&TraceContext>) -> Arc<Fetched> {
-        let failed = |why: &str, now: Instant| {
-            Arc::new(Fetched {
-                said: Err(why.to_owned()),
-                until: now,
-            })
-        };
-        // Whoever waits for another's question waits no longer than for their own.
-        let asked = tokio::time::timeout(self.timeout, self.kept_or_asked(uid, within)).await;
-        let fetched =
-            asked.unwrap_or_else(|_| failed("it does not answer in time", Instant::now()));
-        self.meters.wanted(fetched.said.is_ok());
-        fetched
-    }
-
-    async fn kept_or_asked(&self, uid: &EntityUID, within: Option<&TraceContext>) -> Arc<Fetched> {
-        loop {
-            match self.kept.get_value_or_guard_async(uid).await {
-                Ok(kept) if Instant::now() < kept.until => return kept,
-                Ok(kept) => {
-                    // Only if nobody has replaced it meanwhile.
-                    let _ = self.kept.remove_if(uid, |now| Arc::ptr_eq(now, &kept));
-                }
-                Err(guard) => {
-                    let fetched = Arc::new(self.ask(uid, within).await);
-                    if !self.keep.is_zero() {
-                        let _ = guard.insert(Arc::clone(&fetched));
-                    }
-                    return fetched;
-                }
+/// Who provides what. What the schema does not have is refused, and what two provide.
+fn by_attribute(
+    configured: &[AttributeProviderConfig],
+    vocabulary: &Vocabulary,
+) -> Result<ByAttribute, ConfigIssue> {
+    let mut made = ByAttribute::new();
+    for (at, config) in configured.iter().enumerate() {
+        let kind = config.kind(vocabulary).map_err(|why| config.issue(&why))?;
+        for name in &config.attributes {
+            let types = made.entry(name.into()).or_default();
+            if let Some(other) = types.insert(kind.clone(), at) {
+                let other = configured.get(other).map_or("itself", |one| &one.name);
+                return Err(config.issue(&format!("`{name}` is provided by `{other}` already")));
             }
         }
     }
-
-    async fn ask(&self, uid: &EntityUID, within: Option<&TraceContext>) -> Fetched {
-        let started = Instant::now();
-        let said = match self.room.acquire().await {
-            Ok(_place) => self.source.ask(id(uid), within).await,
-            Err(_) => Err("it is closed".to_owned()),
-        };
-        self.meters.asked(started.elapsed());
-        let keep = if said.is_ok() {
-            self.keep
-        } else {
-            FAILURE.min(self.keep)
-        };
-        Fetched {
-            said,
-            until: Instant::now() + keep,
-        }
-    }
-
-    /// Puts what was said in the place of whatever else is known of the same attributes.
-    fn lay_over(
-        &self,
-        question: &mut Question,
-        snapshot: &Snapshot,
-        uid: &EntityUID,
-        said: Vec<(SmolStr, Value)>,
-    ) {
-        let known = question
-            .overlays
-            .get(uid)
-            .or_else(|| snapshot.store.row(uid));
-        let mut attributes: std::collections::BTreeMap<SmolStr, Value> = known
-            .into_iter()
-            .flat_map(Row::attributes)
-            .filter(|(name, _)| !self.attributes.contains(name))
-            .map(|(name, value)| (name.clone(), value.value()))
-            .collect();
-        attributes.extend(said);
-        let row = Row::with_attributes(uid.clone(), known, attributes);
-        question.overlays.insert(uid.clone(), row);
-    }
+    Ok(made)
 }
 
 /// The entity of an access, as far as it can be told yet. What cannot be evaluated is not looked

@@ -3,9 +3,13 @@
 use std::fmt;
 use std::path::Path;
 
+use service_kit::ConfigIssue;
+
+use crate::attributes::Providers;
 use crate::config::Reading;
+use crate::filter::Tables;
 use crate::snapshot::Snapshot;
-use crate::{PdpError, PolicyIssue};
+use crate::{PdpConfig, PdpError, PolicyIssue};
 
 /// What a valid folder holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,13 +26,34 @@ pub struct CheckReport {
 
 /// Reads and validates a folder; the error's `Display` is every problem with its place.
 pub fn check_policies(folder: &Path) -> Result<CheckReport, PdpError> {
-    let snapshot = Snapshot::open(folder, &Reading::default(), 0)?;
-    Ok(CheckReport {
-        policies: snapshot.loaded.rules.len(),
-        entities: snapshot.loaded.stated_entities,
-        version: snapshot.version.version,
-        warnings: snapshot.loaded.warnings.clone(),
-    })
+    Snapshot::open(folder, &Reading::default(), 0).map(CheckReport::of)
+}
+
+/// The same for the folder that a configuration names, as starting reads it; also what else the
+/// configuration says of its schema that is not so.
+pub fn check_configured(
+    config: &PdpConfig,
+    base: &Path,
+) -> Result<(CheckReport, Vec<ConfigIssue>), PdpError> {
+    let folder = base.join(&config.policies);
+    let snapshot = Snapshot::open(&folder, &config.reading(), 0)?;
+    let vocabulary = &snapshot.loaded.vocabulary;
+    if let Some(file) = &config.filters {
+        Tables::open(&base.join(file), vocabulary)?;
+    }
+    let unknown = Providers::check_schema(&config.attribute_providers, vocabulary);
+    Ok((CheckReport::of(snapshot), unknown.into_iter().collect()))
+}
+
+impl CheckReport {
+    fn of(snapshot: Snapshot) -> Self {
+        Self {
+            policies: snapshot.loaded.rules.len(),
+            entities: snapshot.loaded.stated_entities,
+            version: snapshot.version.version,
+            warnings: snapshot.loaded.warnings.clone(),
+        }
+    }
 }
 
 impl fmt::Display for CheckReport {

@@ -47,9 +47,9 @@ mod domains;
 #[cfg(test)]
 mod fixture;
 
-pub use attributes::{AttributeProviderConfig, HttpSource};
+pub use attributes::{AttributeProviderConfig, HttpSource, PostgresqlSource, SqliteSource};
 pub use callers::{CallerConfig, EntityRight};
-pub use check::{CheckReport, check_policies};
+pub use check::{CheckReport, check_configured, check_policies};
 pub use config::{PdpConfig, RequestProperties};
 pub use error::{PdpError, PolicyIssue};
 pub use explain::{

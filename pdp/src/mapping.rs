@@ -261,7 +261,7 @@ fn not_asked(parent: &str, misfit: Misfit) -> NotAsked {
             status: 422,
             message: format!("`{parent}.{path}` is missing"),
         },
-        Misfit::Wrong { path, message } => NotAsked::Unusable {
+        Misfit::Wrong { path, message, .. } => NotAsked::Unusable {
             field: format!("{parent}.{path}"),
             message,
         },

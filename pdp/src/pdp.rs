@@ -141,7 +141,8 @@ impl Pdp {
         };
         let vocabulary = &snapshot.loaded.vocabulary;
         let configured = &config.attribute_providers;
-        let providers = Providers::open(configured, base, vocabulary, &parts.metrics)?;
+        let (metrics, tasks) = (&parts.metrics, &parts.tasks);
+        let providers = Providers::open(configured, base, vocabulary, metrics, tasks)?;
         let meters = Meters::new(&parts.metrics)?;
         meters.epoch.set(1);
         meters.entities(&snapshot.store, 0);

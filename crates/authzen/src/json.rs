@@ -19,10 +19,7 @@ pub fn parse_object(body: &[u8]) -> Result<Properties, RequestError> {
     if body.iter().all(u8::is_ascii_whitespace) {
         return Err(RequestError::Empty);
     }
-    let Strict(value) = serde_json::from_slice(body).map_err(|error| RequestError::Malformed {
-        message: error.to_string(),
-    })?;
-    match value {
+    match parse_json(body)? {
         Value::Object(map) => Ok(map),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
             Err(RequestError::WrongType {
@@ -31,6 +28,14 @@ pub fn parse_object(body: &[u8]) -> Result<Properties, RequestError> {
             })
         }
     }
+}
+
+/// Reads any JSON value, as strictly.
+pub fn parse_json(body: &[u8]) -> Result<Value, RequestError> {
+    let Strict(value) = serde_json::from_slice(body).map_err(|error| RequestError::Malformed {
+        message: error.to_string(),
+    })?;
+    Ok(value)
 }
 
 /// A JSON value in which no object repeats a name.

@@ -21,7 +21,7 @@ pub use decision_point::{DecisionError, DecisionPoint};
 pub use evaluation::{
     Decision, DecisionContext, Evaluation, Obligation, PolicyEvent, Reason, SnapshotVersion,
 };
-pub use json::{Properties, parse_object};
+pub use json::{Properties, parse_json, parse_object};
 pub use request::{EvaluationRequest, RequestError};
 pub use search::{
     Found, OfType, Page, SearchKind, SearchQuestion, SearchRequest, SearchResult, SearchResults,

@@ -10,6 +10,7 @@ use service_kit::{Secret, TraceContext};
 use url::Url;
 
 use super::HttpSource;
+use super::source::LONGEST;
 
 /// Where to ask.
 #[derive(Debug)]
@@ -23,9 +24,6 @@ pub(super) struct Source {
     bearer: Option<Secret>,
     client: reqwest::Client,
 }
-
-/// Longer answers are not read.
-const LONGEST: usize = 64 * 1024;
 
 const PLACE: &str = "{id}";
 

@@ -1,7 +1,10 @@
 //! Attributes from a real server: fetched where policies read them, believed before anything
 //! else, and missed as a denial.
 
+mod postgresql;
 mod same;
+mod sql;
+mod sqlite;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -75,15 +78,21 @@ fn provider(url: &str) -> AttributeProviderConfig {
         name: "hr".into(),
         entity_type: "User".into(),
         attributes: vec!["age".into(), "manager".into()],
-        http: HttpSource {
+        http: Some(HttpSource {
             url: url.into(),
             bearer_file: None,
-        },
+        }),
+        postgresql: None,
+        sqlite: None,
         timeout_ms: 2000,
         cache_seconds: 60,
         max_entries: 1000,
-        max_concurrent: 4,
+        max_concurrent: Some(4),
     }
+}
+
+fn over_http(url: &str) -> Option<HttpSource> {
+    provider(url).http
 }
 
 /// The small domain with these policies, and the server as provider.
@@ -291,7 +300,7 @@ async fn one_that_does_not_answer_costs_its_timeout_and_no_more() {
     directory.delay = Duration::from_secs(30);
     let slow = opened(&directory, ADULTS, |config| config.timeout_ms = 200).await;
     let gone = opened(&directory, ADULTS, |config| {
-        config.http.url = "http://127.0.0.1:9/{id}".into();
+        config.http = over_http("http://127.0.0.1:9/{id}");
     })
     .await;
     for (_fixture, pdp) in [&slow, &gone] {
@@ -333,7 +342,10 @@ async fn a_batch_is_completed_many_at_once_and_stays_in_order() {
         .collect();
     let mut directory = Directory::of(&entries);
     directory.delay = Duration::from_millis(100);
-    let (_fixture, pdp) = opened(&directory, ADULTS, |config| config.max_concurrent = 64).await;
+    let (_fixture, pdp) = opened(&directory, ADULTS, |config| {
+        config.max_concurrent = Some(64)
+    })
+    .await;
     let evaluations: Vec<Value> = people.iter().map(|id| question(id)).collect();
     let started = tokio::time::Instant::now();
     let batch = json!({ "evaluations": evaluations }).to_string();
@@ -410,14 +422,14 @@ fn what_the_schema_does_not_know_and_what_can_ask_anybody_is_refused() {
         ),
         (|one| one.attributes = Vec::new(), "provides nothing"),
         (
-            |one| one.http.url = "http://127.0.0.1/all".into(),
+            |one| one.http = over_http("http://127.0.0.1/all"),
             "`{id}` in it",
         ),
         (
-            |one| one.http.url = "http://{id}/x".into(),
+            |one| one.http = over_http("http://{id}/x"),
             "in the path or the query",
         ),
-        (|one| one.http.url = "file:///{id}".into(), "http or https"),
+        (|one| one.http = over_http("file:///{id}"), "http or https"),
     ];
     for (change, says) in cases {
         let mut fixture = Fixture::new();

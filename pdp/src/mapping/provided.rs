@@ -33,7 +33,8 @@ impl Vocabulary {
             .complete(&members, said)
             .map_err(|misfit| match misfit {
                 Misfit::Missing { path } => format!("it does not say `{path}`"),
-                Misfit::Wrong { path, message } => format!("of its `{path}`, {message}"),
+                // A value of another system's is not repeated.
+                Misfit::Wrong { path, discreet, .. } => format!("of its `{path}`, {discreet}"),
             })?;
         Ok(read
             .into_iter()

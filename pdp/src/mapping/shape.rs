@@ -43,8 +43,12 @@ pub(crate) struct Member {
 pub(super) enum Misfit {
     /// A declared attribute that is absent.
     Missing { path: String },
-    /// A declared attribute of another type.
-    Wrong { path: String, message: String },
+    /// A declared attribute of another type: what is wrong, and the same without what was sent.
+    Wrong {
+        path: String,
+        message: String,
+        discreet: String,
+    },
 }
 
 /// Reads values, counting what the schema does not declare.
@@ -129,12 +133,8 @@ impl Reader<'_> {
         match (shape, json) {
             (Shape::Bool, Json::Bool(value)) => Ok(Value::from(*value)),
             (Shape::Long, Json::Number(number)) => {
-                number.as_i64().map(Value::from).ok_or_else(|| {
-                    wrong(format!(
-                        "it must be a whole number of 64 bits, and {}",
-                        sent(json)
-                    ))
-                })
+                let whole = number.as_i64().map(Value::from);
+                whole.ok_or_else(|| wrong_of("a whole number of 64 bits", json))
             }
             (Shape::String, Json::String(text)) => Ok(Value::from(text.as_str())),
             (Shape::Set(element), Json::Array(items)) => {
@@ -153,11 +153,7 @@ impl Reader<'_> {
             }
             (Shape::Entity(kind), json) => self.reference(kind.as_ref(), json),
             (Shape::Extension(name), Json::String(text)) => extension(name, text),
-            (shape, json) => Err(wrong(format!(
-                "it must be {}, and {}",
-                shape.in_words(),
-                sent(json)
-            ))),
+            (shape, json) => Err(wrong_of(shape.in_words(), json)),
         }
     }
 
@@ -171,21 +167,17 @@ impl Reader<'_> {
                 else {
                     return Err(wrong("it must have a `type` and an `id`, both strings"));
                 };
-                let named = self
-                    .types
-                    .get(name)
-                    .ok_or_else(|| wrong(format!("the type `{name}` is not known")))?;
+                let named = self.types.get(name).ok_or_else(|| {
+                    wrong(format!("the type `{name}` is not known"))
+                        .discreetly("its type is not known")
+                })?;
                 if expected.is_some_and(|expected| expected != named) {
-                    return Err(wrong(format!("it must not be of type `{name}`")));
+                    let message = format!("it must not be of type `{name}`");
+                    return Err(wrong(message).discreetly("it is of another type"));
                 }
                 (named, id)
             }
-            _ => {
-                return Err(wrong(format!(
-                    "it must be an id or `{{type, id}}`, and {}",
-                    sent(json)
-                )));
-            }
+            _ => return Err(wrong_of("an id or `{type, id}`", json)),
         };
         let uid = EntityUID::from_components(kind.clone(), Eid::new(id.as_str()), None);
         Ok(Value::from(Arc::new(uid)))
@@ -193,7 +185,7 @@ impl Reader<'_> {
 }
 
 impl Shape {
-    fn in_words(&self) -> &'static str {
+    pub(crate) fn in_words(&self) -> &'static str {
         match self {
             Self::Bool => "a boolean",
             Self::Long => "a whole number",
@@ -217,19 +209,39 @@ impl Misfit {
         };
         match self {
             Self::Missing { path } => Self::Missing { path: join(path) },
-            Self::Wrong { path, message } => Self::Wrong {
+            Self::Wrong {
+                path,
+                message,
+                discreet,
+            } => Self::Wrong {
                 path: join(path),
                 message,
+                discreet,
             },
         }
+    }
+
+    /// In other words for whoever must not be told what was sent.
+    fn discreetly(mut self, words: impl Into<String>) -> Self {
+        if let Self::Wrong { discreet, .. } = &mut self {
+            *discreet = words.into();
+        }
+        self
     }
 }
 
 fn wrong(message: impl Into<String>) -> Misfit {
+    let message = message.into();
     Misfit::Wrong {
         path: String::new(),
-        message: message.into(),
+        discreet: message.clone(),
+        message,
     }
+}
+
+fn wrong_of(wanted: &str, json: &Json) -> Misfit {
+    wrong(format!("it must be {wanted}, and {}", sent(json)))
+        .discreetly(format!("it must be {wanted}"))
 }
 
 /// What was sent instead. A text, or what may hold one, is not repeated: it may be a secret.
@@ -253,5 +265,5 @@ fn extension(name: &str, text: &str) -> Result<Value, Misfit> {
     };
     RestrictedEvaluator::new(Extensions::all_available())
         .interpret(expression.as_ref().as_borrowed())
-        .map_err(|_| wrong(format!("`{text}` is no {name}")))
+        .map_err(|_| wrong(format!("`{text}` is no {name}")).discreetly(format!("it is no {name}")))
 }

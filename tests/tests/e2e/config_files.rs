@@ -112,3 +112,31 @@ fn mistakes_are_shown_with_line_column_and_hint() {
         ],
     );
 }
+
+#[test]
+fn attribute_providers_are_held_against_the_schema() {
+    let policies = repository().join("policies/records");
+    let provider = |entity_type: &str, attribute: &str, source: &str| {
+        format!(
+            "pdp:\n  policies: {}\n  attribute_providers:\n    - name: hr\n      \
+             entity_type: {entity_type}\n      attributes: [{attribute}]\n      {source}\n",
+            policies.display()
+        )
+    };
+    let sqlite = "sqlite: { file: people.db, query: SELECT x FROM people WHERE id = ?1 }";
+    check_bad(
+        &provider("Person", "roles", sqlite),
+        &["pdp.attribute_providers `hr`", "no entity type `Person`"],
+    );
+    check_bad(
+        &provider("User", "height", sqlite),
+        &["pdp.attribute_providers `hr`", "no attribute `height`"],
+    );
+    check_bad(
+        &provider("User", "roles", "cache_seconds: 1"),
+        &[
+            "pdp.attribute_providers `hr`",
+            "give `http`, `postgresql` or `sqlite`",
+        ],
+    );
+}

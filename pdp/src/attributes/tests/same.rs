@@ -1,5 +1,5 @@
-//! Random policies decide the same whether attributes are in the store or with a provider, and
-//! whatever the store says of what is provided.
+//! Random policies decide the same whether attributes are in the store or with a provider, over
+//! HTTP or in a database, and whatever the store says of what is provided.
 
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -10,9 +10,12 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use serde_json::{Value, json};
 
+use super::sql::{in_postgresql, in_sqlite};
 use super::{Directory, JSON, provider};
 use crate::Pdp;
+use crate::attributes::AttributeProviderConfig;
 use crate::filter::tests::world::{self, World};
+use crate::fixture::postgres::Postgres;
 use crate::fixture::{Fixture, ask};
 
 /// Type, and what is provided of it.
@@ -59,28 +62,48 @@ fn split(entities: &mut Value) -> Directory {
     }
 }
 
-async fn opened(world: &World) -> [(Fixture, Pdp); 2] {
+/// The documents are in one database, the users in another.
+const DOCS: &str = "SELECT extra, owner_id AS owner,
+    jsonb_strip_nulls(jsonb_build_object('city', city, 'zip', zip)) AS meta FROM docs WHERE id = $1";
+
+const USERS: &str = "SELECT level, dept_id AS dept FROM users WHERE id = ?1";
+
+/// In the store, over HTTP, in databases.
+async fn opened(world: &World, server: &Postgres) -> [(Fixture, Pdp); 3] {
     let mut entities = world.entities();
     let whole = policies_and_schema(world);
     whole.write("entities.json", &entities.to_string());
     let directory = split(&mut entities);
-    let mut parted = policies_and_schema(world);
-    parted.write("entities.json", &entities.to_string());
-    let url = directory.serve(&parted).await;
-    parted.config.attribute_providers = PROVIDED
-        .iter()
-        .map(|(kind, names)| {
-            let mut one = provider(&url);
-            one.name = (*kind).to_owned();
-            one.entity_type = (*kind).to_owned();
-            one.attributes = names.iter().map(|name| (*name).to_owned()).collect();
-            one
-        })
-        .collect();
-    [whole, parted].map(|fixture| {
+    let parted = || {
+        let parted = policies_and_schema(world);
+        parted.write("entities.json", &entities.to_string());
+        parted
+    };
+    let (mut over_http, mut in_databases) = (parted(), parted());
+    let url = directory.serve(&over_http).await;
+    over_http.config.attribute_providers = provided(|_| provider(&url));
+    let file = in_databases.folder.path().join("users.db");
+    let users = rusqlite::Connection::open(&file).unwrap();
+    users.execute_batch(world::CREATE).unwrap();
+    users.execute_batch(&world.fresh_sql()).unwrap();
+    in_databases.config.attribute_providers = provided(|kind| match kind {
+        "User" => in_sqlite("users.db", USERS),
+        _ => in_postgresql(&server.url(), DOCS),
+    });
+    [whole, over_http, in_databases].map(|fixture| {
         let pdp = fixture.open();
         (fixture, pdp)
     })
+}
+
+fn provided(source: impl Fn(&str) -> AttributeProviderConfig) -> Vec<AttributeProviderConfig> {
+    let one = |(kind, names): &(&str, &[&str])| AttributeProviderConfig {
+        name: (*kind).to_owned(),
+        entity_type: (*kind).to_owned(),
+        attributes: names.iter().map(|name| (*name).to_owned()).collect(),
+        ..source(kind)
+    };
+    PROVIDED.iter().map(one).collect()
 }
 
 /// What an answer says, whoever it is from.
@@ -99,22 +122,31 @@ fn decisions_are_the_same_wherever_attributes_are() {
         .enable_all()
         .build()
         .unwrap();
+    let server = Postgres::start();
+    let database = runtime.block_on(server.connect());
+    let created = runtime.block_on(database.batch_execute(world::CREATE));
+    created.unwrap();
     let (permits, fetched) = (Cell::new(0), Cell::new(0));
     let mut runner = TestRunner::new(Config::with_cases(60));
     let outcome = runner.run(&world::worlds(), |world| {
         runtime.block_on(async {
-            let [(_one, whole), (_other, parted)] = opened(&world).await;
+            database.batch_execute(&world.fresh_sql()).await.unwrap();
+            let [(_one, whole), (_other, over_http), (_third, in_databases)] =
+                opened(&world, &server).await;
             for doc in 0..world.docs.len() {
                 let question = json!({ "subject": { "type": "User", "id": "u0" },
                     "action": { "name": "read" }, "context": { "n": world.n },
                     "resource": { "type": "Doc", "id": format!("d{doc}") } });
                 let expected = ask(&whole, &question).await.unwrap();
-                let actual = ask(&parted, &question).await.unwrap();
+                let actual = ask(&over_http, &question).await.unwrap();
+                let other = ask(&in_databases, &question).await.unwrap();
+                let expected = told(expected);
+                prop_assert_eq!(&told(other), &expected, "{}", world.policies());
                 let advice = actual.context.cache.clone();
                 permits.set(permits.get() + usize::from(actual.decision.is_permit()));
                 let is_limited = advice.is_some_and(|advice| advice.max_age.is_some());
                 fetched.set(fetched.get() + usize::from(is_limited));
-                prop_assert_eq!(told(actual), told(expected), "{}", world.policies());
+                prop_assert_eq!(told(actual), expected, "{}", world.policies());
             }
             Ok(())
         })

@@ -61,7 +61,7 @@ pub(super) fn tables() -> Tables {
     service_kit::config::parse(MAPPING, &service_kit::Variables::default()).unwrap()
 }
 
-pub(super) const CREATE: &str = "
+pub(crate) const CREATE: &str = "
 CREATE TABLE depts (id TEXT, code TEXT);
 CREATE TABLE users (id TEXT, level BIGINT, active BOOLEAN, dept_id TEXT);
 CREATE TABLE user_skills (user_id TEXT, skill TEXT);
@@ -413,7 +413,7 @@ impl World {
     }
 
     /// The same, as the only rows of the tables.
-    pub(super) fn fresh_sql(&self) -> String {
+    pub(crate) fn fresh_sql(&self) -> String {
         let mut sql = "BEGIN;\n".to_owned();
         for table in CREATE
             .lines()
