@@ -97,20 +97,17 @@ impl Source {
         let database = Arc::clone(&self.0);
         let draining = database.tasks.draining();
         self.0.tasks.spawn(async move {
-            let first = async {
-                let _place = room.acquire_owned().await;
-                match database.connect().await {
-                    Ok(connected) => database.keep(connected),
-                    Err(why) => {
-                        tracing::warn!(provider, why, "an attribute provider cannot be asked yet");
-                    }
-                }
-            };
             tokio::select! {
                 () = draining.cancelled() => {}
-                () = first => draining.cancelled().await,
+                () = database.try_out(&provider, &room) => {}
             }
-            database.idle().clear();
+            // Whoever drops the source closes its connections, too.
+            let still = Arc::downgrade(&database);
+            drop(database);
+            draining.cancelled().await;
+            if let Some(database) = still.upgrade() {
+                database.idle().clear();
+            }
         });
     }
 
@@ -136,6 +133,20 @@ impl Source {
 }
 
 impl Database {
+    async fn try_out(&self, provider: &str, room: &Semaphore) {
+        let _place = room.acquire().await;
+        if !self.idle().is_empty() {
+            // Questions were quicker.
+            return;
+        }
+        match self.connect().await {
+            Ok(connected) => self.keep(connected),
+            Err(why) => {
+                tracing::warn!(provider, why, "an attribute provider cannot be asked yet");
+            }
+        }
+    }
+
     async fn ask(&self, id: &str) -> Result<Option<Cells>, String> {
         let kept = self.idle().pop();
         if let Some(kept) = kept {

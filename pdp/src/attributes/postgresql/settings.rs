@@ -143,7 +143,9 @@ fn tls(ca: Option<&Path>) -> Result<ClientConfig, String> {
         .map_err(cannot)?;
     let builder = match ca {
         Some(file) => builder.with_root_certificates(roots(file)?),
-        None => builder.with_platform_verifier().map_err(cannot)?,
+        None => builder.with_platform_verifier().map_err(|error| {
+            format!("the system has no certificates ({error}): name `postgresql.ca_file`")
+        })?,
     };
     let mut config = builder.with_no_client_auth();
     config.alpn_protocols = vec![b"postgresql".to_vec()];

@@ -4,13 +4,10 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 
-use super::sql::{domain, in_sqlite, question};
+use super::sql::{LEVELS, domain, in_sqlite, question};
 use crate::Pdp;
 use crate::attributes::AttributeProviderConfig;
 use crate::fixture::{Fixture, ask};
-
-const LEVELS: &str = r"permit (principal, action, resource)
-    when { principal has level && principal.level == 7 };";
 
 /// Seven for everybody, after a long while for `slow`.
 const SLOWLY: &str = "WITH RECURSIVE n(i) AS (SELECT 7 UNION ALL SELECT i + 1 FROM n

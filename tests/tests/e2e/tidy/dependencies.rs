@@ -13,7 +13,7 @@ const BINARY: &str = "cedargate";
 const TESTS: &str = "e2e";
 
 /// Libraries that one package keeps to itself (a trailing `*` stands for any ending), and why.
-const KEPT: [(&str, &[&str], &str); 6] = [
+const KEPT: [(&str, &[&str], &str); 8] = [
     (
         "cedar-policy*",
         &["pdp"],
@@ -35,6 +35,16 @@ const KEPT: [(&str, &[&str], &str); 6] = [
         "prost",
         &["service-kit"],
         "what spans are made with is known to service-kit alone",
+    ),
+    (
+        "rusqlite",
+        &["pdp"],
+        "databases of others are asked by attribute providers alone",
+    ),
+    (
+        "tokio-postgres*",
+        &["pdp"],
+        "databases of others are asked by attribute providers alone",
     ),
     (
         "jsonwebtoken",
