@@ -21,7 +21,7 @@ use tokio::task::AbortHandle;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::tls::TlsStream;
 use tokio_postgres::types::Type;
-use tokio_postgres::{Client, Connection, Error, NoTls, Row, Socket, Statement};
+use tokio_postgres::{Client, Column, Connection, Error, NoTls, Row, Socket, Statement};
 
 use super::cell::{Cell, Cells};
 use super::query::{self, Dialect};
@@ -200,7 +200,7 @@ impl Database {
             .prepare_typed(&self.query, &[Type::TEXT])
             .await
             .map_err(|error| format!("its query cannot be used: {}", in_words(&error)))?;
-        let names: Vec<_> = statement.columns().iter().map(|one| one.name()).collect();
+        let names: Vec<_> = statement.columns().iter().map(Column::name).collect();
         let columns = columns(&self.attributes, &names)?;
         Ok(Connected {
             client,

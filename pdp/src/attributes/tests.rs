@@ -343,7 +343,7 @@ async fn a_batch_is_completed_many_at_once_and_stays_in_order() {
     let mut directory = Directory::of(&entries);
     directory.delay = Duration::from_millis(100);
     let (_fixture, pdp) = opened(&directory, ADULTS, |config| {
-        config.max_concurrent = Some(64)
+        config.max_concurrent = Some(64);
     })
     .await;
     let evaluations: Vec<Value> = people.iter().map(|id| question(id)).collect();

@@ -73,9 +73,9 @@ impl Settings {
 fn bind_session(config: &mut Config, longest: Duration) {
     let longest = i32::try_from(longest.as_millis()).unwrap_or(i32::MAX);
     // The last of two that say different things holds.
-    let mut options = config.get_options().unwrap_or_default().to_owned();
-    options.push_str(" -c default_transaction_read_only=on");
-    options.push_str(&format!(" -c statement_timeout={longest}"));
+    let own = config.get_options().unwrap_or_default();
+    let options =
+        format!("{own} -c default_transaction_read_only=on -c statement_timeout={longest}");
     config.options(options.trim_start());
     if config.get_application_name().is_none() {
         config.application_name("cedargate");

@@ -119,7 +119,7 @@ async fn many_are_asked_about_beside_each_other() {
     let mut fixture = domain(LEVELS);
     drop(write(&fixture, "people.db", 7));
     let pdp = open(&mut fixture, BY_ID, |config| {
-        config.max_concurrent = Some(3)
+        config.max_concurrent = Some(3);
     });
     let ids: Vec<String> = (0..200).map(|n| format!("p{n}")).collect();
     let all = ids.iter().map(|id| said(&pdp, id));
