@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use service_kit::line_sink::LineTarget;
-use service_kit::{ConfigIssue, Secret};
+use service_kit::{ClientCertificates, ConfigIssue, Secret, Tls, TlsConfig};
 
 use crate::attributes::{AttributeProviderConfig, Providers};
 use crate::callers::{CallerConfig, Callers, EntityRight};
@@ -21,6 +21,8 @@ use crate::search::PageTokens;
 pub struct PdpConfig {
     /// Where the HTTP API listens.
     pub listen: SocketAddr,
+    /// Serves HTTPS instead of HTTP.
+    pub tls: Option<TlsConfig>,
     /// Folder of `*.cedarschema`, `*.cedar` and `entities*.json`; relative to the configuration
     /// file.
     pub policies: PathBuf,
@@ -32,6 +34,11 @@ pub struct PdpConfig {
     pub request_properties: BTreeMap<String, RequestProperties>,
     /// Who may ask over HTTP. Empty: everyone who can connect.
     pub callers: Vec<CallerConfig>,
+    /// The keys of the issuers of callers' tokens (`callers.jwt.jwks_url`) are fetched so often.
+    pub jwks_refresh_seconds: u64,
+    /// A token with an unknown key has them fetched at once, but not sooner than this after the
+    /// last time. Milliseconds.
+    pub jwks_rest_ms: u64,
     /// Where the decision log goes.
     pub decision_log: LineTarget,
     /// Attributes whose values the decision log does not show: names, at any depth, or paths from
@@ -108,10 +115,13 @@ impl Default for PdpConfig {
         ];
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8082)),
+            tls: None,
             policies: PathBuf::from("policies"),
             public_url: None,
             request_properties: BTreeMap::new(),
             callers: Vec::new(),
+            jwks_refresh_seconds: 300,
+            jwks_rest_ms: 10_000,
             decision_log: LineTarget::Stdout,
             decision_log_sample_permits: 1.0,
             decision_log_mask: masked.map(str::to_owned).to_vec(),
@@ -141,14 +151,28 @@ impl PdpConfig {
     /// What is wrong with the values themselves; the policy folder is not read.
     pub fn check(&self, base: &Path) -> Vec<ConfigIssue> {
         let identifier = self.identifier().err();
-        let callers = Callers::new(&self.callers, base).err();
+        let callers = Callers::new(self, base).err();
+        let tls = self.tls(base, ClientCertificates::Optional).err();
         let tokens = PageTokens::new(self, base).err();
         identifier
             .into_iter()
             .chain(callers)
+            .chain(tls)
             .chain(tokens)
             .chain(Providers::check(&self.attribute_providers, base))
             .collect()
+    }
+
+    /// What the listener serves by, where it is not plain HTTP.
+    pub(crate) fn tls(
+        &self,
+        base: &Path,
+        clients: ClientCertificates,
+    ) -> Result<Option<Tls>, ConfigIssue> {
+        self.tls
+            .as_ref()
+            .map(|tls| Tls::open("pdp.tls", tls, base, clients))
+            .transpose()
     }
 
     /// The identifier, checked: https (or http on loopback), no query, no fragment, no trailing

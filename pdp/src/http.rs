@@ -22,8 +22,9 @@ use axum::extract::State;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
-use service_kit::{Problem, serve};
+use service_kit::{ClientCertificate, Problem, serve};
 
+use crate::callers::Refusal;
 use crate::pdp::{Inner, Pdp};
 
 const WELL_KNOWN: &str = "/.well-known/authzen-configuration";
@@ -115,14 +116,17 @@ async fn authenticate(
     mut request: Request,
     next: Next,
 ) -> Response {
-    match inner.callers.identify(request.headers()) {
+    let certificate = request.extensions().get::<ClientCertificate>();
+    let now = inner.clock.now();
+    let identified = inner.callers.identify(request.headers(), certificate, now);
+    match identified.await {
         Ok(caller) => {
             if let Some(caller) = caller {
                 request.extensions_mut().insert(caller);
             }
             next.run(request).await
         }
-        Err(challenges) => {
+        Err(Refusal::Unknown(challenges)) => {
             let mut response = Problem::new(StatusCode::UNAUTHORIZED, "unauthenticated")
                 .detail("send the credentials of a configured caller")
                 .into_response();
@@ -134,6 +138,12 @@ async fn authenticate(
             }
             response
         }
+        Err(Refusal::NoKeys) => with_header(
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable")
+                .detail("the keys of the token's issuer are not known yet; ask again"),
+            header::RETRY_AFTER,
+            "1",
+        ),
     }
 }
 

@@ -44,7 +44,7 @@ mod domains;
 mod fixture;
 
 pub use attributes::{AttributeProviderConfig, HttpSource};
-pub use callers::{CallerConfig, EntityRight};
+pub use callers::{CallerConfig, CertificateCallerConfig, EntityRight, JwtCallerConfig};
 pub use check::{CheckReport, check_policies};
 pub use config::{PdpConfig, RequestProperties};
 pub use error::{PdpError, PolicyIssue};

@@ -15,7 +15,7 @@ use authzen::{
     SearchRequest, SearchResults, SnapshotVersion,
 };
 use cedar_policy_core::ast::Var;
-use service_kit::{Health, Metrics, SharedClock, Status, Tasks};
+use service_kit::{Health, Metrics, SharedClock, Status, Tasks, Tls};
 use store::{Position, Store};
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -65,6 +65,7 @@ pub(crate) struct Inner {
     pub(crate) overrides: BTreeMap<String, RequestProperties>,
     pub(crate) identifier: Option<Identifier>,
     pub(crate) callers: Callers,
+    tls: Option<Tls>,
     pub(crate) entities_without_callers: EntityRight,
     pub(crate) explain_without_callers: ExplainRight,
     pub(crate) limits: Limits,
@@ -77,7 +78,7 @@ pub(crate) struct Inner {
     pub(crate) meters: Meters,
     pub(crate) health: Health,
     pub(crate) tasks: Tasks,
-    clock: SharedClock,
+    pub(crate) clock: SharedClock,
     log: DecisionLog,
     ids: Ids,
     pages: PageTokens,
@@ -125,7 +126,10 @@ impl Pdp {
     /// later edits are refused one by one while this first snapshot decides.
     pub fn open(config: &PdpConfig, base: &Path, parts: PdpParts) -> Result<Self, PdpError> {
         let identifier = config.identifier().map_err(PdpError::Config)?;
-        let callers = Callers::new(&config.callers, base).map_err(PdpError::Config)?;
+        let callers = Callers::new(config, base).map_err(PdpError::Config)?;
+        let tls = config
+            .tls(base, callers.client_certificates())
+            .map_err(PdpError::Config)?;
         let pages = PageTokens::new(config, base).map_err(PdpError::Config)?;
         let folder = base.join(&config.policies);
         let snapshot = Snapshot::open(&folder, &config.request_properties, 1)?;
@@ -142,6 +146,7 @@ impl Pdp {
         for warning in &snapshot.loaded.warnings {
             tracing::warn!(%warning, "suspicious policy");
         }
+        callers.follow(&parts.metrics, &parts.tasks)?;
         let second_opinion =
             SecondOpinion::start(config.second_opinion_every, &parts.metrics, &parts.tasks)?;
         parts.health.set(HEALTH_PART, Status::Ready);
@@ -156,6 +161,7 @@ impl Pdp {
             overrides: config.request_properties.clone(),
             identifier,
             callers,
+            tls,
             entities_without_callers: config.entities_without_callers,
             explain_without_callers: config.explain_without_callers,
             limits: Limits::of(config),
@@ -179,6 +185,11 @@ impl Pdp {
             pages,
             second_opinion,
         })))
+    }
+
+    /// By what the HTTP API is to be served, where it is not plain HTTP.
+    pub fn tls(&self) -> Option<Tls> {
+        self.0.tls.clone()
     }
 
     /// Says which snapshot decides, each time it changes.

@@ -1,0 +1,58 @@
+//! Certificates and keys from PEM files, with messages that name the configuration key.
+
+use std::path::Path;
+
+use rustls::pki_types::pem::{Error, PemObject};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use zeroize::Zeroizing;
+
+use crate::ConfigIssue;
+
+/// A file's bytes, wiped when dropped.
+pub(crate) type Bytes = Zeroizing<Vec<u8>>;
+
+/// Reads a file; `key` is what configuration calls it.
+pub fn read(key: &str, path: &Path) -> Result<Bytes, ConfigIssue> {
+    std::fs::read(path).map(Zeroizing::new).map_err(|error| {
+        ConfigIssue::new(format!(
+            "`{key}`: cannot read `{}`: {error}",
+            path.display()
+        ))
+    })
+}
+
+/// Every certificate in a file; at least one.
+pub fn certificates(
+    key: &str,
+    path: &Path,
+    text: &[u8],
+) -> Result<Vec<CertificateDer<'static>>, ConfigIssue> {
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text).collect();
+    let found = found
+        .map_err(|_| ConfigIssue::new(format!("`{key}`: `{}` is damaged PEM", path.display())))?;
+    if found.is_empty() {
+        return Err(ConfigIssue::new(format!(
+            "`{key}`: there is no certificate in `{}`",
+            path.display()
+        ))
+        .hint("it must be PEM, with `-----BEGIN CERTIFICATE-----`"));
+    }
+    Ok(found)
+}
+
+/// The private key in a file: PKCS#8, PKCS#1 or SEC 1, not encrypted.
+pub fn private_key(
+    key: &str,
+    path: &Path,
+    text: &[u8],
+) -> Result<PrivateKeyDer<'static>, ConfigIssue> {
+    PrivateKeyDer::from_pem_slice(text).map_err(|error| match error {
+        Error::NoItemsFound => ConfigIssue::new(format!(
+            "`{key}`: there is no private key in `{}`",
+            path.display()
+        ))
+        .hint("it must be PEM, with `-----BEGIN PRIVATE KEY-----`, and not encrypted"),
+        // Nothing of the text: it is a secret.
+        _ => ConfigIssue::new(format!("`{key}`: `{}` is damaged PEM", path.display())),
+    })
+}
