@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use ::http::HeaderMap;
 use service_kit::{
-    ClientCertificate, ClientCertificates, ConfigIssue, Metrics, Secret, Tasks, UnixTime,
+    ClientCertificate, ClientCertificates, ConfigIssue, Metrics, Secret, Tasks, Tls, UnixTime,
 };
 
 pub use config::{CallerConfig, CertificateCallerConfig, EntityRight, JwtCallerConfig};
@@ -119,13 +119,17 @@ impl Callers {
         self.issuers.follow(metrics, tasks)
     }
 
-    /// Whether a client may do without a certificate: where there is another way to be known.
-    pub(crate) fn client_certificates(&self) -> ClientCertificates {
-        if self.keys.is_empty() && self.issuers.is_empty() {
+    /// By what the HTTP API is served, where it is not plain HTTP.
+    pub(crate) fn tls(&self, config: &PdpConfig, base: &Path) -> Result<Option<Tls>, ConfigIssue> {
+        // A client may do without a certificate where there is another way to be known.
+        let clients = if self.keys.is_empty() && self.issuers.is_empty() {
             ClientCertificates::Required
         } else {
             ClientCertificates::Optional
-        }
+        };
+        let tls = config.tls.as_ref();
+        tls.map(|tls| Tls::open("pdp.tls", tls, base, clients))
+            .transpose()
     }
 
     /// Nobody, where nobody is configured; else who showed who it is.

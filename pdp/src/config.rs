@@ -7,11 +7,12 @@ use std::path::{Path, PathBuf};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use service_kit::line_sink::LineTarget;
-use service_kit::{ClientCertificates, ConfigIssue, Secret, Tls, TlsConfig};
+use service_kit::{ConfigIssue, Secret, TlsConfig};
 
 use crate::attributes::{AttributeProviderConfig, Providers};
 use crate::callers::{CallerConfig, Callers, EntityRight};
 use crate::explain::ExplainRight;
+use crate::metadata::Metadata;
 use crate::native::InlineEntities;
 use crate::search::PageTokens;
 
@@ -29,6 +30,8 @@ pub struct PdpConfig {
     /// The identifier that the metadata shows, such as `https://pdp.example.org`. Without it
     /// the metadata endpoint answers 404: nothing is ever derived from a `Host` header.
     pub public_url: Option<String>,
+    /// A private key (PEM, PKCS#8, P-256 or Ed25519) that signs the metadata (`signed_metadata`).
+    pub metadata_signing_key_file: Option<PathBuf>,
     /// Who wins where a question and the store both know an attribute, by AuthZEN type.
     /// Overrides the schema's `@request_properties`.
     pub request_properties: BTreeMap<String, RequestProperties>,
@@ -118,6 +121,7 @@ impl Default for PdpConfig {
             tls: None,
             policies: PathBuf::from("policies"),
             public_url: None,
+            metadata_signing_key_file: None,
             request_properties: BTreeMap::new(),
             callers: Vec::new(),
             jwks_refresh_seconds: 300,
@@ -150,29 +154,18 @@ impl Default for PdpConfig {
 impl PdpConfig {
     /// What is wrong with the values themselves; the policy folder is not read.
     pub fn check(&self, base: &Path) -> Vec<ConfigIssue> {
-        let identifier = self.identifier().err();
+        // The identifier with it.
+        let metadata = Metadata::open(self, base).err();
         let callers = Callers::new(self, base).err();
-        let tls = self.tls(base, ClientCertificates::Optional).err();
+        let tls = Callers::default().tls(self, base).err();
         let tokens = PageTokens::new(self, base).err();
-        identifier
+        metadata
             .into_iter()
             .chain(callers)
             .chain(tls)
             .chain(tokens)
             .chain(Providers::check(&self.attribute_providers, base))
             .collect()
-    }
-
-    /// What the listener serves by, where it is not plain HTTP.
-    pub(crate) fn tls(
-        &self,
-        base: &Path,
-        clients: ClientCertificates,
-    ) -> Result<Option<Tls>, ConfigIssue> {
-        self.tls
-            .as_ref()
-            .map(|tls| Tls::open("pdp.tls", tls, base, clients))
-            .transpose()
     }
 
     /// The identifier, checked: https (or http on loopback), no query, no fragment, no trailing

@@ -22,6 +22,7 @@ mod http;
 mod index;
 mod load;
 mod mapping;
+mod metadata;
 mod meters;
 mod native;
 mod pdp;

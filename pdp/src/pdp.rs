@@ -26,6 +26,7 @@ use crate::config::{Identifier, PdpConfig};
 use crate::decision_log::{Asker, DecisionLog};
 use crate::explain::ExplainRight;
 use crate::filter::Tables;
+use crate::metadata::Metadata;
 use crate::meters::Meters;
 use crate::native::{InlineEntities, Partly};
 use crate::room::Room;
@@ -64,6 +65,7 @@ pub(crate) struct Inner {
     pub(crate) folder: PathBuf,
     pub(crate) overrides: BTreeMap<String, RequestProperties>,
     pub(crate) identifier: Option<Identifier>,
+    pub(crate) metadata: Option<Metadata>,
     pub(crate) callers: Callers,
     tls: Option<Tls>,
     pub(crate) entities_without_callers: EntityRight,
@@ -127,10 +129,9 @@ impl Pdp {
     pub fn open(config: &PdpConfig, base: &Path, parts: PdpParts) -> Result<Self, PdpError> {
         let identifier = config.identifier().map_err(PdpError::Config)?;
         let callers = Callers::new(config, base).map_err(PdpError::Config)?;
-        let tls = config
-            .tls(base, callers.client_certificates())
-            .map_err(PdpError::Config)?;
+        let tls = callers.tls(config, base).map_err(PdpError::Config)?;
         let pages = PageTokens::new(config, base).map_err(PdpError::Config)?;
+        let metadata = Metadata::open(config, base).map_err(PdpError::Config)?;
         let folder = base.join(&config.policies);
         let snapshot = Snapshot::open(&folder, &config.request_properties, 1)?;
         let tables = match &config.filters {
@@ -160,6 +161,7 @@ impl Pdp {
             folder,
             overrides: config.request_properties.clone(),
             identifier,
+            metadata,
             callers,
             tls,
             entities_without_callers: config.entities_without_callers,

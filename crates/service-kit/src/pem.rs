@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 use crate::ConfigIssue;
 
 /// A file's bytes, wiped when dropped.
-pub(crate) type Bytes = Zeroizing<Vec<u8>>;
+pub type Bytes = Zeroizing<Vec<u8>>;
 
 /// Reads a file; `key` is what configuration calls it.
 pub fn read(key: &str, path: &Path) -> Result<Bytes, ConfigIssue> {
@@ -55,4 +55,16 @@ pub fn private_key(
         // Nothing of the text: it is a secret.
         _ => ConfigIssue::new(format!("`{key}`: `{}` is damaged PEM", path.display())),
     })
+}
+
+/// The PKCS#8 private key in a file, as DER.
+pub fn pkcs8(key: &str, path: &Path) -> Result<Bytes, ConfigIssue> {
+    match private_key(key, path, &read(key, path)?)? {
+        PrivateKeyDer::Pkcs8(der) => Ok(Zeroizing::new(der.secret_pkcs8_der().to_vec())),
+        _ => Err(ConfigIssue::new(format!(
+            "`{key}`: the key in `{}` is not in the form PKCS#8",
+            path.display()
+        ))
+        .hint("`openssl pkcs8 -topk8 -nocrypt -in OLD -out NEW` converts it")),
+    }
 }

@@ -27,10 +27,10 @@ const MAX_CONNECTIONS: usize = 10_000;
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// TLS handshakes that are worked on at once; others wait for their turn.
-const MAX_HANDSHAKES: usize = 128;
+const MAX_HANDSHAKES: usize = 1024;
 
 /// A client gets this long for its handshake, the wait for its turn included.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Serves until the tasks drain; requests in flight are finished.
 ///

@@ -22,7 +22,7 @@ pub(super) struct Expected {
 }
 
 /// The issuer's clock may be so far from ours.
-const LEEWAY: Duration = Duration::from_secs(60);
+const LEEWAY: Duration = Duration::from_mins(1);
 
 impl Claims {
     /// Only for claims whose signature has held.

@@ -28,7 +28,8 @@ pub(super) struct Keys {
     current: ArcSwapOption<KeySet>,
     /// Somebody needs a key that is not there.
     wanted: Notify,
-    reading: watch::Sender<Reading>,
+    /// None: nobody reads, so waiting is in vain.
+    reading: watch::Sender<Option<Reading>>,
 }
 
 /// Where they are.
@@ -63,7 +64,7 @@ struct Reading {
     rest_until: Instant,
 }
 
-/// For one reading over HTTP, from the first byte to the last.
+/// For one reading, from the first byte to the last.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Longer key sets are not read. Bytes.
@@ -80,17 +81,12 @@ impl Keys {
             }
             Source::Url(_) => None,
         };
-        let reading = Reading {
-            ended: 0,
-            now: false,
-            rest_until: Instant::now(),
-        };
         Ok(Self {
             source,
             pace,
             current: ArcSwapOption::new(current),
             wanted: Notify::new(),
-            reading: watch::Sender::new(reading),
+            reading: watch::Sender::new(None),
         })
     }
 
@@ -102,28 +98,34 @@ impl Keys {
     /// Waits for a reading, if one may be had now. False: what is known is all there is.
     pub(super) async fn renew(&self) -> bool {
         let mut reading = self.reading.subscribe();
-        let seen = *reading.borrow_and_update();
+        let Some(seen) = *reading.borrow_and_update() else {
+            return false;
+        };
         if !seen.now {
             if Instant::now() < seen.rest_until {
                 return false;
             }
             self.wanted.notify_one();
         }
-        let ended = reading.wait_for(|reading| reading.ended > seen.ended);
-        // A little longer than the reading itself: nothing is here to end it after shutdown.
-        let ended = tokio::time::timeout(TIMEOUT + Duration::from_secs(1), ended).await;
-        matches!(ended, Ok(Ok(_)))
+        let ended = reading.wait_for(|now| now.is_none_or(|now| now.ended > seen.ended));
+        matches!(ended.await.as_deref(), Ok(Some(_)))
     }
 
     /// Keeps the keys up to date until the tasks drain.
     pub(super) fn follow(self: Arc<Self>, issuer: String, loads: IntCounterVec, tasks: &Tasks) {
         let draining = tasks.draining();
+        // From now on there is something to wait for.
+        self.reading.send_replace(Some(Reading {
+            ended: 0,
+            now: true,
+            rest_until: Instant::now(),
+        }));
         tasks.spawn(async move {
-            let run = self.run(&issuer, &loads);
             tokio::select! {
                 () = draining.cancelled() => {}
-                () = run => {}
+                () = self.run(&issuer, &loads) => {}
             }
+            self.reading.send_replace(None);
         });
     }
 
@@ -131,15 +133,16 @@ impl Keys {
         // A failure is told once, and again when it is another one.
         let mut told = None;
         loop {
-            self.reading.send_modify(|reading| reading.now = true);
-            let read = self.source.read().await;
+            self.change(|reading| reading.now = true);
+            let read = tokio::time::timeout(TIMEOUT, self.source.read()).await;
+            let read = read.unwrap_or_else(|_| Err("do not come in time".into()));
             let pause = if read.is_ok() {
                 self.pace.refresh
             } else {
                 self.pace.rest.max(Duration::from_secs(1))
             };
             self.take(read, issuer, loads, &mut told);
-            self.reading.send_modify(|reading| {
+            self.change(|reading| {
                 reading.ended += 1;
                 reading.now = false;
                 reading.rest_until = Instant::now() + self.pace.rest;
@@ -148,10 +151,18 @@ impl Keys {
         }
     }
 
+    fn change(&self, change: impl FnOnce(&mut Reading)) {
+        self.reading.send_modify(|reading| {
+            if let Some(reading) = reading {
+                change(reading);
+            }
+        });
+    }
+
     /// Until keys are wanted after the rest, or the time has passed.
     async fn pause_for(&self, pause: Duration) {
         let due = Instant::now() + pause;
-        let rest_until = self.reading.borrow().rest_until;
+        let rest_until = Instant::now() + self.pace.rest;
         while tokio::time::timeout_at(due, self.wanted.notified())
             .await
             .is_ok()

@@ -91,6 +91,7 @@ pub(super) fn refused(challenges: &[&'static str]) -> Result<Option<String>, Ref
     Err(Refusal::Unknown(challenges.to_vec()))
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "compared with what is found")]
 fn known(name: &str) -> Result<Option<String>, Refusal> {
     Ok(Some(name.to_owned()))
 }
@@ -250,13 +251,15 @@ fn complaint(callers: Vec<CallerConfig>) -> String {
     open(&[&signer], callers).unwrap_err().to_string()
 }
 
+fn check(cases: Vec<(Vec<CallerConfig>, &str)>) {
+    for (callers, part) in cases {
+        let complaint = complaint(callers);
+        assert!(complaint.contains(part), "{complaint} has no {part}");
+    }
+}
+
 #[test]
-fn callers_that_cannot_be_told_apart_or_known_at_all_are_refused() {
-    let jwt = |change: &dyn Fn(&mut JwtCallerConfig)| {
-        let mut jwt = billing();
-        change(&mut jwt);
-        jwt_caller("other", jwt)
-    };
+fn a_caller_has_one_way_of_its_own_to_be_known() {
     let certificate = |wanted| certificate_caller("gateway", wanted);
     let dns = |name: &str| {
         certificate(CertificateCallerConfig {
@@ -274,17 +277,12 @@ fn callers_that_cannot_be_told_apart_or_known_at_all_are_refused() {
     two_ways.jwt = Some(billing());
     let mut user_without_key = jwt_caller("user", billing());
     user_without_key.basic_user = Some("user".into());
-    let pair = |other| vec![jwt_caller("billing", billing()), other];
-    for (callers, part) in [
+    let mut nothing = key_caller("x");
+    nothing.api_key = None;
+    check(vec![
         (vec![two_ways], "one way"),
         (vec![user_without_key], "goes with a key"),
-        (
-            vec![CallerConfig {
-                name: "x".into(),
-                ..CallerConfig::default()
-            }],
-            "`api_key` is missing",
-        ),
+        (vec![nothing], "`api_key` is missing"),
         (vec![key_caller("a"), key_caller("a")], "another caller's"),
         (vec![dns("g"), dns("G")], "another caller's"),
         (vec![dns("*.internal")], "one DNS name"),
@@ -294,37 +292,49 @@ fn callers_that_cannot_be_told_apart_or_known_at_all_are_refused() {
             vec![certificate(CertificateCallerConfig::default())],
             "exactly one of",
         ),
-        (pair(jwt(&|_| {})), "`billing`'s at once"),
-        (pair(jwt(&|jwt| jwt.scope = Some("ask".into()))), "at once"),
-        (pair(jwt(&|jwt| jwt.subject = None)), "at once"),
+    ]);
+}
+
+fn jwt(change: impl FnOnce(&mut JwtCallerConfig)) -> CallerConfig {
+    let mut jwt = billing();
+    change(&mut jwt);
+    jwt_caller("other", jwt)
+}
+
+#[test]
+fn callers_by_token_are_told_apart_and_have_keys() {
+    let pair = |other| vec![jwt_caller("billing", billing()), other];
+    let file = |name: &str| Some(PathBuf::from(name));
+    check(vec![
+        (pair(jwt(|_| {})), "`billing`'s at once"),
+        (pair(jwt(|jwt| jwt.scope = Some("ask".into()))), "at once"),
+        (pair(jwt(|jwt| jwt.subject = None)), "at once"),
         (
-            pair(jwt(&|jwt| jwt.jwks_file = Some("x.json".into()))),
+            pair(jwt(|jwt| jwt.jwks_file = file("x.json"))),
             "has other keys",
         ),
         (
-            vec![jwt(&|jwt| jwt.jwks_file = None)],
+            vec![jwt(|jwt| jwt.jwks_file = None)],
             "where the issuer's keys are",
         ),
         (
-            vec![jwt(&|jwt| jwt.jwks_file = Some("none.json".into()))],
+            vec![jwt(|jwt| jwt.jwks_file = file("none.json"))],
             "none.json` cannot be read",
         ),
         (
-            vec![jwt(&|jwt| jwt.jwks_url = Some("https://x.example".into()))],
+            vec![jwt(|jwt| jwt.jwks_url = Some("https://x.example".into()))],
             "both given",
         ),
         (
-            vec![jwt(&|jwt| jwt.audience = String::new())],
+            vec![jwt(|jwt| jwt.audience = String::new())],
             "`jwt.audience` is empty",
         ),
-        (
-            vec![jwt(&|jwt| jwt.scope = Some("a b".into()))],
-            "one scope",
-        ),
-    ] {
-        let complaint = complaint(callers);
-        assert!(complaint.contains(part), "{complaint} has no {part}");
-    }
+        (vec![jwt(|jwt| jwt.scope = Some("a b".into()))], "one scope"),
+    ]);
+}
+
+#[test]
+fn keys_are_fetched_where_nobody_can_change_them_on_the_way() {
     for (url, is_fine) in [
         ("https://idp.example.org/keys", true),
         ("http://127.0.0.1:1/keys", true),
@@ -335,7 +345,7 @@ fn callers_that_cannot_be_told_apart_or_known_at_all_are_refused() {
         ("file:///etc/keys", false),
         ("keys", false),
     ] {
-        let caller = jwt(&|jwt| {
+        let caller = jwt(|jwt| {
             jwt.jwks_file = None;
             jwt.jwks_url = Some(url.into());
         });

@@ -217,7 +217,7 @@ async fn claims_must_be_the_callers_and_hold_now() {
         ("sub", Value::Null, false),
         ("exp", json!(NOW - 59), true),
         ("exp", json!(NOW - 60), false),
-        ("exp", json!(NOW as f64 + 0.5), true),
+        ("exp", json!(1_700_000_000.5), true),
         ("exp", json!(-1), false),
         ("exp", json!(1e300), false),
         ("exp", json!((NOW + 300).to_string()), false),
@@ -383,7 +383,7 @@ fn keys_that_are_small_broken_private_or_for_something_else_are_passed_over() {
     }
     let key = good.jwk.to_string();
     for broken in [
-        "".to_owned(),
+        String::new(),
         "{}".to_owned(),
         "[]".to_owned(),
         r#"{"keys":{}}"#.to_owned(),
