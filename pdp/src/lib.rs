@@ -4,7 +4,7 @@
 //! swapped in one pointer store, or refused whole while the old snapshot keeps deciding. A
 //! decision never mixes two snapshots, and a `forbid` that cannot be evaluated denies.
 //!
-//! Never reads a token, never knows a route, and is never asked what its policies say.
+//! Never reads a subject's token, never knows a route, and is never asked what its policies say.
 
 mod attributes;
 mod callers;

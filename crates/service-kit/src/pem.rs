@@ -2,8 +2,10 @@
 
 use std::path::Path;
 
+use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::{Error, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::CertifiedKey;
 use zeroize::Zeroizing;
 
 use crate::ConfigIssue;
@@ -66,5 +68,32 @@ pub fn pkcs8(key: &str, path: &Path) -> Result<Bytes, ConfigIssue> {
             path.display()
         ))
         .hint("`openssl pkcs8 -topk8 -nocrypt -in OLD -out NEW` converts it")),
+    }
+}
+
+/// The text of a certificate and of its own key, one after the other, as HTTP clients take them.
+pub fn identity(
+    (certificate_key, certificate_path): (&str, &Path),
+    (key_key, key_path): (&str, &Path),
+) -> Result<Bytes, ConfigIssue> {
+    let mut text = read(certificate_key, certificate_path)?;
+    let secret = read(key_key, key_path)?;
+    let chain = certificates(certificate_key, certificate_path, &text)?;
+    let key = private_key(key_key, key_path, &secret)?;
+    CertifiedKey::from_der(chain, key, &aws_lc_rs::default_provider())
+        .map_err(|error| unusable(key_key, certificate_path, &error))?;
+    text.push(b'\n');
+    text.extend_from_slice(&secret);
+    Ok(text)
+}
+
+/// Why a certificate and a key make no pair.
+pub(crate) fn unusable(key: &str, certificate: &Path, error: &rustls::Error) -> ConfigIssue {
+    match error {
+        rustls::Error::InconsistentKeys(_) => ConfigIssue::new(format!(
+            "`{key}`: the key is not the certificate's (`{}`)",
+            certificate.display()
+        )),
+        other => ConfigIssue::new(format!("`{key}`: {other}")),
     }
 }

@@ -214,17 +214,9 @@ impl Files {
             }
             _ => builder.with_no_client_auth(),
         };
-        let mut server = builder.with_single_cert(chain, key).map_err(|error| {
-            use rustls::Error;
-            match error {
-                Error::InconsistentKeys(_) => ConfigIssue::new(format!(
-                    "`{}`: the key is not the certificate's (`{}`)",
-                    self.name("key_file"),
-                    self.certificate.display()
-                )),
-                other => ConfigIssue::new(format!("`{}`: {other}", self.place)),
-            }
-        })?;
+        let mut server = builder
+            .with_single_cert(chain, key)
+            .map_err(|error| pem::unusable(&self.name("key_file"), &self.certificate, &error))?;
         server.alpn_protocols = vec![b"http/1.1".to_vec()];
         server.session_storage = Arc::new(NoServerSessionStorage {});
         server.send_tls13_tickets = 0;

@@ -330,7 +330,10 @@ fn what_is_wrong_with_a_file_is_named() {
             .unwrap_err()
             .to_string();
         assert!(issue.contains(part), "{issue} has no {part}");
-        assert!(!issue.contains(server.key.lines().nth(1).unwrap()), "{issue}");
+        assert!(
+            !issue.contains(server.key.lines().nth(1).unwrap()),
+            "{issue}"
+        );
     };
     let put = |folder: &Path, name: &str, text: &str| {
         std::fs::write(folder.join(name), text).unwrap();
