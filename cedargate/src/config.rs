@@ -17,6 +17,8 @@ use store::StoreConfig;
 use token_service::TokenServiceConfig;
 use url::Url;
 
+use crate::pdp_tls::{PdpTls, PdpTlsFiles};
+
 /// A configuration file. A role runs where its section is present.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -88,6 +90,12 @@ pub struct ConnectPdp {
     /// Our key there (`pdp.callers`), where it asks for one.
     pub api_key: Option<Secret>,
     pub api_key_file: Option<PathBuf>,
+    /// The authorities whose certificates are believed there, as PEM. Absent: the system's.
+    pub ca_file: Option<PathBuf>,
+    /// Our own certificate, as PEM, where it knows us by one; needs `client_key_file`.
+    pub client_certificate_file: Option<PathBuf>,
+    /// The private key of our certificate.
+    pub client_key_file: Option<PathBuf>,
     /// For one question, milliseconds.
     #[serde(default = "default_timeout_ms")]
     pub timeout_ms: u64,
@@ -251,6 +259,15 @@ impl ConnectTokenService {
 }
 
 impl ConnectPdp {
+    fn tls_files(&self, place: &'static str) -> PdpTlsFiles<'_> {
+        PdpTlsFiles {
+            place,
+            authorities: self.ca_file.as_deref(),
+            certificate: self.client_certificate_file.as_deref(),
+            key: self.client_key_file.as_deref(),
+        }
+    }
+
     /// As the HTTP client takes it.
     pub fn resolve(&self, base: &Path) -> Result<authzen::HttpDecisionPointConfig, ConfigIssue> {
         let mut config = authzen::HttpDecisionPointConfig::new(self.url.clone());
@@ -267,6 +284,16 @@ impl ConnectPdp {
             value.set_sensitive(true);
             config.authorization = Some(value);
         }
+        let tls = PdpTls::read(base, &self.tls_files("connect.pdp."))?;
+        if self.url.scheme() != "https" && !tls.is_none() {
+            return Err(ConfigIssue::new(format!(
+                "`connect.pdp` has certificates, and `{}` is plain HTTP",
+                self.url
+            ))
+            .hint("write `https` into `connect.pdp.url`, or leave the certificates out"));
+        }
+        config.trusted = tls.trusted;
+        config.identity = tls.identity;
         Ok(config)
     }
 }

@@ -1,9 +1,9 @@
 //! `cedargate entities …`: loads entities into a running PDP.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
 use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 use reqwest::header;
@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 use service_kit::Secret;
 use url::Url;
 
+use crate::pdp_tls::{PdpTls, PdpTlsFiles};
 use crate::print;
 
 /// What to do with entities.
@@ -31,6 +32,15 @@ pub struct Load {
     /// A file with the API key of a caller that may write entities
     #[arg(long)]
     api_key_file: Option<PathBuf>,
+    /// The authorities whose certificates are believed, as PEM, in place of the system's
+    #[arg(long)]
+    ca_file: Option<PathBuf>,
+    /// Our own certificate, as PEM
+    #[arg(long, requires = "client_key_file")]
+    client_certificate_file: Option<PathBuf>,
+    /// The private key of our certificate
+    #[arg(long, requires = "client_certificate_file")]
+    client_key_file: Option<PathBuf>,
 }
 
 /// A request carries about so many bytes of entities.
@@ -119,8 +129,16 @@ impl Target {
             }
             None => None,
         };
+        let files = PdpTlsFiles {
+            place: "",
+            authorities: load.ca_file.as_deref(),
+            certificate: load.client_certificate_file.as_deref(),
+            key: load.client_key_file.as_deref(),
+        };
+        let tls = PdpTls::read(Path::new(""), &files).map_err(|issue| anyhow!("{issue}"))?;
         Ok(Self {
-            client: reqwest::Client::builder()
+            client: tls
+                .client()
                 .timeout(Duration::from_mins(1))
                 .redirect(reqwest::redirect::Policy::none())
                 .build()?,

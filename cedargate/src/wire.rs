@@ -175,7 +175,14 @@ async fn start_pdp(
     announce_policy_changes(&pdp, shared);
     let listener = bind(section.listen, "pdp.listen").await?;
     addresses.pdp = Some(listener.local_addr()?);
-    spawn_server(&shared.tasks, listener, pdp.router());
+    match pdp.tls() {
+        Some(tls) => {
+            tls.follow(&shared.tasks);
+            let serving = serve::serve_tls(listener, tls, pdp.router(), shared.tasks.clone());
+            shared.tasks.spawn(serving);
+        }
+        None => spawn_server(&shared.tasks, listener, pdp.router()),
+    }
     Ok(Some(pdp))
 }
 

@@ -1,62 +1,39 @@
-//! Who may ask over HTTP: callers from the configuration, known by a key, or everyone.
+//! Who may ask over HTTP: callers from the configuration, each known in one way, or everyone.
 
-use std::path::{Path, PathBuf};
+mod claims;
+mod config;
+mod issuers;
+mod jwk;
+mod jws;
+mod keys;
+mod presented;
+
+use std::path::Path;
 use std::sync::Arc;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use http::{HeaderMap, HeaderValue, header};
-use schemars::JsonSchema;
-use serde::Deserialize;
-use service_kit::{ConfigIssue, Secret};
+use ::http::HeaderMap;
+use service_kit::{
+    ClientCertificate, ClientCertificates, ConfigIssue, Metrics, Secret, Tasks, Tls, UnixTime,
+};
 
+pub use config::{CallerConfig, CertificateCallerConfig, EntityRight, JwtCallerConfig};
+
+use crate::PdpConfig;
 use crate::explain::ExplainRight;
 use crate::rate::Rate;
+use config::{Wanted, Way};
+use issuers::Issuers;
+use presented::Presented;
 
-/// A caller of the HTTP API, known by a bearer key.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct CallerConfig {
-    /// Shown in the decision log.
-    pub name: String,
-    /// The key itself; better from a variable or a file.
-    #[serde(default)]
-    pub api_key: Option<Secret>,
-    /// A file that holds the key.
-    #[serde(default)]
-    pub api_key_file: Option<PathBuf>,
-    /// With it, the caller authenticates by HTTP Basic, with this name and the key as password;
-    /// without it, by the key as a bearer token.
-    #[serde(default)]
-    pub basic_user: Option<String>,
-    /// More requests than this are answered 429. A second's worth may come at once.
-    #[serde(default)]
-    pub rate_per_second: Option<u32>,
-    /// What it may do with entities, beside asking about them.
-    #[serde(default)]
-    pub entities: EntityRight,
-    /// How much it may be told of why an answer is what it is.
-    #[serde(default)]
-    pub explain: ExplainRight,
-}
-
-/// What a caller may do with entities. Each may do what those before it may.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum EntityRight {
-    #[default]
-    None,
-    /// Read them.
-    Read,
-    /// Write and delete them.
-    Write,
-}
-
-/// The configured callers. None configured: nobody is asked for a key.
+/// The configured callers. None configured: nobody is asked for anything.
 #[derive(Debug, Default)]
-pub(crate) struct Callers(Vec<Known>);
+pub(crate) struct Callers {
+    keys: Vec<Known>,
+    issuers: Issuers,
+    certificates: Vec<(Wanted, Caller)>,
+}
 
-/// A caller, and what it shows.
+/// A caller that is known by a key.
 #[derive(Debug)]
 struct Known {
     caller: Caller,
@@ -64,7 +41,7 @@ struct Known {
     key: Secret,
 }
 
-/// A caller that showed its key.
+/// A caller that showed who it is.
 #[derive(Debug, Clone)]
 pub(crate) struct Caller {
     pub(crate) name: String,
@@ -73,74 +50,121 @@ pub(crate) struct Caller {
     pub(crate) explain: ExplainRight,
 }
 
+/// Why a request is not a caller's.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// 401, with these challenges.
+    Unknown(Vec<&'static str>),
+    /// The keys of the token's issuer have never been had, so it cannot be known.
+    NoKeys,
+}
+
+const BEARER: &str = "Bearer";
+const INVALID: &str = "Bearer error=\"invalid_token\"";
+const BASIC: &str = "Basic realm=\"pdp\", charset=\"UTF-8\"";
+/// No registered scheme stands for client certificates, and a 401 needs a challenge.
+const CERTIFICATE: &str = "Certificate realm=\"pdp\"";
+
 impl Callers {
-    pub(crate) fn new(configured: &[CallerConfig], base: &Path) -> Result<Self, ConfigIssue> {
-        let mut callers: Vec<Known> = Vec::new();
-        for caller in configured {
-            let place = format!("pdp.callers `{}`", caller.name);
-            let key = Secret::from_config(
-                "api_key",
-                caller.api_key.clone(),
-                caller.api_key_file.as_ref(),
-                base,
-            )
-            .map_err(|issue| ConfigIssue {
-                message: format!("{place}: {}", issue.message),
-                ..issue
-            })?;
-            if key.reveal().len() < 16 {
-                return Err(ConfigIssue::new(format!("{place}: the key is too short"))
-                    .hint("use at least 16 characters of randomness"));
+    /// Reads what the configuration names; nothing is fetched yet.
+    pub(crate) fn new(config: &PdpConfig, base: &Path) -> Result<Self, ConfigIssue> {
+        let authorities = config
+            .tls
+            .as_ref()
+            .and_then(|tls| tls.client_ca_file.as_ref());
+        let mut callers = Self::default();
+        let mut issuers = Issuers::building(config);
+        for configured in &config.callers {
+            let caller = Caller::of(configured);
+            match configured.way(base)? {
+                Way::Key { basic_user, key } => {
+                    if callers
+                        .keys
+                        .iter()
+                        .any(|other| other.key.matches(key.reveal()))
+                    {
+                        return Err(configured.issue("the key is another caller's"));
+                    }
+                    callers.keys.push(Known {
+                        caller,
+                        basic_user,
+                        key,
+                    });
+                }
+                Way::Jwt(jwt) => issuers.add(jwt, configured, caller)?,
+                Way::Certificate(_) if authorities.is_none() => {
+                    return Err(configured
+                        .issue("it has a `certificate`, and nothing says whose are believed")
+                        .hint("give `pdp.tls.client_ca_file`"));
+                }
+                Way::Certificate(wanted) => {
+                    let mut others = callers.certificates.iter();
+                    if others.any(|(other, _)| *other == wanted) {
+                        return Err(configured.issue("the certificate is another caller's"));
+                    }
+                    callers.certificates.push((wanted, caller));
+                }
             }
-            if callers.iter().any(|other| other.key.matches(key.reveal())) {
-                return Err(ConfigIssue::new(format!(
-                    "{place}: the key is another caller's"
-                )));
-            }
-            if caller
-                .basic_user
-                .as_ref()
-                .is_some_and(|user| user.contains(':'))
-            {
-                return Err(ConfigIssue::new(format!(
-                    "{place}: a `basic_user` cannot have a colon in it"
-                )));
-            }
-            let now = tokio::time::Instant::now();
-            callers.push(Known {
-                caller: Caller {
-                    name: caller.name.clone(),
-                    rate: caller
-                        .rate_per_second
-                        .map(|per_second| Arc::new(Rate::new(per_second, now))),
-                    entities: caller.entities,
-                    explain: caller.explain,
-                },
-                basic_user: caller.basic_user.clone().map(Secret::new),
-                key,
-            });
         }
-        Ok(Self(callers))
+        callers.issuers = issuers.build();
+        Ok(callers)
     }
 
-    /// Nobody, where nobody is configured; else who showed a key, or the challenges for a 401.
-    pub(crate) fn identify(
+    /// Begins to keep the keys of issuers up to date.
+    pub(crate) fn follow(
+        &self,
+        metrics: &Metrics,
+        tasks: &Tasks,
+    ) -> Result<(), service_kit::metrics::MetricError> {
+        self.issuers.follow(metrics, tasks)
+    }
+
+    /// By what the HTTP API is served, where it is not plain HTTP.
+    pub(crate) fn tls(&self, config: &PdpConfig, base: &Path) -> Result<Option<Tls>, ConfigIssue> {
+        // A client may do without a certificate where there is another way to be known.
+        let clients = if self.keys.is_empty() && self.issuers.is_empty() {
+            ClientCertificates::Required
+        } else {
+            ClientCertificates::Optional
+        };
+        let tls = config.tls.as_ref();
+        tls.map(|tls| Tls::open("pdp.tls", tls, base, clients))
+            .transpose()
+    }
+
+    /// Nobody, where nobody is configured; else who showed who it is.
+    ///
+    /// What is sent in `Authorization` counts alone. A certificate counts where nothing is sent.
+    pub(crate) async fn identify(
         &self,
         headers: &HeaderMap,
-    ) -> Result<Option<Caller>, Vec<&'static str>> {
-        if self.0.is_empty() {
+        certificate: Option<&ClientCertificate>,
+        now: UnixTime,
+    ) -> Result<Option<Caller>, Refusal> {
+        if self.keys.is_empty() && self.issuers.is_empty() && self.certificates.is_empty() {
             return Ok(None);
         }
-        let mut values = headers.get_all(header::AUTHORIZATION).iter();
-        let (Some(value), None) = (values.next(), values.next()) else {
-            return Err(self.challenges("Bearer"));
+        let found = match Presented::read(headers) {
+            Presented::Nothing => {
+                let found = certificate.and_then(|certificate| self.of_certificate(certificate));
+                return found.map(Some).ok_or_else(|| self.refuse(BEARER));
+            }
+            Presented::Broken => None,
+            Presented::Basic { user, key } => self.of_key(Some(&user), &key),
+            Presented::Bearer(token) => match self.of_key(None, token) {
+                Some(caller) => Some(caller),
+                None => self.issuers.identify(token, now).await?,
+            },
         };
-        let presented = Presented::read(value).ok_or_else(|| self.challenges("Bearer"))?;
+        found.map(Some).ok_or_else(|| self.refuse(INVALID))
+    }
+
+    fn of_key(&self, user: Option<&str>, shown: &str) -> Option<Caller> {
         // SECURITY: every key is compared, so that time does not tell which came near.
         let mut found = None;
-        for known in &self.0 {
-            let key = known.key.matches(&presented.key);
-            let user = match (&known.basic_user, &presented.user) {
+        for known in &self.keys {
+            let key = known.key.matches(shown);
+            let user = match (&known.basic_user, user) {
                 (Some(expected), Some(user)) => expected.matches(user),
                 (None, None) => true,
                 (Some(_), None) | (None, Some(_)) => false,
@@ -150,46 +174,70 @@ impl Callers {
             }
         }
         found
-            .map(Some)
-            .ok_or_else(|| self.challenges("Bearer error=\"invalid_token\""))
     }
 
-    /// One for each scheme that some caller uses.
-    fn challenges(&self, bearer: &'static str) -> Vec<&'static str> {
+    /// Nobody, where one certificate would be two callers.
+    fn of_certificate(&self, shown: &ClientCertificate) -> Option<Caller> {
+        let mut found = self
+            .certificates
+            .iter()
+            .filter(|(wanted, _)| wanted.is_met(shown));
+        match (found.next(), found.next()) {
+            (Some((_, caller)), None) => Some(caller.clone()),
+            (Some((_, one)), Some((_, other))) => {
+                tracing::warn!(
+                    callers = ?[&one.name, &other.name],
+                    "a client certificate is more than one caller's, and so nobody's"
+                );
+                None
+            }
+            (None, _) => None,
+        }
+    }
+
+    /// One challenge for each way that some caller uses.
+    fn refuse(&self, bearer: &'static str) -> Refusal {
+        let has_basic = self.keys.iter().any(|known| known.basic_user.is_some());
+        let has_bearer = self.keys.iter().any(|known| known.basic_user.is_none());
         let mut challenges = Vec::new();
-        if self.0.iter().any(|known| known.basic_user.is_none()) {
+        if has_bearer || !self.issuers.is_empty() {
             challenges.push(bearer);
         }
-        if self.0.iter().any(|known| known.basic_user.is_some()) {
-            challenges.push("Basic realm=\"pdp\", charset=\"UTF-8\"");
+        if has_basic {
+            challenges.push(BASIC);
         }
-        challenges
+        if challenges.is_empty() {
+            challenges.push(CERTIFICATE);
+        }
+        Refusal::Unknown(challenges)
     }
 }
 
-/// What a request shows.
-struct Presented {
-    user: Option<String>,
-    key: String,
-}
-
-impl Presented {
-    fn read(value: &HeaderValue) -> Option<Self> {
-        let (scheme, shown) = value.to_str().ok()?.split_once(' ')?;
-        if scheme.eq_ignore_ascii_case("bearer") {
-            return Some(Self {
-                user: None,
-                key: shown.trim().to_owned(),
-            });
+impl Caller {
+    fn of(configured: &CallerConfig) -> Self {
+        let now = tokio::time::Instant::now();
+        Self {
+            name: configured.name.clone(),
+            rate: configured
+                .rate_per_second
+                .map(|per_second| Arc::new(Rate::new(per_second, now))),
+            entities: configured.entities,
+            explain: configured.explain,
         }
-        if !scheme.eq_ignore_ascii_case("basic") {
-            return None;
-        }
-        let decoded = STANDARD.decode(shown.trim()).ok()?;
-        let (user, key) = std::str::from_utf8(&decoded).ok()?.split_once(':')?;
-        Some(Self {
-            user: Some(user.to_owned()),
-            key: key.to_owned(),
-        })
     }
 }
+
+impl Wanted {
+    fn is_met(&self, shown: &ClientCertificate) -> bool {
+        match self {
+            Self::Dns(name) => shown.dns_names.contains(name),
+            // X509-SVID section 2: a certificate with more than one URI is no SPIFFE identity.
+            Self::Uri(uri) if uri.starts_with("spiffe:") => shown.uris == [uri.as_str()],
+            Self::Uri(uri) => shown.uris.contains(uri),
+            Self::Sha256(sha256) => shown.sha256 == *sha256,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -8,11 +8,12 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use service_kit::line_sink::LineTarget;
 use service_kit::traces::Server;
-use service_kit::{ConfigIssue, Secret};
+use service_kit::{ConfigIssue, Secret, TlsConfig};
 
 use crate::attributes::{AttributeProviderConfig, Providers};
 use crate::callers::{CallerConfig, Callers, EntityRight};
 use crate::explain::ExplainRight;
+use crate::metadata::Metadata;
 use crate::native::InlineEntities;
 use crate::search::PageTokens;
 
@@ -22,12 +23,16 @@ use crate::search::PageTokens;
 pub struct PdpConfig {
     /// Where the HTTP API listens.
     pub listen: SocketAddr,
+    /// Serves HTTPS instead of HTTP.
+    pub tls: Option<TlsConfig>,
     /// Folder of `*.cedarschema`, `*.cedar` and `entities*.json`; relative to the configuration
     /// file.
     pub policies: PathBuf,
     /// The identifier that the metadata shows, such as `https://pdp.example.org`. Without it
     /// the metadata endpoint answers 404: nothing is ever derived from a `Host` header.
     pub public_url: Option<String>,
+    /// A private key (PEM, PKCS#8, P-256 or Ed25519) that signs the metadata (`signed_metadata`).
+    pub metadata_signing_key_file: Option<PathBuf>,
     /// Who wins where a question and the store both know an attribute, by AuthZEN type.
     /// Overrides the schema's `@request_properties`.
     pub request_properties: BTreeMap<String, RequestProperties>,
@@ -36,6 +41,11 @@ pub struct PdpConfig {
     pub clock: Option<String>,
     /// Who may ask over HTTP. Empty: everyone who can connect.
     pub callers: Vec<CallerConfig>,
+    /// The keys of the issuers of callers' tokens (`callers.jwt.jwks_url`) are fetched so often.
+    pub jwks_refresh_seconds: u64,
+    /// A token with an unknown key has them fetched at once, but not sooner than this after the
+    /// last time. Milliseconds.
+    pub jwks_rest_ms: u64,
     /// Where the decision log goes.
     pub decision_log: LineTarget,
     /// Attributes whose values the decision log does not show: names, at any depth, or paths from
@@ -112,11 +122,15 @@ impl Default for PdpConfig {
         ];
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8082)),
+            tls: None,
             policies: PathBuf::from("policies"),
             public_url: None,
+            metadata_signing_key_file: None,
             request_properties: BTreeMap::new(),
             clock: None,
             callers: Vec::new(),
+            jwks_refresh_seconds: 300,
+            jwks_rest_ms: 10_000,
             decision_log: LineTarget::Stdout,
             decision_log_sample_permits: 1.0,
             decision_log_mask: masked.map(str::to_owned).to_vec(),
@@ -159,12 +173,15 @@ impl PdpConfig {
 
     /// What is wrong with the values themselves; the policy folder is not read.
     pub fn check(&self, base: &Path) -> Vec<ConfigIssue> {
-        let identifier = self.identifier().err();
-        let callers = Callers::new(&self.callers, base).err();
+        // The identifier with it.
+        let metadata = Metadata::open(self, base).err();
+        let callers = Callers::new(self, base).err();
+        let tls = Callers::default().tls(self, base).err();
         let tokens = PageTokens::new(self, base).err();
-        identifier
+        metadata
             .into_iter()
             .chain(callers)
+            .chain(tls)
             .chain(tokens)
             .chain(Providers::check(&self.attribute_providers, base))
             .collect()

@@ -23,8 +23,9 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
 use service_kit::traces::CallerName;
-use service_kit::{Problem, TraceContext, serve};
+use service_kit::{ClientCertificate, Problem, TraceContext, serve};
 
+use crate::callers::Refusal;
 use crate::pdp::{Inner, Pdp};
 
 const WELL_KNOWN: &str = "/.well-known/authzen-configuration";
@@ -117,7 +118,13 @@ async fn authenticate(
     mut request: Request,
     next: Next,
 ) -> Response {
-    match inner.callers.identify(request.headers()) {
+    let certificate = request.extensions().get::<ClientCertificate>();
+    let now = inner.clock.now();
+    let identified = inner
+        .callers
+        .identify(request.headers(), certificate, now)
+        .await;
+    match identified {
         Ok(None) => next.run(request).await,
         Ok(Some(caller)) => {
             let trace = request.extensions().get::<TraceContext>();
@@ -131,7 +138,7 @@ async fn authenticate(
             }
             response
         }
-        Err(challenges) => {
+        Err(Refusal::Unknown(challenges)) => {
             let mut response = Problem::new(StatusCode::UNAUTHORIZED, "unauthenticated")
                 .detail("send the credentials of a configured caller")
                 .into_response();
@@ -143,6 +150,12 @@ async fn authenticate(
             }
             response
         }
+        Err(Refusal::NoKeys) => with_header(
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable")
+                .detail("the keys of the token's issuer are not known yet; ask again"),
+            header::RETRY_AFTER,
+            "1",
+        ),
     }
 }
 

@@ -4,7 +4,7 @@
 //! swapped in one pointer store, or refused whole while the old snapshot keeps deciding. A
 //! decision never mixes two snapshots, and a `forbid` that cannot be evaluated denies.
 //!
-//! Never reads a token, never knows a route, and is never asked what its policies say.
+//! Never reads a subject's token, never knows a route, and is never asked what its policies say.
 
 mod attributes;
 mod callers;
@@ -22,6 +22,7 @@ mod http;
 mod index;
 mod load;
 mod mapping;
+mod metadata;
 mod meters;
 mod native;
 mod now;
@@ -48,7 +49,7 @@ mod domains;
 mod fixture;
 
 pub use attributes::{AttributeProviderConfig, HttpSource, PostgresqlSource, SqliteSource};
-pub use callers::{CallerConfig, EntityRight};
+pub use callers::{CallerConfig, CertificateCallerConfig, EntityRight, JwtCallerConfig};
 pub use check::{CheckReport, check_configured, check_policies};
 pub use config::{PdpConfig, RequestProperties};
 pub use error::{PdpError, PolicyIssue};

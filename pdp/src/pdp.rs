@@ -15,7 +15,7 @@ use authzen::{
 };
 use cedar_policy_core::ast::Var;
 use service_kit::traces::{Server, Span};
-use service_kit::{Health, Metrics, SharedClock, Status, Tasks, Traces};
+use service_kit::{Health, Metrics, SharedClock, Status, Tasks, Tls, Traces};
 use store::{Position, Store};
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -27,6 +27,7 @@ use crate::config::{Identifier, PdpConfig, Reading};
 use crate::decision_log::{Asker, DecisionLog};
 use crate::explain::ExplainRight;
 use crate::filter::Tables;
+use crate::metadata::Metadata;
 use crate::meters::Meters;
 use crate::native::{InlineEntities, Partly};
 use crate::room::Room;
@@ -67,7 +68,9 @@ pub(crate) struct Inner {
     pub(crate) folder: PathBuf,
     pub(crate) reading: Reading,
     pub(crate) identifier: Option<Identifier>,
+    pub(crate) metadata: Option<Metadata>,
     pub(crate) callers: Callers,
+    tls: Option<Tls>,
     pub(crate) entities_without_callers: EntityRight,
     pub(crate) explain_without_callers: ExplainRight,
     pub(crate) limits: Limits,
@@ -131,8 +134,10 @@ impl Pdp {
     /// later edits are refused one by one while this first snapshot decides.
     pub fn open(config: &PdpConfig, base: &Path, parts: PdpParts) -> Result<Self, PdpError> {
         let identifier = config.identifier().map_err(PdpError::Config)?;
-        let callers = Callers::new(&config.callers, base).map_err(PdpError::Config)?;
+        let callers = Callers::new(config, base).map_err(PdpError::Config)?;
+        let tls = callers.tls(config, base).map_err(PdpError::Config)?;
         let pages = PageTokens::new(config, base).map_err(PdpError::Config)?;
+        let metadata = Metadata::open(config, base).map_err(PdpError::Config)?;
         let folder = base.join(&config.policies);
         let snapshot = Snapshot::open(&folder, &config.reading(), 1)?;
         let tables = match &config.filters {
@@ -149,6 +154,7 @@ impl Pdp {
         for warning in &snapshot.loaded.warnings {
             tracing::warn!(%warning, "suspicious policy");
         }
+        callers.follow(&parts.metrics, &parts.tasks)?;
         let second_opinion =
             SecondOpinion::start(config.second_opinion_every, &parts.metrics, &parts.tasks)?;
         parts.health.set(HEALTH_PART, Status::Ready);
@@ -163,7 +169,9 @@ impl Pdp {
             reading: config.reading(),
             server: config.server(identifier.as_ref()),
             identifier,
+            metadata,
             callers,
+            tls,
             entities_without_callers: config.entities_without_callers,
             explain_without_callers: config.explain_without_callers,
             limits: Limits::of(config),
@@ -188,6 +196,11 @@ impl Pdp {
             pages,
             second_opinion,
         })))
+    }
+
+    /// By what the HTTP API is to be served, where it is not plain HTTP.
+    pub fn tls(&self) -> Option<Tls> {
+        self.0.tls.clone()
     }
 
     /// Says which snapshot decides, each time it changes.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
-use reqwest::Url;
+use reqwest::{Certificate, Identity, Url};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -24,6 +24,10 @@ pub struct HttpDecisionPointConfig {
     pub max_answer: usize,
     /// Who we are to it, where it asks: the whole `Authorization` value, marked sensitive.
     pub authorization: Option<HeaderValue>,
+    /// Whose certificates are believed. None given: those that the system believes.
+    pub trusted: Vec<Certificate>,
+    /// Our own certificate, where it asks for one.
+    pub identity: Option<Identity>,
 }
 
 /// Asks another process. Cheap to clone; connections are pooled.
@@ -49,6 +53,8 @@ impl HttpDecisionPointConfig {
             timeout: Duration::from_secs(2),
             max_answer: 1 << 20,
             authorization: None,
+            trusted: Vec::new(),
+            identity: None,
         }
     }
 }
@@ -60,7 +66,14 @@ impl HttpDecisionPoint {
         if let Some(authorization) = &config.authorization {
             headers.insert(header::AUTHORIZATION, authorization.clone());
         }
-        let client = reqwest::Client::builder()
+        let mut client = reqwest::Client::builder();
+        if !config.trusted.is_empty() {
+            client = client.tls_certs_only(config.trusted.iter().cloned());
+        }
+        if let Some(identity) = &config.identity {
+            client = client.identity(identity.clone());
+        }
+        let client = client
             .default_headers(headers)
             .timeout(config.timeout)
             .connect_timeout(config.timeout)

@@ -12,10 +12,12 @@ pub mod lifecycle;
 pub mod line_sink;
 pub mod log;
 pub mod metrics;
+pub mod pem;
 pub mod problem;
 pub mod random;
 pub mod secret;
 pub mod serve;
+pub mod tls;
 pub mod traces;
 
 pub use clock::{Clock, ManualClock, SharedClock, SystemClock, UnixTime};
@@ -26,4 +28,5 @@ pub use line_sink::LineSink;
 pub use metrics::Metrics;
 pub use problem::Problem;
 pub use secret::Secret;
+pub use tls::{ClientCertificate, ClientCertificates, Tls, TlsConfig};
 pub use traces::{TraceContext, Traces};

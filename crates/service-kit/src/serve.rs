@@ -9,11 +9,15 @@ use axum::middleware::Next;
 use axum::response::Response;
 use http::{HeaderName, HeaderValue};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
-use tokio::net::TcpListener;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 
+use crate::tls::{ClientCertificate, Tls};
 use crate::{Tasks, random};
 
 /// More connections than this are not taken on: each may hold a head's worth of memory.
@@ -22,50 +26,126 @@ const MAX_CONNECTIONS: usize = 10_000;
 /// A client gets this long to send a request head.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// TLS handshakes that are worked on at once; others wait for their turn.
+const MAX_HANDSHAKES: usize = 1024;
+
+/// A client gets this long for its handshake, the wait for its turn included.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// Serves until the tasks drain; requests in flight are finished.
 ///
 /// Connections are HTTP/1.1 with a bounded head. Errors of one connection end that connection.
 pub async fn serve(listener: TcpListener, router: axum::Router, tasks: Tasks) {
-    let draining = tasks.draining();
-    let graceful = GracefulShutdown::new();
-    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    let mut server = hyper::server::conn::http1::Builder::new();
-    server
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIMEOUT)
-        .max_buf_size(64 << 10);
-    loop {
-        let accepted = tokio::select! {
-            () = draining.cancelled() => break,
-            accepted = listener.accept() => accepted,
-        };
-        let (stream, peer) = match accepted {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                // Out of descriptors, say: the next accept would fail at once, too.
-                tracing::warn!(%error, "cannot accept a connection");
-                tokio::time::sleep(Duration::from_millis(50)).await;
-                continue;
-            }
-        };
-        let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
-            tracing::warn!("too many connections");
-            continue;
-        };
-        let _ = stream.set_nodelay(true);
-        let router = router.clone().layer(axum::Extension(Peer(peer)));
-        let connection =
-            server.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
-        let connection = graceful.watch(connection);
-        tasks.spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "connection ended early");
-            }
-            drop(place);
-        });
+    Server::new(router, None, tasks).run(listener).await;
+}
+
+/// The same over TLS. Requests have a [`ClientCertificate`] as an extension where the client showed
+/// one that holds.
+pub async fn serve_tls(listener: TcpListener, tls: Tls, router: axum::Router, tasks: Tasks) {
+    Server::new(router, Some(tls), tasks).run(listener).await;
+}
+
+/// What every connection is given.
+struct Server {
+    router: axum::Router,
+    http: hyper::server::conn::http1::Builder,
+    tls: Option<(Tls, Arc<Semaphore>)>,
+    tasks: Tasks,
+}
+
+impl Server {
+    fn new(router: axum::Router, tls: Option<Tls>, tasks: Tasks) -> Arc<Self> {
+        let mut http = hyper::server::conn::http1::Builder::new();
+        http.timer(TokioTimer::new())
+            .header_read_timeout(HEADER_TIMEOUT)
+            .max_buf_size(64 << 10);
+        Arc::new(Self {
+            router,
+            http,
+            tls: tls.map(|tls| (tls, Arc::new(Semaphore::new(MAX_HANDSHAKES)))),
+            tasks,
+        })
     }
-    drop(listener);
-    graceful.shutdown().await;
+
+    async fn run(self: Arc<Self>, listener: TcpListener) {
+        let draining = self.tasks.draining();
+        let graceful = GracefulShutdown::new();
+        let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        loop {
+            let accepted = tokio::select! {
+                () = draining.cancelled() => break,
+                accepted = listener.accept() => accepted,
+            };
+            let (stream, peer) = match accepted {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    // Out of descriptors, say: the next accept would fail at once, too.
+                    tracing::warn!(%error, "cannot accept a connection");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    continue;
+                }
+            };
+            let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+                tracing::warn!("too many connections");
+                continue;
+            };
+            let _ = stream.set_nodelay(true);
+            let (server, watcher) = (Arc::clone(&self), graceful.watcher());
+            self.tasks.spawn(async move {
+                server.connection(stream, Peer(peer), watcher).await;
+                drop(place);
+            });
+        }
+        drop(listener);
+        graceful.shutdown().await;
+    }
+
+    async fn connection(&self, stream: TcpStream, peer: Peer, watcher: Watcher) {
+        let router = self.router.clone().layer(axum::Extension(peer));
+        let Some((tls, turns)) = &self.tls else {
+            return self.requests(stream, router, watcher).await;
+        };
+        let draining = self.tasks.draining();
+        let shaken = tokio::select! {
+            // Nothing has been asked yet.
+            () = draining.cancelled() => return,
+            shaken = tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake(stream, tls, turns)) => shaken,
+        };
+        match shaken {
+            Ok(Ok((stream, Some(certificate)))) => {
+                let router = router.layer(axum::Extension(certificate));
+                self.requests(stream, router, watcher).await;
+            }
+            Ok(Ok((stream, None))) => self.requests(stream, router, watcher).await,
+            Ok(Err(error)) => tracing::debug!(%error, peer = %peer.0, "no TLS handshake"),
+            Err(_) => tracing::debug!(peer = %peer.0, "a TLS handshake took too long"),
+        }
+    }
+
+    async fn requests<S>(&self, stream: S, router: axum::Router, watcher: Watcher)
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let service = TowerToHyperService::new(router);
+        let connection = self.http.serve_connection(TokioIo::new(stream), service);
+        if let Err(error) = watcher.watch(connection).await {
+            tracing::debug!(%error, "connection ended early");
+        }
+    }
+}
+
+async fn handshake(
+    stream: TcpStream,
+    tls: &Tls,
+    turns: &Semaphore,
+) -> std::io::Result<(TlsStream<TcpStream>, Option<ClientCertificate>)> {
+    let _turn = turns.acquire().await.map_err(std::io::Error::other)?;
+    let stream = TlsAcceptor::from(tls.current()).accept(stream).await?;
+    let shown = stream.get_ref().1.peer_certificates();
+    let certificate = shown
+        .and_then(|chain| chain.first())
+        .and_then(ClientCertificate::read);
+    Ok((stream, certificate))
 }
 
 /// The other end of the connection, for logs and limits. An axum extension.

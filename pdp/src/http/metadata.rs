@@ -1,12 +1,11 @@
-//! `GET /.well-known/authzen-configuration`: what this decision point is and serves. Made from
-//! the configuration alone, never from a request.
+//! `GET /.well-known/authzen-configuration`: what this decision point is and serves, from
+//! memory.
 
 use std::sync::Arc;
 
-use ::http::StatusCode;
+use ::http::{StatusCode, header};
 use axum::extract::State;
-use axum::response::{IntoResponse, Json, Response};
-use serde_json::json;
+use axum::response::{IntoResponse, Response};
 use service_kit::Problem;
 
 use super::bodies;
@@ -24,16 +23,11 @@ use crate::pdp::Inner;
     )
 )]
 pub(super) async fn show(State(inner): State<Arc<Inner>>) -> Response {
-    match &inner.identifier {
-        Some(own) => Json(json!({
-            "policy_decision_point": own.url,
-            "access_evaluation_endpoint": format!("{}/access/v1/evaluation", own.url),
-            "access_evaluations_endpoint": format!("{}/access/v1/evaluations", own.url),
-            "search_subject_endpoint": format!("{}/access/v1/search/subject", own.url),
-            "search_action_endpoint": format!("{}/access/v1/search/action", own.url),
-            "search_resource_endpoint": format!("{}/access/v1/search/resource", own.url),
-        }))
-        .into_response(),
+    match &inner.metadata {
+        Some(metadata) => {
+            let kind = [(header::CONTENT_TYPE, "application/json")];
+            (kind, metadata.0.clone()).into_response()
+        }
         None => Problem::new(StatusCode::NOT_FOUND, "not-found")
             .detail("this decision point has no public URL configured")
             .into_response(),

@@ -48,7 +48,7 @@ pub(super) fn routes(inner: &Inner) -> Router<Arc<Inner>> {
         super::contract::show,
         super::metadata::show,
     ),
-    security(("key" = []), ("basic" = []), ()),
+    security(("key" = []), ("basic" = []), ("jwt" = []), ("certificate" = []), ()),
     modifiers(&Schemes)
 )]
 struct Documentation;
@@ -59,11 +59,23 @@ struct Schemes;
 impl Modify for Schemes {
     fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
         let components = document.components.get_or_insert_default();
+        let http = |scheme| SecurityScheme::Http(Http::new(scheme));
+        let mut jwt = Http::new(HttpAuthScheme::Bearer);
+        jwt.bearer_format = Some("JWT".into());
         for (name, scheme) in [
-            ("key", HttpAuthScheme::Bearer),
-            ("basic", HttpAuthScheme::Basic),
+            ("key", http(HttpAuthScheme::Bearer)),
+            ("basic", http(HttpAuthScheme::Basic)),
+            ("jwt", SecurityScheme::Http(jwt)),
+            (
+                "certificate",
+                SecurityScheme::MutualTls {
+                    description: Some("A client certificate".into()),
+                    extensions: None,
+                    deprecated: None,
+                },
+            ),
         ] {
-            components.add_security_scheme(name, SecurityScheme::Http(Http::new(scheme)));
+            components.add_security_scheme(name, scheme);
         }
     }
 }

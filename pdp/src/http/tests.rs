@@ -332,11 +332,7 @@ async fn configured_callers_must_show_their_key() {
     fixture.config.callers = vec![CallerConfig {
         name: "gateway".into(),
         api_key: Some(key),
-        api_key_file: None,
-        basic_user: None,
-        rate_per_second: None,
-        entities: crate::EntityRight::None,
-        explain: crate::ExplainRight::None,
+        ..CallerConfig::default()
     }];
     let pdp = fixture.open();
     for (authorization, status) in [

@@ -155,6 +155,8 @@ fn caller() -> CallerConfig {
         rate_per_second: None,
         entities: EntityRight::Read,
         explain: ExplainRight::Full,
+        jwt: None,
+        certificate: None,
     }
 }
 
@@ -163,14 +165,16 @@ fn provided(url: String) -> AttributeProviderConfig {
         name: "hr".into(),
         entity_type: "User".into(),
         attributes: vec!["age".into()],
-        http: HttpSource {
+        http: Some(HttpSource {
             url,
             bearer_file: None,
-        },
+        }),
+        postgresql: None,
+        sqlite: None,
         timeout_ms: 2000,
         cache_seconds: 0,
         max_entries: 1000,
-        max_concurrent: 4,
+        max_concurrent: Some(4),
     }
 }
 

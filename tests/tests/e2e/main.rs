@@ -7,6 +7,7 @@ mod hostile;
 mod kill;
 mod oidc_client;
 mod outage;
+mod pdp_tls;
 mod policy_edit;
 mod readme;
 mod revocation;

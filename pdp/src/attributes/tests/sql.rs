@@ -96,7 +96,7 @@ async fn read(
 async fn why(pdp: &Pdp) -> String {
     let uid: EntityUID = "User::\"ann\"".parse().unwrap();
     let provider = &pdp.0.providers.providers[0];
-    let fetched = provider.get(&uid).await;
+    let fetched = provider.get(&uid, None).await;
     let vocabulary = &pdp.0.snapshot.load().loaded.vocabulary;
     let read = provider.read(&fetched.said, uid.entity_type(), vocabulary);
     read.unwrap_err()

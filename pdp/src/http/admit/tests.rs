@@ -1,7 +1,5 @@
 //! Who asks too often or too much at once is told when to ask again, and nobody else suffers.
 
-use std::path::PathBuf;
-
 use ::http::{HeaderMap, StatusCode};
 use axum::body::Body;
 use http_body_util::BodyExt as _;
@@ -9,17 +7,13 @@ use serde_json::json;
 use tower::ServiceExt as _;
 
 use crate::fixture::Fixture;
-use crate::{CallerConfig, EntityRight, ExplainRight, Pdp};
+use crate::{CallerConfig, Pdp};
 
 fn caller(name: &str) -> CallerConfig {
     CallerConfig {
         name: name.into(),
         api_key: Some(service_kit::Secret::new(format!("{name}-0123456789abcdef"))),
-        api_key_file: None::<PathBuf>,
-        basic_user: None,
-        rate_per_second: None,
-        entities: EntityRight::None,
-        explain: ExplainRight::None,
+        ..CallerConfig::default()
     }
 }
 

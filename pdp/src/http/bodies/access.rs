@@ -251,4 +251,6 @@ pub(in crate::http) struct Metadata {
     search_subject_endpoint: String,
     search_action_endpoint: String,
     search_resource_endpoint: String,
+    /// The same values and `iss`, as a JSON Web Signature, where a key is configured.
+    signed_metadata: Option<String>,
 }

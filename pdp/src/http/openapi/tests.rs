@@ -255,6 +255,28 @@ async fn every_route_is_described_and_answers_as_described() {
 }
 
 #[tokio::test]
+async fn every_kind_of_caller_is_described() {
+    let (_fixture, pdp) = open();
+    let (_, document) = call(&pdp, Method::GET, "/openapi.json", None).await;
+    let schemes = &document["components"]["securitySchemes"];
+    assert_eq!(
+        schemes["key"],
+        json!({ "type": "http", "scheme": "bearer" })
+    );
+    assert_eq!(
+        schemes["basic"],
+        json!({ "type": "http", "scheme": "basic" })
+    );
+    assert_eq!(schemes["jwt"]["bearerFormat"], "JWT");
+    assert_eq!(schemes["certificate"]["type"], "mutualTLS");
+    for scheme in document["security"].as_array().unwrap() {
+        for name in scheme.as_object().unwrap().keys() {
+            assert!(schemes[name].is_object(), "{name}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn the_page_is_shown_without_fetching_anything() {
     let (_fixture, pdp) = open();
     for (path, holds) in [

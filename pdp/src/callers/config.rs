@@ -1,0 +1,282 @@
+//! Callers as they are configured, each with one way to show who it is.
+
+use std::path::{Path, PathBuf};
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use service_kit::{ConfigIssue, Secret};
+
+use super::claims::Expected;
+use super::keys::Source;
+use crate::explain::ExplainRight;
+
+/// A caller of the HTTP API. Exactly one of `api_key`, `api_key_file`, `jwt` and `certificate`.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CallerConfig {
+    /// Shown in the decision log.
+    pub name: String,
+    /// The key itself; better from a variable or a file.
+    #[serde(default)]
+    pub api_key: Option<Secret>,
+    /// A file that holds the key.
+    #[serde(default)]
+    pub api_key_file: Option<PathBuf>,
+    /// With it, the caller authenticates by HTTP Basic, with this name and the key as password;
+    /// without it, by the key as a bearer token.
+    #[serde(default)]
+    pub basic_user: Option<String>,
+    /// The caller sends a JWT of an issuer as a bearer token.
+    #[serde(default)]
+    pub jwt: Option<JwtCallerConfig>,
+    /// The caller has a client certificate; needs `pdp.tls.client_ca_file`.
+    #[serde(default)]
+    pub certificate: Option<CertificateCallerConfig>,
+    /// More requests than this are answered 429. A second's worth may come at once.
+    #[serde(default)]
+    pub rate_per_second: Option<u32>,
+    /// What it may do with entities, beside asking about them.
+    #[serde(default)]
+    pub entities: EntityRight,
+    /// How much it may be told of why an answer is what it is.
+    #[serde(default)]
+    pub explain: ExplainRight,
+}
+
+/// What the caller's token must say. Its signature is ES256, ES384, `EdDSA`, RS256 or PS256.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct JwtCallerConfig {
+    /// `iss`, exactly.
+    pub issuer: String,
+    /// `aud`, exactly, or one of them.
+    pub audience: String,
+    /// `sub`, exactly. Absent: any.
+    #[serde(default)]
+    pub subject: Option<String>,
+    /// `client_id`, exactly. Absent: any.
+    #[serde(default)]
+    pub client_id: Option<String>,
+    /// A scope that must be in `scope`.
+    #[serde(default)]
+    pub scope: Option<String>,
+    /// A file with the issuer's keys as a JSON Web Key Set; read again when it changes.
+    #[serde(default)]
+    pub jwks_file: Option<PathBuf>,
+    /// Where the issuer's keys are as a JSON Web Key Set: https, or http on loopback.
+    #[serde(default)]
+    pub jwks_url: Option<String>,
+}
+
+/// What the caller's certificate must have. Exactly one.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CertificateCallerConfig {
+    /// A DNS name among its subject alternative names.
+    #[serde(default)]
+    pub san_dns: Option<String>,
+    /// A URI among its subject alternative names, such as a SPIFFE ID.
+    #[serde(default)]
+    pub san_uri: Option<String>,
+    /// Its SHA-256 fingerprint: 64 hexadecimal digits, with or without colons.
+    #[serde(default)]
+    pub sha256: Option<String>,
+}
+
+/// What a caller may do with entities. Each may do what those before it may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum EntityRight {
+    #[default]
+    None,
+    /// Read them.
+    Read,
+    /// Write and delete them.
+    Write,
+}
+
+/// How a caller shows who it is.
+#[derive(Debug)]
+pub(super) enum Way {
+    Key {
+        basic_user: Option<Secret>,
+        key: Secret,
+    },
+    Jwt(Jwt),
+    Certificate(Wanted),
+}
+
+/// By a token.
+#[derive(Debug)]
+pub(super) struct Jwt {
+    pub(super) issuer: String,
+    pub(super) expected: Expected,
+    pub(super) keys: KeysAt,
+}
+
+/// Where an issuer's keys are said to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum KeysAt {
+    File(PathBuf),
+    Url(String),
+}
+
+/// By a certificate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Wanted {
+    Dns(String),
+    Uri(String),
+    Sha256([u8; 32]),
+}
+
+impl CallerConfig {
+    /// Where it is, for messages.
+    pub(super) fn place(&self) -> String {
+        format!("pdp.callers `{}`", self.name)
+    }
+
+    pub(super) fn way(&self, base: &Path) -> Result<Way, ConfigIssue> {
+        let has_key = self.api_key.is_some() || self.api_key_file.is_some();
+        let ways = [has_key, self.jwt.is_some(), self.certificate.is_some()];
+        if ways.into_iter().filter(|given| *given).count() > 1 {
+            return Err(self
+                .issue("a caller has one way to show who it is, and there are more")
+                .hint("keep one of `api_key`, `api_key_file`, `jwt` and `certificate`"));
+        }
+        if self.basic_user.is_some() && (self.jwt.is_some() || self.certificate.is_some()) {
+            return Err(self.issue("`basic_user` goes with a key, and there is none"));
+        }
+        match (&self.jwt, &self.certificate) {
+            (Some(jwt), _) => self.jwt(jwt, base).map(Way::Jwt),
+            (None, Some(certificate)) => self.certificate(certificate).map(Way::Certificate),
+            (None, None) => self.key(base),
+        }
+    }
+
+    pub(super) fn issue(&self, message: &str) -> ConfigIssue {
+        ConfigIssue::new(format!("{}: {message}", self.place()))
+    }
+
+    fn key(&self, base: &Path) -> Result<Way, ConfigIssue> {
+        let inline = self.api_key.clone();
+        let key = Secret::from_config("api_key", inline, self.api_key_file.as_ref(), base);
+        let key = key.map_err(|issue| ConfigIssue {
+            message: format!("{}: {}", self.place(), issue.message),
+            ..issue
+        })?;
+        if key.reveal().len() < 16 {
+            return Err(self
+                .issue("the key is too short")
+                .hint("use at least 16 characters of randomness"));
+        }
+        let user = self.basic_user.as_ref();
+        if user.is_some_and(|user| user.contains(':')) {
+            return Err(self.issue("a `basic_user` cannot have a colon in it"));
+        }
+        Ok(Way::Key {
+            basic_user: self.basic_user.clone().map(Secret::new),
+            key,
+        })
+    }
+
+    fn jwt(&self, jwt: &JwtCallerConfig, base: &Path) -> Result<Jwt, ConfigIssue> {
+        let optional = [
+            ("jwt.subject", &jwt.subject),
+            ("jwt.client_id", &jwt.client_id),
+            ("jwt.scope", &jwt.scope),
+        ];
+        let given = optional
+            .into_iter()
+            .filter_map(|(name, value)| Some((name, value.as_ref()?)));
+        let required = [("jwt.issuer", &jwt.issuer), ("jwt.audience", &jwt.audience)];
+        for (name, value) in required.into_iter().chain(given) {
+            if value.is_empty() {
+                return Err(self.issue(&format!("`{name}` is empty")));
+            }
+        }
+        if jwt.scope.as_ref().is_some_and(|scope| scope.contains(' ')) {
+            return Err(self.issue("`jwt.scope` is one scope, without spaces"));
+        }
+        let keys = match (&jwt.jwks_file, &jwt.jwks_url) {
+            (Some(file), None) => KeysAt::File(base.join(file)),
+            (None, Some(url)) => KeysAt::Url(url.clone()),
+            (Some(_), Some(_)) => {
+                return Err(
+                    self.issue("`jwt.jwks_file` and `jwt.jwks_url` are both given; keep one")
+                );
+            }
+            (None, None) => {
+                return Err(self
+                    .issue("nothing says where the issuer's keys are")
+                    .hint("give `jwt.jwks_url` or `jwt.jwks_file`"));
+            }
+        };
+        Ok(Jwt {
+            issuer: jwt.issuer.clone(),
+            expected: Expected {
+                audience: jwt.audience.clone(),
+                subject: jwt.subject.clone(),
+                client_id: jwt.client_id.clone(),
+                scope: jwt.scope.clone(),
+            },
+            keys,
+        })
+    }
+
+    fn certificate(&self, wanted: &CertificateCallerConfig) -> Result<Wanted, ConfigIssue> {
+        match (&wanted.san_dns, &wanted.san_uri, &wanted.sha256) {
+            (Some(name), None, None) => {
+                let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+                if name.is_empty() || !name.bytes().all(plain) {
+                    return Err(self
+                        .issue("`certificate.san_dns` must be one DNS name")
+                        .hint("wildcards name many callers; give each its own"));
+                }
+                Ok(Wanted::Dns(name.to_ascii_lowercase()))
+            }
+            (None, Some(uri), None) if uri.contains(':') => Ok(Wanted::Uri(uri.clone())),
+            (None, Some(_), None) => Err(self
+                .issue("`certificate.san_uri` is not a URI")
+                .hint("write it whole, such as `spiffe://example.org/gateway`")),
+            (None, None, Some(text)) => fingerprint(text).map(Wanted::Sha256).ok_or_else(|| {
+                self.issue("`certificate.sha256` must be 64 hexadecimal digits")
+                    .hint("`openssl x509 -in FILE -noout -fingerprint -sha256` shows it")
+            }),
+            _ => Err(self
+                .issue("`certificate` must have exactly one of `san_dns`, `san_uri` and `sha256`")),
+        }
+    }
+}
+
+impl KeysAt {
+    pub(super) fn source(&self) -> Result<Source, String> {
+        match self {
+            Self::File(path) => Ok(Source::File(path.clone())),
+            Self::Url(url) => Source::url(url),
+        }
+    }
+
+    /// As the configuration has it.
+    pub(super) fn shown(&self) -> String {
+        match self {
+            Self::File(path) => format!("`jwt.jwks_file` `{}`", path.display()),
+            Self::Url(url) => format!("`jwt.jwks_url` `{url}`"),
+        }
+    }
+}
+
+fn fingerprint(text: &str) -> Option<[u8; 32]> {
+    let digits: Vec<u32> = text
+        .chars()
+        .filter(|digit| *digit != ':')
+        .map(|digit| digit.to_digit(16))
+        .collect::<Option<_>>()?;
+    let bytes = digits
+        .chunks(2)
+        .map(|pair| match pair {
+            [high, low] => u8::try_from(high * 16 + low).ok(),
+            _ => None,
+        })
+        .collect::<Option<Vec<u8>>>()?;
+    bytes.try_into().ok()
+}

@@ -1,0 +1,183 @@
+//! The keys of an issuer: a JSON Web Key Set (RFC 7517), prepared for verifying.
+//!
+//! A key verifies the algorithms that its type and curve allow, and no other: what a token says
+//! about its algorithm only picks among these. Symmetric keys are never taken.
+
+use authzen::{Properties, parse_object};
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ED25519, ParsedPublicKey,
+    RSA_PKCS1_2048_8192_SHA256, RSA_PSS_2048_8192_SHA256, RsaParameters, RsaPublicKeyComponents,
+    VerificationAlgorithm,
+};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::Value;
+use service_kit::digest;
+
+use super::jws::TokenFault;
+
+/// A signature algorithm that is accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Algorithm {
+    Es256,
+    Es384,
+    EdDsa,
+    Rs256,
+    Ps256,
+}
+
+/// Keys as they were read at one time.
+#[derive(Debug)]
+pub(super) struct KeySet {
+    keys: Vec<Key>,
+    /// Of the text. Equal versions have equal keys.
+    pub(super) version: [u8; 32],
+}
+
+#[derive(Debug)]
+struct Key {
+    kid: Option<String>,
+    algorithm: Algorithm,
+    prepared: ParsedPublicKey,
+}
+
+/// More keys than this are not an issuer's.
+const MOST: usize = 100;
+
+impl Algorithm {
+    pub(super) fn from_name(name: &str) -> Option<Self> {
+        match name {
+            "ES256" => Some(Self::Es256),
+            "ES384" => Some(Self::Es384),
+            "EdDSA" => Some(Self::EdDsa),
+            "RS256" => Some(Self::Rs256),
+            "PS256" => Some(Self::Ps256),
+            _ => None,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Es256 => "ES256",
+            Self::Es384 => "ES384",
+            Self::EdDsa => "EdDSA",
+            Self::Rs256 => "RS256",
+            Self::Ps256 => "PS256",
+        }
+    }
+}
+
+impl KeySet {
+    /// Keys of other kinds or for other uses are passed over (RFC 7517 section 5); a set in which
+    /// nothing is left is an error.
+    pub(super) fn parse(text: &[u8]) -> Result<Self, String> {
+        let set = parse_object(text).map_err(|error| format!("not a key set: {error}"))?;
+        let Some(Value::Array(items)) = set.get("keys") else {
+            return Err("not a key set: there is no array `keys`".into());
+        };
+        if items.len() > MOST {
+            return Err(format!("there are more than {MOST} keys"));
+        }
+        let keys: Vec<_> = items
+            .iter()
+            .filter_map(Value::as_object)
+            .flat_map(prepare)
+            .collect();
+        if keys.is_empty() {
+            return Err("there is no key for ES256, ES384, EdDSA, RS256 or PS256 in it".into());
+        }
+        Ok(Self {
+            keys,
+            version: digest::sha256(text),
+        })
+    }
+
+    /// The one key that a token can be meant to be verified with.
+    pub(super) fn find(
+        &self,
+        algorithm: Algorithm,
+        kid: Option<&str>,
+    ) -> Result<&ParsedPublicKey, TokenFault> {
+        let of_name = || {
+            self.keys
+                .iter()
+                .filter(|key| kid.is_none() || key.kid.as_deref() == kid)
+        };
+        if of_name().next().is_none() {
+            return Err(TokenFault::UnknownKey);
+        }
+        let mut fitting = of_name().filter(|key| key.algorithm == algorithm);
+        match (fitting.next(), fitting.next()) {
+            (Some(key), None) => Ok(&key.prepared),
+            (None, _) => Err(TokenFault::OtherKey),
+            (Some(_), Some(_)) => Err(TokenFault::NoKeyNamed),
+        }
+    }
+}
+
+/// A key once for each algorithm that it verifies; nothing where it cannot be used.
+fn prepare(jwk: &Properties) -> Vec<Key> {
+    let text = |name: &str| jwk.get(name).and_then(Value::as_str);
+    let for_signatures = jwk.get("use").is_none_or(|usage| usage == "sig");
+    let for_verifying = jwk.get("key_ops").is_none_or(|operations| {
+        operations
+            .as_array()
+            .is_some_and(|operations| operations.iter().any(|operation| operation == "verify"))
+    });
+    // A private key that was handed out is nobody's any more.
+    if !for_signatures || !for_verifying || jwk.contains_key("d") {
+        return Vec::new();
+    }
+    let candidates: &[Algorithm] = match (text("kty"), text("crv")) {
+        (Some("EC"), Some("P-256")) => &[Algorithm::Es256],
+        (Some("EC"), Some("P-384")) => &[Algorithm::Es384],
+        (Some("OKP"), Some("Ed25519")) => &[Algorithm::EdDsa],
+        (Some("RSA"), None) => &[Algorithm::Rs256, Algorithm::Ps256],
+        _ => &[],
+    };
+    candidates
+        .iter()
+        .filter(|algorithm| {
+            jwk.get("alg")
+                .is_none_or(|stated| stated == algorithm.name())
+        })
+        .filter_map(|algorithm| {
+            Some(Key {
+                kid: text("kid").map(str::to_owned),
+                algorithm: *algorithm,
+                prepared: public_key(*algorithm, jwk)?,
+            })
+        })
+        .collect()
+}
+
+fn public_key(algorithm: Algorithm, jwk: &Properties) -> Option<ParsedPublicKey> {
+    let bytes = |name: &str| URL_SAFE_NO_PAD.decode(jwk.get(name)?.as_str()?).ok();
+    let of_length = |name: &str, length| bytes(name).filter(|bytes| bytes.len() == length);
+    let point = |algorithm: &'static dyn VerificationAlgorithm, length| {
+        // SEC 1: an uncompressed point.
+        let mut point = vec![4];
+        point.extend(of_length("x", length)?);
+        point.extend(of_length("y", length)?);
+        ParsedPublicKey::new(algorithm, point).ok()
+    };
+    match algorithm {
+        Algorithm::Es256 => point(&ECDSA_P256_SHA256_FIXED, 32),
+        Algorithm::Es384 => point(&ECDSA_P384_SHA384_FIXED, 48),
+        Algorithm::EdDsa => ParsedPublicKey::new(&ED25519, of_length("x", 32)?).ok(),
+        Algorithm::Rs256 => rsa(&RSA_PKCS1_2048_8192_SHA256, bytes("n")?, bytes("e")?),
+        Algorithm::Ps256 => rsa(&RSA_PSS_2048_8192_SHA256, bytes("n")?, bytes("e")?),
+    }
+}
+
+fn rsa(parameters: &'static RsaParameters, n: Vec<u8>, e: Vec<u8>) -> Option<ParsedPublicKey> {
+    // The library looks at the size when it verifies; here, a small key is never taken at all.
+    let unused = n.first()?.leading_zeros() as usize;
+    let bits = (n.len() * 8).checked_sub(unused)?;
+    if !(2048..=8192).contains(&bits) {
+        return None;
+    }
+    RsaPublicKeyComponents { n, e }
+        .to_parsed_public_key(parameters)
+        .ok()
+}
