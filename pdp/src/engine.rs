@@ -256,3 +256,5 @@ impl<'a> Tally<'a> {
 mod growth;
 #[cfg(test)]
 pub(crate) mod tests;
+#[cfg(test)]
+mod workloads;

@@ -1,0 +1,56 @@
+# shellcheck shell=bash
+# Sourced by the scripts that measure: servers pinned to a core each, and how quiet the machine was.
+# They fill `port` with a port by name; `pid` has the process by name.
+
+# shellcheck disable=SC2034 # used by those who source this
+bin=${CARGO_TARGET_DIR:-target}/release
+declare -A port=() pid=()
+started=()
+# In memory: no disk is measured.
+work=$(mktemp -d /dev/shm/cedargate-bench.XXXXXX)
+
+# start CORE NAME COMMAND…
+start() {
+  local core=$1 name=$2
+  shift 2
+  taskset -c "$core" "$@" >"$work/$name.out" 2>&1 &
+  pid[$name]=$!
+  started+=($!)
+  if [ -n "${port[$name]-}" ]; then await_port "${port[$name]}" "$name"; fi
+}
+
+await_port() {
+  local attempt
+  for attempt in {1..100}; do
+    if (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; then return; fi
+    sleep 0.1
+  done
+  cat "$work/${2-cedargate}.out" >&2
+  die "nothing listens on port $1 after $attempt attempts"
+}
+
+reverse() {
+  local -n list=$1
+  local reversed=() item
+  for item in "${list[@]}"; do reversed=("$item" "${reversed[@]}"); done
+  list=("${reversed[@]}")
+}
+
+# Stolen and all ticks of this machine so far.
+stolen() {
+  awk '/^cpu / { print $9, $2 + $3 + $4 + $5 + $6 + $7 + $8 + $9 }' /proc/stat
+}
+
+# Time that the host gave to other machines: where it is more than a little, measure again.
+print_stolen_since() {
+  echo "$1 $(stolen)" | awk '{
+    printf "stolen by the host: %.1f %% of the time\n", ($3 - $1) * 100 / ($4 - $2)
+  }'
+}
+
+clean_up() {
+  local process
+  for process in "${started[@]}"; do kill "$process" 2>/dev/null || true; done
+  wait 2>/dev/null || true
+  rm -rf "$work"
+}

@@ -1,0 +1,67 @@
+//! What `bench/pdp` measures with: a world of shared documents in each engine's words, a generator
+//! of load that checks every answer, and a server that decides nothing.
+
+mod answer;
+mod ask;
+mod floor;
+mod load;
+mod run;
+mod table;
+mod world;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+/// Measures decision points over HTTP; `bench/pdp` says how.
+#[derive(Debug, Parser)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Write policies, entities and questions for each engine
+    World {
+        /// Kinds of documents, each with ten rules
+        #[arg(long, default_value_t = 1)]
+        kinds: usize,
+        /// The folder; created when absent
+        #[arg(long)]
+        out: PathBuf,
+    },
+    /// Serve an endpoint that reads JSON and gives a constant answer
+    Floor {
+        #[arg(long)]
+        listen: SocketAddr,
+    },
+    /// Ask each question once, and compare the answers with what is expected
+    Check(ask::Target),
+    /// Ask for some time; append what came of it to a file of results
+    Load(load::Arguments),
+    /// Print medians of a file of results as tables
+    Table {
+        results: PathBuf,
+        /// The set-up that the others are compared with
+        #[arg(long)]
+        floor: Option<String>,
+    },
+}
+
+fn main() -> anyhow::Result<()> {
+    // One thread: the load has one core, and so has the floor.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        // Sockets are looked at often, since a schedule is waited for without sleeping.
+        .event_interval(16)
+        .build()?;
+    match Cli::parse().command {
+        Command::World { kinds, out } => world::write(kinds, &out),
+        Command::Floor { listen } => runtime.block_on(floor::serve(listen)),
+        Command::Check(target) => runtime.block_on(ask::check(&target)),
+        Command::Load(arguments) => runtime.block_on(load::load(&arguments)),
+        Command::Table { results, floor } => table::print(&results, floor.as_deref()),
+    }
+}
