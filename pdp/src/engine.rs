@@ -107,15 +107,14 @@ impl Rules {
                 Clauses::Cedar => Err(Failed),
             };
             // Cedar itself decides what failed here, and says why.
-            let holds = match holds {
-                Ok(holds) => Ok(holds),
-                Err(Failed) => {
-                    scene.has_read(rule.reads);
-                    if rule.reads_clock {
-                        scene.lasts_for(0);
-                    }
-                    oracle::evaluate(&rule.policy, question, seen.view.store)?
+            let holds = if let Ok(holds) = holds {
+                Ok(holds)
+            } else {
+                scene.has_read(rule.reads);
+                if rule.reads_clock {
+                    scene.lasts_for(0);
                 }
+                oracle::evaluate(&rule.policy, question, seen.view.store)?
             };
             match holds {
                 Ok(false) => {}

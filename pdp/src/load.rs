@@ -44,6 +44,15 @@ pub(crate) struct Loaded {
     pub(crate) warnings: Vec<PolicyIssue>,
 }
 
+impl Loaded {
+    /// Logs what is suspicious.
+    pub(crate) fn warn(&self) {
+        for warning in &self.warnings {
+            tracing::warn!(%warning, "suspicious policy");
+        }
+    }
+}
+
 /// Understands a folder, or says everything that is wrong with it.
 pub(crate) fn load(folder: &Folder, reading: &Reading) -> Result<Loaded, PdpError> {
     let schema = schema::read(&folder.path, &folder.schemas);

@@ -140,20 +140,17 @@ impl Pdp {
         let metadata = Metadata::open(config, base).map_err(PdpError::Config)?;
         let folder = base.join(&config.policies);
         let snapshot = Snapshot::open(&folder, &config.reading(), 1)?;
-        let tables = match &config.filters {
-            Some(file) => Some(Tables::open(&base.join(file), &snapshot.loaded.vocabulary)?),
-            None => None,
-        };
         let vocabulary = &snapshot.loaded.vocabulary;
+        let filters = config.filters.as_ref();
+        let tables = filters.map(|file| Tables::open(&base.join(file), vocabulary));
+        let tables = tables.transpose()?;
         let configured = &config.attribute_providers;
         let (metrics, tasks) = (&parts.metrics, &parts.tasks);
         let providers = Providers::open(configured, base, vocabulary, metrics, tasks)?;
         let meters = Meters::new(&parts.metrics)?;
         meters.epoch.set(1);
         meters.entities(&snapshot.store, 0);
-        for warning in &snapshot.loaded.warnings {
-            tracing::warn!(%warning, "suspicious policy");
-        }
+        snapshot.loaded.warn();
         callers.follow(&parts.metrics, &parts.tasks)?;
         let second_opinion =
             SecondOpinion::start(config.second_opinion_every, &parts.metrics, &parts.tasks)?;

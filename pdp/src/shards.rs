@@ -12,9 +12,11 @@ use hashbrown::HashTable;
 /// See the module.
 #[derive(Clone)]
 pub(crate) struct Shards<K, V> {
-    shards: Box<[Arc<HashTable<(K, V)>>]>,
+    shards: Box<[Shard<K, V>]>,
     hasher: RandomState,
 }
+
+type Shard<K, V> = Arc<HashTable<(K, V)>>;
 
 const SHARDS: usize = 256;
 
@@ -78,7 +80,10 @@ impl<K, V> Default for Shards<K, V> {
 impl<K, V> fmt::Debug for Shards<K, V> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let len: usize = self.shards.iter().map(|shard| shard.len()).sum();
-        formatter.debug_struct("Shards").field("len", &len).finish()
+        formatter
+            .debug_struct("Shards")
+            .field("len", &len)
+            .finish_non_exhaustive()
     }
 }
 

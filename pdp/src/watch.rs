@@ -132,9 +132,7 @@ impl Follower {
     fn swap(&mut self, snapshot: Snapshot) {
         let inner = &self.inner;
         let version = snapshot.version.clone();
-        for warning in &snapshot.loaded.warnings {
-            tracing::warn!(%warning, "suspicious policy");
-        }
+        snapshot.loaded.warn();
         inner.snapshot.store(Arc::new(snapshot));
         inner.meters.reload(true);
         inner

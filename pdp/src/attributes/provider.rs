@@ -71,11 +71,7 @@ impl Provider {
     }
 
     /// What it says of an entity, from memory or asked now: once, however many want it.
-    pub(super) async fn get(
-        &self,
-        uid: &EntityUID,
-        within: Option<&TraceContext>,
-    ) -> Arc<Fetched> {
+    pub(super) async fn get(&self, uid: &EntityUID, within: Option<&TraceContext>) -> Arc<Fetched> {
         let failed = |why: &str, now: Instant| {
             Arc::new(Fetched {
                 said: Err(why.to_owned()),

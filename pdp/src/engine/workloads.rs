@@ -151,6 +151,7 @@ fn question(request: &Request) -> Question {
         action: request.action().uid().unwrap().clone(),
         resource: request.resource().uid().unwrap().clone(),
         context: request.context().unwrap().clone(),
+        now: None,
         overlays: HashMap::new(),
     }
 }
