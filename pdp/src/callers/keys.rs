@@ -67,6 +67,9 @@ struct Reading {
 /// For one reading, from the first byte to the last.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
+/// A request waits no longer than this for one.
+const PATIENCE: Duration = Duration::from_secs(6);
+
 /// Longer key sets are not read. Bytes.
 const LONGEST: usize = 256 << 10;
 
@@ -108,7 +111,12 @@ impl Keys {
             self.wanted.notify_one();
         }
         let ended = reading.wait_for(|now| now.is_none_or(|now| now.ended > seen.ended));
-        matches!(ended.await.as_deref(), Ok(Some(_)))
+        // A request must not depend on the reader's being alive.
+        let ended = tokio::time::timeout(PATIENCE, ended).await;
+        matches!(
+            ended.as_ref().map(|ended| ended.as_deref()),
+            Ok(Ok(Some(_)))
+        )
     }
 
     /// Keeps the keys up to date until the tasks drain.
@@ -142,12 +150,13 @@ impl Keys {
                 self.pace.rest.max(Duration::from_secs(1))
             };
             self.take(read, issuer, loads, &mut told);
+            let rest_until = Instant::now() + self.pace.rest;
             self.change(|reading| {
                 reading.ended += 1;
                 reading.now = false;
-                reading.rest_until = Instant::now() + self.pace.rest;
+                reading.rest_until = rest_until;
             });
-            self.pause_for(pause).await;
+            self.pause(pause, rest_until).await;
         }
     }
 
@@ -160,9 +169,8 @@ impl Keys {
     }
 
     /// Until keys are wanted after the rest, or the time has passed.
-    async fn pause_for(&self, pause: Duration) {
-        let due = Instant::now() + pause;
-        let rest_until = Instant::now() + self.pace.rest;
+    async fn pause(&self, longest: Duration, rest_until: Instant) {
+        let due = Instant::now() + longest;
         while tokio::time::timeout_at(due, self.wanted.notified())
             .await
             .is_ok()
