@@ -43,43 +43,4 @@ fn call(name: &str, args: &[Value]) -> Option<Value> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_time_is_the_same_in_cedars_words() {
-        for at in [0, 1, 1_700_000_000_123] {
-            let value = datetime(UnixTime::from_millis(at)).unwrap();
-            assert_eq!(millis(&value), i64::try_from(at).ok());
-        }
-        assert_eq!(millis(&Value::from(3)), None);
-    }
-
-    #[test]
-    fn a_comparison_holds_for_exactly_as_long_as_is_said() {
-        let compare = |op, now: i64, other: i64, now_is_left| match (op, now_is_left) {
-            (BinaryOp::Less, true) => now < other,
-            (BinaryOp::Less, false) => other < now,
-            (_, true) => now <= other,
-            (_, false) => other <= now,
-        };
-        for op in [BinaryOp::Less, BinaryOp::LessEq] {
-            for left in [true, false] {
-                for now in -3..=3 {
-                    for other in -3..=3_i64 {
-                        let at_first = compare(op, now, other, left);
-                        let turned = (1..20)
-                            .find(|passed| compare(op, now + passed, other, left) != at_first);
-                        let said = turns_in(op, now, other, left);
-                        assert_eq!(
-                            said,
-                            turned.map(i64::unsigned_abs),
-                            "{op:?} {left} {now} {other}"
-                        );
-                    }
-                }
-            }
-        }
-        assert_eq!(turns_in(BinaryOp::Less, i64::MIN, i64::MAX, true), None);
-    }
-}
+mod tests;
