@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use authzen::{EvaluationRequest, Properties, SearchQuestion, SnapshotVersion};
+use authzen::{EvaluationRequest, SearchQuestion, SnapshotVersion};
 use serde::Serialize;
 use serde_json::{Value, json};
 use service_kit::line_sink::LineWriter;
@@ -18,7 +18,7 @@ use crate::PdpError;
 use crate::config::PdpConfig;
 use crate::search::PageFound;
 use crate::snapshot::Answered;
-use mask::Mask;
+use mask::{Mask, Shown};
 
 /// Who asked, for the log.
 #[derive(Debug, Clone, Default)]
@@ -87,8 +87,8 @@ struct Record<'a> {
     subject: Entity<'a>,
     action: ActionRecord<'a>,
     resource: Entity<'a>,
-    #[serde(skip_serializing_if = "Properties::is_empty")]
-    context: Properties,
+    #[serde(skip_serializing_if = "Shown::is_empty")]
+    context: Shown<'a>,
     policies: Vec<&'a str>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     obligations: Vec<&'a str>,
@@ -112,7 +112,7 @@ struct SearchRecord<'a> {
     kind: &'static str,
     time: String,
     search: &'static str,
-    question: Properties,
+    question: Shown<'a>,
     results: usize,
     /// Whether more pages may follow.
     more: bool,
@@ -133,15 +133,15 @@ struct Entity<'a> {
     #[serde(rename = "type")]
     kind: &'a str,
     id: &'a str,
-    #[serde(skip_serializing_if = "Properties::is_empty")]
-    properties: Properties,
+    #[serde(skip_serializing_if = "Shown::is_empty")]
+    properties: Shown<'a>,
 }
 
 #[derive(Serialize)]
 struct ActionRecord<'a> {
     name: &'a str,
-    #[serde(skip_serializing_if = "Properties::is_empty")]
-    properties: Properties,
+    #[serde(skip_serializing_if = "Shown::is_empty")]
+    properties: Shown<'a>,
 }
 
 #[derive(Serialize)]

@@ -197,11 +197,7 @@ impl ActionTerm {
             Some(_) => {}
             None => reader.unknown += action.properties.len() as u64,
         }
-        Ok(Context::Value(Arc::new(
-            read.into_iter()
-                .map(|(name, value)| (name.into(), value))
-                .collect(),
-        )))
+        Ok(Context::Value(Arc::new(read)))
     }
 }
 
@@ -237,11 +233,11 @@ fn overlay(
     for (name, value) in sent {
         match kind.request_properties {
             RequestProperties::Override => {
-                attributes.insert(name.into(), value);
+                attributes.insert(name, value);
             }
             // SECURITY: whoever asks must not be able to talk the store down.
             RequestProperties::Add | RequestProperties::Ignore => {
-                attributes.entry(name.into()).or_insert(value);
+                attributes.entry(name).or_insert(value);
             }
         }
     }

@@ -83,19 +83,10 @@ impl Semantic {
 impl BatchBody {
     /// Reads the body of an `evaluations`.
     pub fn from_json(body: &[u8]) -> Result<Self, RequestError> {
-        let body = parse_object(body)?;
+        let mut body = parse_object(body)?;
         let semantic = Semantic::from_object(&body)?;
-        let entries = match member(&body, "evaluations") {
-            None => {
-                return Ok(Self::Single(Box::new(EvaluationRequest::from_object(
-                    &body,
-                )?)));
-            }
-            Some(Value::Array(entries)) if entries.is_empty() => {
-                return Ok(Self::Single(Box::new(EvaluationRequest::from_object(
-                    &body,
-                )?)));
-            }
+        let entries = match body.get_mut("evaluations").map(Value::take) {
+            None | Some(Value::Null) => Vec::new(),
             Some(Value::Array(entries)) => entries,
             Some(_) => {
                 return Err(RequestError::WrongType {
@@ -104,6 +95,10 @@ impl BatchBody {
                 });
             }
         };
+        if entries.is_empty() {
+            let only = EvaluationRequest::from_object(body)?;
+            return Ok(Self::Single(Box::new(only)));
+        }
         for name in ["subject", "action", "resource", "context"] {
             if member(&body, name).is_some_and(|value| !value.is_object()) {
                 return Err(RequestError::WrongType {
@@ -112,48 +107,55 @@ impl BatchBody {
                 });
             }
         }
-        let entries = entries.iter().map(|entry| merged(&body, entry)).collect();
+        let entries = entries.into_iter().map(|entry| merged(&body, entry));
+        let entries = entries.collect();
         Ok(Self::Many(EvaluationsRequest { entries, semantic }))
     }
 }
 
 /// One entry with the defaults filled in: a complete entity replaces the default whole, one
 /// that lacks an identifying key (`type`, `id`, `name`) takes just that key from the default.
-fn merged(defaults: &Properties, entry: &Value) -> Result<EvaluationRequest, RequestError> {
-    let entry = entry.as_object().ok_or_else(|| RequestError::WrongType {
-        field: "an entry of `evaluations`".into(),
-        expected: "an object",
-    })?;
-    let subject = entity(defaults, entry, "subject", &["type", "id"]);
-    let action = entity(defaults, entry, "action", &["name"]);
-    let resource = entity(defaults, entry, "resource", &["type", "id"]);
-    let context = member(entry, "context").or_else(|| member(defaults, "context"));
-    EvaluationRequest::from_parts(
-        subject.as_ref(),
-        action.as_ref(),
-        resource.as_ref(),
-        context,
-    )
+fn merged(defaults: &Properties, entry: Value) -> Result<EvaluationRequest, RequestError> {
+    let Value::Object(mut entry) = entry else {
+        return Err(RequestError::WrongType {
+            field: "an entry of `evaluations`".into(),
+            expected: "an object",
+        });
+    };
+    let subject = entity(defaults, &mut entry, "subject", &["type", "id"]);
+    let action = entity(defaults, &mut entry, "action", &["name"]);
+    let resource = entity(defaults, &mut entry, "resource", &["type", "id"]);
+    let context = own(&mut entry, "context").or_else(|| member(defaults, "context").cloned());
+    EvaluationRequest::from_parts(subject, action, resource, context)
 }
 
-fn entity(defaults: &Properties, entry: &Properties, name: &str, keys: &[&str]) -> Option<Value> {
+fn own(entry: &mut Properties, name: &str) -> Option<Value> {
+    let own = entry.get_mut(name).map(Value::take)?;
+    Some(own).filter(|own| !own.is_null())
+}
+
+fn entity(
+    defaults: &Properties,
+    entry: &mut Properties,
+    name: &str,
+    keys: &[&str],
+) -> Option<Value> {
     let default = member(defaults, name);
-    let Some(own) = member(entry, name) else {
+    let Some(mut own) = own(entry, name) else {
         return default.cloned();
     };
-    let (Some(own_map), Some(default_map)) = (own.as_object(), default.and_then(Value::as_object))
-    else {
-        return Some(own.clone());
-    };
-    let mut filled = own_map.clone();
-    for key in keys {
-        if member(own_map, key).is_none()
-            && let Some(value) = member(default_map, key)
-        {
-            filled.insert((*key).to_owned(), value.clone());
+    if let (Some(members), Some(default)) =
+        (own.as_object_mut(), default.and_then(Value::as_object))
+    {
+        for key in keys {
+            if member(members, key).is_none()
+                && let Some(value) = member(default, key)
+            {
+                members.insert((*key).to_owned(), value.clone());
+            }
         }
     }
-    Some(Value::Object(filled))
+    Some(own)
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 use std::fmt;
 
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::map::Entry;
 use serde_json::{Map, Number, Value};
 
 use crate::RequestError;
@@ -98,10 +99,15 @@ impl<'de> Visitor<'de> for StrictVisitor {
         let mut map = Map::new();
         while let Some(name) = access.next_key::<String>()? {
             let Strict(value) = access.next_value()?;
-            if map.contains_key(&name) {
-                return Err(de::Error::custom(format_args!("`{name}` appears twice")));
+            match map.entry(name) {
+                Entry::Vacant(entry) => {
+                    entry.insert(value);
+                }
+                Entry::Occupied(entry) => {
+                    let name = entry.key();
+                    return Err(de::Error::custom(format_args!("`{name}` appears twice")));
+                }
             }
-            map.insert(name, value);
         }
         Ok(Value::Object(map))
     }

@@ -28,6 +28,8 @@ pub(crate) struct Verdict {
     pub(crate) version: Option<String>,
     /// What the answer can depend on, where it says so.
     pub(crate) vary: Option<Arc<Vary>>,
+    /// For how long it holds, where it says so.
+    max_age: Option<Duration>,
 }
 
 /// The key of a question, twice.
@@ -160,7 +162,8 @@ impl DecisionCache {
         let mut known = self.0.known.borrow_mut();
         let found = known.find(self.0.hash.of(key))?;
         let holds = *found.key == *key
-            && now.since(found.as_of) <= max_age
+            // What it says of itself is not stretched: by then, another answer is the right one.
+            && now.since(found.as_of) <= found.verdict.max_age.unwrap_or(max_age).min(max_age)
             && found.generation == self.0.validity.borrow().decisions().generation;
         holds.then(|| found.verdict.clone())
     }
@@ -354,6 +357,7 @@ impl Verdict {
                 .cache
                 .as_ref()
                 .and_then(|cache| cache.vary.clone()),
+            max_age: max_age(evaluation),
         }
     }
 

@@ -282,6 +282,50 @@ async fn a_stale_decision_serves_only_where_the_route_says_so_and_is_marked() {
     );
 }
 
+#[tokio::test]
+async fn a_stale_decision_is_not_stretched_beyond_what_it_says_of_itself() {
+    let clock = ManualClock::at(UnixTime::from_secs(1_000_000));
+    let setup = Setup {
+        clock: clock.clone(),
+        ..Setup::new().await
+    };
+    let fixture = setup.start().await;
+    *fixture.pdp.cache.lock().unwrap() = json!({ "max_age": 30 });
+    assert_eq!(fixture.get("/stale/1", "at_alice").await.status(), 200);
+    fixture.pdp.down.store(true, Ordering::SeqCst);
+    clock.advance(Duration::from_secs(29));
+    assert_eq!(fixture.get("/stale/1", "at_alice").await.status(), 200);
+    clock.advance(Duration::from_secs(2));
+    // The route would take it for a minute.
+    assert_eq!(fixture.get("/stale/1", "at_alice").await.status(), 503);
+}
+
+#[tokio::test]
+async fn keys_do_not_come_and_go_with_what_each_answer_depends_on() {
+    let fixture = Fixture::start().await;
+    let ask = async |path: &str, depends_on: &[&str]| {
+        *fixture.pdp.cache.lock().unwrap() = vary(depends_on);
+        fixture.raw(&get(path, "at_alice")).await;
+    };
+    // Two answers of one route, one of which depends on the method, too.
+    ask("/records/1", &[]).await;
+    ask("/records/2", &["method"]).await;
+    let asked = fixture.pdp.count();
+    ask("/records/2", &["method"]).await;
+    ask("/records/1", &[]).await;
+    let again = fixture.pdp.count();
+    for _ in 0..3 {
+        ask("/records/1", &[]).await;
+        ask("/records/2", &["method"]).await;
+    }
+    assert_eq!(
+        fixture.pdp.count(),
+        again,
+        "every answer is remembered by now"
+    );
+    assert!(again - asked <= 2, "{asked} {again}");
+}
+
 /// An event log that can be cut off.
 #[derive(Debug, Default)]
 struct Cut {

@@ -146,7 +146,12 @@ fn databases_return_exactly_what_the_engine_permits() {
                 counts[1] += 1;
                 return Ok(());
             }
-            (one, other) => return Err(TestCaseError::fail(format!("{one:?} {other:?}"))),
+            // The same condition is longer in one dialect than in the other.
+            (Err(only), Ok(_)) | (Ok(_), Err(only)) => {
+                prop_assert!(only.reason.contains("too long"), "{:?}", only);
+                counts[1] += 1;
+                return Ok(());
+            }
         };
         if matches!(sqlite, Filter::Rows { .. }) {
             counts[2] += 1;

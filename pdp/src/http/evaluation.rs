@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use ::http::StatusCode;
-use authzen::{BatchBody, EvaluationRequest};
+use authzen::{BatchBody, Evaluation, EvaluationRequest};
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Json, Response};
-use serde_json::json;
+use serde::Serialize;
 use service_kit::Problem;
 
 use super::bodies;
@@ -62,7 +62,13 @@ pub(super) async fn many(
         .decide_many(&batch, &asker)
         .await
         .map_err(|error| no_answer(&error))?;
-    Ok(Json(json!({ "evaluations": evaluations })).into_response())
+    Ok(Json(Answers { evaluations }).into_response())
+}
+
+/// Written as it is, without another form of every answer in between.
+#[derive(Serialize)]
+struct Answers {
+    evaluations: Vec<Evaluation>,
 }
 
 async fn answer_one(

@@ -36,9 +36,6 @@ impl Vocabulary {
                 // A value of another system's is not repeated.
                 Misfit::Wrong { path, discreet, .. } => format!("of its `{path}`, {discreet}"),
             })?;
-        Ok(read
-            .into_iter()
-            .map(|(name, value)| (name.into(), value))
-            .collect())
+        Ok(read.into_iter().collect())
     }
 }

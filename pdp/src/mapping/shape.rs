@@ -1,7 +1,7 @@
 //! JSON values typed by the schema: strings, longs, booleans, sets, records, entity references
 //! and extension values.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use authzen::Properties;
@@ -11,6 +11,9 @@ use cedar_policy_core::evaluator::RestrictedEvaluator;
 use cedar_policy_core::extensions::Extensions;
 use cedar_policy_core::validator::types::{Attributes, EntityKind, Type};
 use serde_json::Value as Json;
+use smol_str::SmolStr;
+
+use super::vocabulary::Known;
 
 /// What the schema expects somewhere.
 #[derive(Debug, Clone)]
@@ -55,7 +58,7 @@ pub(super) enum Misfit {
 #[derive(Debug)]
 pub(super) struct Reader<'a> {
     /// AuthZEN type to entity type.
-    pub(super) types: &'a HashMap<String, EntityType>,
+    pub(super) types: &'a Known<String, EntityType>,
     pub(super) unknown: u64,
 }
 
@@ -99,13 +102,13 @@ impl Reader<'_> {
         &mut self,
         members: &Members,
         object: &Properties,
-    ) -> Result<BTreeMap<String, Value>, Misfit> {
+    ) -> Result<BTreeMap<SmolStr, Value>, Misfit> {
         let mut read = BTreeMap::new();
         for (name, json) in object.iter().filter(|(_, json)| !json.is_null()) {
             match members.get(name) {
                 Some(member) => {
                     let value = self.value(&member.shape, json).map_err(|e| e.under(name))?;
-                    read.insert(name.clone(), value);
+                    read.insert(SmolStr::new(name), value);
                 }
                 None => self.unknown += 1,
             }
@@ -118,11 +121,11 @@ impl Reader<'_> {
         &mut self,
         members: &Members,
         object: &Properties,
-    ) -> Result<BTreeMap<String, Value>, Misfit> {
+    ) -> Result<BTreeMap<SmolStr, Value>, Misfit> {
         let read = self.declared(members, object)?;
         match members
             .iter()
-            .find(|(name, member)| member.required && !read.contains_key(*name))
+            .find(|(name, member)| member.required && !read.contains_key(name.as_str()))
         {
             Some((name, _)) => Err(Misfit::Missing { path: name.clone() }),
             None => Ok(read),

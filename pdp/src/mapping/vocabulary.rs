@@ -19,12 +19,15 @@ use crate::reads::Names;
 use crate::source::SourceFile;
 use crate::{PolicyIssue, RequestProperties};
 
+/// What the schema knows. Whoever asks cannot add to it, so that no hash needs to be a slow one.
+pub(super) type Known<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
+
 /// What can be asked about.
 #[derive(Debug, Default)]
 pub(crate) struct Vocabulary {
-    pub(super) types: HashMap<String, EntityType>,
-    pub(super) kinds: HashMap<EntityType, Kind>,
-    pub(super) actions: HashMap<String, ActionTerm>,
+    pub(super) types: Known<String, EntityType>,
+    pub(super) kinds: Known<EntityType, Kind>,
+    pub(super) actions: Known<String, ActionTerm>,
     /// What of all that policies can read.
     pub(crate) names: Names,
     /// The member of the context that says when a question is asked, and the actions whose context
