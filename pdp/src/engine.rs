@@ -9,14 +9,14 @@ mod rule;
 mod rules;
 mod value;
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::collections::{BTreeMap, HashMap};
 
 use cedar_policy_core::ast::{Context, EntityUID};
 use smallvec::SmallVec;
 
-use crate::entities::{Above, EntityStore, Row, SliceError, View};
-use crate::index::Seen;
+use crate::entities::{Ancestry, EntityStore, Row, SliceError, View};
+use crate::index::{Looks, Seen};
 use crate::reads::Reads;
 use condition::Scene;
 pub(crate) use oracle::{Oracle, Verdict, interpret, lookups};
@@ -148,16 +148,22 @@ struct Surroundings<'a> {
 struct Side<'a> {
     uid: &'a EntityUID,
     row: Option<&'a Row>,
-    above: Above<'a>,
+    view: View<'a>,
+    /// Found where a scope or a clause wants it: in a large graph it is most of the work.
+    ancestry: OnceCell<Ancestry<'a>>,
 }
 
 impl<'a> Surroundings<'a> {
     fn of(question: &'a Question, store: &'a EntityStore) -> Self {
         let view = store.view(&question.overlays);
         let side = |uid: &'a EntityUID| {
-            let row = view.row(uid);
-            let above = row.map_or_else(Above::new, |row| view.above(row));
-            Side { uid, row, above }
+            let (row, ancestry) = (view.row(uid), OnceCell::new());
+            Side {
+                uid,
+                row,
+                view,
+                ancestry,
+            }
         };
         Self {
             view,
@@ -167,11 +173,12 @@ impl<'a> Surroundings<'a> {
         }
     }
 
-    fn sides(&self) -> (Seen<'_>, Seen<'_>, Seen<'_>) {
+    /// As scopes see them.
+    fn sides(&self, looks: Looks) -> (Seen<'_>, Seen<'_>, Seen<'_>) {
         (
-            self.principal.seen(),
-            self.action.seen(),
-            self.resource.seen(),
+            self.principal.seen(looks.above_principals),
+            self.action.seen(true),
+            self.resource.seen(looks.above_resources),
         )
     }
 
@@ -192,17 +199,28 @@ impl<'a> Surroundings<'a> {
 
     fn is_within(&self, uid: &EntityUID, above: &EntityUID) -> bool {
         match self.part(uid) {
-            Some(part) => uid == above || part.above.contains(&above),
+            Some(part) => uid == above || part.ancestry().has(above),
             None => self.view.is_within(uid, above),
         }
     }
 }
 
-impl Side<'_> {
-    fn seen(&self) -> Seen<'_> {
+impl<'a> Side<'a> {
+    fn ancestry(&self) -> &Ancestry<'a> {
+        self.ancestry.get_or_init(|| {
+            self.row
+                .map_or_else(Ancestry::default, |row| self.view.ancestry(row))
+        })
+    }
+
+    fn seen(&self, with_above: bool) -> Seen<'_> {
         Seen {
             uid: self.uid,
-            above: &self.above,
+            above: if with_above {
+                &self.ancestry().list
+            } else {
+                &[]
+            },
         }
     }
 }

@@ -25,7 +25,7 @@ use rpds::HashTrieMapSync;
 use smol_str::SmolStr;
 
 pub(crate) use row::{Kept, Origin, Row, Uid};
-pub(crate) use view::{Above, View};
+pub(crate) use view::{Ancestry, View};
 
 type Map<K, V> = HashTrieMapSync<K, V, RandomState>;
 

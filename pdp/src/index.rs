@@ -24,6 +24,15 @@ pub(crate) struct Index {
     entities: Numbers<EntityUID>,
     types: Numbers<EntityType>,
     buckets: Level<Level<Level<Arc<Vec<usize>>>>>,
+    /// So many policies ask what the principal is in, and what the resource is in.
+    within: (usize, usize),
+}
+
+/// Whether any scope asks what a principal, or a resource, is in.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Looks {
+    pub(crate) above_principals: bool,
+    pub(crate) above_resources: bool,
 }
 
 /// Positions of rules, ascending. Few, nearly always.
@@ -64,6 +73,10 @@ impl ScopeKey {
         Self(4 << 61 | u64::from(kind) << 32 | u64::from(entity))
     }
 
+    fn asks_above(self) -> bool {
+        self.0 >> 61 >= 3
+    }
+
     /// Whether some entity can match it whose type has this number, where any policy names it.
     fn may_be_of(self, kind: Option<u32>) -> bool {
         match self.0 >> 61 {
@@ -97,6 +110,8 @@ impl Index {
     /// cannot be decided by its clauses alone and is not to be filed.
     pub(crate) fn add(&mut self, position: usize, policy: &Policy) {
         let (actions, principal, resource) = self.filed_under(policy);
+        self.within.0 += usize::from(principal.asks_above());
+        self.within.1 += usize::from(resource.asks_above());
         for action in actions {
             let by_principal = Arc::make_mut(&mut self.buckets).entry(action).or_default();
             let by_resource = Arc::make_mut(by_principal).entry(principal).or_default();
@@ -108,6 +123,8 @@ impl Index {
     /// Takes a policy out that was filed at this position.
     pub(crate) fn remove(&mut self, position: usize, policy: &Policy) {
         let (actions, principal, resource) = self.filed_under(policy);
+        self.within.0 -= usize::from(principal.asks_above());
+        self.within.1 -= usize::from(resource.asks_above());
         for action in actions {
             within(&mut self.buckets, action, |by_principal| {
                 within(by_principal, principal, |by_resource| {
@@ -135,6 +152,13 @@ impl Index {
         actions.sort_unstable();
         actions.dedup();
         (actions, principal, resource)
+    }
+
+    pub(crate) fn looks(&self) -> Looks {
+        Looks {
+            above_principals: self.within.0 > 0,
+            above_resources: self.within.1 > 0,
+        }
     }
 
     /// The policies whose scope matches, in the order in which they were filed. Where a side is

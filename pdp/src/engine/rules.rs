@@ -91,7 +91,7 @@ impl Rules {
 
     /// The positions of the rules whose scope matches.
     pub(super) fn candidates(&self, seen: &Surroundings<'_>) -> Positions {
-        let (principal, action, resource) = seen.sides();
+        let (principal, action, resource) = seen.sides(self.index.looks());
         self.index
             .candidates(&Sought::One(principal), action, &Sought::One(resource))
     }
@@ -113,7 +113,7 @@ impl Rules {
         sought: Var,
     ) -> Positions {
         let seen = Surroundings::of(question, store);
-        let (principal, action, resource) = seen.sides();
+        let (principal, action, resource) = seen.sides(self.index.looks());
         let any = Sought::AnyOf(kind);
         if sought == Var::Principal {
             self.index.candidates(&any, action, &Sought::One(resource))

@@ -1,8 +1,9 @@
 //! Entities as one question sees them: what it says of them itself, then what the store knows.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use cedar_policy_core::ast::EntityUID;
+use foldhash::fast::RandomState;
 use smallvec::SmallVec;
 
 use super::{EntityStore, Row};
@@ -17,8 +18,26 @@ pub(crate) struct View<'a> {
 /// What an entity is in, each once. Few, nearly always.
 pub(crate) type Above<'a> = SmallVec<[&'a EntityUID; 8]>;
 
+/// The ancestors of an entity.
+#[derive(Debug, Default)]
+pub(crate) struct Ancestry<'a> {
+    pub(crate) list: Above<'a>,
+    /// All of them where they are many: a hash costs more than a few comparisons.
+    set: HashSet<&'a EntityUID, RandomState>,
+}
+
 /// Ancestors up to this many are compared one by one.
 const FEW: usize = 16;
+
+impl Ancestry<'_> {
+    pub(crate) fn has(&self, uid: &EntityUID) -> bool {
+        if self.set.is_empty() {
+            self.list.contains(&uid)
+        } else {
+            self.set.contains(uid)
+        }
+    }
+}
 
 impl<'a> View<'a> {
     pub(crate) fn row(self, uid: &EntityUID) -> Option<&'a Row> {
@@ -41,12 +60,15 @@ impl<'a> View<'a> {
 
     /// The ancestors of a row.
     pub(crate) fn above(self, row: &'a Row) -> Above<'a> {
-        let mut found = Above::new();
-        if row.parents().is_empty() {
-            return found;
-        }
-        // Only where there are many: a hash costs more than a few comparisons.
-        let mut known = std::collections::HashSet::new();
+        self.ancestry(row).list
+    }
+
+    /// The same, to be asked about.
+    pub(crate) fn ancestry(self, row: &'a Row) -> Ancestry<'a> {
+        let Ancestry {
+            list: mut found,
+            set: mut known,
+        } = Ancestry::default();
         let mut at = 0;
         let mut next = row.parents();
         loop {
@@ -64,7 +86,10 @@ impl<'a> View<'a> {
                 }
             }
             let Some(uid) = found.get(at) else {
-                return found;
+                return Ancestry {
+                    list: found,
+                    set: known,
+                };
             };
             at += 1;
             next = self.row(uid).map_or(&[], Row::parents);
@@ -76,7 +101,7 @@ impl<'a> View<'a> {
         uid == above
             || self.row(uid).is_some_and(|row| {
                 row.parents().iter().any(|parent| **parent == *above)
-                    || self.above(row).contains(&above)
+                    || self.ancestry(row).has(above)
             })
     }
 }

@@ -48,7 +48,7 @@ fn a_comparison_holds_for_exactly_as_long_as_is_said() {
 
 const SCHEMA: &str = "
 entity User;
-entity Doc { expires?: datetime };
+entity Doc { expires: datetime };
 action read, write appliesTo { principal: User, resource: Doc, context: { now: datetime, tries?: Long } };
 action list appliesTo { principal: User, resource: Doc };
 ";
