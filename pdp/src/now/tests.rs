@@ -1,3 +1,5 @@
+//! The time of a decision: comparisons hold for as long as they say, and everybody knows it.
+
 use authzen::EvaluationRequest;
 use proptest::prelude::*;
 use proptest::sample::select;
