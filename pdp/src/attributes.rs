@@ -18,7 +18,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::time::Duration;
 
-use authzen::Evaluation;
+use authzen::CacheAdvice;
 use cedar_policy_core::ast::{EntityType, EntityUID, ExprKind, Literal, ValueKind, Var};
 use futures_util::future::join_all;
 use service_kit::{ConfigIssue, Metrics, Tasks, TraceContext};
@@ -54,11 +54,11 @@ pub(crate) struct Held(Option<Duration>);
 
 impl Held {
     /// Says so in an answer.
-    pub(crate) fn limit(self, evaluation: &mut Evaluation) {
+    pub(crate) fn limit(self, advice: &mut Option<CacheAdvice>) {
         let Self(Some(held)) = self else {
             return;
         };
-        let advice = evaluation.context.cache.get_or_insert_default();
+        let advice = advice.get_or_insert_default();
         // Whole seconds, and never too many.
         let held = held.as_secs();
         advice.max_age = Some(advice.max_age.map_or(held, |known| known.min(held)));

@@ -9,14 +9,14 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use authzen::{CacheAdvice, EvaluationRequest, Vary};
+use authzen::{Asked, CacheAdvice, Vary};
 use cedar_policy_core::ast::{
     ActionConstraint, EntityReference, EntityType, EntityUID, Policy, PrincipalOrResourceConstraint,
 };
 use serde::Serialize;
 
 use crate::engine::Rule;
-use crate::entities::EntityStore;
+use crate::entities::{EntityStore, Overlays};
 use crate::load::Loaded;
 use crate::reads::{NameSet, Reads};
 
@@ -101,7 +101,7 @@ const NARROWER: usize = 64;
 impl Contracts {
     /// One for each kind of question that the schema knows.
     pub(crate) fn new(loaded: &Loaded, store: &EntityStore) -> Self {
-        let nothing = HashMap::new();
+        let nothing = Overlays::default();
         let view = store.view(&nothing);
         let mut by_action: HashMap<EntityUID, Vec<usize>> = HashMap::new();
         let mut contracts = Vec::new();
@@ -185,15 +185,11 @@ impl Contracts {
     /// so many milliseconds.
     pub(crate) fn advice(
         &self,
-        request: &EvaluationRequest,
+        asked: &Asked<'_>,
         reads: Reads,
         lasts: Option<u64>,
     ) -> Option<CacheAdvice> {
-        let kind = (
-            &*request.subject.kind,
-            &*request.action.name,
-            &*request.resource.kind,
-        );
+        let kind = (asked.subject.kind, asked.action.name, asked.resource.kind);
         let at = self
             .contracts
             .binary_search_by(|contract| contract.kind().cmp(&kind));

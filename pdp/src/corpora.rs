@@ -41,10 +41,10 @@ async fn the_authzen_todo_scenario_passes() {
     let batches = decisions["evaluations"].as_array().unwrap();
     for batch in batches {
         let body = batch["request"].to_string();
-        let BatchBody::Many(request) = BatchBody::from_json(body.as_bytes()).unwrap() else {
+        let BatchBody::Many(request) = BatchBody::parse(body.as_bytes()).unwrap() else {
             panic!("no batch: {body}");
         };
-        let answers = pdp.evaluate_many(&request).await.unwrap();
+        let answers = pdp.evaluate_many(&request.to_request()).await.unwrap();
         let answers: Vec<_> = answers
             .iter()
             .map(|answer| json!({ "decision": answer.decision }))

@@ -7,18 +7,32 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use authzen::{EvaluationRequest, SearchQuestion, SnapshotVersion};
-use serde::Serialize;
+use authzen::{
+    Asked, AskedEntity, Decision, EvaluationRequest, Members, SearchQuestion, SnapshotVersion,
+};
+use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 use service_kit::line_sink::LineWriter;
 use service_kit::traces::Span;
 use service_kit::{LineSink, TraceContext, UnixTime};
 
 use crate::PdpError;
+use crate::answer::Id;
 use crate::config::PdpConfig;
+use crate::engine::Rule;
 use crate::search::PageFound;
-use crate::snapshot::Answered;
+use crate::snapshot::{Answered, Failure};
 use mask::{Mask, Shown};
+
+/// Records of one request, handed over together when it is answered.
+#[derive(Debug)]
+pub(crate) struct Lines<'l> {
+    log: &'l DecisionLog,
+    bytes: Vec<u8>,
+}
+
+/// More are not kept back.
+const TOGETHER: usize = 64 << 10;
 
 /// Who asked, for the log.
 #[derive(Debug, Clone, Default)]
@@ -66,11 +80,11 @@ struct Sample(f64);
 
 impl Sample {
     /// Of the same decision it always says the same.
-    fn takes(self, id: &str) -> bool {
+    fn takes(self, id: Id<'_>) -> bool {
         if self.0 >= 1.0 {
             return true;
         }
-        let number = service_kit::digest::spread(id.as_bytes());
+        let number = service_kit::digest::spread(id.to_string().as_bytes());
         f64::from(number) < self.0 * (f64::from(u32::MAX) + 1.0)
     }
 }
@@ -79,8 +93,8 @@ impl Sample {
 struct Record<'a> {
     kind: &'static str,
     time: String,
-    id: &'a str,
-    decision: bool,
+    id: Id<'a>,
+    decision: Decision,
     /// The share of permits that are recorded, where it is not all of them.
     #[serde(skip_serializing_if = "Option::is_none")]
     sample: Option<f64>,
@@ -89,14 +103,14 @@ struct Record<'a> {
     resource: Entity<'a>,
     #[serde(skip_serializing_if = "Shown::is_empty")]
     context: Shown<'a>,
-    policies: Vec<&'a str>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    obligations: Vec<&'a str>,
+    policies: Policies<'a>,
+    #[serde(skip_serializing_if = "Kinds::is_empty")]
+    obligations: Kinds<'a>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     errors: Vec<FailureRecord<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<&'a Value>,
-    snapshot: &'a Option<authzen::SnapshotVersion>,
+    snapshot: &'a SnapshotVersion,
     duration_us: u64,
     caller: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -183,76 +197,20 @@ impl DecisionLog {
         self.left_out.load(Ordering::Relaxed)
     }
 
-    /// Records one decision.
-    pub(crate) fn record(
-        &self,
-        request: &EvaluationRequest,
-        answered: &Answered,
-        asker: &Asker,
-        now: UnixTime,
-        took: Duration,
-    ) {
-        let Some(sink) = self.sink.as_ref().filter(|sink| sink.is_on()) else {
-            return;
-        };
-        let context = &answered.evaluation.context;
-        let id = context.id.as_deref().unwrap_or_default();
-        // A deny is never left out.
-        if answered.evaluation.decision.is_permit() && !self.sampled.takes(id) {
-            self.left_out.fetch_add(1, Ordering::Relaxed);
-            return;
+    fn entity<'a>(&'a self, place: &'a [&'a str], asked: &AskedEntity<'a>) -> Entity<'a> {
+        Entity {
+            kind: asked.kind,
+            id: asked.id,
+            properties: self.mask.shown(place, asked.properties),
         }
-        let record = Record {
-            kind: "decision",
-            time: now.rfc3339(),
-            id,
-            decision: answered.evaluation.decision.is_permit(),
-            sample: (self.sampled.0 < 1.0).then_some(self.sampled.0),
-            subject: Entity {
-                kind: &request.subject.kind,
-                id: &request.subject.id,
-                properties: self
-                    .mask
-                    .shown(&["subject", "properties"], &request.subject.properties),
-            },
-            action: ActionRecord {
-                name: &request.action.name,
-                properties: self
-                    .mask
-                    .shown(&["action", "properties"], &request.action.properties),
-            },
-            resource: Entity {
-                kind: &request.resource.kind,
-                id: &request.resource.id,
-                properties: self
-                    .mask
-                    .shown(&["resource", "properties"], &request.resource.properties),
-            },
-            context: self.mask.shown(&["context"], &request.context),
-            policies: context.reasons.iter().map(|r| r.policy.as_str()).collect(),
-            obligations: context
-                .obligations
-                .iter()
-                .map(|o| o.kind.as_str())
-                .collect(),
-            errors: answered
-                .failures
-                .iter()
-                .map(|failure| FailureRecord {
-                    policy: &failure.policy,
-                    message: &failure.message,
-                    place: failure.place.as_deref(),
-                })
-                .collect(),
-            error: context.error.as_ref(),
-            snapshot: &context.snapshot,
-            duration_us: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
-            caller: &asker.caller,
-            request_id: asker.request_id.as_deref(),
-            trace_id: asker.trace_id(),
-            span_id: asker.span_id(),
-        };
-        send(sink, &record);
+    }
+
+    /// Where the records of a request are gathered.
+    pub(crate) fn lines(&self) -> Lines<'_> {
+        Lines {
+            log: self,
+            bytes: Vec::new(),
+        }
     }
 
     /// Records one page of a search.
@@ -271,6 +229,7 @@ impl DecisionLog {
         let Ok(Value::Object(asked)) = serde_json::to_value(question) else {
             return;
         };
+        let asked = Members::from(&asked);
         let record = SearchRecord {
             kind: "search",
             time: now.rfc3339(),
@@ -315,7 +274,7 @@ impl DecisionLog {
             "subject": side("subject", &request.subject.kind, &request.subject.id),
             "action": { "name": request.action.name },
             "resource": side("resource", &request.resource.kind, &request.resource.id),
-            "context": self.mask.shown(&["context"], &request.context),
+            "context": self.mask.shown(&["context"], &Members::from(&request.context)),
             "snapshot": snapshot,
             "caller": asker.caller,
             "request_id": asker.request_id,
@@ -325,6 +284,110 @@ impl DecisionLog {
             members.insert("span_id".into(), trace.span_id().into());
         }
         send(sink, &record);
+    }
+}
+
+impl Lines<'_> {
+    /// Records one decision.
+    pub(crate) fn record(
+        &mut self,
+        asked: &Asked<'_>,
+        answered: &Answered<'_>,
+        asker: &Asker,
+        now: UnixTime,
+        took: Duration,
+    ) {
+        let (log, answer) = (self.log, &answered.answer);
+        let Some(sink) = log.sink.as_ref().filter(|sink| sink.is_on()) else {
+            return;
+        };
+        // A deny is never left out.
+        if answer.decision.is_permit() && !log.sampled.takes(answer.id) {
+            log.left_out.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        let failures = answered.failures.iter();
+        let record = Record {
+            kind: "decision",
+            time: now.rfc3339(),
+            id: answer.id,
+            decision: answer.decision,
+            sample: (log.sampled.0 < 1.0).then_some(log.sampled.0),
+            subject: log.entity(&["subject", "properties"], &asked.subject),
+            action: ActionRecord {
+                name: asked.action.name,
+                properties: log
+                    .mask
+                    .shown(&["action", "properties"], asked.action.properties),
+            },
+            resource: log.entity(&["resource", "properties"], &asked.resource),
+            context: log.mask.shown(&["context"], asked.context),
+            policies: Policies(&answer.rules),
+            obligations: Kinds(&answer.rules),
+            errors: failures.map(FailureRecord::of).collect(),
+            error: answer.error.as_ref(),
+            snapshot: answer.version,
+            duration_us: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
+            caller: &asker.caller,
+            request_id: asker.request_id.as_deref(),
+            trace_id: asker.trace_id(),
+            span_id: asker.span_id(),
+        };
+        let written = self.bytes.len();
+        if self.bytes.is_empty() {
+            self.bytes.reserve(1 << 10);
+        }
+        if serde_json::to_writer(&mut self.bytes, &record).is_ok() {
+            self.bytes.push(b'\n');
+        } else {
+            self.bytes.truncate(written);
+        }
+        if self.bytes.len() > TOGETHER {
+            sink.send(std::mem::take(&mut self.bytes));
+        }
+    }
+}
+
+impl Drop for Lines<'_> {
+    fn drop(&mut self) {
+        if let Some(sink) = self.log.sink.as_ref().filter(|_| !self.bytes.is_empty()) {
+            sink.send(std::mem::take(&mut self.bytes));
+        }
+    }
+}
+
+/// The policies that an answer rests on.
+struct Policies<'a>(&'a [&'a Rule]);
+
+impl Serialize for Policies<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.iter().map(|rule| &rule.reason.policy))
+    }
+}
+
+/// The kinds of their obligations.
+struct Kinds<'a>(&'a [&'a Rule]);
+
+impl Kinds<'_> {
+    fn is_empty(&self) -> bool {
+        self.0.iter().all(|rule| rule.obligations.is_empty())
+    }
+}
+
+impl Serialize for Kinds<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let obligations = self.0.iter().flat_map(|rule| &rule.obligations);
+        serializer.collect_seq(obligations.map(|obligation| &obligation.kind))
+    }
+}
+
+impl<'a> FailureRecord<'a> {
+    fn of(failure: &'a Failure) -> Self {
+        Self {
+            policy: &failure.policy,
+            message: &failure.message,
+            place: failure.place.as_deref(),
+        }
     }
 }
 

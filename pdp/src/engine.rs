@@ -10,12 +10,12 @@ mod rules;
 mod value;
 
 use std::cell::{Cell, OnceCell};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use cedar_policy_core::ast::{Context, EntityUID};
 use smallvec::SmallVec;
 
-use crate::entities::{Ancestry, EntityStore, Row, SliceError, View};
+use crate::entities::{Ancestry, EntityStore, Overlays, Row, SliceError, View};
 use crate::index::{Looks, Seen};
 use crate::reads::Reads;
 use condition::Scene;
@@ -35,7 +35,7 @@ pub(crate) struct Question {
     /// When it is asked, in milliseconds from 1970 on, where the context says so.
     pub(crate) now: Option<i64>,
     /// Entities as the question describes them, for this question only.
-    pub(crate) overlays: HashMap<EntityUID, Row>,
+    pub(crate) overlays: Overlays,
 }
 
 /// The policies that an answer rests on. Few, nearly always.

@@ -8,6 +8,7 @@
 //! slice, never as the store: changing it costs as much as all that it holds.
 
 pub(crate) mod fit;
+mod overlays;
 mod row;
 mod view;
 
@@ -24,6 +25,7 @@ use immutable_chunkmap::set::Set;
 use rpds::HashTrieMapSync;
 use smol_str::SmolStr;
 
+pub(crate) use overlays::Overlays;
 pub(crate) use row::{Kept, Origin, Row, Uid};
 pub(crate) use view::{Ancestry, View};
 
@@ -144,7 +146,7 @@ impl EntityStore {
     }
 
     fn refuse_circle(&self, row: &Row) -> Result<(), Circle> {
-        let nothing = HashMap::new();
+        let nothing = Overlays::default();
         let view = self.view(&nothing);
         for parent in row.parents() {
             if view.is_within(parent, row.uid()) {
@@ -177,7 +179,7 @@ impl EntityStore {
         }
     }
 
-    pub(crate) fn view<'a>(&'a self, overlays: &'a HashMap<EntityUID, Row>) -> View<'a> {
+    pub(crate) fn view<'a>(&'a self, overlays: &'a Overlays) -> View<'a> {
         View {
             store: self,
             overlays,
@@ -232,7 +234,7 @@ impl EntityStore {
     pub(crate) fn slice<'a>(
         &'a self,
         roots: impl Iterator<Item = &'a EntityUID>,
-        overlays: &'a HashMap<EntityUID, Row>,
+        overlays: &'a Overlays,
         depth: usize,
     ) -> Result<Entities, SliceError> {
         let view = self.view(overlays);

@@ -14,13 +14,14 @@ pub use scope::Mismatch;
 
 use std::path::Path;
 
-use authzen::{DecisionError, EvaluationRequest};
+use authzen::{Asked, DecisionError, Members};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use service_kit::UnixTime;
 
 use crate::config::Reading;
 use crate::engine::{Outcome, Question, Rule};
+use crate::mapping::Before;
 use crate::snapshot::{Read, Snapshot};
 use crate::{PdpError, PolicyIssue};
 
@@ -124,10 +125,10 @@ impl Snapshot {
     /// Explains the answer to a question.
     pub(crate) fn explain(
         &self,
-        request: &EvaluationRequest,
+        asked: &Asked<'_>,
         now: UnixTime,
     ) -> Result<Explanation, DecisionError> {
-        match self.read(request, now)? {
+        match self.read(asked, now, &mut Before::default())? {
             Read::Question(mapped) => self.explain_question(&mapped.question),
             Read::Unknown { message, .. } => Ok(Explanation::without_policies(
                 ExplainedOutcome::Unknown,
@@ -247,10 +248,10 @@ pub fn explain_policies(folder: &Path, question: &[u8]) -> Result<Explanation, P
     let snapshot = Snapshot::open(folder, &Reading::default(), 0)?;
     let unusable =
         |message: String| PdpError::Policies(vec![PolicyIssue::of_file("question", message)]);
-    let request =
-        EvaluationRequest::from_json(question).map_err(|error| unusable(error.to_string()))?;
+    let body = Members::parse(question).map_err(|error| unusable(error.to_string()))?;
+    let asked = Asked::of(&body).map_err(|error| unusable(error.to_string()))?;
     snapshot
-        .explain(&request, UnixTime::from_secs(0))
+        .explain(&asked, UnixTime::from_secs(0))
         .map_err(|error| unusable(error.to_string()))
 }
 

@@ -10,6 +10,9 @@ use service_kit::line_sink::LineTarget;
 use service_kit::{Health, ManualClock, Metrics, Tasks, Traces, UnixTime};
 use tempfile::TempDir;
 
+use crate::answer::Id;
+use crate::mapping::Before;
+use crate::snapshot::{Answered, Snapshot};
 use crate::{Pdp, PdpConfig, PdpError, PdpParts};
 
 /// A small domain: documents in folders, people in teams.
@@ -137,4 +140,14 @@ pub(crate) async fn ask(pdp: &Pdp, question: &Value) -> Result<Evaluation, Decis
 /// Where the ready domains are.
 pub(crate) fn domains() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../policies")
+}
+
+/// Asks a snapshot alone, and keeps what a second opinion needs.
+pub(crate) fn answer<'s>(
+    snapshot: &'s Snapshot,
+    request: &EvaluationRequest,
+    now: UnixTime,
+) -> Result<Answered<'s>, DecisionError> {
+    let (lent, mut before) = (request.lend(), Before::default());
+    snapshot.answer(&lent.asked(), now, &mut before, Id::NONE, true)
 }

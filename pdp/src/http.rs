@@ -1,12 +1,12 @@
 //! The AuthZEN HTTP API. 200 for every decision; the error body is a problem document that names
 //! the field and says nothing about policies.
 
-mod admit;
 mod bodies;
 mod contract;
 mod entities;
 mod evaluation;
 mod explain;
+mod gate;
 mod metadata;
 mod native;
 mod openapi;
@@ -17,15 +17,11 @@ use std::sync::Arc;
 
 use ::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::Router;
-use axum::extract::Request;
-use axum::extract::State;
-use axum::middleware::{self, Next};
+use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
-use service_kit::traces::CallerName;
-use service_kit::{ClientCertificate, Problem, TraceContext, serve};
+use service_kit::{Problem, serve};
 
-use crate::callers::Refusal;
 use crate::pdp::{Inner, Pdp};
 
 const WELL_KNOWN: &str = "/.well-known/authzen-configuration";
@@ -40,22 +36,14 @@ impl Pdp {
 /// Every route. An identifier with a path is served under that path, too, and its metadata
 /// where the well-known segment stands between host and path.
 fn router(pdp: &Pdp) -> Router {
-    let api = Router::new()
-        .merge(asked())
-        .merge(kept())
-        // The last one added is the first to see a request.
-        .route_layer(middleware::from_fn_with_state(
-            Arc::clone(&pdp.0),
-            entities::fresh,
-        ))
-        .route_layer(middleware::from_fn_with_state(
-            Arc::clone(&pdp.0),
-            admit::admit,
-        ))
-        .route_layer(middleware::from_fn_with_state(
-            Arc::clone(&pdp.0),
-            authenticate,
-        ));
+    let api =
+        Router::new()
+            .merge(asked())
+            .merge(kept())
+            .route_layer(middleware::from_fn_with_state(
+                Arc::clone(&pdp.0),
+                gate::pass,
+            ));
     let path = pdp
         .0
         .identifier
@@ -110,53 +98,6 @@ fn kept() -> Router<Arc<Inner>> {
             "/cedar/v1/entities/{type}/{id}",
             get(entities::one).fallback(|| async { not_allowed("GET, HEAD") }),
         )
-}
-
-/// Knows the caller before anything is read, where callers are configured.
-async fn authenticate(
-    State(inner): State<Arc<Inner>>,
-    mut request: Request,
-    next: Next,
-) -> Response {
-    let certificate = request.extensions().get::<ClientCertificate>();
-    let now = inner.clock.now();
-    let identified = inner
-        .callers
-        .identify(request.headers(), certificate, now)
-        .await;
-    match identified {
-        Ok(None) => next.run(request).await,
-        Ok(Some(caller)) => {
-            let trace = request.extensions().get::<TraceContext>();
-            let named = trace
-                .is_some_and(TraceContext::is_recorded)
-                .then(|| CallerName(caller.name.clone()));
-            request.extensions_mut().insert(caller);
-            let mut response = next.run(request).await;
-            if let Some(named) = named {
-                response.extensions_mut().insert(named);
-            }
-            response
-        }
-        Err(Refusal::Unknown(challenges)) => {
-            let mut response = Problem::new(StatusCode::UNAUTHORIZED, "unauthenticated")
-                .detail("send the credentials of a configured caller")
-                .into_response();
-            for challenge in challenges {
-                let challenge = HeaderValue::from_static(challenge);
-                response
-                    .headers_mut()
-                    .append(header::WWW_AUTHENTICATE, challenge);
-            }
-            response
-        }
-        Err(Refusal::NoKeys) => with_header(
-            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable")
-                .detail("the keys of the token's issuer are not known yet; ask again"),
-            header::RETRY_AFTER,
-            "1",
-        ),
-    }
 }
 
 fn not_allowed(allow: &'static str) -> Response {

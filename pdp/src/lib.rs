@@ -6,6 +6,7 @@
 //!
 //! Never reads a subject's token, never knows a route, and is never asked what its policies say.
 
+mod answer;
 mod attributes;
 mod callers;
 mod check;

@@ -1,36 +1,35 @@
-//! The one place that knows both AuthZEN's words and Cedar's: questions in, answers out.
+//! The one place that knows both AuthZEN's words and Cedar's: questions in.
 //!
 //! What the schema does not know is left out and counted, since no validated policy can read it.
 //! An unknown type, action or entity is a question with the answer no. A known attribute of the
 //! wrong type is no question at all.
 
+mod before;
 mod contract;
 mod provided;
 mod search;
 mod shape;
 mod vocabulary;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use authzen::{
-    Action, CacheAdvice, Decision, DecisionContext, Evaluation, EvaluationRequest, Properties,
-    SnapshotVersion,
-};
+use authzen::{Asked, AskedAction, AskedEntity, Members as Sent};
 use cedar_policy_core::ast::{Context, Eid, EntityUID, Value};
-use serde_json::json;
 use service_kit::UnixTime;
+use smallvec::SmallVec;
 use smol_str::SmolStr;
 
+pub(crate) use before::Before;
 pub(crate) use search::Sought;
 pub(crate) use shape::{Member, Members, Shape};
 pub(crate) use vocabulary::Vocabulary;
 
 use crate::RequestProperties;
-use crate::attributes::Unavailable;
-use crate::engine::{Outcome, Question};
-use crate::entities::{EntityStore, Row};
+use crate::engine::Question;
+use crate::entities::{EntityStore, Kept, Overlays, Row};
 use crate::now::datetime;
+use before::{KnownEntity, KnownRest};
 use shape::{Misfit, Reader};
 use vocabulary::{ActionTerm, Kind};
 
@@ -58,49 +57,114 @@ enum Part {
 }
 
 impl Vocabulary {
-    /// Puts a question into Cedar's words.
-    pub(crate) fn question(
-        &self,
-        request: &EvaluationRequest,
+    /// Puts a question into Cedar's words. What the question before it was given from the very same
+    /// part of a body is not read again.
+    pub(crate) fn question<'s, 'a>(
+        &'s self,
+        asked: &Asked<'a>,
         store: &EntityStore,
+        before: &mut Before<'s, 'a>,
     ) -> Result<Mapped, NotAsked> {
-        let mut reader = Reader {
-            types: &self.types,
-            unknown: 0,
-        };
-        let (subject, resource) = (&request.subject, &request.resource);
+        let name = asked.action.name;
         let action = self
             .actions
-            .get(&request.action.name)
-            .ok_or_else(|| unknown(format!("the action `{}` is not known", request.action.name)))?;
-        let (principal, subject_kind) = self.entity(Part::Subject, &subject.kind, &subject.id)?;
-        let (object, resource_kind) = self.entity(Part::Resource, &resource.kind, &resource.id)?;
-        action.applies_to(request, &principal, &object)?;
-
-        let mut overlays = HashMap::new();
-        for (part, uid, kind, properties) in [
-            (Part::Subject, &principal, subject_kind, &subject.properties),
-            (Part::Resource, &object, resource_kind, &resource.properties),
-        ] {
-            let stored = overlays.get(uid).or_else(|| store.row(uid));
-            if let Some(row) = overlay(&mut reader, uid, kind, stored, properties)
-                .map_err(|misfit| not_asked(&format!("{}.properties", part.word()), misfit))?
-            {
-                overlays.insert(uid.clone(), row);
-            }
+            .get(name)
+            .ok_or_else(|| unknown(format!("the action `{name}` is not known")))?;
+        let subject = match before.subject(&asked.subject) {
+            Some(known) => known,
+            None => self.named(Part::Subject, asked.subject)?,
+        };
+        let resource = match before.resource(&asked.resource) {
+            Some(known) => known,
+            None => self.named(Part::Resource, asked.resource)?,
+        };
+        action.applies_to(asked, &subject.uid, &resource.uid)?;
+        let subject = self.described(Part::Subject, subject, store, None)?;
+        // What the question says of the subject holds for the resource, where they are one.
+        let itself = subject
+            .row
+            .as_ref()
+            .filter(|row| **row.uid() == resource.uid);
+        let resource = self.described(Part::Resource, resource, store, itself)?;
+        let rest = match before.rest(asked) {
+            Some(known) => known,
+            None => self.rest(action, asked)?,
+        };
+        let mut overlays = Overlays::default();
+        for row in [&subject.row, &resource.row].into_iter().flatten() {
+            overlays.insert(Arc::clone(row));
         }
-        let context = action.context(&mut reader, &request.context, &request.action)?;
+        let unknown_attributes = subject.unknown + resource.unknown + rest.unknown;
+        let question = Question {
+            principal: subject.uid.clone(),
+            action: action.uid.clone(),
+            resource: resource.uid.clone(),
+            context: rest.context.clone(),
+            now: None,
+            overlays,
+        };
+        before.keep(subject, resource, rest);
         Ok(Mapped {
-            question: Question {
-                principal,
-                action: action.uid.clone(),
-                resource: object,
-                context,
-                now: None,
-                overlays,
-            },
-            unknown_attributes: reader.unknown,
+            question,
+            unknown_attributes,
         })
+    }
+
+    /// An entity's name in Cedar's words.
+    fn named<'s, 'a>(
+        &'s self,
+        part: Part,
+        asked: AskedEntity<'a>,
+    ) -> Result<KnownEntity<'s, 'a>, NotAsked> {
+        let (uid, kind) = self.entity(part, asked.kind, asked.id)?;
+        Ok(KnownEntity {
+            asked,
+            uid,
+            kind,
+            is_described: false,
+            row: None,
+            unknown: 0,
+        })
+    }
+
+    /// The same with what the question says of it. `before` is what it has said already.
+    fn described<'s, 'a>(
+        &'s self,
+        part: Part,
+        mut entity: KnownEntity<'s, 'a>,
+        store: &EntityStore,
+        before: Option<&Arc<Row>>,
+    ) -> Result<KnownEntity<'s, 'a>, NotAsked> {
+        if entity.is_described && before.is_none() {
+            return Ok(entity);
+        }
+        let mut reader = self.reader();
+        let stored = before.map(|row| &**row).or_else(|| store.row(&entity.uid));
+        let properties = entity.asked.properties;
+        let row = overlay(&mut reader, &entity.uid, entity.kind, stored, properties)
+            .map_err(|misfit| not_asked(&format!("{}.properties", part.word()), misfit))?;
+        entity.row = row.map(Arc::new).or_else(|| before.cloned());
+        entity.unknown = reader.unknown;
+        entity.is_described = before.is_none();
+        Ok(entity)
+    }
+
+    /// The context, with the action's parameters in it.
+    fn rest<'a>(&self, action: &ActionTerm, asked: &Asked<'a>) -> Result<KnownRest<'a>, NotAsked> {
+        let mut reader = self.reader();
+        Ok(KnownRest {
+            action: asked.action,
+            sent: asked.context,
+            context: action.context(&mut reader, asked.context, &asked.action)?,
+            unknown: reader.unknown,
+        })
+    }
+
+    fn reader(&self) -> Reader<'_> {
+        Reader {
+            types: &self.types,
+            unknown: 0,
+        }
     }
 
     /// Tells a question when it is asked, where its context is to say so.
@@ -161,36 +225,36 @@ impl Vocabulary {
 impl ActionTerm {
     fn applies_to(
         &self,
-        request: &EvaluationRequest,
+        asked: &Asked<'_>,
         principal: &EntityUID,
         resource: &EntityUID,
     ) -> Result<(), NotAsked> {
         let refused = if !self.subjects.contains(principal.entity_type()) {
-            ("subject", &request.subject.kind)
+            ("subject", asked.subject.kind)
         } else if !self.resources.contains(resource.entity_type()) {
-            ("resource", &request.resource.kind)
+            ("resource", asked.resource.kind)
         } else {
             return Ok(());
         };
         Err(unknown(format!(
             "the action `{}` does not apply to the {} type `{}`",
-            request.action.name, refused.0, refused.1
+            asked.action.name, refused.0, refused.1
         )))
     }
 
     fn context(
         &self,
         reader: &mut Reader<'_>,
-        context: &Properties,
-        action: &Action,
+        sent: &Sent<'_>,
+        action: &AskedAction<'_>,
     ) -> Result<Context, NotAsked> {
         let mut read = reader
-            .complete(&self.context, context)
+            .complete(&self.context, sent)
             .map_err(|misfit| not_asked("context", misfit))?;
         match &self.parameters {
             Some(parameters) if parameters.required || !action.properties.is_empty() => {
                 let record = reader
-                    .complete(&parameters.members, &action.properties)
+                    .complete(&parameters.members, action.properties)
                     .map_err(|misfit| not_asked("action.properties", misfit))?;
                 read.insert("action".into(), Value::record(record, None));
             }
@@ -216,20 +280,42 @@ fn overlay(
     uid: &EntityUID,
     kind: &Kind,
     stored: Option<&Row>,
-    properties: &Properties,
+    properties: &Sent<'_>,
 ) -> Result<Option<Row>, Misfit> {
     if properties.is_empty() || kind.request_properties == RequestProperties::Ignore {
         return Ok(None);
     }
-    let sent = reader.declared(&kind.members, properties)?;
+    let mut sent: SmallVec<[(&SmolStr, Kept); 8]> = SmallVec::new();
+    reader.declared(&kind.members, properties, |name, value| {
+        sent.push((name, value));
+    })?;
     if sent.is_empty() {
         return Ok(None);
     }
-    let mut attributes: BTreeMap<SmolStr, Value> = stored
-        .into_iter()
-        .flat_map(Row::attributes)
-        .map(|(name, value)| (name.clone(), value.value()))
-        .collect();
+    if let Some(stored) = stored {
+        return Ok(Some(laid_over(uid, kind, stored, sent)));
+    }
+    sent.sort_unstable_by_key(|(name, _)| *name);
+    // Nearly always everything is said that can be.
+    let names = if sent.len() == kind.names.len() {
+        Arc::clone(&kind.names)
+    } else {
+        sent.iter().map(|(name, _)| (*name).clone()).collect()
+    };
+    let values = sent.into_iter().map(|(_, value)| value).collect();
+    Ok(Some(Row::with_values(uid.clone(), None, names, values)))
+}
+
+/// What is stored, and what the question may add to it.
+fn laid_over<'n>(
+    uid: &EntityUID,
+    kind: &Kind,
+    stored: &'n Row,
+    sent: impl IntoIterator<Item = (&'n SmolStr, Kept)>,
+) -> Row {
+    let known = stored.attributes();
+    let mut attributes: BTreeMap<&SmolStr, Kept> =
+        known.map(|(name, value)| (name, value.clone())).collect();
     for (name, value) in sent {
         match kind.request_properties {
             RequestProperties::Override => {
@@ -241,7 +327,9 @@ fn overlay(
             }
         }
     }
-    Ok(Some(Row::with_attributes(uid.clone(), stored, attributes)))
+    let names = attributes.keys().map(|name| (*name).clone()).collect();
+    let values = attributes.into_values().collect();
+    Row::with_values(uid.clone(), Some(stored), names, values)
 }
 
 fn unknown(message: String) -> NotAsked {
@@ -262,83 +350,6 @@ fn not_asked(parent: &str, misfit: Misfit) -> NotAsked {
             message,
         },
     }
-}
-
-/// The answer in AuthZEN's words. Obligations of every determining policy apply: two permits,
-/// one of which masks, permit with the mask, since leaving a duty out is never the safe side.
-pub(crate) fn evaluation(
-    outcome: &Outcome<'_>,
-    id: String,
-    snapshot: SnapshotVersion,
-    missing: &[String],
-) -> Evaluation {
-    let mut context = DecisionContext {
-        id: Some(id),
-        snapshot: Some(snapshot),
-        ..DecisionContext::default()
-    };
-    for rule in &outcome.determining {
-        context.reasons.push(rule.reason.clone());
-        context.obligations.extend(rule.obligations.iter().cloned());
-        context.advice.extend(rule.advice.iter().cloned());
-    }
-    if !outcome.permitted && !outcome.failures.is_empty() {
-        let names: Vec<_> = outcome
-            .failures
-            .iter()
-            .map(|(rule, _)| format!("`{}`", rule.reason.policy))
-            .collect();
-        let mut message = format!("could not be evaluated: {}", names.join(", "));
-        if !missing.is_empty() {
-            let names: Vec<_> = missing.iter().map(|name| format!("`{name}`")).collect();
-            message = format!("{message}; missing: {}", names.join(", "));
-        }
-        context.error = Some(json!({ "status": 500, "message": message }));
-    }
-    Evaluation {
-        decision: if outcome.permitted {
-            Decision::Permit
-        } else {
-            Decision::Deny
-        },
-        context,
-    }
-}
-
-/// The answer to a question whose attributes cannot be had: for this once.
-pub(crate) fn unavailable(
-    error: &Unavailable,
-    id: String,
-    snapshot: SnapshotVersion,
-) -> Evaluation {
-    // SECURITY: which entity it is may be what only the store knows; the log names it.
-    let message = format!("attributes cannot be had from `{}`", error.provider);
-    let mut evaluation = unasked(503, &message, id, snapshot);
-    evaluation.context.error = Some(json!({
-        "status": 503,
-        "message": message,
-        "type": "attributes_unavailable",
-        "provider": error.provider,
-    }));
-    evaluation.context.cache = Some(CacheAdvice {
-        vary: None,
-        max_age: Some(0),
-    });
-    evaluation
-}
-
-/// The answer to a question that no policy was asked about.
-pub(crate) fn unasked(
-    status: u16,
-    message: &str,
-    id: String,
-    snapshot: SnapshotVersion,
-) -> Evaluation {
-    let mut evaluation = Evaluation::refused(message);
-    evaluation.context.error = Some(json!({ "status": status, "message": message }));
-    evaluation.context.id = Some(id);
-    evaluation.context.snapshot = Some(snapshot);
-    evaluation
 }
 
 #[cfg(test)]

@@ -213,6 +213,9 @@ impl SoFar {
     }
 
     fn is_now(&self, so_far: u64) {
+        if so_far <= self.seen.load(Ordering::Relaxed) {
+            return;
+        }
         let seen = self.seen.fetch_max(so_far, Ordering::Relaxed);
         if so_far > seen {
             self.counter.inc_by(so_far - seen);

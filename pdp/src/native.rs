@@ -1,6 +1,6 @@
 //! Questions in Cedar's own words, as JSON: whole ones, and ones with a side left open.
 
-use std::collections::HashMap;
+use std::sync::Arc;
 
 use authzen::{Action, EvaluationRequest, Properties, Resource, Subject};
 use cedar_policy::{Context, Entity, EntityUid, Request, Schema};
@@ -11,7 +11,7 @@ use serde_json::Value;
 use service_kit::UnixTime;
 
 use crate::engine::Question;
-use crate::entities::{EntityStore, Origin, Row, id};
+use crate::entities::{EntityStore, Origin, Overlays, Row, id};
 use crate::mapping::Vocabulary;
 use crate::source::chain;
 
@@ -181,32 +181,32 @@ fn is_open(body: &Properties) -> bool {
 }
 
 /// The entities that the question brings along.
-fn overlays(body: &Properties, ground: Ground<'_>) -> Result<HashMap<EntityUID, Row>, NativeError> {
+fn overlays(body: &Properties, ground: Ground<'_>) -> Result<Overlays, NativeError> {
     let items = match body.get("entities") {
-        None | Some(Value::Null) => return Ok(HashMap::new()),
+        None | Some(Value::Null) => return Ok(Overlays::default()),
         Some(Value::Array(items)) => items,
         Some(_) => return Err(unusable("entities", "must be an array")),
     };
     if ground.inline == InlineEntities::Deny {
         return Err(NativeError::InlineDenied);
     }
-    let mut overlays = HashMap::new();
+    let mut overlays = Overlays::default();
     for (at, item) in items.iter().enumerate() {
         let field = format!("entities[{at}]");
         let entity = Entity::from_json_value(item.clone(), Some(ground.schema))
             .map_err(|error| unusable(&field, chain(&error)))?;
         let row = Row::new(entity.as_ref(), Origin::Written);
-        let uid = (**row.uid()).clone();
+        let uid = row.uid();
         // SECURITY: whoever asks must not be able to talk the store down.
-        if ground.inline == InlineEntities::Add && ground.store.row(&uid).is_some() {
+        if ground.inline == InlineEntities::Add && ground.store.row(uid).is_some() {
             return Err(unusable(&field, format!("the store holds `{uid}` already")));
         }
-        if overlays.insert(uid, row).is_some() {
+        if overlays.insert(Arc::new(row)) {
             return Err(unusable(&field, "it is there twice"));
         }
     }
     let view = ground.store.view(&overlays);
-    for row in overlays.values() {
+    for row in overlays.rows() {
         if row
             .parents()
             .iter()

@@ -1,6 +1,7 @@
 //! The PDP as its callers see it: opened on a folder, asked in process or over HTTP.
 
 mod decide;
+mod decide_many;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -20,7 +21,10 @@ use store::{Position, Store};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+pub(crate) use decide_many::Reply;
+
 use crate::PdpError;
+use crate::answer::Id;
 use crate::attributes::Providers;
 use crate::callers::{Callers, EntityRight};
 use crate::config::{Identifier, PdpConfig, Reading};
@@ -313,15 +317,29 @@ impl Inner {
 impl DecisionPoint for Pdp {
     async fn evaluate(&self, request: &EvaluationRequest) -> Result<Evaluation, DecisionError> {
         let snapshot = self.0.snapshot.load_full();
-        let asker = Asker::in_process();
-        self.0.decide(&snapshot, request, &asker).await
+        let (lent, asker) = (request.lend(), Asker::in_process());
+        let answer = self.0.decide(&snapshot, &lent.asked(), &asker).await?;
+        Ok(answer.into())
     }
 
     async fn evaluate_many(
         &self,
         request: &EvaluationsRequest,
     ) -> Result<Vec<Evaluation>, DecisionError> {
-        self.0.decide_many(request, &Asker::in_process()).await
+        let snapshot = self.0.snapshot.load_full();
+        let entries = request.entries.iter();
+        let lent: Vec<_> = entries
+            .map(|entry| entry.as_ref().map(EvaluationRequest::lend))
+            .collect();
+        let entries = lent.iter().map(|entry| match entry {
+            Ok(lent) => Ok(lent.asked()),
+            Err(error) => Err((*error).clone()),
+        });
+        let asker = Asker::in_process();
+        let decided = self
+            .0
+            .decide_many(&snapshot, entries, request.semantic, &asker);
+        Ok(decided.await?.into_iter().map(Evaluation::from).collect())
     }
 
     async fn search(&self, request: &SearchRequest) -> Result<SearchResults, DecisionError> {
@@ -350,8 +368,10 @@ impl Asker {
 }
 
 impl Ids {
-    fn next(&self) -> String {
-        let count = self.next.fetch_add(1, Ordering::Relaxed);
-        format!("{}-{count:x}", self.prefix)
+    fn next(&self) -> Id<'_> {
+        Id {
+            process: &self.prefix,
+            count: self.next.fetch_add(1, Ordering::Relaxed),
+        }
     }
 }

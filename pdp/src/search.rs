@@ -12,9 +12,10 @@ use authzen::{
 use cedar_policy_core::ast::{EntityUID, Var};
 use service_kit::UnixTime;
 
+use crate::answer::{Answer, Id};
 use crate::engine::Question;
 use crate::entities::id;
-use crate::mapping::{self, NotAsked, Sought};
+use crate::mapping::{Before, NotAsked, Sought};
 use crate::snapshot::Snapshot;
 
 use partial::Remainder;
@@ -133,12 +134,12 @@ impl Snapshot {
                 }
                 continue;
             }
-            let evaluation = self.decide_candidate(&mut question, part, uid, &remainder.live)?;
+            let answer = self.decide_candidate(&mut question, part, uid, &remainder.live)?;
             let found = || Found::Entity {
                 kind: kind.to_owned(),
                 id: id(uid).to_owned(),
             };
-            if page.take(id(uid), evaluation, found) {
+            if page.take(id(uid), Some(answer), found) {
                 break;
             }
         }
@@ -151,7 +152,7 @@ impl Snapshot {
         part: Var,
         uid: &EntityUID,
         live: &[usize],
-    ) -> Result<Evaluation, DecisionError> {
+    ) -> Result<Answer<'_>, DecisionError> {
         let place = match part {
             Var::Principal => &mut question.principal,
             _ => &mut question.resource,
@@ -164,12 +165,7 @@ impl Snapshot {
             .map_err(|error| DecisionError::Internal {
                 message: error.to_string(),
             })?;
-        Ok(mapping::evaluation(
-            &outcome,
-            String::new(),
-            self.version.clone(),
-            &[],
-        ))
+        Ok(Answer::of(&outcome, Id::NONE, &self.version, &[]))
     }
 
     fn actions(
@@ -185,28 +181,30 @@ impl Snapshot {
             .loaded
             .vocabulary
             .actions(&subject.kind, &resource.kind);
-        let mut request = EvaluationRequest {
+        let request = EvaluationRequest {
             subject: subject.clone(),
             action: authzen::Action::new(""),
             resource: resource.clone(),
             context: context.clone(),
         };
+        let (lent, mut before) = (request.lend(), Before::default());
+        let mut asked = lent.asked();
         let mut page = Pager::new(bounds);
         for name in names {
             if after.is_some_and(|after| name <= after) {
                 continue;
             }
-            name.clone_into(&mut request.action.name);
-            let evaluation = match self.answer(&request, now, String::new(), false) {
-                Ok(answered) => answered.evaluation,
+            asked.action.name = name;
+            let answer = match self.answer(&asked, now, &mut before, Id::NONE, false) {
+                Ok(answered) => Some(answered.answer),
                 // What this action cannot use in the context is no error of the search.
-                Err(DecisionError::Rejected { .. }) => Evaluation::deny(),
+                Err(DecisionError::Rejected { .. }) => None,
                 Err(error) => return Err(error),
             };
             let found = || Found::Action {
                 name: name.to_owned(),
             };
-            if page.take(name, evaluation, found) {
+            if page.take(name, answer, found) {
                 break;
             }
         }
@@ -240,9 +238,14 @@ impl Pager {
     }
 
     /// A candidate that was decided. True: enough for one page.
-    fn take(&mut self, name: &str, evaluation: Evaluation, found: impl FnOnce() -> Found) -> bool {
+    fn take(
+        &mut self,
+        name: &str,
+        answer: Option<Answer<'_>>,
+        found: impl FnOnce() -> Found,
+    ) -> bool {
         self.page.decided += 1;
-        if evaluation.decision.is_permit() {
+        if let Some(answer) = answer.filter(|answer| answer.decision.is_permit()) {
             if self.page.results.len() == self.bounds.results {
                 // This one is the first of the next page: what was there before goes on to it.
                 self.page.next = self.page.results.last().map(|last| match &last.found {
@@ -250,6 +253,7 @@ impl Pager {
                 });
                 return true;
             }
+            let evaluation = Evaluation::from(answer);
             self.page.results.push(SearchResult {
                 found: found(),
                 context: DecisionContext {

@@ -133,7 +133,7 @@ mod tests {
     use service_kit::UnixTime;
 
     use super::*;
-    use crate::fixture::Fixture;
+    use crate::fixture::{Fixture, answer};
 
     fn taken(change: impl FnOnce(&mut Verdict)) -> (Fixture, Taken) {
         let fixture = Fixture::new();
@@ -143,10 +143,8 @@ mod tests {
             "action": { "name": "GET /docs/{id}" },
             "resource": { "type": "urn:x:doc", "id": "d1" } });
         let request = EvaluationRequest::from_json(request.to_string().as_bytes()).unwrap();
-        let answered = snapshot
-            .answer(&request, UnixTime::from_secs(0), "one".into(), true)
-            .unwrap();
-        let (question, mut verdict) = answered.decided.unwrap();
+        let answered = answer(&snapshot, &request, UnixTime::from_secs(0));
+        let (question, mut verdict) = answered.unwrap().decided.unwrap();
         change(&mut verdict);
         let id = "one".into();
         let taken = Taken {

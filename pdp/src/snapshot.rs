@@ -3,9 +3,10 @@
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
-use authzen::{DecisionError, Evaluation, EvaluationRequest, SnapshotVersion};
+use authzen::{Asked, DecisionError, SnapshotVersion};
 use service_kit::UnixTime;
 
+use crate::answer::{Answer, Id};
 use crate::attributes::Unavailable;
 use crate::config::Reading;
 use crate::contract::Contracts;
@@ -13,7 +14,7 @@ use crate::engine::{Oracle, Question, Verdict};
 use crate::entities::{Circle, EntityStore, Origin, Row, fit};
 use crate::folder::Folder;
 use crate::load::{Edited, Loaded, edited, load};
-use crate::mapping::{self, Mapped, NotAsked};
+use crate::mapping::{Before, Mapped, NotAsked};
 use crate::reads::Reads;
 use crate::{PdpError, PolicyIssue};
 
@@ -31,8 +32,8 @@ pub(crate) struct Snapshot {
 
 /// An answer and what only logs and metrics see of it.
 #[derive(Debug)]
-pub(crate) struct Answered {
-    pub(crate) evaluation: Evaluation,
+pub(crate) struct Answered<'s> {
+    pub(crate) answer: Answer<'s>,
     pub(crate) unknown_attributes: u64,
     /// Policies that could not be evaluated, and why.
     pub(crate) failures: Vec<Failure>,
@@ -69,11 +70,11 @@ pub(crate) enum Read {
     },
 }
 
-impl Answered {
+impl<'s> Answered<'s> {
     /// Policies were not asked.
-    fn without_policies(evaluation: Evaluation) -> Self {
+    fn without_policies(answer: Answer<'s>) -> Self {
         Self {
-            evaluation,
+            answer,
             unknown_attributes: 0,
             failures: Vec::new(),
             denied_by_failure: false,
@@ -218,13 +219,14 @@ impl Snapshot {
     }
 
     /// Puts a question into Cedar's words. One about something unknown is answered at once.
-    pub(crate) fn read(
-        &self,
-        request: &EvaluationRequest,
+    pub(crate) fn read<'s, 'a>(
+        &'s self,
+        asked: &Asked<'a>,
         now: UnixTime,
+        before: &mut Before<'s, 'a>,
     ) -> Result<Read, DecisionError> {
         let vocabulary = &self.loaded.vocabulary;
-        match vocabulary.question(request, &self.store) {
+        match vocabulary.question(asked, &self.store, before) {
             Ok(mut mapped) => {
                 vocabulary.tell_time(&mut mapped.question, now);
                 Ok(Read::Question(mapped))
@@ -238,54 +240,52 @@ impl Snapshot {
 
     /// Answers one question by what is known here alone. `id` names the decision. `keep` asks for
     /// what a second opinion needs.
-    pub(crate) fn answer(
-        &self,
-        request: &EvaluationRequest,
+    pub(crate) fn answer<'s, 'a>(
+        &'s self,
+        asked: &Asked<'a>,
         now: UnixTime,
-        id: String,
+        before: &mut Before<'s, 'a>,
+        id: Id<'s>,
         keep: bool,
-    ) -> Result<Answered, DecisionError> {
-        match self.read(request, now)? {
-            Read::Question(mapped) => self.decide_mapped(request, mapped, id, keep),
+    ) -> Result<Answered<'s>, DecisionError> {
+        match self.read(asked, now, before)? {
+            Read::Question(mapped) => self.decide_mapped(asked, mapped, id, keep),
             Read::Unknown { status, message } => Ok(self.unasked(status, &message, id)),
         }
     }
 
     /// The answer to a question about something unknown.
-    pub(crate) fn unasked(&self, status: u16, message: &str, id: String) -> Answered {
-        let version = self.version.clone();
-        Answered::without_policies(mapping::unasked(status, message, id, version))
+    pub(crate) fn unasked<'s>(&'s self, status: u16, message: &str, id: Id<'s>) -> Answered<'s> {
+        Answered::without_policies(Answer::unasked(status, message, id, &self.version))
     }
 
     /// The answer to a question whose attributes cannot be had.
-    pub(crate) fn unavailable(&self, error: &Unavailable, id: String) -> Answered {
-        Answered::without_policies(mapping::unavailable(error, id, self.version.clone()))
+    pub(crate) fn unavailable<'s>(&'s self, error: &Unavailable, id: Id<'s>) -> Answered<'s> {
+        Answered::without_policies(Answer::unavailable(error, id, &self.version))
     }
 
     /// Decides what has been read of a question.
-    pub(crate) fn decide_mapped(
-        &self,
-        request: &EvaluationRequest,
+    pub(crate) fn decide_mapped<'s>(
+        &'s self,
+        asked: &Asked<'_>,
         mapped: Mapped,
-        id: String,
+        id: Id<'s>,
         keep: bool,
-    ) -> Result<Answered, DecisionError> {
+    ) -> Result<Answered<'s>, DecisionError> {
         let mut answered = self.decide(mapped.question, id, keep)?;
         answered.unknown_attributes = mapped.unknown_attributes;
-        answered.evaluation.context.cache =
-            self.contracts
-                .advice(request, answered.reads, answered.lasts);
+        answered.answer.cache = self.contracts.advice(asked, answered.reads, answered.lasts);
         Ok(answered)
     }
 
     /// Decides a question in Cedar's words.
-    pub(crate) fn decide(
-        &self,
+    pub(crate) fn decide<'s>(
+        &'s self,
         question: Question,
-        id: String,
+        id: Id<'s>,
         keep: bool,
-    ) -> Result<Answered, DecisionError> {
-        let loaded = &self.loaded;
+    ) -> Result<Answered<'s>, DecisionError> {
+        let loaded = &*self.loaded;
         let outcome = loaded
             .rules
             .decide(&question, &self.store)
@@ -298,7 +298,7 @@ impl Snapshot {
             loaded.vocabulary.missing(&question, &self.store)
         };
         Ok(Answered {
-            evaluation: mapping::evaluation(&outcome, id, self.version.clone(), &missing),
+            answer: Answer::of(&outcome, id, &self.version, &missing),
             unknown_attributes: 0,
             failures: outcome
                 .failures

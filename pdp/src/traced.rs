@@ -3,11 +3,10 @@
 
 use std::borrow::Cow;
 
-use authzen::{
-    Decision, DecisionError, Evaluation, EvaluationRequest, SearchKind, SnapshotVersion,
-};
+use authzen::{Asked, Decision, DecisionError, SearchKind, SnapshotVersion};
 use service_kit::traces::Span;
 
+use crate::answer::Answer;
 use crate::decision_log::Asker;
 use crate::search::PageFound;
 
@@ -16,28 +15,26 @@ const FEW: usize = 16;
 
 /// Says what kind of question it is. Call it for what the schema knows alone: any other type or
 /// action is a text of the caller's.
-pub(crate) fn about(span: Option<&mut Span>, request: &EvaluationRequest) {
+pub(crate) fn about(span: Option<&mut Span>, asked: &Asked<'_>) {
     if let Some(span) = span {
-        span.set("cedargate.action", request.action.name.clone());
-        span.set("cedargate.subject.type", request.subject.kind.clone());
-        span.set("cedargate.resource.type", request.resource.kind.clone());
+        span.set("cedargate.action", asked.action.name.to_owned());
+        span.set("cedargate.subject.type", asked.subject.kind.to_owned());
+        span.set("cedargate.resource.type", asked.resource.kind.to_owned());
     }
 }
 
 /// Says what was decided, and by what.
-pub(crate) fn decided(span: Option<&mut Span>, evaluation: &Evaluation) {
+pub(crate) fn decided(span: Option<&mut Span>, answer: &Answer<'_>) {
     let Some(span) = span else {
         return;
     };
-    let decision = match evaluation.decision {
+    let decision = match answer.decision {
         Decision::Permit => "permit",
         Decision::Deny => "deny",
     };
     span.set("cedargate.decision", decision);
-    if let Some(version) = &evaluation.context.snapshot {
-        by(span, version);
-    }
-    if let Some(error) = &evaluation.context.error {
+    by(span, answer.version);
+    if let Some(error) = &answer.error {
         let kind = error.get("type").and_then(serde_json::Value::as_str);
         let status = error.get("status").and_then(serde_json::Value::as_u64);
         let kind = kind.map(str::to_owned);

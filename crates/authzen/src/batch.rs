@@ -1,10 +1,8 @@
 //! Many questions at once: defaults, per-entry overrides, and the three semantics.
 
-use serde_json::Value;
-
-use crate::json::parse_object;
-use crate::request::member;
-use crate::{Decision, EvaluationRequest, Properties, RequestError};
+use crate::asked::member;
+use crate::json::{Json, Members};
+use crate::{Asked, Decision, EvaluationRequest, RequestError};
 
 /// Body of `POST /access/v1/evaluations`, defaults already merged into each entry.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,11 +26,19 @@ pub enum Semantic {
 }
 
 /// What a body sent to `evaluations` turned out to be.
-#[derive(Debug, Clone, PartialEq)]
-pub enum BatchBody {
-    /// `evaluations` was absent or empty: behaves exactly as `evaluation`.
-    Single(Box<EvaluationRequest>),
-    Many(EvaluationsRequest),
+#[derive(Debug)]
+pub enum BatchBody<'a> {
+    /// `evaluations` was absent or empty: behaves exactly as `evaluation`. An [`Asked`] is in it.
+    Single(Members<'a>),
+    Many(Batch<'a>),
+}
+
+/// Many questions as they were read.
+#[derive(Debug)]
+pub struct Batch<'a> {
+    pub semantic: Semantic,
+    /// With the defaults in it.
+    body: Members<'a>,
 }
 
 impl Semantic {
@@ -54,22 +60,24 @@ impl Semantic {
         }
     }
 
-    fn from_object(body: &Properties) -> Result<Self, RequestError> {
+    fn of(body: &Members<'_>) -> Result<Self, RequestError> {
         let Some(options) = member(body, "options") else {
             return Ok(Self::ExecuteAll);
         };
-        let options = options.as_object().ok_or_else(|| RequestError::WrongType {
-            field: "`options`".into(),
-            expected: "an object",
-        })?;
+        let Json::Object(options) = options else {
+            return Err(RequestError::WrongType {
+                field: "`options`".into(),
+                expected: "an object",
+            });
+        };
         match member(options, "evaluations_semantic") {
             None => Ok(Self::ExecuteAll),
-            Some(Value::String(word)) => match word.as_str() {
+            Some(Json::Text(word)) => match &**word {
                 "execute_all" => Ok(Self::ExecuteAll),
                 "deny_on_first_deny" => Ok(Self::DenyOnFirstDeny),
                 "permit_on_first_permit" => Ok(Self::PermitOnFirstPermit),
                 _ => Err(RequestError::UnknownSemantic {
-                    value: word.clone(),
+                    value: word.clone().into_owned(),
                 }),
             },
             Some(_) => Err(RequestError::WrongType {
@@ -80,14 +88,14 @@ impl Semantic {
     }
 }
 
-impl BatchBody {
+impl<'a> BatchBody<'a> {
     /// Reads the body of an `evaluations`.
-    pub fn from_json(body: &[u8]) -> Result<Self, RequestError> {
-        let mut body = parse_object(body)?;
-        let semantic = Semantic::from_object(&body)?;
-        let entries = match body.get_mut("evaluations").map(Value::take) {
-            None | Some(Value::Null) => Vec::new(),
-            Some(Value::Array(entries)) => entries,
+    pub fn parse(body: &'a [u8]) -> Result<Self, RequestError> {
+        let body = Members::parse(body)?;
+        let semantic = Semantic::of(&body)?;
+        let is_many = match member(&body, "evaluations") {
+            None => false,
+            Some(Json::Array(entries)) => !entries.is_empty(),
             Some(_) => {
                 return Err(RequestError::WrongType {
                     field: "`evaluations`".into(),
@@ -95,67 +103,46 @@ impl BatchBody {
                 });
             }
         };
-        if entries.is_empty() {
-            let only = EvaluationRequest::from_object(body)?;
-            return Ok(Self::Single(Box::new(only)));
+        if !is_many {
+            return Ok(Self::Single(body));
         }
         for name in ["subject", "action", "resource", "context"] {
-            if member(&body, name).is_some_and(|value| !value.is_object()) {
+            if !matches!(member(&body, name), None | Some(Json::Object(_))) {
                 return Err(RequestError::WrongType {
                     field: format!("`{name}`"),
                     expected: "an object",
                 });
             }
         }
-        let entries = entries.into_iter().map(|entry| merged(&body, entry));
-        let entries = entries.collect();
-        Ok(Self::Many(EvaluationsRequest { entries, semantic }))
+        Ok(Self::Many(Batch { semantic, body }))
     }
 }
 
-/// One entry with the defaults filled in: a complete entity replaces the default whole, one
-/// that lacks an identifying key (`type`, `id`, `name`) takes just that key from the default.
-fn merged(defaults: &Properties, entry: Value) -> Result<EvaluationRequest, RequestError> {
-    let Value::Object(mut entry) = entry else {
-        return Err(RequestError::WrongType {
-            field: "an entry of `evaluations`".into(),
-            expected: "an object",
-        });
-    };
-    let subject = entity(defaults, &mut entry, "subject", &["type", "id"]);
-    let action = entity(defaults, &mut entry, "action", &["name"]);
-    let resource = entity(defaults, &mut entry, "resource", &["type", "id"]);
-    let context = own(&mut entry, "context").or_else(|| member(defaults, "context").cloned());
-    EvaluationRequest::from_parts(subject, action, resource, context)
-}
+impl Batch<'_> {
+    /// In request order, with the defaults filled in: a complete entity replaces the default whole,
+    /// one that lacks an identifying key (`type`, `id`, `name`) takes just that key from it.
+    pub fn entries(&self) -> impl ExactSizeIterator<Item = Result<Asked<'_>, RequestError>> {
+        let entries: &[Json<'_>] = match self.body.get("evaluations") {
+            Some(Json::Array(entries)) => entries,
+            _ => &[],
+        };
+        entries.iter().map(|entry| match entry {
+            Json::Object(entry) => Asked::with_defaults(entry, &self.body),
+            _ => Err(RequestError::WrongType {
+                field: "an entry of `evaluations`".into(),
+                expected: "an object",
+            }),
+        })
+    }
 
-fn own(entry: &mut Properties, name: &str) -> Option<Value> {
-    let own = entry.get_mut(name).map(Value::take)?;
-    Some(own).filter(|own| !own.is_null())
-}
-
-fn entity(
-    defaults: &Properties,
-    entry: &mut Properties,
-    name: &str,
-    keys: &[&str],
-) -> Option<Value> {
-    let default = member(defaults, name);
-    let Some(mut own) = own(entry, name) else {
-        return default.cloned();
-    };
-    if let (Some(members), Some(default)) =
-        (own.as_object_mut(), default.and_then(Value::as_object))
-    {
-        for key in keys {
-            if member(members, key).is_none()
-                && let Some(value) = member(default, key)
-            {
-                members.insert((*key).to_owned(), value.clone());
-            }
+    /// The same with a life of its own.
+    pub fn to_request(&self) -> EvaluationsRequest {
+        let kept = |entry: Result<Asked<'_>, RequestError>| entry.map(Asked::to_request);
+        EvaluationsRequest {
+            entries: self.entries().map(kept).collect(),
+            semantic: self.semantic,
         }
     }
-    Some(own)
 }
 
 #[cfg(test)]
@@ -163,8 +150,8 @@ mod tests {
     use super::*;
 
     fn entries(body: &str) -> Vec<Result<EvaluationRequest, RequestError>> {
-        match BatchBody::from_json(body.as_bytes()).unwrap() {
-            BatchBody::Many(many) => many.entries,
+        match BatchBody::parse(body.as_bytes()).unwrap() {
+            BatchBody::Many(many) => many.to_request().entries,
             BatchBody::Single(_) => panic!("one entry"),
         }
     }
@@ -193,7 +180,7 @@ mod tests {
     fn an_absent_or_empty_array_is_a_single_evaluation() {
         let body = r#"{"subject":{"type":"u","id":"1"},"action":{"name":"r"},"resource":{"type":"d","id":"2"},"evaluations":[]}"#;
         assert!(matches!(
-            BatchBody::from_json(body.as_bytes()),
+            BatchBody::parse(body.as_bytes()),
             Ok(BatchBody::Single(_))
         ));
     }
@@ -202,7 +189,7 @@ mod tests {
     fn an_unknown_semantic_is_refused() {
         let body = r#"{"evaluations":[{}],"options":{"evaluations_semantic":"some"}}"#;
         assert!(matches!(
-            BatchBody::from_json(body.as_bytes()),
+            BatchBody::parse(body.as_bytes()),
             Err(RequestError::UnknownSemantic { .. })
         ));
     }

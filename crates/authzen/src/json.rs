@@ -1,12 +1,14 @@
 //! Strict I-JSON reading: duplicate names are refused at every depth, nesting is bounded.
 //!
 //! Two readers of one document must not see two different values, so a duplicate name is an
-//! error and never "the last one wins" (RFC 7493 section 2.3).
+//! error and never "the last one wins" (RFC 7493 section 2.3). What is read borrows its texts from
+//! the document, so that a question can be answered without a copy of it.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
-use serde_json::map::Entry;
+use serde::{Serialize, Serializer};
 use serde_json::{Map, Number, Value};
 
 use crate::RequestError;
@@ -15,101 +17,245 @@ use crate::RequestError;
 /// members, but bytes may: equal properties can serialize to different bytes.
 pub type Properties = Map<String, Value>;
 
+/// A JSON value in which no object repeats a name.
+#[derive(Debug, Clone)]
+pub enum Json<'a> {
+    Null,
+    Bool(bool),
+    Number(Number),
+    Text(Cow<'a, str>),
+    Array(Vec<Json<'a>>),
+    Object(Members<'a>),
+}
+
+/// The members of an object, in the order in which they came.
+#[derive(Debug, Clone, Default)]
+pub struct Members<'a>(Vec<(Cow<'a, str>, Json<'a>)>);
+
 /// Reads one JSON object. Refuses trailing bytes, duplicate names and nesting deeper than 128.
 pub fn parse_object(body: &[u8]) -> Result<Properties, RequestError> {
-    if body.iter().all(u8::is_ascii_whitespace) {
-        return Err(RequestError::Empty);
-    }
-    match parse_json(body)? {
-        Value::Object(map) => Ok(map),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
-            Err(RequestError::WrongType {
-                field: "the body".into(),
-                expected: "an object",
-            })
-        }
-    }
+    Members::parse(body).map(Members::into_properties)
 }
 
 /// Reads any JSON value, as strictly.
 pub fn parse_json(body: &[u8]) -> Result<Value, RequestError> {
-    let Strict(value) = serde_json::from_slice(body).map_err(|error| RequestError::Malformed {
-        message: error.to_string(),
-    })?;
-    Ok(value)
+    Json::parse(body).map(Json::into_value)
 }
 
-/// A JSON value in which no object repeats a name.
-struct Strict(Value);
+impl<'a> Json<'a> {
+    /// As strictly as [`parse_json`].
+    pub fn parse(body: &'a [u8]) -> Result<Self, RequestError> {
+        serde_json::from_slice(body).map_err(|error| RequestError::Malformed {
+            message: error.to_string(),
+        })
+    }
 
-impl<'de> Deserialize<'de> for Strict {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(StrictVisitor).map(Strict)
+    pub fn is_null(&self) -> bool {
+        matches!(self, Self::Null)
+    }
+
+    fn into_value(self) -> Value {
+        match self {
+            Self::Null => Value::Null,
+            Self::Bool(value) => Value::Bool(value),
+            Self::Number(value) => Value::Number(value),
+            Self::Text(text) => Value::String(text.into_owned()),
+            Self::Array(items) => Value::Array(items.into_iter().map(Self::into_value).collect()),
+            Self::Object(members) => Value::Object(members.into_properties()),
+        }
     }
 }
 
-struct StrictVisitor;
+impl<'a> Members<'a> {
+    /// Of an object that has none.
+    pub const NONE: Self = Self(Vec::new());
 
-impl<'de> Visitor<'de> for StrictVisitor {
-    type Value = Value;
+    /// As strictly as [`parse_object`].
+    pub fn parse(body: &'a [u8]) -> Result<Self, RequestError> {
+        if body.iter().all(u8::is_ascii_whitespace) {
+            return Err(RequestError::Empty);
+        }
+        match Json::parse(body)? {
+            Json::Object(members) => Ok(members),
+            _ => Err(RequestError::WrongType {
+                field: "the body".into(),
+                expected: "an object",
+            }),
+        }
+    }
+
+    pub fn get(&self, name: &str) -> Option<&Json<'a>> {
+        let found = self.0.iter().find(|(own, _)| own == name);
+        found.map(|(_, value)| value)
+    }
+
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &Json<'a>)> {
+        self.0.iter().map(|(name, value)| (&**name, value))
+    }
+
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The same with a life of its own.
+    pub fn to_properties(&self) -> Properties {
+        self.clone().into_properties()
+    }
+
+    fn into_properties(self) -> Properties {
+        let owned =
+            |(name, value): (Cow<'_, str>, Json<'_>)| (name.into_owned(), value.into_value());
+        self.0.into_iter().map(owned).collect()
+    }
+
+    /// The name that occurs more than once.
+    fn repeated(&self) -> Option<&str> {
+        const FEW: usize = 16;
+        if self.len() <= FEW {
+            let mut before = self.0.iter().enumerate();
+            let twice = before
+                .find(|(at, (name, _))| self.0.iter().take(*at).any(|(other, _)| name == other));
+            return twice.map(|(_, (name, _))| &**name);
+        }
+        let mut names: Vec<&str> = self.iter().map(|(name, _)| name).collect();
+        names.sort_unstable();
+        let twice = names.windows(2).find(|pair| pair.first() == pair.last());
+        twice.and_then(|pair| pair.first().copied())
+    }
+}
+
+impl<'a> From<&'a Value> for Json<'a> {
+    fn from(value: &'a Value) -> Self {
+        match value {
+            Value::Null => Self::Null,
+            Value::Bool(value) => Self::Bool(*value),
+            Value::Number(value) => Self::Number(value.clone()),
+            Value::String(text) => Self::Text(text.as_str().into()),
+            Value::Array(items) => Self::Array(items.iter().map(Self::from).collect()),
+            Value::Object(members) => Self::Object(members.into()),
+        }
+    }
+}
+
+impl<'a> From<&'a Properties> for Members<'a> {
+    fn from(properties: &'a Properties) -> Self {
+        let lent = |(name, value): (&'a String, &'a Value)| (name.as_str().into(), value.into());
+        Self(properties.iter().map(lent).collect())
+    }
+}
+
+impl Serialize for Json<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Null => serializer.serialize_unit(),
+            Self::Bool(value) => serializer.serialize_bool(*value),
+            Self::Number(value) => value.serialize(serializer),
+            Self::Text(text) => serializer.serialize_str(text),
+            Self::Array(items) => serializer.collect_seq(items),
+            Self::Object(members) => members.serialize(serializer),
+        }
+    }
+}
+
+impl Serialize for Members<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.iter())
+    }
+}
+
+impl<'de> Deserialize<'de> for Json<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(JsonVisitor)
+    }
+}
+
+struct JsonVisitor;
+
+impl<'de> Visitor<'de> for JsonVisitor {
+    type Value = Json<'de>;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("a JSON value")
     }
 
-    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
-        Ok(Value::Bool(value))
+    fn visit_bool<E>(self, value: bool) -> Result<Json<'de>, E> {
+        Ok(Json::Bool(value))
     }
 
-    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
-        Ok(Value::Number(value.into()))
+    fn visit_i64<E>(self, value: i64) -> Result<Json<'de>, E> {
+        Ok(Json::Number(value.into()))
     }
 
-    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
-        Ok(Value::Number(value.into()))
+    fn visit_u64<E>(self, value: u64) -> Result<Json<'de>, E> {
+        Ok(Json::Number(value.into()))
     }
 
-    fn visit_f64<E: de::Error>(self, value: f64) -> Result<Value, E> {
+    fn visit_f64<E: de::Error>(self, value: f64) -> Result<Json<'de>, E> {
         Number::from_f64(value)
-            .map(Value::Number)
+            .map(Json::Number)
             .ok_or_else(|| E::custom("a number is out of range"))
     }
 
-    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
-        Ok(Value::String(value.to_owned()))
+    fn visit_borrowed_str<E>(self, value: &'de str) -> Result<Json<'de>, E> {
+        Ok(Json::Text(Cow::Borrowed(value)))
     }
 
-    fn visit_string<E>(self, value: String) -> Result<Value, E> {
-        Ok(Value::String(value))
+    fn visit_str<E>(self, value: &str) -> Result<Json<'de>, E> {
+        Ok(Json::Text(Cow::Owned(value.to_owned())))
     }
 
-    fn visit_unit<E>(self) -> Result<Value, E> {
-        Ok(Value::Null)
+    fn visit_unit<E>(self) -> Result<Json<'de>, E> {
+        Ok(Json::Null)
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Json<'de>, A::Error> {
         let mut items = Vec::new();
-        while let Some(Strict(item)) = access.next_element()? {
+        while let Some(item) = access.next_element()? {
             items.push(item);
         }
-        Ok(Value::Array(items))
+        Ok(Json::Array(items))
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
-        let mut map = Map::new();
-        while let Some(name) = access.next_key::<String>()? {
-            let Strict(value) = access.next_value()?;
-            match map.entry(name) {
-                Entry::Vacant(entry) => {
-                    entry.insert(value);
-                }
-                Entry::Occupied(entry) => {
-                    let name = entry.key();
-                    return Err(de::Error::custom(format_args!("`{name}` appears twice")));
-                }
-            }
+    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Json<'de>, A::Error> {
+        let mut members = Members::NONE;
+        while let Some(Name(name)) = access.next_key()? {
+            members.0.push((name, access.next_value()?));
         }
-        Ok(Value::Object(map))
+        match members.repeated() {
+            None => Ok(Json::Object(members)),
+            Some(name) => Err(de::Error::custom(format_args!("`{name}` appears twice"))),
+        }
+    }
+}
+
+/// The name of a member.
+struct Name<'a>(Cow<'a, str>);
+
+impl<'de> Deserialize<'de> for Name<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(NameVisitor)
+    }
+}
+
+struct NameVisitor;
+
+impl<'de> Visitor<'de> for NameVisitor {
+    type Value = Name<'de>;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a name")
+    }
+
+    fn visit_borrowed_str<E>(self, name: &'de str) -> Result<Name<'de>, E> {
+        Ok(Name(Cow::Borrowed(name)))
+    }
+
+    fn visit_str<E>(self, name: &str) -> Result<Name<'de>, E> {
+        Ok(Name(Cow::Owned(name.to_owned())))
     }
 }
 
@@ -119,10 +265,19 @@ mod tests {
 
     #[test]
     fn duplicate_names_are_refused_at_any_depth() {
-        for body in [r#"{"a":1,"a":2}"#, r#"{"a":[{"b":{"c":1,"c":1}}]}"#] {
+        let many: String = (0..40).map(|n| format!(r#""n{n}":0,"#)).collect();
+        for body in [
+            r#"{"a":1,"a":2}"#,
+            r#"{"a":[{"b":{"c":1,"c":1}}]}"#,
+            // The same name, written in two ways.
+            r#"{"a":1,"\u0061":2}"#,
+            &format!(r#"{{{many}"n7":1}}"#),
+        ] {
             let error = parse_object(body.as_bytes()).unwrap_err().to_string();
             assert!(error.contains("appears twice"), "{error}");
         }
+        let all = parse_object(format!(r#"{{{many}"n40":1}}"#).as_bytes());
+        assert_eq!(all.unwrap().len(), 41);
     }
 
     #[test]
@@ -139,6 +294,21 @@ mod tests {
             "\u{feff}{}",
         ] {
             assert!(parse_object(body.as_bytes()).is_err(), "{body:.20}");
+        }
+    }
+
+    #[test]
+    fn what_is_borrowed_is_what_serde_json_reads() {
+        for text in [
+            r#"{"a":[1,-2,3.5,true,null,"x"],"b":{"c":"\u00e9\n","d":{}},"":[]}"#,
+            r#"[18446744073709551615,-9223372036854775808,1e300,"\ud83d\ude00"]"#,
+        ] {
+            let plain: Value = serde_json::from_str(text).unwrap();
+            assert_eq!(parse_json(text.as_bytes()).unwrap(), plain);
+            let read = Json::parse(text.as_bytes()).unwrap();
+            for json in [read, Json::from(&plain)] {
+                assert_eq!(serde_json::to_value(&json).unwrap(), plain);
+            }
         }
     }
 }

@@ -4,6 +4,7 @@
 //! Implements the shapes of the OpenID AuthZEN Authorization API 1.0. Never decides anything
 //! and never knows who implements the boundary.
 
+mod asked;
 mod batch;
 mod cache_advice;
 mod client;
@@ -14,14 +15,15 @@ mod request;
 mod search;
 mod words;
 
-pub use batch::{BatchBody, EvaluationsRequest, Semantic};
+pub use asked::{Asked, AskedAction, AskedEntity, Lent};
+pub use batch::{Batch, BatchBody, EvaluationsRequest, Semantic};
 pub use cache_advice::{CacheAdvice, Vary};
 pub use client::{HttpDecisionPoint, HttpDecisionPointConfig};
 pub use decision_point::{DecisionError, DecisionPoint};
 pub use evaluation::{
     Decision, DecisionContext, Evaluation, Obligation, PolicyEvent, Reason, SnapshotVersion,
 };
-pub use json::{Properties, parse_json, parse_object};
+pub use json::{Json, Members, Properties, parse_json, parse_object};
 pub use request::{EvaluationRequest, RequestError};
 pub use search::{
     Found, OfType, Page, SearchKind, SearchQuestion, SearchRequest, SearchResult, SearchResults,

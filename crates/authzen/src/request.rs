@@ -3,8 +3,8 @@
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::json::parse_object;
-use crate::{Action, Properties, Resource, Subject};
+use crate::json::Members;
+use crate::{Action, Asked, Properties, Resource, Subject};
 
 /// "May this subject do this action on this resource in this context?"
 /// Body of `POST /access/v1/evaluation`.
@@ -42,84 +42,7 @@ pub enum RequestError {
 impl EvaluationRequest {
     /// Reads the body of an `evaluation`. Unknown members are ignored and `null` means absent.
     pub fn from_json(body: &[u8]) -> Result<Self, RequestError> {
-        Self::from_object(parse_object(body)?)
-    }
-
-    /// Reads a question from an object that has its own subject, action and resource.
-    pub fn from_object(mut object: Properties) -> Result<Self, RequestError> {
-        let mut part = |name: &str| object.get_mut(name).map(Value::take);
-        Self::from_parts(
-            part("subject"),
-            part("action"),
-            part("resource"),
-            part("context"),
-        )
-    }
-
-    /// Reads a question from its four parts, each as it came.
-    pub(crate) fn from_parts(
-        subject: Option<Value>,
-        action: Option<Value>,
-        resource: Option<Value>,
-        context: Option<Value>,
-    ) -> Result<Self, RequestError> {
-        let mut subject = taken_object(subject, "subject")?;
-        let mut action = taken_object(action, "action")?;
-        let mut resource = taken_object(resource, "resource")?;
-        Ok(Self {
-            subject: Subject {
-                kind: taken_text(&mut subject, "subject", "type")?,
-                id: taken_text(&mut subject, "subject", "id")?,
-                properties: taken_properties(&mut subject, "subject")?,
-            },
-            action: Action {
-                name: taken_text(&mut action, "action", "name")?,
-                properties: taken_properties(&mut action, "action")?,
-            },
-            resource: Resource {
-                kind: taken_text(&mut resource, "resource", "type")?,
-                id: taken_text(&mut resource, "resource", "id")?,
-                properties: taken_properties(&mut resource, "resource")?,
-            },
-            context: match context {
-                None | Some(Value::Null) => Properties::new(),
-                Some(Value::Object(context)) => context,
-                Some(_) => return Err(no_object("context")),
-            },
-        })
-    }
-}
-
-fn taken_object(value: Option<Value>, field: &str) -> Result<Properties, RequestError> {
-    match value {
-        None | Some(Value::Null) => Err(RequestError::Missing {
-            field: field.to_owned(),
-        }),
-        Some(Value::Object(object)) => Ok(object),
-        Some(_) => Err(no_object(field)),
-    }
-}
-
-fn taken_text(object: &mut Properties, parent: &str, name: &str) -> Result<String, RequestError> {
-    match object.get_mut(name) {
-        Some(Value::String(text)) => Ok(std::mem::take(text)),
-        // The same words as for what is not taken.
-        _ => text(object, parent, name),
-    }
-}
-
-fn taken_properties(object: &mut Properties, parent: &str) -> Result<Properties, RequestError> {
-    match object.get_mut("properties") {
-        None | Some(Value::Null) => Ok(Properties::new()),
-        Some(Value::Object(properties)) => Ok(std::mem::take(properties)),
-        Some(_) => Err(no_object(&format!("{parent}.properties"))),
-    }
-}
-
-fn no_object(field: &str) -> RequestError {
-    RequestError::WrongType {
-        field: format!("`{field}`"),
-        expected: "an object",
+        Ok(Asked::of(&Members::parse(body)?)?.to_request())
     }
 }
 

@@ -158,6 +158,6 @@ impl Provider {
             .collect();
         attributes.extend(said);
         let row = Row::with_attributes(uid.clone(), known, attributes);
-        question.overlays.insert(uid.clone(), row);
+        question.overlays.insert(Arc::new(row));
     }
 }

@@ -2,10 +2,9 @@
 
 use std::collections::HashSet;
 
-use authzen::Properties;
+use authzen::{Json, Members};
 use serde::ser::SerializeMap as _;
 use serde::{Serialize, Serializer};
-use serde_json::Value;
 use service_kit::ConfigIssue;
 
 /// Names and paths whose values are not shown.
@@ -63,7 +62,7 @@ impl Mask {
     pub(crate) fn shown<'a>(
         &'a self,
         place: &'a [&'a str],
-        properties: &'a Properties,
+        properties: &'a Members<'a>,
     ) -> Shown<'a> {
         Shown {
             mask: self,
@@ -73,7 +72,7 @@ impl Mask {
     }
 
     fn hides(&self, path: &Path<'_>, name: &str) -> bool {
-        if self.names.contains(name) {
+        if !self.names.is_empty() && self.names.contains(name) {
             return true;
         }
         if self.paths.is_empty() {
@@ -90,14 +89,14 @@ impl Mask {
 pub(crate) struct Shown<'a> {
     mask: &'a Mask,
     path: Path<'a>,
-    properties: &'a Properties,
+    properties: &'a Members<'a>,
 }
 
 /// A value in them.
 struct Part<'a> {
     mask: &'a Mask,
     path: Path<'a>,
-    value: &'a Value,
+    value: &'a Json<'a>,
 }
 
 /// Where something is in a record.
@@ -128,7 +127,7 @@ impl<'a> Path<'a> {
 impl Serialize for Shown<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut members = serializer.serialize_map(Some(self.properties.len()))?;
-        for (name, value) in self.properties {
+        for (name, value) in self.properties.iter() {
             let path = Path::Below(&self.path, name);
             if self.mask.hides(&path, name) {
                 members.serialize_entry(name, MASKED)?;
@@ -145,13 +144,13 @@ impl Serialize for Part<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Self { mask, path, value } = *self;
         match value {
-            Value::Object(properties) => Shown {
+            Json::Object(properties) => Shown {
                 mask,
                 path,
                 properties,
             }
             .serialize(serializer),
-            Value::Array(items) => {
+            Json::Array(items) => {
                 serializer.collect_seq(items.iter().map(|value| Part { mask, path, value }))
             }
             other => other.serialize(serializer),
@@ -179,7 +178,7 @@ fn matches(steps: &[Step], path: &[&str]) -> bool {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 
@@ -194,6 +193,7 @@ mod tests {
         }) else {
             panic!("an object")
         };
+        let properties = Members::from(&properties);
         serde_json::to_value(mask(patterns).shown(&["context"], &properties)).unwrap()
     }
 
@@ -243,6 +243,7 @@ mod tests {
                 value = if level % 2 == 0 { json!({ "in": [value] }) } else { json!({ "x": value, "pin": ["s3cret"] }) };
             }
             let Value::Object(properties) = value else { panic!("an object") };
+            let properties = Members::from(&properties);
             for patterns in [&["pin"][..], &["**.pin"], &["subject.**.pin"]] {
                 let mask = mask(patterns);
                 let shown = serde_json::to_string(&mask.shown(&["subject", "properties"], &properties));

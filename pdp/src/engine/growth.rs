@@ -1,6 +1,6 @@
 //! What a decision costs as policies and entities become many.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::hint::black_box;
 use std::time::Duration;
@@ -92,7 +92,7 @@ fn question() -> Question {
         resource: uid("Doc", "d"),
         context: Context::Value(std::sync::Arc::new(context.into())),
         now: None,
-        overlays: HashMap::new(),
+        overlays: crate::entities::Overlays::default(),
     }
 }
 

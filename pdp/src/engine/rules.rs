@@ -1,14 +1,13 @@
 //! All rules of a snapshot and the index that finds them. A change of a few policies makes the
 //! next ones from those before: it costs no more than copying a pointer for each rule.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use cedar_policy_core::ast::{EntityType, EntityUID, Var};
 
 use super::rule::{Home, Rule};
 use super::{Question, Surroundings};
-use crate::entities::EntityStore;
+use crate::entities::{EntityStore, Overlays};
 use crate::index::{Index, Positions, Seen, Sought};
 use crate::shards::Shards;
 
@@ -130,7 +129,7 @@ impl Rules {
         resource: &EntityType,
         store: &EntityStore,
     ) -> impl Iterator<Item = &Rule> {
-        let nothing = HashMap::new();
+        let nothing = Overlays::default();
         let above = store.view(&nothing).ancestors(action);
         let action = Seen {
             uid: action,

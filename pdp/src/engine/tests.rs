@@ -45,7 +45,7 @@ pub(crate) fn ours(rules: &Rules, store: &EntityStore, request: &cedar_policy::R
         resource: request.resource().uid().unwrap().clone(),
         context: request.context().unwrap().clone(),
         now: None,
-        overlays: HashMap::new(),
+        overlays: crate::entities::Overlays::default(),
     };
     let outcome = rules.decide(&question, store).unwrap();
     let failing_forbid = outcome.failures.iter().any(|(rule, _)| rule.is_forbid());
@@ -370,7 +370,7 @@ fn a_failing_forbid_denies_what_a_permit_would_allow() {
         resource: "B::\"1\"".parse().unwrap(),
         context: Context::empty(),
         now: None,
-        overlays: HashMap::new(),
+        overlays: crate::entities::Overlays::default(),
     };
     let outcome = rules.decide(&question, &store).unwrap();
     assert!(!outcome.permitted && outcome.denied_by_failure && outcome.determining.is_empty());

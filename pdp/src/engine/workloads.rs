@@ -6,7 +6,7 @@ mod github;
 mod hospital;
 mod tinytodo;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::hint::black_box;
 use std::str::FromStr;
 use std::time::Duration;
@@ -152,7 +152,7 @@ fn question(request: &Request) -> Question {
         resource: request.resource().uid().unwrap().clone(),
         context: request.context().unwrap().clone(),
         now: None,
-        overlays: HashMap::new(),
+        overlays: crate::entities::Overlays::default(),
     }
 }
 

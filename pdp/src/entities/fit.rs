@@ -6,7 +6,7 @@ use cedar_policy_core::entities::conformance::EntitySchemaConformanceChecker;
 use cedar_policy_core::extensions::Extensions;
 use cedar_policy_core::validator::CoreSchema;
 
-use super::{EntityStore, Origin};
+use super::{EntityStore, Origin, Overlays};
 use crate::PolicyIssue;
 
 /// An issue with an entity that no file states.
@@ -19,7 +19,7 @@ pub(crate) fn issue(uid: &EntityUID, what: &str) -> PolicyIssue {
 pub(crate) fn misfits(store: &EntityStore, schema: &Schema) -> Vec<PolicyIssue> {
     let core = CoreSchema::new(schema.as_ref());
     let checker = EntitySchemaConformanceChecker::new(&core, Extensions::all_available());
-    let nothing = std::collections::HashMap::new();
+    let nothing = Overlays::default();
     let mut issues = Vec::new();
     for row in store.rows().filter(|row| row.origin() == Origin::Written) {
         let above = store.view(&nothing).above(row).into_iter().cloned();

@@ -73,11 +73,21 @@ impl Row {
             .into_iter()
             .map(|(name, value)| (name, Kept::from(value)))
             .unzip();
+        Self::with_values(uid, stored, names.into(), values.into())
+    }
+
+    /// The same; the names are in order, and the values in the order of their names.
+    pub(crate) fn with_values(
+        uid: EntityUID,
+        stored: Option<&Self>,
+        names: Arc<[SmolStr]>,
+        values: Box<[Kept]>,
+    ) -> Self {
         Self {
             uid: stored.map_or_else(|| Arc::new(uid), |row| Arc::clone(&row.uid)),
             origin: Origin::Written,
-            names: names.into(),
-            values: values.into(),
+            names,
+            values,
             tags: stored.map(|row| row.tags.clone()).unwrap_or_default(),
             parents: stored.map(|row| row.parents.clone()).unwrap_or_default(),
         }

@@ -1,6 +1,6 @@
 //! The store against a plain model, and what it costs.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::hint::black_box;
 
 use cedar_policy_core::ast::{PartialValue, Value};
@@ -67,7 +67,7 @@ fn names(uids: impl IntoIterator<Item = EntityUID>) -> BTreeSet<String> {
 
 fn agrees(store: &EntityStore, model: &Model) {
     assert_eq!(store.len(), model.len());
-    let nothing = HashMap::new();
+    let nothing = Overlays::default();
     let view = store.view(&nothing);
     for n in 0..14 {
         let expected = names(above(model, n).into_iter().map(uid));
@@ -142,7 +142,7 @@ fn an_entity_is_read_as_it_was_written() {
     let read = cedar_policy::Entities::from_json_str(text, None).unwrap();
     let read: &Entities = read.as_ref();
     let store = EntityStore::of(read);
-    let nothing = HashMap::new();
+    let nothing = Overlays::default();
     let whole = store
         .slice(read.iter().map(Entity::uid), &nothing, 0)
         .unwrap();
@@ -159,7 +159,11 @@ fn an_entity_is_read_as_it_was_written() {
 #[test]
 fn a_question_may_add_to_the_hierarchy_that_it_sees() {
     let store = EntityStore::of_rows([row(2, &[4], &[]), row(4, &[6], &[])]).unwrap();
-    let overlays = HashMap::from([(uid(0), row(0, &[2], &[]))]);
+    let overlays = {
+        let mut overlays = Overlays::default();
+        overlays.insert(Arc::new(row(0, &[2], &[])));
+        overlays
+    };
     assert!(store.view(&overlays).is_within(&uid(0), &uid(6)));
     assert!(store.row(&uid(0)).is_none());
 }

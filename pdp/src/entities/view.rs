@@ -1,18 +1,18 @@
 //! Entities as one question sees them: what it says of them itself, then what the store knows.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use cedar_policy_core::ast::EntityUID;
 use foldhash::fast::RandomState;
 use smallvec::SmallVec;
 
-use super::{EntityStore, Row};
+use super::{EntityStore, Overlays, Row};
 
 /// The store behind what a question says itself.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct View<'a> {
     pub(crate) store: &'a EntityStore,
-    pub(crate) overlays: &'a HashMap<EntityUID, Row>,
+    pub(crate) overlays: &'a Overlays,
 }
 
 /// What an entity is in, each once. Few, nearly always.

@@ -35,11 +35,13 @@ fn a_deny_names_the_nearest_permits_and_what_would_have_to_change() {
     assert_eq!(near.len(), 3);
     let small =
         Snapshot::open(fixture.folder.path(), &crate::config::Reading::default(), 0).unwrap();
-    let request = EvaluationRequest::from_json(question.to_string().as_bytes()).unwrap();
+    let body = question.to_string();
+    let members = Members::parse(body.as_bytes()).unwrap();
+    let asked = Asked::of(&members).unwrap();
     let mapped = small
         .loaded
         .vocabulary
-        .question(&request, &small.store)
+        .question(&asked, &small.store, &mut Before::default())
         .unwrap();
     let rule = small
         .loaded
@@ -156,8 +158,9 @@ proptest! {
         let outcome = snapshot.loaded.rules.decide(&question, &snapshot.store).unwrap();
         let request = json!({ "subject": { "type": "User", "id": "u0" }, "action": { "name": "read" },
             "resource": { "type": "Doc", "id": format!("d{doc}") }, "context": { "n": world.n } });
-        let request = EvaluationRequest::from_json(request.to_string().as_bytes()).unwrap();
-        let told = snapshot.explain(&request, service_kit::UnixTime::from_secs(0)).unwrap();
+        let body = request.to_string();
+        let members = Members::parse(body.as_bytes()).unwrap();
+        let told = snapshot.explain(&Asked::of(&members).unwrap(), service_kit::UnixTime::from_secs(0)).unwrap();
         prop_assert_eq!(told.outcome == ExplainedOutcome::Permitted, outcome.permitted);
         prop_assert_eq!(told.outcome, way_of(&outcome));
         let failing: Vec<&str> = outcome.failures.iter().map(|(rule, _)| rule.reason.policy.as_str()).collect();

@@ -24,7 +24,7 @@ pub(crate) fn question(resource: EntityUID, n: i64) -> Question {
         resource,
         context: cedar_policy_core::ast::Context::Value(std::sync::Arc::new(context)),
         now: None,
-        overlays: std::collections::HashMap::new(),
+        overlays: crate::entities::Overlays::default(),
     }
 }
 

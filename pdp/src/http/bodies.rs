@@ -25,7 +25,7 @@ pub(super) struct ProblemDocument {
 
 /// What any endpoint that is asked something may answer instead.
 #[derive(IntoResponses)]
-#[expect(dead_code, reason = "describes what `receive` and `admit` answer")]
+#[expect(dead_code, reason = "describes what `receive` and `gate` answer")]
 pub(super) enum Refusal {
     /// The body cannot be used; the member is named.
     #[response(status = 400, content_type = "application/problem+json")]

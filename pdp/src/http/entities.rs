@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ::http::{HeaderValue, StatusCode, header};
+use ::http::StatusCode;
 use axum::extract::{Path, Query, Request, State};
 use axum::response::{IntoResponse, Json, Response};
 use cedar_policy_core::ast::{Eid, EntityType, EntityUID};
@@ -179,41 +179,4 @@ fn refused(error: &WriteError) -> Problem {
         }
     };
     Problem::new(status, kind).detail(error.to_string())
-}
-
-/// The header by which a request demands entities of at least some revision.
-const AT_LEAST: &str = "cedargate-at-least-revision";
-
-/// Waits, within bounds, for the revision that a request demands.
-pub(super) async fn fresh(
-    State(inner): State<Arc<Inner>>,
-    request: Request,
-    next: axum::middleware::Next,
-) -> Response {
-    let mut wanted = request.headers().get_all(AT_LEAST).iter();
-    let revision = match (wanted.next(), wanted.next()) {
-        (None, _) => return next.run(request).await,
-        (Some(value), None) => value.to_str().ok().and_then(|value| value.parse().ok()),
-        (Some(_), Some(_)) => None,
-    };
-    let Some(revision) = revision else {
-        return Problem::new(StatusCode::BAD_REQUEST, "bad-request")
-            .detail(format!("`{AT_LEAST}` must be one whole number"))
-            .into_response();
-    };
-    match inner.at_least(revision).await {
-        Ok(()) => next.run(request).await,
-        Err(late) => {
-            let mut response = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not-fresh-enough")
-                .detail(format!(
-                    "entities are at revision {}, and {} was demanded",
-                    late.reached, late.wanted
-                ))
-                .into_response();
-            response
-                .headers_mut()
-                .insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
-            response
-        }
-    }
 }

@@ -2,17 +2,18 @@
 
 use std::sync::Arc;
 
-use ::http::StatusCode;
-use authzen::{BatchBody, Evaluation, EvaluationRequest};
+use ::http::{HeaderValue, StatusCode, header};
+use authzen::{Asked, BatchBody, Members};
+use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::response::{IntoResponse, Json, Response};
+use axum::response::Response;
 use serde::Serialize;
 use service_kit::Problem;
 
 use super::bodies;
 use super::receive::{bad_request, no_answer, receive};
 use crate::decision_log::Asker;
-use crate::pdp::Inner;
+use crate::pdp::{Inner, Reply};
 
 #[utoipa::path(
     post,
@@ -28,7 +29,7 @@ pub(super) async fn one(
     request: Request,
 ) -> Result<Response, Problem> {
     let (asker, body) = receive(request).await?;
-    let question = EvaluationRequest::from_json(&body).map_err(|error| bad_request(&error))?;
+    let question = Members::parse(&body).map_err(|error| bad_request(&error))?;
     answer_one(&inner, &question, &asker).await
 }
 
@@ -46,40 +47,57 @@ pub(super) async fn many(
     request: Request,
 ) -> Result<Response, Problem> {
     let (asker, body) = receive(request).await?;
-    let batch = match BatchBody::from_json(&body).map_err(|error| bad_request(&error))? {
+    let batch = match BatchBody::parse(&body).map_err(|error| bad_request(&error))? {
         BatchBody::Single(question) => return answer_one(&inner, &question, &asker).await,
         BatchBody::Many(batch) => batch,
     };
     let limit = inner.limits.evaluations;
-    if batch.entries.len() > limit {
+    if batch.entries().len() > limit {
         return Err(
             Problem::new(StatusCode::BAD_REQUEST, "bad-request").detail(format!(
                 "`evaluations` must not have more than {limit} entries"
             )),
         );
     }
+    let snapshot = inner.snapshot.load_full();
     let evaluations = inner
-        .decide_many(&batch, &asker)
+        .decide_many(&snapshot, batch.entries(), batch.semantic, &asker)
         .await
         .map_err(|error| no_answer(&error))?;
-    Ok(Json(Answers { evaluations }).into_response())
+    json(&Answers { evaluations })
 }
 
 /// Written as it is, without another form of every answer in between.
 #[derive(Serialize)]
-struct Answers {
-    evaluations: Vec<Evaluation>,
+struct Answers<'s> {
+    evaluations: Vec<Reply<'s>>,
 }
 
 async fn answer_one(
     inner: &Inner,
-    question: &EvaluationRequest,
+    question: &Members<'_>,
     asker: &Asker,
 ) -> Result<Response, Problem> {
+    let asked = Asked::of(question).map_err(|error| bad_request(&error))?;
     let snapshot = inner.snapshot.load_full();
-    let evaluation = inner
-        .decide(&snapshot, question, asker)
+    let answer = inner
+        .decide(&snapshot, &asked, asker)
         .await
         .map_err(|error| no_answer(&error))?;
-    Ok(Json(evaluation).into_response())
+    json(&answer)
+}
+
+/// What an answer is written into at first.
+const ANSWER: usize = 1 << 10;
+
+fn json(answer: &impl Serialize) -> Result<Response, Problem> {
+    let mut body = Vec::with_capacity(ANSWER);
+    serde_json::to_writer(&mut body, answer).map_err(|error| {
+        tracing::error!(%error, "an answer could not be written");
+        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal")
+    })?;
+    let mut response = Response::new(Body::from(body));
+    let json = HeaderValue::from_static("application/json");
+    response.headers_mut().insert(header::CONTENT_TYPE, json);
+    Ok(response)
 }

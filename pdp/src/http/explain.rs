@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ::http::StatusCode;
-use authzen::{DecisionError, EvaluationRequest};
+use authzen::{Asked, DecisionError, Members};
 use axum::extract::{Query, Request, State};
 use axum::response::{IntoResponse, Json, Response};
 use serde::Deserialize;
@@ -16,6 +16,7 @@ use crate::callers::Caller;
 use crate::decision_log::Asker;
 use crate::engine::Question;
 use crate::explain::{ExplainRight, ExplainedOutcome, Explanation};
+use crate::mapping::Before;
 use crate::pdp::Inner;
 use crate::snapshot::{Read, Snapshot};
 
@@ -57,12 +58,13 @@ pub(super) async fn answer(
         ));
     }
     let (asker, body) = receive(request).await?;
-    let question = EvaluationRequest::from_json(&body).map_err(|error| bad_request(&error))?;
+    let body = Members::parse(&body).map_err(|error| bad_request(&error))?;
+    let asked = Asked::of(&body).map_err(|error| bad_request(&error))?;
     let snapshot = inner.snapshot.load_full();
     tracing::info!(caller = asker.caller, ?form, "an answer is explained");
     let version = snapshot.version.clone();
     let read = snapshot
-        .read(&question, inner.clock.now())
+        .read(&asked, inner.clock.now(), &mut Before::default())
         .map_err(|error| no_answer(&error))?;
     let explained = match read {
         Read::Unknown { message, .. } => {

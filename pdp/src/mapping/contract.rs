@@ -61,8 +61,8 @@ pub(super) fn names<'v>(
     actions: impl Iterator<Item = &'v ActionTerm>,
     clock: Option<&'v str>,
 ) -> Names {
-    fn sorted<'v>(names: impl Iterator<Item = &'v String>) -> Vec<&'v str> {
-        let mut names: Vec<&str> = names.map(String::as_str).collect();
+    fn sorted<'v>(names: impl Iterator<Item = &'v SmolStr>) -> Vec<&'v str> {
+        let mut names: Vec<&str> = names.map(SmolStr::as_str).collect();
         names.sort_unstable();
         names.dedup();
         names
@@ -81,11 +81,11 @@ fn properties(kind: Option<&Kind>, names: &Names) -> Vec<Matter> {
         return Vec::new();
     };
     let matters = kind.members.iter().map(|(name, member)| Matter {
-        name: name.clone(),
+        name: name.to_string(),
         when: if holds_required(&member.shape) {
             When::Always
         } else {
-            When::Attribute(names.name(&SmolStr::new(name)).as_attribute())
+            When::Attribute(names.name(name).as_attribute())
         },
     });
     matters.collect()
@@ -104,7 +104,7 @@ fn parameters(term: &ActionTerm, names: &Names) -> Vec<Matter> {
     let members = parameters.members.keys();
     members
         .map(|name| Matter {
-            name: name.clone(),
+            name: name.to_string(),
             when,
         })
         .collect()
@@ -113,11 +113,11 @@ fn parameters(term: &ActionTerm, names: &Names) -> Vec<Matter> {
 /// A member that the schema requires matters by being there: without it nothing is decided.
 fn context(term: &ActionTerm, names: &Names) -> Vec<Matter> {
     let matters = term.context.iter().map(|(name, member)| Matter {
-        name: name.clone(),
+        name: name.to_string(),
         when: if member.required || holds_required(&member.shape) {
             When::Always
         } else {
-            When::Context(names.name(&SmolStr::new(name)).in_context())
+            When::Context(names.name(name).in_context())
         },
     });
     matters.collect()

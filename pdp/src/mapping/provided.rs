@@ -5,7 +5,7 @@ use cedar_policy_core::ast::{EntityType, Value};
 use smol_str::SmolStr;
 
 use super::Vocabulary;
-use super::shape::{Misfit, Reader};
+use super::shape::Misfit;
 
 impl Vocabulary {
     /// The values of these attributes. What is null or left out is absent, which an attribute that
@@ -23,14 +23,11 @@ impl Vocabulary {
             .kinds
             .get(kind)
             .ok_or("the schema does not have its type any more")?;
-        let mut reader = Reader {
-            types: &self.types,
-            unknown: 0,
-        };
+        let mut reader = self.reader();
         let mut members = kind.members.clone();
         members.retain(|name, _| names.iter().any(|own| own == name));
         let read = reader
-            .complete(&members, said)
+            .complete(&members, &said.into())
             .map_err(|misfit| match misfit {
                 Misfit::Missing { path } => format!("it does not say `{path}`"),
                 // A value of another system's is not repeated.

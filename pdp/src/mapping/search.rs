@@ -1,14 +1,13 @@
 //! Searches in Cedar's words: the two given parts as in any question, the third as a type.
 
-use std::collections::HashMap;
+use std::sync::Arc;
 
-use authzen::{Action, Properties, Resource, SearchQuestion, Subject, Wanted};
+use authzen::{Action, AskedAction, Properties, Resource, SearchQuestion, Subject, Wanted};
 use cedar_policy_core::ast::{Eid, EntityType, EntityUID, Var};
 
-use super::shape::Reader;
 use super::{NotAsked, Part, Vocabulary, not_asked, overlay};
 use crate::engine::Question;
-use crate::entities::EntityStore;
+use crate::entities::{EntityStore, Overlays};
 
 /// A search for subjects or resources.
 #[derive(Debug)]
@@ -128,10 +127,7 @@ impl Vocabulary {
         store: &EntityStore,
     ) -> Result<Sought, NotAsked> {
         let nobody = || super::unknown("nothing can be found".into());
-        let mut reader = Reader {
-            types: &self.types,
-            unknown: 0,
-        };
+        let mut reader = self.reader();
         let term = self.actions.get(&action.name).ok_or_else(nobody)?;
         let sought = self.types.get(kind).ok_or_else(nobody)?;
         let sought_kind = self.kinds.get(sought).ok_or_else(nobody)?;
@@ -144,18 +140,18 @@ impl Vocabulary {
             return Err(nobody());
         }
         let field = format!("{}.properties", given_part.word());
-        let overlays = overlay(
-            &mut reader,
-            &given,
-            given_kind,
-            store.row(&given),
-            properties,
-        )
-        .map_err(|misfit| not_asked(&field, misfit))?
-        .map(|row| (given.clone(), row))
-        .into_iter()
-        .collect::<HashMap<_, _>>();
-        let context = term.context(&mut reader, context, action)?;
+        let (stored, sent) = (store.row(&given), properties.into());
+        let row = overlay(&mut reader, &given, given_kind, stored, &sent);
+        let mut overlays = Overlays::default();
+        if let Some(row) = row.map_err(|misfit| not_asked(&field, misfit))? {
+            overlays.insert(Arc::new(row));
+        }
+        let parameters = (&action.properties).into();
+        let action = AskedAction {
+            name: &action.name,
+            properties: &parameters,
+        };
+        let context = term.context(&mut reader, &context.into(), &action)?;
         // Never decided: each candidate takes its place.
         let open = EntityUID::from_components(sought.clone(), Eid::new(""), None);
         let (principal, resource, part) = match part {

@@ -4,16 +4,16 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use authzen::Properties;
+use authzen::{Json, Members as Sent};
 use cedar_policy::RestrictedExpression;
 use cedar_policy_core::ast::{Eid, EntityType, EntityUID, Value};
 use cedar_policy_core::evaluator::RestrictedEvaluator;
 use cedar_policy_core::extensions::Extensions;
 use cedar_policy_core::validator::types::{Attributes, EntityKind, Type};
-use serde_json::Value as Json;
 use smol_str::SmolStr;
 
 use super::vocabulary::Known;
+use crate::entities::Kept;
 
 /// What the schema expects somewhere.
 #[derive(Debug, Clone)]
@@ -32,7 +32,7 @@ pub(crate) enum Shape {
 }
 
 /// Declared attributes by name.
-pub(crate) type Members = BTreeMap<String, Member>;
+pub(crate) type Members = BTreeMap<SmolStr, Member>;
 
 /// One declared attribute.
 #[derive(Debug, Clone)]
@@ -91,55 +91,66 @@ pub(super) fn members(attributes: &Attributes) -> Members {
                 shape: Shape::of(&attribute.attr_type),
                 required: attribute.is_required,
             };
-            (name.to_string(), member)
+            (name.clone(), member)
         })
         .collect()
 }
 
 impl Reader<'_> {
-    /// The declared members of an object; the others are counted and left out.
-    pub(super) fn declared(
+    /// Takes the declared members of an object; the others are counted and left out.
+    pub(super) fn declared<'m>(
         &mut self,
-        members: &Members,
-        object: &Properties,
-    ) -> Result<BTreeMap<SmolStr, Value>, Misfit> {
-        let mut read = BTreeMap::new();
-        for (name, json) in object.iter().filter(|(_, json)| !json.is_null()) {
-            match members.get(name) {
-                Some(member) => {
-                    let value = self.value(&member.shape, json).map_err(|e| e.under(name))?;
-                    read.insert(SmolStr::new(name), value);
+        members: &'m Members,
+        sent: &Sent<'_>,
+        mut take: impl FnMut(&'m SmolStr, Kept),
+    ) -> Result<(), Misfit> {
+        for (name, json) in sent.iter().filter(|(_, json)| !json.is_null()) {
+            match members.get_key_value(name) {
+                Some((name, member)) => {
+                    take(
+                        name,
+                        self.kept(&member.shape, json).map_err(|e| e.under(name))?,
+                    );
                 }
                 None => self.unknown += 1,
             }
         }
-        Ok(read)
+        Ok(())
     }
 
-    /// As [`Self::declared`], where a required member must be there.
+    /// The declared members of an object, where a required one must be there.
     pub(super) fn complete(
         &mut self,
         members: &Members,
-        object: &Properties,
+        sent: &Sent<'_>,
     ) -> Result<BTreeMap<SmolStr, Value>, Misfit> {
-        let read = self.declared(members, object)?;
+        let mut read = BTreeMap::new();
+        self.declared(members, sent, |name, value| {
+            read.insert(name.clone(), value.value());
+        })?;
         match members
             .iter()
             .find(|(name, member)| member.required && !read.contains_key(name.as_str()))
         {
-            Some((name, _)) => Err(Misfit::Missing { path: name.clone() }),
+            Some((name, _)) => Err(Misfit::Missing {
+                path: name.to_string(),
+            }),
             None => Ok(read),
         }
     }
 
-    fn value(&mut self, shape: &Shape, json: &Json) -> Result<Value, Misfit> {
+    fn value(&mut self, shape: &Shape, json: &Json<'_>) -> Result<Value, Misfit> {
+        self.kept(shape, json).map(|kept| kept.value())
+    }
+
+    fn kept(&mut self, shape: &Shape, json: &Json<'_>) -> Result<Kept, Misfit> {
         match (shape, json) {
-            (Shape::Bool, Json::Bool(value)) => Ok(Value::from(*value)),
+            (Shape::Bool, Json::Bool(value)) => Ok(Kept::Bool(*value)),
             (Shape::Long, Json::Number(number)) => {
-                let whole = number.as_i64().map(Value::from);
+                let whole = number.as_i64().map(Kept::Long);
                 whole.ok_or_else(|| wrong_of("a whole number of 64 bits", json))
             }
-            (Shape::String, Json::String(text)) => Ok(Value::from(text.as_str())),
+            (Shape::String, Json::Text(text)) => Ok(Kept::Text(SmolStr::new(text))),
             (Shape::Set(element), Json::Array(items)) => {
                 let values = items
                     .iter()
@@ -149,28 +160,28 @@ impl Reader<'_> {
                             .map_err(|error| error.under(&index.to_string()))
                     })
                     .collect::<Result<Vec<_>, _>>()?;
-                Ok(Value::set(values, None))
+                Ok(Value::set(values, None).into())
             }
             (Shape::Record(members), Json::Object(object)) => {
-                Ok(Value::record(self.complete(members, object)?, None))
+                Ok(Value::record(self.complete(members, object)?, None).into())
             }
             (Shape::Entity(kind), json) => self.reference(kind.as_ref(), json),
-            (Shape::Extension(name), Json::String(text)) => extension(name, text),
+            (Shape::Extension(name), Json::Text(text)) => extension(name, text).map(Kept::from),
             (shape, json) => Err(wrong_of(shape.in_words(), json)),
         }
     }
 
     /// An id where the schema knows the type, or `{type, id}`.
-    fn reference(&self, kind: Option<&EntityType>, json: &Json) -> Result<Value, Misfit> {
+    fn reference(&self, kind: Option<&EntityType>, json: &Json<'_>) -> Result<Kept, Misfit> {
         let (kind, id) = match (kind, json) {
-            (Some(kind), Json::String(id)) => (kind, id),
+            (Some(kind), Json::Text(id)) => (kind, id),
             (expected, Json::Object(object)) => {
-                let (Some(Json::String(name)), Some(Json::String(id))) =
+                let (Some(Json::Text(name)), Some(Json::Text(id))) =
                     (object.get("type"), object.get("id"))
                 else {
                     return Err(wrong("it must have a `type` and an `id`, both strings"));
                 };
-                let named = self.types.get(name).ok_or_else(|| {
+                let named = self.types.get(&**name).ok_or_else(|| {
                     wrong(format!("the type `{name}` is not known"))
                         .discreetly("its type is not known")
                 })?;
@@ -182,8 +193,8 @@ impl Reader<'_> {
             }
             _ => return Err(wrong_of("an id or `{type, id}`", json)),
         };
-        let uid = EntityUID::from_components(kind.clone(), Eid::new(id.as_str()), None);
-        Ok(Value::from(Arc::new(uid)))
+        let uid = EntityUID::from_components(kind.clone(), Eid::new(&**id), None);
+        Ok(Kept::Entity(Arc::new(uid)))
     }
 }
 
@@ -242,17 +253,18 @@ fn wrong(message: impl Into<String>) -> Misfit {
     }
 }
 
-fn wrong_of(wanted: &str, json: &Json) -> Misfit {
+fn wrong_of(wanted: &str, json: &Json<'_>) -> Misfit {
     wrong(format!("it must be {wanted}, and {}", sent(json)))
         .discreetly(format!("it must be {wanted}"))
 }
 
 /// What was sent instead. A text, or what may hold one, is not repeated: it may be a secret.
-fn sent(json: &Json) -> String {
+fn sent(json: &Json<'_>) -> String {
     match json {
         Json::Null => "nothing was sent".to_owned(),
-        Json::Bool(_) | Json::Number(_) => format!("{json} was sent"),
-        Json::String(_) => "a string was sent".to_owned(),
+        Json::Bool(value) => format!("{value} was sent"),
+        Json::Number(value) => format!("{value} was sent"),
+        Json::Text(_) => "a string was sent".to_owned(),
         Json::Array(_) => "an array was sent".to_owned(),
         Json::Object(_) => "an object was sent".to_owned(),
     }

@@ -2,6 +2,7 @@
 //! an action goes by its `@authzen("…")` annotation, or else by its own name.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 
 use cedar_policy::{EntityId, EntityNamespace, Schema, SchemaFragment};
 use cedar_policy_core::ast::{EntityType, EntityUID};
@@ -39,6 +40,8 @@ pub(crate) struct Vocabulary {
 #[derive(Debug)]
 pub(super) struct Kind {
     pub(super) members: Members,
+    /// Theirs, in order.
+    pub(super) names: Arc<[SmolStr]>,
     /// The only ids that there are, for an enumerated type.
     pub(super) ids: Option<HashSet<String>>,
     pub(super) request_properties: RequestProperties,
@@ -48,8 +51,8 @@ pub(super) struct Kind {
 #[derive(Debug)]
 pub(super) struct ActionTerm {
     pub(super) uid: EntityUID,
-    pub(super) subjects: HashSet<EntityType>,
-    pub(super) resources: HashSet<EntityType>,
+    pub(super) subjects: HashSet<EntityType, foldhash::fast::RandomState>,
+    pub(super) resources: HashSet<EntityType, foldhash::fast::RandomState>,
     /// What the context may hold, without the reserved `action`.
     pub(super) context: Members,
     /// The reserved `action` record, where declared: it takes the action's properties.
@@ -185,8 +188,10 @@ impl Vocabulary {
             ),
             ValidatorEntityTypeKind::Standard(_) | ValidatorEntityTypeKind::External => None,
         };
+        let members = members(kind.attributes());
         let kind_of = Kind {
-            members: members(kind.attributes()),
+            names: members.keys().cloned().collect(),
+            members,
             ids,
             request_properties,
         };

@@ -8,7 +8,7 @@ use serde_json::{Value as Json, json};
 use super::*;
 use crate::Pdp;
 use crate::explain::ExplainRight;
-use crate::fixture::{Fixture, ask};
+use crate::fixture::{Fixture, answer, ask};
 use crate::http::tests::post;
 
 #[test]
@@ -211,10 +211,10 @@ proptest! {
         let request = EvaluationRequest::from_json(asked.as_bytes()).unwrap();
         let at = |millis: u64| {
             let now = UnixTime::from_millis(NOW + millis);
-            let answered = snapshot.answer(&request, now, "id".into(), true).unwrap();
+            let answered = answer(&snapshot, &request, now).unwrap();
             let (question, verdict) = answered.decided.unwrap();
             assert_eq!(verdict, snapshot.by_cedar(&question).unwrap());
-            (verdict, answered.evaluation.context.cache.unwrap().max_age)
+            (verdict, answered.answer.cache.unwrap().max_age)
         };
         let (now, holds) = at(0);
         for later in later {

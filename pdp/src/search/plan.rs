@@ -4,14 +4,14 @@
 //! store's links (who refers to whom, what is in what), so that "the documents that alice owns"
 //! looks at hers and not at all of them.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use cedar_policy_core::ast::{BinaryOp, EntityType, EntityUID, Literal, Value, ValueKind, Var};
 use cedar_policy_core::tpe::residual::{Residual, ResidualKind};
 use cedar_policy_core::validator::types::Type;
 
-use crate::entities::{EntityStore, Row, View, id};
+use crate::entities::{EntityStore, Overlays, Row, View, id};
 
 /// More candidates than this are not gathered but met on the way through their type.
 const GATHERED: usize = 10_000;
@@ -35,7 +35,7 @@ pub(super) enum Plan {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Ground<'a> {
     pub(super) store: &'a EntityStore,
-    pub(super) overlays: &'a HashMap<EntityUID, Row>,
+    pub(super) overlays: &'a Overlays,
     /// The part of the question that is looked for.
     pub(super) sought: Var,
 }
@@ -290,9 +290,9 @@ impl<'a> Ground<'a> {
         // What the question itself says of an entity is in no index.
         found.extend(
             self.overlays
-                .iter()
-                .filter(|(_, row)| row.names_any(uids))
-                .map(|(uid, _)| uid),
+                .rows()
+                .filter(|row| row.names_any(uids))
+                .map(|row| &**row.uid()),
         );
         Some(found)
     }

@@ -144,9 +144,10 @@ async fn no_decision_mixes_two_snapshots() {
     let pdp = fixture.open();
     pdp.watch();
     let body = json!({ "evaluations": vec![question(); 20] }).to_string();
-    let BatchBody::Many(batch) = BatchBody::from_json(body.as_bytes()).unwrap() else {
+    let BatchBody::Many(batch) = BatchBody::parse(body.as_bytes()).unwrap() else {
         panic!("no batch");
     };
+    let batch = batch.to_request();
     let asker = fixture.tasks.spawn({
         let (pdp, draining) = (pdp.clone(), fixture.tasks.draining());
         async move {

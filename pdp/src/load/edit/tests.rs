@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use authzen::EvaluationRequest;
+use authzen::{Evaluation, EvaluationRequest};
 use proptest::prelude::*;
 use proptest::sample::select;
 use serde_json::json;
@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::*;
 use crate::config::Reading;
-use crate::fixture::{Fixture, POLICIES};
+use crate::fixture::{Fixture, POLICIES, answer};
 use crate::snapshot::Snapshot;
 
 fn snapshot(fixture: &Fixture, before: Option<&Snapshot>) -> Result<Snapshot, crate::PdpError> {
@@ -39,16 +39,16 @@ fn seen(snapshot: &Snapshot) -> Vec<String> {
             "context": { "reason": "none" },
         });
         let request = EvaluationRequest::from_json(question.to_string().as_bytes()).unwrap();
-        let answered = snapshot
-            .answer(&request, UnixTime::from_secs(0), "id".into(), true)
-            .unwrap();
-        let mut evaluation = answered.evaluation;
+        let answered = answer(snapshot, &request, UnixTime::from_secs(0)).unwrap();
+        let mut evaluation = Evaluation::from(answered.answer);
         evaluation.context.snapshot = None;
         seen.push(serde_json::to_string(&evaluation).unwrap());
         seen.push(format!("{:?}", answered.failures));
         let (question, verdict) = answered.decided.unwrap();
         assert!(verdict.agrees_with(&snapshot.by_cedar(&question).unwrap()));
-        let explained = snapshot.explain(&request, UnixTime::from_secs(0)).unwrap();
+        let explained = snapshot
+            .explain(&request.lend().asked(), UnixTime::from_secs(0))
+            .unwrap();
         seen.push(format!("{:?} {}", explained.outcome, explained.summary));
         let mut policies: Vec<_> = explained
             .policies

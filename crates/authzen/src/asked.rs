@@ -1,0 +1,247 @@
+//! One question, borrowed from the body that it was read from: its parts are looked up, and never
+//! copied.
+
+use crate::json::{Json, Members};
+use crate::{Action, EvaluationRequest, RequestError, Resource, Subject};
+
+/// "May this subject do this action on this resource in this context?"
+#[derive(Debug, Clone, Copy)]
+pub struct Asked<'a> {
+    pub subject: AskedEntity<'a>,
+    pub action: AskedAction<'a>,
+    pub resource: AskedEntity<'a>,
+    pub context: &'a Members<'a>,
+}
+
+/// A subject or a resource.
+#[derive(Debug, Clone, Copy)]
+pub struct AskedEntity<'a> {
+    pub kind: &'a str,
+    pub id: &'a str,
+    pub properties: &'a Members<'a>,
+}
+
+/// An action.
+#[derive(Debug, Clone, Copy)]
+pub struct AskedAction<'a> {
+    pub name: &'a str,
+    pub properties: &'a Members<'a>,
+}
+
+/// What an [`Asked`] borrows from a question that is kept.
+#[derive(Debug)]
+pub struct Lent<'a> {
+    request: &'a EvaluationRequest,
+    subject: Members<'a>,
+    action: Members<'a>,
+    resource: Members<'a>,
+    context: Members<'a>,
+}
+
+static NONE: Members<'static> = Members::NONE;
+
+impl<'a> Asked<'a> {
+    /// Reads a question from an object that has its own subject, action and resource. Unknown
+    /// members are ignored and `null` means absent.
+    pub fn of(object: &'a Members<'a>) -> Result<Self, RequestError> {
+        Self::with_defaults(object, &NONE)
+    }
+
+    /// The same, where a part that is left out is the default's. A part that lacks what names it
+    /// (`type`, `id`, `name`) takes just that from the default.
+    pub(crate) fn with_defaults(
+        object: &'a Members<'a>,
+        defaults: &'a Members<'a>,
+    ) -> Result<Self, RequestError> {
+        let subject = Part::of(object, defaults, "subject")?;
+        let action = Part::of(object, defaults, "action")?;
+        let resource = Part::of(object, defaults, "resource")?;
+        let context = member(object, "context").or_else(|| member(defaults, "context"));
+        Ok(Self {
+            subject: subject.entity()?,
+            action: AskedAction {
+                name: action.text("name")?,
+                properties: action.properties()?,
+            },
+            resource: resource.entity()?,
+            context: match context {
+                None => &NONE,
+                Some(Json::Object(context)) => context,
+                Some(_) => return Err(no_object("context")),
+            },
+        })
+    }
+
+    /// The same with a life of its own.
+    pub fn to_request(self) -> EvaluationRequest {
+        let Self {
+            subject,
+            action,
+            resource,
+            context,
+        } = self;
+        EvaluationRequest {
+            subject: Subject {
+                kind: subject.kind.to_owned(),
+                id: subject.id.to_owned(),
+                properties: subject.properties.to_properties(),
+            },
+            action: Action {
+                name: action.name.to_owned(),
+                properties: action.properties.to_properties(),
+            },
+            resource: Resource {
+                kind: resource.kind.to_owned(),
+                id: resource.id.to_owned(),
+                properties: resource.properties.to_properties(),
+            },
+            context: context.to_properties(),
+        }
+    }
+}
+
+impl<'a> AskedEntity<'a> {
+    /// Whether this is the very same part of a body: where entries of a batch share a default.
+    pub fn is_same_part(&self, other: &AskedEntity<'a>) -> bool {
+        std::ptr::eq(self.kind, other.kind)
+            && std::ptr::eq(self.id, other.id)
+            && std::ptr::eq(self.properties, other.properties)
+    }
+}
+
+impl EvaluationRequest {
+    /// To be asked without a copy.
+    pub fn lend(&self) -> Lent<'_> {
+        Lent {
+            request: self,
+            subject: Members::from(&self.subject.properties),
+            action: Members::from(&self.action.properties),
+            resource: Members::from(&self.resource.properties),
+            context: Members::from(&self.context),
+        }
+    }
+}
+
+impl Lent<'_> {
+    pub fn asked(&self) -> Asked<'_> {
+        let EvaluationRequest {
+            subject,
+            action,
+            resource,
+            ..
+        } = self.request;
+        Asked {
+            subject: AskedEntity {
+                kind: &subject.kind,
+                id: &subject.id,
+                properties: &self.subject,
+            },
+            action: AskedAction {
+                name: &action.name,
+                properties: &self.action,
+            },
+            resource: AskedEntity {
+                kind: &resource.kind,
+                id: &resource.id,
+                properties: &self.resource,
+            },
+            context: &self.context,
+        }
+    }
+}
+
+/// A subject, an action or a resource as it was sent, and what stands for what it leaves out.
+struct Part<'a> {
+    name: &'static str,
+    sent: &'a Members<'a>,
+    default: Option<&'a Members<'a>>,
+}
+
+impl<'a> Part<'a> {
+    fn of(
+        object: &'a Members<'a>,
+        defaults: &'a Members<'a>,
+        name: &'static str,
+    ) -> Result<Self, RequestError> {
+        let default = match member(defaults, name) {
+            None => None,
+            Some(Json::Object(default)) => Some(default),
+            Some(_) => return Err(no_object(name)),
+        };
+        match (member(object, name), default) {
+            (Some(Json::Object(sent)), default) => Ok(Self {
+                name,
+                sent,
+                default,
+            }),
+            (Some(_), _) => Err(no_object(name)),
+            (None, Some(sent)) => Ok(Self {
+                name,
+                sent,
+                default: None,
+            }),
+            (None, None) => Err(RequestError::Missing {
+                field: name.to_owned(),
+            }),
+        }
+    }
+
+    fn entity(&self) -> Result<AskedEntity<'a>, RequestError> {
+        Ok(AskedEntity {
+            kind: self.text("type")?,
+            id: self.text("id")?,
+            properties: self.properties()?,
+        })
+    }
+
+    fn text(&self, name: &str) -> Result<&'a str, RequestError> {
+        let default = || self.default.and_then(|default| member(default, name));
+        match member(self.sent, name).or_else(default) {
+            Some(Json::Text(text)) => Ok(text),
+            None => Err(RequestError::Missing {
+                field: format!("{}.{name}", self.name),
+            }),
+            Some(_) => Err(RequestError::WrongType {
+                field: format!("`{}.{name}`", self.name),
+                expected: "a string",
+            }),
+        }
+    }
+
+    fn properties(&self) -> Result<&'a Members<'a>, RequestError> {
+        match member(self.sent, "properties") {
+            None => Ok(&NONE),
+            Some(Json::Object(properties)) => Ok(properties),
+            Some(_) => Err(no_object(&format!("{}.properties", self.name))),
+        }
+    }
+}
+
+/// A member of an object, where `null` means absent.
+pub(crate) fn member<'a>(object: &'a Members<'a>, name: &str) -> Option<&'a Json<'a>> {
+    object.get(name).filter(|value| !value.is_null())
+}
+
+fn no_object(field: &str) -> RequestError {
+    RequestError::WrongType {
+        field: format!("`{field}`"),
+        expected: "an object",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_lent_is_what_is_kept() {
+        let body = br#"{"subject":{"type":"u","id":"1","properties":{"a":[1,{"b":null}]}},
+            "action":{"name":"r","properties":{}},"resource":{"type":"d","id":"\u0032"},
+            "context":{"c":-1.5},"more":1}"#;
+        let members = Members::parse(body).unwrap();
+        let kept = Asked::of(&members).unwrap().to_request();
+        assert_eq!(kept.lend().asked().to_request(), kept);
+        assert_eq!(kept.resource.id, "2");
+        assert_eq!(kept.context.len(), 1);
+    }
+}

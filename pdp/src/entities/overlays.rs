@@ -1,0 +1,91 @@
+//! Entities as one question describes them: one or two, nearly always.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use cedar_policy_core::ast::EntityUID;
+use smallvec::SmallVec;
+
+use super::Row;
+
+/// Rows that stand in for the store's of the same name. Clones share the rows.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Overlays {
+    rows: SmallVec<[Arc<Row>; 2]>,
+    /// Where each is, once they are many. Whoever asks names them, so that the hash is a slow one.
+    places: HashMap<EntityUID, usize>,
+}
+
+/// So many are looked through one by one.
+const FEW: usize = 8;
+
+impl Overlays {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    pub(crate) fn get(&self, uid: &EntityUID) -> Option<&Row> {
+        self.rows.get(self.place(uid)?).map(|row| &**row)
+    }
+
+    /// Takes a row in, in the place of one of the same name. Says whether there was one.
+    pub(crate) fn insert(&mut self, row: Arc<Row>) -> bool {
+        if let Some(place) = self.place(row.uid())
+            && let Some(known) = self.rows.get_mut(place)
+        {
+            *known = row;
+            return true;
+        }
+        self.rows.push(row);
+        if self.rows.len() > FEW {
+            for (at, row) in self.rows.iter().enumerate().skip(self.places.len()) {
+                self.places.insert((**row.uid()).clone(), at);
+            }
+        }
+        false
+    }
+
+    pub(crate) fn rows(&self) -> impl Iterator<Item = &Row> {
+        self.rows.iter().map(|row| &**row)
+    }
+
+    fn place(&self, uid: &EntityUID) -> Option<usize> {
+        if self.places.is_empty() {
+            // Ids differ sooner than types.
+            let is_it = |row: &Arc<Row>| {
+                let own = row.uid();
+                own.eid() == uid.eid() && own.entity_type() == uid.entity_type()
+            };
+            self.rows.iter().position(is_it)
+        } else {
+            self.places.get(uid).copied()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cedar_policy_core::ast::Entity;
+
+    use super::*;
+    use crate::entities::Origin;
+
+    fn row(n: usize) -> Arc<Row> {
+        let uid: EntityUID = format!("User::\"{n}\"").parse().unwrap();
+        Arc::new(Row::new(&Entity::with_uid(uid), Origin::Written))
+    }
+
+    #[test]
+    fn many_are_found_as_few_are() {
+        let mut overlays = Overlays::default();
+        for n in 0..FEW * 4 {
+            assert!(!overlays.insert(row(n)));
+            let known = |n: usize| overlays.get(row(n).uid()).is_some();
+            assert!((0..=n).all(known) && !known(n + 1));
+        }
+        let again = row(3);
+        assert!(overlays.insert(Arc::clone(&again)));
+        assert!(std::ptr::eq(overlays.get(again.uid()).unwrap(), &*again));
+        assert_eq!(overlays.rows().count(), FEW * 4);
+    }
+}

@@ -1,0 +1,176 @@
+//! What every request passes before it is answered: its caller is known, is within its rate, has sent
+//! the whole body; there is room for it; and entities are as fresh as it demands.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use service_kit::traces::CallerName;
+use service_kit::{ClientCertificate, Problem, TraceContext};
+use tokio::sync::SemaphorePermit;
+use tokio::time::Instant;
+
+use super::receive::gather;
+use crate::callers::{Caller, Refusal};
+use crate::pdp::Inner;
+
+/// The header by which a request demands entities of at least some revision.
+const AT_LEAST: &str = "cedargate-at-least-revision";
+
+/// A request that is turned away is answered so.
+type Passed<T> = Result<T, Box<Response>>;
+
+/// Middleware before every route.
+pub(super) async fn pass(
+    State(inner): State<Arc<Inner>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    match passed(&inner, request).await {
+        Ok(Admitted {
+            request,
+            named,
+            place: _place,
+        }) => {
+            // The place is held until the answer is there.
+            let mut response = next.run(request).await;
+            if let Some(named) = named {
+                response.extensions_mut().insert(named);
+            }
+            response
+        }
+        Err(response) => *response,
+    }
+}
+
+/// A request that is to be answered.
+struct Admitted<'r> {
+    request: Request,
+    /// Its caller, where its trace is recorded.
+    named: Option<CallerName>,
+    place: SemaphorePermit<'r>,
+}
+
+async fn passed(inner: &Inner, mut request: Request) -> Passed<Admitted<'_>> {
+    // Before anything is read.
+    let certificate = request.extensions().get();
+    let caller = authenticate(inner, request.headers(), certificate).await?;
+    let mut named = None;
+    if let Some(caller) = caller {
+        within_rate(inner, &caller)?;
+        let trace = request.extensions().get::<TraceContext>();
+        named = trace
+            .is_some_and(TraceContext::is_recorded)
+            .then(|| CallerName(caller.name.clone()));
+        request.extensions_mut().insert(caller);
+    }
+    let gathered = gather(inner, request).await;
+    let request = gathered.map_err(|problem| Box::new(problem.into_response()))?;
+    let place = find_room(inner, request.uri().path()).await?;
+    fresh(inner, request.headers()).await?;
+    Ok(Admitted {
+        request,
+        named,
+        place,
+    })
+}
+
+/// Who asks, where callers are configured.
+async fn authenticate(
+    inner: &Inner,
+    headers: &HeaderMap,
+    certificate: Option<&ClientCertificate>,
+) -> Passed<Option<Caller>> {
+    let identified = inner
+        .callers
+        .identify(headers, certificate, inner.clock.now());
+    match identified.await {
+        Ok(caller) => Ok(caller),
+        Err(Refusal::Unknown(challenges)) => {
+            let mut response = Problem::new(StatusCode::UNAUTHORIZED, "unauthenticated")
+                .detail("send the credentials of a configured caller")
+                .into_response();
+            for challenge in challenges {
+                let challenge = HeaderValue::from_static(challenge);
+                response
+                    .headers_mut()
+                    .append(header::WWW_AUTHENTICATE, challenge);
+            }
+            Err(Box::new(response))
+        }
+        Err(Refusal::NoKeys) => {
+            let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable")
+                .detail("the keys of the token's issuer are not known yet; ask again");
+            Err(later(problem, Duration::from_secs(1)))
+        }
+    }
+}
+
+fn within_rate(inner: &Inner, caller: &Caller) -> Passed<()> {
+    let Some(Err(wait)) = caller.rate.as_ref().map(|rate| rate.take(Instant::now())) else {
+        return Ok(());
+    };
+    inner.meters.turned_away("rate");
+    let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, "too-many-requests")
+        .detail("the caller asks more often than it may (`rate_per_second`)");
+    Err(later(problem, wait))
+}
+
+async fn find_room<'r>(inner: &'r Inner, path: &str) -> Passed<SemaphorePermit<'r>> {
+    let is_search = [
+        "/search/",
+        "/cedar/v1/partial",
+        "/cedar/v1/filter",
+        "/cedar/v1/explain",
+    ]
+    .into_iter()
+    .any(|part| path.contains(part));
+    if let Some(place) = inner.room.place(is_search).await {
+        return Ok(place);
+    }
+    let kind = if is_search { "searches" } else { "requests" };
+    inner.meters.turned_away(kind);
+    let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy")
+        .detail("too many requests are being answered; ask again");
+    Err(later(problem, Duration::from_secs(1)))
+}
+
+/// Waits, within bounds, for the revision that a request demands.
+async fn fresh(inner: &Inner, headers: &HeaderMap) -> Passed<()> {
+    let mut wanted = headers.get_all(AT_LEAST).iter();
+    let revision = match (wanted.next(), wanted.next()) {
+        (None, _) => return Ok(()),
+        (Some(value), None) => value.to_str().ok().and_then(|value| value.parse().ok()),
+        (Some(_), Some(_)) => None,
+    };
+    let Some(revision) = revision else {
+        let problem = Problem::new(StatusCode::BAD_REQUEST, "bad-request")
+            .detail(format!("`{AT_LEAST}` must be one whole number"));
+        return Err(Box::new(problem.into_response()));
+    };
+    inner.at_least(revision).await.map_err(|late| {
+        let problem =
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not-fresh-enough").detail(format!(
+                "entities are at revision {}, and {} was demanded",
+                late.reached, late.wanted
+            ));
+        later(problem, Duration::from_secs(1))
+    })
+}
+
+/// Says when to ask again.
+fn later(problem: Problem, wait: Duration) -> Box<Response> {
+    let mut response = problem.into_response();
+    // Whole seconds, and never too few.
+    let seconds = wait.as_millis().div_ceil(1000).max(1);
+    if let Ok(seconds) = HeaderValue::try_from(seconds.to_string()) {
+        response.headers_mut().insert(header::RETRY_AFTER, seconds);
+    }
+    Box::new(response)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,170 @@
+//! Many questions, answered from one snapshot: no two entries are decided by different policies.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use authzen::{Asked, Decision, DecisionError, Evaluation, RequestError, Semantic};
+use futures_util::StreamExt as _;
+use futures_util::stream;
+use serde::Serialize;
+
+use super::Inner;
+use crate::answer::Answer;
+use crate::decision_log::Asker;
+use crate::mapping::Before;
+use crate::snapshot::Snapshot;
+use crate::traced;
+
+/// Where attributes are fetched, a batch is answered within so long or not at all.
+const MANY: Duration = Duration::from_secs(10);
+
+/// What an entry of a batch turned out to be.
+pub(crate) type Entry<'a> = Result<Asked<'a>, RequestError>;
+
+/// What an entry of a batch is answered with.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub(crate) enum Reply<'s> {
+    Answer(Answer<'s>),
+    /// It is no question, which no policy was asked about.
+    Refused(Evaluation),
+}
+
+impl Reply<'_> {
+    fn decision(&self) -> Decision {
+        match self {
+            Self::Answer(answer) => answer.decision,
+            Self::Refused(evaluation) => evaluation.decision,
+        }
+    }
+
+    fn refused(error: &str) -> Self {
+        Self::Refused(Evaluation::refused(error))
+    }
+}
+
+impl From<Reply<'_>> for Evaluation {
+    fn from(reply: Reply<'_>) -> Self {
+        match reply {
+            Reply::Answer(answer) => answer.into(),
+            Reply::Refused(evaluation) => evaluation,
+        }
+    }
+}
+
+impl Inner {
+    pub(crate) async fn decide_many<'s, 'a>(
+        &'s self,
+        snapshot: &'s Arc<Snapshot>,
+        entries: impl ExactSizeIterator<Item = Entry<'a>>,
+        semantic: Semantic,
+        asker: &Asker,
+    ) -> Result<Vec<Reply<'s>>, DecisionError> {
+        let (span, asker) = traced::batch(asker, entries.len());
+        let replies = if self.providers.is_empty() {
+            self.decide_each_now(snapshot, entries, semantic, &asker)
+        } else {
+            let many = self.decide_each(snapshot, entries.collect(), semantic, &asker);
+            self.in_time(many).await.unwrap_or_else(Err)
+        };
+        traced::finish(span, replies.as_ref().err());
+        replies
+    }
+
+    fn decide_each_now<'s, 'a>(
+        &'s self,
+        snapshot: &'s Arc<Snapshot>,
+        entries: impl ExactSizeIterator<Item = Entry<'a>>,
+        semantic: Semantic,
+        asker: &Asker,
+    ) -> Result<Vec<Reply<'s>>, DecisionError> {
+        let mut replies = Vec::with_capacity(entries.len());
+        let (mut before, mut lines) = (Before::default(), self.log.lines());
+        for entry in entries {
+            let reply = match entry {
+                Ok(asked) => {
+                    replied(self.decide_now(snapshot, &asked, asker, &mut before, &mut lines))?
+                }
+                Err(error) => Reply::refused(&error.to_string()),
+            };
+            let decision = reply.decision();
+            replies.push(reply);
+            if semantic.stops_at(decision) {
+                break;
+            }
+        }
+        Ok(replies)
+    }
+
+    async fn decide_each<'s>(
+        &'s self,
+        snapshot: &'s Arc<Snapshot>,
+        entries: Vec<Entry<'_>>,
+        semantic: Semantic,
+        asker: &Asker,
+    ) -> Result<Vec<Reply<'s>>, DecisionError> {
+        let mut replies = Vec::with_capacity(entries.len());
+        let asked: Vec<_> = entries
+            .iter()
+            .map(|entry| self.decide_entry(snapshot, entry, asker))
+            .collect();
+        // One whose answer may not be wanted is not decided, so that none is logged.
+        let at_once = if semantic == Semantic::ExecuteAll {
+            self.at_once()
+        } else {
+            1
+        };
+        let mut decided = pin!(stream::iter(asked).buffered(at_once));
+        while let Some(reply) = decided.next().await {
+            let reply = reply?;
+            let decision = reply.decision();
+            replies.push(reply);
+            if semantic.stops_at(decision) {
+                break;
+            }
+        }
+        Ok(replies)
+    }
+
+    async fn decide_entry<'s>(
+        &'s self,
+        snapshot: &'s Arc<Snapshot>,
+        entry: &Entry<'_>,
+        asker: &Asker,
+    ) -> Result<Reply<'s>, DecisionError> {
+        match entry {
+            Ok(asked) => replied(self.decide(snapshot, asked, asker).await),
+            Err(error) => Ok(Reply::refused(&error.to_string())),
+        }
+    }
+
+    /// Bounds a batch: what is fetched for one entry after the other could take forever.
+    pub(crate) async fn in_time<T>(
+        &self,
+        many: impl Future<Output = T>,
+    ) -> Result<T, DecisionError> {
+        if self.providers.is_empty() {
+            return Ok(many.await);
+        }
+        let many = tokio::time::timeout(MANY, many).await;
+        many.map_err(|_| DecisionError::Timeout)
+    }
+
+    /// So many entries of a batch are completed at once.
+    pub(crate) fn at_once(&self) -> usize {
+        if self.providers.is_empty() { 1 } else { 64 }
+    }
+}
+
+/// What cannot be used of one entry is no error of the others.
+fn replied(answer: Result<Answer<'_>, DecisionError>) -> Result<Reply<'_>, DecisionError> {
+    match answer {
+        Ok(answer) => Ok(Reply::Answer(answer)),
+        Err(DecisionError::Rejected { message }) => Ok(Reply::refused(&message)),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,166 @@
+//! A batch says of each entry what the entry says alone, whatever they share.
+
+use std::sync::OnceLock;
+
+use authzen::{BatchBody, EvaluationRequest};
+use proptest::prelude::*;
+use proptest::sample::select;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::Pdp;
+use crate::fixture::Fixture;
+
+const SCHEMA: &str = r#"
+entity User in [User] { level?: Long, friend?: User, tags?: Set<String> };
+entity Doc { owner?: User, level?: Long };
+action see appliesTo { principal: [User], resource: [User, Doc], context: { n?: Long, action?: { deep?: Bool } } };
+action edit appliesTo { principal: [User], resource: [Doc], context: { n?: Long } };
+"#;
+
+const POLICIES: &str = r#"
+@id("level") @obligation("log") @advice("ask")
+permit (principal, action, resource) when { principal has level && principal.level > 2 };
+@id("friends") @reason("friends see each other")
+permit (principal, action == Action::"see", resource is User)
+when { resource has friend && resource.friend == principal };
+@id("owner") permit (principal, action, resource is Doc)
+when { resource has owner && resource.owner == principal };
+@id("deep") permit (principal, action == Action::"see", resource)
+when { context has action && context.action has deep && context.action.deep };
+@id("fails") permit (principal, action, resource is Doc) when { resource has level && resource.level + 1 > 7 };
+@id("never") forbid (principal, action, resource) when { context has n && context.n > 3 };
+"#;
+
+const ENTITIES: &str = r#"[
+  { "uid": {"type": "User", "id": "a"}, "attrs": {"level": 1}, "parents": [] },
+  { "uid": {"type": "Doc", "id": "d"}, "attrs": {"owner": {"__entity": {"type": "User", "id": "b"}}}, "parents": [] }
+]"#;
+
+fn pdp() -> &'static Pdp {
+    static PDP: OnceLock<Pdp> = OnceLock::new();
+    PDP.get_or_init(|| {
+        let fixture = Fixture::new();
+        for (file, text) in [
+            ("schema.cedarschema", SCHEMA),
+            ("policies.cedar", POLICIES),
+            ("entities.json", ENTITIES),
+        ] {
+            fixture.write(file, text);
+        }
+        fixture.open()
+    })
+}
+
+fn properties() -> impl Strategy<Value = Option<Value>> {
+    select(vec![
+        None,
+        Some(json!({})),
+        Some(json!({ "level": 3 })),
+        Some(json!({ "level": 9_223_372_036_854_775_807_i64, "unknown": 1 })),
+        Some(json!({ "friend": "a", "tags": ["x", "y"] })),
+        Some(json!({ "owner": "a" })),
+        Some(json!({ "level": "high" })),
+    ])
+}
+
+fn entity() -> impl Strategy<Value = Option<Value>> {
+    let names = (
+        select(vec![None, Some("User"), Some("Doc")]),
+        select(vec![None, Some("a"), Some("b"), Some("d")]),
+    );
+    let entity = (names, properties()).prop_map(|((kind, id), properties)| {
+        let mut entity = json!({});
+        for (name, value) in [
+            ("type", kind.map(Value::from)),
+            ("id", id.map(Value::from)),
+            ("properties", properties),
+        ] {
+            if let Some(value) = value {
+                entity[name] = value;
+            }
+        }
+        entity
+    });
+    proptest::option::of(entity)
+}
+
+fn entry() -> impl Strategy<Value = Value> {
+    let action = select(vec![
+        None,
+        Some(json!({ "name": "see" })),
+        Some(json!({ "name": "see", "properties": { "deep": true } })),
+        Some(json!({ "name": "edit" })),
+        Some(json!({ "properties": { "deep": true } })),
+    ]);
+    let context = select(vec![
+        None,
+        Some(json!({ "n": 1 })),
+        Some(json!({ "n": 4 })),
+        Some(Value::Null),
+    ]);
+    (entity(), action, entity(), context).prop_map(|(subject, action, resource, context)| {
+        let mut entry = json!({});
+        for (name, part) in [
+            ("subject", subject),
+            ("action", action),
+            ("resource", resource),
+            ("context", context),
+        ] {
+            if let Some(part) = part {
+                entry[name] = part;
+            }
+        }
+        entry
+    })
+}
+
+/// Without what differs from one decision to the next.
+fn plain(mut evaluation: Evaluation) -> Evaluation {
+    evaluation.context.id = None;
+    evaluation
+}
+
+fn run<T>(work: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap()
+        .block_on(work)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+    #[test]
+    fn an_entry_is_answered_as_it_is_alone(defaults in entry(), entries in prop::collection::vec(entry(), 1..8)) {
+        let mut body = defaults;
+        body["evaluations"] = entries.into();
+        // Of a default that is no object no entry is asked.
+        let body = body.to_string();
+        let BatchBody::Many(batch) = BatchBody::parse(body.as_bytes()).unwrap() else { panic!("many") };
+        let snapshot = pdp().0.snapshot.load_full();
+        let asker = Asker::default();
+        let many = pdp().0.decide_many(&snapshot, batch.entries(), Semantic::ExecuteAll, &asker);
+        let replies = run(many).unwrap();
+        prop_assert_eq!(replies.len(), batch.entries().len());
+        for (reply, entry) in replies.into_iter().zip(batch.to_request().entries) {
+            // As it is written, it reads.
+            let written = serde_json::to_string(&reply).unwrap();
+            let reply = Evaluation::from(reply);
+            prop_assert_eq!(&serde_json::from_str::<Evaluation>(&written).unwrap(), &reply, "{}", written);
+            let alone = match entry {
+                Err(error) => Evaluation::refused(&error.to_string()),
+                Ok(request) => alone(&snapshot, &request),
+            };
+            prop_assert_eq!(plain(reply), plain(alone));
+        }
+    }
+}
+
+fn alone(snapshot: &Arc<Snapshot>, request: &EvaluationRequest) -> Evaluation {
+    let (lent, asker) = (request.lend(), Asker::default());
+    match run(pdp().0.decide(snapshot, &lent.asked(), &asker)) {
+        Ok(answer) => answer.into(),
+        Err(DecisionError::Rejected { message }) => Evaluation::refused(&message),
+        Err(error) => panic!("{error}"),
+    }
+}
