@@ -45,7 +45,7 @@ pub(crate) struct Contract {
     readers: Readers,
     /// What answers say that depend on less.
     #[serde(skip)]
-    narrower: Arc<ArcSwap<HashMap<Reads, Arc<Vary>>>>,
+    narrower: Arc<ArcSwap<Narrower>>,
 }
 
 /// A kind of question, and what it can have in it that matters.
@@ -94,6 +94,9 @@ struct Readers {
     attributes: Box<[u32; 128]>,
     context: Box<[u32; 128]>,
 }
+
+/// Reads are few bits of our own numbering, which no asker chooses: any hash will do.
+type Narrower = HashMap<Reads, Arc<Vary>, foldhash::fast::RandomState>;
 
 /// So many narrower answers are kept ready for each kind.
 const NARROWER: usize = 64;
@@ -247,7 +250,7 @@ impl Contract {
             let vary = Arc::new(self.kind.terms.vary(reads));
             if known.len() < NARROWER {
                 self.narrower.rcu(|known| {
-                    let mut more = HashMap::clone(known);
+                    let mut more = Narrower::clone(known);
                     more.insert(reads, Arc::clone(&vary));
                     more
                 });

@@ -29,6 +29,8 @@ use mask::{Mask, Shown};
 pub(crate) struct Lines<'l> {
     log: &'l DecisionLog,
     bytes: Vec<u8>,
+    /// When the last one was decided: one batch takes few milliseconds.
+    time: Option<(UnixTime, String)>,
 }
 
 /// More are not kept back.
@@ -92,7 +94,7 @@ impl Sample {
 #[derive(Serialize)]
 struct Record<'a> {
     kind: &'static str,
-    time: String,
+    time: &'a str,
     id: Id<'a>,
     decision: Decision,
     /// The share of permits that are recorded, where it is not all of them.
@@ -210,6 +212,7 @@ impl DecisionLog {
         Lines {
             log: self,
             bytes: Vec::new(),
+            time: None,
         }
     }
 
@@ -306,10 +309,14 @@ impl Lines<'_> {
             log.left_out.fetch_add(1, Ordering::Relaxed);
             return;
         }
+        let time = match self.time.take() {
+            Some((known, text)) if known == now => text,
+            _ => now.rfc3339(),
+        };
         let failures = answered.failures.iter();
         let record = Record {
             kind: "decision",
-            time: now.rfc3339(),
+            time: &time,
             id: answer.id,
             decision: answer.decision,
             sample: (log.sampled.0 < 1.0).then_some(log.sampled.0),
@@ -342,6 +349,7 @@ impl Lines<'_> {
         } else {
             self.bytes.truncate(written);
         }
+        self.time = Some((now, time));
         if self.bytes.len() > TOGETHER {
             sink.send(std::mem::take(&mut self.bytes));
         }

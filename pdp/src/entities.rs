@@ -26,7 +26,7 @@ use rpds::HashTrieMapSync;
 use smol_str::SmolStr;
 
 pub(crate) use overlays::Overlays;
-pub(crate) use row::{Kept, Origin, Row, Uid};
+pub(crate) use row::{Kept, Origin, Row, Uid, WALKED};
 pub(crate) use view::{Ancestry, View};
 
 type Map<K, V> = HashTrieMapSync<K, V, RandomState>;

@@ -6,7 +6,6 @@ mod decide_many;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
@@ -15,6 +14,7 @@ use authzen::{
     SearchRequest, SearchResults, SnapshotVersion,
 };
 use cedar_policy_core::ast::Var;
+use service_kit::random::Ids;
 use service_kit::traces::{Server, Span};
 use service_kit::{Health, Metrics, SharedClock, Status, Tasks, Tls, Traces};
 use store::{Position, Store};
@@ -24,7 +24,6 @@ use tokio::time::Instant;
 pub(crate) use decide_many::Reply;
 
 use crate::PdpError;
-use crate::answer::Id;
 use crate::attributes::Providers;
 use crate::callers::{Callers, EntityRight};
 use crate::config::{Identifier, PdpConfig, Reading};
@@ -92,6 +91,7 @@ pub(crate) struct Inner {
     pub(crate) server: Server,
     pub(crate) clock: SharedClock,
     log: DecisionLog,
+    /// Of decisions.
     ids: Ids,
     pages: PageTokens,
     second_opinion: SecondOpinion,
@@ -121,13 +121,6 @@ impl Limits {
             revision_wait: std::time::Duration::from_millis(config.max_revision_wait_ms),
         }
     }
-}
-
-/// Decision ids: a random start for the process, then a count.
-#[derive(Debug)]
-struct Ids {
-    prefix: String,
-    next: AtomicU64,
 }
 
 /// Health part and metric label.
@@ -190,10 +183,7 @@ impl Pdp {
             traces: parts.traces,
             clock: parts.clock,
             log: DecisionLog::open(config, base)?,
-            ids: Ids {
-                prefix: service_kit::random::id()?,
-                next: AtomicU64::new(0),
-            },
+            ids: Ids::new()?,
             pages,
             second_opinion,
         })))
@@ -363,15 +353,6 @@ impl Asker {
             caller: "in process".into(),
             request_id: None,
             trace: None,
-        }
-    }
-}
-
-impl Ids {
-    fn next(&self) -> Id<'_> {
-        Id {
-            process: &self.prefix,
-            count: self.next.fetch_add(1, Ordering::Relaxed),
         }
     }
 }

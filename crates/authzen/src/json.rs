@@ -45,7 +45,12 @@ pub fn parse_json(body: &[u8]) -> Result<Value, RequestError> {
 impl<'a> Json<'a> {
     /// As strictly as [`parse_json`].
     pub fn parse(body: &'a [u8]) -> Result<Self, RequestError> {
-        serde_json::from_slice(body).map_err(|error| RequestError::Malformed {
+        // A text is known to be one as a whole, which is cheaper than name by name.
+        let read = match std::str::from_utf8(body) {
+            Ok(text) => serde_json::from_str(text),
+            Err(_) => serde_json::from_slice(body),
+        };
+        read.map_err(|error| RequestError::Malformed {
             message: error.to_string(),
         })
     }
@@ -265,7 +270,8 @@ mod tests {
 
     #[test]
     fn duplicate_names_are_refused_at_any_depth() {
-        let many: String = (0..40).map(|n| format!(r#""n{n}":0,"#)).collect();
+        let many: Vec<_> = (0..40).map(|n| format!(r#""n{n}":0"#)).collect();
+        let many = many.join(",") + ",";
         for body in [
             r#"{"a":1,"a":2}"#,
             r#"{"a":[{"b":{"c":1,"c":1}}]}"#,

@@ -1,5 +1,7 @@
 //! Randomness from the operating system's generator, and ids made of it.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -16,6 +18,34 @@ pub fn bytes<const N: usize>() -> Result<[u8; N], RandomError> {
         .fill(&mut bytes)
         .map_err(|_| RandomError)?;
     Ok(bytes)
+}
+
+/// Names one after the other: an [`id`] for all of them, then a count. For names that are wanted so
+/// often that asking the system for each would cost more than what is named.
+#[derive(Debug)]
+pub struct Ids {
+    start: String,
+    next: AtomicU64,
+}
+
+impl Ids {
+    pub fn new() -> Result<Self, RandomError> {
+        Ok(Self {
+            start: id()?,
+            next: AtomicU64::new(0),
+        })
+    }
+
+    /// One that nobody has had before, in the characters of an [`id`].
+    pub fn next(&self) -> String {
+        let (start, count) = self.next_parts();
+        format!("{start}-{count:x}")
+    }
+
+    /// The same, not yet put together.
+    pub fn next_parts(&self) -> (&str, u64) {
+        (&self.start, self.next.fetch_add(1, Ordering::Relaxed))
+    }
 }
 
 /// 16 unpredictable bytes as 22 characters of `[A-Za-z0-9_-]`: for names, not for secrets.

@@ -1,13 +1,15 @@
 //! Serving a control API (PDP, token service, admin) on a listener that is already bound.
 
 use std::convert::Infallible;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use axum::extract::Request;
 use axum::middleware::Next;
 use axum::response::Response;
 use http::{HeaderName, HeaderValue};
+use hyper::body::Incoming;
+use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
@@ -17,8 +19,9 @@ use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use crate::Tasks;
+use crate::random::Ids;
 use crate::tls::{ClientCertificate, Tls};
-use crate::{Tasks, random};
 
 /// More connections than this are not taken on: each may hold a head's worth of memory.
 const MAX_CONNECTIONS: usize = 10_000;
@@ -101,9 +104,8 @@ impl Server {
     }
 
     async fn connection(&self, stream: TcpStream, peer: Peer, watcher: Watcher) {
-        let router = self.router.clone().layer(axum::Extension(peer));
         let Some((tls, turns)) = &self.tls else {
-            return self.requests(stream, router, watcher).await;
+            return self.requests(stream, (peer, None), watcher).await;
         };
         let draining = self.tasks.draining();
         let shaken = tokio::select! {
@@ -112,25 +114,51 @@ impl Server {
             shaken = tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake(stream, tls, turns)) => shaken,
         };
         match shaken {
-            Ok(Ok((stream, Some(certificate)))) => {
-                let router = router.layer(axum::Extension(certificate));
-                self.requests(stream, router, watcher).await;
+            Ok(Ok((stream, certificate))) => {
+                self.requests(stream, (peer, certificate), watcher).await;
             }
-            Ok(Ok((stream, None))) => self.requests(stream, router, watcher).await,
             Ok(Err(error)) => tracing::debug!(%error, peer = %peer.0, "no TLS handshake"),
             Err(_) => tracing::debug!(peer = %peer.0, "a TLS handshake took too long"),
         }
     }
 
-    async fn requests<S>(&self, stream: S, router: axum::Router, watcher: Watcher)
-    where
+    async fn requests<S>(
+        &self,
+        stream: S,
+        client: (Peer, Option<ClientCertificate>),
+        watcher: Watcher,
+    ) where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        let service = TowerToHyperService::new(router);
+        let service = Connected {
+            router: TowerToHyperService::new(self.router.clone()),
+            client,
+        };
         let connection = self.http.serve_connection(TokioIo::new(stream), service);
         if let Err(error) = watcher.watch(connection).await {
             tracing::debug!(%error, "connection ended early");
         }
+    }
+}
+
+/// Answers the requests of one connection.
+struct Connected {
+    router: TowerToHyperService<axum::Router>,
+    client: (Peer, Option<ClientCertificate>),
+}
+
+impl Service<http::Request<Incoming>> for Connected {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = <TowerToHyperService<axum::Router> as Service<http::Request<Incoming>>>::Future;
+
+    fn call(&self, mut request: http::Request<Incoming>) -> Self::Future {
+        let (peer, certificate) = &self.client;
+        request.extensions_mut().insert(*peer);
+        if let Some(certificate) = certificate {
+            request.extensions_mut().insert(certificate.clone());
+        }
+        self.router.call(request)
     }
 }
 
@@ -161,11 +189,12 @@ const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Middleware: echoes `X-Request-ID` exactly as it came, or makes one; hands it on as
 /// [`RequestId`].
 pub async fn request_id(mut request: Request, next: Next) -> Result<Response, Infallible> {
+    static IDS: LazyLock<Option<Ids>> = LazyLock::new(|| Ids::new().ok());
     let id = match request.headers().get(&X_REQUEST_ID) {
         Some(id) => id.clone(),
-        None => random::id()
-            .ok()
-            .and_then(|id| HeaderValue::try_from(id).ok())
+        None => IDS
+            .as_ref()
+            .and_then(|ids| HeaderValue::try_from(ids.next()).ok())
             .unwrap_or_else(|| HeaderValue::from_static("unknown")),
     };
     request.extensions_mut().insert(RequestId(id.clone()));

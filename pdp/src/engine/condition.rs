@@ -15,9 +15,9 @@ use cedar_policy_core::evaluator::binary_relation;
 use cedar_policy_core::extensions::Extensions;
 use smol_str::SmolStr;
 
-use super::value::{Failed, Plain, Val, plain};
+use super::value::{Failed, Plain, Val};
 use super::{Question, Surroundings};
-use crate::entities::Row;
+use crate::entities::{Row, WALKED};
 use crate::now;
 use crate::reads::{Name, Names, Reads};
 
@@ -232,7 +232,7 @@ impl Code {
                 match op {
                     UnaryOp::Not => Val::Bool(!arg.bool()?),
                     UnaryOp::Neg => Val::Long(arg.long()?.checked_neg().ok_or(Failed)?),
-                    UnaryOp::IsEmpty => Val::Bool(arg.set()?.is_empty()),
+                    UnaryOp::IsEmpty => Val::Bool(arg.len()? == 0),
                 }
             }
             Self::Binary(op, args) => {
@@ -325,9 +325,6 @@ fn folded(code: Code) -> Code {
     value.map_or(code, Code::Value)
 }
 
-/// A set of no more than this is walked, which needs no value to be made for the question.
-const WALKED: usize = 16;
-
 impl<'a, 's: 'a> Scene<'a, 's> {
     /// The entity as this question sees it.
     fn entity(&self, uid: &EntityUID) -> Option<&'a Row> {
@@ -357,19 +354,16 @@ impl<'a, 's: 'a> Scene<'a, 's> {
             BinaryOp::Sub => Val::Long(one.long()?.checked_sub(other.long()?).ok_or(Failed)?),
             BinaryOp::Mul => Val::Long(one.long()?.checked_mul(other.long()?).ok_or(Failed)?),
             BinaryOp::In => Val::Bool(self.is_in(one.entity()?, other)?),
-            BinaryOp::Contains => {
-                let set = one.set()?;
-                Val::Bool(match other.plain() {
-                    Some(sought) if set.len() <= WALKED => {
-                        set.iter().any(|item| plain(item).as_ref() == Some(&sought))
-                    }
-                    _ => set.contains(&other.value()),
-                })
-            }
-            BinaryOp::ContainsAll => Val::Bool(other.set()?.is_subset(one.set()?)),
+            BinaryOp::Contains => Val::Bool(match other.plain() {
+                Some(sought) if one.len()? <= WALKED => {
+                    one.any(|item| item.as_ref() == Some(&sought))?
+                }
+                _ => one.set()?.contains(&other.value()),
+            }),
+            BinaryOp::ContainsAll => Val::Bool(other.set()?.is_subset(&*one.set()?)),
             BinaryOp::ContainsAny => {
                 let (one, other) = (one.set()?, other.set()?);
-                Val::Bool(!one.is_disjoint(other))
+                Val::Bool(!one.is_disjoint(&other))
             }
             BinaryOp::GetTag => {
                 let (uid, tag) = (one.entity()?, other.text()?);
@@ -394,13 +388,14 @@ impl<'a, 's: 'a> Scene<'a, 's> {
         }
         let mut found = false;
         // One that is no entity fails, wherever it stands.
-        for item in above.set()?.iter() {
-            match plain(item) {
-                Some(Plain::Entity(above)) => found = found || is_in(above),
-                _ => return Err(Failed),
+        let fails = above.any(|item| match item {
+            Some(Plain::Entity(above)) => {
+                found = found || is_in(above);
+                false
             }
-        }
-        Ok(found)
+            _ => true,
+        })?;
+        if fails { Err(Failed) } else { Ok(found) }
     }
 
     /// Takes note of what was read.
@@ -434,7 +429,7 @@ impl<'a, 's: 'a> Scene<'a, 's> {
                 }
                 _ => return self.attribute(of.entity()?, name),
             },
-            Val::Bool(_) | Val::Long(_) | Val::Text(_) | Val::Entity(_) => {
+            Val::Bool(_) | Val::Long(_) | Val::Text(_) | Val::Entity(_) | Val::Items(_) => {
                 return self.attribute(of.entity()?, name);
             }
         };

@@ -20,6 +20,7 @@ pub(super) enum Val<'a> {
     Text(&'a str),
     Entity(&'a EntityUID),
     Members(&'a BTreeMap<SmolStr, Value>),
+    Items(&'a [Kept]),
     Ref(&'a Value),
     Owned(Value),
 }
@@ -40,6 +41,7 @@ impl<'a> From<&'a Kept> for Val<'a> {
             Kept::Long(value) => Self::Long(*value),
             Kept::Text(text) => Self::Text(text),
             Kept::Entity(uid) => Self::Entity(uid),
+            Kept::Items(items) => Self::Items(items),
             Kept::Other(value) => Self::Ref(value),
         }
     }
@@ -74,10 +76,34 @@ impl Val<'_> {
         }
     }
 
-    pub(super) fn set(&self) -> Result<&Set, Failed> {
-        match self.kind() {
-            Some(ValueKind::Set(set)) => Ok(set),
+    pub(super) fn set(&self) -> Result<Cow<'_, Set>, Failed> {
+        if let Some(ValueKind::Set(set)) = self.kind() {
+            return Ok(Cow::Borrowed(set));
+        }
+        match self {
+            Self::Items(_) => match self.value().into_owned().value {
+                ValueKind::Set(set) => Ok(Cow::Owned(set)),
+                _ => Err(Failed),
+            },
             _ => Err(Failed),
+        }
+    }
+
+    /// Its members, where it is a set: until one of them will do.
+    pub(super) fn any(
+        &self,
+        mut is_it: impl FnMut(Option<Plain<'_>>) -> bool,
+    ) -> Result<bool, Failed> {
+        match self {
+            Self::Items(items) => Ok(items.iter().any(|item| is_it(Val::from(item).plain()))),
+            _ => Ok(self.set()?.iter().any(|item| is_it(plain(item)))),
+        }
+    }
+
+    pub(super) fn len(&self) -> Result<usize, Failed> {
+        match self {
+            Self::Items(items) => Ok(items.len()),
+            _ => Ok(self.set()?.len()),
         }
     }
 
@@ -85,9 +111,12 @@ impl Val<'_> {
         match self {
             Self::Ref(value) => Some(value.value_kind()),
             Self::Owned(value) => Some(value.value_kind()),
-            Self::Bool(_) | Self::Long(_) | Self::Text(_) | Self::Entity(_) | Self::Members(_) => {
-                None
-            }
+            Self::Bool(_)
+            | Self::Long(_)
+            | Self::Text(_)
+            | Self::Entity(_)
+            | Self::Members(_)
+            | Self::Items(_) => None,
         }
     }
 
@@ -97,7 +126,7 @@ impl Val<'_> {
             Self::Long(value) => Some(Plain::Long(*value)),
             Self::Text(text) => Some(Plain::Text(text)),
             Self::Entity(uid) => Some(Plain::Entity(uid)),
-            Self::Members(_) => None,
+            Self::Members(_) | Self::Items(_) => None,
             Self::Ref(value) => plain(value),
             Self::Owned(value) => plain(value),
         }
@@ -112,6 +141,7 @@ impl Val<'_> {
             Self::Text(text) => Cow::Owned(Value::from(*text)),
             Self::Entity(uid) => Cow::Owned(Value::from((*uid).clone())),
             Self::Members(members) => Cow::Owned(record(members)),
+            Self::Items(items) => Cow::Owned(Value::set(items.iter().map(Kept::value), None)),
         }
     }
 

@@ -85,7 +85,7 @@ mod tests {
         }
         let again = row(3);
         assert!(overlays.insert(Arc::clone(&again)));
-        assert!(std::ptr::eq(overlays.get(again.uid()).unwrap(), &*again));
+        assert!(Arc::ptr_eq(&overlays.rows[3], &again));
         assert_eq!(overlays.rows().count(), FEW * 4);
     }
 }

@@ -42,6 +42,9 @@ pub(crate) enum Kept {
     Long(i64),
     Text(SmolStr),
     Entity(Uid),
+    /// A small set as it was sent, of values that can be compared without looking inside. Never in
+    /// a store: a question's set is asked about a few times at most, and then forgotten.
+    Items(Box<[Kept]>),
     /// A set, a record or an extension's value.
     Other(Arc<Value>),
 }
@@ -154,11 +157,7 @@ impl Row {
             .iter()
             .chain(self.tags.iter().map(|(_, value)| value))
         {
-            match value {
-                Kept::Entity(uid) => found.push((**uid).clone()),
-                Kept::Other(value) => found.extend(value.all_literal_uids()),
-                Kept::Bool(_) | Kept::Long(_) | Kept::Text(_) => {}
-            }
+            value.each_reference(&mut |uid| found.push(uid.clone()));
         }
         found.sort_unstable();
         found.dedup();
@@ -170,13 +169,10 @@ impl Row {
         self.values
             .iter()
             .chain(self.tags.iter().map(|(_, value)| value))
-            .any(|value| match value {
-                Kept::Entity(uid) => uids.contains(&**uid),
-                Kept::Other(value) => value
-                    .all_literal_uids()
-                    .iter()
-                    .any(|uid| uids.contains(uid)),
-                Kept::Bool(_) | Kept::Long(_) | Kept::Text(_) => false,
+            .any(|value| {
+                let mut is_named = false;
+                value.each_reference(&mut |uid| is_named = is_named || uids.contains(uid));
+                is_named
             })
     }
 
@@ -199,7 +195,18 @@ impl Row {
     }
 }
 
+/// A set of no more than this is walked: that is less work than to make it ready to be asked.
+pub(crate) const WALKED: usize = 16;
+
 impl Kept {
+    /// Whether it is compared without looking inside.
+    pub(crate) fn is_plain(&self) -> bool {
+        match self {
+            Self::Bool(_) | Self::Long(_) | Self::Text(_) | Self::Entity(_) => true,
+            Self::Items(_) | Self::Other(_) => false,
+        }
+    }
+
     /// The value in Cedar's own form.
     pub(crate) fn value(&self) -> Value {
         match self {
@@ -207,7 +214,18 @@ impl Kept {
             Self::Long(value) => Value::from(*value),
             Self::Text(text) => Value::from(text.clone()),
             Self::Entity(uid) => Value::new(Literal::EntityUID(Arc::clone(uid)), None),
+            Self::Items(items) => Value::set(items.iter().map(Self::value), None),
             Self::Other(value) => (**value).clone(),
+        }
+    }
+
+    /// The entities in it.
+    fn each_reference(&self, take: &mut impl FnMut(&EntityUID)) {
+        match self {
+            Self::Entity(uid) => take(uid),
+            Self::Items(items) => items.iter().for_each(|item| item.each_reference(take)),
+            Self::Other(value) => value.all_literal_uids().iter().for_each(take),
+            Self::Bool(_) | Self::Long(_) | Self::Text(_) => {}
         }
     }
 }

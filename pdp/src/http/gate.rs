@@ -104,7 +104,7 @@ async fn authenticate(
         Err(Refusal::NoKeys) => {
             let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable")
                 .detail("the keys of the token's issuer are not known yet; ask again");
-            Err(later(problem, Duration::from_secs(1)))
+            Err(Box::new(later(problem, Duration::from_secs(1))))
         }
     }
 }
@@ -116,7 +116,7 @@ fn within_rate(inner: &Inner, caller: &Caller) -> Passed<()> {
     inner.meters.turned_away("rate");
     let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, "too-many-requests")
         .detail("the caller asks more often than it may (`rate_per_second`)");
-    Err(later(problem, wait))
+    Err(Box::new(later(problem, wait)))
 }
 
 async fn find_room<'r>(inner: &'r Inner, path: &str) -> Passed<SemaphorePermit<'r>> {
@@ -135,7 +135,7 @@ async fn find_room<'r>(inner: &'r Inner, path: &str) -> Passed<SemaphorePermit<'
     inner.meters.turned_away(kind);
     let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy")
         .detail("too many requests are being answered; ask again");
-    Err(later(problem, Duration::from_secs(1)))
+    Err(Box::new(later(problem, Duration::from_secs(1))))
 }
 
 /// Waits, within bounds, for the revision that a request demands.
@@ -157,19 +157,19 @@ async fn fresh(inner: &Inner, headers: &HeaderMap) -> Passed<()> {
                 "entities are at revision {}, and {} was demanded",
                 late.reached, late.wanted
             ));
-        later(problem, Duration::from_secs(1))
+        Box::new(later(problem, Duration::from_secs(1)))
     })
 }
 
 /// Says when to ask again.
-fn later(problem: Problem, wait: Duration) -> Box<Response> {
+fn later(problem: Problem, wait: Duration) -> Response {
     let mut response = problem.into_response();
     // Whole seconds, and never too few.
     let seconds = wait.as_millis().div_ceil(1000).max(1);
     if let Ok(seconds) = HeaderValue::try_from(seconds.to_string()) {
         response.headers_mut().insert(header::RETRY_AFTER, seconds);
     }
-    Box::new(response)
+    response
 }
 
 #[cfg(test)]

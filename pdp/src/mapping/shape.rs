@@ -13,7 +13,7 @@ use cedar_policy_core::validator::types::{Attributes, EntityKind, Type};
 use smol_str::SmolStr;
 
 use super::vocabulary::Known;
-use crate::entities::Kept;
+use crate::entities::{Kept, WALKED};
 
 /// What the schema expects somewhere.
 #[derive(Debug, Clone)]
@@ -139,10 +139,6 @@ impl Reader<'_> {
         }
     }
 
-    fn value(&mut self, shape: &Shape, json: &Json<'_>) -> Result<Value, Misfit> {
-        self.kept(shape, json).map(|kept| kept.value())
-    }
-
     fn kept(&mut self, shape: &Shape, json: &Json<'_>) -> Result<Kept, Misfit> {
         match (shape, json) {
             (Shape::Bool, Json::Bool(value)) => Ok(Kept::Bool(*value)),
@@ -152,15 +148,18 @@ impl Reader<'_> {
             }
             (Shape::String, Json::Text(text)) => Ok(Kept::Text(SmolStr::new(text))),
             (Shape::Set(element), Json::Array(items)) => {
-                let values = items
+                let items = items
                     .iter()
                     .enumerate()
                     .map(|(index, item)| {
-                        self.value(element, item)
+                        self.kept(element, item)
                             .map_err(|error| error.under(&index.to_string()))
                     })
                     .collect::<Result<Vec<_>, _>>()?;
-                Ok(Value::set(values, None).into())
+                if items.len() <= WALKED && items.iter().all(Kept::is_plain) {
+                    return Ok(Kept::Items(items.into()));
+                }
+                Ok(Value::set(items.iter().map(Kept::value), None).into())
             }
             (Shape::Record(members), Json::Object(object)) => {
                 Ok(Value::record(self.complete(members, object)?, None).into())

@@ -139,8 +139,9 @@ impl Inner {
     }
 
     fn begin(&self, asker: &Asker) -> Begun<'_> {
+        let (process, count) = self.ids.next_parts();
         Begun {
-            id: self.ids.next(),
+            id: Id { process, count },
             now: self.clock.now(),
             started: Instant::now(),
             sampled: self.second_opinion.is_wanted(),

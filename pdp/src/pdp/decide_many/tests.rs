@@ -11,12 +11,12 @@ use super::*;
 use crate::Pdp;
 use crate::fixture::Fixture;
 
-const SCHEMA: &str = r#"
+const SCHEMA: &str = r"
 entity User in [User] { level?: Long, friend?: User, tags?: Set<String> };
 entity Doc { owner?: User, level?: Long };
 action see appliesTo { principal: [User], resource: [User, Doc], context: { n?: Long, action?: { deep?: Bool } } };
 action edit appliesTo { principal: [User], resource: [Doc], context: { n?: Long } };
-"#;
+";
 
 const POLICIES: &str = r#"
 @id("level") @obligation("log") @advice("ask")
