@@ -1,5 +1,7 @@
 //! What becomes of types, actions, properties and context on their way to Cedar.
 
+mod sets;
+
 use std::sync::OnceLock;
 
 use authzen::{Decision, DecisionError, Evaluation, EvaluationRequest};
