@@ -3,12 +3,13 @@
 
 use std::fmt;
 
-use authzen::{CacheAdvice, Decision, DecisionContext, Evaluation, SnapshotVersion};
-use serde::{Serialize, Serializer};
+use authzen::{
+    CacheAdvice, Decision, DecisionContext, Evaluation, JsonText, Reason, SnapshotVersion,
+};
 use serde_json::{Value, json};
 
 use crate::attributes::Unavailable;
-use crate::engine::{Determining, Outcome, Rule};
+use crate::engine::{Determining, Outcome};
 
 /// The answer to one question. Is written as the [`Evaluation`] that it stands for.
 #[derive(Debug)]
@@ -42,12 +43,6 @@ impl Id<'static> {
 impl fmt::Display for Id<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{}-{:x}", self.process, self.count)
-    }
-}
-
-impl Serialize for Id<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
     }
 }
 
@@ -160,63 +155,159 @@ impl From<Answer<'_>> for Evaluation {
     }
 }
 
-impl Serialize for Answer<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        #[derive(Serialize)]
-        struct Shown<'a> {
-            decision: Decision,
-            context: Context<'a>,
+impl Answer<'_> {
+    /// As the [`Evaluation`] that it stands for is written.
+    pub(crate) fn write(&self, text: &mut JsonText) {
+        text.raw(if self.decision.is_permit() {
+            r#"{"decision":true,"context":{"id":"#
+        } else {
+            r#"{"decision":false,"context":{"id":"#
+        });
+        self.id.write(text);
+        if !self.rules.is_empty() {
+            text.raw(r#","reasons":"#);
+            text.list(&self.rules, |text, rule| write_reason(text, &rule.reason));
         }
-        #[derive(Serialize)]
-        struct Context<'a> {
-            id: Id<'a>,
-            #[serde(skip_serializing_if = "Each::is_empty")]
-            reasons: Each<'a, authzen::Reason>,
-            #[serde(skip_serializing_if = "Each::is_empty")]
-            obligations: Each<'a, authzen::Obligation>,
-            #[serde(skip_serializing_if = "Each::is_empty")]
-            advice: Each<'a, Value>,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            error: &'a Option<Value>,
-            snapshot: &'a SnapshotVersion,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            cache: &'a Option<CacheAdvice>,
+        let rules = || self.rules.iter();
+        let mut obligations = rules().flat_map(|rule| &rule.obligations).peekable();
+        if obligations.peek().is_some() {
+            text.raw(r#","obligations":"#);
+            text.list(obligations, JsonText::value);
         }
-        let rules = &*self.rules;
-        let shown = Shown {
-            decision: self.decision,
-            context: Context {
-                id: self.id,
-                reasons: Each(rules, |rule| std::slice::from_ref(&rule.reason)),
-                obligations: Each(rules, |rule| &rule.obligations),
-                advice: Each(rules, |rule| &rule.advice),
-                error: &self.error,
-                snapshot: self.version,
-                cache: &self.cache,
-            },
+        let mut advice = rules().flat_map(|rule| &rule.advice).peekable();
+        if advice.peek().is_some() {
+            text.raw(r#","advice":"#);
+            text.list(advice, JsonText::value);
+        }
+        if let Some(error) = &self.error {
+            text.raw(r#","error":"#);
+            text.value(error);
+        }
+        text.raw(r#","snapshot":"#);
+        write_version(text, self.version);
+        if let Some(cache) = &self.cache {
+            text.raw(r#","cache":"#);
+            write_cache(text, cache);
+        }
+        text.raw("}}");
+    }
+}
+
+impl Id<'_> {
+    pub(crate) fn write(&self, text: &mut JsonText) {
+        text.raw("\"");
+        text.raw(self.process);
+        text.raw("-");
+        let mut digits = [0; 16];
+        text.raw(hexadecimal(self.count, &mut digits));
+        text.raw("\"");
+    }
+}
+
+/// Without leading zeros.
+fn hexadecimal(mut number: u64, digits: &mut [u8; 16]) -> &str {
+    let mut first = digits.len();
+    for (at, digit) in digits.iter_mut().enumerate().rev() {
+        let nibble = u8::try_from(number & 15).unwrap_or_default();
+        *digit = if nibble < 10 {
+            b'0' + nibble
+        } else {
+            b'a' + nibble - 10
         };
-        shown.serialize(serializer)
+        first = at;
+        number >>= 4;
+        if number == 0 {
+            break;
+        }
     }
+    let written = digits.get(first..).unwrap_or_default();
+    std::str::from_utf8(written).unwrap_or_default()
 }
 
-/// What rules have of something, one after the other.
-pub(crate) struct Each<'a, T>(
-    pub(crate) &'a [&'a Rule],
-    pub(crate) for<'r> fn(&'r Rule) -> &'r [T],
-);
-
-impl<T> Each<'_, T> {
-    fn iter(&self) -> impl Iterator<Item = &T> {
-        self.0.iter().flat_map(|rule| self.1(rule))
+fn write_reason(text: &mut JsonText, reason: &Reason) {
+    text.raw(r#"{"policy":"#);
+    text.text(&reason.policy);
+    if let Some(reason) = &reason.reason {
+        text.raw(r#","reason":"#);
+        text.text(reason);
     }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.iter().next().is_none()
-    }
+    text.raw("}");
 }
 
-impl<T: Serialize> Serialize for Each<'_, T> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(self.iter())
+pub(crate) fn write_version(text: &mut JsonText, snapshot: &SnapshotVersion) {
+    text.raw(r#"{"version":"#);
+    text.text(&snapshot.version);
+    text.raw(r#","epoch":"#);
+    text.number(snapshot.epoch);
+    text.raw(r#","revision":"#);
+    text.number(snapshot.revision);
+    text.raw("}");
+}
+
+fn write_cache(text: &mut JsonText, cache: &CacheAdvice) {
+    let CacheAdvice { vary, max_age } = cache;
+    text.raw("{");
+    if let Some(vary) = vary {
+        let mut names = |before: &str, names: &[String]| {
+            text.raw(before);
+            text.list(names, |text, name| text.text(name));
+        };
+        names(r#""vary":{"subject":"#, &vary.subject);
+        names(r#","action":"#, &vary.action);
+        names(r#","resource":"#, &vary.resource);
+        names(r#","context":"#, &vary.context);
+        text.raw("}");
+    }
+    if let Some(seconds) = max_age {
+        text.raw(if vary.is_some() {
+            r#","max_age":"#
+        } else {
+            r#""max_age":"#
+        });
+        text.number(*seconds);
+    }
+    text.raw("}");
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use authzen::Vary;
+
+    use super::*;
+
+    #[test]
+    fn an_id_is_written_as_it_reads() {
+        for count in [0, 9, 10, 15, 16, 255, 256, 0xabc_def0, u64::MAX] {
+            let id = Id {
+                process: "p",
+                count,
+            };
+            let mut text = JsonText::default();
+            id.write(&mut text);
+            assert_eq!(text.into_bytes(), format!("\"{id}\"").into_bytes());
+        }
+    }
+
+    #[test]
+    fn advice_is_written_as_it_reads() {
+        let vary = Vary {
+            subject: vec!["a".into(), "b\"".into()],
+            context: vec!["c".into()],
+            ..Vary::default()
+        };
+        for vary in [None, Some(Arc::new(vary))] {
+            for max_age in [None, Some(7)] {
+                let cache = CacheAdvice {
+                    vary: vary.clone(),
+                    max_age,
+                };
+                let mut text = JsonText::default();
+                write_cache(&mut text, &cache);
+                let read: CacheAdvice = serde_json::from_slice(&text.into_bytes()).unwrap();
+                assert_eq!(read, cache);
+            }
+        }
     }
 }

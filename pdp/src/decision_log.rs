@@ -1,5 +1,6 @@
 //! The decision log: one JSON line a decision, handed over and never waited for.
 
+mod lines;
 mod mask;
 
 use std::path::Path;
@@ -7,10 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use authzen::{
-    Asked, AskedEntity, Decision, EvaluationRequest, Members, SearchQuestion, SnapshotVersion,
-};
-use serde::{Serialize, Serializer};
+use authzen::{EvaluationRequest, Members, SearchQuestion, SnapshotVersion};
+use serde::Serialize;
 use serde_json::{Value, json};
 use service_kit::line_sink::LineWriter;
 use service_kit::traces::Span;
@@ -19,22 +18,9 @@ use service_kit::{LineSink, TraceContext, UnixTime};
 use crate::PdpError;
 use crate::answer::Id;
 use crate::config::PdpConfig;
-use crate::engine::Rule;
 use crate::search::PageFound;
-use crate::snapshot::{Answered, Failure};
-use mask::{Mask, Shown};
-
-/// Records of one request, handed over together when it is answered.
-#[derive(Debug)]
-pub(crate) struct Lines<'l> {
-    log: &'l DecisionLog,
-    bytes: Vec<u8>,
-    /// When the last one was decided: one batch takes few milliseconds.
-    time: Option<(UnixTime, String)>,
-}
-
-/// More are not kept back.
-const TOGETHER: usize = 64 << 10;
+pub(crate) use lines::Lines;
+use mask::Mask;
 
 /// Who asked, for the log.
 #[derive(Debug, Clone, Default)]
@@ -92,43 +78,11 @@ impl Sample {
 }
 
 #[derive(Serialize)]
-struct Record<'a> {
-    kind: &'static str,
-    time: &'a str,
-    id: Id<'a>,
-    decision: Decision,
-    /// The share of permits that are recorded, where it is not all of them.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    sample: Option<f64>,
-    subject: Entity<'a>,
-    action: ActionRecord<'a>,
-    resource: Entity<'a>,
-    #[serde(skip_serializing_if = "Shown::is_empty")]
-    context: Shown<'a>,
-    policies: Policies<'a>,
-    #[serde(skip_serializing_if = "Kinds::is_empty")]
-    obligations: Kinds<'a>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    errors: Vec<FailureRecord<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<&'a Value>,
-    snapshot: &'a SnapshotVersion,
-    duration_us: u64,
-    caller: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    request_id: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    trace_id: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    span_id: Option<String>,
-}
-
-#[derive(Serialize)]
 struct SearchRecord<'a> {
     kind: &'static str,
     time: String,
     search: &'static str,
-    question: Shown<'a>,
+    question: Value,
     results: usize,
     /// Whether more pages may follow.
     more: bool,
@@ -142,30 +96,6 @@ struct SearchRecord<'a> {
     trace_id: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     span_id: Option<String>,
-}
-
-#[derive(Serialize)]
-struct Entity<'a> {
-    #[serde(rename = "type")]
-    kind: &'a str,
-    id: &'a str,
-    #[serde(skip_serializing_if = "Shown::is_empty")]
-    properties: Shown<'a>,
-}
-
-#[derive(Serialize)]
-struct ActionRecord<'a> {
-    name: &'a str,
-    #[serde(skip_serializing_if = "Shown::is_empty")]
-    properties: Shown<'a>,
-}
-
-#[derive(Serialize)]
-struct FailureRecord<'a> {
-    policy: &'a str,
-    message: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    place: Option<&'a str>,
 }
 
 impl DecisionLog {
@@ -199,21 +129,9 @@ impl DecisionLog {
         self.left_out.load(Ordering::Relaxed)
     }
 
-    fn entity<'a>(&'a self, place: &'a [&'a str], asked: &AskedEntity<'a>) -> Entity<'a> {
-        Entity {
-            kind: asked.kind,
-            id: asked.id,
-            properties: self.mask.shown(place, asked.properties),
-        }
-    }
-
     /// Where the records of a request are gathered.
     pub(crate) fn lines(&self) -> Lines<'_> {
-        Lines {
-            log: self,
-            bytes: Vec::new(),
-            time: None,
-        }
+        Lines::of(self)
     }
 
     /// Records one page of a search.
@@ -237,7 +155,7 @@ impl DecisionLog {
             kind: "search",
             time: now.rfc3339(),
             search: question.kind().as_str(),
-            question: self.mask.shown(&[], &asked),
+            question: self.mask.value(&[], &asked),
             results: found.results.len(),
             more: found.next.is_some(),
             decided: found.decided,
@@ -277,7 +195,7 @@ impl DecisionLog {
             "subject": side("subject", &request.subject.kind, &request.subject.id),
             "action": { "name": request.action.name },
             "resource": side("resource", &request.resource.kind, &request.resource.id),
-            "context": self.mask.shown(&["context"], &Members::from(&request.context)),
+            "context": self.mask.value(&["context"], &Members::from(&request.context)),
             "snapshot": snapshot,
             "caller": asker.caller,
             "request_id": asker.request_id,
@@ -287,115 +205,6 @@ impl DecisionLog {
             members.insert("span_id".into(), trace.span_id().into());
         }
         send(sink, &record);
-    }
-}
-
-impl Lines<'_> {
-    /// Records one decision.
-    pub(crate) fn record(
-        &mut self,
-        asked: &Asked<'_>,
-        answered: &Answered<'_>,
-        asker: &Asker,
-        now: UnixTime,
-        took: Duration,
-    ) {
-        let (log, answer) = (self.log, &answered.answer);
-        let Some(sink) = log.sink.as_ref().filter(|sink| sink.is_on()) else {
-            return;
-        };
-        // A deny is never left out.
-        if answer.decision.is_permit() && !log.sampled.takes(answer.id) {
-            log.left_out.fetch_add(1, Ordering::Relaxed);
-            return;
-        }
-        let time = match self.time.take() {
-            Some((known, text)) if known == now => text,
-            _ => now.rfc3339(),
-        };
-        let failures = answered.failures.iter();
-        let record = Record {
-            kind: "decision",
-            time: &time,
-            id: answer.id,
-            decision: answer.decision,
-            sample: (log.sampled.0 < 1.0).then_some(log.sampled.0),
-            subject: log.entity(&["subject", "properties"], &asked.subject),
-            action: ActionRecord {
-                name: asked.action.name,
-                properties: log
-                    .mask
-                    .shown(&["action", "properties"], asked.action.properties),
-            },
-            resource: log.entity(&["resource", "properties"], &asked.resource),
-            context: log.mask.shown(&["context"], asked.context),
-            policies: Policies(&answer.rules),
-            obligations: Kinds(&answer.rules),
-            errors: failures.map(FailureRecord::of).collect(),
-            error: answer.error.as_ref(),
-            snapshot: answer.version,
-            duration_us: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
-            caller: &asker.caller,
-            request_id: asker.request_id.as_deref(),
-            trace_id: asker.trace_id(),
-            span_id: asker.span_id(),
-        };
-        let written = self.bytes.len();
-        if self.bytes.is_empty() {
-            self.bytes.reserve(1 << 10);
-        }
-        if serde_json::to_writer(&mut self.bytes, &record).is_ok() {
-            self.bytes.push(b'\n');
-        } else {
-            self.bytes.truncate(written);
-        }
-        self.time = Some((now, time));
-        if self.bytes.len() > TOGETHER {
-            sink.send(std::mem::take(&mut self.bytes));
-        }
-    }
-}
-
-impl Drop for Lines<'_> {
-    fn drop(&mut self) {
-        if let Some(sink) = self.log.sink.as_ref().filter(|_| !self.bytes.is_empty()) {
-            sink.send(std::mem::take(&mut self.bytes));
-        }
-    }
-}
-
-/// The policies that an answer rests on.
-struct Policies<'a>(&'a [&'a Rule]);
-
-impl Serialize for Policies<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(self.0.iter().map(|rule| &rule.reason.policy))
-    }
-}
-
-/// The kinds of their obligations.
-struct Kinds<'a>(&'a [&'a Rule]);
-
-impl Kinds<'_> {
-    fn is_empty(&self) -> bool {
-        self.0.iter().all(|rule| rule.obligations.is_empty())
-    }
-}
-
-impl Serialize for Kinds<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let obligations = self.0.iter().flat_map(|rule| &rule.obligations);
-        serializer.collect_seq(obligations.map(|obligation| &obligation.kind))
-    }
-}
-
-impl<'a> FailureRecord<'a> {
-    fn of(failure: &'a Failure) -> Self {
-        Self {
-            policy: &failure.policy,
-            message: &failure.message,
-            place: failure.place.as_deref(),
-        }
     }
 }
 

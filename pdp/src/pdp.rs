@@ -21,8 +21,6 @@ use store::{Position, Store};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-pub(crate) use decide_many::Reply;
-
 use crate::PdpError;
 use crate::attributes::Providers;
 use crate::callers::{Callers, EntityRight};

@@ -11,6 +11,7 @@ mod client;
 mod decision_point;
 mod evaluation;
 mod json;
+mod json_text;
 mod request;
 mod search;
 mod words;
@@ -24,6 +25,7 @@ pub use evaluation::{
     Decision, DecisionContext, Evaluation, Obligation, PolicyEvent, Reason, SnapshotVersion,
 };
 pub use json::{Json, Members, Properties, parse_json, parse_object};
+pub use json_text::JsonText;
 pub use request::{EvaluationRequest, RequestError};
 pub use search::{
     Found, OfType, Page, SearchKind, SearchQuestion, SearchRequest, SearchResult, SearchResults,

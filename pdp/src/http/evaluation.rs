@@ -3,17 +3,16 @@
 use std::sync::Arc;
 
 use ::http::{HeaderValue, StatusCode, header};
-use authzen::{Asked, BatchBody, Members};
+use authzen::{Asked, BatchBody, JsonText, Members};
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::Response;
-use serde::Serialize;
 use service_kit::Problem;
 
 use super::bodies;
 use super::receive::{bad_request, no_answer, receive};
 use crate::decision_log::Asker;
-use crate::pdp::{Inner, Reply};
+use crate::pdp::Inner;
 
 #[utoipa::path(
     post,
@@ -64,13 +63,11 @@ pub(super) async fn many(
         .decide_many(&snapshot, batch.entries(), batch.semantic, &asker)
         .await
         .map_err(|error| no_answer(&error))?;
-    json(&Answers { evaluations })
-}
-
-/// Written as it is, without another form of every answer in between.
-#[derive(Serialize)]
-struct Answers<'s> {
-    evaluations: Vec<Reply<'s>>,
+    let mut text = JsonText::with_capacity(ANSWER * evaluations.len());
+    text.raw(r#"{"evaluations":"#);
+    text.list(&evaluations, |text, reply| reply.write(text));
+    text.raw("}");
+    Ok(json(text))
 }
 
 async fn answer_one(
@@ -84,20 +81,17 @@ async fn answer_one(
         .decide(&snapshot, &asked, asker)
         .await
         .map_err(|error| no_answer(&error))?;
-    json(&answer)
+    let mut text = JsonText::with_capacity(ANSWER);
+    answer.write(&mut text);
+    Ok(json(text))
 }
 
-/// What an answer is written into at first.
-const ANSWER: usize = 1 << 10;
+/// Room for an answer, nearly always.
+const ANSWER: usize = 512;
 
-fn json(answer: &impl Serialize) -> Result<Response, Problem> {
-    let mut body = Vec::with_capacity(ANSWER);
-    serde_json::to_writer(&mut body, answer).map_err(|error| {
-        tracing::error!(%error, "an answer could not be written");
-        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal")
-    })?;
-    let mut response = Response::new(Body::from(body));
+fn json(text: JsonText) -> Response {
+    let mut response = Response::new(Body::from(text.into_bytes()));
     let json = HeaderValue::from_static("application/json");
     response.headers_mut().insert(header::CONTENT_TYPE, json);
-    Ok(response)
+    response
 }

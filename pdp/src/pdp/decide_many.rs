@@ -4,10 +4,9 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use authzen::{Asked, Decision, DecisionError, Evaluation, RequestError, Semantic};
+use authzen::{Asked, Decision, DecisionError, Evaluation, JsonText, RequestError, Semantic};
 use futures_util::StreamExt as _;
 use futures_util::stream;
-use serde::Serialize;
 
 use super::Inner;
 use crate::answer::Answer;
@@ -23,8 +22,7 @@ const MANY: Duration = Duration::from_secs(10);
 pub(crate) type Entry<'a> = Result<Asked<'a>, RequestError>;
 
 /// What an entry of a batch is answered with.
-#[derive(Debug, Serialize)]
-#[serde(untagged)]
+#[derive(Debug)]
 pub(crate) enum Reply<'s> {
     Answer(Answer<'s>),
     /// It is no question, which no policy was asked about.
@@ -32,6 +30,13 @@ pub(crate) enum Reply<'s> {
 }
 
 impl Reply<'_> {
+    pub(crate) fn write(&self, text: &mut JsonText) {
+        match self {
+            Self::Answer(answer) => answer.write(text),
+            Self::Refused(evaluation) => text.value(evaluation),
+        }
+    }
+
     fn decision(&self) -> Decision {
         match self {
             Self::Answer(answer) => answer.decision,

@@ -144,7 +144,9 @@ proptest! {
         prop_assert_eq!(replies.len(), batch.entries().len());
         for (reply, entry) in replies.into_iter().zip(batch.to_request().entries) {
             // As it is written, it reads.
-            let written = serde_json::to_string(&reply).unwrap();
+            let mut text = JsonText::default();
+            reply.write(&mut text);
+            let written = String::from_utf8(text.into_bytes()).unwrap();
             let reply = Evaluation::from(reply);
             prop_assert_eq!(&serde_json::from_str::<Evaluation>(&written).unwrap(), &reply, "{}", written);
             let alone = match entry {

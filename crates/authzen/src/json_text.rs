@@ -1,0 +1,135 @@
+//! JSON text, written piece by piece. For what is written at every decision, where going by way of
+//! serde costs more than deciding does: what is known beforehand is copied as it stands.
+
+use serde::Serialize;
+
+use crate::json::{Json, Members};
+
+/// A buffer that JSON is written to the end of.
+#[derive(Debug, Default)]
+pub struct JsonText(Vec<u8>);
+
+impl JsonText {
+    pub fn with_capacity(bytes: usize) -> Self {
+        Self(Vec::with_capacity(bytes))
+    }
+
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.0
+    }
+
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Makes room for so many more bytes.
+    pub fn reserve(&mut self, bytes: usize) {
+        self.0.reserve(bytes);
+    }
+
+    /// JSON as it is: punctuation, names that need no escape, numbers.
+    #[inline]
+    pub fn raw(&mut self, json: &str) {
+        self.0.extend_from_slice(json.as_bytes());
+    }
+
+    /// A text, in quotes.
+    pub fn text(&mut self, text: &str) {
+        let is_plain = |byte: &u8| *byte >= b' ' && *byte != b'"' && *byte != b'\\';
+        if text.as_bytes().iter().all(is_plain) {
+            self.0.reserve(text.len() + 2);
+            self.0.push(b'"');
+            self.0.extend_from_slice(text.as_bytes());
+            self.0.push(b'"');
+        } else {
+            self.value(&text);
+        }
+    }
+
+    pub fn number(&mut self, number: u64) {
+        self.value(&number);
+    }
+
+    /// Items with commas between them, in brackets.
+    pub fn list<T>(
+        &mut self,
+        items: impl IntoIterator<Item = T>,
+        mut write: impl FnMut(&mut Self, T),
+    ) {
+        self.0.push(b'[');
+        for (at, item) in items.into_iter().enumerate() {
+            if at > 0 {
+                self.0.push(b',');
+            }
+            write(self, item);
+        }
+        self.0.push(b']');
+    }
+
+    /// Members with commas between them, in braces.
+    pub fn object<'n, T>(
+        &mut self,
+        members: impl IntoIterator<Item = (&'n str, T)>,
+        mut write: impl FnMut(&mut Self, &'n str, T),
+    ) {
+        self.0.push(b'{');
+        for (at, (name, value)) in members.into_iter().enumerate() {
+            if at > 0 {
+                self.0.push(b',');
+            }
+            self.text(name);
+            self.0.push(b':');
+            write(self, name, value);
+        }
+        self.0.push(b'}');
+    }
+
+    pub fn json(&mut self, json: &Json<'_>) {
+        match json {
+            Json::Null => self.raw("null"),
+            Json::Bool(true) => self.raw("true"),
+            Json::Bool(false) => self.raw("false"),
+            Json::Number(number) => self.value(number),
+            Json::Text(text) => self.text(text),
+            Json::Array(items) => self.list(items, Self::json),
+            Json::Object(members) => self.members(members),
+        }
+    }
+
+    pub fn members(&mut self, members: &Members<'_>) {
+        self.object(members.iter(), |text, _, value| text.json(value));
+    }
+
+    /// By way of serde. What cannot be JSON is `null`.
+    pub fn value(&mut self, value: &impl Serialize) {
+        let written = self.0.len();
+        if serde_json::to_writer(&mut self.0, value).is_err() {
+            self.0.truncate(written);
+            self.raw("null");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_what_was_meant() {
+        let value = json!({
+            "": [], "a\"b\\c\u{7f}": "\u{0}\n\t\"\\/é\u{2028}😀", "n": [1, -2, 1.5e300, u64::MAX],
+            "deep": { "x": { "y": [{}, [[]], null, true, false] } },
+        });
+        let mut text = JsonText::default();
+        text.json(&Json::from(&value));
+        let bytes = text.into_bytes();
+        assert_eq!(serde_json::from_slice::<Value>(&bytes).unwrap(), value);
+        assert_eq!(bytes, serde_json::to_vec(&value).unwrap());
+    }
+}

@@ -1,0 +1,193 @@
+//! Records of decisions, one line each: written as the answer is given, handed over together.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use authzen::{Asked, AskedEntity, JsonText, Members};
+use service_kit::UnixTime;
+
+use super::{Asker, DecisionLog};
+use crate::answer::write_version;
+use crate::snapshot::{Answered, Failure};
+
+/// Records of one request, handed over together when it is answered.
+#[derive(Debug)]
+pub(crate) struct Lines<'l> {
+    log: &'l DecisionLog,
+    text: JsonText,
+    /// When the last one was decided: one batch takes few milliseconds.
+    time: Option<(UnixTime, String)>,
+}
+
+/// More are not kept back.
+const TOGETHER: usize = 64 << 10;
+
+/// Room for a record, nearly always.
+const RECORD: usize = 1 << 10;
+
+impl<'l> Lines<'l> {
+    pub(super) fn of(log: &'l DecisionLog) -> Self {
+        Self {
+            log,
+            text: JsonText::default(),
+            time: None,
+        }
+    }
+
+    /// Records one decision.
+    pub(crate) fn record(
+        &mut self,
+        asked: &Asked<'_>,
+        answered: &Answered<'_>,
+        asker: &Asker,
+        now: UnixTime,
+        took: Duration,
+    ) {
+        let (log, answer) = (self.log, &answered.answer);
+        if !log.sink.as_ref().is_some_and(|sink| sink.is_on()) {
+            return;
+        }
+        // A deny is never left out.
+        if answer.decision.is_permit() && !log.sampled.takes(answer.id) {
+            log.left_out.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        self.text.reserve(RECORD);
+        self.decided(answered, now);
+        self.asked(asked);
+        self.because(answered);
+        self.text.raw(r#","duration_us":"#);
+        let took = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        self.text.number(took);
+        self.by(asker);
+        self.text.raw("}\n");
+        if self.text.len() > TOGETHER {
+            self.hand_over();
+        }
+    }
+
+    fn decided(&mut self, answered: &Answered<'_>, now: UnixTime) {
+        let time = match self.time.take() {
+            Some(known) if known.0 == now => known,
+            _ => (now, now.rfc3339()),
+        };
+        let text = &mut self.text;
+        text.raw(r#"{"kind":"decision","time":"#);
+        text.text(&time.1);
+        self.time = Some(time);
+        text.raw(r#","id":"#);
+        answered.answer.id.write(text);
+        text.raw(if answered.answer.decision.is_permit() {
+            r#","decision":true"#
+        } else {
+            r#","decision":false"#
+        });
+        let share = self.log.sampled.0;
+        if share < 1.0 {
+            text.raw(r#","sample":"#);
+            text.value(&share);
+        }
+    }
+
+    fn asked(&mut self, asked: &Asked<'_>) {
+        self.text.raw(r#","subject":"#);
+        self.entity("subject", &asked.subject);
+        self.text.raw(r#","action":{"name":"#);
+        self.text.text(asked.action.name);
+        self.properties(&["action", "properties"], asked.action.properties);
+        self.text.raw(r#"},"resource":"#);
+        self.entity("resource", &asked.resource);
+        if !asked.context.is_empty() {
+            self.text.raw(r#","context":"#);
+            self.shown(&["context"], asked.context);
+        }
+    }
+
+    fn entity(&mut self, part: &str, asked: &AskedEntity<'_>) {
+        self.text.raw(r#"{"type":"#);
+        self.text.text(asked.kind);
+        self.text.raw(r#","id":"#);
+        self.text.text(asked.id);
+        self.properties(&[part, "properties"], asked.properties);
+        self.text.raw("}");
+    }
+
+    fn properties(&mut self, place: &[&str], members: &Members<'_>) {
+        if !members.is_empty() {
+            self.text.raw(r#","properties":"#);
+            self.shown(place, members);
+        }
+    }
+
+    fn shown(&mut self, place: &[&str], members: &Members<'_>) {
+        self.log.mask.write(place, members, &mut self.text);
+    }
+
+    fn because(&mut self, answered: &Answered<'_>) {
+        let (text, answer) = (&mut self.text, &answered.answer);
+        text.raw(r#","policies":"#);
+        text.list(&answer.rules, |text, rule| text.text(&rule.reason.policy));
+        let obligations = answer.rules.iter().flat_map(|rule| &rule.obligations);
+        let mut obligations = obligations.peekable();
+        if obligations.peek().is_some() {
+            text.raw(r#","obligations":"#);
+            text.list(obligations, |text, one| text.text(&one.kind));
+        }
+        if !answered.failures.is_empty() {
+            text.raw(r#","errors":"#);
+            text.list(&answered.failures, failure);
+        }
+        if let Some(error) = &answer.error {
+            text.raw(r#","error":"#);
+            text.value(error);
+        }
+        text.raw(r#","snapshot":"#);
+        write_version(text, answer.version);
+    }
+
+    fn by(&mut self, asker: &Asker) {
+        let text = &mut self.text;
+        text.raw(r#","caller":"#);
+        text.text(&asker.caller);
+        if let Some(id) = &asker.request_id {
+            text.raw(r#","request_id":"#);
+            text.text(id);
+        }
+        if let Some(trace) = &asker.trace {
+            text.raw(r#","trace_id":"#);
+            text.text(&trace.trace_id());
+            text.raw(r#","span_id":"#);
+            text.text(&trace.span_id());
+        }
+    }
+
+    fn hand_over(&mut self) {
+        let text = std::mem::take(&mut self.text);
+        if let Some(sink) = self.log.sink.as_ref().filter(|_| !text.is_empty()) {
+            sink.send(text.into_bytes());
+        }
+    }
+}
+
+impl Drop for Lines<'_> {
+    fn drop(&mut self) {
+        self.hand_over();
+    }
+}
+
+fn failure(text: &mut JsonText, failure: &Failure) {
+    let Failure {
+        policy,
+        message,
+        place,
+    } = failure;
+    text.raw(r#"{"policy":"#);
+    text.text(policy);
+    text.raw(r#","message":"#);
+    text.text(message);
+    if let Some(place) = place {
+        text.raw(r#","place":"#);
+        text.text(place);
+    }
+    text.raw("}");
+}
