@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use authzen::{Asked, AskedEntity, JsonText, Members};
-use service_kit::UnixTime;
+use service_kit::{LineSink, UnixTime};
 
 use super::{Asker, DecisionLog};
 use crate::answer::write_version;
@@ -44,7 +44,7 @@ impl<'l> Lines<'l> {
         took: Duration,
     ) {
         let (log, answer) = (self.log, &answered.answer);
-        if !log.sink.as_ref().is_some_and(|sink| sink.is_on()) {
+        if !log.sink.as_ref().is_some_and(LineSink::is_on) {
             return;
         }
         // A deny is never left out.
