@@ -4,13 +4,13 @@
 //! one rule of ours: a `forbid` that cannot be evaluated denies, because Cedar would skip it.
 
 mod condition;
+mod guard;
 mod oracle;
 mod rule;
 mod rules;
 mod value;
 
-use std::cell::{Cell, OnceCell};
-use std::collections::BTreeMap;
+use std::cell::OnceCell;
 
 use cedar_policy_core::ast::{Context, EntityUID};
 use smallvec::SmallVec;
@@ -65,7 +65,9 @@ impl Rules {
         store: &EntityStore,
     ) -> Result<Outcome<'_>, SliceError> {
         let seen = Surroundings::of(question, store);
-        self.weigh(&self.candidates(&seen), question, &seen)
+        let scene = Scene::of(question, &seen);
+        let candidates = self.candidates(&seen, &mut |subject| scene.answer(subject));
+        self.weigh(&candidates, scene)
     }
 
     /// Decides where every rule is certainly false that is not among these ascending positions.
@@ -76,29 +78,14 @@ impl Rules {
         store: &EntityStore,
     ) -> Result<Outcome<'_>, SliceError> {
         let seen = Surroundings::of(question, store);
-        let mut candidates = self.candidates(&seen);
+        let scene = Scene::of(question, &seen);
+        let mut candidates = self.candidates(&seen, &mut |subject| scene.answer(subject));
         candidates.retain(|position| positions.binary_search(position).is_ok());
-        self.weigh(&candidates, question, &seen)
+        self.weigh(&candidates, scene)
     }
 
-    /// Evaluates the clauses of rules whose scope matches.
-    fn weigh(
-        &self,
-        positions: &[usize],
-        question: &Question,
-        seen: &Surroundings<'_>,
-    ) -> Result<Outcome<'_>, SliceError> {
-        let nothing = BTreeMap::new();
-        let scene = Scene {
-            question,
-            context: match &question.context {
-                Context::Value(members) => members,
-                Context::RestrictedResidual(_) => &nothing,
-            },
-            seen,
-            reads: Cell::default(),
-            lasts: Cell::default(),
-        };
+    /// Evaluates the clauses of rules that may hold.
+    fn weigh(&self, positions: &[usize], scene: Scene<'_, '_>) -> Result<Outcome<'_>, SliceError> {
         let mut tally = Tally::default();
         for rule in positions.iter().filter_map(|at| self.get(*at)) {
             let holds = match &rule.clauses {
@@ -114,7 +101,7 @@ impl Rules {
                 if rule.reads_clock {
                     scene.lasts_for(0);
                 }
-                oracle::evaluate(&rule.policy, question, seen.view.store)?
+                oracle::evaluate(&rule.policy, scene.question, scene.seen.view.store)?
             };
             match holds {
                 Ok(false) => {}
@@ -271,6 +258,8 @@ impl<'a> Tally<'a> {
 
 #[cfg(test)]
 mod growth;
+#[cfg(test)]
+mod profile;
 #[cfg(test)]
 pub(crate) mod tests;
 #[cfg(test)]

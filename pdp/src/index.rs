@@ -1,10 +1,12 @@
 //! The index: which policies' scopes match a principal, an action and a resource.
 //!
 //! Policies are filed by their whole scope, so that what is found matches exactly and only the
-//! clauses are left to evaluate. What a scope names is a number here: of all the entities that a
+//! clauses are left to evaluate; then by what those compare first (see `guards`). What a scope names is a number here: of all the entities that a
 //! principal or a resource is in, only those that some policy names are looked up.
 //!
 //! Clones share what they have in common: filing one more policy copies the levels that lead to it.
+
+pub(crate) mod guards;
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -17,13 +19,14 @@ use foldhash::fast::RandomState;
 use smallvec::SmallVec;
 
 use crate::shards::Shards;
+use guards::{Ask, Bucket, Guard};
 
 /// Positions of policies by action, then principal, then resource.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Index {
     entities: Numbers<EntityUID>,
     types: Numbers<EntityType>,
-    buckets: Level<Level<Level<Arc<Vec<usize>>>>>,
+    buckets: Level<Level<Level<Arc<Bucket>>>>,
     /// So many policies ask what the principal is in, and what the resource is in.
     within: (usize, usize),
 }
@@ -108,7 +111,7 @@ pub(crate) enum Sought<'a> {
 impl Index {
     /// Files one policy. Slots that a link has not filled may stand for anything: such a policy
     /// cannot be decided by its clauses alone and is not to be filed.
-    pub(crate) fn add(&mut self, position: usize, policy: &Policy) {
+    pub(crate) fn add(&mut self, position: usize, policy: &Policy, guards: &[Guard]) {
         let (actions, principal, resource) = self.filed_under(policy);
         self.within.0 += usize::from(principal.asks_above());
         self.within.1 += usize::from(resource.asks_above());
@@ -116,12 +119,12 @@ impl Index {
             let by_principal = Arc::make_mut(&mut self.buckets).entry(action).or_default();
             let by_resource = Arc::make_mut(by_principal).entry(principal).or_default();
             let bucket = Arc::make_mut(by_resource).entry(resource).or_default();
-            Arc::make_mut(bucket).push(position);
+            Arc::make_mut(bucket).add(position, guards);
         }
     }
 
     /// Takes a policy out that was filed at this position.
-    pub(crate) fn remove(&mut self, position: usize, policy: &Policy) {
+    pub(crate) fn remove(&mut self, position: usize, policy: &Policy, guards: &[Guard]) {
         let (actions, principal, resource) = self.filed_under(policy);
         self.within.0 -= usize::from(principal.asks_above());
         self.within.1 -= usize::from(resource.asks_above());
@@ -129,8 +132,7 @@ impl Index {
             within(&mut self.buckets, action, |by_principal| {
                 within(by_principal, principal, |by_resource| {
                     within(by_resource, resource, |bucket| {
-                        Arc::make_mut(bucket).retain(|filed| *filed != position);
-                        bucket.is_empty()
+                        Arc::make_mut(bucket).remove(position, guards)
                     })
                 })
             });
@@ -162,12 +164,14 @@ impl Index {
     }
 
     /// The policies whose scope matches, in the order in which they were filed. Where a side is
-    /// not known yet: the policies whose scope can match.
+    /// not known yet: the policies whose scope can match. Left out is what is certainly false by
+    /// what `ask` answers.
     pub(crate) fn candidates(
         &self,
         principal: &Sought<'_>,
         action: Seen<'_>,
         resource: &Sought<'_>,
+        ask: &mut Ask<'_, '_>,
     ) -> Positions {
         let actions = self.keys(&Sought::One(action));
         let principals = self.keys(principal);
@@ -175,7 +179,9 @@ impl Index {
         let mut found = Positions::new();
         actions.visit(&self.buckets, |by_principal| {
             principals.visit(by_principal, |by_resource| {
-                resources.visit(by_resource, |bucket| found.extend_from_slice(bucket));
+                resources.visit(by_resource, |bucket| {
+                    bucket.visit(ask, &mut |positions| found.extend_from_slice(positions));
+                });
             });
         });
         // A policy that names several actions may be found by more than one of them.

@@ -28,6 +28,7 @@ mod meters;
 mod native;
 mod now;
 mod pdp;
+mod plain;
 mod rate;
 mod reads;
 mod residual;

@@ -30,7 +30,7 @@ pub(crate) struct Reads {
 }
 
 /// A name where it is read: it may be an attribute's or that of a member of the context.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Name {
     pub(crate) text: SmolStr,
     attribute: u8,

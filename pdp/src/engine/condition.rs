@@ -8,17 +8,18 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 
 use cedar_policy_core::ast::{
-    BinaryOp, EntityType, EntityUID, Expr, ExprKind, ExtensionFunction, PartialValue, Pattern,
-    UnaryOp, Value, ValueKind, Var,
+    BinaryOp, Context, EntityType, EntityUID, Expr, ExprKind, ExtensionFunction, PartialValue,
+    Pattern, UnaryOp, Value, ValueKind, Var,
 };
 use cedar_policy_core::evaluator::binary_relation;
 use cedar_policy_core::extensions::Extensions;
 use smol_str::SmolStr;
 
-use super::value::{Failed, Plain, Val};
+use super::value::{Failed, Val};
 use super::{Question, Surroundings};
 use crate::entities::{Row, WALKED};
 use crate::now;
+use crate::plain::Plain;
 use crate::reads::{Name, Names, Reads};
 
 /// Compiled clauses.
@@ -325,7 +326,24 @@ fn folded(code: Code) -> Code {
     value.map_or(code, Code::Value)
 }
 
+/// The context of a question of which no value is known.
+static NOTHING: BTreeMap<SmolStr, Value> = BTreeMap::new();
+
 impl<'a, 's: 'a> Scene<'a, 's> {
+    /// Nothing read yet.
+    pub(super) fn of(question: &'a Question, seen: &'a Surroundings<'s>) -> Self {
+        Self {
+            question,
+            context: match &question.context {
+                Context::Value(members) => members,
+                Context::RestrictedResidual(_) => &NOTHING,
+            },
+            seen,
+            reads: Cell::default(),
+            lasts: Cell::default(),
+        }
+    }
+
     /// The entity as this question sees it.
     fn entity(&self, uid: &EntityUID) -> Option<&'a Row> {
         self.seen.row(uid)
@@ -409,7 +427,7 @@ impl<'a, 's: 'a> Scene<'a, 's> {
         self.lasts.set(Some(known.min(millis)));
     }
 
-    fn get(&self, of: &Val<'a>, name: &Name) -> Result<Val<'a>, Failed> {
+    pub(super) fn get(&self, of: &Val<'a>, name: &Name) -> Result<Val<'a>, Failed> {
         let member = match of {
             Val::Members(members) => {
                 self.has_read(Reads::of_context(name));
@@ -442,7 +460,7 @@ impl<'a, 's: 'a> Scene<'a, 's> {
         value.map(Val::from).ok_or(Failed)
     }
 
-    fn has(&self, of: &Val<'a>, name: &Name) -> Result<bool, Failed> {
+    pub(super) fn has(&self, of: &Val<'a>, name: &Name) -> Result<bool, Failed> {
         if let Val::Members(members) = of {
             self.has_read(Reads::of_context(name));
             return Ok(members.contains_key(&name.text));

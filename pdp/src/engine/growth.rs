@@ -16,7 +16,7 @@ use super::{Oracle, Question, Rules, Verdict};
 use crate::entities::EntityStore;
 
 /// `count` policies, of which seven can apply to [`question`]. Four of them hold.
-fn policies(count: usize) -> Rules {
+pub(super) fn policies(count: usize) -> Rules {
     let mut text = String::from(
         "permit (principal, action == Action::\"read\", resource is Doc) when { resource.owner == principal };
          permit (principal in Team::\"a\", action in [Action::\"read\"], resource) when { principal.level > 3 };
@@ -52,7 +52,7 @@ fn entity(name: EntityUID, attributes: Vec<(&str, Value)>, parents: &[EntityUID]
 }
 
 /// The question's own entities and `count` others.
-fn entities(count: usize) -> EntityStore {
+pub(super) fn entities(count: usize) -> EntityStore {
     let teams = ["a", "b", "c"].map(|id| uid("Team", id));
     let top = uid("Folder", "top");
     let doc = |id: &str| {
@@ -84,7 +84,7 @@ fn entities(count: usize) -> EntityStore {
     EntityStore::of(&all)
 }
 
-fn question() -> Question {
+pub(super) fn question() -> Question {
     let context = [("mfa".into(), Value::from(true))];
     Question {
         principal: uid("User", "u"),
@@ -103,13 +103,7 @@ fn a_decision_evaluates_as_few_policies_among_many_as_among_few() {
         let rules = policies(count);
         let outcome = rules.decide(&question, &store).unwrap();
         assert_eq!(outcome.determining.len(), 4, "{count}");
-        assert_eq!(
-            rules
-                .candidates(&super::Surroundings::of(&question, &store))
-                .len(),
-            7,
-            "{count}"
-        );
+        assert_eq!(rules.matching(&question, &store).len(), 7, "{count}");
         let cedar = Oracle::new(&rules).decide(&question, &store).unwrap();
         assert_eq!(Verdict::of(&outcome), cedar);
     }

@@ -9,6 +9,7 @@ use cedar_policy_core::parser::Loc;
 
 use super::condition::Code;
 use crate::attributes::{Access, accesses};
+use crate::index::guards::Guard;
 use crate::reads::{Names, Reads};
 use crate::source::{SourceFile, line_and_column};
 
@@ -121,6 +122,14 @@ impl Prepared {
 
     pub(crate) fn is_forbid(&self) -> bool {
         self.policy.effect() == Effect::Forbid
+    }
+
+    /// What the index files it by, besides its scope.
+    pub(super) fn guards(&self) -> Vec<Guard> {
+        match &self.clauses {
+            Clauses::Compiled(code) => code.guards(),
+            Clauses::None | Clauses::Cedar => Vec::new(),
+        }
     }
 
     pub(crate) fn policy(&self) -> &Policy {

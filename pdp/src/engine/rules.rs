@@ -8,6 +8,7 @@ use cedar_policy_core::ast::{EntityType, EntityUID, Var};
 use super::rule::{Home, Rule};
 use super::{Question, Surroundings};
 use crate::entities::{EntityStore, Overlays};
+use crate::index::guards::{Answer, Ask, Subject};
 use crate::index::{Index, Positions, Seen, Sought};
 use crate::shards::Shards;
 
@@ -51,7 +52,7 @@ impl Rules {
     /// Adds a rule and returns its position. Its id is not to be another's.
     pub(crate) fn insert(&mut self, rule: Rule) -> usize {
         let position = self.free.pop().unwrap_or(self.slots.len());
-        self.index.add(position, rule.policy());
+        self.index.add(position, rule.policy(), &rule.guards());
         self.ids
             .insert(rule.reason.policy.as_str().into(), position);
         match self.slots.get_mut(position) {
@@ -73,7 +74,7 @@ impl Rules {
     pub(crate) fn remove(&mut self, position: usize) -> Option<Rule> {
         let rule = self.slots.get_mut(position)?.take()?;
         self.free.push(position);
-        self.index.remove(position, rule.policy());
+        self.index.remove(position, rule.policy(), &rule.guards());
         self.ids.remove(rule.reason.policy.as_str());
         Some(rule)
     }
@@ -88,17 +89,18 @@ impl Rules {
         }
     }
 
-    /// The positions of the rules whose scope matches.
-    pub(super) fn candidates(&self, seen: &Surroundings<'_>) -> Positions {
+    /// The positions of the rules whose scope matches, without what is certainly false by what
+    /// `ask` answers.
+    pub(super) fn candidates(&self, seen: &Surroundings<'_>, ask: &mut Ask<'_, '_>) -> Positions {
         let (principal, action, resource) = seen.sides(self.index.looks());
-        self.index
-            .candidates(&Sought::One(principal), action, &Sought::One(resource))
+        let (principal, resource) = (Sought::One(principal), Sought::One(resource));
+        self.index.candidates(&principal, action, &resource, ask)
     }
 
     /// The rules whose scope matches.
     pub(crate) fn matching(&self, question: &Question, store: &EntityStore) -> Vec<&Rule> {
         let seen = Surroundings::of(question, store);
-        let positions = self.candidates(&seen);
+        let positions = self.candidates(&seen, &mut unasked);
         positions.iter().filter_map(|at| self.get(*at)).collect()
     }
 
@@ -115,9 +117,12 @@ impl Rules {
         let (principal, action, resource) = seen.sides(self.index.looks());
         let any = Sought::AnyOf(kind);
         if sought == Var::Principal {
-            self.index.candidates(&any, action, &Sought::One(resource))
+            let resource = Sought::One(resource);
+            self.index.candidates(&any, action, &resource, &mut unasked)
         } else {
-            self.index.candidates(&Sought::One(principal), action, &any)
+            let principal = Sought::One(principal);
+            self.index
+                .candidates(&principal, action, &any, &mut unasked)
         }
     }
 
@@ -136,7 +141,14 @@ impl Rules {
             above: &above,
         };
         let (principal, resource) = (Sought::AnyOf(principal), Sought::AnyOf(resource));
-        let positions = self.index.candidates(&principal, action, &resource);
+        let positions = self
+            .index
+            .candidates(&principal, action, &resource, &mut unasked);
         positions.into_iter().filter_map(|at| self.get(at))
     }
+}
+
+/// Where scopes alone matter.
+fn unasked(_: &Subject) -> Answer<'static> {
+    Answer::Unknown
 }

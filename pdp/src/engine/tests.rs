@@ -15,6 +15,10 @@ type Verdict = (bool, BTreeSet<String>, BTreeSet<String>);
 
 /// Rules as the loader makes them, without annotations.
 pub(crate) fn rules(policies: &PolicySet) -> Rules {
+    rules_with(policies, &Names::default())
+}
+
+pub(crate) fn rules_with(policies: &PolicySet, names: &Names) -> Rules {
     Rules::new(
         policies
             .policies()
@@ -24,29 +28,58 @@ pub(crate) fn rules(policies: &PolicySet) -> Rules {
                     reason: None,
                 };
                 let inner: &cedar_policy_core::ast::Policy = policy.as_ref();
-                Rule::new(
-                    inner.clone(),
-                    reason,
-                    Vec::new(),
-                    Vec::new(),
-                    &Names::default(),
-                )
+                Rule::new(inner.clone(), reason, Vec::new(), Vec::new(), names)
             })
             .collect(),
     )
 }
 
-/// Ours, without the rule that a failing `forbid` denies.
-pub(crate) fn ours(rules: &Rules, store: &EntityStore, request: &cedar_policy::Request) -> Verdict {
+/// The question that a request is.
+pub(crate) fn question(request: &cedar_policy::Request) -> Question {
     let request: &cedar_policy_core::ast::Request = request.as_ref();
-    let question = Question {
+    Question {
         principal: request.principal().uid().unwrap().clone(),
         action: request.action().uid().unwrap().clone(),
         resource: request.resource().uid().unwrap().clone(),
         context: request.context().unwrap().clone(),
         now: None,
         overlays: crate::entities::Overlays::default(),
-    };
+    }
+}
+
+/// A request with `peer` and `flag` in its context.
+pub(super) fn asked(
+    principal: &str,
+    action: &str,
+    resource: &str,
+    peer: &str,
+    flag: bool,
+) -> cedar_policy::Request {
+    let peer: cedar_policy::EntityUid = peer.parse().unwrap();
+    let context = cedar_policy::Context::from_pairs([
+        (
+            "peer".to_owned(),
+            cedar_policy::RestrictedExpression::new_entity_uid(peer),
+        ),
+        (
+            "flag".to_owned(),
+            cedar_policy::RestrictedExpression::new_bool(flag),
+        ),
+    ])
+    .unwrap();
+    cedar_policy::Request::new(
+        principal.parse().unwrap(),
+        format!("Action::\"{action}\"").parse().unwrap(),
+        resource.parse().unwrap(),
+        context,
+        None,
+    )
+    .unwrap()
+}
+
+/// Ours, without the rule that a failing `forbid` denies.
+pub(crate) fn ours(rules: &Rules, store: &EntityStore, request: &cedar_policy::Request) -> Verdict {
+    let question = question(request);
     let outcome = rules.decide(&question, store).unwrap();
     let failing_forbid = outcome.failures.iter().any(|(rule, _)| rule.is_forbid());
     if failing_forbid {
@@ -97,7 +130,7 @@ pub(crate) fn assert_agree(ours: &Verdict, theirs: &Verdict, about: &str) {
     }
 }
 
-fn uid() -> impl Strategy<Value = String> {
+pub(super) fn uid() -> impl Strategy<Value = String> {
     (select(vec!["A", "B"]), 0..4).prop_map(|(kind, id)| format!("{kind}::\"{id}\""))
 }
 
@@ -271,7 +304,7 @@ fn links() -> impl Strategy<Value = Vec<Link>> {
 }
 
 /// Entities that may or may not be there, each in some of those that come after it.
-fn entities() -> impl Strategy<Value = serde_json::Value> {
+pub(super) fn entities() -> impl Strategy<Value = serde_json::Value> {
     let row = (
         any::<bool>(),
         proptest::option::of(any::<bool>()),
@@ -340,18 +373,7 @@ proptest! {
         }
         let all = Entities::from_json_value(entities, None).unwrap();
         let store = EntityStore::of(all.as_ref());
-        let peer: cedar_policy::EntityUid = peer.parse().unwrap();
-        let context = cedar_policy::Context::from_pairs([
-            ("peer".to_owned(), cedar_policy::RestrictedExpression::new_entity_uid(peer)),
-            ("flag".to_owned(), cedar_policy::RestrictedExpression::new_bool(flag)),
-        ]).unwrap();
-        let request = cedar_policy::Request::new(
-            principal.parse().unwrap(),
-            format!("Action::\"{action}\"").parse().unwrap(),
-            resource.parse().unwrap(),
-            context,
-            None,
-        ).unwrap();
+        let request = asked(&principal, action, &resource, &peer, flag);
         let ours = ours(&rules(&set), &store, &request);
         assert_agree(&ours, &theirs(&set, &all, &request), &set.to_string());
     }

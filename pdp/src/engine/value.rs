@@ -3,10 +3,11 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use cedar_policy_core::ast::{EntityUID, Literal, Set, Value, ValueKind};
+use cedar_policy_core::ast::{EntityUID, Set, Value, ValueKind};
 use smol_str::SmolStr;
 
 use crate::entities::Kept;
+use crate::plain::{Plain, plain};
 
 /// The clauses cannot be evaluated here. Not yet an error of the policy: Cedar decides that.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,15 +26,6 @@ pub(super) enum Val<'a> {
     Owned(Value),
 }
 
-/// A value that is compared without looking inside.
-#[derive(PartialEq)]
-pub(super) enum Plain<'v> {
-    Bool(bool),
-    Long(i64),
-    Text(&'v str),
-    Entity(&'v EntityUID),
-}
-
 impl<'a> From<&'a Kept> for Val<'a> {
     fn from(kept: &'a Kept) -> Self {
         match kept {
@@ -47,7 +39,19 @@ impl<'a> From<&'a Kept> for Val<'a> {
     }
 }
 
-impl Val<'_> {
+impl<'a> Val<'a> {
+    /// What is borrowed and compared without looking inside.
+    pub(super) fn borrowed(&self) -> Option<Plain<'a>> {
+        match self {
+            Self::Bool(value) => Some(Plain::Bool(*value)),
+            Self::Long(value) => Some(Plain::Long(*value)),
+            Self::Text(text) => Some(Plain::Text(text)),
+            Self::Entity(uid) => Some(Plain::Entity(uid)),
+            Self::Ref(value) => plain(value),
+            Self::Members(_) | Self::Items(_) | Self::Owned(_) => None,
+        }
+    }
+
     pub(super) fn bool(&self) -> Result<bool, Failed> {
         match self.plain() {
             Some(Plain::Bool(value)) => Ok(value),
@@ -122,13 +126,8 @@ impl Val<'_> {
 
     pub(super) fn plain(&self) -> Option<Plain<'_>> {
         match self {
-            Self::Bool(value) => Some(Plain::Bool(*value)),
-            Self::Long(value) => Some(Plain::Long(*value)),
-            Self::Text(text) => Some(Plain::Text(text)),
-            Self::Entity(uid) => Some(Plain::Entity(uid)),
-            Self::Members(_) | Self::Items(_) => None,
-            Self::Ref(value) => plain(value),
             Self::Owned(value) => plain(value),
+            other => other.borrowed(),
         }
     }
 
@@ -158,16 +157,6 @@ impl Val<'_> {
             (None, None) => self.value() == other.value(),
             (Some(_), None) | (None, Some(_)) => false,
         }
-    }
-}
-
-pub(super) fn plain(value: &Value) -> Option<Plain<'_>> {
-    match value.value_kind() {
-        ValueKind::Lit(Literal::Bool(value)) => Some(Plain::Bool(*value)),
-        ValueKind::Lit(Literal::Long(value)) => Some(Plain::Long(*value)),
-        ValueKind::Lit(Literal::String(text)) => Some(Plain::Text(text)),
-        ValueKind::Lit(Literal::EntityUID(uid)) => Some(Plain::Entity(uid)),
-        ValueKind::Set(_) | ValueKind::Record(_) | ValueKind::ExtensionValue(_) => None,
     }
 }
 

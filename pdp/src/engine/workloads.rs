@@ -15,7 +15,7 @@ use cedar_policy::{Authorizer, Entities, PolicySet, Request, Schema, ValidationM
 use cedar_policy_core::ast::{Context, Entity, EntityUID, PartialValue, Value};
 use tokio::time::Instant;
 
-use super::tests::{assert_agree, ours, rules, theirs};
+use super::tests::{assert_agree, ours, question, rules, theirs};
 use super::{Question, Rules};
 use crate::entities::EntityStore;
 
@@ -144,18 +144,6 @@ impl Ready {
     }
 }
 
-fn question(request: &Request) -> Question {
-    let request: &cedar_policy_core::ast::Request = request.as_ref();
-    Question {
-        principal: request.principal().uid().unwrap().clone(),
-        action: request.action().uid().unwrap().clone(),
-        resource: request.resource().uid().unwrap().clone(),
-        context: request.context().unwrap().clone(),
-        now: None,
-        overlays: crate::entities::Overlays::default(),
-    }
-}
-
 fn uid(kind: &str, id: impl std::fmt::Display) -> EntityUID {
     EntityUID::from_str(&format!("{kind}::\"{id}\"")).unwrap()
 }
@@ -191,6 +179,21 @@ type Maker = fn(usize, &mut Dice) -> Workload;
 
 const APPLICATIONS: [Maker; 3] = [github::workload, gdrive::workload, tinytodo::workload];
 const HOSPITALS: [Maker; 2] = [hospital::by_guards, hospital::by_scopes];
+
+/// The rules, the entities and the questions of an application of some size.
+pub(super) fn made(name: &str, size: usize) -> (Rules, EntityStore, Vec<Question>) {
+    let make = match name {
+        "github" => github::workload,
+        "gdrive" => gdrive::workload,
+        "tinytodo" => tinytodo::workload,
+        "guards" => hospital::by_guards,
+        "scopes" => hospital::by_scopes,
+        _ => panic!("no workload `{name}`"),
+    };
+    let ready = make(size, &mut Dice(1)).ready();
+    let questions = ready.questions();
+    (ready.rules, ready.store, questions)
+}
 
 fn check(make: Maker, sizes: &[usize]) {
     for size in sizes {
