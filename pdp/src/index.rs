@@ -1,8 +1,9 @@
 //! The index: which policies' scopes match a principal, an action and a resource.
 //!
 //! Policies are filed by their whole scope, so that what is found matches exactly and only the
-//! clauses are left to evaluate; then by what those compare first (see `guards`). What a scope names is a number here: of all the entities that a
-//! principal or a resource is in, only those that some policy names are looked up.
+//! clauses are left to evaluate; then by what those compare first (see `guards`). What a scope names
+//! is a number here: of all the entities that a principal or a resource is in, only those that some
+//! policy names are looked up.
 //!
 //! Clones share what they have in common: filing one more policy copies the levels that lead to it.
 
@@ -213,19 +214,30 @@ impl Index {
         match sought {
             Sought::AnyOf(kind) => Keys::OfType(self.types.get(kind)),
             Sought::One(seen) => {
-                let mut keys = SmallVec::from_iter([ScopeKey::ANY]);
+                let mut keys = SmallVec::new();
+                keys.push(ScopeKey::ANY);
                 let kind = self.types.get(seen.uid.entity_type());
-                keys.extend(kind.map(ScopeKey::is));
+                if let Some(kind) = kind {
+                    keys.push(ScopeKey::is(kind));
+                }
                 let mut within = |number: u32| {
                     keys.push(ScopeKey::within(number));
-                    keys.extend(kind.map(|kind| ScopeKey::is_within(kind, number)));
+                    if let Some(kind) = kind {
+                        keys.push(ScopeKey::is_within(kind, number));
+                    }
                 };
                 let own = self.entities.get(seen.uid);
-                own.map(&mut within);
-                for above in seen.above {
-                    self.entities.get(above).map(&mut within);
+                if let Some(own) = own {
+                    within(own);
                 }
-                keys.extend(own.map(ScopeKey::eq));
+                for above in seen.above {
+                    if let Some(above) = self.entities.get(above) {
+                        within(above);
+                    }
+                }
+                if let Some(own) = own {
+                    keys.push(ScopeKey::eq(own));
+                }
                 Keys::Listed(keys)
             }
         }
