@@ -15,8 +15,8 @@ use std::cell::OnceCell;
 use cedar_policy_core::ast::{Context, EntityUID};
 use smallvec::SmallVec;
 
-use crate::entities::{Ancestry, EntityStore, Overlays, Row, SliceError, View};
-use crate::index::{Looks, Seen};
+use crate::entities::{Ancestry, EntityStore, Named, Overlays, Row, SliceError, View};
+use crate::index::{Seen, Uses};
 use crate::reads::Reads;
 use condition::Scene;
 pub(crate) use oracle::{Oracle, Verdict, interpret, lookups};
@@ -67,7 +67,7 @@ impl Rules {
         let seen = Surroundings::of(question, store);
         let scene = Scene::of(question, &seen);
         let candidates = self.candidates(&seen, &mut |subject| scene.answer(subject));
-        self.weigh(&candidates, scene)
+        self.weigh(&candidates, &scene)
     }
 
     /// Decides where every rule is certainly false that is not among these ascending positions.
@@ -81,16 +81,16 @@ impl Rules {
         let scene = Scene::of(question, &seen);
         let mut candidates = self.candidates(&seen, &mut |subject| scene.answer(subject));
         candidates.retain(|position| positions.binary_search(position).is_ok());
-        self.weigh(&candidates, scene)
+        self.weigh(&candidates, &scene)
     }
 
     /// Evaluates the clauses of rules that may hold.
-    fn weigh(&self, positions: &[usize], scene: Scene<'_, '_>) -> Result<Outcome<'_>, SliceError> {
+    fn weigh(&self, positions: &[usize], scene: &Scene<'_, '_>) -> Result<Outcome<'_>, SliceError> {
         let mut tally = Tally::default();
         for rule in positions.iter().filter_map(|at| self.get(*at)) {
             let holds = match &rule.clauses {
                 Clauses::None => Ok(true),
-                Clauses::Compiled(code) => code.holds(&scene),
+                Clauses::Compiled(code) => code.holds(scene),
                 Clauses::Cedar => Err(Failed),
             };
             // Cedar itself decides what failed here, and says why.
@@ -133,7 +133,7 @@ struct Surroundings<'a> {
 /// One part of a question.
 #[derive(Debug)]
 struct Side<'a> {
-    uid: &'a EntityUID,
+    uid: Named<'a>,
     row: Option<&'a Row>,
     view: View<'a>,
     /// Found where a scope or a clause wants it: in a large graph it is most of the work.
@@ -144,12 +144,12 @@ impl<'a> Surroundings<'a> {
     fn of(question: &'a Question, store: &'a EntityStore) -> Self {
         let view = store.view(&question.overlays);
         let side = |uid: &'a EntityUID| {
-            let (row, ancestry) = (view.row(uid), OnceCell::new());
+            let uid = Named::of(uid);
             Side {
                 uid,
-                row,
+                row: view.row_of(uid),
                 view,
-                ancestry,
+                ancestry: OnceCell::new(),
             }
         };
         Self {
@@ -160,34 +160,32 @@ impl<'a> Surroundings<'a> {
         }
     }
 
-    /// As scopes see them.
-    fn sides(&self, looks: Looks) -> (Seen<'_>, Seen<'_>, Seen<'_>) {
-        (
-            self.principal.seen(looks.above_principals),
+    /// Principal, action and resource as scopes see them.
+    fn sides(&self, (principals, resources): (Uses, Uses)) -> [Seen<'_, 'a>; 3] {
+        [
+            self.principal.seen(principals.look_above()),
             self.action.seen(true),
-            self.resource.seen(looks.above_resources),
-        )
+            self.resource.seen(resources.look_above()),
+        ]
     }
 
-    /// The part that is this entity. Most of what is looked at is a part of the question itself,
-    /// which shows without a comparison.
-    fn part(&self, uid: &EntityUID) -> Option<&Side<'a>> {
+    /// The part that is this entity. Most of what is looked at is a part of the question itself.
+    fn part(&self, uid: Named<'_>) -> Option<&Side<'a>> {
         let parts = [&self.principal, &self.resource];
-        let itself = parts.into_iter().find(|part| std::ptr::eq(part.uid, uid));
-        itself.or_else(|| parts.into_iter().find(|part| part.uid == uid))
+        parts.into_iter().find(|part| part.uid == uid)
     }
 
-    fn row(&self, uid: &EntityUID) -> Option<&'a Row> {
+    fn row(&self, uid: Named<'_>) -> Option<&'a Row> {
         match self.part(uid) {
             Some(part) => part.row,
-            None => self.view.row(uid),
+            None => self.view.row_of(uid),
         }
     }
 
-    fn is_within(&self, uid: &EntityUID, above: &EntityUID) -> bool {
+    fn is_within(&self, uid: Named<'_>, above: Named<'_>) -> bool {
         match self.part(uid) {
             Some(part) => uid == above || part.ancestry().has(above),
-            None => self.view.is_within(uid, above),
+            None => self.view.is_named_within(uid, above),
         }
     }
 }
@@ -200,14 +198,10 @@ impl<'a> Side<'a> {
         })
     }
 
-    fn seen(&self, with_above: bool) -> Seen<'_> {
+    fn seen(&self, with_above: bool) -> Seen<'_, 'a> {
         Seen {
             uid: self.uid,
-            above: if with_above {
-                &self.ancestry().list
-            } else {
-                &[]
-            },
+            above: with_above.then(|| self.ancestry()),
         }
     }
 }

@@ -3,17 +3,20 @@
 //!
 //! A clone costs nothing and shares everything, so that whoever decides keeps one unchanging view
 //! while changes make the next. What an entity is in is found by walking up its parents when it
-//! is asked for: no closure is kept, so none can be wrong, and moving a group with a million
-//! members changes one row. `cedar_policy::Entities` is used to read and validate, and to hold one
-//! slice, never as the store: changing it costs as much as all that it holds.
+//! is asked for, and kept for groups until a group is moved (see `closures`): moving a group with a
+//! million members changes one row. `cedar_policy::Entities` is used to read and validate, and to hold
+//! one slice, never as the store: changing it costs as much as all that it holds.
 
+mod closures;
 pub(crate) mod fit;
 mod overlays;
 mod row;
+mod uid;
 mod view;
 
 use std::cmp::Ordering;
 use std::collections::{HashMap, HashSet};
+use std::hash::{BuildHasher, Hash};
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -25,11 +28,14 @@ use immutable_chunkmap::set::Set;
 use rpds::HashTrieMapSync;
 use smol_str::SmolStr;
 
+use closures::{Closure, Closures};
 pub(crate) use overlays::Overlays;
-pub(crate) use row::{Kept, Origin, Row, Uid, WALKED};
+pub(crate) use row::{Kept, Origin, Row, WALKED};
+use uid::Key;
+pub(crate) use uid::{Hashed, Named, Uid};
 pub(crate) use view::{Ancestry, View};
 
-type Map<K, V> = HashTrieMapSync<K, V, RandomState>;
+type Map<K, V, S = Hashed> = HashTrieMapSync<K, V, S>;
 
 /// A change copies a node of the trie on each level: more levels of smaller nodes copy less.
 const DEGREE: u8 = 16;
@@ -48,7 +54,8 @@ pub(crate) struct EntityStore {
     /// The entities that have this one as a parent.
     children: Map<Uid, Ordered>,
     /// Every list of attribute names in use.
-    shapes: Map<Arc<[SmolStr]>, ()>,
+    shapes: Map<Arc<[SmolStr]>, (), RandomState>,
+    closures: Arc<Closures>,
 }
 
 /// An entity's name in the order of ids.
@@ -70,8 +77,8 @@ pub(crate) struct SliceError(String);
 
 impl Default for EntityStore {
     fn default() -> Self {
-        fn empty<K: Eq + std::hash::Hash, V>() -> Map<K, V> {
-            Map::new_with_hasher_and_degree_and_ptr_kind(RandomState::default(), DEGREE)
+        fn empty<K: Eq + Hash, V, S: BuildHasher + Clone + Default>() -> Map<K, V, S> {
+            Map::new_with_hasher_and_degree_and_ptr_kind(S::default(), DEGREE)
         }
         Self {
             rows: empty(),
@@ -79,6 +86,7 @@ impl Default for EntityStore {
             referrers: empty(),
             children: empty(),
             shapes: empty(),
+            closures: Arc::default(),
         }
     }
 }
@@ -105,15 +113,15 @@ impl EntityStore {
     /// Writes one entity in the place of what it was. Refuses one that would be in itself.
     pub(crate) fn upsert(&mut self, mut row: Row) -> Result<(), Circle> {
         self.refuse_circle(&row)?;
-        let old = self.rows.get(&**row.uid()).cloned();
+        let old = self.rows.get(row.uid()).cloned();
         row.share(
             |uid| {
-                let stored = self.rows.get_key_value(&**uid).map(|(kept, _)| kept);
+                let stored = self.rows.get_key_value(uid).map(|(kept, _)| kept);
                 let kept = stored
-                    .or_else(|| Some(self.children.get_key_value(&**uid)?.0))
-                    .or_else(|| Some(self.referrers.get_key_value(&**uid)?.0));
+                    .or_else(|| Some(self.children.get_key_value(uid)?.0))
+                    .or_else(|| Some(self.referrers.get_key_value(uid)?.0));
                 if let Some(kept) = kept {
-                    *uid = Arc::clone(kept);
+                    *uid = kept.clone();
                 }
             },
             |names| match self.shapes.get_key_value(&**names) {
@@ -122,12 +130,12 @@ impl EntityStore {
             },
         );
         self.relink(old.as_deref(), Some(&row));
-        let uid = Arc::clone(row.uid());
+        let uid = row.uid().clone();
         if old.is_none() {
             self.by_type
                 .entry(uid.entity_type().clone())
                 .or_default()
-                .insert_cow(ById(Arc::clone(&uid)));
+                .insert_cow(ById(uid.clone()));
         }
         self.rows.insert_mut(uid, Arc::new(row));
         Ok(())
@@ -135,36 +143,56 @@ impl EntityStore {
 
     /// Forgets one entity; what names it goes on naming it. False where there is none.
     pub(crate) fn remove(&mut self, uid: &EntityUID) -> bool {
-        let Some(old) = self.rows.get(uid).cloned() else {
+        let Some(old) = self.rows.get(&Named::of(uid) as &dyn Key).cloned() else {
             return false;
         };
         self.relink(Some(&old), None);
         if let Some(uids) = self.by_type.get_mut(uid.entity_type()) {
-            uids.remove_cow(&ById(Arc::clone(old.uid())));
+            uids.remove_cow(&ById(old.uid().clone()));
         }
-        self.rows.remove_mut(uid)
+        self.rows.remove_mut(old.uid())
     }
 
     fn refuse_circle(&self, row: &Row) -> Result<(), Circle> {
         let nothing = Overlays::default();
         let view = self.view(&nothing);
         for parent in row.parents() {
-            if view.is_within(parent, row.uid()) {
+            if view.is_named_within(parent.named(), row.uid().named()) {
                 return Err(Circle {
-                    entity: Arc::clone(row.uid()),
-                    parent: Arc::clone(parent),
+                    entity: row.uid().clone(),
+                    parent: parent.clone(),
                 });
             }
         }
         Ok(())
     }
 
+    /// Forgets what groups are in where this change makes or unmakes a group, or moves one.
+    fn forget_closures(&mut self, old: Option<&Row>, new: Option<&Row>) {
+        let parents = |row: Option<&Row>| row.map_or_else(Vec::new, |row| row.parents().to_vec());
+        let (before, after) = (parents(old), parents(new));
+        if before == after {
+            return;
+        }
+        let is_group = |uid: &Uid| self.children.contains_key(uid);
+        let is_moved = new.or(old).is_some_and(|row| is_group(row.uid()));
+        let made = after.iter().any(|parent| !is_group(parent));
+        let lone = |parent: &Uid| self.children.get(parent).is_none_or(|all| all.len() == 1);
+        let unmade = before
+            .iter()
+            .any(|parent| !after.contains(parent) && lone(parent));
+        if is_moved || made || unmade {
+            self.closures = Arc::default();
+        }
+    }
+
     /// Keeps who refers to whom and what is in what, for one row that changes.
     fn relink(&mut self, old: Option<&Row>, new: Option<&Row>) {
         type Targets = fn(&Row) -> Vec<Uid>;
         let parents: Targets = |row| row.parents().to_vec();
-        let named: Targets = |row| row.references().into_iter().map(Arc::new).collect();
-        let Some(uid) = new.or(old).map(|row| ById(Arc::clone(row.uid()))) else {
+        let named: Targets = |row| row.references().into_iter().map(Uid::from).collect();
+        self.forget_closures(old, new);
+        let Some(uid) = new.or(old).map(|row| ById(row.uid().clone())) else {
             return;
         };
         for (links, targets) in [(&mut self.children, parents), (&mut self.referrers, named)] {
@@ -180,14 +208,36 @@ impl EntityStore {
     }
 
     pub(crate) fn view<'a>(&'a self, overlays: &'a Overlays) -> View<'a> {
-        View {
-            store: self,
-            overlays,
-        }
+        View::new(self, overlays)
     }
 
     pub(crate) fn row(&self, uid: &EntityUID) -> Option<&Row> {
-        self.rows.get(uid).map(AsRef::as_ref)
+        self.row_of(Named::of(uid))
+    }
+
+    fn row_of(&self, name: Named<'_>) -> Option<&Row> {
+        self.rows.get(&name as &dyn Key).map(AsRef::as_ref)
+    }
+
+    /// What a group is in, where that is kept. Whoever has no members is none.
+    fn closure(&self, group: &Uid) -> Option<&Closure> {
+        let nothing = Overlays::default();
+        self.closures.of(group, self.children.size(), || {
+            self.children.get(group)?;
+            let above = self.row_of(group.named()).map(|row| {
+                let above = self.view(&nothing).kept_above(row);
+                above.cloned().collect()
+            });
+            Some(above.unwrap_or_default())
+        })
+    }
+
+    /// Whether a row that a question brings along puts a group elsewhere than it is.
+    fn moves_group(&self, row: &Row) -> bool {
+        self.children.contains_key(row.uid()) && {
+            let stored = self.row_of(row.uid().named());
+            row.parents() != stored.map_or(&[][..], Row::parents)
+        }
     }
 
     pub(crate) fn rows(&self) -> impl Iterator<Item = &Arc<Row>> {
@@ -205,11 +255,10 @@ impl EntityStore {
         after: Option<&str>,
     ) -> impl Iterator<Item = &'a EntityUID> + use<'a> {
         let from = match after {
-            Some(after) => Bound::Excluded(ById(Arc::new(EntityUID::from_components(
-                kind.clone(),
-                Eid::new(after),
-                None,
-            )))),
+            Some(after) => {
+                let after = EntityUID::from_components(kind.clone(), Eid::new(after), None);
+                Bound::Excluded(ById(after.into()))
+            }
             None => Bound::Unbounded,
         };
         self.by_type
@@ -273,22 +322,22 @@ impl EntityStore {
 }
 
 fn link(links: &mut Map<Uid, Ordered>, target: &Uid, uid: &ById) {
-    if let Some(known) = links.get_mut(&**target) {
+    if let Some(known) = links.get_mut(target) {
         known.insert_cow(uid.clone());
     } else {
         let mut first = Ordered::new();
         first.insert_cow(uid.clone());
-        links.insert_mut(Arc::clone(target), first);
+        links.insert_mut(target.clone(), first);
     }
 }
 
 fn unlink(links: &mut Map<Uid, Ordered>, target: &Uid, uid: &ById) {
-    let Some(known) = links.get_mut(&**target) else {
+    let Some(known) = links.get_mut(target) else {
         return;
     };
     known.remove_cow(uid);
     if known.len() == 0 {
-        links.remove_mut(&**target);
+        links.remove_mut(target);
     }
 }
 
@@ -297,7 +346,7 @@ fn members<'a>(
     uid: &EntityUID,
 ) -> impl Iterator<Item = &'a EntityUID> + use<'a> {
     links
-        .get(uid)
+        .get(&Named::of(uid) as &dyn Key)
         .into_iter()
         .flat_map(|uids| uids.into_iter().map(|uid| &*uid.0))
 }

@@ -10,7 +10,7 @@
 pub(crate) mod guards;
 
 use std::collections::HashMap;
-use std::hash::Hash;
+use std::hash::{BuildHasher, Hash};
 use std::sync::Arc;
 
 use cedar_policy_core::ast::{
@@ -19,24 +19,50 @@ use cedar_policy_core::ast::{
 use foldhash::fast::RandomState;
 use smallvec::SmallVec;
 
+use crate::entities::{Ancestry, Hashed, Named, Uid};
 use crate::shards::Shards;
 use guards::{Ask, Bucket, Guard};
 
 /// Positions of policies by action, then principal, then resource.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Index {
-    entities: Numbers<EntityUID>,
-    types: Numbers<EntityType>,
+    entities: Numbers<Uid, Hashed>,
+    types: Numbers<EntityType, RandomState>,
     buckets: Level<Level<Level<Arc<Bucket>>>>,
-    /// So many policies ask what the principal is in, and what the resource is in.
-    within: (usize, usize),
+    principals: Uses,
+    resources: Uses,
 }
 
-/// Whether any scope asks what a principal, or a resource, is in.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Looks {
-    pub(crate) above_principals: bool,
-    pub(crate) above_resources: bool,
+/// How many scopes say what about the principal, or about the resource.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Uses {
+    eq: usize,
+    within: usize,
+    is_within: usize,
+}
+
+impl Uses {
+    fn of(&mut self, key: ScopeKey) -> Option<&mut usize> {
+        match key.kind() {
+            2 => Some(&mut self.eq),
+            3 => Some(&mut self.within),
+            4 => Some(&mut self.is_within),
+            _ => None,
+        }
+    }
+
+    fn add(&mut self, key: ScopeKey) {
+        self.of(key).into_iter().for_each(|count| *count += 1);
+    }
+
+    fn remove(&mut self, key: ScopeKey) {
+        self.of(key).into_iter().for_each(|count| *count -= 1);
+    }
+
+    /// What it is in matters to some scope.
+    pub(crate) fn look_above(self) -> bool {
+        self.within + self.is_within > 0
+    }
 }
 
 /// Positions of rules, ascending. Few, nearly always.
@@ -47,8 +73,8 @@ type Level<V> = Arc<HashMap<ScopeKey, V, RandomState>>;
 
 /// Names that policies use, each with its number. One that no policy uses any more keeps it.
 #[derive(Debug, Clone)]
-struct Numbers<T> {
-    numbers: Shards<T, u32>,
+struct Numbers<T, S> {
+    numbers: Shards<T, u32, S>,
     next: u32,
 }
 
@@ -77,13 +103,13 @@ impl ScopeKey {
         Self(4 << 61 | u64::from(kind) << 32 | u64::from(entity))
     }
 
-    fn asks_above(self) -> bool {
-        self.0 >> 61 >= 3
+    fn kind(self) -> u64 {
+        self.0 >> 61
     }
 
     /// Whether some entity can match it whose type has this number, where any policy names it.
     fn may_be_of(self, kind: Option<u32>) -> bool {
-        match self.0 >> 61 {
+        match self.kind() {
             1 | 4 => kind.is_some_and(|kind| self.0 >> 32 & TYPES == u64::from(kind)),
             _ => true,
         }
@@ -95,16 +121,16 @@ const TYPES: u64 = (1 << 29) - 1;
 
 /// An entity as a scope sees it.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Seen<'a> {
-    pub(crate) uid: &'a EntityUID,
-    /// Everything that it is in, itself left out.
-    pub(crate) above: &'a [&'a EntityUID],
+pub(crate) struct Seen<'a, 's> {
+    pub(crate) uid: Named<'a>,
+    /// Everything that it is in, itself left out. None where no scope asks.
+    pub(crate) above: Option<&'a Ancestry<'s>>,
 }
 
 /// One side of a question.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Sought<'a> {
-    One(Seen<'a>),
+pub(crate) enum Sought<'a, 's> {
+    One(Seen<'a, 's>),
     /// Not known yet; of this type.
     AnyOf(&'a EntityType),
 }
@@ -114,8 +140,8 @@ impl Index {
     /// cannot be decided by its clauses alone and is not to be filed.
     pub(crate) fn add(&mut self, position: usize, policy: &Policy, guards: &[Guard]) {
         let (actions, principal, resource) = self.filed_under(policy);
-        self.within.0 += usize::from(principal.asks_above());
-        self.within.1 += usize::from(resource.asks_above());
+        self.principals.add(principal);
+        self.resources.add(resource);
         for action in actions {
             let by_principal = Arc::make_mut(&mut self.buckets).entry(action).or_default();
             let by_resource = Arc::make_mut(by_principal).entry(principal).or_default();
@@ -127,8 +153,8 @@ impl Index {
     /// Takes a policy out that was filed at this position.
     pub(crate) fn remove(&mut self, position: usize, policy: &Policy, guards: &[Guard]) {
         let (actions, principal, resource) = self.filed_under(policy);
-        self.within.0 -= usize::from(principal.asks_above());
-        self.within.1 -= usize::from(resource.asks_above());
+        self.principals.remove(principal);
+        self.resources.remove(resource);
         for action in actions {
             within(&mut self.buckets, action, |by_principal| {
                 within(by_principal, principal, |by_resource| {
@@ -146,10 +172,10 @@ impl Index {
         let resource = self.key(policy.resource_constraint().as_inner());
         let mut actions: Vec<ScopeKey> = match policy.action_constraint() {
             ActionConstraint::Any => vec![ScopeKey::ANY],
-            ActionConstraint::Eq(action) => vec![ScopeKey::eq(self.entities.number(action))],
+            ActionConstraint::Eq(action) => vec![ScopeKey::eq(self.number(action))],
             ActionConstraint::In(actions) => actions
                 .iter()
-                .map(|action| ScopeKey::within(self.entities.number(action)))
+                .map(|action| ScopeKey::within(self.number(action)))
                 .collect(),
         };
         actions.sort_unstable();
@@ -157,11 +183,9 @@ impl Index {
         (actions, principal, resource)
     }
 
-    pub(crate) fn looks(&self) -> Looks {
-        Looks {
-            above_principals: self.within.0 > 0,
-            above_resources: self.within.1 > 0,
-        }
+    /// What scopes say of principals, and of resources.
+    pub(crate) fn uses(&self) -> (Uses, Uses) {
+        (self.principals, self.resources)
     }
 
     /// The policies whose scope matches, in the order in which they were filed. Where a side is
@@ -169,14 +193,20 @@ impl Index {
     /// what `ask` answers.
     pub(crate) fn candidates(
         &self,
-        principal: &Sought<'_>,
-        action: Seen<'_>,
-        resource: &Sought<'_>,
+        principal: &Sought<'_, '_>,
+        action: Seen<'_, '_>,
+        resource: &Sought<'_, '_>,
         ask: &mut Ask<'_, '_>,
     ) -> Positions {
-        let actions = self.keys(&Sought::One(action));
-        let principals = self.keys(principal);
-        let resources = self.keys(resource);
+        // Scopes say what actions are in, but of no type of them.
+        let of_actions = Uses {
+            eq: 1,
+            within: 1,
+            is_within: 0,
+        };
+        let actions = self.keys(&Sought::One(action), of_actions);
+        let principals = self.keys(principal, self.principals);
+        let resources = self.keys(resource, self.resources);
         let mut found = Positions::new();
         actions.visit(&self.buckets, |by_principal| {
             principals.visit(by_principal, |by_resource| {
@@ -191,15 +221,17 @@ impl Index {
         found
     }
 
+    fn number(&mut self, uid: &EntityUID) -> u32 {
+        self.entities.number(&uid.clone().into())
+    }
+
     fn key(&mut self, constraint: &PrincipalOrResourceConstraint) -> ScopeKey {
         use PrincipalOrResourceConstraint as Constraint;
         match constraint {
-            Constraint::Eq(EntityReference::EUID(uid)) => ScopeKey::eq(self.entities.number(uid)),
-            Constraint::In(EntityReference::EUID(uid)) => {
-                ScopeKey::within(self.entities.number(uid))
-            }
+            Constraint::Eq(EntityReference::EUID(uid)) => ScopeKey::eq(self.number(uid)),
+            Constraint::In(EntityReference::EUID(uid)) => ScopeKey::within(self.number(uid)),
             Constraint::IsIn(kind, EntityReference::EUID(uid)) => {
-                ScopeKey::is_within(self.types.number(kind), self.entities.number(uid))
+                ScopeKey::is_within(self.types.number(kind), self.number(uid))
             }
             Constraint::Is(kind) | Constraint::IsIn(kind, EntityReference::Slot(_)) => {
                 ScopeKey::is(self.types.number(kind))
@@ -210,39 +242,43 @@ impl Index {
         }
     }
 
-    fn keys(&self, sought: &Sought<'_>) -> Keys {
-        match sought {
-            Sought::AnyOf(kind) => Keys::OfType(self.types.get(kind)),
-            Sought::One(seen) => {
-                let mut keys = SmallVec::new();
-                keys.push(ScopeKey::ANY);
-                let kind = self.types.get(seen.uid.entity_type());
-                if let Some(kind) = kind {
-                    keys.push(ScopeKey::is(kind));
+    fn keys(&self, sought: &Sought<'_, '_>, uses: Uses) -> Keys {
+        let seen = match sought {
+            Sought::AnyOf(kind) => return Keys::OfType(self.types.get(kind)),
+            Sought::One(seen) => seen,
+        };
+        let mut keys = SmallVec::from_iter([ScopeKey::ANY]);
+        let kind = self.types.get(seen.uid.uid.entity_type());
+        keys.extend(kind.map(ScopeKey::is));
+        let own = if uses.eq > 0 || uses.look_above() {
+            self.numbered(seen.uid)
+        } else {
+            None
+        };
+        if uses.look_above() {
+            let above = seen.above.into_iter().flat_map(Ancestry::iter);
+            let above = above.filter_map(|uid| self.numbered(uid.named()));
+            for number in own.into_iter().chain(above) {
+                keys.push(ScopeKey::within(number));
+                if let Some(kind) = kind
+                    && uses.is_within > 0
+                {
+                    keys.push(ScopeKey::is_within(kind, number));
                 }
-                let mut within = |number: u32| {
-                    keys.push(ScopeKey::within(number));
-                    if let Some(kind) = kind {
-                        keys.push(ScopeKey::is_within(kind, number));
-                    }
-                };
-                let own = self.entities.get(seen.uid);
-                if let Some(own) = own {
-                    within(own);
-                }
-                for above in seen.above {
-                    if let Some(above) = self.entities.get(above) {
-                        within(above);
-                    }
-                }
-                if let Some(own) = own {
-                    keys.push(ScopeKey::eq(own));
-                }
-                Keys::Listed(keys)
             }
         }
+        keys.extend(own.map(ScopeKey::eq));
+        Keys::Listed(keys)
+    }
+
+    fn numbered(&self, uid: Named<'_>) -> Option<u32> {
+        let is = |known: &Uid| known.named() == uid;
+        self.entities.numbers.find(uid.hash, is).copied()
     }
 }
+
+/// A level of no more keys is walked.
+const FEW: usize = 4;
 
 /// The keys that a matching scope can have been filed under.
 enum Keys {
@@ -255,6 +291,14 @@ enum Keys {
 impl Keys {
     fn visit<T>(&self, map: &Level<T>, mut visitor: impl FnMut(&T)) {
         match self {
+            // A look at each that is there, where they are few, is less than a search for each key.
+            Self::Listed(keys) if map.len() <= FEW => {
+                for (key, value) in &**map {
+                    if keys.contains(key) {
+                        visitor(value);
+                    }
+                }
+            }
             Self::Listed(keys) => {
                 for key in keys {
                     if let Some(found) = map.get(key) {
@@ -286,7 +330,7 @@ fn within<V: Clone>(
     level.is_empty()
 }
 
-impl<T: Clone + Eq + Hash> Numbers<T> {
+impl<T: Clone + Eq + Hash, S: BuildHasher> Numbers<T, S> {
     fn number(&mut self, name: &T) -> u32 {
         if let Some(number) = self.numbers.get(name) {
             return *number;
@@ -304,7 +348,7 @@ impl<T: Clone + Eq + Hash> Numbers<T> {
     }
 }
 
-impl<T> Default for Numbers<T> {
+impl<T, S: Default> Default for Numbers<T, S> {
     fn default() -> Self {
         Self {
             numbers: Shards::default(),

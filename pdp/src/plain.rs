@@ -2,6 +2,7 @@
 //! where a policy is filed by one.
 
 use std::hash::{Hash, Hasher};
+use std::sync::Arc;
 
 use cedar_policy_core::ast::{EntityUID, Literal, Value, ValueKind};
 use hashbrown::Equivalent;
@@ -50,6 +51,12 @@ impl Word {
 impl From<bool> for Word {
     fn from(value: bool) -> Self {
         Self(Literal::Bool(value))
+    }
+}
+
+impl From<Arc<EntityUID>> for Word {
+    fn from(uid: Arc<EntityUID>) -> Self {
+        Self(Literal::EntityUID(uid))
     }
 }
 

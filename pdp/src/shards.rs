@@ -3,7 +3,7 @@
 
 use std::borrow::Borrow;
 use std::fmt;
-use std::hash::{BuildHasher as _, Hash};
+use std::hash::{BuildHasher, Hash};
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
@@ -11,23 +11,28 @@ use hashbrown::HashTable;
 
 /// See the module.
 #[derive(Clone)]
-pub(crate) struct Shards<K, V> {
+pub(crate) struct Shards<K, V, S = RandomState> {
     shards: Box<[Shard<K, V>]>,
-    hasher: RandomState,
+    hasher: S,
 }
 
 type Shard<K, V> = Arc<HashTable<(K, V)>>;
 
 const SHARDS: usize = 256;
 
-impl<K: Hash + Eq + Clone, V: Clone> Shards<K, V> {
+impl<K: Hash + Eq + Clone, V: Clone, S: BuildHasher> Shards<K, V, S> {
     pub(crate) fn get<Q: Hash + Eq + ?Sized>(&self, key: &Q) -> Option<&V>
     where
         K: Borrow<Q>,
     {
         let hash = self.hasher.hash_one(key);
+        self.find(hash, |known| known.borrow() == key)
+    }
+
+    /// The same, where the hash is known.
+    pub(crate) fn find(&self, hash: u64, is: impl Fn(&K) -> bool) -> Option<&V> {
         let shard = self.shards.get(shard(hash))?;
-        let found = shard.find(hash, |(known, _)| known.borrow() == key);
+        let found = shard.find(hash, |(known, _)| is(known));
         found.map(|(_, value)| value)
     }
 
@@ -68,16 +73,16 @@ fn shard(hash: u64) -> usize {
     usize::from(u8::try_from(hash >> 40 & 0xff).unwrap_or_default())
 }
 
-impl<K, V> Default for Shards<K, V> {
+impl<K, V, S: Default> Default for Shards<K, V, S> {
     fn default() -> Self {
         Self {
             shards: (0..SHARDS).map(|_| Arc::default()).collect(),
-            hasher: RandomState::default(),
+            hasher: S::default(),
         }
     }
 }
 
-impl<K, V> fmt::Debug for Shards<K, V> {
+impl<K, V, S> fmt::Debug for Shards<K, V, S> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let len: usize = self.shards.iter().map(|shard| shard.len()).sum();
         formatter

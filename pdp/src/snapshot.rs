@@ -103,7 +103,7 @@ impl Snapshot {
         let store = if let Some(before) = before {
             before.restated(&mut loaded, stated)?
         } else {
-            loaded.stated_uids = stated.iter().map(|row| Arc::clone(row.uid())).collect();
+            loaded.stated_uids = stated.iter().map(|row| row.uid().clone()).collect();
             EntityStore::of_rows(stated).map_err(|circle| circular(folder, &circle))?
         };
         Ok(Self {
@@ -190,7 +190,7 @@ impl Snapshot {
                 ));
                 continue;
             }
-            uids.push(Arc::clone(row.uid()));
+            uids.push(row.uid().clone());
             if let Err(circle) = store.upsert(row) {
                 issues.push(fit::issue(&circle.entity, &circle.to_string()));
             }

@@ -6,9 +6,10 @@
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use cedar_policy_core::ast::{
-    BinaryOp, Context, EntityType, EntityUID, Expr, ExprKind, ExtensionFunction, PartialValue,
+    BinaryOp, Context, EntityType, Expr, ExprKind, ExtensionFunction, Literal, PartialValue,
     Pattern, UnaryOp, Value, ValueKind, Var,
 };
 use cedar_policy_core::evaluator::binary_relation;
@@ -17,7 +18,7 @@ use smol_str::SmolStr;
 
 use super::value::{Failed, Val};
 use super::{Question, Surroundings};
-use crate::entities::{Row, WALKED};
+use crate::entities::{Named, Row, Uid, WALKED};
 use crate::now;
 use crate::plain::Plain;
 use crate::reads::{Name, Names, Reads};
@@ -26,6 +27,7 @@ use crate::reads::{Name, Names, Reads};
 #[derive(Debug)]
 pub(super) enum Code {
     Value(Value),
+    Entity(Uid),
     Principal,
     Action,
     Resource,
@@ -85,6 +87,7 @@ impl Code {
         let sub = |expr: &Expr| Self::at(expr, names, depth + 1);
         let boxed = |expr: &Expr| sub(expr).map(Box::new);
         Some(match expr.expr_kind() {
+            ExprKind::Lit(Literal::EntityUID(uid)) => Self::Entity(Arc::clone(uid).into()),
             ExprKind::Lit(literal) => Self::Value(Value::from(literal.clone())),
             ExprKind::Var(Var::Principal) => Self::Principal,
             ExprKind::Var(Var::Action) => Self::Action,
@@ -164,7 +167,7 @@ impl Code {
         expr: &'e Expr,
         names: &Names,
         depth: usize,
-        split: impl Fn(&'e ExprKind) -> Option<(&'e std::sync::Arc<Expr>, &'e std::sync::Arc<Expr>)>,
+        split: impl Fn(&'e ExprKind) -> Option<(&'e Arc<Expr>, &'e Arc<Expr>)>,
     ) -> Option<Box<[Self]>> {
         let mut parts = Vec::new();
         let mut waiting = vec![expr];
@@ -193,9 +196,10 @@ impl Code {
     fn eval<'a>(&'a self, scene: &Scene<'a, '_>) -> Result<Val<'a>, Failed> {
         Ok(match self {
             Self::Value(value) => Val::Ref(value),
-            Self::Principal => Val::Entity(&scene.question.principal),
-            Self::Action => Val::Entity(&scene.question.action),
-            Self::Resource => Val::Entity(&scene.question.resource),
+            Self::Entity(uid) => Val::Entity(uid.named()),
+            Self::Principal => Val::Entity(scene.seen.principal.uid),
+            Self::Action => Val::Entity(scene.seen.action.uid),
+            Self::Resource => Val::Entity(scene.seen.resource.uid),
             Self::Clock(clock) => Val::Bool(clock.holds(scene)?),
             Self::Context => {
                 scene.has_read(Reads::WHOLE_CONTEXT);
@@ -245,8 +249,10 @@ impl Code {
             Self::Has(of, name) => Val::Bool(scene.has(&of.looked_into(scene)?, name)?),
             Self::HasPath(of, names) => Val::Bool(scene.has_path(of.looked_into(scene)?, names)?),
             Self::Like(of, pattern) => Val::Bool(pattern.wildcard_match(of.eval(scene)?.text()?)),
-            Self::Is(of, kind) => Val::Bool(of.eval(scene)?.entity()?.entity_type() == kind),
-            Self::Set(_) | Self::Record(_) | Self::Call(..) => Val::Owned(self.make(scene)?),
+            Self::Is(of, kind) => Val::Bool(of.eval(scene)?.entity()?.uid.entity_type() == kind),
+            Self::Set(_) | Self::Record(_) | Self::Call(..) => {
+                Val::Owned(Box::new(self.make(scene)?))
+            }
         })
     }
 
@@ -345,7 +351,7 @@ impl<'a, 's: 'a> Scene<'a, 's> {
     }
 
     /// The entity as this question sees it.
-    fn entity(&self, uid: &EntityUID) -> Option<&'a Row> {
+    fn entity(&self, uid: Named<'_>) -> Option<&'a Row> {
         self.seen.row(uid)
     }
 
@@ -364,7 +370,7 @@ impl<'a, 's: 'a> Scene<'a, 's> {
                 }
                 let extensions = Extensions::all_available();
                 match binary_relation(op, &one.value(), &other.value(), extensions) {
-                    Ok(value) => Val::Owned(value),
+                    Ok(value) => Val::Owned(Box::new(value)),
                     Err(_) => return Err(Failed),
                 }
             }
@@ -396,19 +402,16 @@ impl<'a, 's: 'a> Scene<'a, 's> {
         })
     }
 
-    fn is_in(&self, uid: &EntityUID, above: &Val<'a>) -> Result<bool, Failed> {
-        let is_in = |above: &EntityUID| self.seen.is_within(uid, above);
-        if let Some(plain) = above.plain() {
-            return match plain {
-                Plain::Entity(above) => Ok(is_in(above)),
-                Plain::Bool(_) | Plain::Long(_) | Plain::Text(_) => Err(Failed),
-            };
+    fn is_in(&self, uid: Named<'_>, above: &Val<'a>) -> Result<bool, Failed> {
+        let is_in = |above: Named<'_>| self.seen.is_within(uid, above);
+        if above.plain().is_some() {
+            return Ok(is_in(above.entity()?));
         }
         let mut found = false;
         // One that is no entity fails, wherever it stands.
         let fails = above.any(|item| match item {
             Some(Plain::Entity(above)) => {
-                found = found || is_in(above);
+                found = found || is_in(Named::of(above));
                 false
             }
             _ => true,
@@ -443,7 +446,8 @@ impl<'a, 's: 'a> Scene<'a, 's> {
             Val::Owned(value) => match value.value_kind() {
                 ValueKind::Record(members) => {
                     let member = members.get(&name.text);
-                    return member.cloned().map(Val::Owned).ok_or(Failed);
+                    let member = member.cloned().map(Box::new);
+                    return member.map(Val::Owned).ok_or(Failed);
                 }
                 _ => return self.attribute(of.entity()?, name),
             },
@@ -454,7 +458,7 @@ impl<'a, 's: 'a> Scene<'a, 's> {
         member.map(Val::Ref).ok_or(Failed)
     }
 
-    fn attribute(&self, uid: &EntityUID, name: &Name) -> Result<Val<'a>, Failed> {
+    fn attribute(&self, uid: Named<'_>, name: &Name) -> Result<Val<'a>, Failed> {
         self.has_read(Reads::of_attribute(name));
         let value = self.entity(uid).and_then(|entity| entity.get(&name.text));
         value.map(Val::from).ok_or(Failed)

@@ -27,19 +27,24 @@ impl Code {
         match self {
             Self::Binary(BinaryOp::Eq, sides) => {
                 let [one, other] = &**sides;
-                let (subject, value) = match (one, other) {
-                    (Self::Value(value), subject) | (subject, Self::Value(value)) => {
-                        (subject, value)
-                    }
+                let (subject, value) = match (one.word(), other.word()) {
+                    (Some(word), None) => (other, word),
+                    (None, Some(word)) => (one, word),
                     _ => return None,
                 };
-                Some(Guard {
-                    subject: subject.subject(Look::Value)?,
-                    value: Word::of(value)?,
-                })
+                let subject = subject.subject(Look::Value)?;
+                Some(Guard { subject, value })
             }
             Self::Unary(UnaryOp::Not, condition) => condition.truth(false),
             condition => condition.truth(true),
+        }
+    }
+
+    fn word(&self) -> Option<Word> {
+        match self {
+            Self::Value(value) => Word::of(value),
+            Self::Entity(uid) => Some(uid.shared().into()),
+            _ => None,
         }
     }
 
@@ -78,8 +83,8 @@ impl<'a, 's: 'a> Scene<'a, 's> {
     /// What this question says of a subject. What is read for it is noted like any other reading.
     pub(super) fn answer(&self, subject: &Subject) -> Answer<'a> {
         let of = match subject.of {
-            Of::Principal => Val::Entity(&self.question.principal),
-            Of::Resource => Val::Entity(&self.question.resource),
+            Of::Principal => Val::Entity(self.seen.principal.uid),
+            Of::Resource => Val::Entity(self.seen.resource.uid),
             Of::Context => Val::Members(self.context),
         };
         if subject.look == Look::Presence {

@@ -7,7 +7,7 @@ use cedar_policy_core::ast::{EntityType, EntityUID, Var};
 
 use super::rule::{Home, Rule};
 use super::{Question, Surroundings};
-use crate::entities::{EntityStore, Overlays};
+use crate::entities::{EntityStore, Named, Overlays};
 use crate::index::guards::{Answer, Ask, Subject};
 use crate::index::{Index, Positions, Seen, Sought};
 use crate::shards::Shards;
@@ -92,7 +92,7 @@ impl Rules {
     /// The positions of the rules whose scope matches, without what is certainly false by what
     /// `ask` answers.
     pub(super) fn candidates(&self, seen: &Surroundings<'_>, ask: &mut Ask<'_, '_>) -> Positions {
-        let (principal, action, resource) = seen.sides(self.index.looks());
+        let [principal, action, resource] = seen.sides(self.index.uses());
         let (principal, resource) = (Sought::One(principal), Sought::One(resource));
         self.index.candidates(&principal, action, &resource, ask)
     }
@@ -114,7 +114,7 @@ impl Rules {
         sought: Var,
     ) -> Positions {
         let seen = Surroundings::of(question, store);
-        let (principal, action, resource) = seen.sides(self.index.looks());
+        let [principal, action, resource] = seen.sides(self.index.uses());
         let any = Sought::AnyOf(kind);
         if sought == Var::Principal {
             let resource = Sought::One(resource);
@@ -135,10 +135,11 @@ impl Rules {
         store: &EntityStore,
     ) -> impl Iterator<Item = &Rule> {
         let nothing = Overlays::default();
-        let above = store.view(&nothing).ancestors(action);
+        let view = store.view(&nothing);
+        let above = view.row(action).map(|row| view.ancestry(row));
         let action = Seen {
-            uid: action,
-            above: &above,
+            uid: Named::of(action),
+            above: above.as_ref(),
         };
         let (principal, resource) = (Sought::AnyOf(principal), Sought::AnyOf(resource));
         let positions = self

@@ -3,10 +3,10 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use cedar_policy_core::ast::{EntityUID, Set, Value, ValueKind};
+use cedar_policy_core::ast::{Set, Value, ValueKind};
 use smol_str::SmolStr;
 
-use crate::entities::Kept;
+use crate::entities::{Kept, Named};
 use crate::plain::{Plain, plain};
 
 /// The clauses cannot be evaluated here. Not yet an error of the policy: Cedar decides that.
@@ -19,11 +19,11 @@ pub(super) enum Val<'a> {
     Bool(bool),
     Long(i64),
     Text(&'a str),
-    Entity(&'a EntityUID),
+    Entity(Named<'a>),
     Members(&'a BTreeMap<SmolStr, Value>),
     Items(&'a [Kept]),
     Ref(&'a Value),
-    Owned(Value),
+    Owned(Box<Value>),
 }
 
 impl<'a> From<&'a Kept> for Val<'a> {
@@ -32,7 +32,7 @@ impl<'a> From<&'a Kept> for Val<'a> {
             Kept::Bool(value) => Self::Bool(*value),
             Kept::Long(value) => Self::Long(*value),
             Kept::Text(text) => Self::Text(text),
-            Kept::Entity(uid) => Self::Entity(uid),
+            Kept::Entity(uid) => Self::Entity(uid.named()),
             Kept::Items(items) => Self::Items(items),
             Kept::Other(value) => Self::Ref(value),
         }
@@ -46,7 +46,7 @@ impl<'a> Val<'a> {
             Self::Bool(value) => Some(Plain::Bool(*value)),
             Self::Long(value) => Some(Plain::Long(*value)),
             Self::Text(text) => Some(Plain::Text(text)),
-            Self::Entity(uid) => Some(Plain::Entity(uid)),
+            Self::Entity(name) => Some(Plain::Entity(name.uid)),
             Self::Ref(value) => plain(value),
             Self::Members(_) | Self::Items(_) | Self::Owned(_) => None,
         }
@@ -73,10 +73,13 @@ impl<'a> Val<'a> {
         }
     }
 
-    pub(super) fn entity(&self) -> Result<&EntityUID, Failed> {
-        match self.plain() {
-            Some(Plain::Entity(uid)) => Ok(uid),
-            _ => Err(Failed),
+    pub(super) fn entity(&self) -> Result<Named<'_>, Failed> {
+        match self {
+            Self::Entity(name) => Ok(*name),
+            other => match other.plain() {
+                Some(Plain::Entity(uid)) => Ok(Named::of(uid)),
+                _ => Err(Failed),
+            },
         }
     }
 
@@ -138,7 +141,7 @@ impl<'a> Val<'a> {
             Self::Bool(value) => Cow::Owned(Value::from(*value)),
             Self::Long(value) => Cow::Owned(Value::from(*value)),
             Self::Text(text) => Cow::Owned(Value::from(*text)),
-            Self::Entity(uid) => Cow::Owned(Value::from((*uid).clone())),
+            Self::Entity(name) => Cow::Owned(Value::from(name.uid.clone())),
             Self::Members(members) => Cow::Owned(record(members)),
             Self::Items(items) => Cow::Owned(Value::set(items.iter().map(Kept::value), None)),
         }
@@ -146,12 +149,15 @@ impl<'a> Val<'a> {
 
     pub(super) fn into_value(self) -> Value {
         match self {
-            Self::Owned(value) => value,
+            Self::Owned(value) => *value,
             other => other.value().into_owned(),
         }
     }
 
     pub(super) fn equals(&self, other: &Self) -> bool {
+        if let (Self::Entity(one), Self::Entity(other)) = (self, other) {
+            return one == other;
+        }
         match (self.plain(), other.plain()) {
             (Some(one), Some(other)) => one == other,
             (None, None) => self.value() == other.value(),

@@ -9,8 +9,7 @@ use std::sync::Arc;
 use cedar_policy_core::ast::{Entity, EntityUID, Literal, PartialValue, Set, Value, ValueKind};
 use smol_str::SmolStr;
 
-/// An entity's name, shared by whatever refers to it.
-pub(crate) type Uid = Arc<EntityUID>;
+use super::uid::Uid;
 
 /// One entity. Its ancestors are not here: they are its parents', which may change.
 #[derive(Debug, Clone)]
@@ -54,10 +53,10 @@ impl Row {
     pub(crate) fn new(entity: &Entity, origin: Origin) -> Self {
         // Attributes come in the order of their names.
         let (names, values): (Vec<_>, Vec<_>) = kept(entity.attrs()).unzip();
-        let mut parents: Vec<_> = entity.parents().cloned().map(Arc::new).collect();
+        let mut parents: Vec<_> = entity.parents().cloned().map(Uid::from).collect();
         parents.sort_unstable();
         Self {
-            uid: Arc::new(entity.uid().clone()),
+            uid: entity.uid().clone().into(),
             origin,
             names: names.into(),
             values: values.into(),
@@ -87,7 +86,7 @@ impl Row {
         values: Box<[Kept]>,
     ) -> Self {
         Self {
-            uid: stored.map_or_else(|| Arc::new(uid), |row| Arc::clone(&row.uid)),
+            uid: stored.map_or_else(|| uid.into(), |row| row.uid.clone()),
             origin: Origin::Written,
             names,
             values,
@@ -213,7 +212,7 @@ impl Kept {
             Self::Bool(value) => Value::from(*value),
             Self::Long(value) => Value::from(*value),
             Self::Text(text) => Value::from(text.clone()),
-            Self::Entity(uid) => Value::new(Literal::EntityUID(Arc::clone(uid)), None),
+            Self::Entity(uid) => Value::new(Literal::EntityUID(uid.shared()), None),
             Self::Items(items) => Value::set(items.iter().map(Self::value), None),
             Self::Other(value) => (**value).clone(),
         }
@@ -236,7 +235,7 @@ impl From<Value> for Kept {
             ValueKind::Lit(Literal::Bool(value)) => Self::Bool(value),
             ValueKind::Lit(Literal::Long(value)) => Self::Long(value),
             ValueKind::Lit(Literal::String(text)) => Self::Text(text),
-            ValueKind::Lit(Literal::EntityUID(uid)) => Self::Entity(uid),
+            ValueKind::Lit(Literal::EntityUID(uid)) => Self::Entity(uid.into()),
             kind @ (ValueKind::Set(Set { .. })
             | ValueKind::Record(_)
             | ValueKind::ExtensionValue(_)) => Self::Other(Arc::new(Value::new(kind, None))),

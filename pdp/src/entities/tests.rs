@@ -65,6 +65,34 @@ fn names(uids: impl IntoIterator<Item = EntityUID>) -> BTreeSet<String> {
     uids.into_iter().map(|uid| uid.to_string()).collect()
 }
 
+/// Everything that is within something, as questions ask for it.
+fn within(store: &EntityStore) -> Vec<(usize, usize)> {
+    let nothing = Overlays::default();
+    let view = store.view(&nothing);
+    let uids: Vec<EntityUID> = (0..14).map(uid).collect();
+    let ancestries: Vec<_> = (0..14)
+        .map(|n| view.row(&uid(n)).map(|row| view.ancestry(row)))
+        .collect();
+    pairs(|n, other| {
+        let (other, ancestry) = (&uids[other], &ancestries[n]);
+        let has = ancestry
+            .as_ref()
+            .is_some_and(|all| all.has(Named::of(other)));
+        let lists = (ancestry.iter().flat_map(Ancestry::iter)).any(|above| **above == *other);
+        assert_eq!(has, lists);
+        has
+    })
+}
+
+fn within_of(model: &Model) -> Vec<(usize, usize)> {
+    pairs(|n, other| above(model, n).contains(&other))
+}
+
+fn pairs(holds: impl Fn(usize, usize) -> bool) -> Vec<(usize, usize)> {
+    let all = (0..14).flat_map(|n| (0..14).map(move |other| (n, other)));
+    all.filter(|(n, other)| holds(*n, *other)).collect()
+}
+
 fn agrees(store: &EntityStore, model: &Model) {
     assert_eq!(store.len(), model.len());
     let nothing = Overlays::default();
@@ -104,12 +132,19 @@ fn agrees(store: &EntityStore, model: &Model) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(100))]
+    #![proptest_config(ProptestConfig::with_cases(60))]
     #[test]
-    fn the_store_is_what_was_written_and_clones_stay_what_they_were(changes in changes()) {
+    fn the_store_is_what_was_written_and_clones_stay_what_they_were(
+        changes in changes(),
+        aside in (0..14_usize, 0..14_usize),
+    ) {
         let (mut store, mut model) = (EntityStore::default(), Model::new());
         let mut kept = Vec::new();
         for change in changes {
+            // Another next version, that is looked into and given up.
+            let mut other = store.clone();
+            let _ = other.upsert(row(aside.0, &[aside.1], &[]));
+            within(&other);
             match change {
                 Change::Upsert(n, parents, named) => {
                     let parents: BTreeSet<usize> = parents.into_iter().collect();
@@ -125,6 +160,8 @@ proptest! {
                     prop_assert_eq!(store.remove(&uid(n)), model.remove(&n).is_some());
                 }
             }
+            // What is asked in between is kept, by this version and by those that share with it.
+            prop_assert_eq!(within(&store), within_of(&model));
             kept.push((store.clone(), model.clone()));
         }
         for (store, model) in kept.iter().rev().step_by(9) {
@@ -156,14 +193,53 @@ fn an_entity_is_read_as_it_was_written() {
     assert_eq!(store.row(named).unwrap().references().len(), 1);
 }
 
+fn overlaid(row: Row) -> Overlays {
+    let mut overlays = Overlays::default();
+    overlays.insert(Arc::new(row));
+    overlays
+}
+
+#[test]
+fn a_question_may_describe_a_group_that_is_only_named() {
+    let store = EntityStore::of_rows([row(0, &[2], &[]), row(2, &[4], &[])]).unwrap();
+    assert_eq!(within(&store), [(0, 2), (0, 4), (2, 4)]);
+    let overlays = overlaid(row(4, &[6], &[]));
+    let view = store.view(&overlays);
+    assert!([0, 2, 4].iter().all(|n| view.is_within(&uid(*n), &uid(6))));
+    assert!(!store.view(&Overlays::default()).is_within(&uid(0), &uid(6)));
+}
+
+#[test]
+fn a_question_may_move_a_group_for_itself() {
+    let store = EntityStore::of_rows([row(0, &[2], &[]), row(2, &[4], &[])]).unwrap();
+    assert_eq!(within(&store), [(0, 2), (0, 4), (2, 4)]);
+    let overlays = overlaid(row(2, &[6], &[]));
+    let view = store.view(&overlays);
+    assert!(view.is_within(&uid(0), &uid(6)) && !view.is_within(&uid(0), &uid(4)));
+    assert_eq!(within(&store), [(0, 2), (0, 4), (2, 4)]);
+}
+
+#[test]
+fn what_lies_above_is_found_among_many() {
+    // A chain, whose start has one parent more for each of forty.
+    let mut store = EntityStore::default();
+    for n in (1..200).rev() {
+        store.upsert(row(n, &[n + 1], &[])).unwrap();
+    }
+    let wide: Vec<usize> = (1..200).step_by(5).collect();
+    store.upsert(row(0, &wide, &[])).unwrap();
+    let nothing = Overlays::default();
+    for _ in 0..2 {
+        let ancestry = store.view(&nothing).ancestry(store.row(&uid(0)).unwrap());
+        assert!((1..=200).all(|n| ancestry.has(Named::of(&uid(n)))));
+        assert!(![0, 201].iter().any(|n| ancestry.has(Named::of(&uid(*n)))));
+    }
+}
+
 #[test]
 fn a_question_may_add_to_the_hierarchy_that_it_sees() {
     let store = EntityStore::of_rows([row(2, &[4], &[]), row(4, &[6], &[])]).unwrap();
-    let overlays = {
-        let mut overlays = Overlays::default();
-        overlays.insert(Arc::new(row(0, &[2], &[])));
-        overlays
-    };
+    let overlays = overlaid(row(0, &[2], &[]));
     assert!(store.view(&overlays).is_within(&uid(0), &uid(6)));
     assert!(store.row(&uid(0)).is_none());
 }

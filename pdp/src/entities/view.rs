@@ -1,11 +1,11 @@
 //! Entities as one question sees them: what it says of them itself, then what the store knows.
 
-use std::collections::HashSet;
-
 use cedar_policy_core::ast::EntityUID;
-use foldhash::fast::RandomState;
+use hashbrown::HashTable;
 use smallvec::SmallVec;
 
+use super::closures::Closure;
+use super::uid::{Named, Uid};
 use super::{EntityStore, Overlays, Row};
 
 /// The store behind what a question says itself.
@@ -13,40 +13,90 @@ use super::{EntityStore, Overlays, Row};
 pub(crate) struct View<'a> {
     pub(crate) store: &'a EntityStore,
     pub(crate) overlays: &'a Overlays,
+    /// The question says itself what some group is in: what the store has found is not true of it.
+    moves_groups: bool,
 }
 
 /// What an entity is in, each once. Few, nearly always.
 pub(crate) type Above<'a> = SmallVec<[&'a EntityUID; 8]>;
 
-/// The ancestors of an entity.
+/// What an entity is in: what a walk has found, and what groups on its way are known to be in.
 #[derive(Debug, Default)]
 pub(crate) struct Ancestry<'a> {
-    pub(crate) list: Above<'a>,
-    /// All of them where they are many: a hash costs more than a few comparisons.
-    set: HashSet<&'a EntityUID, RandomState>,
+    walked: Walked<'a>,
+    closures: SmallVec<[&'a Closure; 4]>,
+}
+
+/// Entities, each once.
+#[derive(Debug, Default)]
+struct Walked<'a> {
+    list: SmallVec<[&'a Uid; 8]>,
+    /// All of them where they are many: a table costs more than a few comparisons.
+    table: HashTable<&'a Uid>,
 }
 
 /// Ancestors up to this many are compared one by one.
 const FEW: usize = 16;
 
-impl Ancestry<'_> {
-    pub(crate) fn has(&self, uid: &EntityUID) -> bool {
-        if self.set.is_empty() {
-            self.list.contains(&uid)
+impl<'a> Walked<'a> {
+    fn add(&mut self, uid: &'a Uid) {
+        if self.has(uid.named()) {
+            return;
+        }
+        self.list.push(uid);
+        let hash = |uid: &&Uid| uid.named().hash;
+        if self.list.len() == FEW {
+            for uid in &self.list {
+                self.table.insert_unique(hash(uid), *uid, hash);
+            }
+        } else if self.list.len() > FEW {
+            self.table.insert_unique(hash(&uid), uid, hash);
+        }
+    }
+
+    fn has(&self, uid: Named<'_>) -> bool {
+        let is = |known: &&Uid| known.named() == uid;
+        if self.table.is_empty() {
+            self.list.iter().any(is)
         } else {
-            self.set.contains(uid)
+            self.table.find(uid.hash, is).is_some()
         }
     }
 }
 
+impl<'a> Ancestry<'a> {
+    pub(crate) fn has(&self, uid: Named<'_>) -> bool {
+        self.walked.has(uid) || self.closures.iter().any(|closure| closure.has(uid))
+    }
+
+    /// All of them; some more than once.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &'a Uid> {
+        let walked = self.walked.list.iter().copied();
+        walked.chain(self.closures.iter().flat_map(|closure| closure.list()))
+    }
+}
+
 impl<'a> View<'a> {
+    pub(super) fn new(store: &'a EntityStore, overlays: &'a Overlays) -> Self {
+        let moves_groups = overlays.rows().any(|row| store.moves_group(row));
+        Self {
+            store,
+            overlays,
+            moves_groups,
+        }
+    }
+
     pub(crate) fn row(self, uid: &EntityUID) -> Option<&'a Row> {
+        self.row_of(Named::of(uid))
+    }
+
+    pub(crate) fn row_of(self, name: Named<'_>) -> Option<&'a Row> {
         let overlay = if self.overlays.is_empty() {
             None
         } else {
-            self.overlays.get(uid)
+            self.overlays.get(name.uid)
         };
-        overlay.or_else(|| self.store.row(uid))
+        overlay.or_else(|| self.store.row_of(name))
     }
 
     /// Everything that an entity is in, itself left out, each once, nearest first. Hierarchies
@@ -58,49 +108,60 @@ impl<'a> View<'a> {
         }
     }
 
-    /// The ancestors of a row.
+    /// The ancestors of a row, found by walking all the way up.
     pub(crate) fn above(self, row: &'a Row) -> Above<'a> {
-        self.ancestry(row).list
+        let walked = self.walk(row, |_| None).walked;
+        walked.list.into_iter().map(|uid| &**uid).collect()
     }
 
-    /// The same, to be asked about.
+    /// The same, as they are kept.
+    pub(super) fn kept_above(self, row: &'a Row) -> impl Iterator<Item = &'a Uid> {
+        self.walk(row, |_| None).walked.list.into_iter()
+    }
+
+    /// The same, to be asked about: found as fast as can be.
     pub(crate) fn ancestry(self, row: &'a Row) -> Ancestry<'a> {
-        let Ancestry {
-            list: mut found,
-            set: mut known,
-        } = Ancestry::default();
+        if self.moves_groups {
+            self.walk(row, |_| None)
+        } else {
+            self.walk(row, |group| self.store.closure(group))
+        }
+    }
+
+    /// Walks up, and no further where something is known.
+    fn walk(self, row: &'a Row, known: impl Fn(&'a Uid) -> Option<&'a Closure>) -> Ancestry<'a> {
+        let mut found = Ancestry::default();
         let mut at = 0;
         let mut next = row.parents();
         loop {
             for parent in next {
-                let is_new = if found.len() < FEW {
-                    !found.contains(&&**parent)
-                } else {
-                    if known.is_empty() {
-                        known.extend(found.iter().copied());
-                    }
-                    known.insert(&**parent)
-                };
-                if is_new {
-                    found.push(parent);
-                }
+                found.walked.add(parent);
             }
-            let Some(uid) = found.get(at) else {
-                return Ancestry {
-                    list: found,
-                    set: known,
-                };
+            let Some(uid) = found.walked.list.get(at).copied() else {
+                return found;
             };
             at += 1;
-            next = self.row(uid).map_or(&[], Row::parents);
+            next = match known(uid) {
+                Some(closure) => {
+                    if !closure.list().is_empty() {
+                        found.closures.push(closure);
+                    }
+                    &[]
+                }
+                None => self.row_of(uid.named()).map_or(&[], Row::parents),
+            };
         }
     }
 
     /// Whether an entity is in another, or is it.
     pub(crate) fn is_within(self, uid: &EntityUID, above: &EntityUID) -> bool {
+        self.is_named_within(Named::of(uid), Named::of(above))
+    }
+
+    pub(crate) fn is_named_within(self, uid: Named<'_>, above: Named<'_>) -> bool {
         uid == above
-            || self.row(uid).is_some_and(|row| {
-                row.parents().iter().any(|parent| **parent == *above)
+            || self.row_of(uid).is_some_and(|row| {
+                row.parents().iter().any(|parent| parent.named() == above)
                     || self.ancestry(row).has(above)
             })
     }

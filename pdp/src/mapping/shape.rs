@@ -2,7 +2,6 @@
 //! and extension values.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use authzen::{Json, Members as Sent};
 use cedar_policy::RestrictedExpression;
@@ -193,7 +192,7 @@ impl Reader<'_> {
             _ => return Err(wrong_of("an id or `{type, id}`", json)),
         };
         let uid = EntityUID::from_components(kind.clone(), Eid::new(&**id), None);
-        Ok(Kept::Entity(Arc::new(uid)))
+        Ok(Kept::Entity(uid.into()))
     }
 }
 

@@ -2,7 +2,6 @@
 //! applied whole or refused by name.
 
 use std::collections::HashSet;
-use std::sync::Arc;
 
 use authzen::Properties;
 use bytes::Bytes;
@@ -80,7 +79,7 @@ impl Change {
         let uids = self.upserts.iter().map(|(row, _)| &**row.uid());
         for uid in uids.chain(&self.deletes) {
             if let Some(row) = store.row(uid).filter(|row| row.origin() == Origin::Folder) {
-                return Err(ChangeError::Stated(Arc::clone(row.uid())));
+                return Err(ChangeError::Stated(row.uid().clone()));
             }
         }
         for uid in &self.deletes {

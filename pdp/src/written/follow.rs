@@ -159,7 +159,7 @@ impl Inner {
             }
             for (row, _) in change.upserts {
                 if stated(&before, row.uid()) {
-                    return Err(change::ChangeError::Stated(Arc::clone(row.uid())).into());
+                    return Err(change::ChangeError::Stated(row.uid().clone()).into());
                 }
                 entities.upsert(row).map_err(change::ChangeError::from)?;
             }

@@ -1,0 +1,184 @@
+//! Names of entities with their hash: a name of three strings is hashed once, however often it is
+//! looked up.
+
+use std::borrow::Borrow;
+use std::cmp::Ordering;
+use std::fmt;
+use std::hash::{BuildHasher, Hash, Hasher};
+use std::ops::Deref;
+use std::sync::{Arc, LazyLock};
+
+use cedar_policy_core::ast::EntityUID;
+use foldhash::fast::RandomState;
+
+/// An entity's name, shared by whatever refers to it.
+#[derive(Clone)]
+pub(crate) struct Uid {
+    name: Arc<EntityUID>,
+    hash: u64,
+}
+
+/// An entity's name and its hash, for as long as somebody else keeps them.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Named<'a> {
+    pub(crate) uid: &'a EntityUID,
+    pub(crate) hash: u64,
+}
+
+/// Everyone's, so that a hash is good for every map. Not the same in two processes.
+static SEEDS: LazyLock<RandomState> = LazyLock::new(RandomState::default);
+
+impl<'a> Named<'a> {
+    pub(crate) fn of(uid: &'a EntityUID) -> Self {
+        let hash = SEEDS.hash_one(uid);
+        Self { uid, hash }
+    }
+}
+
+impl PartialEq for Named<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        std::ptr::eq(self.uid, other.uid) || self.hash == other.hash && self.uid == other.uid
+    }
+}
+
+impl Eq for Named<'_> {}
+
+impl Uid {
+    pub(crate) fn named(&self) -> Named<'_> {
+        Named {
+            uid: &self.name,
+            hash: self.hash,
+        }
+    }
+
+    pub(crate) fn shared(&self) -> Arc<EntityUID> {
+        Arc::clone(&self.name)
+    }
+}
+
+impl From<EntityUID> for Uid {
+    fn from(uid: EntityUID) -> Self {
+        Self::from(Arc::new(uid))
+    }
+}
+
+impl From<Arc<EntityUID>> for Uid {
+    fn from(name: Arc<EntityUID>) -> Self {
+        let hash = Named::of(&name).hash;
+        Self { name, hash }
+    }
+}
+
+impl Deref for Uid {
+    type Target = EntityUID;
+
+    fn deref(&self) -> &EntityUID {
+        &self.name
+    }
+}
+
+impl PartialEq for Uid {
+    fn eq(&self, other: &Self) -> bool {
+        self.named() == other.named()
+    }
+}
+
+impl Eq for Uid {}
+
+impl Ord for Uid {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.name.cmp(&other.name)
+    }
+}
+
+impl PartialOrd for Uid {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl fmt::Display for Uid {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.name.fmt(formatter)
+    }
+}
+
+impl fmt::Debug for Uid {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.name.fmt(formatter)
+    }
+}
+
+/// What a name is looked up by, kept or not.
+pub(crate) trait Key {
+    fn key(&self) -> Named<'_>;
+}
+
+impl Key for Uid {
+    fn key(&self) -> Named<'_> {
+        self.named()
+    }
+}
+
+impl Key for Named<'_> {
+    fn key(&self) -> Named<'_> {
+        *self
+    }
+}
+
+impl<'a> Borrow<dyn Key + 'a> for Uid {
+    fn borrow(&self) -> &(dyn Key + 'a) {
+        self
+    }
+}
+
+impl Hash for Uid {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.hash);
+    }
+}
+
+impl Hash for dyn Key + '_ {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.key().hash);
+    }
+}
+
+impl PartialEq for dyn Key + '_ {
+    fn eq(&self, other: &Self) -> bool {
+        self.key() == other.key()
+    }
+}
+
+impl Eq for dyn Key + '_ {}
+
+/// For maps of what knows its hash.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Hashed;
+
+/// Gives the hash that it is told.
+#[derive(Debug, Default)]
+pub(crate) struct Told(u64);
+
+impl BuildHasher for Hashed {
+    type Hasher = Told;
+
+    fn build_hasher(&self) -> Told {
+        Told::default()
+    }
+}
+
+impl Hasher for Told {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+
+    /// Not for what knows its hash, yet not wrong either.
+    fn write(&mut self, bytes: &[u8]) {
+        self.0 = SEEDS.hash_one((self.0, bytes));
+    }
+}
