@@ -36,6 +36,7 @@ pub(crate) struct Index {
 /// How many scopes say what about the principal, or about the resource.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Uses {
+    is: usize,
     eq: usize,
     within: usize,
     is_within: usize,
@@ -44,6 +45,7 @@ pub(crate) struct Uses {
 impl Uses {
     fn of(&mut self, key: ScopeKey) -> Option<&mut usize> {
         match key.kind() {
+            1 => Some(&mut self.is),
             2 => Some(&mut self.eq),
             3 => Some(&mut self.within),
             4 => Some(&mut self.is_within),
@@ -200,6 +202,7 @@ impl Index {
     ) -> Positions {
         // Scopes say what actions are in, but of no type of them.
         let of_actions = Uses {
+            is: 0,
             eq: 1,
             within: 1,
             is_within: 0,
@@ -248,26 +251,40 @@ impl Index {
             Sought::One(seen) => seen,
         };
         let mut keys = SmallVec::from_iter([ScopeKey::ANY]);
-        let kind = self.types.get(seen.uid.uid.entity_type());
-        keys.extend(kind.map(ScopeKey::is));
+        let kind = if uses.is + uses.is_within > 0 {
+            self.types.get(seen.uid.uid.entity_type())
+        } else {
+            None
+        };
+        if let Some(kind) = kind {
+            keys.push(ScopeKey::is(kind));
+        }
         let own = if uses.eq > 0 || uses.look_above() {
             self.numbered(seen.uid)
         } else {
             None
         };
+        let mut within = |number: u32| {
+            keys.push(ScopeKey::within(number));
+            if let Some(kind) = kind
+                && uses.is_within > 0
+            {
+                keys.push(ScopeKey::is_within(kind, number));
+            }
+        };
         if uses.look_above() {
-            let above = seen.above.into_iter().flat_map(Ancestry::iter);
-            let above = above.filter_map(|uid| self.numbered(uid.named()));
-            for number in own.into_iter().chain(above) {
-                keys.push(ScopeKey::within(number));
-                if let Some(kind) = kind
-                    && uses.is_within > 0
-                {
-                    keys.push(ScopeKey::is_within(kind, number));
-                }
+            own.into_iter().for_each(&mut within);
+            if let Some(above) = seen.above {
+                above.each(|uid| {
+                    if let Some(number) = self.numbered(uid.named()) {
+                        within(number);
+                    }
+                });
             }
         }
-        keys.extend(own.map(ScopeKey::eq));
+        if let Some(own) = own {
+            keys.push(ScopeKey::eq(own));
+        }
         Keys::Listed(keys)
     }
 

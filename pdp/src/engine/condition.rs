@@ -182,7 +182,31 @@ impl Code {
 
     /// Whether the clauses hold.
     pub(super) fn holds(&self, scene: &Scene<'_, '_>) -> Result<bool, Failed> {
-        self.eval(scene)?.bool()
+        Ok(match self {
+            Self::All(parts) => {
+                for part in parts {
+                    if !part.holds(scene)? {
+                        return Ok(false);
+                    }
+                }
+                true
+            }
+            Self::Any(parts) => {
+                for part in parts {
+                    if part.holds(scene)? {
+                        return Ok(true);
+                    }
+                }
+                false
+            }
+            Self::Unary(UnaryOp::Not, arg) => !arg.holds(scene)?,
+            Self::Clock(clock) => clock.holds(scene)?,
+            Self::Has(of, name) => scene.has(&of.looked_into(scene)?, name)?,
+            Self::HasPath(of, names) => scene.has_path(of.looked_into(scene)?, names)?,
+            Self::Like(of, pattern) => pattern.wildcard_match(of.eval(scene)?.text()?),
+            Self::Is(of, kind) => of.eval(scene)?.entity()?.uid.entity_type() == kind,
+            value => value.eval(scene)?.bool()?,
+        })
     }
 
     /// A value of which a member alone is wanted.
@@ -200,7 +224,6 @@ impl Code {
             Self::Principal => Val::Entity(scene.seen.principal.uid),
             Self::Action => Val::Entity(scene.seen.action.uid),
             Self::Resource => Val::Entity(scene.seen.resource.uid),
-            Self::Clock(clock) => Val::Bool(clock.holds(scene)?),
             Self::Context => {
                 scene.has_read(Reads::WHOLE_CONTEXT);
                 if scene.question.now.is_some() {
@@ -216,22 +239,6 @@ impl Code {
                     other.eval(scene)?
                 }
             }
-            Self::All(parts) => {
-                for part in parts {
-                    if !part.holds(scene)? {
-                        return Ok(Val::Bool(false));
-                    }
-                }
-                Val::Bool(true)
-            }
-            Self::Any(parts) => {
-                for part in parts {
-                    if part.holds(scene)? {
-                        return Ok(Val::Bool(true));
-                    }
-                }
-                Val::Bool(false)
-            }
             Self::Unary(op, arg) => {
                 let arg = arg.eval(scene)?;
                 match op {
@@ -245,11 +252,18 @@ impl Code {
                 let one = one.eval(scene)?;
                 scene.binary(*op, &one, &other.eval(scene)?)?
             }
-            Self::Get(of, name) => scene.get(&of.looked_into(scene)?, name)?,
-            Self::Has(of, name) => Val::Bool(scene.has(&of.looked_into(scene)?, name)?),
-            Self::HasPath(of, names) => Val::Bool(scene.has_path(of.looked_into(scene)?, names)?),
-            Self::Like(of, pattern) => Val::Bool(pattern.wildcard_match(of.eval(scene)?.text()?)),
-            Self::Is(of, kind) => Val::Bool(of.eval(scene)?.entity()?.uid.entity_type() == kind),
+            Self::Get(of, name) => match &**of {
+                Self::Principal => scene.attribute_of(scene.seen.principal.row, name)?,
+                Self::Resource => scene.attribute_of(scene.seen.resource.row, name)?,
+                of => scene.get(&of.looked_into(scene)?, name)?,
+            },
+            Self::All(_)
+            | Self::Any(_)
+            | Self::Clock(_)
+            | Self::Has(..)
+            | Self::HasPath(..)
+            | Self::Like(..)
+            | Self::Is(..) => Val::Bool(self.holds(scene)?),
             Self::Set(_) | Self::Record(_) | Self::Call(..) => {
                 Val::Owned(Box::new(self.make(scene)?))
             }
@@ -459,8 +473,12 @@ impl<'a, 's: 'a> Scene<'a, 's> {
     }
 
     fn attribute(&self, uid: Named<'_>, name: &Name) -> Result<Val<'a>, Failed> {
+        self.attribute_of(self.entity(uid), name)
+    }
+
+    fn attribute_of(&self, row: Option<&'a Row>, name: &Name) -> Result<Val<'a>, Failed> {
         self.has_read(Reads::of_attribute(name));
-        let value = self.entity(uid).and_then(|entity| entity.get(&name.text));
+        let value = row.and_then(|row| row.get(&name.text));
         value.map(Val::from).ok_or(Failed)
     }
 

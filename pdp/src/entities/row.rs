@@ -48,6 +48,9 @@ pub(crate) enum Kept {
     Other(Arc<Value>),
 }
 
+/// So many names are compared one by one.
+const FEW: usize = 8;
+
 impl Row {
     /// Takes an entity; whatever is not known of it (a residual) counts as absent.
     pub(crate) fn new(entity: &Entity, origin: Origin) -> Self {
@@ -124,10 +127,13 @@ impl Row {
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<&Kept> {
-        let at = self
-            .names
-            .binary_search_by(|own| own.as_str().cmp(name))
-            .ok()?;
+        // Most differ in length already.
+        let at = if self.names.len() <= FEW {
+            self.names.iter().position(|own| own.as_str() == name)?
+        } else {
+            let by_name = |own: &SmolStr| own.as_str().cmp(name);
+            self.names.binary_search_by(by_name).ok()?
+        };
         self.values.get(at)
     }
 

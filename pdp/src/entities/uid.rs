@@ -36,6 +36,7 @@ impl<'a> Named<'a> {
 }
 
 impl PartialEq for Named<'_> {
+    #[inline]
     fn eq(&self, other: &Self) -> bool {
         std::ptr::eq(self.uid, other.uid) || self.hash == other.hash && self.uid == other.uid
     }

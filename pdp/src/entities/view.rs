@@ -70,9 +70,13 @@ impl<'a> Ancestry<'a> {
     }
 
     /// All of them; some more than once.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &'a Uid> {
-        let walked = self.walked.list.iter().copied();
-        walked.chain(self.closures.iter().flat_map(|closure| closure.list()))
+    pub(crate) fn each(&self, mut visitor: impl FnMut(&'a Uid)) {
+        for uid in &self.walked.list {
+            visitor(uid);
+        }
+        for closure in &self.closures {
+            closure.list().iter().for_each(&mut visitor);
+        }
     }
 }
 
