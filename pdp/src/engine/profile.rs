@@ -15,7 +15,7 @@ fn one_decision(rules: &Rules, question: &Question, store: &EntityStore) -> bool
 /// `WORKLOAD="growth 1000 50"` for so many policies and decisions; or `github`, `gdrive`,
 /// `tinytodo`, `guards` or `scopes` with a size.
 #[test]
-#[ignore = "for a profiler: `bench/instructions` runs it"]
+#[ignore = "a measurement: `bench/instructions` runs it"]
 fn decisions() {
     let workload = std::env::var("WORKLOAD").unwrap();
     let (name, rest) = workload.split_once(' ').unwrap();
