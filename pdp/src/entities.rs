@@ -157,7 +157,7 @@ impl EntityStore {
         let nothing = Overlays::default();
         let view = self.view(&nothing);
         for parent in row.parents() {
-            if view.is_named_within(parent.named(), row.uid().named()) {
+            if view.is_walked_within(parent.named(), row.uid().named()) {
                 return Err(Circle {
                     entity: row.uid().clone(),
                     parent: parent.clone(),

@@ -285,6 +285,9 @@ impl Index {
         if let Some(own) = own {
             keys.push(ScopeKey::eq(own));
         }
+        // What several groups are in is met once for each; what is filed under it is wanted once.
+        keys.sort_unstable();
+        keys.dedup();
         Keys::Listed(keys)
     }
 

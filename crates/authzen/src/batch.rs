@@ -28,7 +28,7 @@ pub enum Semantic {
 /// What a body sent to `evaluations` turned out to be.
 #[derive(Debug)]
 pub enum BatchBody<'a> {
-    /// `evaluations` was absent or empty: behaves exactly as `evaluation`. An [`Asked`] is in it.
+    /// `evaluations` was absent or empty: behaves exactly as `evaluation`, to be read by [`Asked::of`].
     Single(Members<'a>),
     Many(Batch<'a>),
 }
@@ -37,8 +37,9 @@ pub enum BatchBody<'a> {
 #[derive(Debug)]
 pub struct Batch<'a> {
     pub semantic: Semantic,
-    /// With the defaults in it.
-    body: Members<'a>,
+    entries: Vec<Json<'a>>,
+    /// Without what no entry asks for: they are looked up for each.
+    defaults: Members<'a>,
 }
 
 impl Semantic {
@@ -106,7 +107,7 @@ impl<'a> BatchBody<'a> {
         if !is_many {
             return Ok(Self::Single(body));
         }
-        for name in ["subject", "action", "resource", "context"] {
+        for name in PARTS {
             if !matches!(member(&body, name), None | Some(Json::Object(_))) {
                 return Err(RequestError::WrongType {
                     field: format!("`{name}`"),
@@ -114,20 +115,34 @@ impl<'a> BatchBody<'a> {
                 });
             }
         }
-        Ok(Self::Many(Batch { semantic, body }))
+        let (mut entries, mut defaults) = (Vec::new(), Members::NONE);
+        for (name, value) in body.into_members() {
+            match (&*name, value) {
+                ("evaluations", Json::Array(all)) => entries = all,
+                ("context", value) => defaults.push(name, value),
+                ("subject" | "action" | "resource", Json::Object(mut part)) => {
+                    part.retain(|name| matches!(name, "type" | "id" | "name" | "properties"));
+                    defaults.push(name, Json::Object(part));
+                }
+                _ => {}
+            }
+        }
+        Ok(Self::Many(Batch {
+            semantic,
+            entries,
+            defaults,
+        }))
     }
 }
+
+const PARTS: [&str; 4] = ["subject", "action", "resource", "context"];
 
 impl Batch<'_> {
     /// In request order, with the defaults filled in: a complete entity replaces the default whole,
     /// one that lacks an identifying key (`type`, `id`, `name`) takes just that key from it.
     pub fn entries(&self) -> impl ExactSizeIterator<Item = Result<Asked<'_>, RequestError>> {
-        let entries: &[Json<'_>] = match self.body.get("evaluations") {
-            Some(Json::Array(entries)) => entries,
-            _ => &[],
-        };
-        entries.iter().map(|entry| match entry {
-            Json::Object(entry) => Asked::with_defaults(entry, &self.body),
+        self.entries.iter().map(|entry| match entry {
+            Json::Object(entry) => Asked::with_defaults(entry, &self.defaults),
             _ => Err(RequestError::WrongType {
                 field: "an entry of `evaluations`".into(),
                 expected: "an object",

@@ -106,6 +106,19 @@ impl<'a> Members<'a> {
         self.0.is_empty()
     }
 
+    pub(crate) fn into_members(self) -> impl Iterator<Item = (Cow<'a, str>, Json<'a>)> {
+        self.0.into_iter()
+    }
+
+    /// Adds a member of a name that is not there yet.
+    pub(crate) fn push(&mut self, name: Cow<'a, str>, value: Json<'a>) {
+        self.0.push((name, value));
+    }
+
+    pub(crate) fn retain(&mut self, keep: impl Fn(&str) -> bool) {
+        self.0.retain(|(name, _)| keep(name));
+    }
+
     /// The same with a life of its own.
     pub fn to_properties(&self) -> Properties {
         self.clone().into_properties()

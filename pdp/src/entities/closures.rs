@@ -2,7 +2,8 @@
 //!
 //! SECURITY: a closure that is not what the parents say would be a wrong decision. Therefore all
 //! versions of the store that share one of these have the same groups with the same parents; the
-//! first change of either starts anew. Members that come and go change neither.
+//! first change of either starts anew. Members that come and go change neither, but for the first and
+//! the last one of a group.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,7 +12,8 @@ use hashbrown::HashTable;
 
 use super::uid::{Named, Uid};
 
-/// See the module. Nobody waits for anybody: what two have found at once is the same.
+/// See the module. What two have found at once is the same; waited for is nothing but room for it,
+/// once.
 #[derive(Debug, Default)]
 pub(super) struct Closures {
     slots: OnceLock<Box<[OnceLock<Closure>]>>,
@@ -54,6 +56,7 @@ impl Closures {
             match slot.get() {
                 Some(closure) if closure.of == *group => return Some(closure),
                 Some(_) => {}
+                None if self.names.load(Ordering::Relaxed) >= MOST_NAMES => return None,
                 None => {
                     let closure = self.closure(group, find()?)?;
                     // Somebody may have been faster: with this group, or with another.
@@ -68,7 +71,7 @@ impl Closures {
     fn closure(&self, group: &Uid, list: Vec<Uid>) -> Option<Closure> {
         let before = self.names.fetch_add(list.len(), Ordering::Relaxed);
         if before + list.len() > MOST_NAMES {
-            self.names.fetch_sub(list.len(), Ordering::Relaxed);
+            // It stays full: finding what cannot be kept would cost every question.
             return None;
         }
         Some(Closure {

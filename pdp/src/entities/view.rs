@@ -162,6 +162,14 @@ impl<'a> View<'a> {
         self.is_named_within(Named::of(uid), Named::of(above))
     }
 
+    /// The same, found by walking: while a hierarchy is made, nothing is worth keeping.
+    pub(super) fn is_walked_within(self, uid: Named<'_>, above: Named<'_>) -> bool {
+        uid == above
+            || self
+                .row_of(uid)
+                .is_some_and(|row| self.walk(row, |_| None).has(above))
+    }
+
     pub(crate) fn is_named_within(self, uid: Named<'_>, above: Named<'_>) -> bool {
         uid == above
             || self.row_of(uid).is_some_and(|row| {
