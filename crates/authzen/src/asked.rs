@@ -56,19 +56,12 @@ impl<'a> Asked<'a> {
         let subject = Part::of(object, defaults, "subject")?;
         let action = Part::of(object, defaults, "action")?;
         let resource = Part::of(object, defaults, "resource")?;
-        let context = member(object, "context").or_else(|| member(defaults, "context"));
+        let (own, default) = (member(object, "context"), member(defaults, "context"));
         Ok(Self {
             subject: subject.entity()?,
-            action: AskedAction {
-                name: action.text("name")?,
-                properties: action.properties()?,
-            },
+            action: action.action()?,
             resource: resource.entity()?,
-            context: match context {
-                None => &NONE,
-                Some(Json::Object(context)) => context,
-                Some(_) => return Err(no_object("context")),
-            },
+            context: object_or_none(own.or(default), "context")?,
         })
     }
 
@@ -81,26 +74,40 @@ impl<'a> Asked<'a> {
             context,
         } = self;
         EvaluationRequest {
-            subject: Subject {
-                kind: subject.kind.to_owned(),
-                id: subject.id.to_owned(),
-                properties: subject.properties.to_properties(),
-            },
-            action: Action {
-                name: action.name.to_owned(),
-                properties: action.properties.to_properties(),
-            },
-            resource: Resource {
-                kind: resource.kind.to_owned(),
-                id: resource.id.to_owned(),
-                properties: resource.properties.to_properties(),
-            },
+            subject: subject.to_subject(),
+            action: action.to_action(),
+            resource: resource.to_resource(),
             context: context.to_properties(),
         }
     }
 }
 
+impl AskedAction<'_> {
+    pub(crate) fn to_action(self) -> Action {
+        Action {
+            name: self.name.to_owned(),
+            properties: self.properties.to_properties(),
+        }
+    }
+}
+
 impl<'a> AskedEntity<'a> {
+    pub(crate) fn to_subject(self) -> Subject {
+        Subject {
+            kind: self.kind.to_owned(),
+            id: self.id.to_owned(),
+            properties: self.properties.to_properties(),
+        }
+    }
+
+    pub(crate) fn to_resource(self) -> Resource {
+        Resource {
+            kind: self.kind.to_owned(),
+            id: self.id.to_owned(),
+            properties: self.properties.to_properties(),
+        }
+    }
+
     /// Whether this is the very same part of a body: where entries of a batch share a default.
     pub fn is_same_part(&self, other: &AskedEntity<'a>) -> bool {
         std::ptr::eq(self.kind, other.kind)
@@ -151,13 +158,18 @@ impl Lent<'_> {
 }
 
 /// A subject, an action or a resource as it was sent, and what stands for what it leaves out.
-struct Part<'a> {
+pub(crate) struct Part<'a> {
     name: &'static str,
     sent: &'a Members<'a>,
     default: Option<&'a Members<'a>>,
 }
 
 impl<'a> Part<'a> {
+    /// Of an object that has no defaults.
+    pub(crate) fn alone(object: &'a Members<'a>, name: &'static str) -> Result<Self, RequestError> {
+        Self::of(object, &NONE, name)
+    }
+
     fn of(
         object: &'a Members<'a>,
         defaults: &'a Members<'a>,
@@ -186,7 +198,14 @@ impl<'a> Part<'a> {
         }
     }
 
-    fn entity(&self) -> Result<AskedEntity<'a>, RequestError> {
+    pub(crate) fn action(&self) -> Result<AskedAction<'a>, RequestError> {
+        Ok(AskedAction {
+            name: self.text("name")?,
+            properties: self.properties()?,
+        })
+    }
+
+    pub(crate) fn entity(&self) -> Result<AskedEntity<'a>, RequestError> {
         Ok(AskedEntity {
             kind: self.text("type")?,
             id: self.text("id")?,
@@ -194,7 +213,7 @@ impl<'a> Part<'a> {
         })
     }
 
-    fn text(&self, name: &str) -> Result<&'a str, RequestError> {
+    pub(crate) fn text(&self, name: &str) -> Result<&'a str, RequestError> {
         let default = || self.default.and_then(|default| member(default, name));
         match member(self.sent, name).or_else(default) {
             Some(Json::Text(text)) => Ok(text),
@@ -214,6 +233,18 @@ impl<'a> Part<'a> {
             Some(Json::Object(properties)) => Ok(properties),
             Some(_) => Err(no_object(&format!("{}.properties", self.name))),
         }
+    }
+}
+
+/// A member that may be left out.
+pub(crate) fn object_or_none<'a>(
+    value: Option<&'a Json<'a>>,
+    field: &str,
+) -> Result<&'a Members<'a>, RequestError> {
+    match value {
+        None => Ok(&NONE),
+        Some(Json::Object(members)) => Ok(members),
+        Some(_) => Err(no_object(field)),
     }
 }
 

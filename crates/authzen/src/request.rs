@@ -1,7 +1,6 @@
 //! One question ([`EvaluationRequest`]), read from JSON with errors that name the field.
 
 use serde::Serialize;
-use serde_json::Value;
 
 use crate::json::Members;
 use crate::{Action, Asked, Properties, Resource, Subject};
@@ -44,58 +43,6 @@ impl EvaluationRequest {
     pub fn from_json(body: &[u8]) -> Result<Self, RequestError> {
         Ok(Asked::of(&Members::parse(body)?)?.to_request())
     }
-}
-
-/// A member of an object, where `null` means absent.
-pub(crate) fn member<'a>(object: &'a Properties, name: &str) -> Option<&'a Value> {
-    object.get(name).filter(|value| !value.is_null())
-}
-
-pub(crate) fn required_object<'a>(
-    value: Option<&'a Value>,
-    field: &str,
-) -> Result<&'a Properties, RequestError> {
-    let value = value.ok_or_else(|| RequestError::Missing {
-        field: field.to_owned(),
-    })?;
-    value.as_object().ok_or_else(|| RequestError::WrongType {
-        field: format!("`{field}`"),
-        expected: "an object",
-    })
-}
-
-pub(crate) fn optional_object(
-    value: Option<&Value>,
-    field: &str,
-) -> Result<Properties, RequestError> {
-    match value {
-        None => Ok(Properties::new()),
-        Some(Value::Object(map)) => Ok(map.clone()),
-        Some(_) => Err(RequestError::WrongType {
-            field: field.to_owned(),
-            expected: "an object",
-        }),
-    }
-}
-
-pub(crate) fn text(object: &Properties, parent: &str, name: &str) -> Result<String, RequestError> {
-    match member(object, name) {
-        None => Err(RequestError::Missing {
-            field: format!("{parent}.{name}"),
-        }),
-        Some(Value::String(text)) => Ok(text.clone()),
-        Some(_) => Err(RequestError::WrongType {
-            field: format!("`{parent}.{name}`"),
-            expected: "a string",
-        }),
-    }
-}
-
-pub(crate) fn properties(object: &Properties, parent: &str) -> Result<Properties, RequestError> {
-    optional_object(
-        member(object, "properties"),
-        &format!("`{parent}.properties`"),
-    )
 }
 
 #[cfg(test)]

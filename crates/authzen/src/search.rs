@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::json::parse_object;
-use crate::request::{member, optional_object, properties, required_object, text};
+use crate::asked::{Part, member, object_or_none};
+use crate::json::{Json, Members};
 use crate::{Action, DecisionContext, Properties, RequestError, Resource, Subject};
 
 /// What is looked for. AuthZEN 1.0, "Search APIs".
@@ -132,26 +132,34 @@ impl SearchQuestion {
     }
 
     /// Reads a question from an object that has the two given parts and the type of the third.
-    pub fn from_object(kind: SearchKind, body: &Properties) -> Result<Self, RequestError> {
+    pub fn of<'a>(kind: SearchKind, body: &'a Members<'a>) -> Result<Self, RequestError> {
+        let subject = || Ok(Part::alone(body, "subject")?.entity()?.to_subject());
+        let action = || Ok(Part::alone(body, "action")?.action()?.to_action());
+        let resource = || Ok(Part::alone(body, "resource")?.entity()?.to_resource());
+        let of_type = |name| {
+            let kind = Part::alone(body, name)?.text("type")?.to_owned();
+            Ok(OfType { kind })
+        };
         let wanted = match kind {
             SearchKind::Subject => Wanted::Subject {
-                subject: of_type(body, "subject")?,
-                action: action(body)?,
-                resource: resource(body)?,
+                subject: of_type("subject")?,
+                action: action()?,
+                resource: resource()?,
             },
             SearchKind::Action => Wanted::Action {
-                subject: subject(body)?,
-                resource: resource(body)?,
+                subject: subject()?,
+                resource: resource()?,
             },
             SearchKind::Resource => Wanted::Resource {
-                subject: subject(body)?,
-                action: action(body)?,
-                resource: of_type(body, "resource")?,
+                subject: subject()?,
+                action: action()?,
+                resource: of_type("resource")?,
             },
         };
+        let context = object_or_none(member(body, "context"), "context")?;
         Ok(Self {
             wanted,
-            context: optional_object(member(body, "context"), "`context`")?,
+            context: context.to_properties(),
         })
     }
 }
@@ -169,21 +177,23 @@ impl SearchRequest {
 
     /// Reads the body of a search. A body with a token may leave the question out.
     pub fn from_json(kind: SearchKind, body: &[u8]) -> Result<Self, RequestError> {
-        let body = parse_object(body)?;
-        let page = optional_object(member(&body, "page"), "`page`")?;
-        let token = match member(&page, "token") {
+        let body = Members::parse(body)?;
+        let page = object_or_none(member(&body, "page"), "page")?;
+        let token = match member(page, "token") {
             None => None,
             // A first request may say that it has none yet.
-            Some(Value::String(token)) if token.is_empty() => None,
-            Some(Value::String(token)) => Some(token.clone()),
+            Some(Json::Text(token)) if token.is_empty() => None,
+            Some(Json::Text(token)) => Some(token.clone().into_owned()),
             Some(_) => return Err(wrong_type("`page.token`", "a string")),
         };
-        let limit = match member(&page, "limit") {
+        let whole = |limit: &Json<'_>| match limit {
+            Json::Number(limit) => limit.as_u64().filter(|limit| *limit > 0),
+            _ => None,
+        };
+        let limit = match member(page, "limit") {
             None => None,
             Some(limit) => Some(
-                limit
-                    .as_u64()
-                    .filter(|limit| *limit > 0)
+                whole(limit)
                     .map(|limit| usize::try_from(limit).unwrap_or(usize::MAX))
                     .ok_or_else(|| wrong_type("`page.limit`", "a whole number of at least 1"))?,
             ),
@@ -194,7 +204,7 @@ impl SearchRequest {
         let question = if token.is_some() && is_bare {
             None
         } else {
-            Some(SearchQuestion::from_object(kind, &body)?)
+            Some(SearchQuestion::of(kind, &body)?)
         };
         Ok(Self {
             kind,
@@ -229,39 +239,6 @@ fn wrong_type(field: &str, expected: &'static str) -> RequestError {
         field: field.into(),
         expected,
     }
-}
-
-fn of_type(body: &Properties, name: &str) -> Result<OfType, RequestError> {
-    let object = required_object(member(body, name), name)?;
-    Ok(OfType {
-        kind: text(object, name, "type")?,
-    })
-}
-
-fn subject(body: &Properties) -> Result<Subject, RequestError> {
-    let object = required_object(member(body, "subject"), "subject")?;
-    Ok(Subject {
-        kind: text(object, "subject", "type")?,
-        id: text(object, "subject", "id")?,
-        properties: properties(object, "subject")?,
-    })
-}
-
-fn resource(body: &Properties) -> Result<Resource, RequestError> {
-    let object = required_object(member(body, "resource"), "resource")?;
-    Ok(Resource {
-        kind: text(object, "resource", "type")?,
-        id: text(object, "resource", "id")?,
-        properties: properties(object, "resource")?,
-    })
-}
-
-fn action(body: &Properties) -> Result<Action, RequestError> {
-    let object = required_object(member(body, "action"), "action")?;
-    Ok(Action {
-        name: text(object, "action", "name")?,
-        properties: properties(object, "action")?,
-    })
 }
 
 #[cfg(test)]

@@ -114,8 +114,7 @@ impl<'a> View<'a> {
 
     /// The ancestors of a row, found by walking all the way up.
     pub(crate) fn above(self, row: &'a Row) -> Above<'a> {
-        let walked = self.walk(row, |_| None).walked;
-        walked.list.into_iter().map(|uid| &**uid).collect()
+        self.kept_above(row).map(|uid| &**uid).collect()
     }
 
     /// The same, as they are kept.

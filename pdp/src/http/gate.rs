@@ -29,53 +29,42 @@ pub(super) async fn pass(
     request: Request,
     next: Next,
 ) -> Response {
-    match passed(&inner, request).await {
-        Ok(Admitted {
-            request,
-            named,
-            place: _place,
-        }) => {
-            // The place is held until the answer is there.
-            let mut response = next.run(request).await;
-            if let Some(named) = named {
-                response.extensions_mut().insert(named);
-            }
-            response
-        }
-        Err(response) => *response,
-    }
-}
-
-/// A request that is to be answered.
-struct Admitted<'r> {
-    request: Request,
-    /// Its caller, where its trace is recorded.
-    named: Option<CallerName>,
-    place: SemaphorePermit<'r>,
-}
-
-async fn passed(inner: &Inner, mut request: Request) -> Passed<Admitted<'_>> {
-    // Before anything is read.
+    // SECURITY: before anything is read of the body.
     let certificate = request.extensions().get();
-    let caller = authenticate(inner, request.headers(), certificate).await?;
-    let mut named = None;
+    let caller = match authenticate(&inner, request.headers(), certificate).await {
+        Ok(caller) => caller,
+        Err(response) => return *response,
+    };
+    let trace = request.extensions().get::<TraceContext>();
+    let is_recorded = trace.is_some_and(TraceContext::is_recorded);
+    let named = caller.as_ref().filter(|_| is_recorded);
+    let named = named.map(|caller| CallerName(caller.name.clone()));
+    let mut response = match admit(&inner, request, caller).await {
+        // The place is held until the answer is there.
+        Ok((request, _place)) => next.run(request).await,
+        Err(response) => *response,
+    };
+    if let Some(named) = named {
+        response.extensions_mut().insert(named);
+    }
+    response
+}
+
+/// Takes a request on: it is whole, and there is room for it.
+async fn admit(
+    inner: &Inner,
+    mut request: Request,
+    caller: Option<Caller>,
+) -> Passed<(Request, SemaphorePermit<'_>)> {
     if let Some(caller) = caller {
         within_rate(inner, &caller)?;
-        let trace = request.extensions().get::<TraceContext>();
-        named = trace
-            .is_some_and(TraceContext::is_recorded)
-            .then(|| CallerName(caller.name.clone()));
         request.extensions_mut().insert(caller);
     }
     let gathered = gather(inner, request).await;
     let request = gathered.map_err(|problem| Box::new(problem.into_response()))?;
     let place = find_room(inner, request.uri().path()).await?;
     fresh(inner, request.headers()).await?;
-    Ok(Admitted {
-        request,
-        named,
-        place,
-    })
+    Ok((request, place))
 }
 
 /// Who asks, where callers are configured.

@@ -93,9 +93,7 @@ impl Inner {
                 }
                 Err(error) => Reply::refused(&error.to_string()),
             };
-            let decision = reply.decision();
-            replies.push(reply);
-            if semantic.stops_at(decision) {
+            if is_last(&mut replies, reply, semantic) {
                 break;
             }
         }
@@ -122,10 +120,7 @@ impl Inner {
         };
         let mut decided = pin!(stream::iter(asked).buffered(at_once));
         while let Some(reply) = decided.next().await {
-            let reply = reply?;
-            let decision = reply.decision();
-            replies.push(reply);
-            if semantic.stops_at(decision) {
+            if is_last(&mut replies, reply?, semantic) {
                 break;
             }
         }
@@ -160,6 +155,13 @@ impl Inner {
     pub(crate) fn at_once(&self) -> usize {
         if self.providers.is_empty() { 1 } else { 64 }
     }
+}
+
+/// Takes a reply. True: the batch ends with it.
+fn is_last<'s>(replies: &mut Vec<Reply<'s>>, reply: Reply<'s>, semantic: Semantic) -> bool {
+    let decision = reply.decision();
+    replies.push(reply);
+    semantic.stops_at(decision)
 }
 
 /// What cannot be used of one entry is no error of the others.

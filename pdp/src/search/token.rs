@@ -4,7 +4,7 @@
 use std::fmt;
 use std::path::Path;
 
-use authzen::{Properties, SearchKind, SearchQuestion, SearchRequest};
+use authzen::{Members, Properties, SearchKind, SearchQuestion, SearchRequest};
 use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
@@ -147,7 +147,7 @@ impl PageTokens {
             return None;
         }
         Some(Place {
-            question: SearchQuestion::from_object(kind, &sealed.question).ok()?,
+            question: SearchQuestion::of(kind, &Members::from(&sealed.question)).ok()?,
             limit: sealed.limit,
             after: sealed.after,
         })

@@ -196,6 +196,17 @@ fn named<'a>(spans: &'a [Sent], name: &str) -> &'a Sent {
 }
 
 #[tokio::test]
+async fn a_request_that_is_turned_away_names_its_caller() {
+    let mut world = World::new(Some(0.0)).await;
+    let deep = (0..100).fold(json!({}), |inner, _| json!([inner]));
+    let (status, _) = world.ask(ONE, &[PARENT], &deep).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    let (spans, _) = world.end().await;
+    let request = said(named(&spans, "POST /access/v1/evaluation"));
+    assert!(request.contains("cedargate.caller=gateway"), "{request}");
+}
+
+#[tokio::test]
 async fn a_request_is_one_tree_in_its_callers_trace() {
     let mut world = World::new(Some(0.0)).await;
     let (status, answer) = world.ask(ONE, &[PARENT], &question()).await;
