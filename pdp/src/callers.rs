@@ -44,7 +44,7 @@ struct Known {
 /// A caller that showed who it is.
 #[derive(Debug, Clone)]
 pub(crate) struct Caller {
-    pub(crate) name: String,
+    pub(crate) name: Arc<str>,
     pub(crate) rate: Option<Arc<Rate>>,
     pub(crate) entities: EntityRight,
     pub(crate) explain: ExplainRight,
@@ -217,7 +217,7 @@ impl Caller {
     fn of(configured: &CallerConfig) -> Self {
         let now = tokio::time::Instant::now();
         Self {
-            name: configured.name.clone(),
+            name: configured.name.as_str().into(),
             rate: configured
                 .rate_per_second
                 .map(|per_second| Arc::new(Rate::new(per_second, now))),

@@ -3,11 +3,13 @@
 mod lines;
 mod mask;
 
+use std::borrow::Cow;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use ::http::HeaderValue;
 use authzen::{EvaluationRequest, Members, SearchQuestion, SnapshotVersion};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -26,8 +28,8 @@ use mask::Mask;
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Asker {
     /// A configured caller's name, an address, or `in process`.
-    pub(crate) caller: String,
-    pub(crate) request_id: Option<String>,
+    pub(crate) caller: Arc<str>,
+    pub(crate) request_id: Option<HeaderValue>,
     /// What trace the question is asked in.
     pub(crate) trace: Option<TraceContext>,
 }
@@ -41,6 +43,12 @@ impl Asker {
     /// What trace that part is in.
     pub(crate) fn within<'a>(&'a self, part: Option<&'a Span>) -> Option<&'a TraceContext> {
         part.map(Span::context).or(self.trace.as_ref())
+    }
+
+    /// As the caller wrote it, where that is a text.
+    fn request_id(&self) -> Option<Cow<'_, str>> {
+        let id = self.request_id.as_ref()?;
+        Some(String::from_utf8_lossy(id.as_bytes()))
     }
 
     fn trace_id(&self) -> Option<String> {
@@ -91,7 +99,7 @@ struct SearchRecord<'a> {
     duration_us: u64,
     caller: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    request_id: Option<&'a str>,
+    request_id: Option<Cow<'a, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     trace_id: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -162,7 +170,7 @@ impl DecisionLog {
             snapshot,
             duration_us: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
             caller: &asker.caller,
-            request_id: asker.request_id.as_deref(),
+            request_id: asker.request_id(),
             trace_id: asker.trace_id(),
             span_id: asker.span_id(),
         };
@@ -197,8 +205,8 @@ impl DecisionLog {
             "resource": side("resource", &request.resource.kind, &request.resource.id),
             "context": self.mask.value(&["context"], &Members::from(&request.context)),
             "snapshot": snapshot,
-            "caller": asker.caller,
-            "request_id": asker.request_id,
+            "caller": *asker.caller,
+            "request_id": asker.request_id(),
         });
         if let (Some(trace), Some(members)) = (&asker.trace, record.as_object_mut()) {
             members.insert("trace_id".into(), trace.trace_id().into());

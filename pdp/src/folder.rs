@@ -1,5 +1,7 @@
 //! Reads a policy folder whole, and names its content by a hash.
 
+use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::source::SourceFile;
@@ -14,6 +16,30 @@ pub(crate) struct Folder {
     pub(crate) entities: Vec<SourceFile>,
     /// Hash of every name and content: equal versions decide equally.
     pub(crate) version: String,
+}
+
+/// What the file system says of every file that counts. A change of content changes it, unless it
+/// follows another one faster than the file system's clock ticks.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Stamp(Vec<(String, [i64; 4], [u64; 3])>);
+
+impl Stamp {
+    /// Reads no file: it costs little, however much the folder holds.
+    pub(crate) fn of(folder: &Path) -> io::Result<Self> {
+        let stamped = |(name, _)| {
+            // Where it is a link, of what it leads to.
+            let file = std::fs::metadata(folder.join(&name))?;
+            let times = [
+                file.mtime(),
+                file.mtime_nsec(),
+                file.ctime(),
+                file.ctime_nsec(),
+            ];
+            Ok((name, times, [file.dev(), file.ino(), file.size()]))
+        };
+        let files = files(folder)?.into_iter().map(stamped);
+        files.collect::<io::Result<_>>().map(Self)
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -32,16 +58,7 @@ impl Folder {
                     .hint("`pdp.policies` names a folder of `*.cedarschema`, `*.cedar` and `entities*.json`"),
             ])
         };
-        let mut names = Vec::new();
-        for entry in std::fs::read_dir(folder).map_err(|error| unreadable(&error))? {
-            let entry = entry.map_err(|error| unreadable(&error))?;
-            if let Ok(name) = entry.file_name().into_string()
-                && let Some(kind) = kind(&name)
-            {
-                names.push((name, kind));
-            }
-        }
-        names.sort_by(|left, right| left.0.cmp(&right.0));
+        let names = files(folder).map_err(|error| unreadable(&error))?;
         let mut read = Self {
             path: folder.to_owned(),
             ..Self::default()
@@ -84,6 +101,20 @@ impl Folder {
             Kind::Entities => &mut self.entities,
         }
     }
+}
+
+/// The files that count, in the order of their names.
+fn files(folder: &Path) -> io::Result<Vec<(String, Kind)>> {
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        if let Ok(name) = entry?.file_name().into_string()
+            && let Some(kind) = kind(&name)
+        {
+            names.push((name, kind));
+        }
+    }
+    names.sort_by(|left, right| left.0.cmp(&right.0));
+    Ok(names)
 }
 
 fn kind(name: &str) -> Option<Kind> {

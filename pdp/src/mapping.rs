@@ -285,24 +285,25 @@ fn overlay(
     if properties.is_empty() || kind.request_properties == RequestProperties::Ignore {
         return Ok(None);
     }
-    let mut sent: SmallVec<[(&SmolStr, Kept); 8]> = SmallVec::new();
-    reader.declared(&kind.members, properties, |name, value| {
-        sent.push((name, value));
+    let mut sent: SmallVec<[(usize, &SmolStr, Kept); 8]> = SmallVec::new();
+    reader.declared(&kind.members, properties, |at, name, value| {
+        sent.push((at, name, value));
     })?;
     if sent.is_empty() {
         return Ok(None);
     }
     if let Some(stored) = stored {
+        let sent = sent.into_iter().map(|(_, name, value)| (name, value));
         return Ok(Some(laid_over(uid, kind, stored, sent)));
     }
-    sent.sort_unstable_by_key(|(name, _)| *name);
+    sent.sort_unstable_by_key(|(at, ..)| *at);
     // Nearly always everything is said that can be.
     let names = if sent.len() == kind.names.len() {
         Arc::clone(&kind.names)
     } else {
-        sent.iter().map(|(name, _)| (*name).clone()).collect()
+        sent.iter().map(|(_, name, _)| (*name).clone()).collect()
     };
-    let values = sent.into_iter().map(|(_, value)| value).collect();
+    let values = sent.into_iter().map(|(.., value)| value).collect();
     Ok(Some(Row::with_values(uid.clone(), None, names, values)))
 }
 

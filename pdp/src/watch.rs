@@ -1,5 +1,5 @@
-//! Follows the policy folder: notified by the system where it can be, and compared by content at
-//! an interval where it cannot (network file systems, swapped links).
+//! Follows the policy folder: notified by the system where it can be, and compared at an interval
+//! where it cannot (network file systems, swapped links).
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -8,15 +8,23 @@ use std::time::Duration;
 use notify::{RecursiveMode, Watcher as _};
 use service_kit::Status;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use crate::PdpError;
-use crate::folder::Folder;
+use crate::folder::{Folder, Stamp};
 use crate::pdp::{HEALTH_PART, Inner, Pdp};
 use crate::snapshot::Snapshot;
 
 /// An edit is believed when the folder has read the same twice, this far apart: a file that is
 /// still being written must not be taken for a shorter one.
 const SETTLE: Duration = Duration::from_millis(60);
+
+/// A stamp that has stood for so long tells a content that is read now from any later one: the
+/// clocks of file systems tick faster.
+const STANDING: Duration = Duration::from_secs(3);
+
+/// Whatever stamps say, the content is compared this often.
+const UNSEEN: Duration = Duration::from_secs(60);
 
 impl Pdp {
     /// Follows the folder until the tasks drain: a valid change is swapped in whole, a broken
@@ -39,16 +47,18 @@ async fn run(inner: Arc<Inner>) {
     let mut follower = Follower {
         inner,
         refused: None,
+        seen: None,
     };
     let mut interval = tokio::time::interval(follower.inner.limits.rescan);
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             () = draining.cancelled() => break,
-            _ = changes.recv() => {}
-            _ = interval.tick() => {}
+            _ = changes.recv() => {
+                follower.look().await;
+            }
+            _ = interval.tick() => follower.look_again().await,
         }
-        follower.look().await;
     }
     drop(watcher);
 }
@@ -73,6 +83,22 @@ struct Follower {
     inner: Arc<Inner>,
     /// What was refused last, so that it is told once.
     refused: Option<Refused>,
+    seen: Option<Seen>,
+}
+
+/// What the folder looks like from outside.
+struct Seen {
+    stamp: Stamp,
+    since: Instant,
+    /// When its content was last compared, the stamp having stood for long enough.
+    compared: Option<Instant>,
+}
+
+impl Seen {
+    /// Nothing can have changed since it was compared.
+    fn tells(&self) -> bool {
+        self.compared.is_some_and(|at| at.elapsed() < UNSEEN)
+    }
 }
 
 #[derive(PartialEq, Eq)]
@@ -82,9 +108,34 @@ enum Refused {
 }
 
 impl Follower {
-    async fn look(&mut self) {
+    /// Reads the folder where it may be another than it was.
+    async fn look_again(&mut self) {
+        match stamp(self.inner.folder.clone()).await {
+            Some(stamp) if self.seen.as_ref().is_some_and(|seen| seen.stamp == stamp) => {}
+            stamp => {
+                self.seen = stamp.map(|stamp| Seen {
+                    stamp,
+                    since: Instant::now(),
+                    compared: None,
+                });
+            }
+        }
+        if self.seen.as_ref().is_some_and(Seen::tells) {
+            return;
+        }
+        let begun = Instant::now();
+        if self.look().await
+            && let Some(seen) = &mut self.seen
+            && begun.duration_since(seen.since) >= STANDING
+        {
+            seen.compared = Some(begun);
+        }
+    }
+
+    /// Says whether what it has read is known already.
+    async fn look(&mut self) -> bool {
         match read(self.inner.folder.clone()).await {
-            Ok(folder) if self.is_settled(&folder.version) => {}
+            Ok(folder) if self.is_settled(&folder.version) => return true,
             Ok(first) => {
                 tokio::time::sleep(SETTLE).await;
                 match read(self.inner.folder.clone()).await {
@@ -95,6 +146,7 @@ impl Follower {
             }
             Err(error) => self.refuse(Refused::Unreadable(error.to_string()), &error),
         }
+        false
     }
 
     /// Whether this content needs no further look. Going back from a refused edit to what still
@@ -159,6 +211,12 @@ impl Follower {
         self.inner.health.set(HEALTH_PART, Status::Stale { reason });
         self.refused = Some(refused);
     }
+}
+
+/// None: it cannot be had, and reading the folder will say why.
+async fn stamp(folder: PathBuf) -> Option<Stamp> {
+    let stamp = tokio::task::spawn_blocking(move || Stamp::of(&folder)).await;
+    stamp.ok()?.ok()
 }
 
 async fn read(folder: PathBuf) -> Result<Folder, PdpError> {

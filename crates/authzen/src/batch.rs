@@ -92,7 +92,11 @@ impl Semantic {
 impl<'a> BatchBody<'a> {
     /// Reads the body of an `evaluations`.
     pub fn parse(body: &'a [u8]) -> Result<Self, RequestError> {
-        let body = Members::parse(body)?;
+        Members::parse(body).and_then(Self::of)
+    }
+
+    /// The same of a body that has been read.
+    pub fn of(body: Members<'a>) -> Result<Self, RequestError> {
         let semantic = Semantic::of(&body)?;
         let is_many = match member(&body, "evaluations") {
             None => false,

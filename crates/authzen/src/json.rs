@@ -4,12 +4,13 @@
 //! error and never "the last one wins" (RFC 7493 section 2.3). What is read borrows its texts from
 //! the document, so that a question can be answered without a copy of it.
 
-use std::borrow::Cow;
-use std::fmt;
+mod read;
 
-use serde::de::{self, MapAccess, SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer};
+use std::borrow::Cow;
+
 use serde_json::{Map, Number, Value};
+
+pub(crate) use read::plain;
 
 use crate::RequestError;
 
@@ -30,9 +31,16 @@ pub enum Json<'a> {
 
 /// The members of an object, in the order in which they came.
 #[derive(Debug, Clone, Default)]
-pub struct Members<'a>(Vec<(Cow<'a, str>, Json<'a>)>);
+pub struct Members<'a> {
+    members: Vec<(Cow<'a, str>, Json<'a>)>,
+    /// The whole object as it was read, where that was one line.
+    text: Option<&'a str>,
+}
 
-/// Reads one JSON object. Refuses trailing bytes, duplicate names and nesting deeper than 128.
+/// So deep arrays and objects may be nested where nobody says otherwise.
+const LEVELS: usize = 127;
+
+/// Reads one JSON object. Refuses trailing bytes, duplicate names and nesting deeper than 127.
 pub fn parse_object(body: &[u8]) -> Result<Properties, RequestError> {
     Members::parse(body).map(Members::into_properties)
 }
@@ -45,14 +53,7 @@ pub fn parse_json(body: &[u8]) -> Result<Value, RequestError> {
 impl<'a> Json<'a> {
     /// As strictly as [`parse_json`].
     pub fn parse(body: &'a [u8]) -> Result<Self, RequestError> {
-        // A text is known to be one as a whole, which is cheaper than name by name.
-        let read = match std::str::from_utf8(body) {
-            Ok(text) => serde_json::from_str(text),
-            Err(_) => serde_json::from_slice(body),
-        };
-        read.map_err(|error| RequestError::Malformed {
-            message: error.to_string(),
-        })
+        read::read(body, LEVELS)
     }
 
     pub fn is_null(&self) -> bool {
@@ -73,14 +74,22 @@ impl<'a> Json<'a> {
 
 impl<'a> Members<'a> {
     /// Of an object that has none.
-    pub const NONE: Self = Self(Vec::new());
+    pub const NONE: Self = Self {
+        members: Vec::new(),
+        text: None,
+    };
 
     /// As strictly as [`parse_object`].
     pub fn parse(body: &'a [u8]) -> Result<Self, RequestError> {
+        Self::parse_within(body, LEVELS)
+    }
+
+    /// The same, where `levels` bounds how deep arrays and objects are nested.
+    pub fn parse_within(body: &'a [u8], levels: usize) -> Result<Self, RequestError> {
         if body.iter().all(u8::is_ascii_whitespace) {
             return Err(RequestError::Empty);
         }
-        match Json::parse(body)? {
+        match read::read(body, levels)? {
             Json::Object(members) => Ok(members),
             _ => Err(RequestError::WrongType {
                 field: "the body".into(),
@@ -90,33 +99,35 @@ impl<'a> Members<'a> {
     }
 
     pub fn get(&self, name: &str) -> Option<&Json<'a>> {
-        let found = self.0.iter().find(|(own, _)| own == name);
+        let found = self.members.iter().find(|(own, _)| own == name);
         found.map(|(_, value)| value)
     }
 
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &Json<'a>)> {
-        self.0.iter().map(|(name, value)| (&**name, value))
+        self.members.iter().map(|(name, value)| (&**name, value))
     }
 
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.members.len()
     }
 
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.members.is_empty()
     }
 
     pub(crate) fn into_members(self) -> impl Iterator<Item = (Cow<'a, str>, Json<'a>)> {
-        self.0.into_iter()
+        self.members.into_iter()
     }
 
     /// Adds a member of a name that is not there yet.
     pub(crate) fn push(&mut self, name: Cow<'a, str>, value: Json<'a>) {
-        self.0.push((name, value));
+        self.text = None;
+        self.members.push((name, value));
     }
 
     pub(crate) fn retain(&mut self, keep: impl Fn(&str) -> bool) {
-        self.0.retain(|(name, _)| keep(name));
+        self.text = None;
+        self.members.retain(|(name, _)| keep(name));
     }
 
     /// The same with a life of its own.
@@ -124,19 +135,28 @@ impl<'a> Members<'a> {
         self.clone().into_properties()
     }
 
-    fn into_properties(self) -> Properties {
+    /// The whole object as it was read, where that is one line of JSON.
+    pub(crate) fn text(&self) -> Option<&'a str> {
+        self.text
+    }
+
+    pub fn into_properties(self) -> Properties {
         let owned =
             |(name, value): (Cow<'_, str>, Json<'_>)| (name.into_owned(), value.into_value());
-        self.0.into_iter().map(owned).collect()
+        self.members.into_iter().map(owned).collect()
     }
 
     /// The name that occurs more than once.
     fn repeated(&self) -> Option<&str> {
         const FEW: usize = 16;
         if self.len() <= FEW {
-            let mut before = self.0.iter().enumerate();
-            let twice = before
-                .find(|(at, (name, _))| self.0.iter().take(*at).any(|(other, _)| name == other));
+            let mut before = self.members.iter().enumerate();
+            let twice = before.find(|(at, (name, _))| {
+                self.members
+                    .iter()
+                    .take(*at)
+                    .any(|(other, _)| name == other)
+            });
             return twice.map(|(_, (name, _))| &**name);
         }
         let mut names: Vec<&str> = self.iter().map(|(name, _)| name).collect();
@@ -162,78 +182,12 @@ impl<'a> From<&'a Value> for Json<'a> {
 impl<'a> From<&'a Properties> for Members<'a> {
     fn from(properties: &'a Properties) -> Self {
         let lent = |(name, value): (&'a String, &'a Value)| (name.as_str().into(), value.into());
-        Self(properties.iter().map(lent).collect())
-    }
-}
-
-impl<'de> Deserialize<'de> for Json<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(JsonVisitor)
-    }
-}
-
-struct JsonVisitor;
-
-impl<'de> Visitor<'de> for JsonVisitor {
-    type Value = Json<'de>;
-
-    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("a JSON value")
-    }
-
-    fn visit_bool<E>(self, value: bool) -> Result<Json<'de>, E> {
-        Ok(Json::Bool(value))
-    }
-
-    fn visit_i64<E>(self, value: i64) -> Result<Json<'de>, E> {
-        Ok(Json::Number(value.into()))
-    }
-
-    fn visit_u64<E>(self, value: u64) -> Result<Json<'de>, E> {
-        Ok(Json::Number(value.into()))
-    }
-
-    fn visit_f64<E: de::Error>(self, value: f64) -> Result<Json<'de>, E> {
-        Number::from_f64(value)
-            .map(Json::Number)
-            .ok_or_else(|| E::custom("a number is out of range"))
-    }
-
-    fn visit_borrowed_str<E>(self, value: &'de str) -> Result<Json<'de>, E> {
-        Ok(Json::Text(Cow::Borrowed(value)))
-    }
-
-    fn visit_str<E>(self, value: &str) -> Result<Json<'de>, E> {
-        Ok(Json::Text(Cow::Owned(value.to_owned())))
-    }
-
-    fn visit_unit<E>(self) -> Result<Json<'de>, E> {
-        Ok(Json::Null)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Json<'de>, A::Error> {
-        let mut items = Vec::new();
-        while let Some(item) = access.next_element()? {
-            items.push(item);
-        }
-        Ok(Json::Array(items))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Json<'de>, A::Error> {
-        let mut members = Members::NONE;
-        while let Some(Name(name)) = access.next_key()? {
-            members.0.push((name, access.next_value()?));
-        }
-        match members.repeated() {
-            None => Ok(Json::Object(members)),
-            Some(name) => Err(de::Error::custom(format_args!("`{name}` appears twice"))),
+        Self {
+            members: properties.iter().map(lent).collect(),
+            text: None,
         }
     }
 }
-
-/// The name of a member.
-#[derive(Deserialize)]
-struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
 
 #[cfg(test)]
 mod tests {

@@ -3,7 +3,7 @@
 
 use serde::Serialize;
 
-use crate::json::{Json, Members};
+use crate::json::{Json, Members, plain};
 
 /// A buffer that JSON is written to the end of.
 #[derive(Debug, Default)]
@@ -39,8 +39,7 @@ impl JsonText {
 
     /// A text, in quotes.
     pub fn text(&mut self, text: &str) {
-        let is_plain = |byte: &u8| *byte >= b' ' && *byte != b'"' && *byte != b'\\';
-        if text.as_bytes().iter().all(is_plain) {
+        if plain(text.as_bytes()) == text.len() {
             self.0.reserve(text.len() + 2);
             self.0.push(b'"');
             self.0.extend_from_slice(text.as_bytes());
@@ -50,8 +49,19 @@ impl JsonText {
         }
     }
 
-    pub fn number(&mut self, number: u64) {
-        self.value(&number);
+    pub fn number(&mut self, mut number: u64) {
+        let mut digits = [0; 20];
+        let mut first = digits.len();
+        for (at, digit) in digits.iter_mut().enumerate().rev() {
+            *digit = b'0' + (number % 10) as u8;
+            first = at;
+            number /= 10;
+            if number == 0 {
+                break;
+            }
+        }
+        self.0
+            .extend_from_slice(digits.get(first..).unwrap_or_default());
     }
 
     /// Items with commas between them, in brackets.
@@ -100,7 +110,11 @@ impl JsonText {
         }
     }
 
+    /// An object. One that was read is written as it was, space and escapes included.
     pub fn members(&mut self, members: &Members<'_>) {
+        if let Some(text) = members.text() {
+            return self.raw(text);
+        }
         self.object(members.iter(), |text, _, value| text.json(value));
     }
 
@@ -131,5 +145,14 @@ mod tests {
         let bytes = text.into_bytes();
         assert_eq!(serde_json::from_slice::<Value>(&bytes).unwrap(), value);
         assert_eq!(bytes, serde_json::to_vec(&value).unwrap());
+    }
+
+    #[test]
+    fn numbers_are_written_without_leading_zeros() {
+        for number in [0, 9, 10, 100, 12_345, u64::MAX] {
+            let mut text = JsonText::default();
+            text.number(number);
+            assert_eq!(text.into_bytes(), number.to_string().into_bytes());
+        }
     }
 }

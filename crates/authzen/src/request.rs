@@ -23,6 +23,8 @@ pub enum RequestError {
     Empty,
     #[error("the body is not valid JSON: {message}")]
     Malformed { message: String },
+    #[error("arrays and objects must not be nested deeper than {levels} levels")]
+    TooDeep { levels: usize },
     #[error("`{field}` is missing")]
     Missing { field: String },
     #[error("{field} must be {expected}")]

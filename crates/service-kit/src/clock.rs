@@ -61,17 +61,35 @@ impl UnixTime {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
     }
 
-    /// RFC 3339 in UTC with milliseconds.
+    /// RFC 3339 in UTC with milliseconds. Every record of a log has one: written digit by digit,
+    /// because going by way of a format description takes ten times as long.
     pub fn rfc3339(self) -> String {
-        use time::OffsetDateTime;
-        use time::macros::format_description;
-        let format = format_description!(
-            "[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z"
-        );
-        OffsetDateTime::from_unix_timestamp_nanos(i128::from(self.0) * 1_000_000)
-            .ok()
-            .and_then(|at| at.format(&format).ok())
-            .unwrap_or_else(|| self.0.to_string())
+        let seconds = i64::try_from(self.as_secs()).unwrap_or(i64::MAX);
+        let Ok(at) = time::OffsetDateTime::from_unix_timestamp(seconds) else {
+            return self.0.to_string();
+        };
+        let mut text = String::with_capacity("2000-01-01T00:00:00.000Z".len());
+        let year = at.year().unsigned_abs();
+        for (number, width, after) in [
+            (year, 4, '-'),
+            (u8::from(at.month()).into(), 2, '-'),
+            (at.day().into(), 2, 'T'),
+            (at.hour().into(), 2, ':'),
+            (at.minute().into(), 2, ':'),
+            (at.second().into(), 2, '.'),
+            (u32::from(self.millis_of_second()), 3, 'Z'),
+        ] {
+            for place in (0..width).rev() {
+                let digit = number / 10_u32.pow(place) % 10;
+                text.extend(char::from_digit(digit, 10));
+            }
+            text.push(after);
+        }
+        text
+    }
+
+    fn millis_of_second(self) -> u16 {
+        u16::try_from(self.0 % 1000).unwrap_or_default()
     }
 }
 
@@ -117,9 +135,14 @@ mod tests {
 
     #[test]
     fn times_are_written_in_utc() {
-        assert_eq!(
-            UnixTime::from_millis(1_700_000_000_123).to_string(),
-            "2023-11-14T22:13:20.123Z"
-        );
+        for (millis, text) in [
+            (0, "1970-01-01T00:00:00.000Z"),
+            (1_700_000_000_123, "2023-11-14T22:13:20.123Z"),
+            (1_709_251_199_009, "2024-02-29T23:59:59.009Z"),
+            (253_402_300_799_999, "9999-12-31T23:59:59.999Z"),
+            (253_402_300_800_000, "253402300800000"),
+        ] {
+            assert_eq!(UnixTime::from_millis(millis).to_string(), text);
+        }
     }
 }

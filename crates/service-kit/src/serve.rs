@@ -1,6 +1,7 @@
 //! Serving a control API (PDP, token service, admin) on a listener that is already bound.
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
@@ -95,7 +96,7 @@ impl Server {
             let _ = stream.set_nodelay(true);
             let (server, watcher) = (Arc::clone(&self), graceful.watcher());
             self.tasks.spawn(async move {
-                server.connection(stream, Peer(peer), watcher).await;
+                server.connection(stream, Peer::new(peer), watcher).await;
                 drop(place);
             });
         }
@@ -107,7 +108,7 @@ impl Server {
         let Some((tls, turns)) = &self.tls else {
             return self.requests(stream, (peer, None), watcher).await;
         };
-        let draining = self.tasks.draining();
+        let (draining, name) = (self.tasks.draining(), Arc::clone(&peer.name));
         let shaken = tokio::select! {
             // Nothing has been asked yet.
             () = draining.cancelled() => return,
@@ -117,8 +118,8 @@ impl Server {
             Ok(Ok((stream, certificate))) => {
                 self.requests(stream, (peer, certificate), watcher).await;
             }
-            Ok(Err(error)) => tracing::debug!(%error, peer = %peer.0, "no TLS handshake"),
-            Err(_) => tracing::debug!(peer = %peer.0, "a TLS handshake took too long"),
+            Ok(Err(error)) => tracing::debug!(%error, peer = %name, "no TLS handshake"),
+            Err(_) => tracing::debug!(peer = %name, "a TLS handshake took too long"),
         }
     }
 
@@ -154,7 +155,7 @@ impl Service<http::Request<Incoming>> for Connected {
 
     fn call(&self, mut request: http::Request<Incoming>) -> Self::Future {
         let (peer, certificate) = &self.client;
-        request.extensions_mut().insert(*peer);
+        request.extensions_mut().insert(peer.clone());
         if let Some(certificate) = certificate {
             request.extensions_mut().insert(certificate.clone());
         }
@@ -177,8 +178,21 @@ async fn handshake(
 }
 
 /// The other end of the connection, for logs and limits. An axum extension.
-#[derive(Debug, Clone, Copy)]
-pub struct Peer(pub std::net::SocketAddr);
+#[derive(Debug, Clone)]
+pub struct Peer {
+    pub address: SocketAddr,
+    /// The address in words, made once for all requests of the connection.
+    pub name: Arc<str>,
+}
+
+impl Peer {
+    pub fn new(address: SocketAddr) -> Self {
+        Self {
+            address,
+            name: address.to_string().into(),
+        }
+    }
+}
 
 /// The id of the request that is being answered. An axum extension, set by [`request_id`].
 #[derive(Debug, Clone)]

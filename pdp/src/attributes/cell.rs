@@ -144,7 +144,7 @@ mod tests {
             (text(), Shape::Long),
             (text(), Shape::Bool),
             (text(), longs(Shape::String)),
-            (text(), Shape::Record(Members::new())),
+            (text(), Shape::Record(Members::default())),
             (text(), Shape::Impossible),
             (decimal(), extension("datetime")),
             (decimal(), Shape::String),
@@ -155,7 +155,7 @@ mod tests {
             (Cell::Written("[1".into()), longs(Shape::Long)),
             (
                 Cell::Written("{\"a\":1,\"a\":2}".into()),
-                Shape::Record(Members::new()),
+                Shape::Record(Members::default()),
             ),
         ];
         for (cell, shape) in bad {

@@ -127,7 +127,7 @@ impl AttributeProviderConfig {
         match self
             .attributes
             .iter()
-            .find(|own| !members.contains_key(own.as_str()))
+            .find(|own| members.get(own).is_none())
         {
             Some(unknown) => Err(format!(
                 "the schema's `{name}` has no attribute `{unknown}`"

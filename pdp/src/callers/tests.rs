@@ -84,7 +84,7 @@ async fn identify(callers: &Callers, authorization: &[&str]) -> Result<Option<St
     let found = callers
         .identify(&headers, None, UnixTime::from_secs(NOW))
         .await;
-    found.map(|caller| caller.map(|caller| caller.name))
+    found.map(|caller| caller.map(|caller| caller.name.to_string()))
 }
 
 pub(super) fn refused(challenges: &[&'static str]) -> Result<Option<String>, Refusal> {
@@ -198,7 +198,7 @@ async fn a_certificate_is_known_by_a_whole_name_or_its_hash() {
         let found = callers
             .identify(&nothing, Some(&shown), UnixTime::from_secs(NOW))
             .await;
-        let found = found.map(|caller| caller.map(|caller| caller.name));
+        let found = found.map(|caller| caller.map(|caller| caller.name.to_string()));
         let expected = if is_known {
             known("gateway")
         } else {
@@ -240,7 +240,7 @@ async fn what_is_sent_counts_before_a_certificate_and_nobody_is_two_callers() {
             .identify(&headers, Some(shown), UnixTime::from_secs(NOW))
             .await;
         assert_eq!(
-            found.map(|caller| caller.map(|caller| caller.name)),
+            found.map(|caller| caller.map(|caller| caller.name.to_string())),
             expected
         );
     }

@@ -149,9 +149,9 @@ impl<'l> Lines<'l> {
         let text = &mut self.text;
         text.raw(r#","caller":"#);
         text.text(&asker.caller);
-        if let Some(id) = &asker.request_id {
+        if let Some(id) = asker.request_id() {
             text.raw(r#","request_id":"#);
-            text.text(id);
+            text.text(&id);
         }
         if let Some(trace) = &asker.trace {
             text.raw(r#","trace_id":"#);

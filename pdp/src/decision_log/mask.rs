@@ -12,6 +12,16 @@ pub(crate) struct Mask {
     /// At any depth.
     names: HashSet<String>,
     paths: Vec<Vec<Step>>,
+    suspects: Suspects,
+}
+
+/// Which names are looked at more closely: nearly none of those that are written.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Suspects {
+    /// The bits of the names that patterns end with.
+    bits: u64,
+    /// Some pattern ends with any name.
+    all: bool,
 }
 
 /// A part of a path.
@@ -34,6 +44,7 @@ impl Mask {
         let mut mask = Self::default();
         for pattern in patterns {
             if !pattern.contains(['.', '*']) && !pattern.is_empty() {
+                mask.suspects.add(&Step::Name(pattern.clone()));
                 mask.names.insert(pattern.clone());
                 continue;
             }
@@ -52,6 +63,11 @@ impl Mask {
                     name => Step::Name(name.to_owned()),
                 });
             }
+            steps
+                .iter()
+                .rev()
+                .take(1)
+                .for_each(|last| mask.suspects.add(last));
             mask.paths.push(steps);
         }
         Ok(mask)
@@ -59,10 +75,11 @@ impl Mask {
 
     /// Writes what may be shown of the members at a place of the record. Nothing is copied for it.
     pub(super) fn write(&self, place: &[&str], members: &Members<'_>, text: &mut JsonText) {
-        if self.names.is_empty() && self.paths.is_empty() {
-            text.members(members);
+        let path = Path::Place(place);
+        if self.hides_in_members(&path, members) {
+            self.write_members(&path, members, text);
         } else {
-            self.write_members(&Path::Place(place), members, text);
+            text.members(members);
         }
     }
 
@@ -72,6 +89,22 @@ impl Mask {
         self.write(place, members, &mut text);
         // SECURITY: what cannot be read back is left out, and never shown as it was.
         serde_json::from_slice(&text.into_bytes()).unwrap_or_default()
+    }
+
+    /// Whether anything below is hidden.
+    fn hides_in_members(&self, path: &Path<'_>, members: &Members<'_>) -> bool {
+        members.iter().any(|(name, value)| {
+            let path = Path::Below(path, name);
+            self.hides(&path, name) || self.hides_in(&path, value)
+        })
+    }
+
+    fn hides_in(&self, path: &Path<'_>, value: &Json<'_>) -> bool {
+        match value {
+            Json::Object(members) => self.hides_in_members(path, members),
+            Json::Array(items) => items.iter().any(|item| self.hides_in(path, item)),
+            Json::Null | Json::Bool(_) | Json::Number(_) | Json::Text(_) => false,
+        }
     }
 
     fn write_members(&self, path: &Path<'_>, members: &Members<'_>, text: &mut JsonText) {
@@ -95,7 +128,10 @@ impl Mask {
     }
 
     fn hides(&self, path: &Path<'_>, name: &str) -> bool {
-        if !self.names.is_empty() && self.names.contains(name) {
+        if !self.suspects.has(name) {
+            return false;
+        }
+        if self.names.contains(name) {
             return true;
         }
         if self.paths.is_empty() {
@@ -104,6 +140,25 @@ impl Mask {
         let mut names = Vec::new();
         path.names(&mut names);
         self.paths.iter().any(|steps| matches(steps, &names))
+    }
+}
+
+impl Suspects {
+    fn add(&mut self, last: &Step) {
+        match last {
+            Step::Name(name) => self.bits |= Self::bit(name),
+            Step::One | Step::Any => self.all = true,
+        }
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.all || self.bits & Self::bit(name) != 0
+    }
+
+    /// Names that share one are looked at for nothing.
+    fn bit(name: &str) -> u64 {
+        let first = name.as_bytes().first().copied().unwrap_or_default();
+        1 << ((name.len() * 7 + usize::from(first)) % 64)
     }
 }
 

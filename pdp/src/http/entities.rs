@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use service_kit::Problem;
 
 use super::bodies;
-use super::receive::{bad_request, receive};
+use super::receive::receive;
 use crate::callers::{Caller, EntityRight};
 use crate::entities::id;
 use crate::pdp::Inner;
@@ -47,15 +47,15 @@ pub(super) async fn change(
     request: Request,
 ) -> Result<Response, Problem> {
     allowed(&inner, request.extensions().get(), EntityRight::Write)?;
-    let (asker, body) = receive(request).await?;
-    let body = authzen::parse_object(&body).map_err(|error| bad_request(&error))?;
+    let received = receive(&inner, request).await?;
+    let (body, asker) = (received.object()?.into_properties(), received.asker);
     let Written {
         revision,
         upserted,
         deleted,
     } = inner.write(&body).await.map_err(|error| refused(&error))?;
     tracing::info!(
-        caller = asker.caller,
+        caller = &*asker.caller,
         revision,
         upserted,
         deleted,

@@ -27,9 +27,8 @@ pub(super) async fn one(
     State(inner): State<Arc<Inner>>,
     request: Request,
 ) -> Result<Response, Problem> {
-    let (asker, body) = receive(request).await?;
-    let question = Members::parse(&body).map_err(|error| bad_request(&error))?;
-    answer_one(&inner, &question, &asker).await
+    let received = receive(&inner, request).await?;
+    answer_one(&inner, &received.object()?, &received.asker).await
 }
 
 #[utoipa::path(
@@ -45,9 +44,10 @@ pub(super) async fn many(
     State(inner): State<Arc<Inner>>,
     request: Request,
 ) -> Result<Response, Problem> {
-    let (asker, body) = receive(request).await?;
-    let batch = match BatchBody::parse(&body).map_err(|error| bad_request(&error))? {
-        BatchBody::Single(question) => return answer_one(&inner, &question, &asker).await,
+    let received = receive(&inner, request).await?;
+    let asker = &received.asker;
+    let batch = match BatchBody::of(received.object()?).map_err(|error| bad_request(&error))? {
+        BatchBody::Single(question) => return answer_one(&inner, &question, asker).await,
         BatchBody::Many(batch) => batch,
     };
     let limit = inner.limits.evaluations;
@@ -60,7 +60,7 @@ pub(super) async fn many(
     }
     let snapshot = inner.snapshot.load_full();
     let evaluations = inner
-        .decide_many(&snapshot, batch.entries(), batch.semantic, &asker)
+        .decide_many(&snapshot, batch.entries(), batch.semantic, asker)
         .await
         .map_err(|error| no_answer(&error))?;
     let mut text = JsonText::with_capacity(ANSWER * evaluations.len());

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ::http::StatusCode;
-use authzen::{Asked, DecisionError, Members};
+use authzen::{Asked, DecisionError};
 use axum::extract::{Query, Request, State};
 use axum::response::{IntoResponse, Json, Response};
 use serde::Deserialize;
@@ -57,11 +57,11 @@ pub(super) async fn answer(
              `pdp.callers` gives it, or `pdp.explain_without_callers` where there are none",
         ));
     }
-    let (asker, body) = receive(request).await?;
-    let body = Members::parse(&body).map_err(|error| bad_request(&error))?;
+    let received = receive(&inner, request).await?;
+    let (asker, body) = (&received.asker, received.object()?);
     let asked = Asked::of(&body).map_err(|error| bad_request(&error))?;
     let snapshot = inner.snapshot.load_full();
-    tracing::info!(caller = asker.caller, ?form, "an answer is explained");
+    tracing::info!(caller = &*asker.caller, ?form, "an answer is explained");
     let version = snapshot.version.clone();
     let read = snapshot
         .read(&asked, inner.clock.now(), &mut Before::default())

@@ -38,7 +38,7 @@ pub(super) async fn pass(
     let trace = request.extensions().get::<TraceContext>();
     let is_recorded = trace.is_some_and(TraceContext::is_recorded);
     let named = caller.as_ref().filter(|_| is_recorded);
-    let named = named.map(|caller| CallerName(caller.name.clone()));
+    let named = named.map(|caller| CallerName(caller.name.to_string()));
     let mut response = match admit(&inner, request, caller).await {
         // The place is held until the answer is there.
         Ok((request, _place)) => next.run(request).await,

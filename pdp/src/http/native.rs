@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use service_kit::Problem;
 
 use super::bodies;
-use super::receive::{bad_request, no_answer, receive};
+use super::receive::{no_answer, receive};
 use crate::decision_log::Asker;
 use crate::filter::{Dialect, Filter, Sought};
 use crate::native::{Ground, NativeError, Partly, Whole};
@@ -35,7 +35,7 @@ pub(super) async fn authorize(
     State(inner): State<Arc<Inner>>,
     request: Request,
 ) -> Result<Response, Problem> {
-    let (asker, body) = read(request).await?;
+    let (asker, body) = read(&inner, request).await?;
     let snapshot = inner.snapshot.load_full();
     let answer = one(&inner, &snapshot, &body, &asker).await?;
     Ok(Json(answer).into_response())
@@ -56,7 +56,7 @@ pub(super) async fn batch(
     State(inner): State<Arc<Inner>>,
     request: Request,
 ) -> Result<Response, Problem> {
-    let (asker, mut defaults) = read(request).await?;
+    let (asker, mut defaults) = read(&inner, request).await?;
     let Some(Value::Array(requests)) = defaults.remove("requests") else {
         return Err(unusable("`requests` must be an array"));
     };
@@ -120,7 +120,7 @@ pub(super) async fn partial(
     State(inner): State<Arc<Inner>>,
     request: Request,
 ) -> Result<Response, Problem> {
-    let (asker, body) = read(request).await?;
+    let (asker, body) = read(&inner, request).await?;
     let snapshot = inner.snapshot.load_full();
     let partly = partly(&inner, &snapshot, &body)?;
     inner.log_left_open("partial", &partly, &snapshot, &asker);
@@ -144,7 +144,7 @@ pub(super) async fn filter(
     State(inner): State<Arc<Inner>>,
     request: Request,
 ) -> Result<Response, Problem> {
-    let (asker, body) = read(request).await?;
+    let (asker, body) = read(&inner, request).await?;
     if inner.tables.is_none() {
         return Err(Problem::new(StatusCode::NOT_FOUND, "not-found")
             .detail("this decision point has no mapping of entities to tables (`pdp.filters`)"));
@@ -204,10 +204,10 @@ fn partly(inner: &Inner, snapshot: &Snapshot, body: &Properties) -> Result<Partl
     Ok(partly)
 }
 
-async fn read(request: Request) -> Result<(Asker, Properties), Problem> {
-    let (asker, body) = receive(request).await?;
-    let body = authzen::parse_object(&body).map_err(|error| bad_request(&error))?;
-    Ok((asker, body))
+async fn read(inner: &Inner, request: Request) -> Result<(Asker, Properties), Problem> {
+    let received = receive(inner, request).await?;
+    let body = received.object()?.into_properties();
+    Ok((received.asker, body))
 }
 
 fn ground<'a>(inner: &Inner, snapshot: &'a Snapshot) -> Ground<'a> {

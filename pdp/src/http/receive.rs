@@ -1,10 +1,11 @@
 //! What every endpoint does first and last: take in a body within its bounds, and turn what is no
 //! answer into a problem.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use ::http::{HeaderMap, StatusCode, header};
-use authzen::{DecisionError, RequestError};
+use authzen::{DecisionError, Members, RequestError};
 use axum::body::Body;
 use axum::extract::Request;
 use bytes::Bytes;
@@ -24,19 +25,7 @@ pub(super) async fn gather(inner: &Inner, request: Request) -> Result<Request, P
     let (parts, body) = request.into_parts();
     let body = Limited::new(body, inner.limits.body_bytes);
     match tokio::time::timeout(BODY_TIMEOUT, body.collect()).await {
-        Ok(Ok(body)) => {
-            let body = body.to_bytes();
-            let deepest = inner.limits.json_depth;
-            if depth(&body) > deepest {
-                return Err(
-                    Problem::new(StatusCode::BAD_REQUEST, "bad-request").detail(format!(
-                        "arrays and objects must not be nested deeper than {deepest} levels \
-                         (`pdp.max_json_depth`)"
-                    )),
-                );
-            }
-            Ok(Request::from_parts(parts, Body::from(body)))
-        }
+        Ok(Ok(body)) => Ok(Request::from_parts(parts, Body::from(body.to_bytes()))),
         Ok(Err(error)) if error.is::<LengthLimitError>() => {
             Err(
                 Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large").detail(format!(
@@ -52,53 +41,47 @@ pub(super) async fn gather(inner: &Inner, request: Request) -> Result<Request, P
     }
 }
 
-/// How deep arrays and objects are nested, whatever else may be wrong with the text.
-fn depth(json: &[u8]) -> usize {
-    let (mut now, mut deepest) = (0_usize, 0);
-    let mut bytes = json.iter();
-    let mut in_text = false;
-    while let Some(byte) = bytes.next() {
-        match (byte, in_text) {
-            // Whatever follows, it does not end the text.
-            (b'\\', true) => {
-                bytes.next();
-            }
-            (b'"', _) => in_text = !in_text,
-            (b'[' | b'{', false) => {
-                now += 1;
-                deepest = deepest.max(now);
-            }
-            (b']' | b'}', false) => now = now.saturating_sub(1),
-            _ => {}
-        }
-    }
-    deepest
+/// A request whose body is here and is said to be JSON.
+pub(super) struct Received {
+    pub(super) asker: Asker,
+    body: Bytes,
+    /// So deep it may be nested.
+    levels: usize,
 }
 
 /// Checks the content type; gives the body, which is here already.
-pub(super) async fn receive(request: Request) -> Result<(Asker, Bytes), Problem> {
+pub(super) async fn receive(inner: &Inner, request: Request) -> Result<Received, Problem> {
     if !is_json(request.headers()) {
         return Err(Problem::new(StatusCode::BAD_REQUEST, "bad-request")
             .detail("`Content-Type` must be `application/json`"));
     }
     let asker = asker(&request);
     match request.into_body().collect().await {
-        Ok(body) => Ok((asker, body.to_bytes())),
+        Ok(body) => Ok(Received {
+            asker,
+            body: body.to_bytes(),
+            levels: inner.limits.json_depth,
+        }),
         Err(_) => Err(Problem::new(StatusCode::BAD_REQUEST, "bad-request")
             .detail("the body could not be read")),
+    }
+}
+
+impl Received {
+    /// The body, which is an object.
+    pub(super) fn object(&self) -> Result<Members<'_>, Problem> {
+        Members::parse_within(&self.body, self.levels).map_err(|error| bad_request(&error))
     }
 }
 
 fn asker(request: &Request) -> Asker {
     let extensions = request.extensions();
     let caller = match (extensions.get::<Caller>(), extensions.get::<Peer>()) {
-        (Some(caller), _) => caller.name.clone(),
-        (None, Some(peer)) => peer.0.to_string(),
-        (None, None) => "unknown".to_owned(),
+        (Some(caller), _) => Arc::clone(&caller.name),
+        (None, Some(peer)) => Arc::clone(&peer.name),
+        (None, None) => "unknown".into(),
     };
-    let request_id = extensions
-        .get::<RequestId>()
-        .map(|id| String::from_utf8_lossy(id.0.as_bytes()).into_owned());
+    let request_id = extensions.get::<RequestId>().map(|id| id.0.clone());
     // Where nothing is recorded, the caller's own context ties the log to its trace.
     let trace = extensions.get::<TraceContext>().cloned();
     Asker {
@@ -121,7 +104,11 @@ fn is_json(headers: &HeaderMap) -> bool {
 }
 
 pub(super) fn bad_request(error: &RequestError) -> Problem {
-    Problem::new(StatusCode::BAD_REQUEST, "bad-request").detail(error.to_string())
+    let detail = match error {
+        RequestError::TooDeep { .. } => format!("{error} (`pdp.max_json_depth`)"),
+        _ => error.to_string(),
+    };
+    Problem::new(StatusCode::BAD_REQUEST, "bad-request").detail(detail)
 }
 
 /// Not knowing is never a decision.
@@ -136,25 +123,6 @@ pub(super) fn no_answer(error: &DecisionError) -> Problem {
         DecisionError::Internal { message } => {
             tracing::error!(message, "a question could not be decided");
             Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal")
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::depth;
-
-    #[test]
-    fn depth_is_that_of_arrays_and_objects_outside_of_texts() {
-        for (json, expected) in [
-            ("1", 0),
-            ("[]", 1),
-            (r#"{"a":[{}],"b":[[]]}"#, 3),
-            (r#"["[[[", "\"[[", "\\", []]"#, 2),
-            ("]]]][", 1),
-            (r#""\"#, 0),
-        ] {
-            assert_eq!(depth(json.as_bytes()), expected, "{json}");
         }
     }
 }

@@ -64,10 +64,11 @@ async fn answer(
     kind: SearchKind,
     request: Request,
 ) -> Result<Response, Problem> {
-    let (asker, body) = receive(request).await?;
-    let request = SearchRequest::from_json(kind, &body).map_err(|error| bad_request(&error))?;
+    let received = receive(&inner, request).await?;
+    let request = SearchRequest::of(kind, &received.object()?);
+    let request = request.map_err(|error| bad_request(&error))?;
     let results = inner
-        .search(request, asker)
+        .search(request, received.asker)
         .await
         .map_err(|error| no_answer(&error))?;
     Ok(Json(results).into_response())

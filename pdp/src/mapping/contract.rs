@@ -67,8 +67,8 @@ pub(super) fn names<'v>(
         names.dedup();
         names
     }
-    let attributes = sorted(kinds.flat_map(|kind| kind.members.keys()));
-    let context = sorted(actions.flat_map(|term| term.context.keys()));
+    let attributes = sorted(kinds.flat_map(|kind| kind.members.names()));
+    let context = sorted(actions.flat_map(|term| term.context.names()));
     Names::new(
         attributes,
         ["action"].into_iter().chain(clock).chain(context),
@@ -101,7 +101,7 @@ fn parameters(term: &ActionTerm, names: &Names) -> Vec<Matter> {
     } else {
         When::Context(names.name(&SmolStr::new_static("action")).in_context())
     };
-    let members = parameters.members.keys();
+    let members = parameters.members.names();
     members
         .map(|name| Matter {
             name: name.to_string(),
@@ -138,6 +138,6 @@ fn holds_required(shape: &Shape) -> bool {
 }
 
 fn any_needed(members: &Members) -> bool {
-    let mut members = members.values();
-    members.any(|member| member.required || holds_required(&member.shape))
+    let mut members = members.iter();
+    members.any(|(_, member)| member.required || holds_required(&member.shape))
 }

@@ -24,8 +24,9 @@ impl Vocabulary {
             .get(kind)
             .ok_or("the schema does not have its type any more")?;
         let mut reader = self.reader();
-        let mut members = kind.members.clone();
-        members.retain(|name, _| names.iter().any(|own| own == name));
+        let members = kind
+            .members
+            .only(|name| names.iter().any(|own| own == name));
         let read = reader
             .complete(&members, &said.into())
             .map_err(|misfit| match misfit {

@@ -30,8 +30,9 @@ pub(crate) enum Shape {
     Impossible,
 }
 
-/// Declared attributes by name.
-pub(crate) type Members = BTreeMap<SmolStr, Member>;
+/// Declared attributes, in the order of their names.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Members(Vec<(SmolStr, Member)>);
 
 /// One declared attribute.
 #[derive(Debug, Clone)]
@@ -95,21 +96,60 @@ pub(super) fn members(attributes: &Attributes) -> Members {
         .collect()
 }
 
+/// So many names are compared one by one: most differ in length already.
+const FEW: usize = 16;
+
+impl Members {
+    pub(crate) fn get(&self, name: &str) -> Option<&Member> {
+        Some(self.find(name)?.2)
+    }
+
+    /// Its place among the others, too.
+    fn find(&self, name: &str) -> Option<(usize, &SmolStr, &Member)> {
+        let at = if self.0.len() <= FEW {
+            self.0.iter().position(|(own, _)| own.as_str() == name)?
+        } else {
+            let by_name = |(own, _): &(SmolStr, Member)| own.as_str().cmp(name);
+            self.0.binary_search_by(by_name).ok()?
+        };
+        self.0.get(at).map(|(name, member)| (at, name, member))
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&SmolStr, &Member)> {
+        self.0.iter().map(|(name, member)| (name, member))
+    }
+
+    pub(crate) fn names(&self) -> impl ExactSizeIterator<Item = &SmolStr> {
+        self.0.iter().map(|(name, _)| name)
+    }
+
+    /// Without those of other names.
+    pub(super) fn only(&self, keep: impl Fn(&str) -> bool) -> Self {
+        let kept = self.0.iter().filter(|(name, _)| keep(name));
+        Self(kept.cloned().collect())
+    }
+}
+
+impl FromIterator<(SmolStr, Member)> for Members {
+    fn from_iter<T: IntoIterator<Item = (SmolStr, Member)>>(members: T) -> Self {
+        Self(BTreeMap::from_iter(members).into_iter().collect())
+    }
+}
+
 impl Reader<'_> {
-    /// Takes the declared members of an object; the others are counted and left out.
+    /// Takes the declared members of an object, each with its place among those that are declared;
+    /// the others are counted and left out.
     pub(super) fn declared<'m>(
         &mut self,
         members: &'m Members,
         sent: &Sent<'_>,
-        mut take: impl FnMut(&'m SmolStr, Kept),
+        mut take: impl FnMut(usize, &'m SmolStr, Kept),
     ) -> Result<(), Misfit> {
         for (name, json) in sent.iter().filter(|(_, json)| !json.is_null()) {
-            match members.get_key_value(name) {
-                Some((name, member)) => {
-                    take(
-                        name,
-                        self.kept(&member.shape, json).map_err(|e| e.under(name))?,
-                    );
+            match members.find(name) {
+                Some((at, name, member)) => {
+                    let kept = self.kept(&member.shape, json);
+                    take(at, name, kept.map_err(|misfit| misfit.under(name))?);
                 }
                 None => self.unknown += 1,
             }
@@ -124,7 +164,7 @@ impl Reader<'_> {
         sent: &Sent<'_>,
     ) -> Result<BTreeMap<SmolStr, Value>, Misfit> {
         let mut read = BTreeMap::new();
-        self.declared(members, sent, |name, value| {
+        self.declared(members, sent, |_, name, value| {
             read.insert(name.clone(), value.value());
         })?;
         match members

@@ -190,7 +190,7 @@ impl Vocabulary {
         };
         let members = members(kind.attributes());
         let kind_of = Kind {
-            names: members.keys().cloned().collect(),
+            names: members.names().cloned().collect(),
             members,
             ids,
             request_properties,
@@ -216,7 +216,7 @@ impl Vocabulary {
         let name = annotated.unwrap_or_else(|| id.to_owned());
         let (mut context, parameters) = match action.context_type() {
             Some(Type::Record { attrs, .. }) => split_parameters(members(attrs)),
-            _ => (Members::new(), None),
+            _ => (Members::default(), None),
         };
         if let Some((name, actions)) = &mut self.clock
             && let Some(Member {
@@ -225,7 +225,7 @@ impl Vocabulary {
             }) = context.get(name.as_str())
             && kind == "datetime"
         {
-            context.remove(name.as_str());
+            context = context.only(|own| own != name.as_str());
             actions.insert(uid.clone());
         }
         let term = ActionTerm {
@@ -255,7 +255,7 @@ fn parse(namespace: &str) -> Option<EntityNamespace> {
     namespace.parse().ok()
 }
 
-fn split_parameters(mut context: Members) -> (Members, Option<Parameters>) {
+fn split_parameters(context: Members) -> (Members, Option<Parameters>) {
     let declared = match context.get("action") {
         Some(Member {
             shape: Shape::Record(members),
@@ -266,8 +266,8 @@ fn split_parameters(mut context: Members) -> (Members, Option<Parameters>) {
         }),
         _ => None,
     };
-    if declared.is_some() {
-        context.remove("action");
+    match declared {
+        Some(_) => (context.only(|name| name != "action"), declared),
+        None => (context, None),
     }
-    (context, declared)
 }

@@ -193,3 +193,39 @@ async fn reading_the_folder_is_no_reason_to_read_it_again() {
     let told = tokio::time::timeout(Duration::from_secs(10), changes.recv()).await;
     assert_eq!(told, Ok(Some(())), "an edit is not told");
 }
+
+#[tokio::test]
+async fn a_folder_that_has_not_changed_is_not_read_again_and_a_change_is_never_missed() {
+    let fixture = Fixture::new();
+    let pdp = fixture.open();
+    let mut follower = Follower {
+        inner: Arc::clone(&pdp.0),
+        refused: None,
+        seen: None,
+    };
+    tokio::time::pause();
+    let tells = |follower: &Follower| follower.seen.as_ref().is_some_and(Seen::tells);
+    follower.look_again().await;
+    assert!(!tells(&follower), "the stamp may be as young as an edit");
+    tokio::time::advance(STANDING).await;
+    follower.look_again().await;
+    assert!(tells(&follower));
+    tokio::time::advance(UNSEEN).await;
+    assert!(
+        !tells(&follower),
+        "the content is to be compared now and then"
+    );
+    follower.look_again().await;
+    assert!(tells(&follower));
+
+    // As long as the one before.
+    fixture.write("policies.cedar", &POLICIES.replace("permit", "forbid"));
+    follower.look_again().await;
+    assert_eq!(epoch(&pdp), 2);
+    assert!(!tells(&follower));
+    tokio::time::advance(STANDING).await;
+    follower.look_again().await;
+    std::fs::remove_file(fixture.folder.path().join("entities.json")).unwrap();
+    follower.look_again().await;
+    assert_eq!(epoch(&pdp), 3, "a file is gone");
+}

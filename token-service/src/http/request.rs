@@ -45,7 +45,7 @@ pub(super) fn query(parts: &Parts) -> Result<Params, Refusal> {
 /// Who is at the other end of the connection. A proxy's address where there is a proxy: nothing
 /// that a header says is believed.
 pub(super) fn peer(parts: &Parts) -> Option<IpAddr> {
-    parts.extensions.get::<Peer>().map(|peer| peer.0.ip())
+    parts.extensions.get::<Peer>().map(|peer| peer.address.ip())
 }
 
 fn read(encoded: &[u8]) -> Result<Params, Refusal> {

@@ -1,0 +1,419 @@
+//! Reads JSON (RFC 8259) into what borrows from it. Every question is read so, and what is not read
+//! by a table of its own is read by `serde_json`: numbers that are no short whole ones, texts with
+//! escapes, and what to say of a text that is no JSON.
+
+use std::borrow::Cow;
+
+use serde_json::{Number, Value};
+
+use super::{Json, Members};
+use crate::RequestError;
+
+/// Why nothing was read.
+enum Refused {
+    /// Not JSON. What is wrong is found again, slowly.
+    Syntax,
+    TooDeep,
+    Twice(String),
+}
+
+type Reading<T> = Result<T, Refused>;
+
+/// Where reading has come to.
+struct Reader<'a> {
+    text: &'a str,
+    at: usize,
+    /// So many more levels may be entered.
+    levels: usize,
+    /// A line has ended before: what has begun on another is not one line of text.
+    is_broken: bool,
+}
+
+/// Reads one value; nothing but space may stand around it. `levels` bounds how deep arrays and
+/// objects are nested.
+pub(super) fn read(body: &[u8], levels: usize) -> Result<Json<'_>, RequestError> {
+    let refused = match std::str::from_utf8(body) {
+        Ok(text) => {
+            let mut reader = Reader {
+                text,
+                at: 0,
+                levels,
+                is_broken: false,
+            };
+            match reader.whole() {
+                Ok(json) => return Ok(json),
+                Err(refused) => refused,
+            }
+        }
+        Err(_) => Refused::Syntax,
+    };
+    Err(match refused {
+        Refused::TooDeep => RequestError::TooDeep { levels },
+        Refused::Twice(name) => RequestError::Malformed {
+            message: format!("`{name}` appears twice"),
+        },
+        Refused::Syntax => RequestError::Malformed {
+            message: match serde_json::from_slice::<Value>(body) {
+                Err(error) => error.to_string(),
+                Ok(_) => "it cannot be read".to_owned(),
+            },
+        },
+    })
+}
+
+/// How many bytes from the start on are a text's own: no control character, quote or backslash.
+/// Eight at a time, as Mycroft's test for a zero byte does it.
+pub(crate) fn plain(bytes: &[u8]) -> usize {
+    const ONES: u64 = u64::MAX / 255;
+    const HIGH: u64 = ONES << 7;
+    let below = |word: u64, bound: u64| word.wrapping_sub(ONES * bound) & !word & HIGH;
+    let equal = |word: u64, byte: u8| below(word ^ (ONES * u64::from(byte)), 1);
+    let (words, rest) = bytes.as_chunks::<8>();
+    for (at, word) in words.iter().enumerate() {
+        let word = u64::from_le_bytes(*word);
+        let odd = below(word, 0x20) | equal(word, b'"') | equal(word, b'\\');
+        if odd != 0 {
+            // A borrow can only spoil what lies above the first hit.
+            return at * 8 + (odd.trailing_zeros() / 8) as usize;
+        }
+    }
+    let is_odd = |byte: &u8| *byte < b' ' || *byte == b'"' || *byte == b'\\';
+    let plain = rest.iter().position(is_odd).unwrap_or(rest.len());
+    words.len() * 8 + plain
+}
+
+impl<'a> Reader<'a> {
+    fn whole(&mut self) -> Reading<Json<'a>> {
+        let json = self.value()?;
+        match self.peek() {
+            None => Ok(json),
+            Some(_) => Err(Refused::Syntax),
+        }
+    }
+
+    /// The next byte that is no space.
+    fn peek(&mut self) -> Option<u8> {
+        loop {
+            let byte = *self.text.as_bytes().get(self.at)?;
+            match byte {
+                b' ' | b'\t' => {}
+                b'\n' | b'\r' => self.is_broken = true,
+                _ => return Some(byte),
+            }
+            self.at += 1;
+        }
+    }
+
+    /// The same, and past it.
+    fn next(&mut self) -> Reading<u8> {
+        let byte = self.peek().ok_or(Refused::Syntax)?;
+        self.at += 1;
+        Ok(byte)
+    }
+
+    fn value(&mut self) -> Reading<Json<'a>> {
+        match self.peek() {
+            Some(b'"') => {
+                self.at += 1;
+                self.string().map(Json::Text)
+            }
+            Some(b'{') => self.nested(Self::object),
+            Some(b'[') => self.nested(Self::array),
+            Some(b't') => self.word("true", Json::Bool(true)),
+            Some(b'f') => self.word("false", Json::Bool(false)),
+            Some(b'n') => self.word("null", Json::Null),
+            Some(b'-' | b'0'..=b'9') => self.number().map(Json::Number),
+            _ => Err(Refused::Syntax),
+        }
+    }
+
+    fn nested(&mut self, read: impl FnOnce(&mut Self) -> Reading<Json<'a>>) -> Reading<Json<'a>> {
+        self.levels = self.levels.checked_sub(1).ok_or(Refused::TooDeep)?;
+        let json = read(self)?;
+        self.levels += 1;
+        Ok(json)
+    }
+
+    fn array(&mut self) -> Reading<Json<'a>> {
+        self.at += 1;
+        if self.peek() == Some(b']') {
+            self.at += 1;
+            return Ok(Json::Array(Vec::new()));
+        }
+        let mut items = Vec::with_capacity(4);
+        loop {
+            items.push(self.value()?);
+            match self.next()? {
+                b',' => {}
+                b']' => return Ok(Json::Array(items)),
+                _ => return Err(Refused::Syntax),
+            }
+        }
+    }
+
+    fn object(&mut self) -> Reading<Json<'a>> {
+        let (start, was_broken) = (self.at, self.is_broken);
+        self.is_broken = false;
+        self.at += 1;
+        let mut members = Vec::new();
+        if self.peek() == Some(b'}') {
+            self.at += 1;
+        } else {
+            members.reserve(8);
+            loop {
+                if self.next()? != b'"' {
+                    return Err(Refused::Syntax);
+                }
+                let name = self.string()?;
+                if self.next()? != b':' {
+                    return Err(Refused::Syntax);
+                }
+                members.push((name, self.value()?));
+                match self.next()? {
+                    b',' => {}
+                    b'}' => break,
+                    _ => return Err(Refused::Syntax),
+                }
+            }
+        }
+        let text = self.text.get(start..self.at).filter(|_| !self.is_broken);
+        self.is_broken |= was_broken;
+        let members = Members { members, text };
+        match members.repeated() {
+            None => Ok(Json::Object(members)),
+            Some(name) => Err(Refused::Twice(name.to_owned())),
+        }
+    }
+
+    /// A text whose opening quote has been read.
+    fn string(&mut self) -> Reading<Cow<'a, str>> {
+        let start = self.at;
+        let bytes = self.text.as_bytes();
+        loop {
+            self.at += plain(bytes.get(self.at..).unwrap_or_default());
+            match bytes.get(self.at) {
+                Some(b'"') => break,
+                // Whatever follows, it does not end the text.
+                Some(b'\\') => self.at += 2,
+                _ => return Err(Refused::Syntax),
+            }
+        }
+        let (end, quote) = (self.at, start - 1);
+        self.at += 1;
+        let written = self.text.get(start..end).ok_or(Refused::Syntax)?;
+        if !written.contains('\\') {
+            return Ok(Cow::Borrowed(written));
+        }
+        let quoted = self.text.get(quote..self.at).ok_or(Refused::Syntax)?;
+        let read = serde_json::from_str(quoted).map_err(|_| Refused::Syntax)?;
+        Ok(Cow::Owned(read))
+    }
+
+    fn word(&mut self, word: &str, json: Json<'a>) -> Reading<Json<'a>> {
+        let rest = self.text.as_bytes().get(self.at..).unwrap_or_default();
+        if !rest.starts_with(word.as_bytes()) {
+            return Err(Refused::Syntax);
+        }
+        self.at += word.len();
+        Ok(json)
+    }
+
+    fn number(&mut self) -> Reading<Number> {
+        /// So many digits are no overflow.
+        const SHORT: usize = 18;
+        let rest = self.text.get(self.at..).ok_or(Refused::Syntax)?;
+        let digits = rest.bytes().take_while(u8::is_ascii_digit);
+        let (whole, len) = digits.fold((0_u64, 0), |(whole, len), digit| {
+            let next = whole.wrapping_mul(10).wrapping_add(u64::from(digit - b'0'));
+            (next, len + 1)
+        });
+        let after = rest.as_bytes().get(len);
+        let is_short = (1..=SHORT).contains(&len) && (len == 1 || !rest.starts_with('0'));
+        if is_short && !matches!(after, Some(b'.' | b'e' | b'E')) {
+            self.at += len;
+            return Ok(whole.into());
+        }
+        let is_part = |byte: &u8| matches!(byte, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E');
+        let len = rest.bytes().take_while(is_part).count();
+        let written = rest.get(..len).ok_or(Refused::Syntax)?;
+        self.at += len;
+        serde_json::from_str(written).map_err(|_| Refused::Syntax)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn plain_ends_at_the_first_byte_that_is_not() {
+        for odd in [0_u8, 7, 0x1f, b'"', b'\\'] {
+            for at in 0..40 {
+                let mut bytes = vec![b' '; 40];
+                for (place, byte) in (0_u8..).zip(&mut bytes) {
+                    *byte = [b'!', b'#', b'[', b']', 0x7f, 0x80, 0xff, b' '][place as usize % 8];
+                }
+                bytes[at] = odd;
+                assert_eq!(plain(&bytes), at, "{odd}");
+                assert_eq!(plain(&bytes[..at]), at);
+            }
+        }
+    }
+
+    #[test]
+    fn an_object_knows_its_text_where_it_is_one_line() {
+        let text = "{\"a\":{\"b\": 1},\n\"c\":[{\"d\" :2}]}";
+        let Ok(Json::Object(all)) = read(text.as_bytes(), 9) else {
+            panic!("an object")
+        };
+        assert_eq!(all.text, None);
+        let Some(Json::Object(first)) = all.get("a") else {
+            panic!("an object")
+        };
+        assert_eq!(first.text, Some("{\"b\": 1}"));
+        let Some(Json::Array(items)) = all.get("c") else {
+            panic!("an array")
+        };
+        let [Json::Object(last)] = &items[..] else {
+            panic!("an object")
+        };
+        assert_eq!(last.text, Some("{\"d\" :2}"));
+    }
+
+    #[test]
+    fn levels_are_those_of_arrays_and_objects() {
+        for (json, deepest) in [("1", 0), ("[]", 1), (r#"{"a":[{}],"b":[[]],"c":"[["}"#, 3)] {
+            assert!(read(json.as_bytes(), deepest).is_ok(), "{json}");
+            if deepest > 0 {
+                let refused = read(json.as_bytes(), deepest - 1).unwrap_err();
+                let levels = deepest - 1;
+                assert_eq!(refused, RequestError::TooDeep { levels });
+            }
+        }
+    }
+
+    /// Pieces that texts of JSON, and texts that nearly are JSON, are made of.
+    fn piece() -> impl Strategy<Value = String> {
+        let fixed = [
+            "{",
+            "}",
+            "[",
+            "]",
+            ":",
+            ",",
+            "\"",
+            "\\",
+            "\"a\"",
+            "\"b\":",
+            "\"\\u00e9\"",
+            "\"\\ud800\"",
+            "\"\\ud83d\\ude00\"",
+            "\"\\x\"",
+            "true",
+            "false",
+            "null",
+            "nul",
+            "0",
+            "-0",
+            "01",
+            "-1",
+            "1.5",
+            "1.",
+            ".5",
+            "1e3",
+            "1E+400",
+            "-",
+            "--1",
+            "12345678901234567890",
+            "99999999999999999999",
+            "\n",
+            " ",
+            "\t",
+            "\r",
+            "\u{c}",
+            "\u{feff}",
+            "é",
+            "\u{0}",
+            "\"é\n\"",
+            "{\"a\":1}",
+            "[1,2]",
+            "[]",
+            "{}",
+            "\"12345678\\\"\"",
+            "+1",
+            "1e",
+            "18446744073709551615",
+            "-9223372036854775808",
+        ];
+        proptest::sample::select(fixed.map(str::to_owned).to_vec())
+    }
+
+    fn json() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<u64>().prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            ".{0,20}".prop_map(Value::from),
+        ];
+        leaf.prop_recursive(4, 40, 6, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..6).prop_map(Value::from),
+                prop::collection::hash_map(".{0,12}", inner, 0..6)
+                    .prop_map(|members| Value::Object(members.into_iter().collect())),
+            ]
+        })
+    }
+
+    fn agrees(body: &[u8]) -> Result<(), TestCaseError> {
+        match (read(body, 120), serde_json::from_slice::<Value>(body)) {
+            (Ok(ours), Ok(theirs)) => prop_assert_eq!(ours.into_value(), theirs),
+            // It takes the last one.
+            (Err(RequestError::Malformed { message }), Ok(_)) => {
+                prop_assert!(message.ends_with("appears twice"), "{}", message);
+            }
+            (Err(RequestError::Malformed { message }), Err(theirs)) => {
+                prop_assert!(
+                    message == theirs.to_string() || message.ends_with("appears twice"),
+                    "{}",
+                    message
+                );
+            }
+            (ours, theirs) => prop_assert!(false, "{:?} and {:?}", ours, theirs),
+        }
+        Ok(())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
+        #[test]
+        fn what_is_read_is_what_serde_json_reads(
+            value in json(),
+            is_pretty in any::<bool>(),
+            cut in any::<prop::sample::Index>(),
+            byte in any::<u8>(),
+        ) {
+            let text = if is_pretty {
+                serde_json::to_vec_pretty(&value)
+            } else {
+                serde_json::to_vec(&value)
+            };
+            let mut text = text.unwrap();
+            agrees(&text)?;
+            prop_assert!(read(&text, 120).is_ok());
+            let at = cut.index(text.len());
+            agrees(&text[..at])?;
+            text[at] = byte;
+            agrees(&text)?;
+        }
+
+        #[test]
+        fn what_is_refused_is_what_serde_json_refuses(pieces in prop::collection::vec(piece(), 0..12)) {
+            agrees(pieces.concat().as_bytes())?;
+        }
+    }
+}
