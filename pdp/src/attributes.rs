@@ -274,8 +274,8 @@ fn looked_into(
     snapshot: &Snapshot,
 ) -> Result<Option<EntityUID>, SliceError> {
     match access.of.expr_kind() {
-        ExprKind::Var(Var::Principal) => return Ok(Some(question.principal.clone())),
-        ExprKind::Var(Var::Resource) => return Ok(Some(question.resource.clone())),
+        ExprKind::Var(Var::Principal) => return Ok(Some((*question.principal).clone())),
+        ExprKind::Var(Var::Resource) => return Ok(Some((*question.resource).clone())),
         ExprKind::Lit(Literal::EntityUID(uid)) => return Ok(Some((**uid).clone())),
         _ => {}
     }

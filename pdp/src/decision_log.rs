@@ -5,7 +5,6 @@ mod mask;
 
 use std::borrow::Cow;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -20,6 +19,7 @@ use service_kit::{LineSink, TraceContext, UnixTime};
 use crate::PdpError;
 use crate::answer::Id;
 use crate::config::PdpConfig;
+use crate::meters::LogMeters;
 use crate::search::PageFound;
 pub(crate) use lines::Lines;
 use mask::Mask;
@@ -67,7 +67,7 @@ pub(crate) struct DecisionLog {
     writer: Mutex<Option<LineWriter>>,
     mask: Mask,
     sampled: Sample,
-    left_out: AtomicU64,
+    meters: LogMeters,
 }
 
 /// The share of permits that are recorded.
@@ -108,7 +108,11 @@ struct SearchRecord<'a> {
 
 impl DecisionLog {
     /// Opens the target; a file is relative to `base`, and its folder is made when absent.
-    pub(crate) fn open(config: &PdpConfig, base: &Path) -> Result<Self, PdpError> {
+    pub(crate) fn open(
+        config: &PdpConfig,
+        base: &Path,
+        meters: LogMeters,
+    ) -> Result<Self, PdpError> {
         let rate = config.decision_log_sample_permits;
         if !(0.0..=1.0).contains(&rate) {
             let message = "`pdp.decision_log_sample_permits` must be from 0 to 1";
@@ -123,18 +127,8 @@ impl DecisionLog {
             writer: Mutex::new(Some(writer)),
             mask,
             sampled: Sample(rate),
-            left_out: AtomicU64::new(0),
+            meters,
         })
-    }
-
-    /// Lines lost so far.
-    pub(crate) fn dropped(&self) -> u64 {
-        self.sink.as_ref().map_or(0, LineSink::dropped)
-    }
-
-    /// Permits that were left out so far.
-    pub(crate) fn left_out(&self) -> u64 {
-        self.left_out.load(Ordering::Relaxed)
     }
 
     /// Where the records of a request are gathered.
@@ -152,9 +146,9 @@ impl DecisionLog {
         now: UnixTime,
         took: Duration,
     ) {
-        let Some(sink) = self.sink.as_ref().filter(|sink| sink.is_on()) else {
+        if !self.is_on() {
             return;
-        };
+        }
         let Ok(Value::Object(asked)) = serde_json::to_value(question) else {
             return;
         };
@@ -174,7 +168,7 @@ impl DecisionLog {
             trace_id: asker.trace_id(),
             span_id: asker.span_id(),
         };
-        send(sink, &record);
+        self.write(&record);
     }
 
     /// Records that somebody was told what policies leave open: `part` is the side that was open.
@@ -187,9 +181,9 @@ impl DecisionLog {
         asker: &Asker,
         now: UnixTime,
     ) {
-        let Some(sink) = self.sink.as_ref().filter(|sink| sink.is_on()) else {
+        if !self.is_on() {
             return;
-        };
+        }
         let side = |name: &str, kind: &str, id: &str| {
             if name == part {
                 json!({ "type": kind })
@@ -212,14 +206,26 @@ impl DecisionLog {
             members.insert("trace_id".into(), trace.trace_id().into());
             members.insert("span_id".into(), trace.span_id().into());
         }
-        send(sink, &record);
+        self.write(&record);
     }
-}
 
-fn send(sink: &LineSink, record: &impl Serialize) {
-    if let Ok(mut line) = serde_json::to_vec(record) {
-        line.push(b'\n');
-        sink.send(line);
+    fn is_on(&self) -> bool {
+        self.sink.as_ref().is_some_and(LineSink::is_on)
+    }
+
+    fn write(&self, record: &impl Serialize) {
+        if let Ok(mut line) = serde_json::to_vec(record) {
+            line.push(b'\n');
+            self.hand_over(line);
+        }
+    }
+
+    /// Hands over whole lines, and counts what is lost by it.
+    fn hand_over(&self, lines: Vec<u8>) {
+        if let Some(sink) = &self.sink {
+            sink.send(lines);
+            self.meters.dropped.is_now(sink.dropped());
+        }
     }
 }
 

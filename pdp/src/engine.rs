@@ -12,10 +12,10 @@ mod value;
 
 use std::cell::OnceCell;
 
-use cedar_policy_core::ast::{Context, EntityUID};
+use cedar_policy_core::ast::Context;
 use smallvec::SmallVec;
 
-use crate::entities::{Ancestry, EntityStore, Named, Overlays, Row, SliceError, View};
+use crate::entities::{Ancestry, EntityStore, Named, Overlays, Row, SliceError, Uid, View};
 use crate::index::{Seen, Uses};
 use crate::reads::Reads;
 use condition::Scene;
@@ -28,9 +28,9 @@ use value::Failed;
 /// A question in Cedar's words.
 #[derive(Debug)]
 pub(crate) struct Question {
-    pub(crate) principal: EntityUID,
-    pub(crate) action: EntityUID,
-    pub(crate) resource: EntityUID,
+    pub(crate) principal: Uid,
+    pub(crate) action: Uid,
+    pub(crate) resource: Uid,
     pub(crate) context: Context,
     /// When it is asked, in milliseconds from 1970 on, where the context says so.
     pub(crate) now: Option<i64>,
@@ -143,8 +143,8 @@ struct Side<'a> {
 impl<'a> Surroundings<'a> {
     fn of(question: &'a Question, store: &'a EntityStore) -> Self {
         let view = store.view(&question.overlays);
-        let side = |uid: &'a EntityUID| {
-            let uid = Named::of(uid);
+        let side = |uid: &'a Uid| {
+            let uid = uid.named();
             Side {
                 uid,
                 row: view.row_of(uid),

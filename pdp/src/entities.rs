@@ -215,7 +215,7 @@ impl EntityStore {
         self.row_of(Named::of(uid))
     }
 
-    fn row_of(&self, name: Named<'_>) -> Option<&Row> {
+    pub(crate) fn row_of(&self, name: Named<'_>) -> Option<&Row> {
         self.rows.get(&name as &dyn Key).map(AsRef::as_ref)
     }
 

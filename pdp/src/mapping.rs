@@ -27,7 +27,7 @@ pub(crate) use vocabulary::Vocabulary;
 
 use crate::RequestProperties;
 use crate::engine::Question;
-use crate::entities::{EntityStore, Kept, Overlays, Row};
+use crate::entities::{EntityStore, Kept, Overlays, Row, Uid};
 use crate::now::datetime;
 use before::{KnownEntity, KnownRest};
 use shape::{Misfit, Reader};
@@ -84,7 +84,7 @@ impl Vocabulary {
         let itself = subject
             .row
             .as_ref()
-            .filter(|row| **row.uid() == resource.uid);
+            .filter(|row| *row.uid() == resource.uid);
         let resource = self.described(Part::Resource, resource, store, itself)?;
         let rest = match before.rest(asked) {
             Some(known) => known,
@@ -92,7 +92,7 @@ impl Vocabulary {
         };
         let mut overlays = Overlays::default();
         for row in [&subject.row, &resource.row].into_iter().flatten() {
-            overlays.insert(Arc::clone(row));
+            overlays.describe(Arc::clone(row));
         }
         let unknown_attributes = subject.unknown + resource.unknown + rest.unknown;
         let question = Question {
@@ -139,7 +139,9 @@ impl Vocabulary {
             return Ok(entity);
         }
         let mut reader = self.reader();
-        let stored = before.map(|row| &**row).or_else(|| store.row(&entity.uid));
+        let stored = before
+            .map(|row| &**row)
+            .or_else(|| store.row_of(entity.uid.named()));
         let properties = entity.asked.properties;
         let row = overlay(&mut reader, &entity.uid, entity.kind, stored, properties)
             .map_err(|misfit| not_asked(&format!("{}.properties", part.word()), misfit))?;
@@ -204,7 +206,7 @@ impl Vocabulary {
         .collect()
     }
 
-    fn entity(&self, part: Part, kind: &str, id: &str) -> Result<(EntityUID, &Kind), NotAsked> {
+    fn entity(&self, part: Part, kind: &str, id: &str) -> Result<(Uid, &Kind), NotAsked> {
         let known = self
             .types
             .get(kind)
@@ -218,7 +220,7 @@ impl Vocabulary {
             return Err(unknown(message));
         }
         let uid = EntityUID::from_components(entity_type.clone(), Eid::new(id), None);
-        Ok((uid, kind_of))
+        Ok((uid.into(), kind_of))
     }
 }
 
@@ -277,7 +279,7 @@ impl Part {
 /// The entity as this question describes it, where the question adds anything.
 fn overlay(
     reader: &mut Reader<'_>,
-    uid: &EntityUID,
+    uid: &Uid,
     kind: &Kind,
     stored: Option<&Row>,
     properties: &Sent<'_>,
@@ -309,7 +311,7 @@ fn overlay(
 
 /// What is stored, and what the question may add to it.
 fn laid_over<'n>(
-    uid: &EntityUID,
+    uid: &Uid,
     kind: &Kind,
     stored: &'n Row,
     sent: impl IntoIterator<Item = (&'n SmolStr, Kept)>,

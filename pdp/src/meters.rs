@@ -26,7 +26,6 @@ pub(crate) struct Meters {
     pub(crate) epoch: IntGauge,
     revision: IntGauge,
     entities: IntGauge,
-    log: LogMeters,
 }
 
 /// What attribute providers are counted by.
@@ -135,7 +134,6 @@ impl Meters {
                 "The last change of written entities that decisions are made by.",
             )?,
             entities: metrics.gauge("pdp_entities", "Entities in the store, actions included.")?,
-            log: LogMeters::new(metrics)?,
         })
     }
 
@@ -167,39 +165,34 @@ impl Meters {
         self.search_duration.observe(took.as_secs_f64());
         self.search_decisions.inc_by(decided as u64);
     }
-
-    /// Takes over how many records the log has lost and left out so far.
-    pub(crate) fn log_lost(&self, dropped: u64, left_out: u64) {
-        self.log.dropped.is_now(dropped);
-        self.log.left_out.is_now(left_out);
-    }
 }
 
 /// What became of the decision log's records.
 #[derive(Debug)]
-struct LogMeters {
-    dropped: SoFar,
-    left_out: SoFar,
+pub(crate) struct LogMeters {
+    /// As the sink counts them.
+    pub(crate) dropped: SoFar,
+    pub(crate) left_out: IntCounter,
 }
 
 impl LogMeters {
-    fn new(metrics: &Metrics) -> Result<Self, MetricError> {
+    pub(crate) fn new(metrics: &Metrics) -> Result<Self, MetricError> {
         Ok(Self {
             dropped: SoFar::of(metrics.counter(
                 "pdp_decision_log_dropped_total",
                 "Decision-log records that were lost to a slow sink.",
             )?),
-            left_out: SoFar::of(metrics.counter(
+            left_out: metrics.counter(
                 "pdp_decision_log_left_out_total",
                 "Permits that the decision log leaves out, as it is told to.",
-            )?),
+            )?,
         })
     }
 }
 
 /// A counter of what somebody else counts.
 #[derive(Debug)]
-struct SoFar {
+pub(crate) struct SoFar {
     counter: IntCounter,
     seen: AtomicU64,
 }
@@ -212,7 +205,7 @@ impl SoFar {
         }
     }
 
-    fn is_now(&self, so_far: u64) {
+    pub(crate) fn is_now(&self, so_far: u64) {
         if so_far <= self.seen.load(Ordering::Relaxed) {
             return;
         }

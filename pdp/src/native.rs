@@ -161,9 +161,9 @@ fn question(
     };
     let shown = shown(body, &principal, &action, &resource);
     let mut question = Question {
-        principal,
-        action,
-        resource,
+        principal: principal.into(),
+        action: action.into(),
+        resource: resource.into(),
         context,
         now: None,
         overlays: overlays(body, ground)?,

@@ -29,7 +29,7 @@ use crate::decision_log::{Asker, DecisionLog};
 use crate::explain::ExplainRight;
 use crate::filter::Tables;
 use crate::metadata::Metadata;
-use crate::meters::Meters;
+use crate::meters::{LogMeters, Meters};
 use crate::native::{InlineEntities, Partly};
 use crate::room::Room;
 use crate::search::{Bounds, PageTokens, Place};
@@ -180,7 +180,7 @@ impl Pdp {
             tasks: parts.tasks,
             traces: parts.traces,
             clock: parts.clock,
-            log: DecisionLog::open(config, base)?,
+            log: DecisionLog::open(config, base, LogMeters::new(&parts.metrics)?)?,
             ids: Ids::new()?,
             pages,
             second_opinion,

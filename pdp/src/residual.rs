@@ -60,7 +60,7 @@ pub(crate) fn residuals(
     };
     let request = PartialRequest::new(
         principal,
-        question.action.clone(),
+        (*question.action).clone(),
         resource,
         context,
         schema,

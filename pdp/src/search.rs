@@ -157,7 +157,7 @@ impl Snapshot {
             Var::Principal => &mut question.principal,
             _ => &mut question.resource,
         };
-        place.clone_from(uid);
+        *place = uid.clone().into();
         let outcome = self
             .loaded
             .rules

@@ -57,10 +57,6 @@ pub(crate) struct Failure {
 
 /// A question as policies are asked it, or why they are not.
 #[derive(Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "nearly always the large one, and not kept"
-)]
 pub(crate) enum Read {
     Question(Mapped),
     /// The answer is no.

@@ -24,7 +24,7 @@ const SETTLE: Duration = Duration::from_millis(60);
 const STANDING: Duration = Duration::from_secs(3);
 
 /// Whatever stamps say, the content is compared this often.
-const UNSEEN: Duration = Duration::from_secs(60);
+const UNSEEN: Duration = Duration::from_mins(1);
 
 impl Pdp {
     /// Follows the folder until the tasks drain: a valid change is swapped in whole, a broken

@@ -68,24 +68,29 @@ impl UnixTime {
         let Ok(at) = time::OffsetDateTime::from_unix_timestamp(seconds) else {
             return self.0.to_string();
         };
-        let mut text = String::with_capacity("2000-01-01T00:00:00.000Z".len());
+        let mut text = *b"2000-01-01T00:00:00.000Z";
+        let mut bytes = text.iter_mut();
         let year = at.year().unsigned_abs();
-        for (number, width, after) in [
-            (year, 4, '-'),
-            (u8::from(at.month()).into(), 2, '-'),
-            (at.day().into(), 2, 'T'),
-            (at.hour().into(), 2, ':'),
-            (at.minute().into(), 2, ':'),
-            (at.second().into(), 2, '.'),
-            (u32::from(self.millis_of_second()), 3, 'Z'),
+        for (number, highest) in [
+            (year, 1000),
+            (u8::from(at.month()).into(), 10),
+            (at.day().into(), 10),
+            (at.hour().into(), 10),
+            (at.minute().into(), 10),
+            (at.second().into(), 10),
+            (u32::from(self.millis_of_second()), 100),
         ] {
-            for place in (0..width).rev() {
-                let digit = number / 10_u32.pow(place) % 10;
-                text.extend(char::from_digit(digit, 10));
+            let mut place = highest;
+            while place > 0 {
+                if let Some(byte) = bytes.next() {
+                    *byte = b'0' + u8::try_from(number / place % 10).unwrap_or_default();
+                }
+                place /= 10;
             }
-            text.push(after);
+            // What stands between two numbers is there already.
+            bytes.next();
         }
-        text
+        String::from_utf8_lossy(&text).into_owned()
     }
 
     fn millis_of_second(self) -> u16 {

@@ -1,10 +1,9 @@
 //! Records of decisions, one line each: written as the answer is given, handed over together.
 
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use authzen::{Asked, AskedEntity, JsonText, Members};
-use service_kit::{LineSink, UnixTime};
+use service_kit::UnixTime;
 
 use super::{Asker, DecisionLog};
 use crate::answer::write_version;
@@ -44,12 +43,12 @@ impl<'l> Lines<'l> {
         took: Duration,
     ) {
         let (log, answer) = (self.log, &answered.answer);
-        if !log.sink.as_ref().is_some_and(LineSink::is_on) {
+        if !log.is_on() {
             return;
         }
         // A deny is never left out.
         if answer.decision.is_permit() && !log.sampled.takes(answer.id) {
-            log.left_out.fetch_add(1, Ordering::Relaxed);
+            log.meters.left_out.inc();
             return;
         }
         self.text.reserve(RECORD);
@@ -163,8 +162,8 @@ impl<'l> Lines<'l> {
 
     fn hand_over(&mut self) {
         let text = std::mem::take(&mut self.text);
-        if let Some(sink) = self.log.sink.as_ref().filter(|_| !text.is_empty()) {
-            sink.send(text.into_bytes());
+        if !text.is_empty() {
+            self.log.hand_over(text.into_bytes());
         }
     }
 }

@@ -200,6 +200,7 @@ fn matches(steps: &[Step], path: &[&str]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use authzen::Properties;
     use proptest::prelude::*;
     use serde_json::json;
 
@@ -208,6 +209,12 @@ mod tests {
     fn mask(patterns: &[&str]) -> Mask {
         let patterns: Vec<String> = patterns.iter().map(ToString::to_string).collect();
         Mask::new(&patterns).unwrap()
+    }
+
+    fn written(mask: &Mask, members: &Members<'_>) -> String {
+        let mut text = JsonText::default();
+        mask.write(&["subject", "properties"], members, &mut text);
+        String::from_utf8(text.into_bytes()).unwrap()
     }
 
     fn shown(patterns: &[&str]) -> Value {
@@ -265,12 +272,24 @@ mod tests {
             for level in 0..depth {
                 value = if level % 2 == 0 { json!({ "in": [value] }) } else { json!({ "x": value, "pin": ["s3cret"] }) };
             }
-            let Value::Object(properties) = value else { panic!("an object") };
-            let properties = Members::from(&properties);
-            for patterns in [&["pin"][..], &["**.pin"], &["subject.**.pin"]] {
-                let mask = mask(patterns);
-                let shown = mask.value(&["subject", "properties"], &properties);
-                prop_assert!(!shown.to_string().contains("s3cret") && shown.is_object());
+            let text = [value.to_string(), serde_json::to_string_pretty(&value).unwrap()];
+            let Value::Object(properties) = &value else { panic!("an object") };
+            for members in [
+                Members::from(properties),
+                Members::parse(text[0].as_bytes()).unwrap(),
+                Members::parse(text[1].as_bytes()).unwrap(),
+            ] {
+                for patterns in [&["pin"][..], &["**.pin"], &["subject.**.pin"]] {
+                    let shown = written(&mask(patterns), &members);
+                    prop_assert!(!shown.contains("s3cret"), "{}", shown);
+                    prop_assert!(serde_json::from_str::<Properties>(&shown).is_ok());
+                    prop_assert!(!shown.contains('\n'));
+                }
+                for patterns in [&[][..], &["other"], &["context.**"], &["pins", "nip"]] {
+                    let shown = written(&mask(patterns), &members);
+                    prop_assert_eq!(serde_json::from_str::<Value>(&shown).unwrap(), value.clone());
+                    prop_assert!(!shown.contains('\n'));
+                }
             }
         }
     }

@@ -87,9 +87,9 @@ pub(super) fn entities(count: usize) -> EntityStore {
 pub(super) fn question() -> Question {
     let context = [("mfa".into(), Value::from(true))];
     Question {
-        principal: uid("User", "u"),
-        action: uid("Action", "read"),
-        resource: uid("Doc", "d"),
+        principal: uid("User", "u").into(),
+        action: uid("Action", "read").into(),
+        resource: uid("Doc", "d").into(),
         context: Context::Value(std::sync::Arc::new(context.into())),
         now: None,
         overlays: crate::entities::Overlays::default(),

@@ -112,11 +112,8 @@ impl Verdict {
 
 impl Question {
     fn roots(&self) -> Vec<EntityUID> {
-        let mut roots = vec![
-            self.principal.clone(),
-            self.action.clone(),
-            self.resource.clone(),
-        ];
+        let parts = [&self.principal, &self.action, &self.resource];
+        let mut roots: Vec<EntityUID> = parts.map(|part| (**part).clone()).to_vec();
         if let Context::Value(members) = &self.context {
             roots.extend(members.values().flat_map(Value::all_literal_uids));
         }
@@ -162,9 +159,9 @@ pub(crate) fn interpret(
 
 fn request(question: &Question) -> Request {
     Request::new_unchecked(
-        EntityUIDEntry::known(question.principal.clone(), None),
-        EntityUIDEntry::known(question.action.clone(), None),
-        EntityUIDEntry::known(question.resource.clone(), None),
+        EntityUIDEntry::known((*question.principal).clone(), None),
+        EntityUIDEntry::known((*question.action).clone(), None),
+        EntityUIDEntry::known((*question.resource).clone(), None),
         Some(question.context.clone()),
     )
 }

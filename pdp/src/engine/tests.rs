@@ -38,9 +38,9 @@ pub(crate) fn rules_with(policies: &PolicySet, names: &Names) -> Rules {
 pub(crate) fn question(request: &cedar_policy::Request) -> Question {
     let request: &cedar_policy_core::ast::Request = request.as_ref();
     Question {
-        principal: request.principal().uid().unwrap().clone(),
-        action: request.action().uid().unwrap().clone(),
-        resource: request.resource().uid().unwrap().clone(),
+        principal: request.principal().uid().unwrap().clone().into(),
+        action: request.action().uid().unwrap().clone().into(),
+        resource: request.resource().uid().unwrap().clone().into(),
         context: request.context().unwrap().clone(),
         now: None,
         overlays: crate::entities::Overlays::default(),
@@ -386,10 +386,15 @@ fn a_failing_forbid_denies_what_a_permit_would_allow() {
         .parse()
         .unwrap();
     let (store, rules) = (EntityStore::default(), rules(&set));
+    let uid = |name: &str| {
+        name.parse::<cedar_policy_core::ast::EntityUID>()
+            .unwrap()
+            .into()
+    };
     let question = Question {
-        principal: "A::\"1\"".parse().unwrap(),
-        action: "Action::\"a\"".parse().unwrap(),
-        resource: "B::\"1\"".parse().unwrap(),
+        principal: uid("A::\"1\""),
+        action: uid("Action::\"a\""),
+        resource: uid("B::\"1\""),
         context: Context::empty(),
         now: None,
         overlays: crate::entities::Overlays::default(),

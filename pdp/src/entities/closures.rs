@@ -101,6 +101,13 @@ impl Closure {
     }
 }
 
+#[cfg(test)]
+impl Closures {
+    pub(super) fn is_empty(&self) -> bool {
+        self.slots.get().is_none()
+    }
+}
+
 fn places(list: &[Uid]) -> HashTable<u32> {
     let hash = |place: &u32| list.get(*place as usize).map_or(0, |uid| uid.named().hash);
     let mut places = HashTable::with_capacity(list.len());
@@ -108,4 +115,46 @@ fn places(list: &[Uid]) -> HashTable<u32> {
         places.insert_unique(uid.named().hash, place, hash);
     }
     places
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn group(n: usize) -> Uid {
+        let uid: cedar_policy_core::ast::EntityUID = format!("Team::\"{n}\"").parse().unwrap();
+        uid.into()
+    }
+
+    #[test]
+    fn what_is_kept_is_the_groups_own_and_what_has_no_room_is_not_kept() {
+        let closures = Closures::default();
+        let above = |n: usize| (0..n % 40).map(|up| group(1000 + up)).collect::<Vec<_>>();
+        let (mut kept, mut full) = (0, 0);
+        for round in 0..2 {
+            for n in 0..400 {
+                // More groups than there are slots for.
+                let found = closures.of(&group(n), 1, || Some(above(n)));
+                let Some(closure) = found else {
+                    full += 1;
+                    continue;
+                };
+                kept += 1;
+                assert_eq!(closure.list(), above(n), "round {round}");
+                for up in 0..40 {
+                    assert_eq!(closure.has(group(1000 + up).named()), up < n % 40);
+                }
+            }
+        }
+        assert!(kept >= 2 * 48 && full > 0, "{kept} and {full}");
+    }
+
+    #[test]
+    fn names_beyond_the_bound_are_not_kept_and_not_looked_for_again() {
+        let closures = Closures::default();
+        let many = vec![group(0); MOST_NAMES + 1];
+        assert!(closures.of(&group(1), 9, || Some(many)).is_none());
+        let again = closures.of(&group(2), 9, || panic!("looked for"));
+        assert!(again.is_none());
+    }
 }

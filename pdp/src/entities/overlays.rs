@@ -14,6 +14,8 @@ pub(crate) struct Overlays {
     rows: SmallVec<[Arc<Row>; 2]>,
     /// Where each is, once they are many. Whoever asks names them, so that the hash is a slow one.
     places: HashMap<EntityUID, usize>,
+    /// One of them may be in something else than the store's of its name is.
+    may_move: bool,
 }
 
 /// So many are looked through one by one.
@@ -28,8 +30,22 @@ impl Overlays {
         self.rows.get(self.place(uid)?).map(|row| &**row)
     }
 
+    pub(super) fn may_move(&self) -> bool {
+        self.may_move
+    }
+
+    /// Takes in what a question says of an entity's attributes: it is in what the store says.
+    pub(crate) fn describe(&mut self, row: Arc<Row>) {
+        self.put(row);
+    }
+
     /// Takes a row in, in the place of one of the same name. Says whether there was one.
     pub(crate) fn insert(&mut self, row: Arc<Row>) -> bool {
+        self.may_move = true;
+        self.put(row)
+    }
+
+    fn put(&mut self, row: Arc<Row>) -> bool {
         if let Some(place) = self.place(row.uid())
             && let Some(known) = self.rows.get_mut(place)
         {

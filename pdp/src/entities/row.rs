@@ -78,18 +78,18 @@ impl Row {
             .into_iter()
             .map(|(name, value)| (name, Kept::from(value)))
             .unzip();
-        Self::with_values(uid, stored, names.into(), values.into())
+        Self::with_values(uid.into(), stored, names.into(), values.into())
     }
 
     /// The same; the names are in order, and the values in the order of their names.
     pub(crate) fn with_values(
-        uid: EntityUID,
+        uid: Uid,
         stored: Option<&Self>,
         names: Arc<[SmolStr]>,
         values: Box<[Kept]>,
     ) -> Self {
         Self {
-            uid: stored.map_or_else(|| uid.into(), |row| row.uid.clone()),
+            uid: stored.map_or(uid, |row| row.uid.clone()),
             origin: Origin::Written,
             names,
             values,

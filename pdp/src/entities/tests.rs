@@ -231,6 +231,10 @@ fn what_lies_above_is_found_among_many() {
     }
     let wide: Vec<usize> = (1..200).step_by(5).collect();
     store.upsert(row(0, &wide, &[])).unwrap();
+    assert!(
+        store.closures.is_empty(),
+        "loading must not keep what changes"
+    );
     let nothing = Overlays::default();
     for _ in 0..2 {
         let ancestry = store.view(&nothing).ancestry(store.row(&uid(0)).unwrap());

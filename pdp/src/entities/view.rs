@@ -82,7 +82,8 @@ impl<'a> Ancestry<'a> {
 
 impl<'a> View<'a> {
     pub(super) fn new(store: &'a EntityStore, overlays: &'a Overlays) -> Self {
-        let moves_groups = overlays.rows().any(|row| store.moves_group(row));
+        let moves = |row| store.moves_group(row);
+        let moves_groups = overlays.may_move() && overlays.rows().any(moves);
         Self {
             store,
             overlays,

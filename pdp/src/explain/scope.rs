@@ -49,7 +49,7 @@ pub(super) fn mismatches(policy: &Policy, question: &Question, view: View<'_>) -
 pub(super) fn is_of_action(policy: &Policy, question: &Question, view: View<'_>) -> bool {
     match policy.action_constraint() {
         ActionConstraint::Any => true,
-        ActionConstraint::Eq(action) => **action == question.action,
+        ActionConstraint::Eq(action) => **action == *question.action,
         ActionConstraint::In(actions) => actions
             .iter()
             .any(|action| view.is_within(&question.action, action)),

@@ -18,10 +18,11 @@ use world::World;
 /// The question of the principal `u0`, about documents.
 pub(crate) fn question(resource: EntityUID, n: i64) -> Question {
     let context = std::collections::BTreeMap::from([("n".into(), n.into())]);
+    let uid = |name: &str| name.parse::<EntityUID>().unwrap().into();
     Question {
-        principal: "User::\"u0\"".parse().unwrap(),
-        action: "Action::\"read\"".parse().unwrap(),
-        resource,
+        principal: uid("User::\"u0\""),
+        action: uid("Action::\"read\""),
+        resource: resource.into(),
         context: cedar_policy_core::ast::Context::Value(std::sync::Arc::new(context)),
         now: None,
         overlays: crate::entities::Overlays::default(),

@@ -71,7 +71,7 @@ pub(super) async fn answer(
             Explanation::without_policies(ExplainedOutcome::Unknown, message)
         }
         Read::Question(mapped) => {
-            let explained = explained(&inner, snapshot, mapped.question, &asker).await;
+            let explained = explained(&inner, snapshot, mapped.question, asker).await;
             explained.map_err(|error| no_answer(&error))?
         }
     };

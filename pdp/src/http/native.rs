@@ -196,7 +196,7 @@ fn partly(inner: &Inner, snapshot: &Snapshot, body: &Properties) -> Result<Partl
     let question = &partly.question;
     let kinds = (
         question.principal.entity_type(),
-        &question.action,
+        &*question.action,
         question.resource.entity_type(),
     );
     let open = inner.providers.refuse_open(snapshot, [kinds]);

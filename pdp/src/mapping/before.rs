@@ -4,10 +4,10 @@
 use std::sync::Arc;
 
 use authzen::{Asked, AskedAction, AskedEntity, Members as Sent};
-use cedar_policy_core::ast::{Context, EntityUID};
+use cedar_policy_core::ast::Context;
 
 use super::vocabulary::Kind;
-use crate::entities::Row;
+use crate::entities::{Row, Uid};
 
 /// What was read of the question before this one, asked of the same snapshot.
 #[derive(Debug, Default)]
@@ -21,7 +21,7 @@ pub(crate) struct Before<'s, 'a> {
 #[derive(Debug)]
 pub(super) struct KnownEntity<'s, 'a> {
     pub(super) asked: AskedEntity<'a>,
-    pub(super) uid: EntityUID,
+    pub(super) uid: Uid,
     pub(super) kind: &'s Kind,
     /// Whether its properties have been read, and without any other part of the question.
     pub(super) is_described: bool,

@@ -45,7 +45,7 @@ impl Vocabulary {
         let names = &self.names;
         KindTerms {
             principal: subject.clone(),
-            action: term.uid.clone(),
+            action: (*term.uid).clone(),
             resource: resource.clone(),
             subject_members: properties(self.kinds.get(subject), names),
             action_members: parameters(term, names),

@@ -7,7 +7,7 @@ use cedar_policy_core::ast::{Eid, EntityType, EntityUID, Var};
 
 use super::{NotAsked, Part, Vocabulary, not_asked, overlay};
 use crate::engine::Question;
-use crate::entities::{EntityStore, Overlays};
+use crate::entities::{EntityStore, Overlays, Uid};
 
 /// A search for subjects or resources.
 #[derive(Debug)]
@@ -48,7 +48,7 @@ impl Vocabulary {
         let actions = self.actions.iter();
         actions
             .filter(|(name, _)| action.is_none_or(|action| action == *name))
-            .map(|(_, term)| (subject, &term.uid, resource))
+            .map(|(_, term)| (subject, &*term.uid, resource))
             .collect()
     }
 
@@ -140,11 +140,11 @@ impl Vocabulary {
             return Err(nobody());
         }
         let field = format!("{}.properties", given_part.word());
-        let (stored, sent) = (store.row(&given), properties.into());
+        let (stored, sent) = (store.row_of(given.named()), properties.into());
         let row = overlay(&mut reader, &given, given_kind, stored, &sent);
         let mut overlays = Overlays::default();
         if let Some(row) = row.map_err(|misfit| not_asked(&field, misfit))? {
-            overlays.insert(Arc::new(row));
+            overlays.describe(Arc::new(row));
         }
         let parameters = (&action.properties).into();
         let action = AskedAction {
@@ -153,7 +153,11 @@ impl Vocabulary {
         };
         let context = term.context(&mut reader, &context.into(), &action)?;
         // Never decided: each candidate takes its place.
-        let open = EntityUID::from_components(sought.clone(), Eid::new(""), None);
+        let open = Uid::from(EntityUID::from_components(
+            sought.clone(),
+            Eid::new(""),
+            None,
+        ));
         let (principal, resource, part) = match part {
             Part::Subject => (open, given, Var::Principal),
             Part::Resource => (given, open, Var::Resource),

@@ -16,6 +16,7 @@ use smol_str::SmolStr;
 use super::contract;
 use super::shape::{Member, Members, Shape, members};
 use crate::config::Reading;
+use crate::entities::Uid;
 use crate::reads::Names;
 use crate::source::SourceFile;
 use crate::{PolicyIssue, RequestProperties};
@@ -50,7 +51,7 @@ pub(super) struct Kind {
 /// An action.
 #[derive(Debug)]
 pub(super) struct ActionTerm {
-    pub(super) uid: EntityUID,
+    pub(super) uid: Uid,
     pub(super) subjects: HashSet<EntityType, foldhash::fast::RandomState>,
     pub(super) resources: HashSet<EntityType, foldhash::fast::RandomState>,
     /// What the context may hold, without the reserved `action`.
@@ -229,7 +230,7 @@ impl Vocabulary {
             actions.insert(uid.clone());
         }
         let term = ActionTerm {
-            uid: uid.clone(),
+            uid: uid.clone().into(),
             subjects: action.applies_to_principals().cloned().collect(),
             resources: action.applies_to_resources().cloned().collect(),
             context,

@@ -186,8 +186,6 @@ impl Inner {
         let took = started.elapsed();
         self.count(&answered, took);
         lines.record(asked, &answered, asker, now, took);
-        let (dropped, left_out) = (self.log.dropped(), self.log.left_out());
-        self.meters.log_lost(dropped, left_out);
         Ok(answered.answer)
     }
 
