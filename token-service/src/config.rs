@@ -35,6 +35,9 @@ pub struct TokenServiceConfig {
     /// Limits on guessing passwords.
     #[serde(default)]
     pub login: LoginConfig,
+    /// Authorization requests must be pushed, whatever the client (RFC 9126 section 5).
+    #[serde(default)]
+    pub require_pushed_authorization_requests: bool,
     /// Who may ask for tokens.
     #[serde(default)]
     pub clients: Vec<ClientConfig>,
@@ -69,6 +72,9 @@ pub struct TtlConfig {
     pub session_secs: u64,
     /// From the authorization request to the answer of the person at the browser.
     pub interaction_secs: u64,
+    /// From the moment at which a request is pushed (RFC 9126) to the browser that brings it. From 5
+    /// to 600.
+    pub pushed_request_secs: u64,
     /// Longest time for which whoever introspects with `Accept: application/jwt` is told that it
     /// may keep the answer, and so the longest delay of a revocation there.
     pub introspection_cache_secs: u64,
@@ -124,6 +130,9 @@ pub struct ClientConfig {
     /// Whether the person at the browser is asked.
     #[serde(default)]
     pub consent: ConsentMode,
+    /// Authorization requests must be pushed (RFC 9126 section 6).
+    #[serde(default)]
+    pub require_pushed_authorization_requests: bool,
     /// Gets nothing, and what it has is dead.
     #[serde(default)]
     pub disabled: bool,
@@ -220,6 +229,7 @@ impl Default for TtlConfig {
             id_token_secs: 600,
             session_secs: 8 * 3600,
             interaction_secs: 900,
+            pushed_request_secs: 90,
             introspection_cache_secs: 60,
         }
     }

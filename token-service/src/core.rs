@@ -45,6 +45,7 @@ pub(crate) struct Ttl {
     pub(crate) id_token: Duration,
     pub(crate) session: Duration,
     pub(crate) interaction: Duration,
+    pub(crate) pushed_request: Duration,
     pub(crate) introspection_cache: Duration,
 }
 
@@ -105,6 +106,7 @@ impl Ttl {
             id_token: Duration::from_secs(config.id_token_secs),
             session: Duration::from_secs(config.session_secs),
             interaction: Duration::from_secs(config.interaction_secs),
+            pushed_request: Duration::from_secs(config.pushed_request_secs),
             introspection_cache: Duration::from_secs(config.introspection_cache_secs),
         }
     }

@@ -48,6 +48,7 @@ pub(crate) fn router(core: Arc<Core>) -> Router {
         .layer(middleware::from_fn(allow_scripts));
     let browsers = Router::new()
         .route("/authorize", get(authorize::get).post(authorize::post))
+        .route("/par", post(authorize::push::post))
         .route("/login", post(login::post))
         .route("/consent", get(consent::get).post(consent::post))
         .route("/introspect", post(introspect::post));

@@ -64,6 +64,22 @@ impl Params {
             .filter(|value| !value.is_empty())
     }
 
+    /// The same as a form, without parameters of these names.
+    pub(crate) fn to_form(&self, without: &[&str]) -> String {
+        let mut form = url::form_urlencoded::Serializer::new(String::new());
+        let kept = self
+            .single
+            .iter()
+            .filter(|(name, value)| !value.is_empty() && !without.contains(&name.as_str()));
+        for (name, value) in kept {
+            form.append_pair(name, value);
+        }
+        for resource in &self.resources {
+            form.append_pair("resource", resource);
+        }
+        form.finish()
+    }
+
     /// Every `resource` that is not empty.
     pub(crate) fn resources(&self) -> &[String] {
         &self.resources
@@ -126,6 +142,20 @@ mod tests {
             prop_assume!(name != "resource");
             let params = Params::parse(encoded.as_bytes()).unwrap();
             prop_assert_eq!(params.get(&name), Some(value.as_str()));
+        }
+
+        #[test]
+        fn a_form_says_what_was_parsed(pairs in proptest::collection::btree_map("[a-z]{1,8}", "\\PC{0,20}", 0..6)) {
+            let encoded: String = url::form_urlencoded::Serializer::new(String::new())
+                .extend_pairs(&pairs)
+                .finish();
+            let params = Params::parse(encoded.as_bytes()).unwrap();
+            let again = Params::parse(params.to_form(&["x"]).as_bytes()).unwrap();
+            prop_assert_eq!(again.resources(), params.resources());
+            for name in pairs.keys().filter(|name| *name != "x") {
+                prop_assert_eq!(again.get(name), params.get(name));
+            }
+            prop_assert_eq!(again.get("x"), None);
         }
 
         #[test]

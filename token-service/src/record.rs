@@ -6,6 +6,7 @@ mod code;
 mod consent;
 mod grant;
 mod interaction;
+mod pushed_request;
 mod refresh_token;
 mod session;
 
@@ -24,6 +25,7 @@ pub(crate) use code::{Code, CodeState};
 pub(crate) use consent::Consent;
 pub(crate) use grant::{Authentication, Grant, GrantState, Subject};
 pub(crate) use interaction::{AuthorizationRequest, Interaction};
+pub(crate) use pushed_request::PushedRequest;
 pub(crate) use refresh_token::{RefreshState, RefreshToken};
 pub(crate) use session::Session;
 

@@ -6,7 +6,7 @@ use store::StoreError;
 
 use crate::error::Trouble;
 
-/// Error codes of RFC 6749, 7009, 8707 and OpenID Connect, as far as they are used.
+/// Error codes of RFC 6749, 7009, 8707, 9101 and OpenID Connect, as far as they are used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ErrorCode {
     InvalidRequest,
@@ -22,6 +22,7 @@ pub(crate) enum ErrorCode {
     ConsentRequired,
     RequestNotSupported,
     RequestUriNotSupported,
+    InvalidRequestUri,
     RegistrationNotSupported,
     ServerError,
     TemporarilyUnavailable,
@@ -58,6 +59,7 @@ impl ErrorCode {
             Self::ConsentRequired => "consent_required",
             Self::RequestNotSupported => "request_not_supported",
             Self::RequestUriNotSupported => "request_uri_not_supported",
+            Self::InvalidRequestUri => "invalid_request_uri",
             Self::RegistrationNotSupported => "registration_not_supported",
             Self::ServerError => "server_error",
             Self::TemporarilyUnavailable => "temporarily_unavailable",

@@ -17,6 +17,8 @@ pub(crate) use redirect::RedirectUri;
 /// Everything that configuration names.
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct Registry {
+    /// Every authorization request must be pushed (RFC 9126 section 5).
+    pub(crate) only_pushed: bool,
     clients: BTreeMap<String, Client>,
     users: BTreeMap<String, User>,
     /// From the lower-case username to the `sub`.
@@ -40,6 +42,8 @@ pub(crate) struct Client {
     pub(crate) scope: Scope,
     pub(crate) attributes: Map<String, Value>,
     pub(crate) consent: ConsentMode,
+    /// Its authorization requests must be pushed.
+    pub(crate) only_pushed: bool,
     pub(crate) disabled: bool,
 }
 

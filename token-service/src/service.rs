@@ -197,6 +197,9 @@ fn understand(config: &TokenServiceConfig, base: &Path) -> Result<Understood, Ve
             add(key, &format!("must be from 1 to {most}"));
         }
     }
+    if !(5..=600).contains(&ttl.pushed_request_secs) {
+        add("ttl.pushed_request_secs", "must be from 5 to 600");
+    }
     let ahead = config.keys.publish_ahead_secs;
     if ahead < MIN_PUBLISH_AHEAD.as_secs() || ahead.saturating_mul(2) > config.keys.rotate_secs {
         let least = MIN_PUBLISH_AHEAD.as_secs();

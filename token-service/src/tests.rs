@@ -7,6 +7,7 @@ mod harness;
 mod introspect;
 mod openid;
 mod outage;
+mod pushed;
 mod races;
 mod secrecy;
 mod token;

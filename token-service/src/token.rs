@@ -26,6 +26,8 @@ pub(crate) enum Kind {
     Browser,
     /// Names an authorization request that waits for a person.
     Interaction,
+    /// Names an authorization request that its client has pushed (RFC 9126).
+    PushedRequest,
 }
 
 /// A fresh opaque string. It leaves in the answer that it was made for, and nowhere else.
@@ -53,13 +55,14 @@ const RANDOM: usize = 43;
 const CHECKSUM: usize = 6;
 
 impl Kind {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 7] = [
         Self::AccessToken,
         Self::RefreshToken,
         Self::AuthorizationCode,
         Self::Session,
         Self::Browser,
         Self::Interaction,
+        Self::PushedRequest,
     ];
 
     /// All are of one length.
@@ -71,6 +74,7 @@ impl Kind {
             Self::Session => "cg_ss_",
             Self::Browser => "cg_bw_",
             Self::Interaction => "cg_in_",
+            Self::PushedRequest => "cg_pr_",
         }
     }
 

@@ -3,6 +3,7 @@
 
 mod check;
 mod proceed;
+pub(super) mod push;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +18,7 @@ use crate::core::Core;
 use crate::params::Params;
 use crate::record::AuthorizationRequest;
 use crate::refusal::{ErrorCode, Refusal};
-use check::{Checked, Flaw};
+use check::{Checked, Flaw, Way};
 pub(super) use proceed::{Open, Step, begin, issue, next_step, open_interaction, remember};
 
 pub(super) async fn get(State(core): State<Arc<Core>>, request: Request) -> Response {
@@ -37,8 +38,13 @@ async fn answer(core: &Core, parts: &Parts, params: Result<Params, Refusal>) -> 
         Ok(params) => params,
         Err(refusal) => return pages::refusal(core, "authorize", &refusal),
     };
+    let (params, way) = match push::pushed(core, &params).await {
+        Ok(Some(pushed)) => (pushed, Way::Pushed),
+        Ok(None) => (params, Way::Browser),
+        Err(refusal) => return pages::refusal(core, "authorize", &refusal),
+    };
     let registry = core.registry();
-    let checked = match check::check(&registry, &params) {
+    let checked = match check::check(&registry, &params, way) {
         Ok(checked) => checked,
         Err(Flaw::Page(text)) => {
             let refusal = Refusal::Denied(ErrorCode::InvalidRequest, text);

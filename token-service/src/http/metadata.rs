@@ -34,6 +34,8 @@ fn document(core: &Core) -> Value {
         "userinfo_endpoint": issuer.endpoint("/userinfo"),
         "introspection_endpoint": issuer.endpoint("/introspect"),
         "revocation_endpoint": issuer.endpoint("/revoke"),
+        "pushed_authorization_request_endpoint": issuer.endpoint("/par"),
+        "require_pushed_authorization_requests": registry.only_pushed,
         "jwks_uri": issuer.endpoint("/jwks.json"),
         "scopes_supported": scopes.iter().collect::<Vec<_>>(),
         "response_types_supported": ["code"],

@@ -47,7 +47,10 @@ impl Registry {
     /// Builds what can be built and adds every problem to `issues`. With issues added, the
     /// result is not to be used.
     pub(crate) fn build(config: &TokenServiceConfig, issues: &mut Vec<ConfigIssue>) -> Self {
-        let mut registry = Self::default();
+        let mut registry = Self {
+            only_pushed: config.require_pushed_authorization_requests,
+            ..Self::default()
+        };
         for (index, resource) in config.resources.iter().enumerate() {
             let at = format!("token_service.resources[{index}]");
             registry.add_resource(resource, config, &mut Issues { all: issues, at });
@@ -139,6 +142,7 @@ impl Registry {
             scope: issues.scope(&config.scope),
             attributes: config.attributes.clone(),
             consent: config.consent,
+            only_pushed: config.require_pushed_authorization_requests,
             disabled: config.disabled,
         };
         if self.clients.insert(client.id.clone(), client).is_some() {

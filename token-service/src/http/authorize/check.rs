@@ -26,6 +26,15 @@ pub(super) struct Prompt {
     pub(super) consent: bool,
 }
 
+/// How a request came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Way {
+    /// Through the browser, which may have been made to change it.
+    Browser,
+    /// From the client itself (RFC 9126).
+    Pushed,
+}
+
 /// What is wrong with a request, and who may be told.
 #[derive(Debug)]
 pub(super) enum Flaw<'a> {
@@ -41,7 +50,11 @@ pub(super) enum Flaw<'a> {
 
 type Problem = (ErrorCode, &'static str);
 
-pub(super) fn check<'a>(registry: &'a Registry, params: &'a Params) -> Result<Checked, Flaw<'a>> {
+pub(super) fn check<'a>(
+    registry: &'a Registry,
+    params: &'a Params,
+    way: Way,
+) -> Result<Checked, Flaw<'a>> {
     let id = params
         .get("client_id")
         .ok_or(Flaw::Page("`client_id` is missing"))?;
@@ -59,11 +72,16 @@ pub(super) fn check<'a>(registry: &'a Registry, params: &'a Params) -> Result<Ch
         (None, [only]) => only.as_str(),
         (None, _) => return Err(Flaw::Page("`redirect_uri` is missing")),
     };
-    rest(registry, client, params, uri, given.is_some()).map_err(|(code, text)| Flaw::Redirect {
-        uri,
-        code,
-        text,
-    })
+    let may_come = way == Way::Pushed || !(registry.only_pushed || client.only_pushed);
+    let checked = if may_come {
+        rest(registry, client, params, uri, given.is_some())
+    } else {
+        Err((
+            ErrorCode::InvalidRequest,
+            "the request must be pushed (RFC 9126)",
+        ))
+    };
+    checked.map_err(|(code, text)| Flaw::Redirect { uri, code, text })
 }
 
 fn rest(

@@ -1,0 +1,125 @@
+//! `POST /par` (RFC 9126): a client sends its authorization request itself, and the browser brings
+//! only its name. Whoever is at the browser can neither read nor change what was asked.
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::response::Response;
+use http::StatusCode;
+use http::request::Parts;
+use serde_json::json;
+
+use super::check::{self, Flaw, Way};
+use crate::audit::audit;
+use crate::core::Core;
+use crate::http::{client_auth, render, request};
+use crate::params::Params;
+use crate::record::{self, PushedRequest};
+use crate::refusal::{ErrorCode, Refusal};
+use crate::token::Kind;
+
+/// What names of pushed requests begin with (RFC 9126 section 2.2).
+const URN: &str = "urn:ietf:params:oauth:request_uri:";
+
+/// What authenticates the client. It is not kept, and `client_id` is written anew: HTTP Basic need
+/// not repeat it.
+const CREDENTIALS: [&str; 4] = [
+    "client_id",
+    "client_secret",
+    "client_assertion",
+    "client_assertion_type",
+];
+
+pub(in crate::http) async fn post(State(core): State<Arc<Core>>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let result = match request::form(&parts, body).await {
+        Ok(params) => answer(&core, &parts, &params).await,
+        Err(refusal) => Err(refusal),
+    };
+    render::finish(&core, "par", result)
+}
+
+async fn answer(core: &Core, parts: &Parts, params: &Params) -> Result<Response, Refusal> {
+    let registry = core.registry();
+    let client = client_auth::client(&registry, &parts.headers, params)?;
+    if params.get("request_uri").is_some() {
+        return Err(Refusal::Denied(
+            ErrorCode::InvalidRequest,
+            "`request_uri` cannot be pushed",
+        ));
+    }
+    let mut form = params.to_form(&CREDENTIALS);
+    if !form.is_empty() {
+        form.push('&');
+    }
+    form.push_str("client_id=");
+    form.extend(url::form_urlencoded::byte_serialize(client.id.as_bytes()));
+    // Section 2.1: what would be refused later is refused now, where the client hears of it.
+    let whole = parse(&form)?;
+    check::check(&registry, &whole, Way::Pushed).map_err(|flaw| match flaw {
+        Flaw::Page(text) => Refusal::Denied(ErrorCode::InvalidRequest, text),
+        Flaw::Redirect { code, text, .. } => Refusal::Denied(code, text),
+    })?;
+    let pushed = PushedRequest {
+        client_id: client.id.clone(),
+        form,
+        exp: core.now().plus(core.ttl.pushed_request),
+    };
+    let minted = Kind::PushedRequest.mint(&core.secrets)?;
+    let key = record::key::<PushedRequest>(minted.handle.as_str());
+    let keep = Some(record::keep_until(pushed.exp, core.now()));
+    core.store.put(&key, record::encode(&pushed)?, keep).await?;
+    let mut response = render::json(&json!({
+        "request_uri": format!("{URN}{}", minted.reveal()),
+        "expires_in": core.ttl.pushed_request.as_secs(),
+    }));
+    *response.status_mut() = StatusCode::CREATED;
+    Ok(response)
+}
+
+/// The request that the browser's parameters name, if they name one that was pushed. It is gone
+/// then: whoever comes second, with a link that was copied or leaked, gets nothing.
+pub(super) async fn pushed(core: &Core, params: &Params) -> Result<Option<Params>, Refusal> {
+    let Some(name) = params
+        .get("request_uri")
+        .and_then(|uri| uri.strip_prefix(URN))
+    else {
+        return Ok(None);
+    };
+    let client = params.get("client_id");
+    let gone = |reason: &str| {
+        audit!(
+            "pushed_request_refused",
+            client = client.unwrap_or_default(),
+            reason = reason
+        );
+        Refusal::Denied(
+            ErrorCode::InvalidRequestUri,
+            "this link has been used or is too old; please start again at the application",
+        )
+    };
+    let handle = Kind::PushedRequest
+        .read(name, &core.secrets)
+        .map_err(|error| gone(&error.to_string()))?;
+    // Looked at before it is taken: another client's guess must not use it up.
+    let stored = record::load::<PushedRequest>(&*core.store, handle.as_str())
+        .await?
+        .ok_or_else(|| gone("unknown, or used"))?;
+    if client != Some(stored.record.client_id.as_str()) {
+        return Err(gone("pushed by another client"));
+    }
+    let taken = record::take::<PushedRequest>(&*core.store, handle.as_str())
+        .await?
+        .filter(|taken| core.now() < taken.exp)
+        .ok_or_else(|| gone("used, or too old"))?;
+    parse(&taken.form).map(Some)
+}
+
+fn parse(form: &str) -> Result<Params, Refusal> {
+    Params::parse(form.as_bytes()).map_err(|_| {
+        Refusal::Denied(
+            ErrorCode::InvalidRequest,
+            "a parameter is repeated or not UTF-8, or there are too many",
+        )
+    })
+}
