@@ -13,7 +13,7 @@ thread_local! {
 }
 
 fuzz_target!(|body: &[u8]| {
-    let read = authzen::parse_json(body);
+    let read = strict_json::parse_json(body);
     match (&read, serde_json::from_slice::<Value>(body)) {
         (Ok(ours), Ok(theirs)) => assert_eq!(*ours, theirs),
         (Err(_), Err(_)) => {}

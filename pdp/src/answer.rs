@@ -3,10 +3,9 @@
 
 use std::fmt;
 
-use authzen::{
-    CacheAdvice, Decision, DecisionContext, Evaluation, JsonText, Reason, SnapshotVersion,
-};
+use authzen::{CacheAdvice, Decision, DecisionContext, Evaluation, Reason, SnapshotVersion};
 use serde_json::{Value, json};
+use strict_json::JsonText;
 
 use crate::attributes::Unavailable;
 use crate::engine::{Determining, Outcome};

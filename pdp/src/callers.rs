@@ -2,9 +2,8 @@
 
 mod claims;
 mod config;
+mod fault;
 mod issuers;
-mod jwk;
-mod jws;
 mod keys;
 mod presented;
 

@@ -9,12 +9,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ::http::HeaderValue;
-use authzen::{EvaluationRequest, Members, SearchQuestion, SnapshotVersion};
+use authzen::{EvaluationRequest, SearchQuestion, SnapshotVersion};
 use serde::Serialize;
 use serde_json::{Value, json};
 use service_kit::line_sink::LineWriter;
 use service_kit::traces::Span;
 use service_kit::{LineSink, TraceContext, UnixTime};
+use strict_json::Members;
 
 use crate::PdpError;
 use crate::answer::Id;

@@ -14,10 +14,11 @@ pub use scope::Mismatch;
 
 use std::path::Path;
 
-use authzen::{Asked, DecisionError, Members};
+use authzen::{Asked, DecisionError};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use service_kit::UnixTime;
+use strict_json::Members;
 
 use crate::config::Reading;
 use crate::engine::{Outcome, Question, Rule};

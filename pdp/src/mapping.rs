@@ -14,11 +14,12 @@ mod vocabulary;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use authzen::{Asked, AskedAction, AskedEntity, Members as Sent};
+use authzen::{Asked, AskedAction, AskedEntity};
 use cedar_policy_core::ast::{Context, Eid, EntityUID, Value};
 use service_kit::UnixTime;
 use smallvec::SmallVec;
 use smol_str::SmolStr;
+use strict_json::Members as Sent;
 
 pub(crate) use before::Before;
 pub(crate) use search::Sought;

@@ -48,7 +48,7 @@ type Parts = (Option<String>, String, Properties);
 
 fn json_items(text: &str) -> Result<Vec<Value>, String> {
     // Strict reading (no name twice) through an object, which is what can be read strictly.
-    let wrapped = authzen::parse_object(format!("{{\"items\":{text}}}").as_bytes())
+    let wrapped = strict_json::parse_object(format!("{{\"items\":{text}}}").as_bytes())
         .map_err(|error| error.to_string())?;
     match wrapped.get("items") {
         _ if wrapped.len() != 1 => Err("it is not one JSON value".into()),

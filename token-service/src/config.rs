@@ -112,6 +112,10 @@ pub struct ClientConfig {
     /// `sha256:` and the base64url of the SHA-256 of a random secret of 256 bits.
     #[serde(default)]
     pub secret_hash: Option<Secret>,
+    /// Public keys (a JSON Web Key Set, RFC 7517): the client signs assertions in the place of a
+    /// secret (`private_key_jwt`, RFC 7523).
+    #[serde(default)]
+    pub jwks: Option<Value>,
     /// A client without a secret: an app on somebody's machine, or in a browser.
     #[serde(default)]
     pub public: bool,
@@ -213,6 +217,9 @@ pub struct ResourceServerConfig {
     /// As for clients. Without it the credential works only inside the process.
     #[serde(default)]
     pub secret_hash: Option<Secret>,
+    /// As for clients.
+    #[serde(default)]
+    pub jwks: Option<Value>,
     /// The resources that it may ask about.
     pub resources: Vec<String>,
 }

@@ -11,7 +11,7 @@ use store::Store;
 
 use crate::config::TtlConfig;
 use crate::error::Trouble;
-use crate::jose::{self, Claims, Typ};
+use crate::jws::{self, Claims, Typ};
 use crate::keys::Keys;
 use crate::meter::Meter;
 use crate::password::Passwords;
@@ -81,7 +81,7 @@ impl Core {
     /// Signs claims with the current key.
     pub(crate) fn sign(&self, typ: Typ, claims: &Claims) -> Result<String, Trouble> {
         let key = self.keys.current(self.now())?;
-        let jwt = jose::sign(&key, typ, claims)?;
+        let jwt = jws::sign(&key, typ, claims)?;
         if typ == Typ::AccessToken && jwt.len() > MAX_JWT {
             let resource = claims
                 .get("aud")

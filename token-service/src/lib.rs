@@ -13,7 +13,7 @@ mod facts;
 mod grant;
 mod http;
 mod introspector;
-mod jose;
+mod jws;
 mod keys;
 mod meter;
 mod params;

@@ -12,7 +12,7 @@ use service_kit::{UnixTime, random};
 use crate::core::Core;
 use crate::error::Trouble;
 use crate::facts;
-use crate::jose::{Claims, Typ};
+use crate::jws::{Claims, Typ};
 use crate::record::{self, AccessToken, Grant};
 use crate::registry::{Registry, Resource};
 use crate::scopes::{self, Moment, ScopeQuestion};

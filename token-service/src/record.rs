@@ -2,6 +2,7 @@
 //! which backend it is on.
 
 mod access_token;
+mod assertion_use;
 mod code;
 mod consent;
 mod grant;
@@ -21,6 +22,7 @@ use store::Store;
 use crate::error::Trouble;
 
 pub(crate) use access_token::AccessToken;
+pub(crate) use assertion_use::AssertionUse;
 pub(crate) use code::{Code, CodeState};
 pub(crate) use consent::Consent;
 pub(crate) use grant::{Authentication, Grant, GrantState, Subject};

@@ -5,7 +5,9 @@ mod build;
 mod redirect;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
+use jose::KeySet;
 use oauth::Scope;
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -36,7 +38,7 @@ pub(crate) struct Client {
     pub(crate) name: String,
     /// None: public.
     #[serde(skip)]
-    pub(crate) secret: Option<SecretHash>,
+    pub(crate) credential: Option<Credential>,
     pub(crate) grant_types: BTreeSet<GrantType>,
     pub(crate) redirect_uris: Vec<RedirectUri>,
     pub(crate) scope: Scope,
@@ -73,9 +75,19 @@ pub(crate) struct Resource {
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct ResourceServer {
     pub(crate) id: String,
+    /// None: it works only inside the process.
     #[serde(skip)]
-    pub(crate) secret: Option<SecretHash>,
+    pub(crate) credential: Option<Credential>,
     pub(crate) resources: Vec<String>,
+}
+
+/// How a client or a resource server proves who it is.
+#[derive(Debug, Clone)]
+pub(crate) enum Credential {
+    /// `client_secret_basic`, `client_secret_post`.
+    Secret(SecretHash),
+    /// `private_key_jwt`: the public halves.
+    Keys(Arc<KeySet>),
 }
 
 /// Hash of a random secret of 256 bits: nothing slow is needed to guard it.
@@ -153,7 +165,7 @@ impl Registry {
 
 impl Client {
     pub(crate) fn is_public(&self) -> bool {
-        self.secret.is_none()
+        self.credential.is_none()
     }
 
     pub(crate) fn may_use(&self, grant_type: GrantType) -> bool {
@@ -171,6 +183,22 @@ impl Client {
 impl ResourceServer {
     pub(crate) fn fronts(&self, resource: &str) -> bool {
         self.resources.iter().any(|id| id == resource)
+    }
+}
+
+impl Credential {
+    pub(crate) fn secret(&self) -> Option<&SecretHash> {
+        match self {
+            Self::Secret(hash) => Some(hash),
+            Self::Keys(_) => None,
+        }
+    }
+
+    pub(crate) fn keys(&self) -> Option<&KeySet> {
+        match self {
+            Self::Secret(_) => None,
+            Self::Keys(keys) => Some(keys),
+        }
     }
 }
 

@@ -1,7 +1,8 @@
 //! One question, borrowed from the body that it was read from: its parts are looked up, and never
 //! copied.
 
-use crate::json::{Json, Members};
+use strict_json::{Json, Members};
+
 use crate::{Action, EvaluationRequest, RequestError, Resource, Subject};
 
 /// "May this subject do this action on this resource in this context?"

@@ -1,7 +1,8 @@
 //! Many questions at once: defaults, per-entry overrides, and the three semantics.
 
+use strict_json::{Json, Members};
+
 use crate::asked::member;
-use crate::json::{Json, Members};
 use crate::{Asked, Decision, EvaluationRequest, RequestError};
 
 /// Body of `POST /access/v1/evaluations`, defaults already merged into each entry.
@@ -92,7 +93,9 @@ impl Semantic {
 impl<'a> BatchBody<'a> {
     /// Reads the body of an `evaluations`.
     pub fn parse(body: &'a [u8]) -> Result<Self, RequestError> {
-        Members::parse(body).and_then(Self::of)
+        Members::parse(body)
+            .map_err(RequestError::Json)
+            .and_then(Self::of)
     }
 
     /// The same of a body that has been read.

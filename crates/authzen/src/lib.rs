@@ -10,8 +10,6 @@ mod cache_advice;
 mod client;
 mod decision_point;
 mod evaluation;
-mod json;
-mod json_text;
 mod request;
 mod search;
 mod words;
@@ -24,11 +22,10 @@ pub use decision_point::{DecisionError, DecisionPoint};
 pub use evaluation::{
     Decision, DecisionContext, Evaluation, Obligation, PolicyEvent, Reason, SnapshotVersion,
 };
-pub use json::{Json, Members, Properties, parse_json, parse_object};
-pub use json_text::JsonText;
 pub use request::{EvaluationRequest, RequestError};
 pub use search::{
     Found, OfType, Page, SearchKind, SearchQuestion, SearchRequest, SearchResult, SearchResults,
     Wanted,
 };
+pub use strict_json::Properties;
 pub use words::{Action, Resource, Subject};

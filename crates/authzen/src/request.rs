@@ -1,8 +1,8 @@
 //! One question ([`EvaluationRequest`]), read from JSON with errors that name the field.
 
 use serde::Serialize;
+use strict_json::{JsonError, Members};
 
-use crate::json::Members;
 use crate::{Action, Asked, Properties, Resource, Subject};
 
 /// "May this subject do this action on this resource in this context?"
@@ -19,12 +19,8 @@ pub struct EvaluationRequest {
 /// Why a body is not a question. The text names the field and is fit for the caller.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RequestError {
-    #[error("the body is empty; send a JSON object")]
-    Empty,
-    #[error("the body is not valid JSON: {message}")]
-    Malformed { message: String },
-    #[error("arrays and objects must not be nested deeper than {levels} levels")]
-    TooDeep { levels: usize },
+    #[error("the body cannot be read: {0}")]
+    Json(JsonError),
     #[error("`{field}` is missing")]
     Missing { field: String },
     #[error("{field} must be {expected}")]
@@ -43,7 +39,7 @@ pub enum RequestError {
 impl EvaluationRequest {
     /// Reads the body of an `evaluation`. Unknown members are ignored and `null` means absent.
     pub fn from_json(body: &[u8]) -> Result<Self, RequestError> {
-        Ok(Asked::of(&Members::parse(body)?)?.to_request())
+        Ok(Asked::of(&Members::parse(body).map_err(RequestError::Json)?)?.to_request())
     }
 }
 

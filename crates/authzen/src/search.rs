@@ -3,8 +3,9 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use strict_json::{Json, Members};
+
 use crate::asked::{Part, member, object_or_none};
-use crate::json::{Json, Members};
 use crate::{Action, DecisionContext, Properties, RequestError, Resource, Subject};
 
 /// What is looked for. AuthZEN 1.0, "Search APIs".
@@ -177,7 +178,7 @@ impl SearchRequest {
 
     /// Reads the body of a search. A body with a token may leave the question out.
     pub fn from_json(kind: SearchKind, body: &[u8]) -> Result<Self, RequestError> {
-        Self::of(kind, &Members::parse(body)?)
+        Self::of(kind, &Members::parse(body).map_err(RequestError::Json)?)
     }
 
     /// The same of a body that has been read.

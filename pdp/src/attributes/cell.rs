@@ -70,7 +70,7 @@ impl Cell {
             }
             (Self::Json(value), _) => Ok(value.clone()),
             (Self::Written(text), Shape::Set(_) | Shape::Record(_)) => {
-                authzen::parse_json(text.as_bytes()).map_err(|_| "it is not JSON".to_owned())
+                strict_json::parse_json(text.as_bytes()).map_err(|_| "it is not JSON".to_owned())
             }
             (cell, shape) => Err(format!(
                 "it must be {}, and its column has {}",

@@ -174,7 +174,7 @@ impl Source {
             }
             body.extend_from_slice(&part);
         }
-        let read = authzen::parse_object(&body);
+        let read = strict_json::parse_object(&body);
         read.map(Some)
             .map_err(|_| "it answers with no JSON object".to_owned())
     }

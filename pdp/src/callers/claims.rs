@@ -6,7 +6,7 @@ use authzen::Properties;
 use serde_json::Value;
 use service_kit::UnixTime;
 
-use super::jws::TokenFault;
+use super::fault::TokenFault;
 
 /// Claims that the issuer made.
 #[derive(Debug)]

@@ -8,14 +8,14 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jose::{Accepted, Fault, KeySet, Unverified};
 use quick_cache::sync::Cache;
 use service_kit::metrics::MetricError;
 use service_kit::{ConfigIssue, Metrics, Tasks, UnixTime, digest};
 
 use super::claims::{Claims, Expected};
 use super::config::{CallerConfig, Jwt, KeysAt};
-use super::jwk::KeySet;
-use super::jws::{self, TokenFault, Unverified};
+use super::fault::TokenFault;
 use super::keys::{Keys, Pace};
 use super::{Caller, Refusal};
 use crate::PdpConfig;
@@ -60,6 +60,12 @@ struct Verified {
     version: [u8; 32],
 }
 
+/// RFC 9068 has a type; others write none, or `JWT`.
+pub(super) const TOKENS: Accepted = Accepted {
+    types: &["jwt", "at+jwt"],
+    untyped: true,
+};
+
 /// Tokens that are remembered.
 const REMEMBERED: usize = 4096;
 
@@ -99,7 +105,7 @@ impl Issuers {
         token: &str,
         now: UnixTime,
     ) -> Result<Option<Caller>, Refusal> {
-        let Some(verified) = self.verified.as_ref().filter(|_| jws::is_like_one(token)) else {
+        let Some(verified) = self.verified.as_ref().filter(|_| jose::is_like_one(token)) else {
             return Ok(None);
         };
         let fingerprint = digest::sha256(token.as_bytes());
@@ -134,7 +140,7 @@ impl Issuers {
 
     /// No fault: there are no keys yet to know by.
     async fn verify(&self, token: &str, now: UnixTime) -> Result<Verified, Option<TokenFault>> {
-        let unverified = Unverified::read(token)?;
+        let unverified = Unverified::read(token, TOKENS).map_err(TokenFault::from)?;
         let (index, issuer) = self
             .issuers
             .iter()
@@ -143,7 +149,7 @@ impl Issuers {
             .ok_or(TokenFault::UnknownIssuer)?;
         let (keys, claims) = match issuer.holds(&unverified) {
             // New keys are used before everybody has heard of them.
-            Err(None | Some(TokenFault::UnknownKey)) if issuer.keys.renew().await => {
+            Err(None | Some(TokenFault::Jws(Fault::UnknownKey))) if issuer.keys.renew().await => {
                 issuer.holds(&unverified)?
             }
             other => other?,
@@ -161,8 +167,8 @@ impl Issuers {
 impl Issuer {
     fn holds(&self, token: &Unverified<'_>) -> Result<(Arc<KeySet>, Claims), Option<TokenFault>> {
         let keys = self.keys.current().ok_or(None)?;
-        let claims = token.verify(&keys)?;
-        Ok((keys, claims))
+        let claims = token.verify(&keys).map_err(TokenFault::from)?;
+        Ok((keys, Claims::verified(claims)))
     }
 
     fn member(&self, claims: &Claims) -> Result<usize, TokenFault> {

@@ -11,13 +11,13 @@ use std::time::Duration;
 
 use ::http::{StatusCode, header};
 use arc_swap::ArcSwapOption;
+use jose::KeySet;
 use prometheus::IntCounterVec;
 use service_kit::Tasks;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use url::Url;
 
-use super::jwk::KeySet;
 use crate::source::chain;
 
 /// The keys of one issuer.

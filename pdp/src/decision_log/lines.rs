@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use authzen::{Asked, AskedEntity, JsonText, Members};
+use authzen::{Asked, AskedEntity};
 use service_kit::UnixTime;
+use strict_json::{JsonText, Members};
 
 use super::{Asker, DecisionLog};
 use crate::answer::write_version;

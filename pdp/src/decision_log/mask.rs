@@ -2,9 +2,9 @@
 
 use std::collections::HashSet;
 
-use authzen::{Json, JsonText, Members};
 use serde_json::Value;
 use service_kit::ConfigIssue;
+use strict_json::{Json, JsonText, Members};
 
 /// Names and paths whose values are not shown.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

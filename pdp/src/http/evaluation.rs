@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use ::http::{HeaderValue, StatusCode, header};
-use authzen::{Asked, BatchBody, JsonText, Members};
+use authzen::{Asked, BatchBody};
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use service_kit::Problem;
+use strict_json::{JsonText, Members};
 
 use super::bodies;
 use super::receive::{bad_request, no_answer, receive};

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ::http::{HeaderMap, StatusCode, header};
-use authzen::{DecisionError, Members, RequestError};
+use authzen::{DecisionError, RequestError};
 use axum::body::Body;
 use axum::extract::Request;
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use service_kit::serve::{Peer, RequestId};
 use service_kit::{Problem, TraceContext};
+use strict_json::{JsonError, Members};
 
 use crate::callers::Caller;
 use crate::decision_log::Asker;
@@ -70,7 +71,8 @@ pub(super) async fn receive(inner: &Inner, request: Request) -> Result<Received,
 impl Received {
     /// The body, which is an object.
     pub(super) fn object(&self) -> Result<Members<'_>, Problem> {
-        Members::parse_within(&self.body, self.levels).map_err(|error| bad_request(&error))
+        Members::parse_within(&self.body, self.levels)
+            .map_err(|error| bad_request(&RequestError::Json(error)))
     }
 }
 
@@ -105,7 +107,7 @@ fn is_json(headers: &HeaderMap) -> bool {
 
 pub(super) fn bad_request(error: &RequestError) -> Problem {
     let detail = match error {
-        RequestError::TooDeep { .. } => format!("{error} (`pdp.max_json_depth`)"),
+        RequestError::Json(JsonError::TooDeep { .. }) => format!("{error} (`pdp.max_json_depth`)"),
         _ => error.to_string(),
     };
     Problem::new(StatusCode::BAD_REQUEST, "bad-request").detail(detail)

@@ -3,8 +3,9 @@
 
 use std::sync::Arc;
 
-use authzen::{Asked, AskedAction, AskedEntity, Members as Sent};
+use authzen::{Asked, AskedAction, AskedEntity};
 use cedar_policy_core::ast::Context;
+use strict_json::Members as Sent;
 
 use super::vocabulary::Kind;
 use crate::entities::{Row, Uid};

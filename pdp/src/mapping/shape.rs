@@ -3,13 +3,13 @@
 
 use std::collections::BTreeMap;
 
-use authzen::{Json, Members as Sent};
 use cedar_policy::RestrictedExpression;
 use cedar_policy_core::ast::{Eid, EntityType, EntityUID, Value};
 use cedar_policy_core::evaluator::RestrictedEvaluator;
 use cedar_policy_core::extensions::Extensions;
 use cedar_policy_core::validator::types::{Attributes, EntityKind, Type};
 use smol_str::SmolStr;
+use strict_json::{Json, Members as Sent};
 
 use super::vocabulary::Known;
 use crate::entities::{Kept, WALKED};

@@ -4,9 +4,10 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use authzen::{Asked, Decision, DecisionError, Evaluation, JsonText, RequestError, Semantic};
+use authzen::{Asked, Decision, DecisionError, Evaluation, RequestError, Semantic};
 use futures_util::StreamExt as _;
 use futures_util::stream;
+use strict_json::JsonText;
 
 use super::Inner;
 use crate::answer::Answer;

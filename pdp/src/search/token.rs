@@ -4,13 +4,14 @@
 use std::fmt;
 use std::path::Path;
 
-use authzen::{Members, Properties, SearchKind, SearchQuestion, SearchRequest};
+use authzen::{Properties, SearchKind, SearchQuestion, SearchRequest};
 use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 use service_kit::{ConfigIssue, Secret, UnixTime, random};
+use strict_json::Members;
 
 use crate::PdpConfig;
 

@@ -10,7 +10,7 @@ use super::{TokenAnswer, TokenRequest};
 use crate::config::GrantType;
 use crate::core::Core;
 use crate::error::Trouble;
-use crate::jose::{self, Claims, Typ};
+use crate::jws::{self, Claims, Typ};
 use crate::record::{self, AccessToken, Grant, RefreshState, RefreshToken, Subject};
 use crate::registry::Registry;
 use crate::token::{Kind, Minted};
@@ -160,7 +160,7 @@ fn id_token(core: &Core, order: &Order<'_>, access: &str) -> Result<Option<Strin
     put("auth_time", login.at.as_secs().into());
     put("amr", login.amr.clone().into());
     put("sid", login.sid.as_str().into());
-    put("at_hash", jose::at_hash(access).into());
+    put("at_hash", jws::at_hash(access).into());
     if let Some(nonce) = order.nonce {
         put("nonce", nonce.into());
     }

@@ -4,15 +4,19 @@
 //! Secrets are random and hashed fast; comparing takes the same time whether or not there is
 //! such a client.
 
+mod assertion;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::{HeaderMap, header};
 use zeroize::Zeroizing;
 
 use crate::audit::audit;
+use crate::core::Core;
 use crate::params::{self, Params};
 use crate::refusal::{ErrorCode, Refusal};
-use crate::registry::{Client, Registry, ResourceServer, SecretHash};
+use crate::registry::{Client, Credential, Registry, ResourceServer, SecretHash};
+use assertion::Assertion;
 
 /// User name and password of HTTP Basic.
 struct Basic {
@@ -20,78 +24,119 @@ struct Basic {
     secret: Zeroizing<String>,
 }
 
-/// The client that sent the request. Exactly one way of saying so is allowed.
-pub(super) fn client<'a>(
-    registry: &'a Registry,
+/// What a request has to say who sent it. Exactly one way of saying so is allowed.
+enum Shown<'a> {
+    Basic(Basic),
+    Posted(&'a str),
+    Asserted(Assertion<'a>),
+    Nothing,
+}
+
+/// The client that sent the request.
+pub(super) async fn client<'r>(
+    core: &Core,
+    registry: &'r Registry,
     headers: &HeaderMap,
     params: &Params,
-) -> Result<&'a Client, Refusal> {
-    let basic = basic(headers)?;
-    let posted = params.get("client_secret");
-    let asserted = params
-        .get("client_assertion")
-        .or(params.get("client_assertion_type"));
-    let ways = [basic.is_some(), posted.is_some(), asserted.is_some()];
-    if ways.iter().filter(|used| **used).count() > 1 {
+) -> Result<&'r Client, Refusal> {
+    let shown = shown(headers, params)?;
+    let named = params.get("client_id");
+    let id = match &shown {
+        Shown::Basic(basic) => basic.id.as_str(),
+        Shown::Asserted(assertion) => &assertion.client,
+        Shown::Posted(_) | Shown::Nothing => named.ok_or_else(|| unknown("no client is named"))?,
+    };
+    if named.is_some_and(|named| named != id) {
         return Err(Refusal::Denied(
             ErrorCode::InvalidRequest,
-            "more than one way of authenticating the client is used",
+            "`client_id` is not the client that authenticates",
         ));
     }
-    let named = params.get("client_id");
-    if asserted.is_some() {
-        return Err(unknown("client assertions are not supported"));
-    }
-    if let Some(basic) = basic {
-        if named.is_some_and(|id| id != basic.id.as_str()) {
-            return Err(Refusal::Denied(
-                ErrorCode::InvalidRequest,
-                "`client_id` is not the client that authenticates",
-            ));
-        }
-        return proven(registry, &basic.id, &basic.secret);
-    }
-    let id = named.ok_or_else(|| unknown("no client is named"))?;
-    match posted {
-        Some(secret) => proven(registry, id, secret),
-        None => registry
-            .client(id)
+    let client = registry.client(id);
+    if let Shown::Nothing = shown {
+        return client
             .filter(|client| client.is_public())
-            .ok_or_else(|| unknown("unknown, disabled, or in need of a secret")),
+            .ok_or_else(|| unknown("unknown, disabled, or in need of a credential"));
     }
+    let credential = client.and_then(|client| client.credential.as_ref());
+    prove(core, credential, shown).await?;
+    client.ok_or_else(|| unknown("unknown client"))
 }
 
 /// The resource server that sent the request. Its credentials are its own: no client's work.
-pub(super) fn resource_server<'a>(
-    registry: &'a Registry,
+pub(super) async fn resource_server<'r>(
+    core: &Core,
+    registry: &'r Registry,
     headers: &HeaderMap,
     params: &Params,
-) -> Result<&'a ResourceServer, Refusal> {
-    let Some(basic) = basic(headers)? else {
-        return Err(unknown("a resource server did not authenticate"));
+) -> Result<&'r ResourceServer, Refusal> {
+    let shown = shown(headers, params)?;
+    let id = match &shown {
+        Shown::Basic(basic) => basic.id.as_str(),
+        Shown::Asserted(assertion) => &assertion.client,
+        Shown::Posted(_) | Shown::Nothing => {
+            return Err(unknown("a resource server did not authenticate"));
+        }
     };
-    if params.get("client_secret").is_some() || params.get("client_assertion").is_some() {
+    let server = registry.resource_server(id);
+    let credential = server.and_then(|server| server.credential.as_ref());
+    prove(core, credential, shown).await?;
+    server.ok_or_else(|| unknown("unknown resource server"))
+}
+
+fn shown<'a>(headers: &HeaderMap, params: &'a Params) -> Result<Shown<'a>, Refusal> {
+    let basic = basic(headers)?;
+    let posted = params.get("client_secret");
+    let (kind, assertion) = (
+        params.get("client_assertion_type"),
+        params.get("client_assertion"),
+    );
+    let is_asserted = kind.is_some() || assertion.is_some();
+    let ways = [basic.is_some(), posted.is_some(), is_asserted];
+    if ways.iter().filter(|used| **used).count() > 1 {
         return Err(Refusal::Denied(
             ErrorCode::InvalidRequest,
             "more than one way of authenticating is used",
         ));
     }
-    let server = registry.resource_server(&basic.id);
-    let hash = server.and_then(|server| server.secret.as_ref());
-    if matches(hash, &basic.secret) {
-        server.ok_or_else(|| unknown("unknown resource server"))
-    } else {
-        Err(unknown("unknown resource server, or wrong secret"))
+    if is_asserted {
+        let read = Assertion::read(kind, assertion);
+        return read
+            .map(Shown::Asserted)
+            .map_err(|unproven| unknown(&unproven.to_string()));
     }
+    Ok(match (basic, posted) {
+        (Some(basic), _) => Shown::Basic(basic),
+        (None, Some(secret)) => Shown::Posted(secret),
+        (None, None) => Shown::Nothing,
+    })
 }
 
-fn proven<'a>(registry: &'a Registry, id: &str, secret: &str) -> Result<&'a Client, Refusal> {
-    let client = registry.client(id);
-    let hash = client.and_then(|client| client.secret.as_ref());
-    if matches(hash, secret) {
-        client.ok_or_else(|| unknown("unknown client"))
+/// Whether what was shown is what the credential wants. None: there is none, or nobody has it.
+async fn prove(
+    core: &Core,
+    credential: Option<&Credential>,
+    shown: Shown<'_>,
+) -> Result<(), Refusal> {
+    let secret = match &shown {
+        Shown::Basic(basic) => basic.secret.as_str(),
+        Shown::Posted(secret) => secret,
+        Shown::Asserted(assertion) => {
+            let Some(keys) = credential.and_then(Credential::keys) else {
+                assertion.prove_by_nobody();
+                return Err(unknown("unknown, disabled, or without keys"));
+            };
+            let proven = assertion.prove(core, keys).await?;
+            return proven.map_err(|unproven| unknown(&unproven.to_string()));
+        }
+        Shown::Nothing => return Err(unknown("nothing was shown")),
+    };
+    if matches(credential.and_then(Credential::secret), secret) {
+        Ok(())
     } else {
-        Err(unknown("unknown, disabled, public, or wrong secret"))
+        Err(unknown(
+            "unknown, disabled, without a secret, or another secret",
+        ))
     }
 }
 

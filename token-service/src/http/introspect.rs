@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use super::{client_auth, render, request};
 use crate::audit::audit;
 use crate::core::Core;
-use crate::jose::{Claims, Typ};
+use crate::jws::{Claims, Typ};
 use crate::params::Params;
 use crate::phantom::{self, Live, Resolved};
 use crate::refusal::{ErrorCode, Refusal};
@@ -30,20 +30,22 @@ pub(super) async fn post(State(core): State<Arc<Core>>, request: Request) -> Res
     let result = match request::form(&parts, body).await {
         Ok(params) => answer(&core, &parts, &params).await,
         // An unreadable body does not hide that the caller is nobody.
-        Err(refusal) => Err(stranger(&core, &parts).unwrap_or(refusal)),
+        Err(refusal) => Err(stranger(&core, &parts).await.unwrap_or(refusal)),
     };
     core.meter.introspected(started.elapsed());
     render::finish(&core, "introspect", result)
 }
 
-fn stranger(core: &Core, parts: &Parts) -> Option<Refusal> {
+async fn stranger(core: &Core, parts: &Parts) -> Option<Refusal> {
     let nothing = Params::parse(b"").ok()?;
-    client_auth::resource_server(&core.registry(), &parts.headers, &nothing).err()
+    let registry = core.registry();
+    let server = client_auth::resource_server(core, &registry, &parts.headers, &nothing);
+    server.await.err()
 }
 
 async fn answer(core: &Core, parts: &Parts, params: &Params) -> Result<Response, Refusal> {
     let registry = core.registry();
-    let server = client_auth::resource_server(&registry, &parts.headers, params)?;
+    let server = client_auth::resource_server(core, &registry, &parts.headers, params).await?;
     let resource = resource(&registry, server, params)?;
     let text = params.get("token").ok_or(Refusal::Denied(
         ErrorCode::InvalidRequest,

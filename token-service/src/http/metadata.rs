@@ -6,6 +6,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::response::Response;
 use http::{HeaderValue, header};
+use jose::Algorithm;
 use serde_json::{Value, json};
 
 use super::render;
@@ -26,7 +27,13 @@ fn document(core: &Core) -> Value {
     let registry = core.registry();
     let issuer = &core.issuer;
     let scopes = registry.scopes();
-    let client_methods = ["client_secret_basic", "client_secret_post", "none"];
+    let client_methods = [
+        "client_secret_basic",
+        "client_secret_post",
+        "private_key_jwt",
+        "none",
+    ];
+    let algorithms = Algorithm::ALL.map(Algorithm::name);
     json!({
         "issuer": issuer.as_str(),
         "authorization_endpoint": issuer.endpoint("/authorize"),
@@ -43,8 +50,11 @@ fn document(core: &Core) -> Value {
         "grant_types_supported": GrantType::ALL.map(GrantType::as_str),
         "code_challenge_methods_supported": ["S256"],
         "token_endpoint_auth_methods_supported": client_methods,
+        "token_endpoint_auth_signing_alg_values_supported": algorithms,
         "revocation_endpoint_auth_methods_supported": client_methods,
-        "introspection_endpoint_auth_methods_supported": ["client_secret_basic"],
+        "revocation_endpoint_auth_signing_alg_values_supported": algorithms,
+        "introspection_endpoint_auth_methods_supported": ["client_secret_basic", "private_key_jwt"],
+        "introspection_endpoint_auth_signing_alg_values_supported": algorithms,
         "introspection_signing_alg_values_supported": ["ES256"],
         "id_token_signing_alg_values_supported": ["ES256"],
         "subject_types_supported": ["public"],

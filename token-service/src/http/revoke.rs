@@ -28,7 +28,7 @@ pub(super) async fn post(State(core): State<Arc<Core>>, request: Request) -> Res
 
 async fn answer(core: &Core, parts: &Parts, params: &Params) -> Result<Response, Refusal> {
     let registry = core.registry();
-    let client = client_auth::client(&registry, &parts.headers, params)?;
+    let client = client_auth::client(core, &registry, &parts.headers, params).await?;
     let text = params.get("token").ok_or(Refusal::Denied(
         ErrorCode::InvalidRequest,
         "`token` is missing",

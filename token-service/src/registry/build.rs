@@ -2,12 +2,17 @@
 //! the next.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
+use jose::KeySet;
 use oauth::Scope;
+use serde_json::Value;
 use service_kit::{ConfigIssue, Secret};
 use url::Url;
 
-use super::{Client, RedirectUri, Registry, Resource, ResourceServer, SecretHash, User};
+use super::{
+    Client, Credential, RedirectUri, Registry, Resource, ResourceServer, SecretHash, User,
+};
 use crate::config::{
     ClientConfig, GrantType, ResourceConfig, ResourceServerConfig, TokenServiceConfig, UserConfig,
 };
@@ -107,18 +112,17 @@ impl Registry {
 
     fn add_client(&mut self, config: &ClientConfig, issues: &mut Issues<'_>) {
         issues.id(&config.id);
-        let secret = match (&config.secret_hash, config.public) {
-            (Some(hash), false) => issues.secret_hash(hash),
-            (None, true) => None,
-            (Some(_), true) => {
-                issues.add("secret_hash", "cannot be given for a public client");
-                None
+        let credential = issues.credential(config.secret_hash.as_ref(), config.jwks.as_ref());
+        match (&credential, config.public) {
+            (Some(_), true) => issues.add("public", "such a client has no secret and no keys"),
+            (None, false) if config.secret_hash.is_none() && config.jwks.is_none() => {
+                issues.add(
+                    "secret_hash",
+                    "is missing; or give `jwks`, or say `public: true`",
+                );
             }
-            (None, false) => {
-                issues.add("secret_hash", "is missing; or say `public: true`");
-                None
-            }
-        };
+            _ => {}
+        }
         let grant_types: BTreeSet<_> = config.grant_types.iter().copied().collect();
         check_grant_types(config, &grant_types, issues);
         let mut redirect_uris = Vec::new();
@@ -136,7 +140,7 @@ impl Registry {
         let client = Client {
             id: config.id.clone(),
             name: config.name.clone().unwrap_or_else(|| config.id.clone()),
-            secret,
+            credential,
             grant_types,
             redirect_uris,
             scope: issues.scope(&config.scope),
@@ -198,10 +202,7 @@ impl Registry {
         }
         let server = ResourceServer {
             id: config.id.clone(),
-            secret: config
-                .secret_hash
-                .as_ref()
-                .and_then(|hash| issues.secret_hash(hash)),
+            credential: issues.credential(config.secret_hash.as_ref(), config.jwks.as_ref()),
             resources: config.resources.clone(),
         };
         if self
@@ -257,6 +258,24 @@ impl Issues<'_> {
             self.add("scope", &error.to_string());
             Scope::empty()
         })
+    }
+
+    fn credential(&mut self, hash: Option<&Secret>, jwks: Option<&Value>) -> Option<Credential> {
+        match (hash, jwks) {
+            (Some(hash), None) => self.secret_hash(hash).map(Credential::Secret),
+            (None, Some(jwks)) => match KeySet::parse(jwks.to_string().as_bytes()) {
+                Ok(keys) => Some(Credential::Keys(Arc::new(keys))),
+                Err(problem) => {
+                    self.add("jwks", &problem);
+                    None
+                }
+            },
+            (Some(_), Some(_)) => {
+                self.add("jwks", "cannot be given beside `secret_hash`");
+                None
+            }
+            (None, None) => None,
+        }
     }
 
     fn secret_hash(&mut self, hash: &Secret) -> Option<SecretHash> {

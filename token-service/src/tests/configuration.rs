@@ -45,6 +45,8 @@ clients:
   - { id: a, grant_types: [authorization_code], redirect_uris: ['http://evil.example/cb', 'https://x/#y'] }
   - { id: a, secret_hash: my-plain-secret, grant_types: [refresh_token] }
   - { id: p, public: true, grant_types: [client_credentials] }
+  - { id: k, public: true, jwks: { keys: [] }, grant_types: [client_credentials] }
+  - { id: both, secret_hash: 'sha256:abc', jwks: { keys: [] }, grant_types: [client_credentials] }
   - { id: 'b c', public: true, grant_types: [], scope: 'a\b' }
 users:
   - { username: Ann, password_hash: hunter2 }
@@ -62,16 +64,18 @@ resource_servers:
         "`token_service.ttl.code_secs`: must be from 1 to 60",
         "`token_service.ttl.jwt_secs`",
         "`token_service.keys.publish_ahead_secs`",
-        "`token_service.clients[0].secret_hash`: is missing; or say `public: true`",
+        "`token_service.clients[0].secret_hash`: is missing; or give `jwks`, or say `public: true`",
         "`token_service.clients[0].redirect_uris[0]`: `http://evil.example/cb` must be `https`",
         "`token_service.clients[0].redirect_uris[1]`",
         "`token_service.clients[1].secret_hash`: must be `sha256:` and a hash",
         "`token_service.clients[1].grant_types`: `refresh_token` needs",
         "`token_service.clients[1].id`: `a` is there twice",
         "`token_service.clients[2].grant_types`: `client_credentials` needs",
-        "`token_service.clients[3].id`",
-        "`token_service.clients[3].scope`",
-        "`token_service.clients[3].grant_types`: must name at least one",
+        "`token_service.clients[3].jwks`: there is no key",
+        "`token_service.clients[4].jwks`: cannot be given beside `secret_hash`",
+        "`token_service.clients[5].id`",
+        "`token_service.clients[5].scope`",
+        "`token_service.clients[5].grant_types`: must name at least one",
         "`token_service.users[0].password_hash`: is not a PHC string",
         "`token_service.users[1].sub`: `a` is the id of a client",
         "`token_service.users[1].username`: `ann` is there twice",

@@ -22,7 +22,7 @@ async fn an_id_token_says_who_logged_in_when_and_for_whom() {
     let tokens = world.tokens("openid orders:read").await;
     let claims = verified(&world, tokens["id_token"].as_str().unwrap(), "JWT", "web").await;
     let sid = claims["sid"].clone();
-    let at_hash = crate::jose::at_hash(tokens["access_token"].as_str().unwrap());
+    let at_hash = crate::jws::at_hash(tokens["access_token"].as_str().unwrap());
     assert_eq!(
         claims,
         json!({

@@ -37,6 +37,9 @@ impl<'a> MakeWriter<'a> for Log {
 #[tokio::test]
 async fn no_token_code_cookie_password_or_key_is_at_rest_or_in_a_log() {
     let log = Log::default();
+    // With one subscriber alone, an event that a test on another thread comes to first would be
+    // switched off for this thread, too.
+    let _second = tracing::Dispatch::new(tracing_subscriber::registry());
     let subscriber = tracing_subscriber::fmt()
         .with_max_level(tracing::Level::TRACE)
         .with_writer(log.clone())

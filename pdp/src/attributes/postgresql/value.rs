@@ -55,7 +55,7 @@ fn text(raw: &[u8]) -> Result<Cell, Unread> {
 
 fn json(raw: &[u8]) -> Result<Cell, Unread> {
     // What is wrong with it may quote it.
-    let read = authzen::parse_json(raw).map_err(|_| "it is not JSON that has one meaning")?;
+    let read = strict_json::parse_json(raw).map_err(|_| "it is not JSON that has one meaning")?;
     Ok(Cell::Json(read))
 }
 

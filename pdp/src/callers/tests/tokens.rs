@@ -6,9 +6,9 @@ use service_kit::UnixTime;
 
 use super::signer::{Signer, encode, jwks};
 use super::{INVALID, NOW, billing, claims, identify, jwt_caller, known, open, refused};
-use crate::callers::jwk::KeySet;
-use crate::callers::jws::{TokenFault, Unverified};
+use crate::callers::issuers::TOKENS;
 use crate::callers::{Callers, JwtCallerConfig};
+use jose::{Fault, KeySet, Unverified};
 
 fn opened(signers: &[&Signer]) -> Callers {
     open(signers, vec![jwt_caller("billing", billing())]).unwrap()
@@ -333,12 +333,12 @@ fn a_token_without_kid_needs_a_key_that_is_alone() {
     for (signers, fault) in [
         (vec![&one], None),
         (vec![&one, &rsa], None),
-        (vec![&one, &two], Some(TokenFault::NoKeyNamed)),
-        (vec![&two], Some(TokenFault::Signature)),
-        (vec![&rsa], Some(TokenFault::OtherKey)),
+        (vec![&one, &two], Some(Fault::NoKeyNamed)),
+        (vec![&two], Some(Fault::Signature)),
+        (vec![&rsa], Some(Fault::OtherKey)),
     ] {
         let keys = KeySet::parse(jwks(&signers).as_bytes()).unwrap();
-        let found = Unverified::read(&token).unwrap().verify(&keys);
+        let found = Unverified::read(&token, TOKENS).unwrap().verify(&keys);
         assert_eq!(found.err(), fault);
     }
 }
@@ -377,7 +377,10 @@ fn keys_that_are_small_broken_private_or_for_something_else_are_passed_over() {
         let keys = KeySet::parse(beside.as_bytes()).unwrap();
         let token = good.token(&claims());
         assert!(
-            Unverified::read(&token).unwrap().verify(&keys).is_ok(),
+            Unverified::read(&token, TOKENS)
+                .unwrap()
+                .verify(&keys)
+                .is_ok(),
             "{jwk}"
         );
     }

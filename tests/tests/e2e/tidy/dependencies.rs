@@ -2,7 +2,10 @@
 
 use cargo_metadata::DependencyKind;
 
-/// Words and traits that everybody shares. They know none of ours.
+/// Formats that strangers send, read strictly. Each knows only those before it.
+const FORMATS: [&str; 2] = ["strict-json", "jose"];
+
+/// Words and traits that everybody shares. They know formats, and nothing else of ours.
 const BOUNDARY: [&str; 4] = ["authzen", "oauth", "store", "service-kit"];
 
 /// The three services. They know the boundary, never each other.
@@ -108,11 +111,16 @@ pub(super) fn complaints(packages: &[Package]) -> Vec<String> {
 
 /// Which of ours a package may import; none where nobody has said so.
 fn allowed(package: &str) -> Option<Vec<&'static str>> {
-    let everything = || BOUNDARY.into_iter().chain(SERVICES);
-    if BOUNDARY.contains(&package) || package == BENCH {
+    let shared = || FORMATS.into_iter().chain(BOUNDARY);
+    let everything = || shared().chain(SERVICES);
+    if let Some(at) = FORMATS.iter().position(|format| *format == package) {
+        Some(FORMATS.into_iter().take(at).collect())
+    } else if package == BENCH {
         Some(Vec::new())
+    } else if BOUNDARY.contains(&package) {
+        Some(FORMATS.to_vec())
     } else if SERVICES.contains(&package) {
-        Some(BOUNDARY.to_vec())
+        Some(shared().collect())
     } else if package == BINARY {
         Some(everything().collect())
     } else if package == TESTS {
@@ -141,8 +149,9 @@ mod tests {
     use super::*;
 
     fn check(name: &str, imports: &[(&str, bool)], expected: &[&str]) {
-        let mut packages: Vec<_> = BOUNDARY
+        let mut packages: Vec<_> = FORMATS
             .into_iter()
+            .chain(BOUNDARY)
             .chain(SERVICES)
             .chain([BINARY, TESTS])
             .filter(|ours| *ours != name)
@@ -183,9 +192,15 @@ mod tests {
     fn boundary_crates_that_import_ours_are_found() {
         check(
             "oauth",
-            &[("serde", false), ("service-kit", false)],
+            &[("serde", false), ("service-kit", false), ("jose", false)],
             &["`oauth` may not import `service-kit`"],
         );
+        check(
+            "strict-json",
+            &[("jose", false)],
+            &["may not import `jose`"],
+        );
+        check("jose", &[("strict-json", false)], &[]);
     }
 
     #[test]

@@ -41,7 +41,7 @@ pub(in crate::http) async fn post(State(core): State<Arc<Core>>, request: Reques
 
 async fn answer(core: &Core, parts: &Parts, params: &Params) -> Result<Response, Refusal> {
     let registry = core.registry();
-    let client = client_auth::client(&registry, &parts.headers, params)?;
+    let client = client_auth::client(core, &registry, &parts.headers, params).await?;
     if params.get("request_uri").is_some() {
         return Err(Refusal::Denied(
             ErrorCode::InvalidRequest,

@@ -3,7 +3,9 @@
 //! A key verifies the algorithms that its type and curve allow, and no other: what a token says
 //! about its algorithm only picks among these. Symmetric keys are never taken.
 
-use authzen::{Properties, parse_object};
+use std::sync::LazyLock;
+
+use aws_lc_rs::digest;
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ED25519, ParsedPublicKey,
     RSA_PKCS1_2048_8192_SHA256, RSA_PSS_2048_8192_SHA256, RsaParameters, RsaPublicKeyComponents,
@@ -12,13 +14,13 @@ use aws_lc_rs::signature::{
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::Value;
-use service_kit::digest;
+use strict_json::{Properties, parse_object};
 
-use super::jws::TokenFault;
+use crate::Fault;
 
 /// A signature algorithm that is accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Algorithm {
+pub enum Algorithm {
     Es256,
     Es384,
     EdDsa,
@@ -28,10 +30,10 @@ pub(super) enum Algorithm {
 
 /// Keys as they were read at one time.
 #[derive(Debug)]
-pub(super) struct KeySet {
+pub struct KeySet {
     keys: Vec<Key>,
     /// Of the text. Equal versions have equal keys.
-    pub(super) version: [u8; 32],
+    pub version: [u8; 32],
 }
 
 #[derive(Debug)]
@@ -45,18 +47,20 @@ struct Key {
 const MOST: usize = 100;
 
 impl Algorithm {
-    pub(super) fn from_name(name: &str) -> Option<Self> {
-        match name {
-            "ES256" => Some(Self::Es256),
-            "ES384" => Some(Self::Es384),
-            "EdDSA" => Some(Self::EdDsa),
-            "RS256" => Some(Self::Rs256),
-            "PS256" => Some(Self::Ps256),
-            _ => None,
-        }
+    pub const ALL: [Self; 5] = [
+        Self::Es256,
+        Self::Es384,
+        Self::EdDsa,
+        Self::Rs256,
+        Self::Ps256,
+    ];
+
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|own| own.name() == name)
     }
 
-    fn name(self) -> &'static str {
+    /// The word of the IANA registry.
+    pub fn name(self) -> &'static str {
         match self {
             Self::Es256 => "ES256",
             Self::Es384 => "ES384",
@@ -67,10 +71,22 @@ impl Algorithm {
     }
 }
 
+/// A key for each algorithm, whose other halves nobody has.
+static NOBODY: LazyLock<KeySet> = LazyLock::new(|| {
+    KeySet::parse(include_bytes!("nobody.json")).unwrap_or(KeySet {
+        keys: Vec::new(),
+        version: [0; 32],
+    })
+});
+
 impl KeySet {
+    pub(crate) fn nobody() -> &'static Self {
+        &NOBODY
+    }
+
     /// Keys of other kinds or for other uses are passed over (RFC 7517 section 5); a set in which
     /// nothing is left is an error.
-    pub(super) fn parse(text: &[u8]) -> Result<Self, String> {
+    pub fn parse(text: &[u8]) -> Result<Self, String> {
         let set = parse_object(text).map_err(|error| format!("not a key set: {error}"))?;
         let Some(Value::Array(items)) = set.get("keys") else {
             return Err("not a key set: there is no array `keys`".into());
@@ -88,31 +104,36 @@ impl KeySet {
         }
         Ok(Self {
             keys,
-            version: digest::sha256(text),
+            version: sha256(text),
         })
     }
 
     /// The one key that a token can be meant to be verified with.
-    pub(super) fn find(
-        &self,
-        algorithm: Algorithm,
-        kid: Option<&str>,
-    ) -> Result<&ParsedPublicKey, TokenFault> {
+    pub fn find(&self, algorithm: Algorithm, kid: Option<&str>) -> Result<&ParsedPublicKey, Fault> {
         let of_name = || {
             self.keys
                 .iter()
                 .filter(|key| kid.is_none() || key.kid.as_deref() == kid)
         };
         if of_name().next().is_none() {
-            return Err(TokenFault::UnknownKey);
+            return Err(Fault::UnknownKey);
         }
         let mut fitting = of_name().filter(|key| key.algorithm == algorithm);
         match (fitting.next(), fitting.next()) {
             (Some(key), None) => Ok(&key.prepared),
-            (None, _) => Err(TokenFault::OtherKey),
-            (Some(_), Some(_)) => Err(TokenFault::NoKeyNamed),
+            (None, _) => Err(Fault::OtherKey),
+            (Some(_), Some(_)) => Err(Fault::NoKeyNamed),
         }
     }
+}
+
+fn sha256(text: &[u8]) -> [u8; 32] {
+    let mut hash = [0; 32];
+    let digest = digest::digest(&digest::SHA256, text);
+    for (byte, of) in hash.iter_mut().zip(digest.as_ref()) {
+        *byte = *of;
+    }
+    hash
 }
 
 /// A key once for each algorithm that it verifies; nothing where it cannot be used.
@@ -180,4 +201,17 @@ fn rsa(parameters: &'static RsaParameters, n: Vec<u8>, e: Vec<u8>) -> Option<Par
     RsaPublicKeyComponents { n, e }
         .to_parsed_public_key(parameters)
         .ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_has_a_key_for_each_algorithm() {
+        for algorithm in Algorithm::ALL {
+            assert!(KeySet::nobody().find(algorithm, None).is_ok());
+            assert_eq!(Algorithm::from_name(algorithm.name()), Some(algorithm));
+        }
+    }
 }

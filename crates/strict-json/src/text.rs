@@ -3,7 +3,8 @@
 
 use serde::Serialize;
 
-use crate::json::{Json, Members, plain};
+use crate::read::plain;
+use crate::{Json, Members};
 
 /// A buffer that JSON is written to the end of.
 #[derive(Debug, Default)]

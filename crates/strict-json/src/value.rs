@@ -1,20 +1,12 @@
-//! Strict I-JSON reading: duplicate names are refused at every depth, nesting is bounded.
-//!
-//! Two readers of one document must not see two different values, so a duplicate name is an
-//! error and never "the last one wins" (RFC 7493 section 2.3). What is read borrows its texts from
-//! the document, so that a question can be answered without a copy of it.
-
-mod read;
+//! What was read: values that borrow their texts from the document.
 
 use std::borrow::Cow;
 
 use serde_json::{Map, Number, Value};
 
-pub(crate) use read::plain;
+use crate::{JsonError, read};
 
-use crate::RequestError;
-
-/// Attributes of a subject, action, resource or context. Equality does not look at the order of
+/// The members of an object, with a life of their own. Equality does not look at the order of
 /// members, but bytes may: equal properties can serialize to different bytes.
 pub type Properties = Map<String, Value>;
 
@@ -32,27 +24,27 @@ pub enum Json<'a> {
 /// The members of an object, in the order in which they came.
 #[derive(Debug, Clone, Default)]
 pub struct Members<'a> {
-    members: Vec<(Cow<'a, str>, Json<'a>)>,
+    pub(crate) members: Vec<(Cow<'a, str>, Json<'a>)>,
     /// The whole object as it was read, where that was one line.
-    text: Option<&'a str>,
+    pub(crate) text: Option<&'a str>,
 }
 
 /// So deep arrays and objects may be nested where nobody says otherwise.
 const LEVELS: usize = 127;
 
 /// Reads one JSON object. Refuses trailing bytes, duplicate names and nesting deeper than 127.
-pub fn parse_object(body: &[u8]) -> Result<Properties, RequestError> {
+pub fn parse_object(body: &[u8]) -> Result<Properties, JsonError> {
     Members::parse(body).map(Members::into_properties)
 }
 
 /// Reads any JSON value, as strictly.
-pub fn parse_json(body: &[u8]) -> Result<Value, RequestError> {
+pub fn parse_json(body: &[u8]) -> Result<Value, JsonError> {
     Json::parse(body).map(Json::into_value)
 }
 
 impl<'a> Json<'a> {
     /// As strictly as [`parse_json`].
-    pub fn parse(body: &'a [u8]) -> Result<Self, RequestError> {
+    pub fn parse(body: &'a [u8]) -> Result<Self, JsonError> {
         read::read(body, LEVELS)
     }
 
@@ -60,7 +52,7 @@ impl<'a> Json<'a> {
         matches!(self, Self::Null)
     }
 
-    fn into_value(self) -> Value {
+    pub(crate) fn into_value(self) -> Value {
         match self {
             Self::Null => Value::Null,
             Self::Bool(value) => Value::Bool(value),
@@ -80,21 +72,18 @@ impl<'a> Members<'a> {
     };
 
     /// As strictly as [`parse_object`].
-    pub fn parse(body: &'a [u8]) -> Result<Self, RequestError> {
+    pub fn parse(body: &'a [u8]) -> Result<Self, JsonError> {
         Self::parse_within(body, LEVELS)
     }
 
     /// The same, where `levels` bounds how deep arrays and objects are nested.
-    pub fn parse_within(body: &'a [u8], levels: usize) -> Result<Self, RequestError> {
+    pub fn parse_within(body: &'a [u8], levels: usize) -> Result<Self, JsonError> {
         if body.iter().all(u8::is_ascii_whitespace) {
-            return Err(RequestError::Empty);
+            return Err(JsonError::Empty);
         }
         match read::read(body, levels)? {
             Json::Object(members) => Ok(members),
-            _ => Err(RequestError::WrongType {
-                field: "the body".into(),
-                expected: "an object",
-            }),
+            _ => Err(JsonError::NoObject),
         }
     }
 
@@ -115,17 +104,17 @@ impl<'a> Members<'a> {
         self.members.is_empty()
     }
 
-    pub(crate) fn into_members(self) -> impl Iterator<Item = (Cow<'a, str>, Json<'a>)> {
+    pub fn into_members(self) -> impl Iterator<Item = (Cow<'a, str>, Json<'a>)> {
         self.members.into_iter()
     }
 
     /// Adds a member of a name that is not there yet.
-    pub(crate) fn push(&mut self, name: Cow<'a, str>, value: Json<'a>) {
+    pub fn push(&mut self, name: Cow<'a, str>, value: Json<'a>) {
         self.text = None;
         self.members.push((name, value));
     }
 
-    pub(crate) fn retain(&mut self, keep: impl Fn(&str) -> bool) {
+    pub fn retain(&mut self, keep: impl Fn(&str) -> bool) {
         self.text = None;
         self.members.retain(|(name, _)| keep(name));
     }
@@ -147,7 +136,7 @@ impl<'a> Members<'a> {
     }
 
     /// The name that occurs more than once.
-    fn repeated(&self) -> Option<&str> {
+    pub(crate) fn repeated(&self) -> Option<&str> {
         const FEW: usize = 16;
         if self.len() <= FEW {
             let mut before = self.members.iter().enumerate();

@@ -6,8 +6,7 @@ use std::borrow::Cow;
 
 use serde_json::{Number, Value};
 
-use super::{Json, Members};
-use crate::RequestError;
+use crate::{Json, JsonError, Members};
 
 /// Why nothing was read.
 enum Refused {
@@ -31,7 +30,7 @@ struct Reader<'a> {
 
 /// Reads one value; nothing but space may stand around it. `levels` bounds how deep arrays and
 /// objects are nested.
-pub(super) fn read(body: &[u8], levels: usize) -> Result<Json<'_>, RequestError> {
+pub(super) fn read(body: &[u8], levels: usize) -> Result<Json<'_>, JsonError> {
     let refused = match std::str::from_utf8(body) {
         Ok(text) => {
             let mut reader = Reader {
@@ -48,11 +47,11 @@ pub(super) fn read(body: &[u8], levels: usize) -> Result<Json<'_>, RequestError>
         Err(_) => Refused::Syntax,
     };
     Err(match refused {
-        Refused::TooDeep => RequestError::TooDeep { levels },
-        Refused::Twice(name) => RequestError::Malformed {
+        Refused::TooDeep => JsonError::TooDeep { levels },
+        Refused::Twice(name) => JsonError::Malformed {
             message: format!("`{name}` appears twice"),
         },
-        Refused::Syntax => RequestError::Malformed {
+        Refused::Syntax => JsonError::Malformed {
             message: match serde_json::from_slice::<Value>(body) {
                 Err(error) => error.to_string(),
                 Ok(_) => "it cannot be read".to_owned(),
@@ -289,7 +288,7 @@ mod tests {
             if deepest > 0 {
                 let refused = read(json.as_bytes(), deepest - 1).unwrap_err();
                 let levels = deepest - 1;
-                assert_eq!(refused, RequestError::TooDeep { levels });
+                assert_eq!(refused, JsonError::TooDeep { levels });
             }
         }
     }
@@ -372,10 +371,10 @@ mod tests {
         match (read(body, 120), serde_json::from_slice::<Value>(body)) {
             (Ok(ours), Ok(theirs)) => prop_assert_eq!(ours.into_value(), theirs),
             // It takes the last one.
-            (Err(RequestError::Malformed { message }), Ok(_)) => {
+            (Err(JsonError::Malformed { message }), Ok(_)) => {
                 prop_assert!(message.ends_with("appears twice"), "{}", message);
             }
-            (Err(RequestError::Malformed { message }), Err(theirs)) => {
+            (Err(JsonError::Malformed { message }), Err(theirs)) => {
                 prop_assert!(
                     message == theirs.to_string() || message.ends_with("appears twice"),
                     "{}",
