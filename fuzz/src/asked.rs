@@ -75,6 +75,7 @@ pub fn open(folder: &Path) -> Result<Pdp, pdp::PdpError> {
         decision_log: LineTarget::Off,
         entities_without_callers: EntityRight::Write,
         explain_without_callers: ExplainRight::Full,
+        residuals_without_callers: true,
         inline_entities: InlineEntities::Override,
         second_opinion_every: 0,
         ..PdpConfig::default()

@@ -47,6 +47,7 @@ pub(crate) struct Caller {
     pub(crate) rate: Option<Arc<Rate>>,
     pub(crate) entities: EntityRight,
     pub(crate) explain: ExplainRight,
+    pub(crate) residuals: bool,
 }
 
 /// Why a request is not a caller's.
@@ -222,6 +223,7 @@ impl Caller {
                 .map(|per_second| Arc::new(Rate::new(per_second, now))),
             entities: configured.entities,
             explain: configured.explain,
+            residuals: configured.residuals,
         }
     }
 }

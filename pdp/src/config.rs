@@ -55,7 +55,7 @@ pub struct PdpConfig {
     pub decision_log_sample_permits: f64,
     /// Longer bodies are answered 413. Bytes.
     pub max_body_bytes: usize,
-    /// Bodies with arrays and objects nested deeper are answered 400. No more than 128 can be had.
+    /// Bodies with arrays and objects nested deeper are answered 400. At most 100.
     pub max_json_depth: usize,
     /// Longer batches are answered 400.
     pub max_evaluations: usize,
@@ -93,6 +93,9 @@ pub struct PdpConfig {
     /// How much anybody who can connect may be told of why an answer is what it is, where no
     /// callers are configured.
     pub explain_without_callers: ExplainRight,
+    /// Whether anybody who can connect may be told what policies leave open, where no callers are
+    /// configured.
+    pub residuals_without_callers: bool,
     /// The folder is compared with what decides this often, beside being watched. Milliseconds.
     pub rescan_ms: u64,
 }
@@ -151,6 +154,7 @@ impl Default for PdpConfig {
             filters: None,
             attribute_providers: Vec::new(),
             explain_without_callers: ExplainRight::None,
+            residuals_without_callers: false,
             rescan_ms: 1000,
         }
     }
@@ -163,12 +167,26 @@ pub(crate) struct Reading {
     pub(crate) clock: Option<String>,
 }
 
+/// Levels of nesting that a body may have at most.
+const DEEPEST: usize = 100;
+
 impl PdpConfig {
     pub(crate) fn reading(&self) -> Reading {
         Reading {
             request_properties: self.request_properties.clone(),
             clock: self.clock.clone(),
         }
+    }
+
+    /// Deeper bodies would be more than a thread's stack can take.
+    pub(crate) fn check_limits(&self) -> Result<(), ConfigIssue> {
+        if (1..=DEEPEST).contains(&self.max_json_depth) {
+            return Ok(());
+        }
+        Err(ConfigIssue::new(format!(
+            "`pdp.max_json_depth` is {}; it must be from 1 to {DEEPEST}",
+            self.max_json_depth
+        )))
     }
 
     /// What is wrong with the values themselves; the policy folder is not read.
@@ -183,6 +201,7 @@ impl PdpConfig {
             .chain(callers)
             .chain(tls)
             .chain(tokens)
+            .chain(self.check_limits().err())
             .chain(Providers::check(&self.attribute_providers, base))
             .collect()
     }

@@ -93,6 +93,7 @@ impl Fixture {
         Self {
             folder: tempfile::tempdir().unwrap(),
             config: PdpConfig {
+                residuals_without_callers: true,
                 policies: PathBuf::from("."),
                 decision_log: LineTarget::Off,
                 rescan_ms: 50,

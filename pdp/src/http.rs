@@ -118,6 +118,8 @@ fn with_header(problem: Problem, name: HeaderName, value: &'static str) -> Respo
 }
 
 #[cfg(test)]
+mod hostile_tests;
+#[cfg(test)]
 mod search_tests;
 #[cfg(test)]
 pub(crate) mod tests;

@@ -36,6 +36,7 @@ mod room;
 mod search;
 mod second_opinion;
 mod shards;
+mod short;
 mod snapshot;
 mod source;
 mod terms;

@@ -30,6 +30,7 @@ use crate::RequestProperties;
 use crate::engine::Question;
 use crate::entities::{EntityStore, Kept, Overlays, Row, Uid};
 use crate::now::datetime;
+use crate::short::short;
 use before::{KnownEntity, KnownRest};
 use shape::{Misfit, Reader};
 use vocabulary::{ActionTerm, Kind};
@@ -70,7 +71,7 @@ impl Vocabulary {
         let action = self
             .actions
             .get(name)
-            .ok_or_else(|| unknown(format!("the action `{name}` is not known")))?;
+            .ok_or_else(|| unknown(format!("the action `{}` is not known", short(name))))?;
         let subject = match before.subject(&asked.subject) {
             Some(known) => known,
             None => self.named(Part::Subject, asked.subject)?,
@@ -213,11 +214,12 @@ impl Vocabulary {
             .get(kind)
             .and_then(|entity_type| Some((entity_type, self.kinds.get(entity_type)?)));
         let Some((entity_type, kind_of)) = known else {
-            let message = format!("the {} type `{kind}` is not known", part.word());
+            let message = format!("the {} type `{}` is not known", part.word(), short(kind));
             return Err(unknown(message));
         };
         if kind_of.ids.as_ref().is_some_and(|ids| !ids.contains(id)) {
-            let message = format!("the {} `{id}` of type `{kind}` is not known", part.word());
+            let (word, id) = (part.word(), short(id));
+            let message = format!("the {word} `{id}` of type `{kind}` is not known");
             return Err(unknown(message));
         }
         let uid = EntityUID::from_components(entity_type.clone(), Eid::new(id), None);

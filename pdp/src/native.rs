@@ -197,6 +197,14 @@ fn overlays(body: &Properties, ground: Ground<'_>) -> Result<Overlays, NativeErr
             .map_err(|error| unusable(&field, chain(&error)))?;
         let row = Row::new(entity.as_ref(), Origin::Written);
         let uid = row.uid();
+        // SECURITY: of such a type, only the store is believed, whoever asks in whatever words.
+        if ground.vocabulary.ignores_requests(uid.entity_type()) {
+            let message = format!(
+                "only the store says what a `{}` is (`request_properties: ignore`)",
+                uid.entity_type()
+            );
+            return Err(unusable(&field, message));
+        }
         // SECURITY: whoever asks must not be able to talk the store down.
         if ground.inline == InlineEntities::Add && ground.store.row(uid).is_some() {
             return Err(unusable(&field, format!("the store holds `{uid}` already")));
@@ -205,16 +213,8 @@ fn overlays(body: &Properties, ground: Ground<'_>) -> Result<Overlays, NativeErr
             return Err(unusable(&field, "it is there twice"));
         }
     }
-    let view = ground.store.view(&overlays);
-    for row in overlays.rows() {
-        if row
-            .parents()
-            .iter()
-            .any(|parent| view.is_within(parent, row.uid()))
-        {
-            let message = format!("`{}` would be in itself", row.uid());
-            return Err(unusable("entities", message));
-        }
+    if let Some(uid) = ground.store.view(&overlays).circle() {
+        return Err(unusable("entities", format!("`{uid}` would be in itself")));
     }
     Ok(overlays)
 }

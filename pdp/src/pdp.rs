@@ -74,6 +74,7 @@ pub(crate) struct Inner {
     tls: Option<Tls>,
     pub(crate) entities_without_callers: EntityRight,
     pub(crate) explain_without_callers: ExplainRight,
+    pub(crate) residuals_without_callers: bool,
     pub(crate) limits: Limits,
     pub(crate) inline_entities: InlineEntities,
     pub(crate) room: Room,
@@ -128,6 +129,7 @@ impl Pdp {
     /// Reads the folder and opens the decision log. A folder that is not valid is refused here;
     /// later edits are refused one by one while this first snapshot decides.
     pub fn open(config: &PdpConfig, base: &Path, parts: PdpParts) -> Result<Self, PdpError> {
+        config.check_limits().map_err(PdpError::Config)?;
         let identifier = config.identifier().map_err(PdpError::Config)?;
         let callers = Callers::new(config, base).map_err(PdpError::Config)?;
         let tls = callers.tls(config, base).map_err(PdpError::Config)?;
@@ -166,6 +168,7 @@ impl Pdp {
             tls,
             entities_without_callers: config.entities_without_callers,
             explain_without_callers: config.explain_without_callers,
+            residuals_without_callers: config.residuals_without_callers,
             limits: Limits::of(config),
             inline_entities: config.inline_entities,
             room: Room::new(

@@ -14,8 +14,8 @@ use smol_str::SmolStr;
 use crate::engine::{Question, Rules};
 use crate::entities::{Kept, View};
 
-/// More policies than this are not evaluated partially.
-const EVALUATED: usize = 1000;
+/// More policies than this are not evaluated partially: it takes some twenty microseconds for each.
+pub(crate) const EVALUATED: usize = 50_000;
 
 /// The side that is not known.
 #[derive(Debug, Clone, Copy)]

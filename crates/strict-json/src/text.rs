@@ -27,6 +27,11 @@ impl JsonText {
         self.0.is_empty()
     }
 
+    /// Takes back what was written after so many bytes.
+    pub fn truncate(&mut self, bytes: usize) {
+        self.0.truncate(bytes);
+    }
+
     /// Makes room for so many more bytes.
     pub fn reserve(&mut self, bytes: usize) {
         self.0.reserve(bytes);

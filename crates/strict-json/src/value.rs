@@ -125,7 +125,7 @@ impl<'a> Members<'a> {
     }
 
     /// The whole object as it was read, where that is one line of JSON.
-    pub(crate) fn text(&self) -> Option<&'a str> {
+    pub fn text(&self) -> Option<&'a str> {
         self.text
     }
 

@@ -41,6 +41,10 @@ pub struct CallerConfig {
     /// How much it may be told of why an answer is what it is.
     #[serde(default)]
     pub explain: ExplainRight,
+    /// Whether it may be told what policies leave open where one side of a question is not known
+    /// (residual policies, data filters). That says what policies are, and what the store knows.
+    #[serde(default)]
+    pub residuals: bool,
 }
 
 /// What the caller's token must say. Its signature is ES256, ES384, `EdDSA`, RS256 or PS256.

@@ -8,6 +8,7 @@ use strict_json::{JsonText, Members};
 
 use super::{Asker, DecisionLog};
 use crate::answer::write_version;
+use crate::short::short;
 use crate::snapshot::{Answered, Failure};
 
 /// Records of one request, handed over together when it is answered.
@@ -21,6 +22,9 @@ pub(crate) struct Lines<'l> {
 
 /// More are not kept back.
 const TOGETHER: usize = 64 << 10;
+
+/// Attributes of one part of a question are recorded up to this. Bytes.
+const LONGEST: usize = 4 << 10;
 
 /// Room for a record, nearly always.
 const RECORD: usize = 1 << 10;
@@ -93,7 +97,7 @@ impl<'l> Lines<'l> {
         self.text.raw(r#","subject":"#);
         self.entity("subject", &asked.subject);
         self.text.raw(r#","action":{"name":"#);
-        self.text.text(asked.action.name);
+        self.text.text(&short(asked.action.name));
         self.properties(&["action", "properties"], asked.action.properties);
         self.text.raw(r#"},"resource":"#);
         self.entity("resource", &asked.resource);
@@ -105,9 +109,9 @@ impl<'l> Lines<'l> {
 
     fn entity(&mut self, part: &str, asked: &AskedEntity<'_>) {
         self.text.raw(r#"{"type":"#);
-        self.text.text(asked.kind);
+        self.text.text(&short(asked.kind));
         self.text.raw(r#","id":"#);
-        self.text.text(asked.id);
+        self.text.text(&short(asked.id));
         self.properties(&[part, "properties"], asked.properties);
         self.text.raw("}");
     }
@@ -119,8 +123,20 @@ impl<'l> Lines<'l> {
         }
     }
 
+    /// What is too long is left out: a few requests with much that nobody reads could else push out
+    /// of the log what was there before.
     fn shown(&mut self, place: &[&str], members: &Members<'_>) {
-        self.log.mask.write(place, members, &mut self.text);
+        let (start, long) = (self.text.len(), members.text().map_or(0, str::len));
+        if long <= LONGEST {
+            self.log.mask.write(place, members, &mut self.text);
+        }
+        let written = self.text.len() - start;
+        if long.max(written) > LONGEST {
+            self.text.truncate(start);
+            self.text.raw(r#"{"[left out, bytes]":"#);
+            self.text.number(long.max(written) as u64);
+            self.text.raw("}");
+        }
     }
 
     fn because(&mut self, answered: &Answered<'_>) {

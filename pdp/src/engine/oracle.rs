@@ -8,7 +8,7 @@ use cedar_policy_core::ast::{
     Request, Value, ValueKind,
 };
 use cedar_policy_core::authorizer::{AuthorizationError, Authorizer, Decision};
-use cedar_policy_core::evaluator::Evaluator;
+use cedar_policy_core::evaluator::{EvaluationError, Evaluator};
 use cedar_policy_core::extensions::Extensions;
 
 use super::{Outcome, Question, Rules};
@@ -135,8 +135,24 @@ pub(super) fn evaluate(
     Ok(match value.as_ref().map(Value::value_kind) {
         Ok(ValueKind::Lit(Literal::Bool(holds))) => Ok(*holds),
         Ok(_) => Err("it is neither true nor false".into()),
-        Err(error) => Err(error.to_string()),
+        Err(error) => Err(discreet(error)),
     })
+}
+
+/// Says what is wrong without the values that were computed with.
+///
+/// SECURITY: these may be attributes that only the store knows, or that a log masks; and who asks
+/// picks what they are combined with.
+fn discreet(error: &EvaluationError) -> String {
+    match error {
+        EvaluationError::IntegerOverflow(_) => "integer overflow".into(),
+        EvaluationError::FailedExtensionFunctionExecution(_) => {
+            "an extension function cannot use its argument".into()
+        }
+        EvaluationError::NonValue(_) => "it is not known whole".into(),
+        // These say names and types.
+        other => other.to_string(),
+    }
 }
 
 /// Evaluates expressions of a policy, each by itself, as Cedar does.

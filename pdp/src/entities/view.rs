@@ -1,5 +1,7 @@
 //! Entities as one question sees them: what it says of them itself, then what the store knows.
 
+use std::collections::HashMap;
+
 use cedar_policy_core::ast::EntityUID;
 use hashbrown::HashTable;
 use smallvec::SmallVec;
@@ -155,6 +157,37 @@ impl<'a> View<'a> {
                 None => self.row_of(uid.named()).map_or(&[], Row::parents),
             };
         }
+    }
+
+    /// An entity that would be in itself, by what a question says of the hierarchy. Each entity on
+    /// the way up is looked at once, however many lead to it: the store has no circles of its own.
+    pub(crate) fn circle(self) -> Option<&'a Uid> {
+        // Whether everything above it has been looked at.
+        let mut looked: HashMap<&EntityUID, bool> = HashMap::new();
+        for row in self.overlays.rows() {
+            if looked.contains_key(&**row.uid()) {
+                continue;
+            }
+            looked.insert(row.uid(), false);
+            let mut way = vec![(row.uid(), row.parents().iter())];
+            while let Some((uid, parents)) = way.last_mut() {
+                let Some(parent) = parents.next() else {
+                    looked.insert(uid, true);
+                    way.pop();
+                    continue;
+                };
+                match looked.get(&**parent) {
+                    Some(true) => {}
+                    Some(false) => return Some(parent),
+                    None => {
+                        looked.insert(parent, false);
+                        let above = self.row_of(parent.named()).map_or(&[][..], Row::parents);
+                        way.push((parent, above.iter()));
+                    }
+                }
+            }
+        }
+        None
     }
 
     /// Whether an entity is in another, or is it.

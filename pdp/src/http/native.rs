@@ -13,6 +13,7 @@ use service_kit::Problem;
 
 use super::bodies;
 use super::receive::{no_answer, receive};
+use crate::callers::Caller;
 use crate::decision_log::Asker;
 use crate::filter::{Dialect, Filter, Sought};
 use crate::native::{Ground, NativeError, Partly, Whole};
@@ -75,13 +76,10 @@ pub(super) async fn batch(
     let answers: Vec<_> = requests
         .map(|request| entry(inner, snapshot, defaults, request, asker))
         .collect();
-    let answers: Result<Result<Vec<Value>, Problem>, _> = inner
-        .in_time(
-            stream::iter(answers)
-                .buffered(inner.at_once())
-                .try_collect(),
-        )
-        .await;
+    let many = stream::iter(answers)
+        .buffered(inner.at_once())
+        .try_collect();
+    let answers: Result<Result<Vec<Value>, Problem>, _> = Inner::in_time(many).await;
     traced::finish(span, answers.as_ref().err());
     let answers = answers.unwrap_or_else(|error| Err(no_answer(&error)))?;
     Ok(Json(json!({ "responses": answers })).into_response())
@@ -98,6 +96,8 @@ async fn entry(
     let Value::Object(own) = request else {
         return Ok(failed("an entry of `requests` must be an object"));
     };
+    // Reading one may take long, and nothing else here lets others have their turn.
+    tokio::task::yield_now().await;
     let mut body = defaults.clone();
     body.extend(own);
     match one(inner, snapshot, &body, asker).await {
@@ -120,6 +120,7 @@ pub(super) async fn partial(
     State(inner): State<Arc<Inner>>,
     request: Request,
 ) -> Result<Response, Problem> {
+    may_see_residuals(&inner, &request)?;
     let (asker, body) = read(&inner, request).await?;
     let snapshot = inner.snapshot.load_full();
     let partly = partly(&inner, &snapshot, &body)?;
@@ -144,6 +145,7 @@ pub(super) async fn filter(
     State(inner): State<Arc<Inner>>,
     request: Request,
 ) -> Result<Response, Problem> {
+    may_see_residuals(&inner, &request)?;
     let (asker, body) = read(&inner, request).await?;
     if inner.tables.is_none() {
         return Err(Problem::new(StatusCode::NOT_FOUND, "not-found")
@@ -191,6 +193,18 @@ pub(super) async fn filter(
 }
 
 /// Reads a question one side of which is open.
+/// SECURITY: what is left of a policy says what it is, and holds what the store knows.
+fn may_see_residuals(inner: &Inner, request: &Request) -> Result<(), Problem> {
+    let caller: Option<&Caller> = request.extensions().get();
+    if caller.map_or(inner.residuals_without_callers, |caller| caller.residuals) {
+        return Ok(());
+    }
+    Err(Problem::new(StatusCode::FORBIDDEN, "forbidden").detail(
+        "the caller has no such right: `residuals: true` of the caller in `pdp.callers` gives it, or \
+         `pdp.residuals_without_callers` where there are none",
+    ))
+}
+
 fn partly(inner: &Inner, snapshot: &Snapshot, body: &Properties) -> Result<Partly, Problem> {
     let partly = Partly::read(body, ground(inner, snapshot)).map_err(|error| refused(&error))?;
     let question = &partly.question;

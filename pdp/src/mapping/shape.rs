@@ -13,6 +13,7 @@ use strict_json::{Json, Members as Sent};
 
 use super::vocabulary::Known;
 use crate::entities::{Kept, WALKED};
+use crate::short::short;
 
 /// What the schema expects somewhere.
 #[derive(Debug, Clone)]
@@ -220,11 +221,13 @@ impl Reader<'_> {
                     return Err(wrong("it must have a `type` and an `id`, both strings"));
                 };
                 let named = self.types.get(&**name).ok_or_else(|| {
-                    wrong(format!("the type `{name}` is not known"))
+                    wrong(format!("the type `{}` is not known", short(name)))
                         .discreetly("its type is not known")
                 })?;
                 if expected.is_some_and(|expected| expected != named) {
-                    let message = format!("it must not be of type `{name}`");
+                    let wanted = expected.map_or_else(String::new, ToString::to_string);
+                    let message =
+                        format!("it must be of type `{wanted}`, and not `{}`", short(name));
                     return Err(wrong(message).discreetly("it is of another type"));
                 }
                 (named, id)
@@ -318,5 +321,7 @@ fn extension(name: &str, text: &str) -> Result<Value, Misfit> {
     };
     RestrictedEvaluator::new(Extensions::all_available())
         .interpret(expression.as_ref().as_borrowed())
-        .map_err(|_| wrong(format!("`{text}` is no {name}")).discreetly(format!("it is no {name}")))
+        .map_err(|_| {
+            wrong(format!("`{}` is no {name}", short(text))).discreetly(format!("it is no {name}"))
+        })
 }

@@ -73,6 +73,12 @@ impl Vocabulary {
         self.kinds.get(kind).map(|kind| &kind.members)
     }
 
+    /// Whether nothing that a question says of entities of this type is believed.
+    pub(crate) fn ignores_requests(&self, kind: &EntityType) -> bool {
+        let kind = self.kinds.get(kind);
+        kind.is_some_and(|kind| kind.request_properties == RequestProperties::Ignore)
+    }
+
     /// Reads the schema's annotations. `reading` is the configuration's word.
     pub(crate) fn new(
         schema: &Schema,

@@ -90,16 +90,18 @@ async fn a_batch_answers_each_by_itself_and_in_order() {
     assert_eq!(status, StatusCode::BAD_REQUEST);
 }
 
+fn user(id: &str, team: &str) -> Value {
+    json!({ "uid": { "type": "User", "id": id }, "attrs": { "name": id },
+        "parents": [{ "type": "Team", "id": team }] })
+}
+
+fn team(id: &str, parent: &str) -> Value {
+    json!({ "uid": { "type": "Team", "id": id }, "attrs": {},
+        "parents": [{ "type": "Team", "id": parent }] })
+}
+
 #[tokio::test]
 async fn entities_come_along_only_as_far_as_is_allowed() {
-    let user = |id: &str, team: &str| {
-        json!({ "uid": { "type": "User", "id": id }, "attrs": { "name": id },
-            "parents": [{ "type": "Team", "id": team }] })
-    };
-    let team = |id: &str, parent: &str| {
-        json!({ "uid": { "type": "Team", "id": id }, "attrs": {},
-            "parents": [{ "type": "Team", "id": parent }] })
-    };
     let mut fixture = Fixture::new();
     fixture.write(
         "more.cedar",
@@ -149,6 +151,45 @@ async fn entities_come_along_only_as_far_as_is_allowed() {
     let own = with(question(), "entities", json!([user("ben", "top")]));
     let (_, answer) = ask(&fixture.open(), AUTHORIZE, &own).await;
     assert_eq!(answer["determining"], json!(["top", "owner-reads"]));
+}
+
+#[tokio::test]
+async fn of_a_type_whose_requests_are_ignored_nothing_comes_along() {
+    for inline in [InlineEntities::Add, InlineEntities::Override] {
+        let mut fixture = Fixture::new();
+        fixture.config.inline_entities = inline;
+        let ignored = [("user".to_owned(), crate::RequestProperties::Ignore)];
+        fixture.config.request_properties = ignored.into();
+        let pdp = fixture.open();
+        let own = with(question(), "entities", json!([user("zoe", "top")]));
+        let (status, problem) = ask(&pdp, AUTHORIZE, &own).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST);
+        let detail = problem["detail"].as_str().unwrap();
+        assert!(detail.contains("only the store says"), "{detail}");
+        let other = with(question(), "entities", json!([team("a", "b")]));
+        assert_eq!(ask(&pdp, AUTHORIZE, &other).await.0, StatusCode::OK);
+    }
+}
+
+#[tokio::test]
+async fn a_long_hierarchy_may_come_along_but_no_circle_however_long() {
+    let mut fixture = Fixture::new();
+    fixture.config.inline_entities = InlineEntities::Add;
+    let pdp = fixture.open();
+    let chain = |last: usize| -> Vec<Value> {
+        let up = |n: usize| if n == 2999 { last } else { n + 1 };
+        let team = |n: usize| team(&format!("c{n}"), &format!("c{}", up(n)));
+        (0..3000).map(team).collect()
+    };
+    for (last, status) in [(3000, StatusCode::OK), (0, StatusCode::BAD_REQUEST)] {
+        let mut teams = chain(last);
+        for _ in 0..2 {
+            let asked = with(question(), "entities", json!(teams));
+            let (actual, answer) = ask(&pdp, AUTHORIZE, &asked).await;
+            assert_eq!(actual, status, "{answer}");
+            teams.reverse();
+        }
+    }
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ use authzen::{Asked, Decision, DecisionError, Evaluation, RequestError, Semantic
 use futures_util::StreamExt as _;
 use futures_util::stream;
 use strict_json::JsonText;
+use tokio::time::Instant;
 
 use super::Inner;
 use crate::answer::Answer;
@@ -16,8 +17,12 @@ use crate::mapping::Before;
 use crate::snapshot::Snapshot;
 use crate::traced;
 
-/// Where attributes are fetched, a batch is answered within so long or not at all.
+/// A batch is answered within so long or not at all.
 const MANY: Duration = Duration::from_secs(10);
+
+/// After so long others have their turn: one batch must not hold up a thread, which may be the only
+/// one.
+const TURN: Duration = Duration::from_millis(2);
 
 /// What an entry of a batch turned out to be.
 pub(crate) type Entry<'a> = Result<Asked<'a>, RequestError>;
@@ -69,16 +74,18 @@ impl Inner {
     ) -> Result<Vec<Reply<'s>>, DecisionError> {
         let (span, asker) = traced::batch(asker, entries.len());
         let replies = if self.providers.is_empty() {
-            self.decide_each_now(snapshot, entries, semantic, &asker)
+            let many = self.decide_each_now(snapshot, entries, semantic, &asker);
+            Self::in_time(many).await
         } else {
             let many = self.decide_each(snapshot, entries.collect(), semantic, &asker);
-            self.in_time(many).await.unwrap_or_else(Err)
+            Self::in_time(many).await
         };
+        let replies = replies.unwrap_or_else(Err);
         traced::finish(span, replies.as_ref().err());
         replies
     }
 
-    fn decide_each_now<'s, 'a>(
+    async fn decide_each_now<'s, 'a>(
         &'s self,
         snapshot: &'s Arc<Snapshot>,
         entries: impl ExactSizeIterator<Item = Entry<'a>>,
@@ -87,7 +94,12 @@ impl Inner {
     ) -> Result<Vec<Reply<'s>>, DecisionError> {
         let mut replies = Vec::with_capacity(entries.len());
         let (mut before, mut lines) = (Before::default(), self.log.lines());
+        let mut turn = Instant::now();
         for entry in entries {
+            if turn.elapsed() > TURN {
+                tokio::task::yield_now().await;
+                turn = Instant::now();
+            }
             let reply = match entry {
                 Ok(asked) => {
                     replied(self.decide_now(snapshot, &asked, asker, &mut before, &mut lines))?
@@ -140,14 +152,8 @@ impl Inner {
         }
     }
 
-    /// Bounds a batch: what is fetched for one entry after the other could take forever.
-    pub(crate) async fn in_time<T>(
-        &self,
-        many: impl Future<Output = T>,
-    ) -> Result<T, DecisionError> {
-        if self.providers.is_empty() {
-            return Ok(many.await);
-        }
+    /// Bounds a batch: what is read or fetched for one entry after the other could take forever.
+    pub(crate) async fn in_time<T>(many: impl Future<Output = T>) -> Result<T, DecisionError> {
         let many = tokio::time::timeout(MANY, many).await;
         many.map_err(|_| DecisionError::Timeout)
     }

@@ -155,6 +155,7 @@ fn caller() -> CallerConfig {
         rate_per_second: None,
         entities: EntityRight::Read,
         explain: ExplainRight::Full,
+        residuals: true,
         jwt: None,
         certificate: None,
     }

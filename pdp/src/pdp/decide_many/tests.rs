@@ -123,6 +123,7 @@ fn plain(mut evaluation: Evaluation) -> Evaluation {
 
 fn run<T>(work: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread()
+        .enable_time()
         .build()
         .unwrap()
         .block_on(work)

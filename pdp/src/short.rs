@@ -1,0 +1,31 @@
+//! What a caller sent, as far as it is repeated: to the caller itself, and in a log. A name of a
+//! megabyte, shared by a thousand entries of a batch, would else come back a thousand times.
+
+use std::borrow::Cow;
+
+/// Longer texts are cut. Bytes.
+const LONGEST: usize = 256;
+
+/// The text itself, or its beginning and how long it is.
+pub(crate) fn short(text: &str) -> Cow<'_, str> {
+    if text.len() <= LONGEST {
+        return Cow::Borrowed(text);
+    }
+    let beginning = text.get(..text.floor_char_boundary(LONGEST / 4));
+    let beginning = beginning.unwrap_or_default();
+    Cow::Owned(format!("{beginning}… ({} bytes)", text.len()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_long_is_cut_between_characters() {
+        let fits = "ü".repeat(LONGEST / 2);
+        assert_eq!(short(&fits), fits);
+        let long = format!("x{}", "ü".repeat(LONGEST));
+        let cut = short(&long);
+        assert_eq!(cut, format!("x{}… (513 bytes)", "ü".repeat(31)));
+    }
+}
