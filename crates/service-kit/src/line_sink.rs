@@ -3,13 +3,14 @@
 
 mod post;
 mod rotate;
+mod writer;
 
 use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -146,12 +147,29 @@ struct Counts {
     dropped: AtomicU64,
 }
 
+impl Counts {
+    /// Counts the lines of a text as lost; one that is cut short is a line too.
+    fn lose(&self, lines: &[u8]) {
+        self.lose_so_many(lines_in(lines));
+    }
+
+    fn lose_so_many(&self, lines: u64) {
+        self.dropped.fetch_add(lines, Ordering::Relaxed);
+    }
+
+    fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
+}
+
+fn lines_in(text: &[u8]) -> u64 {
+    let lines = text.split_inclusive(|byte| *byte == b'\n').count();
+    u64::try_from(lines).unwrap_or(u64::MAX)
+}
+
 /// The writing thread. Dropping all sinks ends it; [`LineWriter::join`] waits for the last line.
 #[derive(Debug)]
 pub struct LineWriter(Option<JoinHandle<()>>);
-
-/// How long lines are gathered before they are written together.
-const PACE: Duration = Duration::from_millis(5);
 
 /// Bytes that may wait to be written.
 const QUEUE: usize = 32 << 20;
@@ -197,14 +215,14 @@ impl LineSink {
         tick: Option<Duration>,
     ) -> io::Result<(Self, LineWriter)> {
         let (queue, lines) = channel();
-        let inbox = Inbox {
+        let inbox = writer::Inbox {
             lines,
             counts: counts.clone(),
             tick,
         };
         let thread = std::thread::Builder::new()
             .name("line-sink".into())
-            .spawn(move || write_lines(&inbox, BufWriter::with_capacity(64 << 10, out)))?;
+            .spawn(move || writer::write_lines(&inbox, out))?;
         Ok((
             Self {
                 queue: Some(queue),
@@ -231,16 +249,13 @@ impl LineSink {
         };
         if let Some(lines) = lost {
             self.counts.waiting.fetch_sub(length, Ordering::Relaxed);
-            let lines = lines.split_inclusive(|byte| *byte == b'\n').count();
-            self.counts
-                .dropped
-                .fetch_add(u64::try_from(lines).unwrap_or(u64::MAX), Ordering::Relaxed);
+            self.counts.lose(&lines);
         }
     }
 
     /// Lines lost so far.
     pub fn dropped(&self) -> u64 {
-        self.counts.dropped.load(Ordering::Relaxed)
+        self.counts.dropped()
     }
 }
 
@@ -253,68 +268,9 @@ impl LineWriter {
     }
 }
 
-/// The far end of the queue.
-struct Inbox {
-    lines: Receiver<Vec<u8>>,
-    counts: Arc<Counts>,
-    /// The output is flushed this often though nothing comes.
-    tick: Option<Duration>,
-}
-
-impl Inbox {
-    fn taken(&self, lines: Vec<u8>) -> Vec<u8> {
-        self.counts
-            .waiting
-            .fetch_sub(lines.len(), Ordering::Relaxed);
-        lines
-    }
-
-    /// Waits; none when every sink is gone. What a tick gives is empty.
-    fn next(&self) -> Option<Vec<u8>> {
-        let received = match self.tick {
-            None => self.lines.recv().ok(),
-            Some(tick) => match self.lines.recv_timeout(tick) {
-                Ok(lines) => Some(lines),
-                Err(RecvTimeoutError::Timeout) => return Some(Vec::new()),
-                Err(RecvTimeoutError::Disconnected) => None,
-            },
-        };
-        received.map(|lines| self.taken(lines))
-    }
-
-    /// What is there already.
-    fn next_now(&self) -> Option<Vec<u8>> {
-        self.lines.try_recv().ok().map(|lines| self.taken(lines))
-    }
-}
-
-#[expect(clippy::disallowed_methods, reason = "the thread is the writer's own")]
-fn write_lines<W: Write>(inbox: &Inbox, mut out: BufWriter<W>) {
-    // A sink that is broken (disk full, pipe closed) keeps draining: nobody may wait for it.
-    while let Some(lines) = inbox.next() {
-        if lines.is_empty() {
-            let _ = out.flush();
-            continue;
-        }
-        let _ = out.write_all(&lines);
-        // While lines keep coming the writer is not blocked on the queue, so that handing one over
-        // wakes nobody: a wake-up for each would cost a request more than its line.
-        let mut busy = true;
-        while busy {
-            let _ = out.flush();
-            std::thread::sleep(PACE);
-            busy = false;
-            while let Some(lines) = inbox.next_now() {
-                let _ = out.write_all(&lines);
-                busy = true;
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc::{Receiver, channel};
+    use std::sync::mpsc::Receiver;
 
     use super::*;
 

@@ -13,6 +13,8 @@ pub(super) struct Rotating {
     target: RotatingTarget,
     file: File,
     length: u64,
+    /// A line is begun and not ended.
+    is_in_line: bool,
 }
 
 impl Rotating {
@@ -23,24 +25,33 @@ impl Rotating {
             target: target.clone(),
             file,
             length,
+            is_in_line: false,
         })
     }
 
+    /// After a failure at any step it can be tried again, and no full file is lost by that.
     fn rotate(&mut self) -> io::Result<()> {
         let path = &self.target.path;
-        for number in (1..self.target.keep).rev() {
-            let from = numbered(path, number);
-            if from.exists() {
-                std::fs::rename(from, numbered(path, number + 1))?;
+        if path.exists() {
+            if self.target.keep > 0 {
+                self.make_way()?;
+                std::fs::rename(path, numbered(path, 1))?;
+            } else {
+                std::fs::remove_file(path)?;
             }
-        }
-        if self.target.keep > 0 {
-            std::fs::rename(path, numbered(path, 1))?;
-        } else {
-            std::fs::remove_file(path)?;
         }
         self.file = append_to(path)?;
         self.length = 0;
+        Ok(())
+    }
+
+    /// Moves full files up to the first number that is free.
+    fn make_way(&self) -> io::Result<()> {
+        let (path, keep) = (&self.target.path, self.target.keep);
+        let free = (1..keep).find(|number| !numbered(path, *number).exists());
+        for number in (1..free.unwrap_or(keep)).rev() {
+            std::fs::rename(numbered(path, number), numbered(path, number + 1))?;
+        }
         Ok(())
     }
 }
@@ -48,7 +59,7 @@ impl Rotating {
 impl Write for Rotating {
     /// Takes lines up to where the file is full.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.length >= self.target.max_bytes {
+        if self.length >= self.target.max_bytes && !self.is_in_line {
             self.rotate()?;
         }
         let room = self.target.max_bytes.saturating_sub(self.length);
@@ -62,9 +73,13 @@ impl Write for Rotating {
                 .position(|byte| *byte == b'\n')
                 .map_or(bytes.len(), |at| room + at + 1),
         };
-        self.file.write_all(bytes.get(..end).unwrap_or(bytes))?;
-        self.length += end as u64;
-        Ok(end)
+        // What a disk that fills up took of it must be known, so that lines stay whole.
+        let written = self.file.write(bytes.get(..end).unwrap_or(bytes))?;
+        self.length += written as u64;
+        if let Some(last) = written.checked_sub(1) {
+            self.is_in_line = bytes.get(last) != Some(&b'\n');
+        }
+        Ok(written)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -116,5 +131,36 @@ mod tests {
             "none in between is lost"
         );
         assert!(!numbered(&path, 4).exists());
+    }
+
+    #[test]
+    fn a_rotation_that_fails_loses_no_full_file_and_is_made_up_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = RotatingTarget {
+            path: folder.path().join("log"),
+            max_bytes: 2,
+            keep: 3,
+        };
+        let mut log = Rotating::open(&target).unwrap();
+        for line in ["1\n", "2\n", "3\n"] {
+            log.write_all(line.as_bytes()).unwrap();
+        }
+        // A folder that cannot be replaced by a file stands in the way.
+        let moved = folder.path().join("moved");
+        std::fs::rename(numbered(&target.path, 1), &moved).unwrap();
+        std::fs::create_dir_all(numbered(&target.path, 1).join("x")).unwrap();
+        std::fs::create_dir_all(numbered(&target.path, 3).join("x")).unwrap();
+        for _ in 0..5 {
+            assert!(log.write(b"4\n").is_err());
+        }
+        for number in [1, 3] {
+            std::fs::remove_dir_all(numbered(&target.path, number)).unwrap();
+        }
+        std::fs::rename(&moved, numbered(&target.path, 1)).unwrap();
+        log.write_all(b"4\n").unwrap();
+        let read = |path| std::fs::read_to_string(path).unwrap();
+        assert_eq!(read(target.path.clone()), "4\n");
+        let full = [1, 2, 3].map(|number| read(numbered(&target.path, number)));
+        assert_eq!(full, ["3\n", "2\n", "1\n"]);
     }
 }

@@ -1,0 +1,187 @@
+//! The thread that takes lines from the queue and writes them, and counts those that it cannot write.
+
+use std::io::{self, ErrorKind, Write};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::Duration;
+
+use super::Counts;
+
+/// How long lines are gathered before they are written together.
+const PACE: Duration = Duration::from_millis(5);
+
+/// Bytes that are written together, about.
+const TOGETHER: usize = 64 << 10;
+
+/// Writes until every sink is gone. An output that is broken (disk full, pipe closed) does not end
+/// that: nobody may wait for it.
+pub(super) fn write_lines(inbox: &Inbox, out: impl Write) {
+    let mut output = Output::new(out, inbox.counts.clone());
+    while let Some(lines) = inbox.next() {
+        if lines.is_empty() {
+            output.write_out();
+            continue;
+        }
+        output.put(&lines);
+        // While lines keep coming the writer is not blocked on the queue, so that handing one over
+        // wakes nobody: a wake-up for each would cost a request more than its line.
+        let mut busy = true;
+        while busy {
+            output.write_out();
+            pause();
+            busy = false;
+            while let Some(lines) = inbox.next_now() {
+                output.put(&lines);
+                busy = true;
+            }
+        }
+    }
+    output.write_out();
+}
+
+#[expect(clippy::disallowed_methods, reason = "the thread is the writer's own")]
+fn pause() {
+    std::thread::sleep(PACE);
+}
+
+/// The far end of the queue.
+pub(super) struct Inbox {
+    pub(super) lines: Receiver<Vec<u8>>,
+    pub(super) counts: Arc<Counts>,
+    /// The output is flushed this often though nothing comes.
+    pub(super) tick: Option<Duration>,
+}
+
+impl Inbox {
+    fn taken(&self, lines: Vec<u8>) -> Vec<u8> {
+        self.counts
+            .waiting
+            .fetch_sub(lines.len(), Ordering::Relaxed);
+        lines
+    }
+
+    /// Waits; none when every sink is gone. What a tick gives is empty.
+    fn next(&self) -> Option<Vec<u8>> {
+        let received = match self.tick {
+            None => self.lines.recv().ok(),
+            Some(tick) => match self.lines.recv_timeout(tick) {
+                Ok(lines) => Some(lines),
+                Err(RecvTimeoutError::Timeout) => return Some(Vec::new()),
+                Err(RecvTimeoutError::Disconnected) => None,
+            },
+        };
+        received.map(|lines| self.taken(lines))
+    }
+
+    /// What is there already.
+    fn next_now(&self) -> Option<Vec<u8>> {
+        self.lines.try_recv().ok().map(|lines| self.taken(lines))
+    }
+}
+
+/// Gathers lines and writes them. What cannot be written is given up at once, but for the rest of a
+/// line of which a part is out: it goes before all else, so that no line is torn.
+struct Output<W> {
+    out: W,
+    gathered: Vec<u8>,
+    /// The last byte that is out is not the end of a line.
+    is_torn: bool,
+    counts: Arc<Counts>,
+    /// While writing fails: how many lines were lost before that.
+    failing_since: Option<u64>,
+}
+
+impl<W: Write> Output<W> {
+    fn new(out: W, counts: Arc<Counts>) -> Self {
+        Self {
+            out,
+            gathered: Vec::with_capacity(TOGETHER),
+            is_torn: false,
+            counts,
+            failing_since: None,
+        }
+    }
+
+    fn put(&mut self, lines: &[u8]) {
+        if self.gathered.len() + lines.len() > TOGETHER {
+            self.write_out();
+        }
+        self.gathered.extend_from_slice(lines);
+    }
+
+    fn write_out(&mut self) {
+        let lost_before = self.counts.dropped();
+        let has_lines = !self.gathered.is_empty();
+        let written = self.write_gathered();
+        // A flush says what became of earlier lines: it is due also when these are lost.
+        match written.and(self.out.flush()) {
+            Ok(()) if has_lines => self.say_it_works(),
+            Ok(()) => {}
+            Err(error) => self.say_it_fails(&error, lost_before),
+        }
+    }
+
+    fn write_gathered(&mut self) -> io::Result<()> {
+        let mut done = 0;
+        let mut result = Ok(());
+        while let Some(rest) = self.gathered.get(done..).filter(|rest| !rest.is_empty()) {
+            match self.out.write(rest) {
+                Ok(0) => result = Err(ErrorKind::WriteZero.into()),
+                Ok(length) => {
+                    done += length;
+                    self.is_torn = rest.get(length - 1) != Some(&b'\n');
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                // A pipe that is full: it is slow, not broken.
+                Err(error) if error.kind() == ErrorKind::WouldBlock => pause(),
+                Err(error) => result = Err(error),
+            }
+            if result.is_err() {
+                break;
+            }
+        }
+        self.give_up_after(done);
+        result
+    }
+
+    /// Leaves the rest of a torn line, and counts what is behind it.
+    fn give_up_after(&mut self, done: usize) {
+        self.gathered.drain(..done.min(self.gathered.len()));
+        let kept = match self.gathered.iter().position(|byte| *byte == b'\n') {
+            _ if !self.is_torn => 0,
+            Some(end) => end + 1,
+            None => self.gathered.len(),
+        };
+        self.counts
+            .lose(self.gathered.get(kept..).unwrap_or_default());
+        self.gathered.truncate(kept);
+        self.gathered.shrink_to(TOGETHER);
+    }
+}
+
+impl<W> Output<W> {
+    fn say_it_fails(&mut self, error: &io::Error, lost_before: u64) {
+        if self.failing_since.is_none() {
+            self.failing_since = Some(lost_before);
+            tracing::error!(%error, "log lines cannot be written and are lost");
+        }
+    }
+
+    fn say_it_works(&mut self) {
+        if let Some(lost_before) = self.failing_since.take() {
+            let lost = self.counts.dropped().saturating_sub(lost_before);
+            tracing::warn!(lost, "log lines are written again");
+        }
+    }
+}
+
+impl<W> Drop for Output<W> {
+    /// What is left here is never written.
+    fn drop(&mut self) {
+        self.counts.lose(&self.gathered);
+    }
+}
+
+#[cfg(test)]
+mod tests;
