@@ -1,6 +1,8 @@
 //! Reads a policy folder whole, and names its content by a hash.
 
+use std::ffi::{OsStr, OsString};
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -21,7 +23,7 @@ pub(crate) struct Folder {
 /// What the file system says of every file that counts. A change of content changes it, unless it
 /// follows another one faster than the file system's clock ticks.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Stamp(Vec<(String, [i64; 4], [u64; 3])>);
+pub(crate) struct Stamp(Vec<(OsString, [i64; 4], [u64; 3])>);
 
 impl Stamp {
     /// Reads no file: it costs little, however much the folder holds.
@@ -66,25 +68,16 @@ impl Folder {
         let mut issues = Vec::new();
         let mut content = Vec::new();
         for (name, kind) in names {
-            let path = folder.join(&name);
-            match std::fs::read_to_string(&path) {
-                Ok(text) => {
+            match source(folder, &name) {
+                Ok(file) => {
                     // Lengths keep the border between two files where it is.
-                    for part in [&name, &text] {
+                    for part in [name.as_bytes(), file.text.as_bytes()] {
                         content.extend_from_slice(&(part.len() as u64).to_be_bytes());
-                        content.extend_from_slice(part.as_bytes());
+                        content.extend_from_slice(part);
                     }
-                    read.files(kind).push(SourceFile {
-                        path: path.into(),
-                        text: text.into(),
-                    });
+                    read.files(kind).push(file);
                 }
-                Err(error) => {
-                    issues.push(PolicyIssue::of_file(
-                        path,
-                        format!("cannot be read: {error}"),
-                    ));
-                }
+                Err(issue) => issues.push(issue),
             }
         }
         if !issues.is_empty() {
@@ -103,13 +96,42 @@ impl Folder {
     }
 }
 
+/// Reads one file, if it is one that can be read to its end.
+fn source(folder: &Path, name: &OsStr) -> Result<SourceFile, PolicyIssue> {
+    let path = folder.join(name);
+    let issue = |message: &str| PolicyIssue::of_file(&path, message);
+    let unreadable = |error: io::Error| issue(&format!("cannot be read: {error}"));
+    // Not passed over: by such a name a `forbid` would be gone without a word.
+    if name.to_str().is_none() {
+        return Err(issue("the name is not UTF-8")
+            .hint("rename the file, or let its name begin with a dot where it is not to count"));
+    }
+    // Looked at before it is opened: a pipe without a writer is waited for without end. Whoever
+    // swaps one in right after this look can as well write policies.
+    let kind = std::fs::metadata(&path).map_err(unreadable)?.file_type();
+    if !kind.is_file() {
+        // A folder, too: by its name somebody expects it to be read.
+        let what = if kind.is_dir() {
+            "a folder"
+        } else {
+            "a pipe, socket or device"
+        };
+        return Err(issue(&format!("is {what}, not a file"))
+            .hint("put a file (or a link to one) in its place, or give it another name"));
+    }
+    let text = std::fs::read_to_string(&path).map_err(unreadable)?;
+    Ok(SourceFile {
+        path: path.into(),
+        text: text.into(),
+    })
+}
+
 /// The files that count, in the order of their names.
-fn files(folder: &Path) -> io::Result<Vec<(String, Kind)>> {
+fn files(folder: &Path) -> io::Result<Vec<(OsString, Kind)>> {
     let mut names = Vec::new();
     for entry in std::fs::read_dir(folder)? {
-        if let Ok(name) = entry?.file_name().into_string()
-            && let Some(kind) = kind(&name)
-        {
+        let name = entry?.file_name();
+        if let Some(kind) = kind(name.as_bytes()) {
             names.push((name, kind));
         }
     }
@@ -117,14 +139,19 @@ fn files(folder: &Path) -> io::Result<Vec<(String, Kind)>> {
     Ok(names)
 }
 
-fn kind(name: &str) -> Option<Kind> {
-    if name.starts_with('.') {
+/// By bytes: a name that is not UTF-8 counts by how it begins and ends.
+fn kind(name: &[u8]) -> Option<Kind> {
+    if name.starts_with(b".") {
         return None;
     }
-    match name.rsplit_once('.')? {
-        (_, "cedarschema") => Some(Kind::Schema),
-        (_, "cedar") => Some(Kind::Policies),
-        (stem, "json") if stem.starts_with("entities") => Some(Kind::Entities),
+    let dot = name.iter().rposition(|byte| *byte == b'.')?;
+    match name.split_at(dot) {
+        (_, b".cedarschema") => Some(Kind::Schema),
+        (_, b".cedar") => Some(Kind::Policies),
+        (stem, b".json") if stem.starts_with(b"entities") => Some(Kind::Entities),
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests;
