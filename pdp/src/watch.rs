@@ -1,7 +1,7 @@
 //! Follows the policy folder: notified by the system where it can be, and compared at an interval
 //! where it cannot (network file systems, swapped links).
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -101,10 +101,45 @@ impl Seen {
     }
 }
 
-#[derive(PartialEq, Eq)]
-enum Refused {
-    Version(String),
-    Unreadable(String),
+/// What was refused, and why.
+struct Refused {
+    /// None: it could not be read.
+    version: Option<String>,
+    /// At which revision, where entities that were written are in the way: another may let it in.
+    revision: Option<u64>,
+    reason: String,
+}
+
+impl Refused {
+    fn unreadable(error: &PdpError) -> Self {
+        Self {
+            version: None,
+            revision: None,
+            reason: error.to_string(),
+        }
+    }
+
+    fn version(version: String, revision: u64, error: &PdpError) -> Self {
+        Self {
+            version: Some(version),
+            // What the folder alone has wrong is not read again with every change of an entity.
+            revision: is_with_written(error).then_some(revision),
+            reason: error.to_string(),
+        }
+    }
+
+    fn is_same_mistake(&self, other: &Self) -> bool {
+        self.version == other.version && self.reason == other.reason
+    }
+}
+
+/// Whether an issue is with an entity that no file states: such an issue has no file's path.
+fn is_with_written(error: &PdpError) -> bool {
+    let PdpError::Policies(issues) = error else {
+        return false;
+    };
+    let mut files = issues.iter().map(|issue| &*issue.file);
+    files.any(|file| file == Path::new("entities"))
 }
 
 impl Follower {
@@ -120,7 +155,7 @@ impl Follower {
                 });
             }
         }
-        if self.seen.as_ref().is_some_and(Seen::tells) {
+        if self.seen.as_ref().is_some_and(Seen::tells) && !self.is_overtaken() {
             return;
         }
         let begun = Instant::now();
@@ -144,7 +179,7 @@ impl Follower {
                     Ok(_) | Err(_) => {}
                 }
             }
-            Err(error) => self.refuse(Refused::Unreadable(error.to_string()), &error),
+            Err(error) => self.refuse(Refused::unreadable(&error)),
         }
         false
     }
@@ -159,7 +194,16 @@ impl Follower {
             }
             return true;
         }
-        matches!(&self.refused, Some(Refused::Version(refused)) if refused == version)
+        let refused = self.refused.as_ref();
+        refused.is_some_and(|refused| refused.version.as_deref() == Some(version))
+            && !self.is_overtaken()
+    }
+
+    /// Whether what was refused may hold now, as other entities have been written.
+    fn is_overtaken(&self) -> bool {
+        let refused = self.refused.as_ref();
+        let revision = refused.and_then(|refused| refused.revision);
+        revision.is_some_and(|at| at != self.inner.snapshot.load().version.revision)
     }
 
     async fn take(&mut self, folder: Folder) {
@@ -169,13 +213,14 @@ impl Follower {
         let _turn = self.inner.turn.clone().lock_owned().await;
         let before = inner.snapshot.load_full();
         let epoch = before.version.epoch + 1;
+        let revision = before.version.revision;
         let built = tokio::task::spawn_blocking(move || {
             Snapshot::build(&folder, &inner.reading, epoch, Some(&before))
         })
         .await;
         match built {
             Ok(Ok(snapshot)) => self.swap(snapshot),
-            Ok(Err(error)) => self.refuse(Refused::Version(version), &error),
+            Ok(Err(error)) => self.refuse(Refused::version(version, revision, &error)),
             // The builder panicked or the runtime is going down: nothing changes.
             Err(error) => tracing::error!(%error, "the policies could not be built"),
         }
@@ -201,15 +246,18 @@ impl Follower {
         inner.changes.send_replace(version);
     }
 
-    fn refuse(&mut self, refused: Refused, error: &PdpError) {
-        if self.refused.as_ref() == Some(&refused) {
+    fn refuse(&mut self, refused: Refused) {
+        let told = self.refused.as_ref();
+        let is_told = told.is_some_and(|told| told.is_same_mistake(&refused));
+        let reason = refused.reason.clone();
+        // Even where it is told: it holds for another revision now.
+        self.refused = Some(refused);
+        if is_told {
             return;
         }
-        let reason = error.to_string();
         tracing::error!(problems = reason, "the changed policies are refused");
         self.inner.meters.reload(false);
         self.inner.health.set(HEALTH_PART, Status::Stale { reason });
-        self.refused = Some(refused);
     }
 }
 

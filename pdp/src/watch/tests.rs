@@ -229,3 +229,72 @@ async fn a_folder_that_has_not_changed_is_not_read_again_and_a_change_is_never_m
     follower.look_again().await;
     assert_eq!(epoch(&pdp), 3, "a file is gone");
 }
+
+async fn write_entities(pdp: &Pdp, change: Value) {
+    let change = serde_json::from_value(change).unwrap();
+    pdp.0.write(&change).await.unwrap();
+}
+
+fn doc(id: &str) -> Value {
+    json!({ "uid": { "type": "Doc", "id": id }, "attrs": {}, "parents": [] })
+}
+
+#[tokio::test]
+async fn a_refused_folder_is_tried_again_when_written_entities_are_out_of_its_way() {
+    let fixture = Fixture::new();
+    let pdp = fixture.open();
+    let mut follower = Follower {
+        inner: Arc::clone(&pdp.0),
+        refused: None,
+        seen: None,
+    };
+    tokio::time::pause();
+    write_entities(&pdp, json!({ "upsert": [doc("x"), doc("y")] })).await;
+    fixture.write("entities-more.json", &json!([doc("x")]).to_string());
+    let look_until_seen = async |follower: &mut Follower| {
+        for _ in 0..3 {
+            follower.look_again().await;
+            tokio::time::advance(STANDING).await;
+        }
+        assert!(follower.seen.as_ref().is_some_and(Seen::tells));
+    };
+    let refused = |times: usize| {
+        let metrics = fixture.metrics.render();
+        let line = format!("pdp_snapshot_reloads_total{{result=\"refused\"}} {times}\n");
+        assert!(metrics.contains(&line), "{metrics}");
+    };
+    look_until_seen(&mut follower).await;
+    refused(1);
+    let Status::Stale { reason } = &fixture.health.parts()[HEALTH_PART] else {
+        panic!("not refused");
+    };
+    assert!(reason.contains("`Doc::\"x\"` has been written"), "{reason}");
+
+    // Another revision, and the same mistake.
+    write_entities(&pdp, json!({ "delete": [{ "type": "Doc", "id": "y" }] })).await;
+    assert!(follower.is_overtaken());
+    look_until_seen(&mut follower).await;
+    assert!(!follower.is_overtaken());
+    refused(1);
+
+    write_entities(&pdp, json!({ "delete": [{ "type": "Doc", "id": "x" }] })).await;
+    follower.look_again().await;
+    assert_eq!(epoch(&pdp), 2, "the file's `x` is in nobody's way now");
+    assert_eq!(fixture.health.parts()[HEALTH_PART], Status::Ready);
+}
+
+#[tokio::test]
+async fn what_the_folder_alone_has_wrong_is_not_read_again_with_every_written_entity() {
+    let fixture = Fixture::new();
+    let pdp = fixture.open();
+    let mut follower = Follower {
+        inner: Arc::clone(&pdp.0),
+        refused: None,
+        seen: None,
+    };
+    fixture.write("policies.cedar", "permit");
+    assert!(!follower.look().await);
+    write_entities(&pdp, json!({ "upsert": [doc("x")] })).await;
+    assert!(!follower.is_overtaken());
+    assert!(follower.look().await, "it is known");
+}
