@@ -2,6 +2,7 @@
 
 pub(crate) mod statements;
 
+use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -21,15 +22,14 @@ pub(crate) struct SourceFile {
 impl SourceFile {
     /// An issue at a byte offset.
     pub(crate) fn issue_at(&self, offset: usize, message: impl Into<String>) -> PolicyIssue {
-        let (line, column) = line_and_column(&self.text, offset);
-        PolicyIssue {
-            file: self.path.to_path_buf(),
-            issue: ConfigIssue {
-                place: Some((line, column)),
-                message: message.into(),
-                hint: None,
-                excerpt: self.text.lines().nth(line - 1).map(str::to_owned),
-            },
+        self.lines().issue_at(offset, message)
+    }
+
+    /// For more than one issue: its lines are counted once.
+    pub(crate) fn lines(&self) -> Lines<'_> {
+        Lines {
+            file: self,
+            starts: OnceCell::new(),
         }
     }
 
@@ -87,6 +87,70 @@ impl SourceFile {
         }
     }
 }
+
+/// Where the lines of a file begin: found at the first issue.
+#[derive(Debug)]
+pub(crate) struct Lines<'a> {
+    file: &'a SourceFile,
+    starts: OnceCell<Vec<usize>>,
+}
+
+impl Lines<'_> {
+    pub(crate) fn path(&self) -> &Path {
+        &self.file.path
+    }
+
+    /// An issue at a byte offset.
+    pub(crate) fn issue_at(&self, offset: usize, message: impl Into<String>) -> PolicyIssue {
+        let (line, column) = self.place(offset);
+        PolicyIssue {
+            file: self.file.path.to_path_buf(),
+            issue: ConfigIssue {
+                place: Some((line, column)),
+                message: message.into(),
+                hint: None,
+                excerpt: self.excerpt(line, column),
+            },
+        }
+    }
+
+    /// A byte offset as people count: from 1, columns in characters.
+    pub(crate) fn place(&self, offset: usize) -> (usize, usize) {
+        let text = &*self.file.text;
+        let offset = text.get(..offset).unwrap_or(text).len();
+        let line = self.starts().partition_point(|start| *start <= offset);
+        let before = text.get(self.start(line)..offset).unwrap_or_default();
+        (line, before.chars().count() + 1)
+    }
+
+    /// The line, cut where it is long, and left out where the cut would take the place away: a
+    /// whole file may be one line.
+    fn excerpt(&self, line: usize, column: usize) -> Option<String> {
+        if column > EXCERPT {
+            return None;
+        }
+        let line = self.file.text.get(self.start(line)..)?.lines().next()?;
+        Some(match line.char_indices().nth(EXCERPT) {
+            Some((end, _)) => format!("{}…", line.get(..end)?),
+            None => line.to_owned(),
+        })
+    }
+
+    fn start(&self, line: usize) -> usize {
+        let start = self.starts().get(line.saturating_sub(1));
+        start.copied().unwrap_or_default()
+    }
+
+    fn starts(&self) -> &[usize] {
+        self.starts.get_or_init(|| {
+            let ends = memchr::memchr_iter(b'\n', self.file.text.as_bytes());
+            std::iter::once(0).chain(ends.map(|end| end + 1)).collect()
+        })
+    }
+}
+
+/// The most characters of a line that an issue shows.
+const EXCERPT: usize = 200;
 
 /// A byte offset as people count: from 1, columns in characters.
 pub(crate) fn line_and_column(text: &str, offset: usize) -> (usize, usize) {
@@ -150,6 +214,39 @@ mod tests {
             issue.to_string(),
             "x.cedar:2:8: wrong\n   |\n 2 | söcond here\n   |        ^"
         );
+    }
+
+    #[test]
+    fn a_long_line_is_shown_as_far_as_the_caret_stands_right() {
+        let file = SourceFile {
+            path: Path::new("x.json").into(),
+            text: format!("first\n{}\n", "ö".repeat(100_000)).into(),
+        };
+        let at = |column: usize| file.issue_at("first\n".len() + 2 * (column - 1), "wrong");
+        let (near, far) = (at(EXCERPT), at(EXCERPT + 1));
+        let (shown, indent) = ("ö".repeat(EXCERPT), " ".repeat(EXCERPT - 1));
+        assert_eq!(
+            near.to_string(),
+            format!("x.json:2:200: wrong\n   |\n 2 | {shown}…\n   | {indent}^")
+        );
+        assert_eq!(far.to_string(), "x.json:2:201: wrong");
+    }
+
+    #[test]
+    fn lines_that_are_counted_once_are_the_same_lines() {
+        for text in ["", "\n", "a", "ä\r\n\nö", "a\nb\n"] {
+            let file = SourceFile {
+                path: Path::new("x.json").into(),
+                text: text.into(),
+            };
+            let lines = file.lines();
+            for offset in 0..text.len() + 3 {
+                let place = line_and_column(text, offset);
+                assert_eq!(lines.place(offset), place, "{offset} of {text:?}");
+                let line = text.lines().nth(place.0 - 1).map(str::to_owned);
+                assert_eq!(lines.issue_at(offset, "").issue.excerpt, line);
+            }
+        }
     }
 
     #[test]
