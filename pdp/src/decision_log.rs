@@ -21,11 +21,12 @@ use crate::PdpError;
 use crate::answer::Id;
 use crate::config::PdpConfig;
 use crate::meters::LogMeters;
+use crate::room::Place;
 use crate::search::PageFound;
 pub(crate) use lines::Lines;
 use mask::Mask;
 
-/// Who asked, for the log.
+/// Who asked, for the log and for as long as is worked for them.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Asker {
     /// A configured caller's name, an address, or `in process`.
@@ -33,6 +34,8 @@ pub(crate) struct Asker {
     pub(crate) request_id: Option<HeaderValue>,
     /// What trace the question is asked in.
     pub(crate) trace: Option<TraceContext>,
+    /// What a search holds while it is worked on.
+    pub(crate) place: Option<Place>,
 }
 
 impl Asker {

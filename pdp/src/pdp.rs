@@ -354,6 +354,7 @@ impl Asker {
             caller: "in process".into(),
             request_id: None,
             trace: None,
+            place: None,
         }
     }
 }

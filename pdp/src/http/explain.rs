@@ -100,9 +100,13 @@ async fn explained(
             unavailable.to_string(),
         ));
     }
-    tokio::task::spawn_blocking(move || snapshot.explain_question(&question))
-        .await
-        .map_err(|error| DecisionError::Internal {
-            message: error.to_string(),
-        })?
+    let place = asker.place.clone();
+    tokio::task::spawn_blocking(move || {
+        let _place = place;
+        snapshot.explain_question(&question)
+    })
+    .await
+    .map_err(|error| DecisionError::Internal {
+        message: error.to_string(),
+    })?
 }

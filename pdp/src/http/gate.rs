@@ -40,7 +40,7 @@ pub(super) async fn pass(
     let named = caller.as_ref().filter(|_| is_recorded);
     let named = named.map(|caller| CallerName(caller.name.to_string()));
     let mut response = match admit(&inner, request, caller).await {
-        // The place is held until the answer is there.
+        // A place among requests is held until the answer is there.
         Ok((request, _place)) => next.run(request).await,
         Err(response) => *response,
     };
@@ -55,14 +55,14 @@ async fn admit(
     inner: &Inner,
     mut request: Request,
     caller: Option<Caller>,
-) -> Passed<(Request, SemaphorePermit<'_>)> {
+) -> Passed<(Request, Option<SemaphorePermit<'_>>)> {
     if let Some(caller) = caller {
         within_rate(inner, &caller)?;
         request.extensions_mut().insert(caller);
     }
     let gathered = gather(inner, request).await;
-    let request = gathered.map_err(|problem| Box::new(problem.into_response()))?;
-    let place = find_room(inner, request.uri().path()).await?;
+    let mut request = gathered.map_err(|problem| Box::new(problem.into_response()))?;
+    let place = find_room(inner, &mut request).await?;
     fresh(inner, request.headers()).await?;
     Ok((request, place))
 }
@@ -108,7 +108,12 @@ fn within_rate(inner: &Inner, caller: &Caller) -> Passed<()> {
     Err(Box::new(later(problem, wait)))
 }
 
-async fn find_room<'r>(inner: &'r Inner, path: &str) -> Passed<SemaphorePermit<'r>> {
+/// Finds a place. That of a search goes with the request, and from there with the work.
+async fn find_room<'r>(
+    inner: &'r Inner,
+    request: &mut Request,
+) -> Passed<Option<SemaphorePermit<'r>>> {
+    let path = request.uri().path();
     let is_search = [
         "/search/",
         "/cedar/v1/partial",
@@ -117,8 +122,13 @@ async fn find_room<'r>(inner: &'r Inner, path: &str) -> Passed<SemaphorePermit<'
     ]
     .into_iter()
     .any(|part| path.contains(part));
-    if let Some(place) = inner.room.place(is_search).await {
-        return Ok(place);
+    if is_search {
+        if let Some(place) = inner.room.for_search().await {
+            request.extensions_mut().insert(place);
+            return Ok(None);
+        }
+    } else if let Some(place) = inner.room.for_request().await {
+        return Ok(Some(place));
     }
     let kind = if is_search { "searches" } else { "requests" };
     inner.meters.turned_away(kind);

@@ -125,7 +125,11 @@ pub(super) async fn partial(
     let snapshot = inner.snapshot.load_full();
     let partly = partly(&inner, &snapshot, &body)?;
     inner.log_left_open("partial", &partly, &snapshot, &asker);
-    let answer = tokio::task::spawn_blocking(move || left_open(&snapshot, &partly)).await;
+    let answer = tokio::task::spawn_blocking(move || {
+        let _place = asker.place;
+        left_open(&snapshot, &partly)
+    });
+    let answer = answer.await;
     answer
         .map(|answer| Json(answer).into_response())
         .map_err(|_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal"))
@@ -171,6 +175,7 @@ pub(super) async fn filter(
     };
     inner.log_left_open("filter", &partly, &snapshot, &asker);
     let answer = tokio::task::spawn_blocking(move || {
+        let _place = asker.place;
         let sought = Sought {
             question: &partly.question,
             part: partly.part,

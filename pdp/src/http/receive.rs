@@ -17,6 +17,7 @@ use strict_json::{JsonError, Members};
 use crate::callers::Caller;
 use crate::decision_log::Asker;
 use crate::pdp::Inner;
+use crate::room::Place;
 
 /// A caller gets this long to send a body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -90,6 +91,7 @@ fn asker(request: &Request) -> Asker {
         caller,
         request_id,
         trace: trace.or_else(|| TraceContext::from_headers(request.headers())),
+        place: extensions.get::<Place>().cloned(),
     }
 }
 

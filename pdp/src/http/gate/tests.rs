@@ -3,9 +3,10 @@
 use ::http::{HeaderMap, StatusCode};
 use axum::body::Body;
 use http_body_util::BodyExt as _;
-use serde_json::json;
+use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
+use crate::explain::ExplainRight;
 use crate::fixture::Fixture;
 use crate::{CallerConfig, Pdp};
 
@@ -17,9 +18,21 @@ fn caller(name: &str) -> CallerConfig {
     }
 }
 
+fn question() -> Value {
+    json!({ "subject": { "type": "user", "id": "ben" },
+        "action": { "name": "GET /docs/{id}" }, "resource": { "type": "urn:x:doc", "id": "d1" } })
+}
+
 async fn ask(pdp: &Pdp, path: &str, authorization: &str) -> (StatusCode, HeaderMap, String) {
-    let body = json!({ "subject": { "type": "user", "id": "ben" },
-        "action": { "name": "GET /docs/{id}" }, "resource": { "type": "urn:x:doc", "id": "d1" } });
+    send(pdp, path, authorization, &question()).await
+}
+
+async fn send(
+    pdp: &Pdp,
+    path: &str,
+    authorization: &str,
+    body: &Value,
+) -> (StatusCode, HeaderMap, String) {
     let request = axum::http::Request::post(path)
         .header("content-type", "application/json")
         .header("authorization", authorization)
@@ -75,7 +88,7 @@ async fn a_flood_of_searches_leaves_room_for_evaluations() {
     fixture.config.max_wait_ms = 20;
     let pdp = fixture.open();
     // The only place is taken, as by a search that lasts.
-    let held = pdp.0.room.place(true).await.unwrap();
+    let held = pdp.0.room.for_search().await.unwrap();
     let (status, headers, _) = ask(&pdp, "/access/v1/search/subject", "").await;
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(headers["retry-after"], "1");
@@ -131,5 +144,52 @@ async fn a_caller_with_a_user_name_authenticates_by_basic_alone() {
                     .any(|one| one.to_str().unwrap().starts_with("Bearer"))
             );
         }
+    }
+}
+
+/// A runtime with one thread for work, which is busy until the sender is used or dropped.
+fn busy() -> (tokio::runtime::Runtime, std::sync::mpsc::Sender<()>) {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.enable_all().max_blocking_threads(1).build();
+    let runtime = runtime.unwrap();
+    let (free, freed) = std::sync::mpsc::channel();
+    drop(runtime.spawn_blocking(move || freed.recv()));
+    (runtime, free)
+}
+
+const HUNG_UP: std::time::Duration = std::time::Duration::from_millis(100);
+
+#[test]
+fn the_place_of_a_search_is_given_back_when_the_work_ends_and_not_when_the_client_goes() {
+    for path in [
+        "/access/v1/search/resource",
+        "/cedar/v1/partial",
+        "/cedar/v1/filter",
+        "/cedar/v1/explain",
+    ] {
+        let mut fixture = Fixture::new();
+        fixture.write("tables.yaml", "entities: {}\n");
+        fixture.config.filters = Some("tables.yaml".into());
+        fixture.config.explain_without_callers = ExplainRight::Full;
+        fixture.config.max_concurrent_searches = 1;
+        fixture.config.max_wait_ms = 20;
+        let pdp = fixture.open();
+        let body = match path {
+            "/cedar/v1/partial" | "/cedar/v1/filter" => json!({
+                "principal": { "type": "User", "id": "ben" }, "action": "Action::\"read\"",
+                "resource": { "type": "Doc" }, "context": {}, "dialect": "sqlite" }),
+            _ => question(),
+        };
+        let (runtime, free) = busy();
+        runtime.block_on(async {
+            let left = tokio::time::timeout(HUNG_UP, send(&pdp, path, "", &body)).await;
+            assert!(left.is_err(), "{path}: {left:?}");
+            assert!(pdp.0.room.for_search().await.is_none(), "{path}");
+            free.send(()).unwrap();
+            let mut tries = 0..250;
+            while pdp.0.room.for_search().await.is_none() {
+                assert!(tries.next().is_some(), "{path}");
+            }
+        });
     }
 }
