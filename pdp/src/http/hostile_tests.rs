@@ -198,10 +198,10 @@ async fn nesting_that_no_stack_takes_is_refused_when_it_is_configured() {
 #[tokio::test]
 async fn many_policies_are_no_reason_to_decide_every_candidate() {
     let fixture = bank();
-    let policies: String = (0..1500)
+    let policies: Vec<String> = (0..1500)
         .map(|n| format!("@id(\"p{n}\") permit (principal, action, resource) when {{ resource.owner == principal && resource.n > {n} }};\n"))
         .collect();
-    fixture.write("policies.cedar", &policies);
+    fixture.write("policies.cedar", &policies.concat());
     let docs: Vec<Value> = (0..400)
         .map(|n| {
             let owner = if n % 100 == 0 { "alice" } else { "bob" };

@@ -155,6 +155,12 @@ async fn claims_that_are_not_exactly_for_us_now_prove_nothing() {
         let answer = token(&world, &signer.assertion(changes), &[]).await;
         answer.assert_error(401, "invalid_client");
     }
+}
+
+#[tokio::test]
+async fn what_the_clients_key_did_not_sign_proves_nothing() {
+    let (signer, stranger) = (Signer::new(), Signer::new());
+    let world = world(&signer).await;
     let claims =
         json!({ "iss": "signer", "sub": "signer", "aud": ISSUER, "jti": "j", "exp": NOW + 60 });
     let mut odd: Vec<String> = [
