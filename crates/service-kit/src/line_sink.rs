@@ -52,7 +52,8 @@ pub struct RotatingTarget {
 #[serde(deny_unknown_fields)]
 pub struct PostTarget {
     /// Gets a POST of `application/x-ndjson` for each batch, and answers 2xx when it has it. After a
-    /// failure a batch is sent again: the receiver may see a line twice.
+    /// failure a batch is sent again: the receiver may see a line twice. One that it refuses (4xx, but
+    /// neither 408 nor 429) several times is dropped and counted.
     pub url: String,
     /// A file with a bearer token to send.
     #[serde(default)]
@@ -165,6 +166,18 @@ impl Counts {
 fn lines_in(text: &[u8]) -> u64 {
     let lines = text.split_inclusive(|byte| *byte == b'\n').count();
     u64::try_from(lines).unwrap_or(u64::MAX)
+}
+
+/// The lines that fit, and the rest of the one that just does not.
+fn lines_within(bytes: &[u8], room: u64) -> &[u8] {
+    let room = usize::try_from(room).map_or(bytes.len(), |room| room.min(bytes.len()));
+    let (fits, beyond) = bytes.split_at_checked(room).unwrap_or((bytes, &[]));
+    if fits.last() == Some(&b'\n') {
+        return fits;
+    }
+    let end = beyond.iter().position(|byte| *byte == b'\n');
+    end.and_then(|end| bytes.get(..=room + end))
+        .unwrap_or(bytes)
 }
 
 /// The writing thread. Dropping all sinks ends it; [`LineWriter::join`] waits for the last line.

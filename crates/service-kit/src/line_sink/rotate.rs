@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use super::{RotatingTarget, append_to};
+use super::{RotatingTarget, append_to, lines_within};
 
 /// Writes whole lines; a line is never cut in two by a file's end.
 #[derive(Debug)]
@@ -62,19 +62,11 @@ impl Write for Rotating {
         if self.length >= self.target.max_bytes && !self.is_in_line {
             self.rotate()?;
         }
-        let room = self.target.max_bytes.saturating_sub(self.length);
-        let room = usize::try_from(room).unwrap_or(usize::MAX).min(bytes.len());
         // The line that fills the file is its last: it may be longer than that.
-        let beyond = bytes.get(room..).unwrap_or_default();
-        let end = match bytes.get(..room).and_then(|fits| fits.last()) {
-            Some(b'\n') => room,
-            _ => beyond
-                .iter()
-                .position(|byte| *byte == b'\n')
-                .map_or(bytes.len(), |at| room + at + 1),
-        };
+        let room = self.target.max_bytes.saturating_sub(self.length);
+        let lines = lines_within(bytes, room);
         // What a disk that fills up took of it must be known, so that lines stay whole.
-        let written = self.file.write(bytes.get(..end).unwrap_or(bytes))?;
+        let written = self.file.write(lines)?;
         self.length += written as u64;
         if let Some(last) = written.checked_sub(1) {
             self.is_in_line = bytes.get(last) != Some(&b'\n');

@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 use std::net::TcpListener;
 use std::sync::Mutex;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::batches::files;
 use super::*;
 use crate::line_sink::{LineSink, LineTarget};
 
@@ -12,8 +13,14 @@ use crate::line_sink::{LineSink, LineTarget};
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Mood {
     Takes,
+    /// Takes in the end, but not soon.
+    Dawdles,
     Fails,
     Hangs,
+    /// Refuses what holds the line `poison`, and takes the rest.
+    Chooses,
+    /// Says at each second request that there are too many.
+    IsBusy,
 }
 
 #[derive(Debug)]
@@ -46,15 +53,24 @@ fn peer(mood: Mood) -> (String, Arc<Peer>) {
                 async move {
                     assert_eq!(headers["content-type"], "application/x-ndjson");
                     assert_eq!(headers["authorization"], "Bearer s3cret");
-                    state.requests.fetch_add(1, Ordering::Relaxed);
+                    let before = state.requests.fetch_add(1, Ordering::Relaxed);
                     let mood = *state.mood.lock().unwrap();
+                    if mood == Mood::Dawdles {
+                        tokio::time::sleep(Duration::from_millis(250)).await;
+                    }
                     match mood {
+                        Mood::Chooses if body.contains("poison") => {
+                            http::StatusCode::UNPROCESSABLE_ENTITY
+                        }
+                        Mood::IsBusy if before.is_multiple_of(2) => {
+                            http::StatusCode::TOO_MANY_REQUESTS
+                        }
                         Mood::Fails => http::StatusCode::INTERNAL_SERVER_ERROR,
                         Mood::Hangs => {
                             tokio::time::sleep(Duration::from_mins(1)).await;
                             http::StatusCode::OK
                         }
-                        Mood::Takes => {
+                        Mood::Takes | Mood::Dawdles | Mood::Chooses | Mood::IsBusy => {
                             let lines = body.lines().map(str::to_owned);
                             state.lines.lock().unwrap().extend(lines);
                             http::StatusCode::OK
@@ -187,4 +203,117 @@ fn a_full_folder_drops_the_oldest_and_counts_them() {
         numbers.windows(2).all(|pair| pair[1] == pair[0] + 1),
         "the oldest went"
     );
+}
+
+fn size(folder: &Path) -> u64 {
+    let entries = std::fs::read_dir(folder).unwrap();
+    let length = |entry: io::Result<std::fs::DirEntry>| entry.unwrap().metadata().ok();
+    entries.filter_map(length).map(|file| file.len()).sum()
+}
+
+#[test]
+fn a_slow_receiver_does_not_let_the_folder_grow() {
+    let folder = tempfile::tempdir().unwrap();
+    let (url, peer) = peer(Mood::Dawdles);
+    let mut slow = target(folder.path(), &url);
+    slow.max_spool_bytes = 20_000;
+    slow.timeout_ms = 2000;
+    let (spool, bound) = (slow.spool.clone(), slow.max_spool_bytes);
+    // The batch that is written now, and the line that fills it.
+    let one_batch = slow.batch_bytes as u64 + 20;
+    let (sink, writer) = LineSink::open(&LineTarget::Http(slow)).unwrap();
+    let counts = sink.counts.clone();
+    sink.send(b"0\n".to_vec());
+    eventually("it is asked", || peer.requests.load(Ordering::Relaxed) > 0);
+    let mut largest = 0;
+    let sent = 40_000;
+    for number in 1..sent {
+        sink.send(format!("{number:019}\n").into_bytes());
+        if number % 100 == 0 {
+            pause(Duration::from_millis(4));
+            // A look is no snapshot: what comes and goes meanwhile may be seen beside each other.
+            largest = largest.max(size(&spool).min(size(&spool)));
+        }
+    }
+    assert!(largest <= bound + one_batch, "{largest}");
+    assert!(
+        largest >= bound - one_batch,
+        "no more is dropped than must be: {largest}"
+    );
+    assert!(size(&spool) <= bound + one_batch);
+    *peer.mood.lock().unwrap() = Mood::Takes;
+    drop(sink);
+    writer.join();
+    let arrived = numbers(&peer);
+    assert_eq!(
+        arrived.first(),
+        Some(&0),
+        "what is being sent is not dropped"
+    );
+    assert_eq!(arrived.last(), Some(&(sent - 1)), "the newest is kept");
+    assert_eq!(peer.lines.lock().unwrap().len(), arrived.len());
+    assert!(arrived.len() > 1000, "{} arrived", arrived.len());
+    let dropped = usize::try_from(counts.dropped()).unwrap();
+    assert_eq!(
+        arrived.len() + dropped,
+        sent,
+        "each line arrived or is counted"
+    );
+}
+
+#[test]
+fn a_batch_that_is_refused_for_good_does_not_hold_up_those_behind_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (url, peer) = peer(Mood::Chooses);
+    let target = LineTarget::Http(target(folder.path(), &url));
+    let (sink, writer) = LineSink::open(&target).unwrap();
+    sink.send(b"poison\n7\n8\n".to_vec());
+    eventually("it is asked", || peer.requests.load(Ordering::Relaxed) > 0);
+    sink.send(b"9\n".to_vec());
+    eventually("the next arrives", || numbers(&peer).contains(&9));
+    assert_eq!(sink.dropped(), 3);
+    assert_eq!(
+        peer.requests.load(Ordering::Relaxed),
+        6,
+        "patience has an end"
+    );
+    drop(sink);
+    writer.join();
+    assert_eq!(size(&folder.path().join("spool")), 0);
+}
+
+#[test]
+fn a_receiver_that_has_too_much_to_do_gets_all_in_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let (url, peer) = peer(Mood::IsBusy);
+    let target = LineTarget::Http(target(folder.path(), &url));
+    let (sink, writer) = LineSink::open(&target).unwrap();
+    for number in 0..1500 {
+        sink.send(format!("{number:019}\n").into_bytes());
+    }
+    eventually("all arrive", || numbers(&peer).len() == 1500);
+    assert!(peer.requests.load(Ordering::Relaxed) > 10, "many batches");
+    assert!(peer.lines.lock().unwrap().is_sorted());
+    assert_eq!(sink.dropped(), 0);
+    drop(sink);
+    writer.join();
+}
+
+#[test]
+fn a_folder_that_is_cleared_away_costs_what_was_in_it_and_no_more() {
+    let folder = tempfile::tempdir().unwrap();
+    let (url, peer) = peer(Mood::Fails);
+    let target = LineTarget::Http(target(folder.path(), &url));
+    let (sink, writer) = LineSink::open(&target).unwrap();
+    sink.send(b"1\n2\n".to_vec());
+    eventually("it is asked", || peer.requests.load(Ordering::Relaxed) > 0);
+    std::fs::remove_dir_all(folder.path().join("spool")).unwrap();
+    *peer.mood.lock().unwrap() = Mood::Takes;
+    eventually("it is missed", || sink.dropped() == 2);
+    sink.send(b"3\n".to_vec());
+    eventually("the next arrives", || numbers(&peer).contains(&3));
+    assert_eq!(numbers(&peer).len(), 1);
+    assert_eq!(sink.dropped(), 2);
+    drop(sink);
+    writer.join();
 }
