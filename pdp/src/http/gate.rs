@@ -1,5 +1,5 @@
 //! What every request passes before it is answered: its caller is known, is within its rate, has sent
-//! the whole body; there is room for it; and entities are as fresh as it demands.
+//! the whole body; entities are as fresh as it demands; and there is room for it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -62,8 +62,9 @@ async fn admit(
     }
     let gathered = gather(inner, request).await;
     let mut request = gathered.map_err(|problem| Box::new(problem.into_response()))?;
-    let place = find_room(inner, &mut request).await?;
+    // Before there is a place for it: who waits does nothing, and must not keep others out.
     fresh(inner, request.headers()).await?;
+    let place = find_room(inner, &mut request).await?;
     Ok((request, place))
 }
 

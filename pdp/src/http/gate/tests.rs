@@ -6,6 +6,7 @@ use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
+use super::AT_LEAST;
 use crate::explain::ExplainRight;
 use crate::fixture::Fixture;
 use crate::{CallerConfig, Pdp};
@@ -191,5 +192,32 @@ fn the_place_of_a_search_is_given_back_when_the_work_ends_and_not_when_the_clien
                 assert!(tries.next().is_some(), "{path}");
             }
         });
+    }
+}
+
+#[tokio::test]
+async fn who_waits_for_a_revision_takes_no_place() {
+    for path in [EVALUATION, "/access/v1/search/subject"] {
+        let mut fixture = Fixture::new();
+        fixture.config.max_concurrent_requests = 1;
+        fixture.config.max_concurrent_searches = 1;
+        fixture.config.max_wait_ms = 20;
+        fixture.config.max_revision_wait_ms = 500;
+        let pdp = fixture.open();
+        let waiting = axum::http::Request::post(path)
+            .header("content-type", "application/json")
+            .header(AT_LEAST, "99")
+            .body(Body::from(question().to_string()))
+            .unwrap();
+        let mut waiting = std::pin::pin!(pdp.router().oneshot(waiting));
+        let early = tokio::time::timeout(HUNG_UP, &mut waiting).await;
+        assert!(early.is_err(), "{path}: it waits");
+        let (status, _, body) = ask(&pdp, path, "").await;
+        assert_ne!(status, StatusCode::SERVICE_UNAVAILABLE, "{path}: {body}");
+        let (status, body) = waiting.await.unwrap().into_parts();
+        let body = body.collect().await.unwrap().to_bytes();
+        assert_eq!(status.status, StatusCode::SERVICE_UNAVAILABLE, "{path}");
+        let body = String::from_utf8_lossy(&body);
+        assert!(body.contains("not-fresh-enough"), "{path}: {body}");
     }
 }
