@@ -90,7 +90,8 @@ pub struct ExplainedPolicy {
     /// The conditions, in their order, up to the first that does not hold; for one of the
     /// nearest, every one that does not hold.
     pub conditions: Vec<Conjunct>,
-    /// What would have to change for it to apply.
+    /// What would have to change for it to apply; for a forbid that stands against a permit, for it
+    /// not to.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub changes: Vec<String>,
 }
@@ -152,13 +153,20 @@ impl Snapshot {
         matching.sort_by_key(|rule| !is_among(rule, &outcome.determining));
         let mut omitted = matching.len().saturating_sub(SHOWN);
         matching.truncate(SHOWN);
-        let mut policies = Vec::with_capacity(matching.len());
-        for rule in matching {
-            policies.push(self.explained(rule, question, false).map_err(internal)?);
-        }
         let way = way_of(&outcome);
+        let is_denied = way != ExplainedOutcome::Permitted;
+        let (mut policies, mut is_permitted) = (Vec::with_capacity(matching.len()), false);
+        for rule in matching {
+            let mut explained = self.explained(rule, question, false).map_err(internal)?;
+            is_permitted |= !rule.is_forbid() && explained.applies == Some(true);
+            if is_denied && rule.is_forbid() && explained.applies != Some(false) {
+                explained.changes = words::ways_out(&explained.conditions);
+            }
+            policies.push(explained);
+        }
         let mut nearest = Vec::new();
-        if way == ExplainedOutcome::NotPermitted {
+        // Without a forbid that stands against it, would it be permitted?
+        if is_denied && !is_permitted {
             omitted += rules.len().saturating_sub(LOOKED_AT);
             nearest = self.nearest(question).map_err(internal)?;
         }
@@ -177,13 +185,22 @@ impl Snapshot {
         question: &Question,
     ) -> Result<Vec<ExplainedPolicy>, crate::entities::SliceError> {
         let view = self.store.view(&question.overlays);
-        let rules = self.loaded.rules.iter().take(LOOKED_AT);
-        let permits = rules.filter(|rule| !rule.is_forbid());
-        let mut ranked: Vec<(usize, &Rule)> = permits
-            .map(|rule| (scope::mismatches(rule.policy(), question, view).len(), rule))
-            // Of another action is not near.
-            .filter(|(_, rule)| scope::is_of_action(rule.policy(), question, view))
+        let rules = &self.loaded.rules;
+        // However many policies there are, the index knows those that only conditions keep away.
+        let matching = rules.matching(question, &self.store).into_iter();
+        let mut ranked: Vec<(usize, &Rule)> = matching
+            .filter(|rule| !rule.is_forbid())
+            .map(|rule| (0, rule))
             .collect();
+        if ranked.len() < SHOWN {
+            let others = rules.iter().take(LOOKED_AT);
+            let others = others.filter(|rule| !rule.is_forbid());
+            let others = others
+                // Of another action is not near.
+                .filter(|rule| scope::is_of_action(rule.policy(), question, view))
+                .map(|rule| (scope::mismatches(rule.policy(), question, view).len(), rule));
+            ranked.extend(others.filter(|(misses, _)| *misses > 0));
+        }
         ranked.sort_by_key(|(misses, _)| *misses);
         // Conditions are evaluated for those whose scope is nearest.
         let mut found = Vec::new();

@@ -82,7 +82,22 @@ fn a_forbid_is_told_from_what_nothing_permits() {
         told.policies[0].conditions[0].values,
         [("principal.name".to_owned(), "\"mallory\"".to_owned())]
     );
-    assert!(told.nearest.is_empty());
+    assert_eq!(
+        told.policies[0].changes,
+        ["`principal.name == \"mallory\"` is true, and would have to be false"]
+    );
+    // Without it, still nothing would permit this: ben owns the document.
+    let near: Vec<_> = told.nearest.iter().map(|one| one.policy.as_str()).collect();
+    assert!(near.contains(&"owner-reads"), "{near:?}");
+    let mut own = read("mallory", "d2");
+    own["subject"]["properties"] = json!({ "name": "mallory" });
+    own["resource"]["properties"] = json!({ "owner": "mallory" });
+    let told = explain(&fixture, &own);
+    assert_eq!(told.outcome, ExplainedOutcome::Forbidden);
+    assert!(
+        told.nearest.is_empty(),
+        "the forbid alone is in the way: {told}"
+    );
     let unheard = explain(&fixture, &read("nobody", "d1"));
     assert_eq!(unheard.outcome, ExplainedOutcome::Unevaluable);
     let barred = unheard
@@ -185,4 +200,23 @@ proptest! {
             prop_assert!(one.effect == "permit" && one.applies != Some(true) && !one.changes.is_empty());
         }
     }
+}
+
+#[test]
+fn among_very_many_policies_those_whose_scope_matches_are_nearest() {
+    let fixture = Fixture::new();
+    let many: Vec<_> = (0..LOOKED_AT + 10)
+        .map(|n| {
+            format!(
+                "@id(\"p{n}\") permit (principal == User::\"u{n}\", action, resource is Doc) \
+                 when {{ resource has level && resource.level > {n} }};\n"
+            )
+        })
+        .collect();
+    fixture.write("policies.cedar", &many.concat());
+    let last = LOOKED_AT + 9;
+    let told = explain(&fixture, &read(&format!("u{last}"), "d1"));
+    assert_eq!(told.outcome, ExplainedOutcome::NotPermitted);
+    assert_eq!(told.nearest[0].policy, format!("p{last}"));
+    assert!(told.nearest[0].mismatches.is_empty());
 }

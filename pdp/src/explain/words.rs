@@ -42,6 +42,33 @@ pub(super) fn changes(mismatches: &[Mismatch], conditions: &[Conjunct]) -> Vec<S
     scope.chain(conditions).collect()
 }
 
+/// What would have to change for a forbid not to stand in the way.
+pub(super) fn ways_out(conditions: &[Conjunct]) -> Vec<String> {
+    if let Some((one, error)) = conditions
+        .iter()
+        .find_map(|one| Some((one, one.error.as_ref()?)))
+    {
+        return vec![format!("`{}` cannot be evaluated: {error}", one.text)];
+    }
+    match conditions {
+        [] => vec!["it forbids whatever is in its scope".to_owned()],
+        [one] => vec![format!(
+            "`{}` is true, and would have to be false",
+            one.text
+        )],
+        several => {
+            let texts: Vec<_> = several
+                .iter()
+                .map(|one| format!("`{}`", one.text))
+                .collect();
+            vec![format!(
+                "one of these would have to be false: {}",
+                texts.join(", ")
+            )]
+        }
+    }
+}
+
 impl fmt::Display for Explanation {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{}", self.summary)?;
