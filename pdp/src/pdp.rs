@@ -32,7 +32,7 @@ use crate::metadata::Metadata;
 use crate::meters::{LogMeters, Meters};
 use crate::native::{InlineEntities, Partly};
 use crate::room::Room;
-use crate::search::{Bounds, PageTokens, Place};
+use crate::search::{Bounds, PageTokens, Place, Waited, Waiter};
 use crate::second_opinion::SecondOpinion;
 use crate::snapshot::Snapshot;
 use crate::traced;
@@ -220,30 +220,42 @@ impl Inner {
             .left_open(kind, shown, part, &snapshot.version, asker, now);
     }
 
-    /// Answers one page of a search from one snapshot, beside the threads that answer questions.
+    /// Answers one page of a search from one snapshot, beside the threads that answer questions. The
+    /// page ends early where nobody waits for it any more, or the process is about to end.
     pub(crate) async fn search(
         self: &Arc<Self>,
         request: SearchRequest,
         asker: Asker,
     ) -> Result<SearchResults, DecisionError> {
         let inner = Arc::clone(self);
+        let waiter = Waiter::default();
+        let waited = waiter.waited();
         let searching = move || {
             let mut span = asker.part("search");
-            let found = inner.search_now(&request, &asker, span.as_mut());
+            let found = inner.search_now(&request, &asker, &waited, span.as_mut());
             traced::finish(span, found.as_ref().err());
             found
         };
-        tokio::task::spawn_blocking(searching)
-            .await
-            .map_err(|error| DecisionError::Internal {
-                message: error.to_string(),
-            })?
+        let mut searching = tokio::task::spawn_blocking(searching);
+        let draining = self.tasks.draining();
+        let found = tokio::select! {
+            found = &mut searching => found,
+            () = draining.cancelled() => {
+                // What is found by now is a page, too, and says where to go on.
+                drop(waiter);
+                searching.await
+            }
+        };
+        found.map_err(|error| DecisionError::Internal {
+            message: error.to_string(),
+        })?
     }
 
     fn search_now(
         &self,
         request: &SearchRequest,
         asker: &Asker,
+        waited: &Waited,
         span: Option<&mut Span>,
     ) -> Result<SearchResults, DecisionError> {
         let started = Instant::now();
@@ -270,6 +282,7 @@ impl Inner {
         let bounds = Bounds {
             results: limit.min(self.limits.page),
             decisions: self.limits.search_decisions,
+            waited,
         };
         let found = snapshot
             .search(&question, now, after.as_deref(), bounds)

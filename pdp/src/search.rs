@@ -4,6 +4,7 @@
 mod partial;
 mod plan;
 mod token;
+mod waiter;
 
 use authzen::{
     DecisionContext, DecisionError, Evaluation, EvaluationRequest, Found, RequestError,
@@ -21,14 +22,17 @@ use crate::snapshot::Snapshot;
 use partial::Remainder;
 use plan::Ground;
 pub(crate) use token::{PageTokens, Place};
+pub(crate) use waiter::{Waited, Waiter};
 
 /// How much of a search one page may do.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Bounds {
+pub(crate) struct Bounds<'w> {
     /// The most results.
     pub(crate) results: usize,
     /// The most candidates that are decided.
     pub(crate) decisions: usize,
+    /// A page that nobody waits for ends at the next candidate.
+    pub(crate) waited: &'w Waited,
 }
 
 /// A page of results.
@@ -52,7 +56,7 @@ impl Snapshot {
         question: &SearchQuestion,
         now: UnixTime,
         after: Option<&str>,
-        bounds: Bounds,
+        bounds: Bounds<'_>,
     ) -> Result<PageFound, DecisionError> {
         let loaded = &self.loaded;
         let vocabulary = &loaded.vocabulary;
@@ -95,7 +99,7 @@ impl Snapshot {
         sought: Sought,
         kind: &str,
         after: Option<&str>,
-        bounds: Bounds,
+        bounds: Bounds<'_>,
     ) -> Result<PageFound, DecisionError> {
         let loaded = &self.loaded;
         let Sought {
@@ -175,7 +179,7 @@ impl Snapshot {
         context: &authzen::Properties,
         now: UnixTime,
         after: Option<&str>,
-        bounds: Bounds,
+        bounds: Bounds<'_>,
     ) -> Result<PageFound, DecisionError> {
         let names = self
             .loaded
@@ -213,14 +217,14 @@ impl Snapshot {
 }
 
 /// Fills one page and knows when to stop.
-struct Pager {
-    bounds: Bounds,
+struct Pager<'w> {
+    bounds: Bounds<'w>,
     looked: usize,
     page: PageFound,
 }
 
-impl Pager {
-    fn new(bounds: Bounds) -> Self {
+impl<'w> Pager<'w> {
+    fn new(bounds: Bounds<'w>) -> Self {
         Self {
             bounds,
             looked: 0,
@@ -267,6 +271,7 @@ impl Pager {
     }
 
     fn stop_at(&mut self, name: &str, enough: bool) -> bool {
+        let enough = enough || self.bounds.waited.is_over();
         if enough {
             self.page.next = Some(name.to_owned());
         }

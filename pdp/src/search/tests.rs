@@ -6,7 +6,7 @@ use authzen::{DecisionPoint as _, Found, SearchKind, SearchRequest};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::{Bounds, PageFound};
+use super::{Bounds, PageFound, Waiter};
 use crate::Pdp;
 use crate::fixture::{Fixture, ask};
 
@@ -336,6 +336,10 @@ proptest! {
 
 /// `count` documents: every hundredth is ann's, in the folder `hers`, and big.
 fn many(count: usize, policy: &str) -> Pdp {
+    world_of_many(count, policy).open()
+}
+
+fn world_of_many(count: usize, policy: &str) -> Fixture {
     let fixture = Fixture::empty();
     fixture.write("schema.cedarschema", SCHEMA);
     fixture.write("policies.cedar", &format!("@id(\"p\") {policy}"));
@@ -356,22 +360,34 @@ fn many(count: usize, policy: &str) -> Pdp {
                 "public": false, "size": size }, "parents": parents }));
     }
     fixture.write("entities.json", &Value::from(entities).to_string());
-    fixture.open()
+    fixture
+}
+
+/// So many candidates were decided in all.
+fn decided(fixture: &Fixture) -> usize {
+    let rendered = fixture.metrics.render();
+    let mut lines = rendered.lines();
+    let count = lines.find_map(|line| line.strip_prefix("pdp_search_decisions_total "));
+    count.unwrap().parse().unwrap()
+}
+
+fn hers() -> SearchRequest {
+    let body = json!({ "subject": { "type": "User", "id": "ann" }, "action": { "name": "read" },
+        "resource": { "type": "Doc" } });
+    SearchRequest::from_json(SearchKind::Resource, body.to_string().as_bytes()).unwrap()
 }
 
 fn first_page(pdp: &Pdp, limit: usize, decisions: usize, after: Option<&str>) -> PageFound {
-    let body = json!({ "subject": { "type": "User", "id": "ann" }, "action": { "name": "read" },
-        "resource": { "type": "Doc" } });
-    let request =
-        SearchRequest::from_json(SearchKind::Resource, body.to_string().as_bytes()).unwrap();
-    let snapshot = pdp.0.snapshot.load_full();
+    let waiter = Waiter::default();
     let bounds = Bounds {
         results: limit,
         decisions,
+        waited: &waiter.waited(),
     };
+    let snapshot = pdp.0.snapshot.load_full();
     snapshot
         .search(
-            &request.question.unwrap(),
+            &hers().question.unwrap(),
             service_kit::UnixTime::from_secs(0),
             after,
             bounds,
@@ -438,4 +454,73 @@ fn a_page_that_used_up_its_work_goes_on_later() {
     }
     assert_eq!(found, 10);
     assert!(pages > 5, "{pages}");
+}
+
+/// Each of the 2 000 documents is decided where nothing ends the page.
+const OF_ALL: &str = "permit (principal, action, resource is Doc) when { resource.size > 3 };";
+
+/// One thread for work, and it is busy until the sender is used.
+fn busy() -> (tokio::runtime::Runtime, std::sync::mpsc::Sender<()>) {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.enable_all().max_blocking_threads(1).build();
+    let runtime = runtime.unwrap();
+    let (free, freed) = std::sync::mpsc::channel();
+    drop(runtime.spawn_blocking(move || freed.recv()));
+    (runtime, free)
+}
+
+#[test]
+fn a_page_that_nobody_waits_for_ends_at_the_next_candidate() {
+    let fixture = world_of_many(2000, OF_ALL);
+    let pdp = fixture.open();
+    let (runtime, free) = busy();
+    let request = hers();
+    runtime.block_on(async {
+        let soon = std::time::Duration::from_millis(50);
+        let left = tokio::time::timeout(soon, pdp.search(&request)).await;
+        assert!(left.is_err(), "{left:?}");
+        free.send(()).unwrap();
+        // There is one thread: what was begun before has ended when this is done.
+        tokio::task::spawn_blocking(|| ()).await.unwrap();
+    });
+    assert_eq!(decided(&fixture), 1);
+    let whole = runtime.block_on(pdp.search(&request)).unwrap();
+    assert_eq!(whole.page.next_token, "");
+    assert_eq!(decided(&fixture), 2001);
+}
+
+#[test]
+fn so_does_one_that_only_looks_at_candidates() {
+    let waiter = Waiter::default();
+    let bounds = Bounds {
+        results: 10,
+        decisions: 10,
+        waited: &waiter.waited(),
+    };
+    let mut page = super::Pager::new(bounds);
+    assert!(!page.look("d1"));
+    drop(waiter);
+    assert!(page.look("d2"));
+    assert_eq!(page.done().next.as_deref(), Some("d2"));
+}
+
+#[test]
+fn a_process_that_drains_answers_with_what_is_found_by_then_and_says_where_to_go_on() {
+    let fixture = world_of_many(2000, OF_ALL);
+    let pdp = fixture.open();
+    let (runtime, free) = busy();
+    let request = hers();
+    let page = runtime.block_on(async {
+        let mut searching = pdp.search(&request);
+        let soon = std::time::Duration::from_millis(50);
+        let early = tokio::time::timeout(soon, &mut searching).await;
+        assert!(early.is_err(), "{early:?}");
+        fixture.tasks.drain();
+        let early = tokio::time::timeout(soon, &mut searching).await;
+        assert!(early.is_err(), "{early:?}");
+        free.send(()).unwrap();
+        searching.await.unwrap()
+    });
+    assert_eq!(decided(&fixture), 1);
+    assert_ne!(page.page.next_token, "");
 }
