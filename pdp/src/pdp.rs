@@ -10,8 +10,8 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use authzen::{
-    DecisionError, DecisionPoint, Evaluation, EvaluationRequest, EvaluationsRequest, Page,
-    SearchRequest, SearchResults, SnapshotVersion,
+    DecisionContext, DecisionError, DecisionPoint, Evaluation, EvaluationRequest,
+    EvaluationsRequest, Page, SearchRequest, SearchResults, SnapshotVersion,
 };
 use cedar_policy_core::ast::Var;
 use service_kit::random::Ids;
@@ -308,6 +308,10 @@ impl Inner {
             }
         };
         Ok(SearchResults {
+            context: DecisionContext {
+                snapshot: Some(snapshot.version.clone()),
+                ..DecisionContext::default()
+            },
             page: Page {
                 next_token,
                 count: Some(found.results.len()),

@@ -73,6 +73,9 @@ pub struct SearchResults {
     #[serde(default)]
     pub page: Page,
     pub results: Vec<SearchResult>,
+    /// What was searched: the snapshot's version.
+    #[serde(default, skip_serializing_if = "DecisionContext::is_empty")]
+    pub context: DecisionContext,
 }
 
 /// Where a page stands among the others.

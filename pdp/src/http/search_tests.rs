@@ -37,6 +37,7 @@ fn for_docs(page: &Value) -> Value {
 async fn found(pdp: &Pdp, path: &str, body: &Value) -> Value {
     let (status, _, body) = post(pdp, path, body.to_string()).await;
     assert_eq!(status, StatusCode::OK, "{body}");
+    assert_eq!(body["context"]["snapshot"]["epoch"], 1, "{body}");
     // `page` comes first.
     assert!(body.to_string().starts_with(r#"{"page":{"#), "{body}");
     body

@@ -229,6 +229,8 @@ pub(in crate::http) struct AskedPage {
 pub(in crate::http) struct Found {
     page: GivenPage,
     results: Vec<Object>,
+    /// `snapshot`: what was searched, as an evaluation's answer names it.
+    context: Object,
 }
 
 /// Where the page ends.
