@@ -197,30 +197,9 @@ impl Id<'_> {
         text.raw("\"");
         text.raw(self.process);
         text.raw("-");
-        let mut digits = [0; 16];
-        text.raw(hexadecimal(self.count, &mut digits));
+        text.hexadecimal(self.count);
         text.raw("\"");
     }
-}
-
-/// Without leading zeros.
-fn hexadecimal(mut number: u64, digits: &mut [u8; 16]) -> &str {
-    let mut first = digits.len();
-    for (at, digit) in digits.iter_mut().enumerate().rev() {
-        let nibble = u8::try_from(number & 15).unwrap_or_default();
-        *digit = if nibble < 10 {
-            b'0' + nibble
-        } else {
-            b'a' + nibble - 10
-        };
-        first = at;
-        number >>= 4;
-        if number == 0 {
-            break;
-        }
-    }
-    let written = digits.get(first..).unwrap_or_default();
-    std::str::from_utf8(written).unwrap_or_default()
 }
 
 fn write_reason(text: &mut JsonText, reason: &Reason) {

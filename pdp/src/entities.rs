@@ -30,7 +30,7 @@ use smol_str::SmolStr;
 
 use closures::{Closure, Closures};
 pub(crate) use overlays::Overlays;
-pub(crate) use row::{Kept, Origin, Row, WALKED};
+pub(crate) use row::{Kept, Origin, Row, WALKED, place_of};
 use uid::Key;
 pub(crate) use uid::{Hashed, Named, Uid};
 pub(crate) use view::{Ancestry, View};

@@ -150,6 +150,9 @@ impl Snapshot {
         let rules = &self.loaded.rules;
         let outcome = rules.decide(question, &self.store).map_err(internal)?;
         let mut matching: Vec<&Rule> = rules.matching(question, &self.store);
+        // However many policies there are, the index knows those that only conditions keep away.
+        let permits = matching.iter().copied().filter(|rule| !rule.is_forbid());
+        let permits: Vec<&Rule> = permits.collect();
         matching.sort_by_key(|rule| !is_among(rule, &outcome.determining));
         let mut omitted = matching.len().saturating_sub(SHOWN);
         matching.truncate(SHOWN);
@@ -168,7 +171,7 @@ impl Snapshot {
         // Without a forbid that stands against it, would it be permitted?
         if is_denied && !is_permitted {
             omitted += rules.len().saturating_sub(LOOKED_AT);
-            nearest = self.nearest(question).map_err(internal)?;
+            nearest = self.nearest(question, permits).map_err(internal)?;
         }
         Ok(Explanation {
             outcome: way,
@@ -179,23 +182,18 @@ impl Snapshot {
         })
     }
 
-    /// The permits that would apply if the least were different.
-    fn nearest(
-        &self,
+    /// The permits that would apply if the least were different. `matching` are those whose scope does.
+    fn nearest<'s>(
+        &'s self,
         question: &Question,
+        matching: Vec<&'s Rule>,
     ) -> Result<Vec<ExplainedPolicy>, crate::entities::SliceError> {
         let view = self.store.view(&question.overlays);
-        let rules = &self.loaded.rules;
-        // However many policies there are, the index knows those that only conditions keep away.
-        let matching = rules.matching(question, &self.store).into_iter();
-        let mut ranked: Vec<(usize, &Rule)> = matching
-            .filter(|rule| !rule.is_forbid())
-            .map(|rule| (0, rule))
-            .collect();
+        let mut ranked: Vec<(usize, &Rule)> = matching.into_iter().map(|rule| (0, rule)).collect();
         if ranked.len() < SHOWN {
-            let others = rules.iter().take(LOOKED_AT);
-            let others = others.filter(|rule| !rule.is_forbid());
+            let others = self.loaded.rules.iter().take(LOOKED_AT);
             let others = others
+                .filter(|rule| !rule.is_forbid())
                 // Of another action is not near.
                 .filter(|rule| scope::is_of_action(rule.policy(), question, view))
                 .map(|rule| (scope::mismatches(rule.policy(), question, view).len(), rule));

@@ -132,6 +132,16 @@ impl Fixture {
     }
 }
 
+/// A runtime with one thread for work, which is busy until the sender is used or dropped.
+pub(crate) fn busy() -> (tokio::runtime::Runtime, std::sync::mpsc::Sender<()>) {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.enable_all().max_blocking_threads(1).build();
+    let runtime = runtime.unwrap();
+    let (free, freed) = std::sync::mpsc::channel();
+    drop(runtime.spawn_blocking(move || freed.recv()));
+    (runtime, free)
+}
+
 /// Asks a question given as JSON.
 pub(crate) async fn ask(pdp: &Pdp, question: &Value) -> Result<Evaluation, DecisionError> {
     let request = EvaluationRequest::from_json(question.to_string().as_bytes()).unwrap();

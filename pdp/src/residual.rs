@@ -15,7 +15,7 @@ use crate::engine::{Question, Rules};
 use crate::entities::{Kept, View};
 
 /// More policies than this are not evaluated partially: it takes some twenty microseconds for each.
-pub(crate) const EVALUATED: usize = 50_000;
+const EVALUATED: usize = 50_000;
 
 /// The side that is not known.
 #[derive(Debug, Clone, Copy)]

@@ -1,5 +1,5 @@
-//! What a caller sent, as far as it is repeated: to the caller itself, and in a log. A name of a
-//! megabyte, shared by a thousand entries of a batch, would else come back a thousand times.
+//! Texts as far as they are repeated: to a caller what it sent, in a log, in what is said of a file. A
+//! name of a megabyte, shared by a thousand entries of a batch, would else come back a thousand times.
 
 use std::borrow::Cow;
 
@@ -14,6 +14,14 @@ pub(crate) fn short(text: &str) -> Cow<'_, str> {
     let beginning = text.get(..text.floor_char_boundary(LONGEST / 4));
     let beginning = beginning.unwrap_or_default();
     Cow::Owned(format!("{beginning}… ({} bytes)", text.len()))
+}
+
+/// The text itself, or its first so many characters.
+pub(crate) fn cut(text: &str, characters: usize) -> Cow<'_, str> {
+    match text.char_indices().nth(characters) {
+        Some((end, _)) => Cow::Owned(format!("{}…", text.get(..end).unwrap_or_default())),
+        None => Cow::Borrowed(text),
+    }
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use miette::Diagnostic;
 use service_kit::ConfigIssue;
 
 use crate::PolicyIssue;
+use crate::short::cut;
 
 /// One file as it was read. Clones share.
 #[derive(Debug, Clone)]
@@ -130,10 +131,7 @@ impl Lines<'_> {
             return None;
         }
         let line = self.file.text.get(self.start(line)..)?.lines().next()?;
-        Some(match line.char_indices().nth(EXCERPT) {
-            Some((end, _)) => format!("{}…", line.get(..end)?),
-            None => line.to_owned(),
-        })
+        Some(cut(line, EXCERPT).into_owned())
     }
 
     fn start(&self, line: usize) -> usize {

@@ -1,7 +1,7 @@
 //! Follows the policy folder: notified by the system where it can be, and compared at an interval
 //! where it cannot (network file systems, swapped links).
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::PdpError;
+use crate::entities::fit;
 use crate::folder::{Folder, Stamp};
 use crate::pdp::{HEALTH_PART, Inner, Pdp};
 use crate::snapshot::Snapshot;
@@ -44,11 +45,7 @@ async fn run(inner: Arc<Inner>) {
     if let Err(error) = &watcher {
         tracing::warn!(%error, "the policy folder is compared at an interval only");
     }
-    let mut follower = Follower {
-        inner,
-        refused: None,
-        seen: None,
-    };
+    let mut follower = Follower::new(inner);
     let mut interval = tokio::time::interval(follower.inner.limits.rescan);
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -133,16 +130,20 @@ impl Refused {
     }
 }
 
-/// Whether an issue is with an entity that no file states: such an issue has no file's path.
+/// Whether entities that were written are in the way.
 fn is_with_written(error: &PdpError) -> bool {
-    let PdpError::Policies(issues) = error else {
-        return false;
-    };
-    let mut files = issues.iter().map(|issue| &*issue.file);
-    files.any(|file| file == Path::new("entities"))
+    matches!(error, PdpError::Policies(issues) if issues.iter().any(fit::is_with_written))
 }
 
 impl Follower {
+    fn new(inner: Arc<Inner>) -> Self {
+        Self {
+            inner,
+            refused: None,
+            seen: None,
+        }
+    }
+
     /// Reads the folder where it may be another than it was.
     async fn look_again(&mut self) {
         match stamp(self.inner.folder.clone()).await {

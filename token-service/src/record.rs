@@ -16,7 +16,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use service_kit::UnixTime;
+use service_kit::{UnixTime, digest};
 use store::Store;
 
 use crate::error::Trouble;
@@ -65,6 +65,24 @@ pub(crate) async fn load<R: Record>(
             bytes,
         })),
     }
+}
+
+/// Writes a record that ends at `exp`, in the place of any other.
+pub(crate) async fn keep<R: Record>(
+    store: &dyn Store,
+    id: &str,
+    record: &R,
+    exp: UnixTime,
+    now: UnixTime,
+) -> Result<(), Trouble> {
+    let until = Some(keep_until(exp, now));
+    store.put(&key::<R>(id), encode(record)?, until).await?;
+    Ok(())
+}
+
+/// An id made of two names. Hashed, because they may be long and hold anything.
+fn id_of(first: &str, second: &str) -> String {
+    digest::sha256_base64url(format!("{}:{first}{second}", first.len()).as_bytes())
 }
 
 /// Reads and deletes a record; of any number of concurrent callers one gets it.

@@ -5,7 +5,6 @@
 
 use std::sync::LazyLock;
 
-use aws_lc_rs::digest;
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ED25519, ParsedPublicKey,
     RSA_PKCS1_2048_8192_SHA256, RSA_PSS_2048_8192_SHA256, RsaParameters, RsaPublicKeyComponents,
@@ -32,8 +31,6 @@ pub enum Algorithm {
 #[derive(Debug)]
 pub struct KeySet {
     keys: Vec<Key>,
-    /// Of the text. Equal versions have equal keys.
-    pub version: [u8; 32],
 }
 
 #[derive(Debug)]
@@ -73,10 +70,7 @@ impl Algorithm {
 
 /// A key for each algorithm, whose other halves nobody has.
 static NOBODY: LazyLock<KeySet> = LazyLock::new(|| {
-    KeySet::parse(include_bytes!("nobody.json")).unwrap_or(KeySet {
-        keys: Vec::new(),
-        version: [0; 32],
-    })
+    KeySet::parse(include_bytes!("nobody.json")).unwrap_or(KeySet { keys: Vec::new() })
 });
 
 impl KeySet {
@@ -102,10 +96,7 @@ impl KeySet {
         if keys.is_empty() {
             return Err("there is no key for ES256, ES384, EdDSA, RS256 or PS256 in it".into());
         }
-        Ok(Self {
-            keys,
-            version: sha256(text),
-        })
+        Ok(Self { keys })
     }
 
     /// The one key that a token can be meant to be verified with.
@@ -125,15 +116,6 @@ impl KeySet {
             (Some(_), Some(_)) => Err(Fault::NoKeyNamed),
         }
     }
-}
-
-fn sha256(text: &[u8]) -> [u8; 32] {
-    let mut hash = [0; 32];
-    let digest = digest::digest(&digest::SHA256, text);
-    for (byte, of) in hash.iter_mut().zip(digest.as_ref()) {
-        *byte = *of;
-    }
-    hash
 }
 
 /// A key once for each algorithm that it verifies; nothing where it cannot be used.

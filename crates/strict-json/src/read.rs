@@ -188,19 +188,23 @@ impl<'a> Reader<'a> {
     fn string(&mut self) -> Reading<Cow<'a, str>> {
         let start = self.at;
         let bytes = self.text.as_bytes();
+        let mut is_escaped = false;
         loop {
             self.at += plain(bytes.get(self.at..).unwrap_or_default());
             match bytes.get(self.at) {
                 Some(b'"') => break,
                 // Whatever follows, it does not end the text.
-                Some(b'\\') => self.at += 2,
+                Some(b'\\') => {
+                    is_escaped = true;
+                    self.at += 2;
+                }
                 _ => return Err(Refused::Syntax),
             }
         }
         let (end, quote) = (self.at, start - 1);
         self.at += 1;
-        let written = self.text.get(start..end).ok_or(Refused::Syntax)?;
-        if !written.contains('\\') {
+        if !is_escaped {
+            let written = self.text.get(start..end).ok_or(Refused::Syntax)?;
             return Ok(Cow::Borrowed(written));
         }
         let quoted = self.text.get(quote..self.at).ok_or(Refused::Syntax)?;

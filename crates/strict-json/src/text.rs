@@ -55,13 +55,27 @@ impl JsonText {
         }
     }
 
-    pub fn number(&mut self, mut number: u64) {
+    pub fn number(&mut self, number: u64) {
+        self.digits::<10>(number);
+    }
+
+    /// A part of a text: no quotes, and no leading zeros.
+    pub fn hexadecimal(&mut self, number: u64) {
+        self.digits::<16>(number);
+    }
+
+    fn digits<const BASE: u64>(&mut self, mut number: u64) {
         let mut digits = [0; 20];
         let mut first = digits.len();
         for (at, digit) in digits.iter_mut().enumerate().rev() {
-            *digit = b'0' + (number % 10) as u8;
+            let value = u8::try_from(number % BASE).unwrap_or_default();
+            *digit = if value < 10 {
+                b'0' + value
+            } else {
+                b'a' + value - 10
+            };
             first = at;
-            number /= 10;
+            number /= BASE;
             if number == 0 {
                 break;
             }

@@ -8,7 +8,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jose::{Accepted, Fault, KeySet, Unverified};
+use jose::{Accepted, Fault, Unverified};
 use quick_cache::sync::Cache;
 use service_kit::metrics::MetricError;
 use service_kit::{ConfigIssue, Metrics, Tasks, UnixTime, digest};
@@ -16,7 +16,7 @@ use service_kit::{ConfigIssue, Metrics, Tasks, UnixTime, digest};
 use super::claims::{Claims, Expected};
 use super::config::{CallerConfig, Jwt, KeysAt};
 use super::fault::TokenFault;
-use super::keys::{Keys, Pace};
+use super::keys::{Keys, Known, Pace};
 use super::{Caller, Refusal};
 use crate::PdpConfig;
 
@@ -147,7 +147,7 @@ impl Issuers {
             .enumerate()
             .find(|(_, issuer)| unverified.issuer() == Some(&issuer.name))
             .ok_or(TokenFault::UnknownIssuer)?;
-        let (keys, claims) = match issuer.holds(&unverified) {
+        let (known, claims) = match issuer.holds(&unverified) {
             // New keys are used before everybody has heard of them.
             Err(None | Some(TokenFault::Jws(Fault::UnknownKey))) if issuer.keys.renew().await => {
                 issuer.holds(&unverified)?
@@ -159,16 +159,16 @@ impl Issuers {
             issuer: index,
             member: issuer.member(&claims)?,
             until,
-            version: keys.version,
+            version: known.version,
         })
     }
 }
 
 impl Issuer {
-    fn holds(&self, token: &Unverified<'_>) -> Result<(Arc<KeySet>, Claims), Option<TokenFault>> {
-        let keys = self.keys.current().ok_or(None)?;
-        let claims = token.verify(&keys).map_err(TokenFault::from)?;
-        Ok((keys, Claims::verified(claims)))
+    fn holds(&self, token: &Unverified<'_>) -> Result<(Arc<Known>, Claims), Option<TokenFault>> {
+        let known = self.keys.current().ok_or(None)?;
+        let claims = token.verify(&known.keys).map_err(TokenFault::from)?;
+        Ok((known, Claims::verified(claims)))
     }
 
     fn member(&self, claims: &Claims) -> Result<usize, TokenFault> {

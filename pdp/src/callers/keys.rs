@@ -13,19 +13,36 @@ use ::http::{StatusCode, header};
 use arc_swap::ArcSwapOption;
 use jose::KeySet;
 use prometheus::IntCounterVec;
-use service_kit::Tasks;
+use service_kit::{Tasks, digest};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use url::Url;
 
 use crate::source::chain;
 
+/// Keys as they were read at one time.
+#[derive(Debug)]
+pub(super) struct Known {
+    pub(super) keys: KeySet,
+    /// Of the text. Equal versions have equal keys.
+    pub(super) version: [u8; 32],
+}
+
+impl Known {
+    fn parse(text: &[u8]) -> Result<Self, String> {
+        Ok(Self {
+            keys: KeySet::parse(text)?,
+            version: digest::sha256(text),
+        })
+    }
+}
+
 /// The keys of one issuer.
 #[derive(Debug)]
 pub(super) struct Keys {
     source: Source,
     pace: Pace,
-    current: ArcSwapOption<KeySet>,
+    current: ArcSwapOption<Known>,
     /// Somebody needs a key that is not there.
     wanted: Notify,
     /// None: nobody reads, so waiting is in vain.
@@ -80,7 +97,7 @@ impl Keys {
             Source::File(path) => {
                 let text =
                     std::fs::read(path).map_err(|error| format!("cannot be read: {error}"))?;
-                Some(Arc::new(KeySet::parse(&text)?))
+                Some(Arc::new(Known::parse(&text)?))
             }
             Source::Url(_) => None,
         };
@@ -94,7 +111,7 @@ impl Keys {
     }
 
     /// What is known. None: nothing has been read yet.
-    pub(super) fn current(&self) -> Option<Arc<KeySet>> {
+    pub(super) fn current(&self) -> Option<Arc<Known>> {
         self.current.load_full()
     }
 
@@ -184,7 +201,7 @@ impl Keys {
 
     fn take(
         &self,
-        read: Result<KeySet, String>,
+        read: Result<Known, String>,
         issuer: &str,
         loads: &IntCounterVec,
         told: &mut Option<String>,
@@ -245,14 +262,14 @@ impl Source {
         Ok(Self::Url(Box::new(Remote { url, client })))
     }
 
-    async fn read(&self) -> Result<KeySet, String> {
+    async fn read(&self) -> Result<Known, String> {
         let text = match self {
             Self::File(path) => tokio::fs::read(path)
                 .await
                 .map_err(|error| format!("cannot be read: {error}"))?,
             Self::Url(remote) => remote.fetch().await?,
         };
-        KeySet::parse(&text)
+        Known::parse(&text)
     }
 }
 

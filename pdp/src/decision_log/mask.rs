@@ -63,11 +63,9 @@ impl Mask {
                     name => Step::Name(name.to_owned()),
                 });
             }
-            steps
-                .iter()
-                .rev()
-                .take(1)
-                .for_each(|last| mask.suspects.add(last));
+            if let Some(last) = steps.last() {
+                mask.suspects.add(last);
+            }
             mask.paths.push(steps);
         }
         Ok(mask)

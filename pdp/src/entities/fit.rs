@@ -1,5 +1,7 @@
 //! Whether entities that no file states fit the schema.
 
+use std::path::Path;
+
 use cedar_policy::Schema;
 use cedar_policy_core::ast::EntityUID;
 use cedar_policy_core::entities::conformance::EntitySchemaConformanceChecker;
@@ -9,10 +11,18 @@ use cedar_policy_core::validator::CoreSchema;
 use super::{EntityStore, Origin, Overlays};
 use crate::PolicyIssue;
 
+/// What stands for a file in an issue with an entity that no file states.
+const NO_FILE: &str = "entities";
+
 /// An issue with an entity that no file states.
 pub(crate) fn issue(uid: &EntityUID, what: &str) -> PolicyIssue {
-    PolicyIssue::of_file("entities", format!("`{uid}` {what}"))
+    PolicyIssue::of_file(NO_FILE, format!("`{uid}` {what}"))
         .hint("delete it by `POST /cedar/v1/entities`, or change what contradicts it")
+}
+
+/// Whether it is such an issue.
+pub(crate) fn is_with_written(issue: &PolicyIssue) -> bool {
+    *issue.file == *Path::new(NO_FILE)
 }
 
 /// Written entities that a schema does not admit.

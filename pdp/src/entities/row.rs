@@ -48,8 +48,17 @@ pub(crate) enum Kept {
     Other(Arc<Value>),
 }
 
-/// So many names are compared one by one.
-const FEW: usize = 8;
+/// So many names are compared one by one: most differ in length already.
+const FEW: usize = 16;
+
+/// Where a name stands among things in the order of their names.
+pub(crate) fn place_of<T>(ordered: &[T], name: &str, own: impl Fn(&T) -> &str) -> Option<usize> {
+    if ordered.len() <= FEW {
+        ordered.iter().position(|one| own(one) == name)
+    } else {
+        ordered.binary_search_by(|one| own(one).cmp(name)).ok()
+    }
+}
 
 impl Row {
     /// Takes an entity; whatever is not known of it (a residual) counts as absent.
@@ -127,21 +136,12 @@ impl Row {
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<&Kept> {
-        // Most differ in length already.
-        let at = if self.names.len() <= FEW {
-            self.names.iter().position(|own| own.as_str() == name)?
-        } else {
-            let by_name = |own: &SmolStr| own.as_str().cmp(name);
-            self.names.binary_search_by(by_name).ok()?
-        };
-        self.values.get(at)
+        self.values
+            .get(place_of(&self.names, name, SmolStr::as_str)?)
     }
 
     pub(crate) fn tag(&self, name: &str) -> Option<&Kept> {
-        let at = self
-            .tags
-            .binary_search_by(|(own, _)| own.as_str().cmp(name))
-            .ok()?;
+        let at = place_of(&self.tags, name, |(own, _)| own)?;
         self.tags.get(at).map(|(_, value)| value)
     }
 

@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::Place;
 use crate::engine::{Question, Rule, interpret};
 use crate::entities::{EntityStore, SliceError};
+use crate::short::cut;
 
 /// One condition of a policy.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -149,8 +150,5 @@ fn shown(value: &Value) -> String {
 
 fn shortened(text: &str) -> String {
     let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    match text.char_indices().nth(LONGEST) {
-        Some((at, _)) => format!("{}…", text.get(..at).unwrap_or_default()),
-        None => text,
-    }
+    cut(&text, LONGEST).into_owned()
 }

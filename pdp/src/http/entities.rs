@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use service_kit::Problem;
 
 use super::bodies;
-use super::receive::receive;
+use super::receive::{no_right, receive};
 use crate::callers::{Caller, EntityRight};
 use crate::entities::id;
 use crate::pdp::Inner;
@@ -143,10 +143,7 @@ fn allowed(inner: &Inner, caller: Option<&Caller>, wanted: EntityRight) -> Resul
     if right >= wanted {
         return Ok(());
     }
-    Err(Problem::new(StatusCode::FORBIDDEN, "forbidden").detail(
-        "the caller has no such right: `entities: read` or `write` of the caller in \
-         `pdp.callers` gives it, or `pdp.entities_without_callers` where there are none",
-    ))
+    Err(no_right("`entities: read` or `write`", "entities"))
 }
 
 fn entity_type(name: &str) -> Result<EntityType, Problem> {

@@ -11,7 +11,7 @@ use serde_json::json;
 use service_kit::Problem;
 
 use super::bodies;
-use super::receive::{bad_request, no_answer, receive};
+use super::receive::{bad_request, no_answer, no_right, receive};
 use crate::callers::Caller;
 use crate::decision_log::Asker;
 use crate::engine::Question;
@@ -52,10 +52,7 @@ pub(super) async fn answer(
     let form = form.unwrap_or(right);
     // SECURITY: an explanation says what policies are and what the store knows.
     if form > right || form == ExplainRight::None {
-        return Err(Problem::new(StatusCode::FORBIDDEN, "forbidden").detail(
-            "the caller has no such right: `explain: short` or `full` of the caller in \
-             `pdp.callers` gives it, or `pdp.explain_without_callers` where there are none",
-        ));
+        return Err(no_right("`explain: short` or `full`", "explain"));
     }
     let received = receive(&inner, request).await?;
     let (asker, body) = (&received.asker, received.object()?);

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use service_kit::Problem;
 
 use super::bodies;
-use super::receive::{no_answer, receive};
+use super::receive::{no_answer, no_right, receive};
 use crate::callers::Caller;
 use crate::decision_log::Asker;
 use crate::filter::{Dialect, Filter, Sought};
@@ -197,19 +197,16 @@ pub(super) async fn filter(
     }
 }
 
-/// Reads a question one side of which is open.
 /// SECURITY: what is left of a policy says what it is, and holds what the store knows.
 fn may_see_residuals(inner: &Inner, request: &Request) -> Result<(), Problem> {
     let caller: Option<&Caller> = request.extensions().get();
     if caller.map_or(inner.residuals_without_callers, |caller| caller.residuals) {
         return Ok(());
     }
-    Err(Problem::new(StatusCode::FORBIDDEN, "forbidden").detail(
-        "the caller has no such right: `residuals: true` of the caller in `pdp.callers` gives it, or \
-         `pdp.residuals_without_callers` where there are none",
-    ))
+    Err(no_right("`residuals: true`", "residuals"))
 }
 
+/// Reads a question one side of which is open.
 fn partly(inner: &Inner, snapshot: &Snapshot, body: &Properties) -> Result<Partly, Problem> {
     let partly = Partly::read(body, ground(inner, snapshot)).map_err(|error| refused(&error))?;
     let question = &partly.question;

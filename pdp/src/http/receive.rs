@@ -115,6 +115,14 @@ pub(super) fn bad_request(error: &RequestError) -> Problem {
     Problem::new(StatusCode::BAD_REQUEST, "bad-request").detail(detail)
 }
 
+/// A caller may not do this: what would let it, and what would let anybody.
+pub(super) fn no_right(wanted: &str, right: &str) -> Problem {
+    Problem::new(StatusCode::FORBIDDEN, "forbidden").detail(format!(
+        "the caller has no such right: {wanted} of the caller in `pdp.callers` gives it, or \
+         `pdp.{right}_without_callers` where there are none"
+    ))
+}
+
 /// Not knowing is never a decision.
 pub(super) fn no_answer(error: &DecisionError) -> Problem {
     match error {

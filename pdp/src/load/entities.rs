@@ -12,6 +12,7 @@ use miette::Diagnostic as _;
 
 use crate::PolicyIssue;
 use crate::entities::{Origin, Row};
+use crate::short::cut;
 use crate::source::{Lines, SourceFile, chain};
 
 /// What the folder states, the schema's actions and their groups included.
@@ -23,7 +24,8 @@ pub(super) struct Stated {
 /// The most issues that are told of one file.
 const TOLD: usize = 100;
 
-/// The most characters of what is said about one.
+/// The most characters of what is said about one: that repeats what is written, a value of a megabyte,
+/// too.
 const MESSAGE: usize = 1000;
 
 /// Where an entity is: its place is looked for only where there is an issue with it.
@@ -119,7 +121,7 @@ impl Wrong<'_> {
             Self::Invalid(error) => {
                 let issue = spot.issue(&chain(&**error));
                 match error.help() {
-                    Some(help) => issue.hint(shortened(&help.to_string())),
+                    Some(help) => issue.hint(cut(&help.to_string(), MESSAGE)),
                     None => issue,
                 }
             }
@@ -132,7 +134,7 @@ impl Wrong<'_> {
 
 impl Spot<'_> {
     fn issue(self, message: &str) -> PolicyIssue {
-        self.lines.issue_at(self.offset, shortened(message))
+        self.lines.issue_at(self.offset, cut(message, MESSAGE))
     }
 }
 
@@ -140,14 +142,6 @@ impl fmt::Display for Spot<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (line, column) = self.lines.place(self.offset);
         write!(formatter, "{}:{line}:{column}", self.lines.path().display())
-    }
-}
-
-/// Messages repeat what is written: a value of a megabyte, too.
-fn shortened(message: &str) -> String {
-    match message.char_indices().nth(MESSAGE) {
-        Some((end, _)) => format!("{}…", message.get(..end).unwrap_or_default()),
-        None => message.to_owned(),
     }
 }
 

@@ -12,7 +12,7 @@ use smol_str::SmolStr;
 use strict_json::{Json, Members as Sent};
 
 use super::vocabulary::Known;
-use crate::entities::{Kept, WALKED};
+use crate::entities::{Kept, WALKED, place_of};
 use crate::short::short;
 
 /// What the schema expects somewhere.
@@ -97,9 +97,6 @@ pub(super) fn members(attributes: &Attributes) -> Members {
         .collect()
 }
 
-/// So many names are compared one by one: most differ in length already.
-const FEW: usize = 16;
-
 impl Members {
     pub(crate) fn get(&self, name: &str) -> Option<&Member> {
         Some(self.find(name)?.2)
@@ -107,12 +104,7 @@ impl Members {
 
     /// Its place among the others, too.
     fn find(&self, name: &str) -> Option<(usize, &SmolStr, &Member)> {
-        let at = if self.0.len() <= FEW {
-            self.0.iter().position(|(own, _)| own.as_str() == name)?
-        } else {
-            let by_name = |(own, _): &(SmolStr, Member)| own.as_str().cmp(name);
-            self.0.binary_search_by(by_name).ok()?
-        };
+        let at = place_of(&self.0, name, |(own, _)| own)?;
         self.0.get(at).map(|(name, member)| (at, name, member))
     }
 

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{Bounds, PageFound, Waiter};
 use crate::Pdp;
-use crate::fixture::{Fixture, ask};
+use crate::fixture::{Fixture, ask, busy};
 
 const SCHEMA: &str = r#"
 entity Team in [Team];
@@ -458,16 +458,6 @@ fn a_page_that_used_up_its_work_goes_on_later() {
 
 /// Each of the 2 000 documents is decided where nothing ends the page.
 const OF_ALL: &str = "permit (principal, action, resource is Doc) when { resource.size > 3 };";
-
-/// One thread for work, and it is busy until the sender is used.
-fn busy() -> (tokio::runtime::Runtime, std::sync::mpsc::Sender<()>) {
-    let mut runtime = tokio::runtime::Builder::new_current_thread();
-    let runtime = runtime.enable_all().max_blocking_threads(1).build();
-    let runtime = runtime.unwrap();
-    let (free, freed) = std::sync::mpsc::channel();
-    drop(runtime.spawn_blocking(move || freed.recv()));
-    (runtime, free)
-}
 
 #[test]
 fn a_page_that_nobody_waits_for_ends_at_the_next_candidate() {

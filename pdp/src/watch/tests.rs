@@ -198,11 +198,7 @@ async fn reading_the_folder_is_no_reason_to_read_it_again() {
 async fn a_folder_that_has_not_changed_is_not_read_again_and_a_change_is_never_missed() {
     let fixture = Fixture::new();
     let pdp = fixture.open();
-    let mut follower = Follower {
-        inner: Arc::clone(&pdp.0),
-        refused: None,
-        seen: None,
-    };
+    let mut follower = Follower::new(Arc::clone(&pdp.0));
     tokio::time::pause();
     let tells = |follower: &Follower| follower.seen.as_ref().is_some_and(Seen::tells);
     follower.look_again().await;
@@ -243,11 +239,7 @@ fn doc(id: &str) -> Value {
 async fn a_refused_folder_is_tried_again_when_written_entities_are_out_of_its_way() {
     let fixture = Fixture::new();
     let pdp = fixture.open();
-    let mut follower = Follower {
-        inner: Arc::clone(&pdp.0),
-        refused: None,
-        seen: None,
-    };
+    let mut follower = Follower::new(Arc::clone(&pdp.0));
     tokio::time::pause();
     write_entities(&pdp, json!({ "upsert": [doc("x"), doc("y")] })).await;
     fixture.write("entities-more.json", &json!([doc("x")]).to_string());
@@ -287,11 +279,7 @@ async fn a_refused_folder_is_tried_again_when_written_entities_are_out_of_its_wa
 async fn what_the_folder_alone_has_wrong_is_not_read_again_with_every_written_entity() {
     let fixture = Fixture::new();
     let pdp = fixture.open();
-    let mut follower = Follower {
-        inner: Arc::clone(&pdp.0),
-        refused: None,
-        seen: None,
-    };
+    let mut follower = Follower::new(Arc::clone(&pdp.0));
     fixture.write("policies.cedar", "permit");
     assert!(!follower.look().await);
     write_entities(&pdp, json!({ "upsert": [doc("x")] })).await;

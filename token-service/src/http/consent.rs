@@ -26,11 +26,7 @@ pub(super) async fn get(State(core): State<Arc<Core>>, request: Request) -> Resp
 }
 
 pub(super) async fn post(State(core): State<Arc<Core>>, request: Request) -> Response {
-    let (parts, body) = request.into_parts();
-    let result = match request::form(&parts, body).await {
-        Ok(params) => answer(&core, &parts, &params).await,
-        Err(refusal) => Err(refusal),
-    };
+    let result = answer(&core, request).await;
     result.unwrap_or_else(|refusal| pages::refusal(&core, "consent", &refusal))
 }
 
@@ -46,7 +42,8 @@ async fn show(core: &Core, parts: &Parts, params: &Params) -> Result<Response, R
     }
 }
 
-async fn answer(core: &Core, parts: &Parts, params: &Params) -> Result<Response, Refusal> {
+async fn answer(core: &Core, request: Request) -> Result<Response, Refusal> {
+    let (parts, params) = &request::posted(request).await?;
     let text = params.get("interaction").unwrap_or_default();
     let (open, logged_in) = question(core, parts, text).await?;
     let csrf = params.get("csrf").unwrap_or_default();

@@ -13,20 +13,16 @@ use super::{browser, pages, request};
 use crate::audit::audit;
 use crate::core::Core;
 use crate::error::Trouble;
-use crate::params::Params;
 use crate::record::{self, Authentication, AuthorizationRequest, Interaction, Session};
 use crate::refusal::{ErrorCode, Refusal};
 
 pub(super) async fn post(State(core): State<Arc<Core>>, request: Request) -> Response {
-    let (parts, body) = request.into_parts();
-    let result = match request::form(&parts, body).await {
-        Ok(params) => answer(&core, &parts, &params).await,
-        Err(refusal) => Err(refusal),
-    };
+    let result = answer(&core, request).await;
     result.unwrap_or_else(|refusal| pages::refusal(&core, "login", &refusal))
 }
 
-async fn answer(core: &Core, parts: &Parts, params: &Params) -> Result<Response, Refusal> {
+async fn answer(core: &Core, request: Request) -> Result<Response, Refusal> {
+    let (parts, params) = &request::posted(request).await?;
     let text = params.get("interaction").unwrap_or_default();
     let open = open_interaction(core, parts, Some(text)).await?;
     let csrf = params.get("csrf").unwrap_or_default();

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
+use axum::extract::Request;
 use http::header;
 use http::request::Parts;
 use service_kit::serve::Peer;
@@ -15,6 +16,13 @@ use crate::refusal::{ErrorCode, Refusal};
 const MAX_BODY: usize = 64 << 10;
 /// Slower ones, too: nobody holds a connection by sending a byte now and then.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A POST with a form.
+pub(super) async fn posted(request: Request) -> Result<(Parts, Params), Refusal> {
+    let (parts, body) = request.into_parts();
+    let params = form(&parts, body).await?;
+    Ok((parts, params))
+}
 
 /// The form of a POST. Parameters in the query are refused: they would be in logs.
 pub(super) async fn form(parts: &Parts, body: Body) -> Result<Params, Refusal> {
@@ -48,7 +56,8 @@ pub(super) fn peer(parts: &Parts) -> Option<IpAddr> {
     parts.extensions.get::<Peer>().map(|peer| peer.address.ip())
 }
 
-fn read(encoded: &[u8]) -> Result<Params, Refusal> {
+/// Of a body, of a query, or of what was kept of one.
+pub(super) fn read(encoded: &[u8]) -> Result<Params, Refusal> {
     Params::parse(encoded).map_err(|_| {
         Refusal::Denied(
             ErrorCode::InvalidRequest,

@@ -6,29 +6,23 @@ use std::sync::Arc;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
-use http::request::Parts;
 
 use super::{client_auth, render, request};
 use crate::audit::audit;
 use crate::core::Core;
-use crate::params::Params;
 use crate::record::{self, AccessToken, RefreshToken};
 use crate::refusal::{ErrorCode, Refusal};
 use crate::revocation;
 use crate::token::Kind;
 
 pub(super) async fn post(State(core): State<Arc<Core>>, request: Request) -> Response {
-    let (parts, body) = request.into_parts();
-    let result = match request::form(&parts, body).await {
-        Ok(params) => answer(&core, &parts, &params).await,
-        Err(refusal) => Err(refusal),
-    };
-    render::finish(&core, "revoke", result)
+    render::finish(&core, "revoke", answer(&core, request).await)
 }
 
-async fn answer(core: &Core, parts: &Parts, params: &Params) -> Result<Response, Refusal> {
+async fn answer(core: &Core, request: Request) -> Result<Response, Refusal> {
+    let (parts, params) = request::posted(request).await?;
     let registry = core.registry();
-    let client = client_auth::client(core, &registry, &parts.headers, params).await?;
+    let client = client_auth::client(core, &registry, &parts.headers, &params).await?;
     let text = params.get("token").ok_or(Refusal::Denied(
         ErrorCode::InvalidRequest,
         "`token` is missing",

@@ -4,27 +4,21 @@ use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::response::Response;
-use http::request::Parts;
 
 use super::{client_auth, render, request};
 use crate::config::GrantType;
 use crate::core::Core;
 use crate::grant::{self, TokenRequest};
-use crate::params::Params;
 use crate::refusal::{ErrorCode, Refusal};
 
 pub(super) async fn post(State(core): State<Arc<Core>>, request: Request) -> Response {
-    let (parts, body) = request.into_parts();
-    let result = match request::form(&parts, body).await {
-        Ok(params) => answer(&core, &parts, &params).await,
-        Err(refusal) => Err(refusal),
-    };
-    render::finish(&core, "token", result)
+    render::finish(&core, "token", answer(&core, request).await)
 }
 
-async fn answer(core: &Core, parts: &Parts, params: &Params) -> Result<Response, Refusal> {
+async fn answer(core: &Core, request: Request) -> Result<Response, Refusal> {
+    let (parts, params) = request::posted(request).await?;
     let registry = core.registry();
-    let client = client_auth::client(core, &registry, &parts.headers, params).await?;
+    let client = client_auth::client(core, &registry, &parts.headers, &params).await?;
     let word = params.get("grant_type").ok_or(Refusal::Denied(
         ErrorCode::InvalidRequest,
         "`grant_type` is missing",
@@ -37,7 +31,7 @@ async fn answer(core: &Core, parts: &Parts, params: &Params) -> Result<Response,
         core,
         registry: &registry,
         client,
-        params,
+        params: &params,
     };
     grant::exchange(request, grant_type)
         .await

@@ -1,9 +1,9 @@
 //! A client assertion that has been used (RFC 7523 section 3): its `jti` is good once.
 
 use serde::{Deserialize, Serialize};
-use service_kit::{UnixTime, digest};
+use service_kit::UnixTime;
 
-use super::Record;
+use super::{Record, id_of};
 
 /// Kept until the assertion would be refused for its age.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -12,9 +12,9 @@ pub(crate) struct AssertionUse {
 }
 
 impl AssertionUse {
-    /// The id of the record. Hashed, because a `jti` may hold anything.
+    /// The id of the record.
     pub(crate) fn id(client: &str, jti: &str) -> String {
-        digest::sha256_base64url(format!("{}:{client}{jti}", client.len()).as_bytes())
+        id_of(client, jti)
     }
 }
 

@@ -2,9 +2,9 @@
 
 use oauth::Scope;
 use serde::{Deserialize, Serialize};
-use service_kit::{UnixTime, digest};
+use service_kit::UnixTime;
 
-use super::Record;
+use super::{Record, id_of};
 
 /// Approved scope.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -14,9 +14,9 @@ pub(crate) struct Consent {
 }
 
 impl Consent {
-    /// The id of the record. Hashed, because a `sub` may be long and hold anything.
+    /// The id of the record.
     pub(crate) fn id(sub: &str, client_id: &str) -> String {
-        digest::sha256_base64url(format!("{}:{sub}{client_id}", sub.len()).as_bytes())
+        id_of(sub, client_id)
     }
 }
 

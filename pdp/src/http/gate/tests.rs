@@ -8,7 +8,7 @@ use tower::ServiceExt as _;
 
 use super::AT_LEAST;
 use crate::explain::ExplainRight;
-use crate::fixture::Fixture;
+use crate::fixture::{Fixture, busy};
 use crate::{CallerConfig, Pdp};
 
 fn caller(name: &str) -> CallerConfig {
@@ -146,16 +146,6 @@ async fn a_caller_with_a_user_name_authenticates_by_basic_alone() {
             );
         }
     }
-}
-
-/// A runtime with one thread for work, which is busy until the sender is used or dropped.
-fn busy() -> (tokio::runtime::Runtime, std::sync::mpsc::Sender<()>) {
-    let mut runtime = tokio::runtime::Builder::new_current_thread();
-    let runtime = runtime.enable_all().max_blocking_threads(1).build();
-    let runtime = runtime.unwrap();
-    let (free, freed) = std::sync::mpsc::channel();
-    drop(runtime.spawn_blocking(move || freed.recv()));
-    (runtime, free)
 }
 
 const HUNG_UP: std::time::Duration = std::time::Duration::from_millis(100);

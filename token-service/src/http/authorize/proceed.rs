@@ -110,11 +110,8 @@ pub(in crate::http) async fn begin(
         exp: core.now().plus(core.ttl.interaction),
     };
     let id = Kind::Interaction.mint(&core.secrets)?;
-    let key = record::key::<Interaction>(id.handle.as_str());
-    let keep = Some(record::keep_until(interaction.exp, core.now()));
-    core.store
-        .put(&key, record::encode(&interaction)?, keep)
-        .await?;
+    let (name, exp) = (id.handle.as_str(), interaction.exp);
+    record::keep(&*core.store, name, &interaction, exp, core.now()).await?;
     let mut response = match logged_in {
         None => pages::login(core, request, id.reveal(), &browser, None),
         Some((login, scope)) => pages::consent(core, request, id.reveal(), login, scope),
@@ -196,9 +193,8 @@ pub(in crate::http) async fn issue(
         authentication: session.authentication.clone(),
         exp: core.now().plus(core.ttl.code),
     };
-    let key = record::key::<Code>(minted.handle.as_str());
-    let keep = Some(record::keep_until(code.exp, core.now()));
-    core.store.put(&key, record::encode(&code)?, keep).await?;
+    let id = minted.handle.as_str();
+    record::keep(&*core.store, id, &code, code.exp, core.now()).await?;
     audit!(
         "code_issued",
         client = code.client_id,

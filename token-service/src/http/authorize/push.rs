@@ -6,7 +6,6 @@ use std::sync::Arc;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use http::StatusCode;
-use http::request::Parts;
 use serde_json::json;
 
 use super::check::{self, Flaw, Way};
@@ -31,17 +30,13 @@ const CREDENTIALS: [&str; 4] = [
 ];
 
 pub(in crate::http) async fn post(State(core): State<Arc<Core>>, request: Request) -> Response {
-    let (parts, body) = request.into_parts();
-    let result = match request::form(&parts, body).await {
-        Ok(params) => answer(&core, &parts, &params).await,
-        Err(refusal) => Err(refusal),
-    };
-    render::finish(&core, "par", result)
+    render::finish(&core, "par", answer(&core, request).await)
 }
 
-async fn answer(core: &Core, parts: &Parts, params: &Params) -> Result<Response, Refusal> {
+async fn answer(core: &Core, request: Request) -> Result<Response, Refusal> {
+    let (parts, params) = request::posted(request).await?;
     let registry = core.registry();
-    let client = client_auth::client(core, &registry, &parts.headers, params).await?;
+    let client = client_auth::client(core, &registry, &parts.headers, &params).await?;
     if params.get("request_uri").is_some() {
         return Err(Refusal::Denied(
             ErrorCode::InvalidRequest,
@@ -55,7 +50,7 @@ async fn answer(core: &Core, parts: &Parts, params: &Params) -> Result<Response,
     form.push_str("client_id=");
     form.extend(url::form_urlencoded::byte_serialize(client.id.as_bytes()));
     // Section 2.1: what would be refused later is refused now, where the client hears of it.
-    let whole = parse(&form)?;
+    let whole = request::read(form.as_bytes())?;
     check::check(&registry, &whole, Way::Pushed).map_err(|flaw| match flaw {
         Flaw::Page(text) => Refusal::Denied(ErrorCode::InvalidRequest, text),
         Flaw::Redirect { code, text, .. } => Refusal::Denied(code, text),
@@ -66,9 +61,8 @@ async fn answer(core: &Core, parts: &Parts, params: &Params) -> Result<Response,
         exp: core.now().plus(core.ttl.pushed_request),
     };
     let minted = Kind::PushedRequest.mint(&core.secrets)?;
-    let key = record::key::<PushedRequest>(minted.handle.as_str());
-    let keep = Some(record::keep_until(pushed.exp, core.now()));
-    core.store.put(&key, record::encode(&pushed)?, keep).await?;
+    let id = minted.handle.as_str();
+    record::keep(&*core.store, id, &pushed, pushed.exp, core.now()).await?;
     let mut response = render::json(&json!({
         "request_uri": format!("{URN}{}", minted.reveal()),
         "expires_in": core.ttl.pushed_request.as_secs(),
@@ -112,14 +106,5 @@ pub(super) async fn pushed(core: &Core, params: &Params) -> Result<Option<Params
         .await?
         .filter(|taken| core.now() < taken.exp)
         .ok_or_else(|| gone("used, or too old"))?;
-    parse(&taken.form).map(Some)
-}
-
-fn parse(form: &str) -> Result<Params, Refusal> {
-    Params::parse(form.as_bytes()).map_err(|_| {
-        Refusal::Denied(
-            ErrorCode::InvalidRequest,
-            "a parameter is repeated or not UTF-8, or there are too many",
-        )
-    })
+    request::read(taken.form.as_bytes()).map(Some)
 }
