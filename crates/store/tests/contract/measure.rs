@@ -1,6 +1,4 @@
 //! How fast, for a human to read: nothing is asserted.
-//!
-//! `cargo test -p store --test contract -- --ignored --nocapture measure`
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +13,7 @@ use crate::backends::{memory, redb, redis};
 const FOR: Duration = Duration::from_secs(3);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "a measurement"]
+#[ignore = "a measurement: `bench/store` runs it"]
 async fn measure_puts_and_gets() {
     for (name, backend) in [
         ("memory", memory()),
