@@ -178,10 +178,10 @@ async fn start_pdp(
     match pdp.tls() {
         Some(tls) => {
             tls.follow(&shared.tasks);
-            let serving = serve::serve_tls(listener, tls, pdp.router(), shared.tasks.clone());
+            let serving = serve::serve_tls(listener, tls, pdp.api(), shared.tasks.clone());
             shared.tasks.spawn(serving);
         }
-        None => spawn_server(&shared.tasks, listener, pdp.router()),
+        None => spawn_server(&shared.tasks, listener, pdp.api()),
     }
     Ok(Some(pdp))
 }
@@ -308,6 +308,6 @@ async fn bind(address: SocketAddr, key: &str) -> anyhow::Result<TcpListener> {
         .with_context(|| format!("cannot listen on `{address}` (`{key}`)"))
 }
 
-fn spawn_server(tasks: &Tasks, listener: TcpListener, router: axum::Router) {
-    tasks.spawn(serve::serve(listener, router, tasks.clone()));
+fn spawn_server(tasks: &Tasks, listener: TcpListener, api: impl serve::Api) {
+    tasks.spawn(serve::serve(listener, api, tasks.clone()));
 }

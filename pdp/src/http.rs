@@ -6,6 +6,7 @@ mod contract;
 mod entities;
 mod evaluation;
 mod explain;
+mod front;
 mod gate;
 mod metadata;
 mod native;
@@ -22,14 +23,16 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
 use service_kit::{Problem, serve};
 
+pub use front::Api;
+
 use crate::pdp::{Inner, Pdp};
 
 const WELL_KNOWN: &str = "/.well-known/authzen-configuration";
 
 impl Pdp {
     /// The AuthZEN HTTP API.
-    pub fn router(&self) -> Router {
-        router(self)
+    pub fn api(&self) -> Api {
+        Api::new(Arc::clone(&self.0), router(self))
     }
 }
 

@@ -60,5 +60,6 @@ pub use explain::{
     Conjunct, ExplainRight, ExplainedOutcome, ExplainedPolicy, Explanation, Mismatch, Place,
     explain_policies,
 };
+pub use http::Api;
 pub use native::InlineEntities;
 pub use pdp::{Pdp, PdpParts};

@@ -32,7 +32,7 @@ use crate::entities::{EntityStore, Kept, Overlays, Row, Uid};
 use crate::now::datetime;
 use crate::short::short;
 use before::{KnownEntity, KnownRest};
-use shape::{Misfit, Reader};
+use shape::{Misfit, Reader, Unfit};
 use vocabulary::{ActionTerm, Kind};
 
 /// Why a question is not decided by policies.
@@ -290,26 +290,39 @@ fn overlay(
     if properties.is_empty() || kind.request_properties == RequestProperties::Ignore {
         return Ok(None);
     }
-    let mut sent: SmallVec<[(usize, &SmolStr, Kept); 8]> = SmallVec::new();
-    reader.declared(&kind.members, properties, |at, name, value| {
-        sent.push((at, name, value));
+    // By their places among those that are declared, which is the order of their names.
+    let mut sent: SmallVec<[Option<Kept>; 16]> = SmallVec::from_elem(None, kind.names.len());
+    let mut count = 0;
+    reader.declared(&kind.members, properties, |at, value| {
+        if let Some(place) = sent.get_mut(at) {
+            *place = Some(value);
+            count += 1;
+        }
     })?;
-    if sent.is_empty() {
+    if count == 0 {
         return Ok(None);
     }
     if let Some(stored) = stored {
-        let sent = sent.into_iter().map(|(_, name, value)| (name, value));
+        let sent = kind.names.iter().zip(sent);
+        let sent = sent.filter_map(|(name, value)| Some((name, value?)));
         return Ok(Some(laid_over(uid, kind, stored, sent)));
     }
-    sent.sort_unstable_by_key(|(at, ..)| *at);
     // Nearly always everything is said that can be.
-    let names = if sent.len() == kind.names.len() {
+    let names = if count == kind.names.len() {
         Arc::clone(&kind.names)
     } else {
-        sent.iter().map(|(_, name, _)| (*name).clone()).collect()
+        let names = kind.names.iter().zip(&sent);
+        let said = names.filter(|(_, value)| value.is_some());
+        said.map(|(name, _)| name.clone()).collect()
     };
-    let values = sent.into_iter().map(|(.., value)| value).collect();
-    Ok(Some(Row::with_values(uid.clone(), None, names, values)))
+    let mut values = Vec::with_capacity(count);
+    values.extend(sent.into_iter().flatten());
+    Ok(Some(Row::with_values(
+        uid.clone(),
+        None,
+        names,
+        values.into(),
+    )))
 }
 
 /// What is stored, and what the question may add to it.
@@ -346,12 +359,12 @@ fn unknown(message: String) -> NotAsked {
 }
 
 fn not_asked(parent: &str, misfit: Misfit) -> NotAsked {
-    match misfit {
-        Misfit::Missing { path } => NotAsked::Deny {
+    match misfit.why() {
+        Unfit::Missing { path } => NotAsked::Deny {
             status: 422,
             message: format!("`{parent}.{path}` is missing"),
         },
-        Misfit::Wrong { path, message, .. } => NotAsked::Unusable {
+        Unfit::Wrong { path, message, .. } => NotAsked::Unusable {
             field: format!("{parent}.{path}"),
             message,
         },

@@ -138,7 +138,6 @@ mod tests {
     use http_body_util::BodyExt as _;
     use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
     use serde_json::Value;
-    use tower::ServiceExt as _;
 
     use crate::fixture::Fixture;
 
@@ -186,7 +185,7 @@ mod tests {
     async fn document(fixture: &Fixture) -> Value {
         let path = "/.well-known/authzen-configuration/tenant1";
         let request = ::http::Request::get(path).body(Body::empty()).unwrap();
-        let response = fixture.open().router().oneshot(request).await.unwrap();
+        let response = fixture.open().api().oneshot(request).await.unwrap();
         assert_eq!(response.status(), StatusCode::OK);
         assert_eq!(response.headers()["content-type"], "application/json");
         let body = response.into_body().collect().await.unwrap().to_bytes();

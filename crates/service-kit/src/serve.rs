@@ -8,17 +8,18 @@ use std::time::Duration;
 use axum::extract::Request;
 use axum::middleware::Next;
 use axum::response::Response;
-use http::{HeaderName, HeaderValue};
-use hyper::body::Incoming;
-use hyper::service::Service;
+use axum::routing::future::RouteFuture;
+use http::{HeaderMap, HeaderName, HeaderValue};
+pub use hyper::body::Incoming;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
-use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
+use tower_service::Service;
 
 use crate::Tasks;
 use crate::random::Ids;
@@ -36,35 +37,62 @@ const MAX_HANDSHAKES: usize = 1024;
 /// A client gets this long for its handshake, the wait for its turn included.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// What answers requests: a router, or what stands before one.
+pub trait Api: Clone + Send + Sync + 'static {
+    type Answering: Future<Output = Result<Response, Infallible>> + Send;
+
+    /// Answers a request of this client.
+    fn answer(&self, request: http::Request<Incoming>, client: &Client) -> Self::Answering;
+}
+
+/// Has the [`Client`] as an extension.
+impl Api for axum::Router {
+    type Answering = RouteFuture<Infallible>;
+
+    fn answer(&self, mut request: http::Request<Incoming>, client: &Client) -> Self::Answering {
+        request.extensions_mut().insert(client.clone());
+        self.clone().call(request)
+    }
+}
+
+/// The other end of a connection.
+#[derive(Debug, Clone)]
+pub struct Client {
+    pub address: SocketAddr,
+    /// The address in words, made once for all requests of the connection.
+    pub name: Arc<str>,
+    /// Where it showed one that holds.
+    pub certificate: Option<Arc<ClientCertificate>>,
+}
+
 /// Serves until the tasks drain; requests in flight are finished.
 ///
 /// Connections are HTTP/1.1 with a bounded head. Errors of one connection end that connection.
-pub async fn serve(listener: TcpListener, router: axum::Router, tasks: Tasks) {
-    Server::new(router, None, tasks).run(listener).await;
+pub async fn serve(listener: TcpListener, api: impl Api, tasks: Tasks) {
+    Server::new(api, None, tasks).run(listener).await;
 }
 
-/// The same over TLS. Requests have a [`ClientCertificate`] as an extension where the client showed
-/// one that holds.
-pub async fn serve_tls(listener: TcpListener, tls: Tls, router: axum::Router, tasks: Tasks) {
-    Server::new(router, Some(tls), tasks).run(listener).await;
+/// The same over TLS.
+pub async fn serve_tls(listener: TcpListener, tls: Tls, api: impl Api, tasks: Tasks) {
+    Server::new(api, Some(tls), tasks).run(listener).await;
 }
 
 /// What every connection is given.
-struct Server {
-    router: axum::Router,
+struct Server<A> {
+    api: A,
     http: hyper::server::conn::http1::Builder,
     tls: Option<(Tls, Arc<Semaphore>)>,
     tasks: Tasks,
 }
 
-impl Server {
-    fn new(router: axum::Router, tls: Option<Tls>, tasks: Tasks) -> Arc<Self> {
+impl<A: Api> Server<A> {
+    fn new(api: A, tls: Option<Tls>, tasks: Tasks) -> Arc<Self> {
         let mut http = hyper::server::conn::http1::Builder::new();
         http.timer(TokioTimer::new())
             .header_read_timeout(HEADER_TIMEOUT)
             .max_buf_size(64 << 10);
         Arc::new(Self {
-            router,
+            api,
             http,
             tls: tls.map(|tls| (tls, Arc::new(Semaphore::new(MAX_HANDSHAKES)))),
             tasks,
@@ -96,7 +124,7 @@ impl Server {
             let _ = stream.set_nodelay(true);
             let (server, watcher) = (Arc::clone(&self), graceful.watcher());
             self.tasks.spawn(async move {
-                server.connection(stream, Peer::new(peer), watcher).await;
+                server.connection(stream, Client::of(peer), watcher).await;
                 drop(place);
             });
         }
@@ -104,11 +132,11 @@ impl Server {
         graceful.shutdown().await;
     }
 
-    async fn connection(&self, stream: TcpStream, peer: Peer, watcher: Watcher) {
+    async fn connection(&self, stream: TcpStream, mut client: Client, watcher: Watcher) {
         let Some((tls, turns)) = &self.tls else {
-            return self.requests(stream, (peer, None), watcher).await;
+            return self.requests(stream, client, watcher).await;
         };
-        let (draining, name) = (self.tasks.draining(), Arc::clone(&peer.name));
+        let draining = self.tasks.draining();
         let shaken = tokio::select! {
             // Nothing has been asked yet.
             () = draining.cancelled() => return,
@@ -116,50 +144,24 @@ impl Server {
         };
         match shaken {
             Ok(Ok((stream, certificate))) => {
-                self.requests(stream, (peer, certificate), watcher).await;
+                client.certificate = certificate.map(Arc::new);
+                self.requests(stream, client, watcher).await;
             }
-            Ok(Err(error)) => tracing::debug!(%error, peer = %name, "no TLS handshake"),
-            Err(_) => tracing::debug!(peer = %name, "a TLS handshake took too long"),
+            Ok(Err(error)) => tracing::debug!(%error, peer = %client.name, "no TLS handshake"),
+            Err(_) => tracing::debug!(peer = %client.name, "a TLS handshake took too long"),
         }
     }
 
-    async fn requests<S>(
-        &self,
-        stream: S,
-        client: (Peer, Option<ClientCertificate>),
-        watcher: Watcher,
-    ) where
+    async fn requests<S>(&self, stream: S, client: Client, watcher: Watcher)
+    where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        let service = Connected {
-            router: TowerToHyperService::new(self.router.clone()),
-            client,
-        };
+        let api = self.api.clone();
+        let service = service_fn(move |request| api.answer(request, &client));
         let connection = self.http.serve_connection(TokioIo::new(stream), service);
         if let Err(error) = watcher.watch(connection).await {
             tracing::debug!(%error, "connection ended early");
         }
-    }
-}
-
-/// Answers the requests of one connection.
-struct Connected {
-    router: TowerToHyperService<axum::Router>,
-    client: (Peer, Option<ClientCertificate>),
-}
-
-impl Service<http::Request<Incoming>> for Connected {
-    type Response = Response;
-    type Error = Infallible;
-    type Future = <TowerToHyperService<axum::Router> as Service<http::Request<Incoming>>>::Future;
-
-    fn call(&self, mut request: http::Request<Incoming>) -> Self::Future {
-        let (peer, certificate) = &self.client;
-        request.extensions_mut().insert(peer.clone());
-        if let Some(certificate) = certificate {
-            request.extensions_mut().insert(certificate.clone());
-        }
-        self.router.call(request)
     }
 }
 
@@ -177,24 +179,19 @@ async fn handshake(
     Ok((stream, certificate))
 }
 
-/// The other end of the connection, for logs and limits. An axum extension.
-#[derive(Debug, Clone)]
-pub struct Peer {
-    pub address: SocketAddr,
-    /// The address in words, made once for all requests of the connection.
-    pub name: Arc<str>,
-}
-
-impl Peer {
-    pub fn new(address: SocketAddr) -> Self {
+impl Client {
+    /// One that showed no certificate.
+    pub fn of(address: SocketAddr) -> Self {
         Self {
             address,
             name: address.to_string().into(),
+            certificate: None,
         }
     }
 }
 
-/// The id of the request that is being answered. An axum extension, set by [`request_id`].
+/// The id of the request that is being answered. An axum extension, set by
+/// [`request_id`].
 #[derive(Debug, Clone)]
 pub struct RequestId(pub HeaderValue);
 
@@ -203,16 +200,28 @@ const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Middleware: echoes `X-Request-ID` exactly as it came, or makes one; hands it on as
 /// [`RequestId`].
 pub async fn request_id(mut request: Request, next: Next) -> Result<Response, Infallible> {
-    static IDS: LazyLock<Option<Ids>> = LazyLock::new(|| Ids::new().ok());
-    let id = match request.headers().get(&X_REQUEST_ID) {
-        Some(id) => id.clone(),
-        None => IDS
-            .as_ref()
-            .and_then(|ids| HeaderValue::try_from(ids.next()).ok())
-            .unwrap_or_else(|| HeaderValue::from_static("unknown")),
-    };
-    request.extensions_mut().insert(RequestId(id.clone()));
+    let id = RequestId::of(request.headers());
+    request.extensions_mut().insert(id.clone());
     let mut response = next.run(request).await;
-    response.headers_mut().insert(X_REQUEST_ID, id);
+    id.give(&mut response);
     Ok(response)
+}
+
+impl RequestId {
+    /// As it was sent, or a new one.
+    pub fn of(headers: &HeaderMap) -> Self {
+        static IDS: LazyLock<Option<Ids>> = LazyLock::new(|| Ids::new().ok());
+        Self(match headers.get(&X_REQUEST_ID) {
+            Some(id) => id.clone(),
+            None => IDS
+                .as_ref()
+                .and_then(|ids| HeaderValue::try_from(ids.next()).ok())
+                .unwrap_or_else(|| HeaderValue::from_static("unknown")),
+        })
+    }
+
+    /// Says it in the answer.
+    pub fn give(self, response: &mut Response) {
+        response.headers_mut().insert(X_REQUEST_ID, self.0);
+    }
 }

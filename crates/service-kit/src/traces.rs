@@ -23,7 +23,7 @@ use opentelemetry_sdk::trace::{Sampler, SdkTracer, SdkTracerProvider, SpanLimits
 
 pub use config::TracingConfig;
 pub use context::TraceContext;
-pub use serve::{CallerName, Server};
+pub use serve::{CallerName, Entered, Server, leave};
 pub use span::Span;
 
 use crate::metrics::MetricError;

@@ -92,6 +92,14 @@ impl<'a> Reader<'a> {
 
     /// The next byte that is no space.
     fn peek(&mut self) -> Option<u8> {
+        match self.text.as_bytes().get(self.at) {
+            Some(byte) if *byte > b' ' => Some(*byte),
+            _ => self.peek_on(),
+        }
+    }
+
+    /// The same, where a space may come first.
+    fn peek_on(&mut self) -> Option<u8> {
         loop {
             let byte = *self.text.as_bytes().get(self.at)?;
             match byte {
@@ -186,27 +194,30 @@ impl<'a> Reader<'a> {
 
     /// A text whose opening quote has been read.
     fn string(&mut self) -> Reading<Cow<'a, str>> {
-        let start = self.at;
+        let rest = self.text.get(self.at..).ok_or(Refused::Syntax)?;
+        let len = plain(rest.as_bytes());
+        if rest.as_bytes().get(len) != Some(&b'"') {
+            return self.escaped();
+        }
+        self.at += len + 1;
+        rest.get(..len).map(Cow::Borrowed).ok_or(Refused::Syntax)
+    }
+
+    /// The same, where something in it must be read by itself.
+    #[cold]
+    fn escaped(&mut self) -> Reading<Cow<'a, str>> {
+        let quote = self.at - 1;
         let bytes = self.text.as_bytes();
-        let mut is_escaped = false;
         loop {
             self.at += plain(bytes.get(self.at..).unwrap_or_default());
             match bytes.get(self.at) {
                 Some(b'"') => break,
                 // Whatever follows, it does not end the text.
-                Some(b'\\') => {
-                    is_escaped = true;
-                    self.at += 2;
-                }
+                Some(b'\\') => self.at += 2,
                 _ => return Err(Refused::Syntax),
             }
         }
-        let (end, quote) = (self.at, start - 1);
         self.at += 1;
-        if !is_escaped {
-            let written = self.text.get(start..end).ok_or(Refused::Syntax)?;
-            return Ok(Cow::Borrowed(written));
-        }
         let quoted = self.text.get(quote..self.at).ok_or(Refused::Syntax)?;
         let read = serde_json::from_str(quoted).map_err(|_| Refused::Syntax)?;
         Ok(Cow::Owned(read))

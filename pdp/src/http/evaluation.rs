@@ -11,7 +11,7 @@ use service_kit::Problem;
 use strict_json::{JsonText, Members};
 
 use super::bodies;
-use super::receive::{bad_request, no_answer, receive};
+use super::receive::{Received, bad_request, no_answer, receive};
 use crate::decision_log::Asker;
 use crate::pdp::Inner;
 
@@ -28,8 +28,7 @@ pub(super) async fn one(
     State(inner): State<Arc<Inner>>,
     request: Request,
 ) -> Result<Response, Problem> {
-    let received = receive(&inner, request).await?;
-    answer_one(&inner, &received.object()?, &received.asker).await
+    answer_one(&inner, &receive(&inner, request).await?).await
 }
 
 #[utoipa::path(
@@ -45,10 +44,17 @@ pub(super) async fn many(
     State(inner): State<Arc<Inner>>,
     request: Request,
 ) -> Result<Response, Problem> {
-    let received = receive(&inner, request).await?;
+    answer_many(&inner, &receive(&inner, request).await?).await
+}
+
+pub(super) async fn answer_one(inner: &Inner, received: &Received) -> Result<Response, Problem> {
+    answer_question(inner, &received.object()?, &received.asker).await
+}
+
+pub(super) async fn answer_many(inner: &Inner, received: &Received) -> Result<Response, Problem> {
     let asker = &received.asker;
     let batch = match BatchBody::of(received.object()?).map_err(|error| bad_request(&error))? {
-        BatchBody::Single(question) => return answer_one(&inner, &question, asker).await,
+        BatchBody::Single(question) => return answer_question(inner, &question, asker).await,
         BatchBody::Many(batch) => batch,
     };
     let limit = inner.limits.evaluations;
@@ -71,7 +77,7 @@ pub(super) async fn many(
     Ok(json(text))
 }
 
-async fn answer_one(
+async fn answer_question(
     inner: &Inner,
     question: &Members<'_>,
     asker: &Asker,

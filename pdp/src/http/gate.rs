@@ -4,10 +4,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::http::{HeaderMap, HeaderValue, StatusCode, header};
+use ::http::request::Parts;
+use ::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::BoxError;
+use axum::body::{Body, HttpBody};
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use service_kit::serve::{Client, RequestId};
 use service_kit::traces::CallerName;
 use service_kit::{ClientCertificate, Problem, TraceContext};
 use tokio::sync::SemaphorePermit;
@@ -15,57 +20,151 @@ use tokio::time::Instant;
 
 use super::receive::gather;
 use crate::callers::{Caller, Refusal};
+use crate::decision_log::Asker;
 use crate::pdp::Inner;
 
 /// The header by which a request demands entities of at least some revision.
-const AT_LEAST: &str = "cedargate-at-least-revision";
+const AT_LEAST: HeaderName = HeaderName::from_static("cedargate-at-least-revision");
 
 /// A request that is turned away is answered so.
 type Passed<T> = Result<T, Box<Response>>;
 
-/// Middleware before every route.
+/// What a request costs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Cost {
+    Little,
+    /// What it asks for may walk through much.
+    Much,
+}
+
+/// What is known of a request that it does not say itself.
+#[derive(Debug)]
+pub(super) struct Arrived {
+    pub(super) client: Option<Client>,
+    pub(super) request_id: Option<RequestId>,
+    pub(super) cost: Cost,
+}
+
+/// A request that may be answered.
+#[derive(Debug)]
+pub(super) struct Admitted<'r> {
+    pub(super) body: Bytes,
+    pub(super) asker: Asker,
+    pub(super) caller: Option<Caller>,
+    /// For the request's span, where it is recorded.
+    pub(super) named: Option<CallerName>,
+    /// A place among requests, held until the answer is there.
+    _place: Option<SemaphorePermit<'r>>,
+}
+
+/// Middleware before every route: an [`Asker`] and, where callers are configured, a [`Caller`] go
+/// with the request.
 pub(super) async fn pass(
     State(inner): State<Arc<Inner>>,
     request: Request,
     next: Next,
 ) -> Response {
-    // SECURITY: before anything is read of the body.
-    let certificate = request.extensions().get();
-    let caller = match authenticate(&inner, request.headers(), certificate).await {
-        Ok(caller) => caller,
+    let (mut parts, body) = request.into_parts();
+    let arrived = Arrived {
+        client: parts.extensions.get().cloned(),
+        request_id: parts.extensions.get().cloned(),
+        cost: Cost::of(parts.uri.path()),
+    };
+    let admitted = match enter(&inner, arrived, &parts, body).await {
+        Ok(admitted) => admitted,
         Err(response) => return *response,
     };
-    let trace = request.extensions().get::<TraceContext>();
-    let is_recorded = trace.is_some_and(TraceContext::is_recorded);
-    let named = caller.as_ref().filter(|_| is_recorded);
-    let named = named.map(|caller| CallerName(caller.name.to_string()));
-    let mut response = match admit(&inner, request, caller).await {
-        // A place among requests is held until the answer is there.
-        Ok((request, _place)) => next.run(request).await,
-        Err(response) => *response,
-    };
-    if let Some(named) = named {
-        response.extensions_mut().insert(named);
+    parts.extensions.insert(admitted.asker);
+    if let Some(caller) = admitted.caller {
+        parts.extensions.insert(caller);
     }
+    let request = Request::from_parts(parts, Body::from(admitted.body));
+    let mut response = next.run(request).await;
+    leave(&mut response, admitted.named);
     response
 }
 
-/// Takes a request on: it is whole, and there is room for it.
-async fn admit(
-    inner: &Inner,
-    mut request: Request,
-    caller: Option<Caller>,
-) -> Passed<(Request, Option<SemaphorePermit<'_>>)> {
-    if let Some(caller) = caller {
-        within_rate(inner, &caller)?;
-        request.extensions_mut().insert(caller);
+/// Takes a request in that may be answered.
+pub(super) async fn enter<'r, B>(
+    inner: &'r Inner,
+    arrived: Arrived,
+    parts: &Parts,
+    body: B,
+) -> Passed<Admitted<'r>>
+where
+    B: HttpBody<Data = Bytes, Error: Into<BoxError>>,
+{
+    // SECURITY: before anything is read of the body.
+    let certificate = arrived.client.as_ref();
+    let certificate = certificate.and_then(|client| client.certificate.as_deref());
+    let caller = authenticate(inner, &parts.headers, certificate).await?;
+    let trace = parts.extensions.get::<TraceContext>();
+    let is_recorded = trace.is_some_and(TraceContext::is_recorded);
+    let named = caller.as_ref().filter(|_| is_recorded);
+    let named = named.map(|caller| CallerName(caller.name.to_string()));
+    match admit(inner, arrived, parts, body, caller).await {
+        Ok(admitted) => Ok(Admitted { named, ..admitted }),
+        Err(mut response) => {
+            leave(&mut response, named);
+            Err(response)
+        }
     }
-    let gathered = gather(inner, request).await;
-    let mut request = gathered.map_err(|problem| Box::new(problem.into_response()))?;
+}
+
+/// Says whose request it was that is answered, where that is recorded.
+pub(super) fn leave(response: &mut Response, named: Option<CallerName>) {
+    if let Some(named) = named {
+        response.extensions_mut().insert(named);
+    }
+}
+
+/// Takes a request on: it is whole, and there is room for it.
+async fn admit<'r, B>(
+    inner: &'r Inner,
+    arrived: Arrived,
+    parts: &Parts,
+    body: B,
+    caller: Option<Caller>,
+) -> Passed<Admitted<'r>>
+where
+    B: HttpBody<Data = Bytes, Error: Into<BoxError>>,
+{
+    if let Some(caller) = &caller {
+        within_rate(inner, caller)?;
+    }
+    let gathered = gather(body, inner.limits.body_bytes).await;
+    let body = gathered.map_err(|problem| Box::new(problem.into_response()))?;
     // Before there is a place for it: who waits does nothing, and must not keep others out.
-    fresh(inner, request.headers()).await?;
-    let place = find_room(inner, &mut request).await?;
-    Ok((request, place))
+    fresh(inner, &parts.headers).await?;
+    let mut asker = asker(parts, caller.as_ref(), arrived.client, arrived.request_id);
+    let place = find_room(inner, arrived.cost, &mut asker).await?;
+    Ok(Admitted {
+        body,
+        asker,
+        caller,
+        named: None,
+        _place: place,
+    })
+}
+
+fn asker(
+    parts: &Parts,
+    caller: Option<&Caller>,
+    client: Option<Client>,
+    request_id: Option<RequestId>,
+) -> Asker {
+    // Where nothing is recorded, the caller's own context ties the log to its trace.
+    let trace = parts.extensions.get::<TraceContext>().cloned();
+    Asker {
+        caller: match (caller, client) {
+            (Some(caller), _) => Arc::clone(&caller.name),
+            (None, Some(client)) => client.name,
+            (None, None) => "unknown".into(),
+        },
+        request_id: request_id.map(|id| id.0),
+        trace: trace.or_else(|| TraceContext::from_headers(&parts.headers)),
+        place: None,
+    }
 }
 
 /// Who asks, where callers are configured.
@@ -109,29 +208,41 @@ fn within_rate(inner: &Inner, caller: &Caller) -> Passed<()> {
     Err(Box::new(later(problem, wait)))
 }
 
-/// Finds a place. That of a search goes with the request, and from there with the work.
+impl Cost {
+    fn of(path: &str) -> Self {
+        let is_much = [
+            "/search/",
+            "/cedar/v1/partial",
+            "/cedar/v1/filter",
+            "/cedar/v1/explain",
+        ]
+        .into_iter()
+        .any(|part| path.contains(part));
+        if is_much { Self::Much } else { Self::Little }
+    }
+}
+
+/// Finds a place. That of a search goes with whoever asks, and from there with the work.
 async fn find_room<'r>(
     inner: &'r Inner,
-    request: &mut Request,
+    cost: Cost,
+    asker: &mut Asker,
 ) -> Passed<Option<SemaphorePermit<'r>>> {
-    let path = request.uri().path();
-    let is_search = [
-        "/search/",
-        "/cedar/v1/partial",
-        "/cedar/v1/filter",
-        "/cedar/v1/explain",
-    ]
-    .into_iter()
-    .any(|part| path.contains(part));
-    if is_search {
-        if let Some(place) = inner.room.for_search().await {
-            request.extensions_mut().insert(place);
-            return Ok(None);
+    let kind = match cost {
+        Cost::Much => {
+            asker.place = inner.room.for_search().await;
+            if asker.place.is_some() {
+                return Ok(None);
+            }
+            "searches"
         }
-    } else if let Some(place) = inner.room.for_request().await {
-        return Ok(Some(place));
-    }
-    let kind = if is_search { "searches" } else { "requests" };
+        Cost::Little => {
+            if let Some(place) = inner.room.for_request().await {
+                return Ok(Some(place));
+            }
+            "requests"
+        }
+    };
     inner.meters.turned_away(kind);
     let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy")
         .detail("too many requests are being answered; ask again");
@@ -140,7 +251,7 @@ async fn find_room<'r>(
 
 /// Waits, within bounds, for the revision that a request demands.
 async fn fresh(inner: &Inner, headers: &HeaderMap) -> Passed<()> {
-    let mut wanted = headers.get_all(AT_LEAST).iter();
+    let mut wanted = headers.get_all(&AT_LEAST).iter();
     let revision = match (wanted.next(), wanted.next()) {
         (None, _) => return Ok(()),
         (Some(value), None) => value.to_str().ok().and_then(|value| value.parse().ok()),
@@ -173,4 +284,4 @@ fn later(problem: Problem, wait: Duration) -> Response {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

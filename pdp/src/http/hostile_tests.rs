@@ -5,7 +5,6 @@ use ::http::StatusCode;
 use authzen::EvaluationRequest;
 use serde_json::{Value, json};
 use service_kit::line_sink::LineTarget;
-use tower::ServiceExt as _;
 
 use super::tests::post;
 use crate::fixture::Fixture;
@@ -101,7 +100,7 @@ async fn what_is_left_open_is_told_to_those_who_may_know_it() {
             .header("authorization", format!("Bearer {name}-0123456789abcdef"))
             .body(axum::body::Body::from(asked.to_string()))
             .unwrap();
-        let answer = pdp.router().oneshot(request).await.unwrap();
+        let answer = pdp.api().oneshot(request).await.unwrap();
         assert_eq!(answer.status(), status, "{name}");
     }
 }

@@ -1,46 +1,73 @@
 //! What every endpoint does first and last: take in a body within its bounds, and turn what is no
 //! answer into a problem.
 
-use std::sync::Arc;
+use std::pin::pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use ::http::{HeaderMap, StatusCode, header};
 use authzen::{DecisionError, RequestError};
-use axum::body::Body;
+use axum::BoxError;
+use axum::body::HttpBody;
 use axum::extract::Request;
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use service_kit::serve::{Peer, RequestId};
-use service_kit::{Problem, TraceContext};
+use service_kit::Problem;
 use strict_json::{JsonError, Members};
 
-use crate::callers::Caller;
 use crate::decision_log::Asker;
 use crate::pdp::Inner;
-use crate::room::Place;
 
 /// A caller gets this long to send a body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Takes in the whole body within its bounds, so that a slow one holds up nobody else.
-pub(super) async fn gather(inner: &Inner, request: Request) -> Result<Request, Problem> {
-    let (parts, body) = request.into_parts();
-    let body = Limited::new(body, inner.limits.body_bytes);
-    match tokio::time::timeout(BODY_TIMEOUT, body.collect()).await {
-        Ok(Ok(body)) => Ok(Request::from_parts(parts, Body::from(body.to_bytes()))),
+/// Takes in a whole body of at most so many bytes, so that a slow one holds up nobody else.
+pub(super) async fn gather<B>(body: B, most: usize) -> Result<Bytes, Problem>
+where
+    B: HttpBody<Data = Bytes, Error: Into<BoxError>>,
+{
+    let mut whole = pin!(whole(Limited::new(body, most)));
+    // Nearly always it has come with the head.
+    let gathered = match futures_util::poll!(&mut whole) {
+        Poll::Ready(gathered) => Ok(gathered),
+        Poll::Pending => tokio::time::timeout(BODY_TIMEOUT, whole).await,
+    };
+    match gathered {
+        Ok(Ok(body)) => Ok(body),
         Ok(Err(error)) if error.is::<LengthLimitError>() => {
-            Err(
-                Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large").detail(format!(
-                    "the body must not be longer than {} bytes",
-                    inner.limits.body_bytes
-                )),
-            )
+            Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large")
+                .detail(format!("the body must not be longer than {most} bytes")))
         }
         Ok(Err(_)) => Err(Problem::new(StatusCode::BAD_REQUEST, "bad-request")
             .detail("the body could not be read")),
         Err(_) => Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "timeout")
             .detail("the body did not arrive in time")),
     }
+}
+
+/// A body that arrives in one piece, as most do, is not copied.
+async fn whole<B>(body: Limited<B>) -> Result<Bytes, BoxError>
+where
+    B: HttpBody<Data = Bytes, Error: Into<BoxError>>,
+{
+    let mut body = pin!(body);
+    let mut first = Bytes::new();
+    while first.is_empty() {
+        match body.frame().await {
+            Some(frame) => first = frame?.into_data().unwrap_or_default(),
+            None => return Ok(first),
+        }
+    }
+    if body.is_end_stream() {
+        return Ok(first);
+    }
+    let rest = body.collect().await?;
+    let rest = rest.to_bytes();
+    Ok(if rest.is_empty() {
+        first
+    } else {
+        [first, rest].concat().into()
+    })
 }
 
 /// A request whose body is here and is said to be JSON.
@@ -53,45 +80,35 @@ pub(super) struct Received {
 
 /// Checks the content type; gives the body, which is here already.
 pub(super) async fn receive(inner: &Inner, request: Request) -> Result<Received, Problem> {
-    if !is_json(request.headers()) {
-        return Err(Problem::new(StatusCode::BAD_REQUEST, "bad-request")
-            .detail("`Content-Type` must be `application/json`"));
-    }
-    let asker = asker(&request);
-    match request.into_body().collect().await {
-        Ok(body) => Ok(Received {
-            asker,
-            body: body.to_bytes(),
-            levels: inner.limits.json_depth,
-        }),
-        Err(_) => Err(Problem::new(StatusCode::BAD_REQUEST, "bad-request")
-            .detail("the body could not be read")),
-    }
+    let (mut parts, body) = request.into_parts();
+    let asker = parts.extensions.remove().unwrap_or_default();
+    let body = gather(body, inner.limits.body_bytes).await?;
+    Received::of(inner, &parts.headers, asker, body)
 }
 
 impl Received {
+    /// Checks the content type of what is here.
+    pub(super) fn of(
+        inner: &Inner,
+        headers: &HeaderMap,
+        asker: Asker,
+        body: Bytes,
+    ) -> Result<Self, Problem> {
+        if !is_json(headers) {
+            return Err(Problem::new(StatusCode::BAD_REQUEST, "bad-request")
+                .detail("`Content-Type` must be `application/json`"));
+        }
+        Ok(Self {
+            asker,
+            body,
+            levels: inner.limits.json_depth,
+        })
+    }
+
     /// The body, which is an object.
     pub(super) fn object(&self) -> Result<Members<'_>, Problem> {
         Members::parse_within(&self.body, self.levels)
             .map_err(|error| bad_request(&RequestError::Json(error)))
-    }
-}
-
-fn asker(request: &Request) -> Asker {
-    let extensions = request.extensions();
-    let caller = match (extensions.get::<Caller>(), extensions.get::<Peer>()) {
-        (Some(caller), _) => Arc::clone(&caller.name),
-        (None, Some(peer)) => Arc::clone(&peer.name),
-        (None, None) => "unknown".into(),
-    };
-    let request_id = extensions.get::<RequestId>().map(|id| id.0.clone());
-    // Where nothing is recorded, the caller's own context ties the log to its trace.
-    let trace = extensions.get::<TraceContext>().cloned();
-    Asker {
-        caller,
-        request_id,
-        trace: trace.or_else(|| TraceContext::from_headers(request.headers())),
-        place: extensions.get::<Place>().cloned(),
     }
 }
 
@@ -100,11 +117,12 @@ fn is_json(headers: &HeaderMap) -> bool {
     let (Some(value), None) = (values.next(), values.next()) else {
         return false;
     };
-    value
-        .to_str()
-        .ok()
-        .and_then(|value| value.split(';').next())
-        .is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
+    value == "application/json"
+        || value
+            .to_str()
+            .ok()
+            .and_then(|value| value.split(';').next())
+            .is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
 }
 
 pub(super) fn bad_request(error: &RequestError) -> Problem {

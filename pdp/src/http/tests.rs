@@ -4,7 +4,6 @@ use ::http::{HeaderMap, Request, StatusCode};
 use axum::body::Body;
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
-use tower::ServiceExt as _;
 
 use crate::Pdp;
 use crate::callers::CallerConfig;
@@ -16,7 +15,7 @@ const MANY: &str = "/access/v1/evaluations";
 pub(super) type Answer = (StatusCode, HeaderMap, Value);
 
 async fn send(pdp: &Pdp, request: Request<Body>) -> Answer {
-    let response = pdp.router().oneshot(request).await.unwrap();
+    let response = pdp.api().oneshot(request).await.unwrap();
     let (parts, body) = response.into_parts();
     let body = body.collect().await.unwrap().to_bytes();
     let body = serde_json::from_slice(&body).unwrap_or(Value::Null);

@@ -5,7 +5,7 @@ use cedar_policy_core::ast::{EntityType, Value};
 use smol_str::SmolStr;
 
 use super::Vocabulary;
-use super::shape::Misfit;
+use super::shape::Unfit;
 
 impl Vocabulary {
     /// The values of these attributes. What is null or left out is absent, which an attribute that
@@ -27,13 +27,14 @@ impl Vocabulary {
         let members = kind
             .members
             .only(|name| names.iter().any(|own| own == name));
-        let read = reader
-            .complete(&members, &said.into())
-            .map_err(|misfit| match misfit {
-                Misfit::Missing { path } => format!("it does not say `{path}`"),
-                // A value of another system's is not repeated.
-                Misfit::Wrong { path, discreet, .. } => format!("of its `{path}`, {discreet}"),
-            })?;
+        let read =
+            reader
+                .complete(&members, &said.into())
+                .map_err(|misfit| match misfit.why() {
+                    Unfit::Missing { path } => format!("it does not say `{path}`"),
+                    // A value of another system's is not repeated.
+                    Unfit::Wrong { path, discreet, .. } => format!("of its `{path}`, {discreet}"),
+                })?;
         Ok(read.into_iter().collect())
     }
 }

@@ -42,9 +42,13 @@ pub(crate) struct Member {
     pub(crate) required: bool,
 }
 
+/// A value does not fit. Nearly every value does, so this is small where it is handed on.
+#[derive(Debug)]
+pub(super) struct Misfit(Box<Unfit>);
+
 /// Why a value does not fit, with the path to it from where reading began.
 #[derive(Debug)]
-pub(super) enum Misfit {
+pub(super) enum Unfit {
     /// A declared attribute that is absent.
     Missing { path: String },
     /// A declared attribute of another type: what is wrong, and the same without what was sent.
@@ -99,13 +103,13 @@ pub(super) fn members(attributes: &Attributes) -> Members {
 
 impl Members {
     pub(crate) fn get(&self, name: &str) -> Option<&Member> {
-        Some(self.find(name)?.2)
+        Some(self.find(name)?.1)
     }
 
     /// Its place among the others, too.
-    fn find(&self, name: &str) -> Option<(usize, &SmolStr, &Member)> {
+    fn find(&self, name: &str) -> Option<(usize, &Member)> {
         let at = place_of(&self.0, name, |(own, _)| own)?;
-        self.0.get(at).map(|(name, member)| (at, name, member))
+        self.0.get(at).map(|(_, member)| (at, member))
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&SmolStr, &Member)> {
@@ -132,17 +136,17 @@ impl FromIterator<(SmolStr, Member)> for Members {
 impl Reader<'_> {
     /// Takes the declared members of an object, each with its place among those that are declared;
     /// the others are counted and left out.
-    pub(super) fn declared<'m>(
+    pub(super) fn declared(
         &mut self,
-        members: &'m Members,
+        members: &Members,
         sent: &Sent<'_>,
-        mut take: impl FnMut(usize, &'m SmolStr, Kept),
+        mut take: impl FnMut(usize, Kept),
     ) -> Result<(), Misfit> {
         for (name, json) in sent.iter().filter(|(_, json)| !json.is_null()) {
             match members.find(name) {
-                Some((at, name, member)) => {
+                Some((at, member)) => {
                     let kept = self.kept(&member.shape, json);
-                    take(at, name, kept.map_err(|misfit| misfit.under(name))?);
+                    take(at, kept.map_err(|misfit| misfit.under(name))?);
                 }
                 None => self.unknown += 1,
             }
@@ -157,16 +161,18 @@ impl Reader<'_> {
         sent: &Sent<'_>,
     ) -> Result<BTreeMap<SmolStr, Value>, Misfit> {
         let mut read = BTreeMap::new();
-        self.declared(members, sent, |_, name, value| {
-            read.insert(name.clone(), value.value());
+        self.declared(members, sent, |at, value| {
+            if let Some((name, _)) = members.0.get(at) {
+                read.insert(name.clone(), value.value());
+            }
         })?;
         match members
             .iter()
             .find(|(name, member)| member.required && !read.contains_key(name.as_str()))
         {
-            Some((name, _)) => Err(Misfit::Missing {
+            Some((name, _)) => Err(Misfit(Box::new(Unfit::Missing {
                 path: name.to_string(),
-            }),
+            }))),
             None => Ok(read),
         }
     }
@@ -180,18 +186,15 @@ impl Reader<'_> {
             }
             (Shape::String, Json::Text(text)) => Ok(Kept::Text(SmolStr::new(text))),
             (Shape::Set(element), Json::Array(items)) => {
-                let items = items
-                    .iter()
-                    .enumerate()
-                    .map(|(index, item)| {
-                        self.kept(element, item)
-                            .map_err(|error| error.under(&index.to_string()))
-                    })
-                    .collect::<Result<Vec<_>, _>>()?;
-                if items.len() <= WALKED && items.iter().all(Kept::is_plain) {
-                    return Ok(Kept::Items(items.into()));
+                let mut kept = Vec::with_capacity(items.len());
+                for (index, item) in items.iter().enumerate() {
+                    let one = self.kept(element, item);
+                    kept.push(one.map_err(|misfit| misfit.under(&index.to_string()))?);
                 }
-                Ok(Value::set(items.iter().map(Kept::value), None).into())
+                if kept.len() <= WALKED && kept.iter().all(Kept::is_plain) {
+                    return Ok(Kept::Items(kept.into()));
+                }
+                Ok(Value::set(kept.iter().map(Kept::value), None).into())
             }
             (Shape::Record(members), Json::Object(object)) => {
                 Ok(Value::record(self.complete(members, object)?, None).into())
@@ -246,31 +249,22 @@ impl Shape {
 }
 
 impl Misfit {
-    fn under(self, name: &str) -> Self {
-        let join = |path: String| {
-            if path.is_empty() {
-                name.to_owned()
-            } else {
-                format!("{name}.{path}")
-            }
-        };
-        match self {
-            Self::Missing { path } => Self::Missing { path: join(path) },
-            Self::Wrong {
-                path,
-                message,
-                discreet,
-            } => Self::Wrong {
-                path: join(path),
-                message,
-                discreet,
-            },
+    pub(super) fn why(self) -> Unfit {
+        *self.0
+    }
+
+    fn under(mut self, name: &str) -> Self {
+        let (Unfit::Missing { path } | Unfit::Wrong { path, .. }) = &mut *self.0;
+        if !path.is_empty() {
+            path.insert(0, '.');
         }
+        path.insert_str(0, name);
+        self
     }
 
     /// In other words for whoever must not be told what was sent.
     fn discreetly(mut self, words: impl Into<String>) -> Self {
-        if let Self::Wrong { discreet, .. } = &mut self {
+        if let Unfit::Wrong { discreet, .. } = &mut *self.0 {
             *discreet = words.into();
         }
         self
@@ -279,11 +273,11 @@ impl Misfit {
 
 fn wrong(message: impl Into<String>) -> Misfit {
     let message = message.into();
-    Misfit::Wrong {
+    Misfit(Box::new(Unfit::Wrong {
         path: String::new(),
         discreet: message.clone(),
         message,
-    }
+    }))
 }
 
 fn wrong_of(wanted: &str, json: &Json<'_>) -> Misfit {

@@ -17,7 +17,6 @@ use serde_json::{Value, json};
 use service_kit::line_sink::LineTarget;
 use service_kit::traces::{Service, TracingConfig};
 use service_kit::{SystemClock, Traces};
-use tower::ServiceExt as _;
 
 use self::collector::{Collector, hex, said};
 use crate::callers::{CallerConfig, EntityRight};
@@ -117,8 +116,8 @@ impl World {
             request = request.header("traceparent", *parent);
         }
         let request = request.body(Body::from(body.to_string())).unwrap();
-        let router = self.pdp.as_ref().unwrap().router();
-        let (parts, body) = router.oneshot(request).await.unwrap().into_parts();
+        let api = self.pdp.as_ref().unwrap().api();
+        let (parts, body) = api.oneshot(request).await.unwrap().into_parts();
         let body = axum::body::to_bytes(body, 1 << 20).await.unwrap();
         let body = serde_json::from_slice(&body).unwrap_or_default();
         (parts.status, body)
@@ -370,9 +369,8 @@ async fn what_goes_wrong_is_said_in_few_words() {
     world.ask("/cedar/v1/partial", &[PARENT], &partial).await;
     let entity = Request::get("/cedar/v1/entities/User/CANARY")
         .header("authorization", format!("Bearer {KEY}"));
-    let router = world.pdp.as_ref().unwrap().router();
-    router
-        .oneshot(entity.body(Body::empty()).unwrap())
+    let api = world.pdp.as_ref().unwrap().api();
+    api.oneshot(entity.body(Body::empty()).unwrap())
         .await
         .unwrap();
     let (spans, log) = world.end().await;

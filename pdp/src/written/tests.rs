@@ -8,7 +8,6 @@ use axum::body::Body;
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 use store::{MemoryStore, Store};
-use tower::ServiceExt as _;
 
 use crate::fixture::{Fixture, ask};
 use crate::{EntityRight, Pdp};
@@ -50,7 +49,7 @@ async fn call_fresh(
     }
     let body = body.map_or(Body::empty(), |body| Body::from(body.to_string()));
     let response = pdp
-        .router()
+        .api()
         .oneshot(request.body(body).unwrap())
         .await
         .unwrap();

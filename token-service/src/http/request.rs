@@ -7,7 +7,7 @@ use axum::body::{Body, to_bytes};
 use axum::extract::Request;
 use http::header;
 use http::request::Parts;
-use service_kit::serve::Peer;
+use service_kit::serve::Client;
 
 use crate::params::Params;
 use crate::refusal::{ErrorCode, Refusal};
@@ -53,7 +53,8 @@ pub(super) fn query(parts: &Parts) -> Result<Params, Refusal> {
 /// Who is at the other end of the connection. A proxy's address where there is a proxy: nothing
 /// that a header says is believed.
 pub(super) fn peer(parts: &Parts) -> Option<IpAddr> {
-    parts.extensions.get::<Peer>().map(|peer| peer.address.ip())
+    let client = parts.extensions.get::<Client>();
+    client.map(|client| client.address.ip())
 }
 
 /// Of a body, of a query, or of what was kept of one.

@@ -20,6 +20,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsConnector;
 
 use super::*;
+use crate::serve::Client;
 
 struct Authority(CertifiedIssuer<'static, KeyPair>);
 
@@ -108,8 +109,8 @@ impl Files {
     }
 }
 
-async fn who(certificate: Option<Extension<ClientCertificate>>) -> impl IntoResponse {
-    certificate.map_or("nobody".to_owned(), |Extension(shown)| {
+async fn who(Extension(client): Extension<Client>) -> impl IntoResponse {
+    client.certificate.map_or("nobody".to_owned(), |shown| {
         format!(
             "{:?} {:?} {}",
             shown.dns_names,

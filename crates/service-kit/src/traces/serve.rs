@@ -4,6 +4,7 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::Response;
 use http::Method;
+use http::request::Parts;
 
 use super::{Span, Traces};
 
@@ -43,23 +44,52 @@ impl Traces {
     }
 }
 
-async fn record(State(recorded): State<Recorded>, mut request: Request, next: Next) -> Response {
-    let (context, span) = recorded.traces.receive(request.headers());
-    if let Some(context) = context {
-        request.extensions_mut().insert(context);
-    }
-    let Some(mut span) = span else {
-        return next.run(request).await;
-    };
-    describe(&mut span, &request, &recorded.server);
-    let response = next.run(request).await;
-    answered(&mut span, &response);
-    span.finish();
+async fn record(State(recorded): State<Recorded>, request: Request, next: Next) -> Response {
+    let (mut parts, body) = request.into_parts();
+    let route = parts.extensions.get::<MatchedPath>().cloned();
+    let route = route.as_ref().map(MatchedPath::as_str);
+    let span = recorded.traces.enter(&mut parts, &recorded.server, route);
+    let response = next.run(Request::from_parts(parts, body)).await;
+    leave(span, &response);
     response
 }
 
-fn describe(span: &mut Span, request: &Request, server: &Server) {
-    let method = known(request.method());
+impl Traces {
+    /// Takes in a request to a route, where there is one, and hands the
+    /// [`TraceContext`](super::TraceContext) on with it. Nothing where nothing is recorded.
+    pub fn enter(
+        &self,
+        parts: &mut Parts,
+        server: &Server,
+        route: Option<&str>,
+    ) -> Option<Entered> {
+        if !self.is_on() {
+            return None;
+        }
+        let (context, span) = self.receive(&parts.headers);
+        if let Some(context) = context {
+            parts.extensions.insert(context);
+        }
+        let mut span = span?;
+        describe(&mut span, parts, server, route);
+        Some(Entered(span))
+    }
+}
+
+/// The span of a request that is being answered.
+#[derive(Debug)]
+pub struct Entered(Span);
+
+/// Says how a request was answered.
+pub fn leave(entered: Option<Entered>, response: &Response) {
+    if let Some(Entered(mut span)) = entered {
+        answered(&mut span, response);
+        span.finish();
+    }
+}
+
+fn describe(span: &mut Span, parts: &Parts, server: &Server, route: Option<&str>) {
+    let method = known(&parts.method);
     span.set("http.request.method", method);
     span.set("url.scheme", "http");
     if !server.address.is_empty() {
@@ -68,16 +98,15 @@ fn describe(span: &mut Span, request: &Request, server: &Server) {
     if let Some(port) = server.port {
         span.set("server.port", i64::from(port));
     }
-    let Some(route) = request.extensions().get::<MatchedPath>() else {
+    let Some(route) = route else {
         // What strangers ask for can be anything, and is not said.
         span.rename(method.to_owned());
         return;
     };
-    let route = route.as_str();
     span.rename(format!("{method} {route}"));
     span.set("http.route", route.to_owned());
     // A path with parameters in it says whom it is about.
-    if request.uri().path() == route {
+    if parts.uri.path() == route {
         span.set("url.path", route.to_owned());
     }
 }

@@ -80,7 +80,7 @@ async fn start(authority: &Authority, callers: Vec<CallerConfig>, keys: &str) ->
     tasks.spawn(service_kit::serve::serve_tls(
         listener,
         tls,
-        pdp.router(),
+        pdp.api(),
         tasks.clone(),
     ));
     (fixture, port)

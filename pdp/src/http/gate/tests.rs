@@ -4,14 +4,13 @@ use ::http::{HeaderMap, StatusCode};
 use axum::body::Body;
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
-use tower::ServiceExt as _;
 
 use super::AT_LEAST;
 use crate::explain::ExplainRight;
 use crate::fixture::{Fixture, busy};
 use crate::{CallerConfig, Pdp};
 
-fn caller(name: &str) -> CallerConfig {
+pub(crate) fn caller(name: &str) -> CallerConfig {
     CallerConfig {
         name: name.into(),
         api_key: Some(service_kit::Secret::new(format!("{name}-0123456789abcdef"))),
@@ -39,7 +38,7 @@ async fn send(
         .header("authorization", authorization)
         .body(Body::from(body.to_string()))
         .unwrap();
-    let response = pdp.router().oneshot(request).await.unwrap();
+    let response = pdp.api().oneshot(request).await.unwrap();
     let (parts, body) = response.into_parts();
     let body = body.collect().await.unwrap().to_bytes();
     (
@@ -199,7 +198,7 @@ async fn who_waits_for_a_revision_takes_no_place() {
             .header(AT_LEAST, "99")
             .body(Body::from(question().to_string()))
             .unwrap();
-        let mut waiting = std::pin::pin!(pdp.router().oneshot(waiting));
+        let mut waiting = std::pin::pin!(pdp.api().oneshot(waiting));
         let early = tokio::time::timeout(HUNG_UP, &mut waiting).await;
         assert!(early.is_err(), "{path}: it waits");
         let (status, _, body) = ask(&pdp, path, "").await;

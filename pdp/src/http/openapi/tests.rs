@@ -6,7 +6,6 @@ use ::http::Method;
 use axum::body::Body;
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
-use tower::ServiceExt as _;
 
 use crate::fixture::Fixture;
 use crate::{EntityRight, ExplainRight, Pdp};
@@ -41,7 +40,7 @@ async fn call(pdp: &Pdp, method: Method, path: &str, body: Option<&Value>) -> (u
         .header("content-type", "application/json")
         .body(body.map_or(Body::empty(), |body| Body::from(body.to_string())))
         .unwrap();
-    let response = pdp.router().oneshot(request).await.unwrap();
+    let response = pdp.api().oneshot(request).await.unwrap();
     let status = response.status().as_u16();
     let body = response.into_body().collect().await.unwrap().to_bytes();
     (status, serde_json::from_slice(&body).unwrap_or_default())
@@ -285,7 +284,7 @@ async fn the_page_is_shown_without_fetching_anything() {
         ("/docs/swagger-ui-bundle.js", "Swagger"),
     ] {
         let request = axum::http::Request::get(path).body(Body::empty()).unwrap();
-        let response = pdp.router().oneshot(request).await.unwrap();
+        let response = pdp.api().oneshot(request).await.unwrap();
         assert_eq!(response.status(), 200, "{path}");
         let body = response.into_body().collect().await.unwrap().to_bytes();
         let text = String::from_utf8_lossy(&body);
