@@ -2,13 +2,15 @@
 //! no word of it is copied on its way out.
 
 use std::fmt;
+use std::sync::Arc;
 
-use authzen::{CacheAdvice, Decision, DecisionContext, Evaluation, Reason, SnapshotVersion};
+use authzen::{CacheAdvice, Decision, DecisionContext, Evaluation, Reason, SnapshotVersion, Vary};
 use serde_json::{Value, json};
 use strict_json::JsonText;
 
 use crate::attributes::Unavailable;
 use crate::engine::{Determining, Outcome};
+use crate::spelled::Spelled;
 
 /// The answer to one question. Is written as the [`Evaluation`] that it stands for.
 #[derive(Debug)]
@@ -20,9 +22,20 @@ pub(crate) struct Answer<'s> {
     /// Why a question could not be permitted that is none for policies, or that some of them could
     /// not answer.
     pub(crate) error: Option<Value>,
-    pub(crate) version: &'s SnapshotVersion,
-    pub(crate) cache: Option<CacheAdvice>,
+    pub(crate) version: &'s Spelled<SnapshotVersion>,
+    pub(crate) cache: Option<Advice>,
 }
+
+/// For how long, and for which questions, an answer may be kept: a [`CacheAdvice`] as it is found.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Advice {
+    pub(crate) vary: Option<SaidVary>,
+    /// Seconds.
+    pub(crate) max_age: Option<u64>,
+}
+
+/// What an answer can depend on, as many answers say it.
+pub(crate) type SaidVary = Arc<Spelled<Arc<Vary>>>;
 
 /// Names a decision: a random start for the process, then a count.
 #[derive(Debug, Clone, Copy)]
@@ -52,7 +65,7 @@ impl<'s> Answer<'s> {
     pub(crate) fn of(
         outcome: &Outcome<'s>,
         id: Id<'s>,
-        version: &'s SnapshotVersion,
+        version: &'s Spelled<SnapshotVersion>,
         missing: &[String],
     ) -> Self {
         Self {
@@ -74,7 +87,7 @@ impl<'s> Answer<'s> {
         status: u16,
         message: &str,
         id: Id<'s>,
-        version: &'s SnapshotVersion,
+        version: &'s Spelled<SnapshotVersion>,
     ) -> Self {
         Self {
             decision: Decision::Deny,
@@ -90,7 +103,7 @@ impl<'s> Answer<'s> {
     pub(crate) fn unavailable(
         error: &Unavailable,
         id: Id<'s>,
-        version: &'s SnapshotVersion,
+        version: &'s Spelled<SnapshotVersion>,
     ) -> Self {
         // SECURITY: which entity it is may be what only the store knows; the log names it.
         let message = format!("attributes cannot be had from `{}`", error.provider);
@@ -101,7 +114,7 @@ impl<'s> Answer<'s> {
                 "type": "attributes_unavailable",
                 "provider": error.provider,
             })),
-            cache: Some(CacheAdvice {
+            cache: Some(Advice {
                 vary: None,
                 max_age: Some(0),
             }),
@@ -143,8 +156,8 @@ impl From<Answer<'_>> for Evaluation {
                 .flat_map(|rule| rule.advice.iter().cloned())
                 .collect(),
             error: answer.error,
-            snapshot: Some(answer.version.clone()),
-            cache: answer.cache,
+            snapshot: Some(answer.version.value()),
+            cache: answer.cache.map(CacheAdvice::from),
             ..DecisionContext::default()
         };
         Self {
@@ -183,10 +196,10 @@ impl Answer<'_> {
             text.value(error);
         }
         text.raw(r#","snapshot":"#);
-        write_version(text, self.version);
+        self.version.write(text);
         if let Some(cache) = &self.cache {
             text.raw(r#","cache":"#);
-            write_cache(text, cache);
+            cache.write(text);
         }
         text.raw("}}");
     }
@@ -212,47 +225,36 @@ fn write_reason(text: &mut JsonText, reason: &Reason) {
     text.raw("}");
 }
 
-pub(crate) fn write_version(text: &mut JsonText, snapshot: &SnapshotVersion) {
-    text.raw(r#"{"version":"#);
-    text.text(&snapshot.version);
-    text.raw(r#","epoch":"#);
-    text.number(snapshot.epoch);
-    text.raw(r#","revision":"#);
-    text.number(snapshot.revision);
-    text.raw("}");
-}
-
-fn write_cache(text: &mut JsonText, cache: &CacheAdvice) {
-    let CacheAdvice { vary, max_age } = cache;
-    text.raw("{");
-    if let Some(vary) = vary {
-        let mut names = |before: &str, names: &[String]| {
-            text.raw(before);
-            text.list(names, |text, name| text.text(name));
-        };
-        names(r#""vary":{"subject":"#, &vary.subject);
-        names(r#","action":"#, &vary.action);
-        names(r#","resource":"#, &vary.resource);
-        names(r#","context":"#, &vary.context);
+impl Advice {
+    fn write(&self, text: &mut JsonText) {
+        text.raw("{");
+        if let Some(vary) = &self.vary {
+            text.raw(r#""vary":"#);
+            vary.write(text);
+        }
+        if let Some(seconds) = self.max_age {
+            text.raw(if self.vary.is_some() {
+                r#","max_age":"#
+            } else {
+                r#""max_age":"#
+            });
+            text.number(seconds);
+        }
         text.raw("}");
     }
-    if let Some(seconds) = max_age {
-        text.raw(if vary.is_some() {
-            r#","max_age":"#
-        } else {
-            r#""max_age":"#
-        });
-        text.number(*seconds);
+}
+
+impl From<Advice> for CacheAdvice {
+    fn from(advice: Advice) -> Self {
+        Self {
+            vary: advice.vary.map(|vary| vary.value()),
+            max_age: advice.max_age,
+        }
     }
-    text.raw("}");
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use authzen::Vary;
-
     use super::*;
 
     #[test]
@@ -275,16 +277,16 @@ mod tests {
             context: vec!["c".into()],
             ..Vary::default()
         };
-        for vary in [None, Some(Arc::new(vary))] {
+        for vary in [None, Some(Arc::new(Spelled::from(Arc::new(vary))))] {
             for max_age in [None, Some(7)] {
-                let cache = CacheAdvice {
+                let advice = Advice {
                     vary: vary.clone(),
                     max_age,
                 };
                 let mut text = JsonText::default();
-                write_cache(&mut text, &cache);
+                advice.write(&mut text);
                 let read: CacheAdvice = serde_json::from_slice(&text.into_bytes()).unwrap();
-                assert_eq!(read, cache);
+                assert_eq!(read, advice.into());
             }
         }
     }

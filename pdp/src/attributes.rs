@@ -18,7 +18,6 @@ use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::time::Duration;
 
-use authzen::CacheAdvice;
 use cedar_policy_core::ast::{EntityType, EntityUID, ExprKind, Literal, ValueKind, Var};
 use futures_util::future::join_all;
 use service_kit::{ConfigIssue, Metrics, Tasks, TraceContext};
@@ -29,6 +28,7 @@ pub(crate) use access::{Access, accesses};
 pub use config::{AttributeProviderConfig, HttpSource, PostgresqlSource, SqliteSource};
 
 use crate::PdpError;
+use crate::answer::Advice;
 use crate::engine::{Question, Rule, interpret};
 use crate::entities::SliceError;
 use crate::mapping::Vocabulary;
@@ -54,7 +54,7 @@ pub(crate) struct Held(Option<Duration>);
 
 impl Held {
     /// Says so in an answer.
-    pub(crate) fn limit(self, advice: &mut Option<CacheAdvice>) {
+    pub(crate) fn limit(self, advice: &mut Option<Advice>) {
         let Self(Some(held)) = self else {
             return;
         };

@@ -26,7 +26,8 @@ pub struct CheckReport {
 
 /// Reads and validates a folder; the error's `Display` is every problem with its place.
 pub fn check_policies(folder: &Path) -> Result<CheckReport, PdpError> {
-    Snapshot::open(folder, &Reading::default(), 0).map(CheckReport::of)
+    let snapshot = Snapshot::open(folder, &Reading::default(), 0)?;
+    Ok(CheckReport::of(&snapshot))
 }
 
 /// The same for the folder that a configuration names, as starting reads it; also what else the
@@ -42,15 +43,15 @@ pub fn check_configured(
         Tables::open(&base.join(file), vocabulary)?;
     }
     let unknown = Providers::check_schema(&config.attribute_providers, vocabulary);
-    Ok((CheckReport::of(snapshot), unknown.into_iter().collect()))
+    Ok((CheckReport::of(&snapshot), unknown.into_iter().collect()))
 }
 
 impl CheckReport {
-    fn of(snapshot: Snapshot) -> Self {
+    fn of(snapshot: &Snapshot) -> Self {
         Self {
             policies: snapshot.loaded.rules.len(),
             entities: snapshot.loaded.stated_entities,
-            version: snapshot.version.version,
+            version: snapshot.version.version.clone(),
             warnings: snapshot.loaded.warnings.clone(),
         }
     }

@@ -6,6 +6,7 @@
 //! from what was read to find it, which may be less.
 
 use std::collections::HashMap;
+use std::hash::BuildHasher as _;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -13,12 +14,15 @@ use authzen::{Asked, CacheAdvice, Vary};
 use cedar_policy_core::ast::{
     ActionConstraint, EntityReference, EntityType, EntityUID, Policy, PrincipalOrResourceConstraint,
 };
+use hashbrown::HashTable;
 use serde::Serialize;
 
+use crate::answer::{Advice, SaidVary};
 use crate::engine::Rule;
 use crate::entities::{EntityStore, Overlays};
 use crate::load::Loaded;
 use crate::reads::{NameSet, Reads};
+use crate::spelled::Spelled;
 
 /// The contracts of a snapshot, in the order of their kinds.
 #[derive(Debug, Clone)]
@@ -26,6 +30,8 @@ pub(crate) struct Contracts {
     contracts: Vec<Contract>,
     /// Contracts by their action, and by every group that it is in.
     by_action: Arc<HashMap<EntityUID, Vec<usize>>>,
+    /// Contracts by their kind: each answer looks its own up.
+    by_kind: Arc<ByKind>,
     /// What is read where policies look at the time.
     clock: Reads,
 }
@@ -38,6 +44,9 @@ pub(crate) struct Contract {
     /// What answers to such a question can depend on. Those that depend on less say so.
     #[serde(flatten)]
     advice: CacheAdvice,
+    /// The same as answers say it that depend on all of it.
+    #[serde(skip)]
+    said: Option<SaidVary>,
     /// What the policies for it can read.
     #[serde(skip)]
     reads: Reads,
@@ -96,7 +105,14 @@ struct Readers {
 }
 
 /// Reads are few bits of our own numbering, which no asker chooses: any hash will do.
-type Narrower = HashMap<Reads, Arc<Vary>, foldhash::fast::RandomState>;
+type Narrower = HashMap<Reads, SaidVary, foldhash::fast::RandomState>;
+
+/// Places of contracts, by the hash of their kinds. Whoever asks cannot add to it.
+#[derive(Debug, Default)]
+struct ByKind {
+    places: HashTable<usize>,
+    hasher: foldhash::fast::RandomState,
+}
 
 /// So many narrower answers are kept ready for each kind.
 const NARROWER: usize = 64;
@@ -115,10 +131,10 @@ impl Contracts {
             }
             contracts.push(Contract::new(kind));
         }
-        let by_action = Arc::new(by_action);
         let mut made = Self {
+            by_kind: Arc::new(ByKind::of(&contracts)),
             contracts,
-            by_action,
+            by_action: Arc::new(by_action),
             clock: loaded.vocabulary.names.clock(),
         };
         made.count(loaded.rules.iter(), Readers::add);
@@ -191,17 +207,38 @@ impl Contracts {
         asked: &Asked<'_>,
         reads: Reads,
         lasts: Option<u64>,
-    ) -> Option<CacheAdvice> {
+    ) -> Option<Advice> {
         let kind = (asked.subject.kind, asked.action.name, asked.resource.kind);
-        let at = self
+        let contract = self
             .contracts
-            .binary_search_by(|contract| contract.kind().cmp(&kind));
-        let contract = self.contracts.get(at.ok()?)?;
-        Some(CacheAdvice {
+            .get(self.by_kind.place(&self.contracts, kind)?)?;
+        Some(Advice {
             vary: Some(contract.vary_of(reads)),
             // Whole seconds, and never too many.
             max_age: lasts.map(|millis| millis / 1000),
         })
+    }
+}
+
+impl ByKind {
+    fn of(contracts: &[Contract]) -> Self {
+        let mut made = Self::default();
+        let hasher = &made.hasher;
+        let hash = |at: &usize| {
+            contracts
+                .get(*at)
+                .map_or(0, |one| hasher.hash_one(one.kind()))
+        };
+        for at in 0..contracts.len() {
+            made.places.insert_unique(hash(&at), at, hash);
+        }
+        made
+    }
+
+    fn place(&self, contracts: &[Contract], kind: (&str, &str, &str)) -> Option<usize> {
+        let is = |at: &usize| contracts.get(*at).is_some_and(|one| one.kind() == kind);
+        let found = self.places.find(self.hasher.hash_one(kind), is);
+        found.copied()
     }
 }
 
@@ -210,6 +247,7 @@ impl Contract {
         Self {
             kind: Arc::new(kind),
             advice: CacheAdvice::default(),
+            said: None,
             reads: Reads::default(),
             readers: Readers::none(),
             narrower: Arc::default(),
@@ -221,15 +259,17 @@ impl Contract {
         let reads = self.readers.reads();
         if self.advice.vary.is_none() || reads != self.reads {
             self.reads = reads;
+            let vary = Arc::new(self.kind.terms.vary(reads));
+            self.said = Some(Arc::new(Spelled::from(Arc::clone(&vary))));
             self.advice = CacheAdvice {
-                vary: Some(Arc::new(self.kind.terms.vary(reads))),
+                vary: Some(vary),
                 // For how long an answer holds, it says itself.
                 max_age: reads.meets(clock).then_some(0),
             };
         }
     }
 
-    /// By what contracts are in order.
+    /// By what contracts are told apart.
     pub(crate) fn kind(&self) -> (&str, &str, &str) {
         let kind = &*self.kind;
         (&kind.subject_type, &kind.action, &kind.resource_type)
@@ -240,14 +280,14 @@ impl Contract {
         self.advice.vary.as_deref().unwrap()
     }
 
-    fn vary_of(&self, reads: Reads) -> Arc<Vary> {
+    fn vary_of(&self, reads: Reads) -> SaidVary {
         let reads = reads.within(self.reads);
-        if let Some(vary) = self.advice.vary.as_ref().filter(|_| reads == self.reads) {
+        if let Some(vary) = self.said.as_ref().filter(|_| reads == self.reads) {
             return Arc::clone(vary);
         }
         let known = self.narrower.load();
         known.get(&reads).cloned().unwrap_or_else(|| {
-            let vary = Arc::new(self.kind.terms.vary(reads));
+            let vary = Arc::new(Spelled::from(Arc::new(self.kind.terms.vary(reads))));
             if known.len() < NARROWER {
                 self.narrower.rcu(|known| {
                     let mut more = Narrower::clone(known);

@@ -39,6 +39,7 @@ mod shards;
 mod short;
 mod snapshot;
 mod source;
+mod spelled;
 mod terms;
 mod traced;
 mod watch;

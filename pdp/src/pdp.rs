@@ -152,7 +152,7 @@ impl Pdp {
         let second_opinion =
             SecondOpinion::start(config.second_opinion_every, &parts.metrics, &parts.tasks)?;
         parts.health.set(HEALTH_PART, Status::Ready);
-        let (changes, _) = watch::channel(snapshot.version.clone());
+        let (changes, _) = watch::channel(snapshot.version.value());
         Ok(Self(Arc::new(Inner {
             snapshot: ArcSwap::from_pointee(snapshot),
             changes,
@@ -309,7 +309,7 @@ impl Inner {
         };
         Ok(SearchResults {
             context: DecisionContext {
-                snapshot: Some(snapshot.version.clone()),
+                snapshot: Some(snapshot.version.value()),
                 ..DecisionContext::default()
             },
             page: Page {

@@ -16,12 +16,13 @@ use crate::folder::Folder;
 use crate::load::{Edited, Loaded, edited, load};
 use crate::mapping::{Before, Mapped, NotAsked};
 use crate::reads::Reads;
+use crate::spelled::Spelled;
 use crate::{PdpError, PolicyIssue};
 
 /// What decides, as one thing. A change of entities makes a new one that shares the rest.
 #[derive(Debug)]
 pub(crate) struct Snapshot {
-    pub(crate) version: SnapshotVersion,
+    pub(crate) version: Spelled<SnapshotVersion>,
     pub(crate) loaded: Arc<Loaded>,
     pub(crate) store: EntityStore,
     /// The plain authorizer, for a sample of the decisions. Made at its first use.
@@ -103,11 +104,11 @@ impl Snapshot {
             EntityStore::of_rows(stated).map_err(|circle| circular(folder, &circle))?
         };
         Ok(Self {
-            version: SnapshotVersion {
+            version: Spelled::from(SnapshotVersion {
                 version: loaded.version.clone(),
                 epoch,
                 revision: before.map_or(0, |before| before.version.revision),
-            },
+            }),
             oracle: Arc::default(),
             contracts: Arc::new(Contracts::new(&loaded, &store)),
             store,
@@ -124,11 +125,11 @@ impl Snapshot {
         } = edited;
         let added = added.iter().filter_map(|at| loaded.rules.get(*at));
         Self {
-            version: SnapshotVersion {
+            version: Spelled::from(SnapshotVersion {
                 version: loaded.version.clone(),
                 epoch,
                 revision: self.version.revision,
-            },
+            }),
             contracts: Arc::new(self.contracts.changed(&removed, added)),
             oracle: Arc::default(),
             store: self.store.clone(),
@@ -139,10 +140,10 @@ impl Snapshot {
     /// The same policies over other entities.
     pub(crate) fn with_entities(&self, store: EntityStore, revision: u64) -> Self {
         Self {
-            version: SnapshotVersion {
+            version: Spelled::from(SnapshotVersion {
                 revision,
-                ..self.version.clone()
-            },
+                ..self.version.value()
+            }),
             loaded: Arc::clone(&self.loaded),
             store,
             oracle: Arc::clone(&self.oracle),

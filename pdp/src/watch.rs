@@ -229,7 +229,7 @@ impl Follower {
 
     fn swap(&mut self, snapshot: Snapshot) {
         let inner = &self.inner;
-        let version = snapshot.version.clone();
+        let version = snapshot.version.value();
         snapshot.loaded.warn();
         inner.snapshot.store(Arc::new(snapshot));
         inner.meters.reload(true);

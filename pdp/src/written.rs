@@ -92,7 +92,7 @@ impl Inner {
     /// Decides by other entities from now on. The caller holds the turn.
     pub(crate) fn publish(&self, before: &Snapshot, entities: EntityStore, revision: u64) {
         let snapshot = before.with_entities(entities, revision);
-        let version = snapshot.version.clone();
+        let version = snapshot.version.value();
         self.meters.entities(&snapshot.store, revision);
         self.snapshot.store(Arc::new(snapshot));
         self.changes.send_replace(version);

@@ -7,7 +7,6 @@ use service_kit::UnixTime;
 use strict_json::{JsonText, Members};
 
 use super::{Asker, DecisionLog};
-use crate::answer::write_version;
 use crate::short::short;
 use crate::snapshot::{Answered, Failure};
 
@@ -158,7 +157,7 @@ impl<'l> Lines<'l> {
             text.value(error);
         }
         text.raw(r#","snapshot":"#);
-        write_version(text, answer.version);
+        answer.version.write(text);
     }
 
     fn by(&mut self, asker: &Asker) {
