@@ -51,8 +51,11 @@ pub struct PdpConfig {
     /// Attributes whose values the decision log does not show: names, at any depth, or paths from
     /// the record on, such as `context.**.token` (`*` is any name, `**` any number of them).
     pub decision_log_mask: Vec<String>,
-    /// The share of permits that the decision log records, from 0 to 1. Denies are all recorded.
+    /// The share of permits that the decision log records, from 0 to 1.
     pub decision_log_sample_permits: f64,
+    /// The share of denies, from 0 to 1. One by an error, and a batch's entry that is no question, are
+    /// recorded always.
+    pub decision_log_sample_denies: f64,
     /// Longer bodies are answered 413. Bytes.
     pub max_body_bytes: usize,
     /// Bodies with arrays and objects nested deeper are answered 400. At most 100.
@@ -136,6 +139,7 @@ impl Default for PdpConfig {
             jwks_rest_ms: 10_000,
             decision_log: LineTarget::Stdout,
             decision_log_sample_permits: 1.0,
+            decision_log_sample_denies: 1.0,
             decision_log_mask: masked.map(str::to_owned).to_vec(),
             max_body_bytes: 1 << 20,
             max_json_depth: 32,

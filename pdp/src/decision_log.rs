@@ -6,24 +6,19 @@ mod mask;
 use std::borrow::Cow;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use ::http::HeaderValue;
-use authzen::{EvaluationRequest, SearchQuestion, SnapshotVersion};
-use serde::Serialize;
-use serde_json::{Value, json};
 use service_kit::line_sink::LineWriter;
 use service_kit::traces::Span;
-use service_kit::{LineSink, TraceContext, UnixTime};
-use strict_json::Members;
+use service_kit::{ConfigIssue, LineSink, TraceContext};
 
 use crate::PdpError;
 use crate::answer::Id;
 use crate::config::PdpConfig;
 use crate::meters::LogMeters;
 use crate::room::Place;
-use crate::search::PageFound;
-pub(crate) use lines::Lines;
+use crate::snapshot::Answered;
+pub(crate) use lines::{Lines, Refused};
 use mask::Mask;
 
 /// Who asked, for the log and for as long as is worked for them.
@@ -54,14 +49,6 @@ impl Asker {
         let id = self.request_id.as_ref()?;
         Some(String::from_utf8_lossy(id.as_bytes()))
     }
-
-    fn trace_id(&self) -> Option<String> {
-        self.trace.as_ref().map(TraceContext::trace_id)
-    }
-
-    fn span_id(&self) -> Option<String> {
-        self.trace.as_ref().map(TraceContext::span_id)
-    }
 }
 
 /// Writes decisions. Dropping it writes what is still queued.
@@ -70,15 +57,26 @@ pub(crate) struct DecisionLog {
     sink: Option<LineSink>,
     writer: Mutex<Option<LineWriter>>,
     mask: Mask,
-    sampled: Sample,
+    permits: Share,
+    denies: Share,
     meters: LogMeters,
 }
 
-/// The share of permits that are recorded.
+/// The share of such decisions that are recorded.
 #[derive(Debug, Clone, Copy)]
-struct Sample(f64);
+struct Share(f64);
 
-impl Sample {
+impl Share {
+    const ALL: Self = Self(1.0);
+
+    fn new(key: &str, share: f64) -> Result<Self, PdpError> {
+        if (0.0..=1.0).contains(&share) {
+            return Ok(Self(share));
+        }
+        let message = format!("`pdp.{key}` must be from 0 to 1");
+        Err(PdpError::Config(ConfigIssue::new(message)))
+    }
+
     /// Of the same decision it always says the same.
     fn takes(self, id: Id<'_>) -> bool {
         if self.0 >= 1.0 {
@@ -89,27 +87,6 @@ impl Sample {
     }
 }
 
-#[derive(Serialize)]
-struct SearchRecord<'a> {
-    kind: &'static str,
-    time: String,
-    search: &'static str,
-    question: Value,
-    results: usize,
-    /// Whether more pages may follow.
-    more: bool,
-    decided: usize,
-    snapshot: &'a SnapshotVersion,
-    duration_us: u64,
-    caller: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    request_id: Option<Cow<'a, str>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    trace_id: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    span_id: Option<String>,
-}
-
 impl DecisionLog {
     /// Opens the target; a file is relative to `base`, and its folder is made when absent.
     pub(crate) fn open(
@@ -117,11 +94,14 @@ impl DecisionLog {
         base: &Path,
         meters: LogMeters,
     ) -> Result<Self, PdpError> {
-        let rate = config.decision_log_sample_permits;
-        if !(0.0..=1.0).contains(&rate) {
-            let message = "`pdp.decision_log_sample_permits` must be from 0 to 1";
-            return Err(PdpError::Config(service_kit::ConfigIssue::new(message)));
-        }
+        let permits = Share::new(
+            "decision_log_sample_permits",
+            config.decision_log_sample_permits,
+        )?;
+        let denies = Share::new(
+            "decision_log_sample_denies",
+            config.decision_log_sample_denies,
+        )?;
         let mask = Mask::new(&config.decision_log_mask).map_err(PdpError::Config)?;
         let target = config.decision_log.prepared(base);
         let target = target.map_err(PdpError::DecisionLog)?;
@@ -130,7 +110,8 @@ impl DecisionLog {
             sink: Some(sink),
             writer: Mutex::new(Some(writer)),
             mask,
-            sampled: Sample(rate),
+            permits,
+            denies,
             meters,
         })
     }
@@ -140,97 +121,56 @@ impl DecisionLog {
         Lines::of(self)
     }
 
-    /// Records one page of a search.
-    pub(crate) fn search(
-        &self,
-        question: &SearchQuestion,
-        found: &PageFound,
-        snapshot: &SnapshotVersion,
-        asker: &Asker,
-        now: UnixTime,
-        took: Duration,
-    ) {
-        if !self.is_on() {
-            return;
+    /// A deny that policies do not give, or not all of them that should have been asked, is recorded
+    /// always: whoever looks for what is broken finds every one.
+    fn share(&self, answered: &Answered<'_>) -> Share {
+        if answered.answer.decision.is_permit() {
+            self.permits
+        } else if answered.answer.error.is_some() || !answered.failures.is_empty() {
+            Share::ALL
+        } else {
+            self.denies
         }
-        let Ok(Value::Object(asked)) = serde_json::to_value(question) else {
-            return;
-        };
-        let asked = Members::from(&asked);
-        let record = SearchRecord {
-            kind: "search",
-            time: now.rfc3339(),
-            search: question.kind().as_str(),
-            question: self.mask.value(&[], &asked),
-            results: found.results.len(),
-            more: found.next.is_some(),
-            decided: found.decided,
-            snapshot,
-            duration_us: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
-            caller: &asker.caller,
-            request_id: asker.request_id(),
-            trace_id: asker.trace_id(),
-            span_id: asker.span_id(),
-        };
-        self.write(&record);
-    }
-
-    /// Records that somebody was told what policies leave open: `part` is the side that was open.
-    pub(crate) fn left_open(
-        &self,
-        kind: &'static str,
-        request: &EvaluationRequest,
-        part: &'static str,
-        snapshot: &SnapshotVersion,
-        asker: &Asker,
-        now: UnixTime,
-    ) {
-        if !self.is_on() {
-            return;
-        }
-        let side = |name: &str, kind: &str, id: &str| {
-            if name == part {
-                json!({ "type": kind })
-            } else {
-                json!({ "type": kind, "id": id })
-            }
-        };
-        let mut record = json!({
-            "kind": kind,
-            "time": now.rfc3339(),
-            "subject": side("subject", &request.subject.kind, &request.subject.id),
-            "action": { "name": request.action.name },
-            "resource": side("resource", &request.resource.kind, &request.resource.id),
-            "context": self.mask.value(&["context"], &Members::from(&request.context)),
-            "snapshot": snapshot,
-            "caller": *asker.caller,
-            "request_id": asker.request_id(),
-        });
-        if let (Some(trace), Some(members)) = (&asker.trace, record.as_object_mut()) {
-            members.insert("trace_id".into(), trace.trace_id().into());
-            members.insert("span_id".into(), trace.span_id().into());
-        }
-        self.write(&record);
     }
 
     fn is_on(&self) -> bool {
         self.sink.as_ref().is_some_and(LineSink::is_on)
     }
 
-    fn write(&self, record: &impl Serialize) {
-        if let Ok(mut line) = serde_json::to_vec(record) {
-            line.push(b'\n');
-            self.hand_over(line);
-        }
-    }
-
     /// Hands over whole lines, and counts what is lost by it.
     fn hand_over(&self, lines: Vec<u8>) {
         if let Some(sink) = &self.sink {
-            sink.send(lines);
+            sink.send(unbroken(lines));
             self.meters.dropped.is_now(sink.dropped());
         }
     }
+}
+
+/// Escapes what some readers of lines take for the end of one (U+2028 and U+2029). In JSON these can
+/// stand in texts alone.
+fn unbroken(lines: Vec<u8>) -> Vec<u8> {
+    let mut rest = lines.as_slice();
+    let mut escaped = Vec::new();
+    let mut from = 0;
+    while let Some(at) = memchr::memchr(0xE2, rest.get(from..).unwrap_or_default()) {
+        let at = from + at;
+        let escape = match rest.get(at..at + 3) {
+            Some(b"\xE2\x80\xA8") => br"\u2028",
+            Some(b"\xE2\x80\xA9") => br"\u2029",
+            _ => {
+                from = at + 1;
+                continue;
+            }
+        };
+        escaped.extend_from_slice(rest.get(..at).unwrap_or_default());
+        escaped.extend_from_slice(escape);
+        (rest, from) = (rest.get(at + 3..).unwrap_or_default(), 0);
+    }
+    if escaped.is_empty() {
+        return lines;
+    }
+    escaped.extend_from_slice(rest);
+    escaped
 }
 
 impl Drop for DecisionLog {

@@ -184,7 +184,7 @@ impl LogMeters {
             )?),
             left_out: metrics.counter(
                 "pdp_decision_log_left_out_total",
-                "Permits that the decision log leaves out, as it is told to.",
+                "Decisions that the decision log leaves out, as it is told to.",
             )?,
         })
     }

@@ -39,9 +39,11 @@ pub(crate) enum NativeError {
 
 /// A whole question, and how the log shows it.
 #[derive(Debug)]
-pub(crate) struct Whole {
+pub(crate) struct Whole<'b> {
     pub(crate) question: Question,
     pub(crate) shown: EvaluationRequest,
+    /// Entities that it brings along, for the log.
+    pub(crate) brought: &'b [Value],
 }
 
 /// A question one side of which is a type.
@@ -66,13 +68,17 @@ pub(crate) struct Ground<'a> {
     pub(crate) inline: InlineEntities,
 }
 
-impl Whole {
+impl<'b> Whole<'b> {
     /// Reads `{principal, action, resource, context?, entities?}`.
-    pub(crate) fn read(body: &Properties, ground: Ground<'_>) -> Result<Self, NativeError> {
+    pub(crate) fn read(body: &'b Properties, ground: Ground<'_>) -> Result<Self, NativeError> {
         let uid = |name: &str| uid(name, member(body, name)?);
         let (principal, action, resource) = (uid("principal")?, uid("action")?, uid("resource")?);
         let (question, shown) = question(body, [principal, action, resource], ground)?;
-        Ok(Self { question, shown })
+        Ok(Self {
+            question,
+            shown,
+            brought: brought(body),
+        })
     }
 }
 
@@ -180,7 +186,15 @@ fn is_open(body: &Properties) -> bool {
         .any(|name| body.get(name).and_then(open).is_some())
 }
 
-/// The entities that the question brings along.
+/// The entities that a question brings along, as they are written.
+pub(crate) fn brought(body: &Properties) -> &[Value] {
+    match body.get("entities") {
+        Some(Value::Array(items)) => items,
+        _ => &[],
+    }
+}
+
+/// The same, to be looked at by policies.
 fn overlays(body: &Properties, ground: Ground<'_>) -> Result<Overlays, NativeError> {
     let items = match body.get("entities") {
         None | Some(Value::Null) => return Ok(Overlays::default()),

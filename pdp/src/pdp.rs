@@ -13,7 +13,7 @@ use authzen::{
     DecisionContext, DecisionError, DecisionPoint, Evaluation, EvaluationRequest,
     EvaluationsRequest, Page, SearchRequest, SearchResults, SnapshotVersion,
 };
-use cedar_policy_core::ast::Var;
+use serde_json::Value;
 use service_kit::random::Ids;
 use service_kit::traces::{Server, Span};
 use service_kit::{Health, Metrics, SharedClock, Status, Tasks, Tls, Traces};
@@ -25,7 +25,7 @@ use crate::PdpError;
 use crate::attributes::Providers;
 use crate::callers::{Callers, EntityRight};
 use crate::config::{Identifier, PdpConfig, Reading};
-use crate::decision_log::{Asker, DecisionLog};
+use crate::decision_log::{Asker, DecisionLog, Lines};
 use crate::explain::ExplainRight;
 use crate::filter::Tables;
 use crate::metadata::Metadata;
@@ -202,22 +202,25 @@ impl Pdp {
 }
 
 impl Inner {
-    /// Logs that a caller was told what policies leave open.
+    /// Where the log's records of a request are gathered.
+    pub(crate) fn lines(&self) -> Lines<'_> {
+        self.log.lines()
+    }
+
+    /// Logs that a caller was told what policies leave open. `brought` are entities that the question
+    /// has with it.
     pub(crate) fn log_left_open(
         &self,
         kind: &'static str,
         partly: &Partly,
+        brought: &[Value],
         snapshot: &Snapshot,
         asker: &Asker,
     ) {
-        let part = if partly.part == Var::Principal {
-            "subject"
-        } else {
-            "resource"
-        };
-        let (shown, now) = (&partly.shown, self.clock.now());
-        self.log
-            .left_open(kind, shown, part, &snapshot.version, asker, now);
+        let Partly { shown, part, .. } = partly;
+        let (now, version) = (self.clock.now(), &snapshot.version);
+        let mut lines = self.log.lines().with_entities(brought);
+        lines.left_open(kind, shown, *part, version, asker, now);
     }
 
     /// Answers one page of a search from one snapshot, beside the threads that answer questions. The
@@ -290,6 +293,7 @@ impl Inner {
         let took = started.elapsed();
         self.meters.search(request.kind, took, found.decided);
         self.log
+            .lines()
             .search(&question, &found, &snapshot.version, asker, now, took);
         traced::searched(span, request.kind, &found, &snapshot.version);
         let next_token = match found.next {

@@ -1,20 +1,28 @@
 //! Records of decisions, one line each: written as the answer is given, handed over together.
 
+mod open;
+mod refused;
+
 use std::time::Duration;
 
-use authzen::{Asked, AskedEntity};
+use authzen::{Asked, AskedAction, AskedEntity};
+use serde_json::Value;
 use service_kit::UnixTime;
 use strict_json::{JsonText, Members};
 
-use super::{Asker, DecisionLog};
+use super::{Asker, DecisionLog, Share};
+use crate::answer::Id;
 use crate::short::short;
 use crate::snapshot::{Answered, Failure};
+pub(crate) use refused::Refused;
 
 /// Records of one request, handed over together when it is answered.
 #[derive(Debug)]
 pub(crate) struct Lines<'l> {
     log: &'l DecisionLog,
     text: JsonText,
+    /// Entities that the question brings along.
+    brought: &'l [Value],
     /// When the last one was decided: one batch takes few milliseconds.
     time: Option<(UnixTime, String)>,
 }
@@ -33,8 +41,15 @@ impl<'l> Lines<'l> {
         Self {
             log,
             text: JsonText::default(),
+            brought: &[],
             time: None,
         }
+    }
+
+    /// The same, where the question brings entities along, in Cedar's JSON format.
+    pub(crate) fn with_entities(mut self, brought: &'l [Value]) -> Self {
+        self.brought = brought;
+        self
     }
 
     /// Records one decision.
@@ -50,55 +65,67 @@ impl<'l> Lines<'l> {
         if !log.is_on() {
             return;
         }
-        // A deny is never left out.
-        if answer.decision.is_permit() && !log.sampled.takes(answer.id) {
+        let share = log.share(answered);
+        if !share.takes(answer.id) {
             log.meters.left_out.inc();
             return;
         }
         self.text.reserve(RECORD);
-        self.decided(answered, now);
+        self.decided(answer.id, answer.decision.is_permit(), share, now);
         self.asked(asked);
+        self.brought();
         self.because(answered);
         self.text.raw(r#","duration_us":"#);
         let took = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         self.text.number(took);
         self.by(asker);
+        self.end();
+    }
+
+    /// Begins a record.
+    fn begin(&mut self, kind: &str, now: UnixTime) {
+        let time = match self.time.take() {
+            Some(known) if known.0 == now => known,
+            _ => (now, now.rfc3339()),
+        };
+        let text = &mut self.text;
+        text.raw(r#"{"kind":"#);
+        text.text(kind);
+        text.raw(r#","time":"#);
+        text.text(&time.1);
+        self.time = Some(time);
+    }
+
+    /// Ends it.
+    fn end(&mut self) {
         self.text.raw("}\n");
         if self.text.len() > TOGETHER {
             self.hand_over();
         }
     }
 
-    fn decided(&mut self, answered: &Answered<'_>, now: UnixTime) {
-        let time = match self.time.take() {
-            Some(known) if known.0 == now => known,
-            _ => (now, now.rfc3339()),
-        };
+    fn decided(&mut self, id: Id<'_>, permits: bool, share: Share, now: UnixTime) {
+        self.begin("decision", now);
         let text = &mut self.text;
-        text.raw(r#"{"kind":"decision","time":"#);
-        text.text(&time.1);
-        self.time = Some(time);
         text.raw(r#","id":"#);
-        answered.answer.id.write(text);
-        text.raw(if answered.answer.decision.is_permit() {
+        id.write(text);
+        text.raw(if permits {
             r#","decision":true"#
         } else {
             r#","decision":false"#
         });
-        let share = self.log.sampled.0;
-        if share < 1.0 {
+        if share.0 < 1.0 {
             text.raw(r#","sample":"#);
-            text.value(&share);
+            text.value(&share.0);
         }
     }
 
     fn asked(&mut self, asked: &Asked<'_>) {
         self.text.raw(r#","subject":"#);
         self.entity("subject", &asked.subject);
-        self.text.raw(r#","action":{"name":"#);
-        self.text.text(&short(asked.action.name));
-        self.properties(&["action", "properties"], asked.action.properties);
-        self.text.raw(r#"},"resource":"#);
+        self.text.raw(r#","action":"#);
+        self.named(&asked.action);
+        self.text.raw(r#","resource":"#);
         self.entity("resource", &asked.resource);
         if !asked.context.is_empty() {
             self.text.raw(r#","context":"#);
@@ -115,11 +142,32 @@ impl<'l> Lines<'l> {
         self.text.raw("}");
     }
 
+    fn named(&mut self, action: &AskedAction<'_>) {
+        self.text.raw(r#"{"name":"#);
+        self.text.text(&short(action.name));
+        self.properties(&["action", "properties"], action.properties);
+        self.text.raw("}");
+    }
+
     fn properties(&mut self, place: &[&str], members: &Members<'_>) {
         if !members.is_empty() {
             self.text.raw(r#","properties":"#);
             self.shown(place, members);
         }
+    }
+
+    /// Elements of arrays have no name: an attribute of theirs is masked as `entities.attrs.…`.
+    fn brought(&mut self) {
+        if self.brought.is_empty() {
+            return;
+        }
+        self.text.raw(r#","entities":"#);
+        let (start, mask) = (self.text.len(), &self.log.mask);
+        self.text.list(self.brought, |text, entity| match entity {
+            Value::Object(entity) => mask.write(&["entities"], &Members::from(entity), text),
+            _ => text.raw("null"),
+        });
+        self.bound(start, 0);
     }
 
     /// What is too long is left out: a few requests with much that nobody reads could else push out
@@ -129,11 +177,16 @@ impl<'l> Lines<'l> {
         if long <= LONGEST {
             self.log.mask.write(place, members, &mut self.text);
         }
-        let written = self.text.len() - start;
-        if long.max(written) > LONGEST {
+        self.bound(start, long);
+    }
+
+    /// Takes back what has been written since `start` where it is too long, or would have been.
+    fn bound(&mut self, start: usize, long: usize) {
+        let long = long.max(self.text.len() - start);
+        if long > LONGEST {
             self.text.truncate(start);
             self.text.raw(r#"{"[left out, bytes]":"#);
-            self.text.number(long.max(written) as u64);
+            self.text.number(long as u64);
             self.text.raw("}");
         }
     }

@@ -14,9 +14,9 @@ use service_kit::Problem;
 use super::bodies;
 use super::receive::{no_answer, no_right, receive};
 use crate::callers::Caller;
-use crate::decision_log::Asker;
+use crate::decision_log::{Asker, Refused};
 use crate::filter::{Dialect, Filter, Sought};
-use crate::native::{Ground, NativeError, Partly, Whole};
+use crate::native::{Ground, NativeError, Partly, Whole, brought};
 use crate::pdp::Inner;
 use crate::residual::{Open, residuals};
 use crate::snapshot::Snapshot;
@@ -72,7 +72,7 @@ pub(super) async fn batch(
     let (span, asker) = traced::batch(&asker, requests.len());
     let (inner, defaults, asker) = (&*inner, &defaults, &*asker);
     let snapshot = &snapshot;
-    let requests = requests.into_iter();
+    let requests = requests.into_iter().enumerate();
     let answers: Vec<_> = requests
         .map(|request| entry(inner, snapshot, defaults, request, asker))
         .collect();
@@ -90,18 +90,31 @@ async fn entry(
     inner: &Inner,
     snapshot: &Arc<Snapshot>,
     defaults: &Properties,
-    request: Value,
+    (at, request): (usize, Value),
     asker: &Asker,
 ) -> Result<Value, Problem> {
+    let refused = |status: u16, message: &str| {
+        let refused = Refused {
+            entry: at,
+            asked: None,
+            status,
+            message,
+        };
+        let mut lines = inner.lines();
+        let id = inner.refused(snapshot, &refused, asker, &mut lines);
+        Ok(failed(message, &id))
+    };
     let Value::Object(own) = request else {
-        return Ok(failed("an entry of `requests` must be an object"));
+        return refused(400, "an entry of `requests` must be an object");
     };
     // Reading one may take long, and nothing else here lets others have their turn.
     tokio::task::yield_now().await;
     let mut body = defaults.clone();
     body.extend(own);
     match one(inner, snapshot, &body, asker).await {
-        Err(problem) if problem.status < 500 => Ok(failed(&problem.detail.unwrap_or_default())),
+        Err(problem) if problem.status < 500 => {
+            refused(problem.status, &problem.detail.unwrap_or_default())
+        }
         answer => answer,
     }
 }
@@ -124,7 +137,7 @@ pub(super) async fn partial(
     let (asker, body) = read(&inner, request).await?;
     let snapshot = inner.snapshot.load_full();
     let partly = partly(&inner, &snapshot, &body)?;
-    inner.log_left_open("partial", &partly, &snapshot, &asker);
+    inner.log_left_open("partial", &partly, brought(&body), &snapshot, &asker);
     let answer = tokio::task::spawn_blocking(move || {
         let _place = asker.place;
         left_open(&snapshot, &partly)
@@ -173,7 +186,7 @@ pub(super) async fn filter(
             ));
         }
     };
-    inner.log_left_open("filter", &partly, &snapshot, &asker);
+    inner.log_left_open("filter", &partly, brought(&body), &snapshot, &asker);
     let answer = tokio::task::spawn_blocking(move || {
         let _place = asker.place;
         let sought = Sought {
@@ -273,8 +286,8 @@ async fn one(
 }
 
 /// A request of a batch that could not be decided.
-fn failed(message: &str) -> Value {
-    json!({ "decision": "Deny", "determining": [], "errors": [{ "message": message }] })
+fn failed(message: &str, id: &str) -> Value {
+    json!({ "decision": "Deny", "determining": [], "errors": [{ "message": message }], "id": id })
 }
 
 /// What policies say where one side is open.

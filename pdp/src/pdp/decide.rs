@@ -115,14 +115,16 @@ impl Inner {
     pub(crate) async fn authorize(
         &self,
         snapshot: &Arc<Snapshot>,
-        whole: Whole,
+        whole: Whole<'_>,
         asker: &Asker,
     ) -> Result<(Evaluation, Vec<Failure>), DecisionError> {
         let Whole {
             mut question,
             shown,
+            brought,
         } = whole;
-        let (lent, mut lines) = (shown.lend(), self.log.lines());
+        let lent = shown.lend();
+        let mut lines = self.log.lines().with_entities(brought);
         let asked = lent.asked();
         let mut begun = self.begin(asker);
         traced::about(begun.span.as_mut(), &asked);

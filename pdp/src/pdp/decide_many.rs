@@ -11,8 +11,8 @@ use strict_json::JsonText;
 use tokio::time::Instant;
 
 use super::Inner;
-use crate::answer::Answer;
-use crate::decision_log::Asker;
+use crate::answer::{Answer, Id};
+use crate::decision_log::{Asker, Lines, Refused};
 use crate::mapping::Before;
 use crate::snapshot::Snapshot;
 use crate::traced;
@@ -50,8 +50,11 @@ impl Reply<'_> {
         }
     }
 
-    fn refused(error: &str) -> Self {
-        Self::Refused(Evaluation::refused(error))
+    /// `id` names the record of it.
+    fn refused(error: &str, id: String) -> Self {
+        let mut evaluation = Evaluation::refused(error);
+        evaluation.context.id = Some(id);
+        Self::Refused(evaluation)
     }
 }
 
@@ -95,17 +98,17 @@ impl Inner {
         let mut replies = Vec::with_capacity(entries.len());
         let (mut before, mut lines) = (Before::default(), self.log.lines());
         let mut turn = Instant::now();
-        for entry in entries {
+        for (at, entry) in entries.enumerate() {
             if turn.elapsed() > TURN {
                 tokio::task::yield_now().await;
                 turn = Instant::now();
             }
-            let reply = match entry {
-                Ok(asked) => {
-                    replied(self.decide_now(snapshot, &asked, asker, &mut before, &mut lines))?
-                }
-                Err(error) => Reply::refused(&error.to_string()),
+            let answer = match &entry {
+                Ok(asked) => self.decide_now(snapshot, asked, asker, &mut before, &mut lines),
+                Err(error) => Err(rejected(error)),
             };
+            let entry = (at, entry.as_ref().ok());
+            let reply = self.replied(snapshot, entry, answer, asker, &mut lines)?;
             if is_last(&mut replies, reply, semantic) {
                 break;
             }
@@ -123,6 +126,7 @@ impl Inner {
         let mut replies = Vec::with_capacity(entries.len());
         let asked: Vec<_> = entries
             .iter()
+            .enumerate()
             .map(|entry| self.decide_entry(snapshot, entry, asker))
             .collect();
         // One whose answer may not be wanted is not decided, so that none is logged.
@@ -143,13 +147,54 @@ impl Inner {
     async fn decide_entry<'s>(
         &'s self,
         snapshot: &'s Arc<Snapshot>,
-        entry: &Entry<'_>,
+        (at, entry): (usize, &Entry<'_>),
         asker: &Asker,
     ) -> Result<Reply<'s>, DecisionError> {
-        match entry {
-            Ok(asked) => replied(self.decide(snapshot, asked, asker).await),
-            Err(error) => Ok(Reply::refused(&error.to_string())),
-        }
+        let answer = match entry {
+            Ok(asked) => self.decide(snapshot, asked, asker).await,
+            Err(error) => Err(rejected(error)),
+        };
+        let (entry, mut lines) = ((at, entry.as_ref().ok()), self.log.lines());
+        self.replied(snapshot, entry, answer, asker, &mut lines)
+    }
+
+    /// What cannot be used of one entry is no error of the others: it is answered with a deny, and
+    /// recorded like any.
+    fn replied<'s>(
+        &self,
+        snapshot: &Snapshot,
+        (entry, asked): (usize, Option<&Asked<'_>>),
+        answer: Result<Answer<'s>, DecisionError>,
+        asker: &Asker,
+        lines: &mut Lines<'_>,
+    ) -> Result<Reply<'s>, DecisionError> {
+        let message = match answer {
+            Ok(answer) => return Ok(Reply::Answer(answer)),
+            Err(DecisionError::Rejected { message }) => message,
+            Err(error) => return Err(error),
+        };
+        let refused = Refused {
+            entry,
+            asked,
+            status: 400,
+            message: &message,
+        };
+        let id = self.refused(snapshot, &refused, asker, lines);
+        Ok(Reply::refused(&message, id))
+    }
+
+    /// Records an entry of a batch that is no question, and says by which name.
+    pub(crate) fn refused(
+        &self,
+        snapshot: &Snapshot,
+        refused: &Refused<'_, '_>,
+        asker: &Asker,
+        lines: &mut Lines<'_>,
+    ) -> String {
+        let (process, count) = self.ids.next_parts();
+        let (id, now) = (Id { process, count }, self.clock.now());
+        lines.refuse(id, refused, &snapshot.version, asker, now);
+        id.to_string()
     }
 
     /// Bounds a batch: what is read or fetched for one entry after the other could take forever.
@@ -171,12 +216,9 @@ fn is_last<'s>(replies: &mut Vec<Reply<'s>>, reply: Reply<'s>, semantic: Semanti
     semantic.stops_at(decision)
 }
 
-/// What cannot be used of one entry is no error of the others.
-fn replied(answer: Result<Answer<'_>, DecisionError>) -> Result<Reply<'_>, DecisionError> {
-    match answer {
-        Ok(answer) => Ok(Reply::Answer(answer)),
-        Err(DecisionError::Rejected { message }) => Ok(Reply::refused(&message)),
-        Err(error) => Err(error),
+fn rejected(error: &RequestError) -> DecisionError {
+    DecisionError::Rejected {
+        message: error.to_string(),
     }
 }
 
