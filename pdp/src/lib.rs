@@ -9,6 +9,7 @@
 mod answer;
 mod attributes;
 mod callers;
+mod cedar_json;
 mod check;
 mod config;
 mod contract;

@@ -23,7 +23,7 @@ use strict_json::Members as Sent;
 
 pub(crate) use before::Before;
 pub(crate) use search::Sought;
-pub(crate) use shape::{Member, Members, Shape};
+pub(crate) use shape::{Member, Members, Shape, is_extension, sent};
 pub(crate) use vocabulary::Vocabulary;
 
 use crate::RequestProperties;

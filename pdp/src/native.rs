@@ -9,10 +9,13 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 use service_kit::UnixTime;
+use strict_json::Json;
 
+use crate::cedar_json::{self, Misfit};
 use crate::engine::Question;
 use crate::entities::{EntityStore, Origin, Overlays, Row, id};
-use crate::mapping::Vocabulary;
+use crate::mapping::{Vocabulary, sent};
+use crate::short::cut;
 use crate::source::chain;
 
 /// What entities a question may bring along.
@@ -27,6 +30,9 @@ pub enum InlineEntities {
     /// Any; for this question they stand in the place of the stored ones.
     Override,
 }
+
+/// The most characters of what Cedar says: it repeats what was sent.
+const MESSAGE: usize = 1000;
 
 /// Why a question cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -146,8 +152,7 @@ fn question(
         if let (Some(clock), Some(members)) = (clock, context.as_object_mut()) {
             members.insert(clock.to_string(), ground.now.rfc3339().into());
         }
-        Context::from_json_value(context, Some((ground.schema, &action)))
-            .map_err(|error| unusable("context", chain(&error)))?
+        self::context(&context, &action, ground.schema)?
     } else {
         // Not known, which is not the same as empty.
         Context::empty()
@@ -180,6 +185,21 @@ fn question(
     Ok((question, shown))
 }
 
+/// Reads a context and holds it against the schema, which a question with an open side does not.
+fn context(given: &Value, action: &EntityUid, schema: &Schema) -> Result<Context, NativeError> {
+    let read = Context::from_json_value(given.clone(), Some((schema, action)));
+    let read = read.map_err(|error| chain(&error)).and_then(|read| {
+        let held = read.validate(schema, action);
+        held.map(|()| read).map_err(|error| chain(&error))
+    });
+    read.map_err(
+        |message| match cedar_json::in_context(schema, action.as_ref(), given) {
+            Some(Misfit { path, message }) => unusable(&path, message),
+            None => unusable("context", cut(&message, MESSAGE)),
+        },
+    )
+}
+
 fn is_open(body: &Properties) -> bool {
     ["principal", "resource"]
         .into_iter()
@@ -207,8 +227,14 @@ fn overlays(body: &Properties, ground: Ground<'_>) -> Result<Overlays, NativeErr
     let mut overlays = Overlays::default();
     for (at, item) in items.iter().enumerate() {
         let field = format!("entities[{at}]");
-        let entity = Entity::from_json_value(item.clone(), Some(ground.schema))
-            .map_err(|error| unusable(&field, chain(&error)))?;
+        let entity = Entity::from_json_value(item.clone(), Some(ground.schema));
+        let entity =
+            entity.map_err(
+                |error| match cedar_json::in_entity(ground.schema, item, &field) {
+                    Some(Misfit { path, message }) => unusable(&path, message),
+                    None => unusable(&field, cut(&chain(&error), MESSAGE)),
+                },
+            )?;
         let row = Row::new(entity.as_ref(), Origin::Written);
         let uid = row.uid();
         // SECURITY: of such a type, only the store is believed, whoever asks in whatever words.
@@ -265,7 +291,11 @@ fn uid(name: &str, value: &Value) -> Result<EntityUid, NativeError> {
         Value::String(text) => text
             .parse()
             .map_err(|error: cedar_policy::ParseErrors| unusable(name, chain(&error))),
-        other => EntityUid::from_json(other.clone()).map_err(|error| unusable(name, chain(&error))),
+        other => EntityUid::from_json(other.clone()).map_err(|_| {
+            let message = "it must be `{\"type\": …, \"id\": …}`, or as Cedar writes it";
+            let sent = sent(&Json::from(other));
+            unusable(name, format!("{message} (`User::\"alice\"`), and {sent}"))
+        }),
     }
 }
 

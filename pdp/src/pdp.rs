@@ -266,10 +266,8 @@ impl Inner {
         let rejected = |message: String| DecisionError::Rejected { message };
         let (question, limit, after) = match (&request.token, &request.question) {
             (Some(token), _) => {
-                let place = self
-                    .pages
-                    .open(request, token, now)
-                    .map_err(|error| rejected(error.to_string()))?;
+                let place = self.pages.open(request, token, now);
+                let place = place.map_err(|error| rejected(error.to_string()))?;
                 (place.question, place.limit, Some(place.after))
             }
             (None, Some(question)) => {
@@ -292,9 +290,8 @@ impl Inner {
             .inspect_err(|_| self.meters.rejected.inc())?;
         let took = started.elapsed();
         self.meters.search(request.kind, took, found.decided);
-        self.log
-            .lines()
-            .search(&question, &found, &snapshot.version, asker, now, took);
+        let mut lines = self.log.lines();
+        lines.search(&question, &found, &snapshot.version, asker, now, took);
         traced::searched(span, request.kind, &found, &snapshot.version);
         let next_token = match found.next {
             None => String::new(),

@@ -68,7 +68,7 @@ pub(super) struct Reader<'a> {
 }
 
 impl Shape {
-    pub(super) fn of(kind: &Type) -> Self {
+    pub(crate) fn of(kind: &Type) -> Self {
         match kind {
             Type::Bool(_) => Self::Bool,
             Type::Long => Self::Long,
@@ -76,7 +76,7 @@ impl Shape {
             Type::Set { element_type } => Self::Set(Box::new(
                 element_type.as_deref().map_or(Self::Impossible, Self::of),
             )),
-            Type::Record { attrs, .. } => Self::Record(members(attrs)),
+            Type::Record { attrs, .. } => Self::Record(Members::of(attrs)),
             Type::Entity(EntityKind::Entity(kinds)) => {
                 Self::Entity(kinds.get_single_entity().cloned())
             }
@@ -87,21 +87,19 @@ impl Shape {
     }
 }
 
-/// The declared attributes of an entity type or a record.
-pub(super) fn members(attributes: &Attributes) -> Members {
-    attributes
-        .iter()
-        .map(|(name, attribute)| {
+impl Members {
+    /// The declared attributes of an entity type or a record.
+    pub(crate) fn of(attributes: &Attributes) -> Self {
+        let members = attributes.iter().map(|(name, attribute)| {
             let member = Member {
                 shape: Shape::of(&attribute.attr_type),
                 required: attribute.is_required,
             };
             (name.clone(), member)
-        })
-        .collect()
-}
+        });
+        members.collect()
+    }
 
-impl Members {
     pub(crate) fn get(&self, name: &str) -> Option<&Member> {
         Some(self.find(name)?.1)
     }
@@ -286,7 +284,7 @@ fn wrong_of(wanted: &str, json: &Json<'_>) -> Misfit {
 }
 
 /// What was sent instead. A text, or what may hold one, is not repeated: it may be a secret.
-fn sent(json: &Json<'_>) -> String {
+pub(crate) fn sent(json: &Json<'_>) -> String {
     match json {
         Json::Null => "nothing was sent".to_owned(),
         Json::Bool(value) => format!("{value} was sent"),
@@ -295,6 +293,11 @@ fn sent(json: &Json<'_>) -> String {
         Json::Array(_) => "an array was sent".to_owned(),
         Json::Object(_) => "an object was sent".to_owned(),
     }
+}
+
+/// Whether a text is a value of an extension's type.
+pub(crate) fn is_extension(name: &str, text: &str) -> bool {
+    extension(name, text).is_ok()
 }
 
 fn extension(name: &str, text: &str) -> Result<Value, Misfit> {

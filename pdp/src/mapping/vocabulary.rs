@@ -14,7 +14,7 @@ use cedar_policy_core::validator::{
 use smol_str::SmolStr;
 
 use super::contract;
-use super::shape::{Member, Members, Shape, members};
+use super::shape::{Member, Members, Shape};
 use crate::config::Reading;
 use crate::entities::Uid;
 use crate::reads::Names;
@@ -195,7 +195,7 @@ impl Vocabulary {
             ),
             ValidatorEntityTypeKind::Standard(_) | ValidatorEntityTypeKind::External => None,
         };
-        let members = members(kind.attributes());
+        let members = Members::of(kind.attributes());
         let kind_of = Kind {
             names: members.names().cloned().collect(),
             members,
@@ -222,7 +222,7 @@ impl Vocabulary {
         });
         let name = annotated.unwrap_or_else(|| id.to_owned());
         let (mut context, parameters) = match action.context_type() {
-            Some(Type::Record { attrs, .. }) => split_parameters(members(attrs)),
+            Some(Type::Record { attrs, .. }) => split_parameters(Members::of(attrs)),
             _ => (Members::default(), None),
         };
         if let Some((name, actions)) = &mut self.clock

@@ -52,8 +52,22 @@ async fn what_cannot_be_a_question_is_refused_by_name() {
         ("principal", json!({ "type": "User" }), "`principal`"),
         ("action", Value::Null, "`action`"),
         ("action", json!("Action::\"fly\""), "fly"),
-        ("context", json!({ "tries": "three" }), "context"),
-        ("context", json!({ "unheard": 1 }), "context"),
+        (
+            "context",
+            json!({ "tries": "three" }),
+            "`context.tries`: it must be a whole number, and a string was sent",
+        ),
+        (
+            "context",
+            json!({ "tries": 1.5 }),
+            "`context.tries`: it must be a whole number of 64 bits, and 1.5 was sent",
+        ),
+        (
+            "context",
+            json!({ "unheard": 1 }),
+            "`context.unheard`: the schema does not declare it",
+        ),
+        ("context", json!([]), "`context`: it must be an object"),
         ("resource", json!("Color::\"red\""), "`request`"),
     ] {
         let (status, problem) = ask(&pdp, AUTHORIZE, &with(question(), name, value)).await;
@@ -62,6 +76,32 @@ async fn what_cannot_be_a_question_is_refused_by_name() {
             problem["detail"].as_str().unwrap().contains(says),
             "{problem}"
         );
+    }
+}
+
+#[tokio::test]
+async fn a_context_that_does_not_fit_is_no_policys_fault_where_a_side_is_open() {
+    let mut fixture = Fixture::new();
+    fixture.config.filters = Some("tables.yaml".into());
+    fixture.write("tables.yaml", MAPPING);
+    let pdp = fixture.open();
+    let open = with(question(), "resource", json!({ "type": "Doc" }));
+    let open = with(open, "action", json!("Action::\"delete\""));
+    let open = with(open, "dialect", json!("sqlite"));
+    for (context, says) in [
+        (json!({}), "`context.action`: is missing"),
+        (json!({ "action": {} }), "`context.reason`: is missing"),
+        (
+            json!({ "action": { "soft": 1 }, "reason": "x" }),
+            "`context.action.soft`: it must be a boolean, and 1 was sent",
+        ),
+    ] {
+        for path in ["/cedar/v1/partial", "/cedar/v1/filter"] {
+            let asked = with(open.clone(), "context", context.clone());
+            let (status, problem) = ask(&pdp, path, &asked).await;
+            assert_eq!(status, StatusCode::BAD_REQUEST, "{problem}");
+            assert_eq!(problem["detail"], says);
+        }
     }
 }
 
@@ -135,7 +175,11 @@ async fn entities_come_along_only_as_far_as_is_allowed() {
         ),
         (
             json!([{ "uid": { "type": "User", "id": "z" }, "attrs": {}, "parents": [] }]),
-            "entities[0]",
+            "`entities[0].attrs.name`: is missing",
+        ),
+        (
+            json!([team("a", "b"), { "uid": { "type": "User", "id": "z" }, "attrs": { "name": null }, "parents": [] }]),
+            "`entities[1].attrs.name`: it must be a string, and nothing was sent",
         ),
     ] {
         let (status, problem) =

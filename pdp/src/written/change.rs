@@ -9,6 +9,7 @@ use cedar_policy::{Entity, EntityUid, Schema};
 use cedar_policy_core::ast::EntityUID;
 use serde_json::Value;
 
+use crate::cedar_json::{self, Misfit};
 use crate::entities::{Circle, EntityStore, Origin, Row, Uid};
 use crate::snapshot::Snapshot;
 use crate::source::chain;
@@ -49,7 +50,14 @@ impl Change {
         }
         let mut change = Self::default();
         for (field, value) in items(body, "upsert")? {
-            let (row, text) = entity(value, schema).map_err(|message| unusable(field, message))?;
+            let read = entity(value, schema);
+            let (row, text) =
+                read.map_err(
+                    |message| match cedar_json::in_entity(schema, value, &field) {
+                        Some(Misfit { path, message }) => unusable(path, message),
+                        None => unusable(field, message),
+                    },
+                )?;
             change.upserts.push((row, text));
         }
         for (field, value) in items(body, "delete")? {
