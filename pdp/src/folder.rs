@@ -120,10 +120,7 @@ fn source(folder: &Path, name: &OsStr) -> Result<SourceFile, PolicyIssue> {
             .hint("put a file (or a link to one) in its place, or give it another name"));
     }
     let text = std::fs::read_to_string(&path).map_err(unreadable)?;
-    Ok(SourceFile {
-        path: path.into(),
-        text: text.into(),
-    })
+    Ok(SourceFile::new(path, text))
 }
 
 /// The files that count, in the order of their names.

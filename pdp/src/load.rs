@@ -3,6 +3,7 @@
 
 mod edit;
 mod entities;
+mod issues;
 mod policies;
 mod schema;
 
@@ -77,7 +78,7 @@ pub(crate) fn load(folder: &Folder, reading: &Reading) -> Result<Loaded, PdpErro
     let vocabulary = Vocabulary::new(&schema.schema, &schema.fragments, reading);
     let nothing = Names::default();
     let names = vocabulary.as_ref().map_or(&nothing, |known| &known.names);
-    let validated = policies::validate(parsed, &schema.schema, names);
+    let validated = policies::validate(&folder.path, parsed, &schema.schema, names);
     let stated = entities::read(&folder.entities, &schema.schema);
     match (vocabulary, validated, stated) {
         (Ok(vocabulary), Ok(validated), Ok(stated)) => Ok(Loaded {

@@ -2,9 +2,8 @@
 
 pub(crate) mod statements;
 
-use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use cedar_policy_core::parser::Loc;
 use miette::Diagnostic;
@@ -18,20 +17,62 @@ use crate::short::cut;
 pub(crate) struct SourceFile {
     pub(crate) path: Arc<Path>,
     pub(crate) text: Arc<str>,
+    /// Where its lines begin: found when a place in it is first asked for.
+    starts: Arc<OnceLock<Box<[usize]>>>,
 }
 
 impl SourceFile {
-    /// An issue at a byte offset.
-    pub(crate) fn issue_at(&self, offset: usize, message: impl Into<String>) -> PolicyIssue {
-        self.lines().issue_at(offset, message)
+    pub(crate) fn new(path: impl Into<Arc<Path>>, text: impl Into<Arc<str>>) -> Self {
+        Self {
+            path: path.into(),
+            text: text.into(),
+            starts: Arc::default(),
+        }
     }
 
-    /// For more than one issue: its lines are counted once.
-    pub(crate) fn lines(&self) -> Lines<'_> {
-        Lines {
-            file: self,
-            starts: OnceCell::new(),
+    /// An issue at a byte offset.
+    pub(crate) fn issue_at(&self, offset: usize, message: impl Into<String>) -> PolicyIssue {
+        let (line, column) = self.place(offset);
+        PolicyIssue {
+            file: self.path.to_path_buf(),
+            issue: ConfigIssue {
+                place: Some((line, column)),
+                message: message.into(),
+                hint: None,
+                excerpt: self.excerpt(line, column),
+            },
         }
+    }
+
+    /// A byte offset as people count: from 1, columns in characters.
+    pub(crate) fn place(&self, offset: usize) -> (usize, usize) {
+        let text = &*self.text;
+        let offset = text.get(..offset).unwrap_or(text).len();
+        let line = self.starts().partition_point(|start| *start <= offset);
+        let before = text.get(self.start(line)..offset).unwrap_or_default();
+        (line, before.chars().count() + 1)
+    }
+
+    /// The line, cut where it is long, and left out where the cut would take the place away: a
+    /// whole file may be one line.
+    fn excerpt(&self, line: usize, column: usize) -> Option<String> {
+        if column > EXCERPT {
+            return None;
+        }
+        let line = self.text.get(self.start(line)..)?.lines().next()?;
+        Some(cut(line, EXCERPT).into_owned())
+    }
+
+    fn start(&self, line: usize) -> usize {
+        let start = self.starts().get(line.saturating_sub(1));
+        start.copied().unwrap_or_default()
+    }
+
+    fn starts(&self) -> &[usize] {
+        self.starts.get_or_init(|| {
+            let ends = memchr::memchr_iter(b'\n', self.text.as_bytes());
+            std::iter::once(0).chain(ends.map(|end| end + 1)).collect()
+        })
     }
 
     /// An issue where the parser says that something is.
@@ -53,12 +94,9 @@ impl SourceFile {
         column: usize,
         message: impl Into<String>,
     ) -> PolicyIssue {
-        let start: usize = self
-            .text
-            .split_inclusive('\n')
-            .take(line.saturating_sub(1))
-            .map(str::len)
-            .sum();
+        let last = self.starts().last().copied().unwrap_or_default();
+        let start = self.starts().get(line.saturating_sub(1));
+        let start = start.copied().unwrap_or(last);
         let mut offset = (start + column.saturating_sub(1)).min(self.text.len());
         while !self.text.is_char_boundary(offset) {
             offset -= 1;
@@ -89,75 +127,8 @@ impl SourceFile {
     }
 }
 
-/// Where the lines of a file begin: found at the first issue.
-#[derive(Debug)]
-pub(crate) struct Lines<'a> {
-    file: &'a SourceFile,
-    starts: OnceCell<Vec<usize>>,
-}
-
-impl Lines<'_> {
-    pub(crate) fn path(&self) -> &Path {
-        &self.file.path
-    }
-
-    /// An issue at a byte offset.
-    pub(crate) fn issue_at(&self, offset: usize, message: impl Into<String>) -> PolicyIssue {
-        let (line, column) = self.place(offset);
-        PolicyIssue {
-            file: self.file.path.to_path_buf(),
-            issue: ConfigIssue {
-                place: Some((line, column)),
-                message: message.into(),
-                hint: None,
-                excerpt: self.excerpt(line, column),
-            },
-        }
-    }
-
-    /// A byte offset as people count: from 1, columns in characters.
-    pub(crate) fn place(&self, offset: usize) -> (usize, usize) {
-        let text = &*self.file.text;
-        let offset = text.get(..offset).unwrap_or(text).len();
-        let line = self.starts().partition_point(|start| *start <= offset);
-        let before = text.get(self.start(line)..offset).unwrap_or_default();
-        (line, before.chars().count() + 1)
-    }
-
-    /// The line, cut where it is long, and left out where the cut would take the place away: a
-    /// whole file may be one line.
-    fn excerpt(&self, line: usize, column: usize) -> Option<String> {
-        if column > EXCERPT {
-            return None;
-        }
-        let line = self.file.text.get(self.start(line)..)?.lines().next()?;
-        Some(cut(line, EXCERPT).into_owned())
-    }
-
-    fn start(&self, line: usize) -> usize {
-        let start = self.starts().get(line.saturating_sub(1));
-        start.copied().unwrap_or_default()
-    }
-
-    fn starts(&self) -> &[usize] {
-        self.starts.get_or_init(|| {
-            let ends = memchr::memchr_iter(b'\n', self.file.text.as_bytes());
-            std::iter::once(0).chain(ends.map(|end| end + 1)).collect()
-        })
-    }
-}
-
 /// The most characters of a line that an issue shows.
 const EXCERPT: usize = 200;
-
-/// A byte offset as people count: from 1, columns in characters.
-pub(crate) fn line_and_column(text: &str, offset: usize) -> (usize, usize) {
-    let before = text.get(..offset).unwrap_or(text);
-    let line = before.matches('\n').count() + 1;
-    let start = before.rfind('\n').map_or(0, |at| at + 1);
-    let column = before.get(start..).map_or(0, |text| text.chars().count()) + 1;
-    (line, column)
-}
 
 /// A diagnostic about one of several files: the one whose text the diagnostic carries.
 pub(crate) fn issue_among(files: &[SourceFile], diagnostic: &dyn Diagnostic) -> PolicyIssue {
@@ -201,12 +172,18 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
 mod tests {
     use super::*;
 
+    /// The plain way to count.
+    fn line_and_column(text: &str, offset: usize) -> (usize, usize) {
+        let before = text.get(..offset).unwrap_or(text);
+        let line = before.matches('\n').count() + 1;
+        let start = before.rfind('\n').map_or(0, |at| at + 1);
+        let column = before.get(start..).map_or(0, |text| text.chars().count()) + 1;
+        (line, column)
+    }
+
     #[test]
     fn an_offset_becomes_a_place_counted_in_characters() {
-        let file = SourceFile {
-            path: Path::new("x.cedar").into(),
-            text: "first\nsöcond here\n".into(),
-        };
+        let file = SourceFile::new(Path::new("x.cedar"), "first\nsöcond here\n");
         let issue = file.issue_at("first\nsöcond ".len(), "wrong");
         assert_eq!(
             issue.to_string(),
@@ -216,10 +193,10 @@ mod tests {
 
     #[test]
     fn a_long_line_is_shown_as_far_as_the_caret_stands_right() {
-        let file = SourceFile {
-            path: Path::new("x.json").into(),
-            text: format!("first\n{}\n", "ö".repeat(100_000)).into(),
-        };
+        let file = SourceFile::new(
+            Path::new("x.json"),
+            format!("first\n{}\n", "ö".repeat(100_000)),
+        );
         let at = |column: usize| file.issue_at("first\n".len() + 2 * (column - 1), "wrong");
         let (near, far) = (at(EXCERPT), at(EXCERPT + 1));
         let (shown, indent) = ("ö".repeat(EXCERPT), " ".repeat(EXCERPT - 1));
@@ -233,26 +210,19 @@ mod tests {
     #[test]
     fn lines_that_are_counted_once_are_the_same_lines() {
         for text in ["", "\n", "a", "ä\r\n\nö", "a\nb\n"] {
-            let file = SourceFile {
-                path: Path::new("x.json").into(),
-                text: text.into(),
-            };
-            let lines = file.lines();
+            let file = SourceFile::new(Path::new("x.json"), text);
             for offset in 0..text.len() + 3 {
                 let place = line_and_column(text, offset);
-                assert_eq!(lines.place(offset), place, "{offset} of {text:?}");
+                assert_eq!(file.place(offset), place, "{offset} of {text:?}");
                 let line = text.lines().nth(place.0 - 1).map(str::to_owned);
-                assert_eq!(lines.issue_at(offset, "").issue.excerpt, line);
+                assert_eq!(file.issue_at(offset, "").issue.excerpt, line);
             }
         }
     }
 
     #[test]
     fn a_line_past_the_end_is_the_end() {
-        let file = SourceFile {
-            path: Path::new("x.json").into(),
-            text: "[\n".into(),
-        };
+        let file = SourceFile::new(Path::new("x.json"), "[\n");
         assert_eq!(file.issue_at_line(9, 9, "wrong").issue.place, Some((2, 1)));
     }
 }

@@ -11,7 +11,7 @@ use super::condition::Code;
 use crate::attributes::{Access, accesses};
 use crate::index::guards::Guard;
 use crate::reads::{Names, Reads};
-use crate::source::{SourceFile, line_and_column};
+use crate::source::SourceFile;
 
 /// A policy in its place among the others. Clones share the policy.
 #[derive(Debug, Clone)]
@@ -103,7 +103,7 @@ impl Rule {
     pub(crate) fn place_of(&self, loc: Option<&Loc>) -> Option<(&SourceFile, usize, usize)> {
         let (home, loc) = (self.home.as_ref()?, loc?);
         let within = loc.start().checked_sub(self.parsed_at)?;
-        let (line, column) = line_and_column(&home.file.text, home.start + within);
+        let (line, column) = home.file.place(home.start + within);
         Some((&home.file, line, column))
     }
 

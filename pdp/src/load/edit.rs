@@ -4,10 +4,12 @@
 //! Whatever is unusual about an edit (another schema, an error, most of the policies) is left to
 //! reading the folder anew, which also words what is wrong.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use cedar_policy::PolicySet;
 
+use super::issues::Issues;
 use super::policies::{self, Annotated, PolicyFile};
 use super::{Loaded, stated_version};
 use crate::PolicyIssue;
@@ -55,7 +57,7 @@ pub(crate) fn edited(before: &Loaded, folder: &Folder) -> Option<Edited> {
     if read.iter().any(|policy| rules.has(&policy.reason.policy)) {
         return None;
     }
-    let warnings = validated(before, &plans, &read)?;
+    let warnings = validated(&folder.path, before, &plans, &read)?;
     let mut added = Vec::with_capacity(read.len());
     let mut fresh = read.into_iter();
     let mut files = Vec::with_capacity(plans.len());
@@ -136,10 +138,8 @@ fn read(plans: &[Plan<'_>]) -> Option<Vec<Annotated>> {
     let mut read = Vec::new();
     for plan in plans {
         for span in &plan.edit.fresh {
-            let statement = SourceFile {
-                path: Arc::clone(&plan.source.path),
-                text: plan.source.text.get(span.start..span.end)?.into(),
-            };
+            let text = plan.source.text.get(span.start..span.end)?;
+            let statement = SourceFile::new(Arc::clone(&plan.source.path), text);
             let set: PolicySet = statement.text.parse().ok()?;
             let mut policies = set.policies();
             let (Some(policy), None, None) =
@@ -147,14 +147,23 @@ fn read(plans: &[Plan<'_>]) -> Option<Vec<Annotated>> {
             else {
                 return None;
             };
-            read.push(policies::annotated(&statement, policy).ok()?);
+            read.push(policies::annotated(
+                &statement,
+                policy,
+                &mut Issues::default(),
+            )?);
         }
     }
     Some(read)
 }
 
 /// Holds what is fresh against the schema, and returns what is suspicious.
-fn validated(before: &Loaded, plans: &[Plan<'_>], read: &[Annotated]) -> Option<Vec<PolicyIssue>> {
+fn validated(
+    folder: &Path,
+    before: &Loaded,
+    plans: &[Plan<'_>],
+    read: &[Annotated],
+) -> Option<Vec<PolicyIssue>> {
     let spans = plans.iter().flat_map(|plan| {
         let spans = plan.edit.fresh.iter();
         spans.map(move |span| (plan, span))
@@ -165,11 +174,9 @@ fn validated(before: &Loaded, plans: &[Plan<'_>], read: &[Annotated]) -> Option<
         .map(|(policy, owner)| (policy.policy.id().clone(), owner))
         .collect();
     let policies = read.iter().map(|policy| policy.policy.clone());
-    policies::hold(policies, &before.schema, |id, diagnostic| {
-        let Some((plan, span)) = owners.get(id) else {
-            return PolicyIssue::of_file("*.cedar", diagnostic.to_string());
-        };
-        plan.source.issue_within(span.start, diagnostic)
+    policies::hold(folder, policies, &before.schema, |id| {
+        let (plan, span) = owners.get(id)?;
+        Some((&*plan.source, span.start))
     })
     .ok()
 }

@@ -13,7 +13,7 @@ use miette::Diagnostic as _;
 use crate::PolicyIssue;
 use crate::entities::{Origin, Row};
 use crate::short::cut;
-use crate::source::{Lines, SourceFile, chain};
+use crate::source::{SourceFile, chain};
 
 /// What the folder states, the schema's actions and their groups included.
 pub(super) struct Stated {
@@ -31,7 +31,7 @@ const MESSAGE: usize = 1000;
 /// Where an entity is: its place is looked for only where there is an issue with it.
 #[derive(Clone, Copy)]
 struct Spot<'a> {
-    lines: &'a Lines<'a>,
+    file: &'a SourceFile,
     offset: usize,
 }
 
@@ -45,10 +45,9 @@ struct Found<'a> {
 
 /// Reads every entity of every file.
 pub(super) fn read(files: &[SourceFile], schema: &Schema) -> Result<Stated, Vec<PolicyIssue>> {
-    let lines: Vec<Lines<'_>> = files.iter().map(SourceFile::lines).collect();
     let mut found = Found::default();
-    for (file, lines) in files.iter().zip(&lines) {
-        found.add(file, lines, schema);
+    for file in files {
+        found.add(file, schema);
     }
     let Found {
         entities, issues, ..
@@ -70,7 +69,7 @@ pub(super) fn read(files: &[SourceFile], schema: &Schema) -> Result<Stated, Vec<
 }
 
 impl<'a> Found<'a> {
-    fn add(&mut self, file: &SourceFile, lines: &'a Lines<'a>, schema: &Schema) {
+    fn add(&mut self, file: &'a SourceFile, schema: &Schema) {
         let spans = match elements(file) {
             Ok(spans) => spans,
             Err(issue) => return self.issues.push(issue),
@@ -79,7 +78,7 @@ impl<'a> Found<'a> {
         for (start, end) in spans {
             let text = file.text.get(start..end).unwrap_or_default();
             let spot = Spot {
-                lines,
+                file,
                 offset: start,
             };
             if let Err(error) = self.add_one(text, spot, schema) {
@@ -134,14 +133,14 @@ impl Wrong<'_> {
 
 impl Spot<'_> {
     fn issue(self, message: &str) -> PolicyIssue {
-        self.lines.issue_at(self.offset, cut(message, MESSAGE))
+        self.file.issue_at(self.offset, cut(message, MESSAGE))
     }
 }
 
 impl fmt::Display for Spot<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (line, column) = self.lines.place(self.offset);
-        write!(formatter, "{}:{line}:{column}", self.lines.path().display())
+        let (line, column) = self.file.place(self.offset);
+        write!(formatter, "{}:{line}:{column}", self.file.path.display())
     }
 }
 

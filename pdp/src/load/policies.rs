@@ -10,11 +10,12 @@ use cedar_policy::{Policy, PolicyId, PolicySet, Schema, ValidationMode, Validato
 use cedar_policy_core::ast;
 use cedar_policy_core::parser::Loc;
 
+use super::issues::Issues;
 use crate::PolicyIssue;
 use crate::engine::{Home, Rule, Rules};
 use crate::reads::Names;
-use crate::source::SourceFile;
 use crate::source::statements::{self, Span};
+use crate::source::{SourceFile, chain};
 use crate::terms;
 
 /// A file of policies and what became of its statements.
@@ -51,45 +52,52 @@ pub(super) struct Validated {
     pub(super) warnings: Vec<PolicyIssue>,
 }
 
+/// What is told of where there are too many.
+const PROBLEMS: &str = "problems";
+
 /// Parses every file and reads the annotations of every policy.
 pub(super) fn parse(folder: &Path, files: &[SourceFile]) -> Result<Parsed, Vec<PolicyIssue>> {
     let mut parsed = Parsed {
         files: Vec::new(),
         policies: Vec::new(),
     };
-    let mut issues = Vec::new();
+    let mut issues = Issues::default();
     for file in files {
-        match parsed.add(file) {
-            Ok(()) => {}
-            Err(found) => issues.extend(found),
-        }
+        parsed.add(file, &mut issues);
     }
-    issues.extend(parsed.taken_twice());
+    parsed.taken_twice(&mut issues);
     if issues.is_empty() && parsed.policies.is_empty() {
-        issues.push(
+        issues.add(|| {
             PolicyIssue::of_file(folder, "the policy folder has no policies")
-                .hint("without a policy everything is denied; write at least one `permit`"),
-        );
+                .hint("without a policy everything is denied; write at least one `permit`")
+        });
     }
     if issues.is_empty() {
         Ok(parsed)
     } else {
-        Err(issues)
+        Err(issues.told(folder, PROBLEMS))
     }
 }
 
 impl Parsed {
-    fn add(&mut self, file: &SourceFile) -> Result<(), Vec<PolicyIssue>> {
-        let set: PolicySet = file
-            .text
-            .parse()
-            .map_err(|errors| parse_issues(file, &errors))?;
-        let templates = set.templates().map(|template| {
+    fn add(&mut self, file: &SourceFile, issues: &mut Issues) {
+        let set: PolicySet = match file.text.parse() {
+            Ok(set) => set,
+            Err(errors) => {
+                let errors: cedar_policy::ParseErrors = errors;
+                for error in errors.iter() {
+                    issues.add(|| file.issue_from(error));
+                }
+                return;
+            }
+        };
+        for template in set.templates() {
             let loc = AsRef::<ast::Template>::as_ref(template).loc();
-            file.issue_at_loc(loc, "a template has no links here, so it would never apply")
-                .hint("name the principal and the resource instead of a slot")
-        });
-        let mut issues: Vec<PolicyIssue> = templates.collect();
+            issues.add(|| {
+                file.issue_at_loc(loc, "a template has no links here, so it would never apply")
+                    .hint("name the principal and the resource instead of a slot")
+            });
+        }
         let mut policies: Vec<_> = set.policies().collect();
         policies.sort_by_key(|policy| loc(policy).map(Loc::start));
         let mut spans = statements::all(&file.text);
@@ -100,47 +108,39 @@ impl Parsed {
             spans.clear();
         }
         for (at, policy) in policies.into_iter().enumerate() {
-            match annotated(file, policy) {
-                Ok(policy) => self.policies.push(Annotated {
-                    file: self.files.len(),
-                    start: spans.get(at).map_or(0, |span| span.start),
-                    ..policy
-                }),
-                Err(found) => issues.extend(found),
-            }
+            let annotated = annotated(file, policy, issues).map(|policy| Annotated {
+                file: self.files.len(),
+                start: spans.get(at).map_or(0, |span| span.start),
+                ..policy
+            });
+            self.policies.extend(annotated);
         }
         self.files.push((Arc::new(file.clone()), spans));
-        if issues.is_empty() {
-            Ok(())
-        } else {
-            Err(issues)
-        }
     }
 
-    fn taken_twice(&self) -> Vec<PolicyIssue> {
+    fn taken_twice(&self, issues: &mut Issues) {
         let place = |policy: &Annotated, message: String| match self.files.get(policy.file) {
             Some((file, _)) => file.issue_at_loc(loc(&policy.policy), message),
             None => PolicyIssue::of_file("*.cedar", message),
         };
         let mut taken: HashMap<&str, &Annotated> = HashMap::new();
-        let mut issues = Vec::new();
         for policy in &self.policies {
             let id = policy.reason.policy.as_str();
             if let Some(other) = taken.insert(id, policy) {
-                let other = place(other, String::new());
-                let (line, column) = other.issue.place.unwrap_or_default();
-                issues.push(
+                issues.add(|| {
+                    let other = place(other, String::new());
+                    let (line, column) = other.issue.place.unwrap_or_default();
                     place(policy, format!("`@id(\"{id}\")` is taken"))
-                        .hint(format!("see {}:{line}:{column}", other.file.display())),
-                );
+                        .hint(format!("see {}:{line}:{column}", other.file.display()))
+                });
             }
         }
-        issues
     }
 }
 
 /// Validates strictly: what passes cannot fail on a type.
 pub(super) fn validate(
+    folder: &Path,
     parsed: Parsed,
     schema: &Schema,
     names: &Names,
@@ -152,10 +152,7 @@ pub(super) fn validate(
         .collect();
     let policies = parsed.policies.iter().map(|policy| policy.policy.clone());
     let file_of = |id: &PolicyId| Some(&*parsed.files.get(*owners.get(id)?)?.0);
-    let warnings = hold(policies, schema, |id, diagnostic| match file_of(id) {
-        Some(file) => file.issue_from(diagnostic),
-        None => PolicyIssue::of_file("*.cedar", diagnostic.to_string()),
-    })?;
+    let warnings = hold(folder, policies, schema, |id| Some((file_of(id)?, 0)))?;
     let mut files: Vec<_> = parsed
         .files
         .into_iter()
@@ -186,31 +183,83 @@ pub(super) fn validate(
     })
 }
 
-/// What the validator says of policies: everything that is wrong, or what is suspicious.
-pub(super) fn hold(
+/// What the validator says of policies: what is wrong, or what is suspicious. `home` says in which file a
+/// policy is, and where the text begins there that it was parsed from.
+pub(super) fn hold<'f>(
+    folder: &Path,
     policies: impl IntoIterator<Item = Policy>,
     schema: &Schema,
-    place: impl Fn(&PolicyId, &dyn miette::Diagnostic) -> PolicyIssue,
+    home: impl Fn(&PolicyId) -> Option<(&'f SourceFile, usize)>,
 ) -> Result<Vec<PolicyIssue>, Vec<PolicyIssue>> {
     // Ids are unique by now.
     let set = PolicySet::from_policies(policies)
         .map_err(|error| vec![PolicyIssue::of_file("*.cedar", error.to_string())])?;
     let result = Validator::new(schema.clone()).validate(&set, ValidationMode::Strict);
-    let mut issues: Vec<_> = result
+    let errors = result
         .validation_errors()
-        .map(|error| place(error.policy_id(), error))
-        .collect();
-    if issues.is_empty() {
-        let warnings = result.validation_warnings();
-        let mut warnings: Vec<_> = warnings
-            .map(|warning| place(warning.policy_id(), warning))
-            .collect();
-        sort(&mut warnings);
-        Ok(warnings)
+        .map(|error| Said::of(&home, error.policy_id(), error));
+    let errors = in_order(errors);
+    if errors.is_empty() {
+        let warnings = result
+            .validation_warnings()
+            .map(|warning| Said::of(&home, warning.policy_id(), warning));
+        Ok(in_order(warnings).told(folder, "suspicions"))
     } else {
-        sort(&mut issues);
-        Err(issues)
+        Err(errors.told(folder, PROBLEMS))
     }
+}
+
+/// What the validator says, not in words yet.
+struct Said<'f, 'd> {
+    file: Option<&'f SourceFile>,
+    start: usize,
+    /// Within what begins there.
+    offset: Option<usize>,
+    diagnostic: &'d dyn miette::Diagnostic,
+}
+
+impl<'f, 'd> Said<'f, 'd> {
+    fn of(
+        home: &impl Fn(&PolicyId) -> Option<(&'f SourceFile, usize)>,
+        policy: &PolicyId,
+        diagnostic: &'d dyn miette::Diagnostic,
+    ) -> Self {
+        let (file, start) = home(policy).unzip();
+        let label = diagnostic.labels().and_then(|mut labels| labels.next());
+        Self {
+            file,
+            start: start.unwrap_or_default(),
+            offset: label.map(|label| label.offset()),
+            diagnostic,
+        }
+    }
+
+    fn place(&self) -> (Option<&Path>, Option<usize>) {
+        let offset = self.offset.map(|offset| self.start + offset);
+        (self.file.map(|file| &*file.path), offset)
+    }
+
+    fn issue(&self) -> PolicyIssue {
+        match self.file {
+            Some(file) => file.issue_within(self.start, self.diagnostic),
+            None => PolicyIssue::of_file("*.cedar", self.diagnostic.to_string()),
+        }
+    }
+}
+
+/// The validator's order is not stable.
+fn in_order<'f, 'd>(said: impl Iterator<Item = Said<'f, 'd>>) -> Issues {
+    let mut said: Vec<_> = said.collect();
+    let words = |said: &Said<'_, '_>| chain(said.diagnostic);
+    said.sort_by(|left, right| {
+        let places = left.place().cmp(&right.place());
+        places.then_with(|| words(left).cmp(&words(right)))
+    });
+    let mut issues = Issues::default();
+    for one in &said {
+        issues.add(|| one.issue());
+    }
+    issues
 }
 
 impl Annotated {
@@ -220,60 +269,39 @@ impl Annotated {
     }
 }
 
-/// The validator's order is not stable.
-fn sort(issues: &mut [PolicyIssue]) {
-    issues.sort_by(|left, right| {
-        (&left.file, left.issue.place, &left.issue.message).cmp(&(
-            &right.file,
-            right.issue.place,
-            &right.issue.message,
-        ))
-    });
-}
-
-fn parse_issues(file: &SourceFile, errors: &cedar_policy::ParseErrors) -> Vec<PolicyIssue> {
-    errors.iter().map(|error| file.issue_from(error)).collect()
-}
-
-/// Names a policy by its `@id` and reads its instructions.
-pub(super) fn annotated(file: &SourceFile, policy: &Policy) -> Result<Annotated, Vec<PolicyIssue>> {
-    let here = |message: &str| file.issue_at_loc(loc(policy), message);
+/// Names a policy by its `@id` and reads its instructions. None: there are issues with it.
+pub(super) fn annotated(
+    file: &SourceFile,
+    policy: &Policy,
+    issues: &mut Issues,
+) -> Option<Annotated> {
     let Some(id) = policy.annotation("id").filter(|id| !id.is_empty()) else {
-        return Err(vec![here("the policy has no `@id`").hint(
-            "write `@id(\"…\")` before it: decisions, logs and tests name policies by it",
-        )]);
+        issues.add(|| {
+            file.issue_at_loc(loc(policy), "the policy has no `@id`")
+                .hint("write `@id(\"…\")` before it: decisions, logs and tests name policies by it")
+        });
+        return None;
     };
-    let mut issues = Vec::new();
-    let obligations = policy
-        .annotation("obligation")
-        .map(|text| terms::obligations(id, text))
-        .transpose()
-        .unwrap_or_else(|message| {
-            issues.push(
-                instruction(file, policy, "obligation", &message)
-                    .hint("write `TYPE name=value,value` or `{\"type\": …, \"properties\": {…}}`"),
-            );
-            None
+    let obligations = policy.annotation("obligation");
+    let obligations = obligations.map(|text| terms::obligations(id, text));
+    let advice = policy.annotation("advice").map(terms::advice);
+    if let Some(Err(message)) = &obligations {
+        issues.add(|| {
+            instruction(file, policy, "obligation", message)
+                .hint("write `TYPE name=value,value` or `{\"type\": …, \"properties\": {…}}`")
         });
-    let advice = policy
-        .annotation("advice")
-        .map(terms::advice)
-        .transpose()
-        .unwrap_or_else(|message| {
-            issues.push(instruction(file, policy, "advice", &message));
-            None
-        });
-    if !issues.is_empty() {
-        return Err(issues);
     }
-    Ok(Annotated {
+    if let Some(Err(message)) = &advice {
+        issues.add(|| instruction(file, policy, "advice", message));
+    }
+    Some(Annotated {
         policy: policy.new_id(PolicyId::new(id)),
         reason: Reason {
             policy: id.to_owned(),
             reason: policy.annotation("reason").map(str::to_owned),
         },
-        obligations: obligations.unwrap_or_default(),
-        advice: advice.unwrap_or_default(),
+        obligations: obligations.transpose().ok()?.unwrap_or_default(),
+        advice: advice.transpose().ok()?.unwrap_or_default(),
         file: 0,
         start: 0,
     })

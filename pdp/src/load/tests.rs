@@ -1,5 +1,6 @@
 //! Broken folders are refused with every problem and its place.
 
+use super::issues::TOLD;
 use crate::fixture::Fixture;
 
 /// What is said about the small domain with some files changed or added.
@@ -163,6 +164,58 @@ fn templates_are_refused() {
         )],
         &["more.cedar:", "a template has no links here"],
     );
+}
+
+#[test]
+fn of_very_many_problems_the_first_are_told_and_the_others_counted() {
+    // One line: to find a place in it costs as much as it is long.
+    let many = |policy: &dyn Fn(usize) -> String| (0..5000).map(policy).collect::<String>();
+    for (text, says) in [
+        (
+            many(&|_| "permit (principal, action, resource);".into()),
+            "the policy has no `@id`",
+        ),
+        (
+            many(&|_| "@id(\"same\") permit (principal, action, resource);".into()),
+            "is taken",
+        ),
+        (
+            many(&|at| {
+                format!(
+                    "@id(\"x{at}\") @obligation(\"mask fields\") permit (principal, action, resource);"
+                )
+            }),
+            "`@obligation`",
+        ),
+        (
+            many(&|at| {
+                format!(
+                    "@id(\"x{at}\") permit (principal, action, resource is Doc) when {{ resource.pubic }};"
+                )
+            }),
+            "pubic",
+        ),
+    ] {
+        let error = refused(&[("more.cedar", &text)]);
+        let issues: Vec<_> = error
+            .lines()
+            .filter(|line| line.starts_with("more.cedar:1:"))
+            .collect();
+        assert_eq!(issues.len(), TOLD, "{says}");
+        let offsets = issues.iter().map(|issue| {
+            let column = issue.split(':').nth(2).unwrap();
+            column.parse::<usize>().unwrap()
+        });
+        assert!(offsets.is_sorted(), "the first ones: {error:.500}");
+        assert!(
+            issues.iter().all(|issue| issue.contains(says)),
+            "{error:.500}"
+        );
+        let more = error.lines().last().unwrap();
+        let counted =
+            |count: usize| more.ends_with(&format!("and {count} more problems with policies"));
+        assert!(counted(5000 - TOLD) || counted(4999 - TOLD), "{more}");
+    }
 }
 
 #[test]

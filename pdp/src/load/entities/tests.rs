@@ -25,10 +25,7 @@ fn elements_are_found_behind_strings_that_look_like_brackets() {
 }
 
 fn file(text: &str) -> SourceFile {
-    SourceFile {
-        path: std::path::Path::new("entities.json").into(),
-        text: text.into(),
-    }
+    SourceFile::new(std::path::Path::new("entities.json"), text)
 }
 
 fn schema() -> Schema {
