@@ -25,8 +25,8 @@ pub struct PdpConfig {
     pub listen: SocketAddr,
     /// Serves HTTPS instead of HTTP.
     pub tls: Option<TlsConfig>,
-    /// Folder of `*.cedarschema`, `*.cedar` and `entities*.json`; relative to the configuration
-    /// file.
+    /// Folder of `*.cedarschema`, `*.cedar`, `*links.json` and `entities*.json`; relative to the
+    /// configuration file.
     pub policies: PathBuf,
     /// The identifier that the metadata shows, such as `https://pdp.example.org`. Without it
     /// the metadata endpoint answers 404: nothing is ever derived from a `Host` header.

@@ -79,6 +79,9 @@ pub struct ExplainedPolicy {
     /// What the policy says of itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// The template that it is a link of, which is what stands at its place.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub template: Option<String>,
     /// Where it is written.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub place: Option<Place>,
@@ -250,6 +253,7 @@ impl Snapshot {
             policy: rule.reason.policy.clone(),
             effect: if rule.is_forbid() { "forbid" } else { "permit" },
             reason: rule.reason.reason.clone(),
+            template: rule.template.as_deref().map(str::to_owned),
             place: conjunct::place(rule, rule.policy().loc()),
             mismatches,
             applies,

@@ -15,6 +15,8 @@ pub(crate) struct Folder {
     pub(crate) path: PathBuf,
     pub(crate) schemas: Vec<SourceFile>,
     pub(crate) policies: Vec<SourceFile>,
+    /// For whom templates apply.
+    pub(crate) links: Vec<SourceFile>,
     pub(crate) entities: Vec<SourceFile>,
     /// Hash of every name and content: equal versions decide equally.
     pub(crate) version: String,
@@ -48,6 +50,7 @@ impl Stamp {
 enum Kind {
     Schema,
     Policies,
+    Links,
     Entities,
 }
 
@@ -57,7 +60,7 @@ impl Folder {
         let unreadable = |error: &std::io::Error| {
             PdpError::Policies(vec![
                 PolicyIssue::of_file(folder, format!("the folder cannot be read: {error}"))
-                    .hint("`pdp.policies` names a folder of `*.cedarschema`, `*.cedar` and `entities*.json`"),
+                    .hint("`pdp.policies` names a folder of `*.cedarschema`, `*.cedar`, `*links.json` and `entities*.json`"),
             ])
         };
         let names = files(folder).map_err(|error| unreadable(&error))?;
@@ -91,6 +94,7 @@ impl Folder {
         match kind {
             Kind::Schema => &mut self.schemas,
             Kind::Policies => &mut self.policies,
+            Kind::Links => &mut self.links,
             Kind::Entities => &mut self.entities,
         }
     }
@@ -146,6 +150,7 @@ fn kind(name: &[u8]) -> Option<Kind> {
         (_, b".cedarschema") => Some(Kind::Schema),
         (_, b".cedar") => Some(Kind::Policies),
         (stem, b".json") if stem.starts_with(b"entities") => Some(Kind::Entities),
+        (stem, b".json") if stem == b"links" || stem.ends_with(b".links") => Some(Kind::Links),
         _ => None,
     }
 }

@@ -1,9 +1,13 @@
 //! Builds what a folder says: schema, then policies, then entities, each validated strictly
 //! against the schema, with as many problems told at once as can be found.
 
+mod annotated;
 mod edit;
 mod entities;
+mod hold;
 mod issues;
+mod links;
+mod names;
 mod policies;
 mod schema;
 
@@ -30,6 +34,7 @@ pub(crate) struct Loaded {
     pub(crate) rules: Rules,
     /// What the rules were read from.
     files: Vec<PolicyFile>,
+    linked: Arc<Linked>,
     /// What the folder states: the schema's actions, and entities.
     pub(crate) stated: Vec<Row>,
     /// What of that is in the store: taken out of it when the folder states something else.
@@ -45,6 +50,17 @@ pub(crate) struct Loaded {
     pub(crate) warnings: Vec<PolicyIssue>,
 }
 
+/// What links make of templates.
+#[derive(Debug)]
+struct Linked {
+    /// Hash of the files of links.
+    version: String,
+    /// The `@id`s of templates, linked or not.
+    templates: Vec<String>,
+    /// The positions of the links' rules.
+    positions: Vec<usize>,
+}
+
 impl Loaded {
     /// Logs what is suspicious.
     pub(crate) fn warn(&self) {
@@ -57,7 +73,7 @@ impl Loaded {
 /// Understands a folder, or says everything that is wrong with it.
 pub(crate) fn load(folder: &Folder, reading: &Reading) -> Result<Loaded, PdpError> {
     let schema = schema::read(&folder.path, &folder.schemas);
-    let parsed = policies::parse(&folder.path, &folder.policies);
+    let parsed = policies::parse(&folder.path, &folder.policies, &folder.links);
     // Without a schema there is nothing to validate against; what each file says about itself
     // can still be told.
     let (schema, parsed) = match (schema, parsed) {
@@ -86,6 +102,11 @@ pub(crate) fn load(folder: &Folder, reading: &Reading) -> Result<Loaded, PdpErro
             schema: Arc::new(schema.schema),
             rules: validated.rules,
             files: validated.files,
+            linked: Arc::new(Linked {
+                version: hash(folder.links.iter()),
+                templates: validated.templates,
+                positions: validated.linked,
+            }),
             stated: stated.rows,
             stated_uids: Arc::default(),
             schema_version: hash(folder.schemas.iter()),

@@ -4,7 +4,7 @@ use std::ops::Deref;
 use std::sync::{Arc, OnceLock};
 
 use authzen::{Obligation, Reason};
-use cedar_policy_core::ast::{Effect, Policy};
+use cedar_policy_core::ast::{Effect, Policy, StaticPolicy};
 use cedar_policy_core::parser::Loc;
 
 use super::condition::Code;
@@ -41,6 +41,8 @@ pub(crate) struct Prepared {
     /// They can read the time of the decision.
     pub(super) reads_clock: bool,
     pub(super) policy: Policy,
+    /// The `@id` of the template that a link made it from.
+    pub(crate) template: Option<Box<str>>,
     pub(super) clauses: Clauses,
     /// Where its statement began in the text that it was parsed from.
     parsed_at: usize,
@@ -78,6 +80,7 @@ impl Rule {
             reads,
             reads_clock: reads.meets(names.clock()),
             policy,
+            template: None,
             clauses,
             parsed_at: 0,
             accesses: OnceLock::new(),
@@ -87,6 +90,14 @@ impl Rule {
             home: None,
             order: 0,
         }
+    }
+
+    /// The same, made by a link.
+    pub(crate) fn of_template(mut self, id: &str) -> Self {
+        if let Some(prepared) = Arc::get_mut(&mut self.prepared) {
+            prepared.template = Some(id.into());
+        }
+        self
     }
 
     /// The same, in a file. `parsed_at` is where its statement began in the text that it was
@@ -134,6 +145,22 @@ impl Prepared {
 
     pub(crate) fn policy(&self) -> &Policy {
         &self.policy
+    }
+
+    /// The policy as Cedar writes it; a link's with what fills its slots.
+    pub(crate) fn text(&self) -> String {
+        let policy = &self.policy;
+        let filled = StaticPolicy::new(
+            policy.id().clone(),
+            None,
+            (**policy.annotations_arc()).clone(),
+            policy.effect(),
+            policy.principal_constraint(),
+            policy.action_constraint().clone(),
+            policy.resource_constraint(),
+            policy.non_scope_constraints().cloned(),
+        );
+        filled.map_or_else(|_| policy.to_string(), |filled| filled.to_string())
     }
 }
 

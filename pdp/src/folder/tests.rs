@@ -13,7 +13,7 @@ use crate::fixture::Fixture;
 fn read(fixture: &Fixture) -> Result<Folder, PdpError> {
     let (tell, told) = mpsc::channel();
     let path = fixture.folder.path().to_owned();
-    std::thread::spawn(move || tell.send(Folder::read(&path)));
+    std::thread::spawn(move || drop(tell.send(Folder::read(&path))));
     told.recv_timeout(Duration::from_secs(20))
         .expect("the folder is read to its end")
 }

@@ -338,7 +338,7 @@ fn left_open(snapshot: &Snapshot, partly: &Partly) -> Value {
                     Annotations::default(),
                 )
                 .to_string(),
-            None => rule.policy().to_string(),
+            None => rule.text(),
         };
         let parsed = cedar_policy::Policy::parse(None, &text).ok();
         left.push(json!({

@@ -1,17 +1,19 @@
 //! What an edit of a few policies makes of a folder that is known: the statements that it leaves as
 //! they were are not read again.
 //!
-//! Whatever is unusual about an edit (another schema, an error, most of the policies) is left to
-//! reading the folder anew, which also words what is wrong.
+//! Whatever is unusual about an edit (another schema, a template, a link, an error, most of the policies) is
+//! left to reading the folder anew, which also words what is wrong.
 
 use std::path::Path;
 use std::sync::Arc;
 
 use cedar_policy::PolicySet;
 
+use super::annotated::Annotated;
+use super::hold::{Where, hold};
 use super::issues::Issues;
-use super::policies::{self, Annotated, PolicyFile};
-use super::{Loaded, stated_version};
+use super::policies::PolicyFile;
+use super::{Loaded, hash, stated_version};
 use crate::PolicyIssue;
 use crate::engine::{Home, Rule, Rules};
 use crate::folder::Folder;
@@ -43,6 +45,9 @@ pub(crate) fn edited(before: &Loaded, folder: &Folder) -> Option<Edited> {
     if stated_version(folder) != before.stated_version {
         return None;
     }
+    if hash(folder.links.iter()) != before.linked.version {
+        return None;
+    }
     let plans = plans(before, folder)?;
     let fresh: usize = plans.iter().map(|plan| plan.edit.fresh.len()).sum();
     if fresh > FEW.max(before.rules.len() / 10) {
@@ -54,31 +59,21 @@ pub(crate) fn edited(before: &Loaded, folder: &Folder) -> Option<Edited> {
         .collect();
     let read = read(&plans)?;
     // Against each other they are held as a set, in a moment.
-    if read.iter().any(|policy| rules.has(&policy.reason.policy)) {
+    let is_taken = |id: &String| rules.has(id) || before.linked.templates.contains(id);
+    if read
+        .iter()
+        .any(|policy| is_taken(&policy.terms.reason.policy))
+    {
         return None;
     }
     let warnings = validated(&folder.path, before, &plans, &read)?;
-    let mut added = Vec::with_capacity(read.len());
-    let mut fresh = read.into_iter();
-    let mut files = Vec::with_capacity(plans.len());
-    let mut order = 0;
-    for plan in plans {
-        let count = plan.edit.fresh.len();
-        let new: Vec<usize> = fresh
-            .by_ref()
-            .take(count)
-            .map(|policy| rules.insert(policy.into_rule(&before.vocabulary.names)))
-            .collect();
-        added.extend(&new);
-        let file = plan.placed(&new);
-        file.place(&mut rules, &mut order);
-        files.push(file);
-    }
+    let (files, added) = placed(before, plans, read, &mut rules);
     let loaded = Loaded {
         vocabulary: Arc::clone(&before.vocabulary),
         schema: Arc::clone(&before.schema),
         rules,
         files,
+        linked: Arc::clone(&before.linked),
         stated: Vec::new(),
         stated_uids: Arc::clone(&before.stated_uids),
         schema_version: before.schema_version.clone(),
@@ -95,7 +90,49 @@ pub(crate) fn edited(before: &Loaded, folder: &Folder) -> Option<Edited> {
     })
 }
 
+/// Puts the fresh rules among the others, and says where each stands now.
+fn placed(
+    before: &Loaded,
+    plans: Vec<Plan<'_>>,
+    read: Vec<Annotated>,
+    rules: &mut Rules,
+) -> (Vec<PolicyFile>, Vec<usize>) {
+    let mut added = Vec::with_capacity(read.len());
+    let mut fresh = read.into_iter();
+    let mut files = Vec::with_capacity(plans.len());
+    let mut order = 0;
+    for plan in plans {
+        let count = plan.edit.fresh.len();
+        let new: Vec<usize> = fresh
+            .by_ref()
+            .take(count)
+            .map(|policy| rules.insert(policy.into_rule(&before.vocabulary.names)))
+            .collect();
+        added.extend(&new);
+        let file = plan.placed(&new);
+        file.place(rules, &mut order);
+        files.push(file);
+    }
+    for position in &before.linked.positions {
+        rules.place(*position, order, None);
+        order += 1;
+    }
+    (files, added)
+}
+
 fn plans<'a>(before: &'a Loaded, folder: &Folder) -> Option<Vec<Plan<'a>>> {
+    let is_there = |known: &PolicyFile| {
+        let mut files = folder.policies.iter();
+        files.any(|file| file.path == known.source.path)
+    };
+    // Links go on naming the templates that were in it.
+    if before
+        .files
+        .iter()
+        .any(|known| known.has_templates && !is_there(known))
+    {
+        return None;
+    }
     let plan = |file: &SourceFile| {
         let known = before
             .files
@@ -103,8 +140,14 @@ fn plans<'a>(before: &'a Loaded, folder: &Folder) -> Option<Vec<Plan<'a>>> {
             .find(|known| known.source.path == file.path);
         let nothing = "";
         let (text, spans) = match known {
-            // Its statements could not be told apart.
-            Some(known) if known.spans.len() != known.positions.len() => return None,
+            // Its statements could not be told apart: all of them are as they were, or it is read anew.
+            Some(known) if !known.is_told_apart() => {
+                return (known.source.text == file.text).then(|| Plan {
+                    source: Arc::clone(&known.source),
+                    before: Some(known),
+                    edit: known.unchanged(),
+                });
+            }
             Some(known) => (&*known.source.text, known.spans.as_slice()),
             None => (nothing, [].as_slice()),
         };
@@ -147,11 +190,7 @@ fn read(plans: &[Plan<'_>]) -> Option<Vec<Annotated>> {
             else {
                 return None;
             };
-            read.push(policies::annotated(
-                &statement,
-                policy,
-                &mut Issues::default(),
-            )?);
+            read.push(Annotated::of(&statement, policy, &mut Issues::default())?);
         }
     }
     Some(read)
@@ -174,11 +213,12 @@ fn validated(
         .map(|(policy, owner)| (policy.policy.id().clone(), owner))
         .collect();
     let policies = read.iter().map(|policy| policy.policy.clone());
-    policies::hold(folder, policies, &before.schema, |id| {
+    let set = PolicySet::from_policies(policies).ok()?;
+    let held = hold(folder, &set, &before.schema, |id| {
         let (plan, span) = owners.get(id)?;
-        Some((&*plan.source, span.start))
-    })
-    .ok()
+        Some(Where::Statement(&plan.source, span.start))
+    });
+    held.ok()
 }
 
 impl Plan<'_> {
@@ -208,14 +248,35 @@ impl Plan<'_> {
                 .chain(back.iter().map(moved))
                 .collect(),
             positions: [kept(0..edit.front), new, kept(edit.back..positions.len())].concat(),
+            has_templates: before.is_some_and(|known| known.has_templates),
             source,
         }
     }
 }
 
 impl PolicyFile {
+    fn is_told_apart(&self) -> bool {
+        !self.has_templates && self.spans.len() == self.positions.len()
+    }
+
+    /// An edit that leaves it as it is.
+    fn unchanged(&self) -> statements::Edit {
+        statements::Edit {
+            front: self.positions.len(),
+            fresh: Vec::new(),
+            back: self.positions.len(),
+        }
+    }
+
     /// Tells every rule of the file where it stands now.
     fn place(&self, rules: &mut Rules, order: &mut usize) {
+        if !self.is_told_apart() {
+            for position in &self.positions {
+                rules.place(*position, *order, None);
+                *order += 1;
+            }
+            return;
+        }
         for (span, position) in self.spans.iter().zip(&self.positions) {
             let home = Home {
                 file: Arc::clone(&self.source),

@@ -70,7 +70,7 @@ pub(super) fn read(files: &[SourceFile], schema: &Schema) -> Result<Stated, Vec<
 
 impl<'a> Found<'a> {
     fn add(&mut self, file: &'a SourceFile, schema: &Schema) {
-        let spans = match elements(file) {
+        let spans = match elements(file, "entities", WRITE) {
             Ok(spans) => spans,
             Err(issue) => return self.issues.push(issue),
         };
@@ -144,8 +144,15 @@ impl fmt::Display for Spot<'_> {
     }
 }
 
-/// Where the elements of the file's array begin and end.
-fn elements(file: &SourceFile) -> Result<Vec<(usize, usize)>, PolicyIssue> {
+/// Shown where a file is written in another way.
+const WRITE: &str = "write `[{\"uid\": …, \"attrs\": {…}, \"parents\": []}]`";
+
+/// Where the elements of a file's array begin and end, which is to be one of `what`.
+pub(super) fn elements(
+    file: &SourceFile,
+    what: &str,
+    write: &str,
+) -> Result<Vec<(usize, usize)>, PolicyIssue> {
     let value: serde_json::Value = serde_json::from_str(&file.text).map_err(|error| {
         file.issue_at_line(
             error.line(),
@@ -155,8 +162,8 @@ fn elements(file: &SourceFile) -> Result<Vec<(usize, usize)>, PolicyIssue> {
     })?;
     if !value.is_array() {
         return Err(file
-            .issue_at(0, "the file must hold an array of entities")
-            .hint("write `[{\"uid\": …, \"attrs\": {…}, \"parents\": []}]`"));
+            .issue_at(0, format!("the file must hold an array of {what}"))
+            .hint(write));
     }
     let mut spans = Vec::new();
     let (mut depth, mut start, mut in_text, mut escaped) = (0_usize, None, false, false);

@@ -12,6 +12,9 @@ pub(super) struct Issues {
     more: usize,
 }
 
+/// What is told of where there are too many.
+pub(super) const PROBLEMS: &str = "problems";
+
 /// So many are told.
 pub(super) const TOLD: usize = 100;
 

@@ -156,17 +156,6 @@ fn an_empty_or_missing_folder_is_refused_clearly() {
 }
 
 #[test]
-fn templates_are_refused() {
-    check(
-        &[(
-            "more.cedar",
-            "@id(\"t\")\npermit (principal == ?principal, action, resource);\n",
-        )],
-        &["more.cedar:", "a template has no links here"],
-    );
-}
-
-#[test]
 fn of_very_many_problems_the_first_are_told_and_the_others_counted() {
     // One line: to find a place in it costs as much as it is long.
     let many = |policy: &dyn Fn(usize) -> String| (0..5000).map(policy).collect::<String>();

@@ -77,6 +77,25 @@ fn statement(number: usize) -> String {
     format!("{comment}@id(\"p{number}\") {body}\n")
 }
 
+/// Two templates with a policy between them.
+fn templates(level: usize) -> String {
+    format!(
+        "@id(\"t1\") permit (principal == ?principal, action, resource is Doc) when {{ {level} < 2 }};\n{}\
+         @id(\"t2\") forbid (principal in ?principal, action == Action::\"read\", resource == ?resource);\n",
+        statement(300 + level)
+    )
+}
+
+fn links(count: usize) -> String {
+    let ben = json!({ "type": "User", "id": "ben" });
+    let all = [
+        json!({ "templateId": "t1", "newId": "l1", "values": { "?principal": ben } }),
+        json!({ "templateId": "t2", "newId": "l2", "values": { "?principal": { "type": "Team", "id": "t1" }, "?resource": { "type": "Doc", "id": "d1" } } }),
+        json!({ "templateId": "t1", "newId": "l3", "values": { "?principal": { "type": "User", "id": "amy" } } }),
+    ];
+    json!(all[..count.min(3)]).to_string()
+}
+
 #[derive(Debug, Clone)]
 enum Step {
     Insert(usize, usize),
@@ -85,6 +104,10 @@ enum Step {
     Again(usize),
     NewFile,
     DropFile,
+    /// So many links.
+    Links(usize),
+    /// A template that says something else.
+    Template(usize),
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -95,6 +118,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => (0..20_usize).prop_map(Step::Again),
         1 => Just(Step::NewFile),
         1 => Just(Step::DropFile),
+        2 => (0..4_usize).prop_map(Step::Links),
+        1 => (0..3_usize).prop_map(Step::Template),
     ];
     proptest::collection::vec((select(vec!["a.cedar", "b.cedar"]), step), 1..10)
         .prop_map(|steps| steps.into_iter().map(|(_, step)| step).collect())
@@ -106,6 +131,8 @@ proptest! {
     fn edits_one_by_one_make_what_reading_anew_makes(steps in steps()) {
         let fixture = Fixture::new();
         fixture.write("policies.cedar", &(100..106).map(statement).collect::<String>());
+        fixture.write("templates.cedar", &templates(0));
+        fixture.write("links.json", &links(2));
         let mut current = snapshot(&fixture, None).unwrap();
         let mut numbers: Vec<usize> = vec![1, 2];
         for (count, step) in steps.into_iter().enumerate() {
@@ -116,6 +143,8 @@ proptest! {
                 Step::Swap(one, other) if one < len && other < len => numbers.swap(one, other),
                 Step::Again(at) if at < len => numbers[at] += 30,
                 Step::NewFile => fixture.write("z.cedar", &statement(200 + count)),
+                Step::Links(count) => fixture.write("links.json", &links(count)),
+                Step::Template(level) => fixture.write("templates.cedar", &templates(level)),
                 Step::DropFile => { let _ = std::fs::remove_file(fixture.folder.path().join("z.cedar")); }
                 _ => {}
             }
@@ -174,6 +203,45 @@ fn only_what_is_plain_is_taken_without_reading_anew() {
         false,
     );
     check("entities.json", "[]", false);
+    check("links.json", "[]", false);
+}
+
+#[test]
+fn beside_templates_policies_are_still_read_alone() {
+    let fixture = Fixture::new();
+    fixture.write("templates.cedar", &templates(0));
+    fixture.write("links.json", &links(2));
+    let before = snapshot(&fixture, None).unwrap();
+    let taken = |file: &str, text: &str| {
+        let kept = std::fs::read_to_string(fixture.folder.path().join(file)).unwrap_or_default();
+        fixture.write(file, text);
+        let folder = Folder::read(fixture.folder.path()).unwrap();
+        fixture.write(file, &kept);
+        edited(&before.loaded, &folder).is_some()
+    };
+    assert!(taken(
+        "policies.cedar",
+        &format!("{POLICIES}{}", statement(1))
+    ));
+    assert!(
+        !taken(
+            "policies.cedar",
+            &format!("{POLICIES}@id(\"t1\") permit (principal, action, resource);")
+        ),
+        "a template's name"
+    );
+    assert!(
+        !taken(
+            "policies.cedar",
+            &format!("{POLICIES}@id(\"l1\") permit (principal, action, resource);")
+        ),
+        "a link's name"
+    );
+    assert!(!taken("templates.cedar", &templates(1)));
+    assert!(!taken("links.json", &links(1)));
+    std::fs::remove_file(fixture.folder.path().join("templates.cedar")).unwrap();
+    let folder = Folder::read(fixture.folder.path()).unwrap();
+    assert!(edited(&before.loaded, &folder).is_none());
 }
 
 /// `count` policies in one file, of which the one in the middle says `reason`.

@@ -8,7 +8,7 @@ use super::*;
 use proptest::prelude::*;
 
 fn spans(text: &str) -> Vec<String> {
-    elements(&file(text))
+    elements(&file(text), "entities", WRITE)
         .unwrap()
         .into_iter()
         .map(|(start, end)| text.get(start..end).unwrap().trim_end().to_owned())
