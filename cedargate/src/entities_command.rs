@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
 use clap::{Args, Subcommand};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 use reqwest::header;
+use serde_json::Value;
 use serde_json::value::RawValue;
 use service_kit::Secret;
 use url::Url;
@@ -59,11 +60,11 @@ pub async fn run(command: EntitiesCommand) -> anyhow::Result<()> {
     let bar = ProgressBar::new(entities.len() as u64).with_style(ProgressStyle::with_template(
         "{bar:30} {human_pos} of {human_len} entities, {per_sec}, {eta} left",
     )?);
-    let mut revision = 0;
+    let mut written = Written::default();
     for part in parts(&entities) {
         let done = bar.position();
-        revision = match target.write(part).await {
-            Ok(revision) => revision,
+        written = match target.write(part).await {
+            Ok(written) => written,
             Err(error) => {
                 bar.abandon();
                 // A part is written whole or not at all.
@@ -76,11 +77,36 @@ pub async fn run(command: EntitiesCommand) -> anyhow::Result<()> {
         bar.inc(part.len() as u64);
     }
     bar.finish();
-    let count = entities.len();
-    print::out(&format!(
-        "{count} entities are written; the revision is {revision}"
-    ));
+    print::out(&written.said(entities.len()));
     Ok(())
+}
+
+/// What the PDP answers to a change.
+#[derive(Debug, Default)]
+struct Written {
+    revision: u64,
+    /// How many entities it holds then, and in how many bytes, about.
+    stored: Option<(u64, u64)>,
+}
+
+impl Written {
+    fn of(answer: &Value) -> Option<Self> {
+        let number = |name| answer.get("stored")?.get(name)?.as_u64();
+        Some(Self {
+            revision: answer.get("revision")?.as_u64()?,
+            stored: number("entities").zip(number("bytes")),
+        })
+    }
+
+    fn said(&self, count: usize) -> String {
+        let revision = self.revision;
+        let said = format!("{count} entities are written; the revision is {revision}");
+        let Some((entities, bytes)) = self.stored.filter(|(entities, _)| *entities > 0) else {
+            return said;
+        };
+        let (all, each) = (HumanBytes(bytes), bytes / entities);
+        format!("{said}; the PDP holds {entities} in about {all}, {each} bytes each")
+    }
 }
 
 /// The entities of a file, each as it is written there.
@@ -147,8 +173,8 @@ impl Target {
         })
     }
 
-    /// Writes some, and tells the revision.
-    async fn write(&self, entities: &[&RawValue]) -> anyhow::Result<u64> {
+    /// Writes some, and tells what there is then.
+    async fn write(&self, entities: &[&RawValue]) -> anyhow::Result<Written> {
         let body = serde_json::json!({ "upsert": entities }).to_string();
         let mut request = self
             .client
@@ -167,12 +193,11 @@ impl Target {
             }
             body.extend_from_slice(&chunk);
         }
-        let answer: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
-        let member = |name| answer.get(name);
-        match member("revision").and_then(serde_json::Value::as_u64) {
-            Some(revision) if status.is_success() => Ok(revision),
+        let answer: Value = serde_json::from_slice(&body).unwrap_or_default();
+        match Written::of(&answer) {
+            Some(written) if status.is_success() => Ok(written),
             _ => {
-                let detail = member("detail").and_then(serde_json::Value::as_str);
+                let detail = answer.get("detail").and_then(Value::as_str);
                 bail!(
                     "the PDP answered {status}: {}",
                     detail.unwrap_or("nothing more")
@@ -195,6 +220,18 @@ mod tests {
         let error = read("{}\n{\n").unwrap_err();
         assert_eq!(error.to_string(), "line 2");
         assert!(read("[{}").is_err());
+    }
+
+    #[test]
+    fn the_last_line_says_what_an_entity_takes() {
+        let answer =
+            serde_json::json!({ "revision": 7, "stored": { "entities": 4, "bytes": 2048 } });
+        assert_eq!(
+            Written::of(&answer).unwrap().said(3),
+            "3 entities are written; the revision is 7; the PDP holds 4 in about 2.00 KiB, 512 bytes each"
+        );
+        let plain = Written::of(&serde_json::json!({ "revision": 1 })).unwrap();
+        assert_eq!(plain.said(3), "3 entities are written; the revision is 1");
     }
 
     #[test]

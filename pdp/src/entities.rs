@@ -13,6 +13,7 @@ mod overlays;
 mod row;
 mod uid;
 mod view;
+mod weight;
 
 use std::cmp::Ordering;
 use std::collections::{HashMap, HashSet};
@@ -56,6 +57,8 @@ pub(crate) struct EntityStore {
     /// Every list of attribute names in use.
     shapes: Map<Arc<[SmolStr]>, (), RandomState>,
     closures: Arc<Closures>,
+    /// Bytes, about.
+    weight: usize,
 }
 
 /// An entity's name in the order of ids.
@@ -87,6 +90,7 @@ impl Default for EntityStore {
             children: empty(),
             shapes: empty(),
             closures: Arc::default(),
+            weight: 0,
         }
     }
 }
@@ -130,6 +134,7 @@ impl EntityStore {
             },
         );
         self.relink(old.as_deref(), Some(&row));
+        self.weigh(old.as_deref(), Some(&row));
         let uid = row.uid().clone();
         if old.is_none() {
             self.by_type
@@ -147,10 +152,22 @@ impl EntityStore {
             return false;
         };
         self.relink(Some(&old), None);
+        self.weigh(Some(&old), None);
         if let Some(uids) = self.by_type.get_mut(uid.entity_type()) {
             uids.remove_cow(&ById(old.uid().clone()));
         }
         self.rows.remove_mut(old.uid())
+    }
+
+    /// Keeps how much there is, for one row that changes.
+    fn weigh(&mut self, old: Option<&Row>, new: Option<&Row>) {
+        let (old, new) = (old.map_or(0, Row::weight), new.map_or(0, Row::weight));
+        self.weight = (self.weight + new).saturating_sub(old);
+    }
+
+    /// About how many bytes it takes.
+    pub(crate) fn bytes(&self) -> usize {
+        self.weight
     }
 
     fn refuse_circle(&self, row: &Row) -> Result<(), Circle> {

@@ -26,6 +26,7 @@ pub(crate) struct Meters {
     pub(crate) epoch: IntGauge,
     revision: IntGauge,
     entities: IntGauge,
+    entities_bytes: IntGauge,
 }
 
 /// What attribute providers are counted by.
@@ -134,6 +135,10 @@ impl Meters {
                 "The last change of written entities that decisions are made by.",
             )?,
             entities: metrics.gauge("pdp_entities", "Entities in the store, actions included.")?,
+            entities_bytes: metrics.gauge(
+                "pdp_entities_bytes",
+                "About how many bytes of memory the store of entities takes.",
+            )?,
         })
     }
 
@@ -149,6 +154,7 @@ impl Meters {
         self.revision
             .set(i64::try_from(revision).unwrap_or(i64::MAX));
         self.entities.set(number(store.len()));
+        self.entities_bytes.set(number(store.bytes()));
     }
 
     pub(crate) fn reload(&self, taken: bool) {

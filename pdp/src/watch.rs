@@ -231,6 +231,7 @@ impl Follower {
         let inner = &self.inner;
         let version = snapshot.version.value();
         snapshot.loaded.warn();
+        inner.meters.entities(&snapshot.store, version.revision);
         inner.snapshot.store(Arc::new(snapshot));
         inner.meters.reload(true);
         inner

@@ -28,7 +28,11 @@ pub(crate) struct Written {
     /// Its place in the order of changes.
     pub(crate) revision: u64,
     pub(crate) upserted: usize,
+    /// Such as were there.
     pub(crate) deleted: usize,
+    /// What there is now, and about how many bytes it takes.
+    pub(crate) entities: usize,
+    pub(crate) bytes: usize,
 }
 
 /// Why a change was not made.
@@ -54,13 +58,26 @@ pub(crate) enum WriteError {
     Internal(String),
 }
 
+impl Written {
+    fn of(change: &Change, deleted: usize, entities: &EntityStore, revision: u64) -> Self {
+        Self {
+            revision,
+            upserted: change.upserts.len(),
+            deleted,
+            entities: entities.len(),
+            bytes: entities.bytes(),
+        }
+    }
+}
+
 impl Inner {
     /// Makes the change that a body asks for: all of it, durably, or nothing. Whoever asks from
-    /// now on, here, is answered by it.
+    /// now on, here, is answered by it. To delete what is not there is no change, and makes no revision.
     pub(crate) async fn write(self: &Arc<Self>, body: &Properties) -> Result<Written, WriteError> {
         let mut read_by = self.snapshot.load_full();
         let mut change = Change::from_json(body, &read_by.loaded.schema)?;
         let _turn = self.turn.lock().await;
+        let mut is_up_to_date = self.store.is_none();
         for _ in 0..ATTEMPTS {
             let snapshot = self.snapshot.load_full();
             // Another schema may have come in while this waited for its turn.
@@ -68,12 +85,25 @@ impl Inner {
                 change = Change::from_json(body, &snapshot.loaded.schema)?;
                 read_by = Arc::clone(&snapshot);
             }
-            let written = Written {
-                revision: snapshot.version.revision + 1,
-                upserted: change.upserts.len(),
-                deleted: change.deletes.len(),
-            };
+            let deleted = change.deletes_of(&snapshot);
+            if change.upserts.is_empty() && deleted == 0 {
+                // Another process may just have written what is to be deleted.
+                match &self.store {
+                    Some(store) if !is_up_to_date => self.catch_up(store.as_ref()).await?,
+                    _ => {
+                        return Ok(Written::of(
+                            &change,
+                            0,
+                            &snapshot.store,
+                            snapshot.version.revision,
+                        ));
+                    }
+                }
+                is_up_to_date = true;
+                continue;
+            }
             let entities = change.applied_to(&snapshot)?;
+            let written = Written::of(&change, deleted, &entities, snapshot.version.revision + 1);
             let Some(store) = &self.store else {
                 self.publish(&snapshot, entities, written.revision);
                 return Ok(written);

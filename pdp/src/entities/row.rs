@@ -225,7 +225,7 @@ impl Kept {
     }
 
     /// The entities in it.
-    fn each_reference(&self, take: &mut impl FnMut(&EntityUID)) {
+    pub(super) fn each_reference(&self, take: &mut impl FnMut(&EntityUID)) {
         match self {
             Self::Entity(uid) => take(uid),
             Self::Items(items) => items.iter().for_each(|item| item.each_reference(take)),

@@ -251,6 +251,28 @@ fn a_question_may_add_to_the_hierarchy_that_it_sees() {
     assert!(store.row(&uid(0)).is_none());
 }
 
+#[test]
+fn what_the_store_takes_is_counted_however_it_came_to_be() {
+    let mut store = EntityStore::default();
+    let nothing = store.bytes();
+    for n in 0..50 {
+        store.upsert(person(n)).unwrap();
+        store
+            .upsert(row(n % 7, &[n % 7 + 1 + n % 3], &[n % 5]))
+            .unwrap();
+        if n % 3 == 0 {
+            store.remove(person(n / 2).uid());
+        }
+    }
+    let anew = EntityStore::of_rows(store.rows().map(|row| (**row).clone())).unwrap();
+    assert_eq!((store.len(), store.bytes()), (anew.len(), anew.bytes()));
+    let uids: Vec<_> = store.rows().map(|row| row.uid().clone()).collect();
+    for uid in uids {
+        store.remove(&uid);
+    }
+    assert_eq!((store.len(), store.bytes()), (0, nothing));
+}
+
 /// Bytes in use by this process.
 fn resident() -> usize {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
@@ -285,13 +307,14 @@ fn person(n: usize) -> Row {
 #[test]
 #[ignore = "a measurement: `bench/decide` runs it"]
 fn measure() {
-    println!("entities  bytes each  load       upsert     delete     clone");
+    println!("entities  bytes each (as counted)  load       upsert     delete     clone");
     for count in [1000, 100_000, 1_000_000] {
         let before = resident();
         let started = Instant::now();
         let mut store = EntityStore::of_rows((0..count).map(person)).unwrap();
         let loaded = started.elapsed();
         let each = resident().saturating_sub(before) / count;
+        let counted = store.bytes() / count;
         let changes = 1000;
         // Each change is made while the version before it is still held, as it is in service.
         let started = Instant::now();
@@ -314,7 +337,7 @@ fn measure() {
         }
         let clone = started.elapsed() / u32::try_from(changes).unwrap();
         println!(
-            "{count:<9} {each:<11} {loaded:<10.2?} {upsert:<10.2?} {delete:<10.2?} {clone:.2?}"
+            "{count:<9} {each:<10} ({counted:<10}) {loaded:<10.2?} {upsert:<10.2?} {delete:<10.2?} {clone:.2?}"
         );
     }
 }

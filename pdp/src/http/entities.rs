@@ -53,6 +53,8 @@ pub(super) async fn change(
         revision,
         upserted,
         deleted,
+        entities,
+        bytes,
     } = inner.write(&body).await.map_err(|error| refused(&error))?;
     tracing::info!(
         caller = &*asker.caller,
@@ -61,10 +63,14 @@ pub(super) async fn change(
         deleted,
         "entities changed"
     );
-    Ok(
-        Json(json!({ "revision": revision, "upserted": upserted, "deleted": deleted }))
-            .into_response(),
-    )
+    let stored = json!({ "entities": entities, "bytes": bytes });
+    Ok(Json(json!({
+        "revision": revision,
+        "upserted": upserted,
+        "deleted": deleted,
+        "stored": stored,
+    }))
+    .into_response())
 }
 
 /// `GET` one.

@@ -81,6 +81,15 @@ impl Change {
         Ok(change)
     }
 
+    /// How many of those that it deletes are there.
+    pub(crate) fn deletes_of(&self, snapshot: &Snapshot) -> usize {
+        let mut there = 0;
+        for uid in &self.deletes {
+            there += usize::from(snapshot.store.row(uid).is_some());
+        }
+        there
+    }
+
     /// The entities of a snapshot after this change.
     pub(crate) fn applied_to(&self, snapshot: &Snapshot) -> Result<EntityStore, ChangeError> {
         let mut store = snapshot.store.clone();

@@ -118,6 +118,66 @@ async fn what_is_written_is_decided_by_at_once_and_can_be_read() {
 }
 
 #[tokio::test]
+async fn to_delete_what_is_not_there_is_no_change() {
+    let store = shared();
+    let ((_one, here), (_other, there)) = (process(&store).await, process(&store).await);
+    let delete = |id: &str| json!({ "delete": [{ "type": "Doc", "id": id }] });
+    for _ in 0..2 {
+        let (status, body) = change(&here, delete("none")).await;
+        assert_eq!(
+            (status, &body["revision"], &body["deleted"]),
+            (StatusCode::OK, &json!(0), &json!(0))
+        );
+    }
+    // What another process has written is there, though this one has not heard of it yet.
+    change(&there, json!({ "upsert": [doc("new", "ann")] })).await;
+    let (_, body) = change(&here, delete("new")).await;
+    assert_eq!(
+        (&body["revision"], &body["deleted"]),
+        (&json!(2), &json!(1))
+    );
+    let (_, body) = change(&there, delete("new")).await;
+    assert_eq!(
+        (&body["revision"], &body["deleted"]),
+        (&json!(2), &json!(0))
+    );
+    let mixed =
+        json!({ "upsert": [doc("new", "ann")], "delete": [{ "type": "Doc", "id": "none" }] });
+    let (_, body) = change(&here, mixed).await;
+    assert_eq!(
+        (&body["revision"], &body["deleted"]),
+        (&json!(3), &json!(0))
+    );
+    let (status, _) = change(&here, delete("d1")).await;
+    assert_eq!(status, StatusCode::CONFLICT, "the folder states it");
+}
+
+#[tokio::test]
+async fn what_is_stored_is_counted_with_the_memory_that_it_takes() {
+    let (fixture, pdp) = process(&shared()).await;
+    let gauge = |name: &str| -> u64 {
+        let metrics = fixture.metrics.render();
+        let line = metrics
+            .lines()
+            .find(|line| line.starts_with(&format!("{name} ")));
+        line.unwrap().rsplit(' ').next().unwrap().parse().unwrap()
+    };
+    let (entities, bytes) = (gauge("pdp_entities"), gauge("pdp_entities_bytes"));
+    assert!(bytes > entities * 100, "{bytes} of {entities}");
+    let long = team(&"x".repeat(10_000), &[]);
+    let (_, body) = change(&pdp, json!({ "upsert": [long] })).await;
+    assert_eq!(body["stored"]["entities"], entities + 1);
+    assert!(
+        (10_000..11_000).contains(&(body["stored"]["bytes"].as_u64().unwrap() - bytes)),
+        "{body}"
+    );
+    assert_eq!(
+        gauge("pdp_entities_bytes"),
+        body["stored"]["bytes"].as_u64().unwrap()
+    );
+}
+
+#[tokio::test]
 async fn a_change_that_contradicts_anything_is_refused_whole() {
     let (_fixture, pdp) = process(&shared()).await;
     let wrong_type =

@@ -214,7 +214,18 @@ pub(in crate::http) struct Changed {
     /// Whoever demands at least this revision is answered by the change.
     revision: u64,
     upserted: usize,
+    /// Such as were there: to delete what is not there is no change, and makes no revision.
     deleted: usize,
+    stored: Stored,
+}
+
+/// What there is after a change, what the folder states and the actions included.
+#[derive(ToSchema)]
+#[schema(as = EntitiesStored)]
+pub(in crate::http) struct Stored {
+    entities: usize,
+    /// About how many bytes of memory they take.
+    bytes: usize,
 }
 
 /// A page of entities.
