@@ -44,6 +44,14 @@ impl Stamp {
         let files = files(folder)?.into_iter().map(stamped);
         files.collect::<io::Result<_>>().map(Self)
     }
+
+    /// Whether whatever is new since then was put in its place whole. What was last done to a file that
+    /// is renamed into its place is not to write it, and that the times tell.
+    pub(crate) fn is_only_moved_since(&self, before: &Self) -> bool {
+        let new = self.0.iter().filter(|file| !before.0.contains(file));
+        new.map(|(_, times, _)| times)
+            .all(|[written, nanoseconds, changed, also]| (written, nanoseconds) != (changed, also))
+    }
 }
 
 #[derive(Clone, Copy)]

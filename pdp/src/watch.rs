@@ -16,9 +16,12 @@ use crate::folder::{Folder, Stamp};
 use crate::pdp::{HEALTH_PART, Inner, Pdp};
 use crate::snapshot::Snapshot;
 
-/// An edit is believed when the folder has read the same twice, this far apart: a file that is
-/// still being written must not be taken for a shorter one.
+/// An edit is believed when the folder has read the same twice, this far apart.
 const SETTLE: Duration = Duration::from_millis(60);
+
+/// The same where a file has been written in its place: one that is still being written must not be taken
+/// for a shorter one, however valid that is.
+const WRITTEN: Duration = Duration::from_millis(250);
 
 /// A stamp that has stood for so long tells a content that is read now from any later one: the
 /// clocks of file systems tick faster.
@@ -81,6 +84,8 @@ struct Follower {
     /// What was refused last, so that it is told once.
     refused: Option<Refused>,
     seen: Option<Seen>,
+    /// What the folder looked like when its content was last known.
+    known: Option<Stamp>,
 }
 
 /// What the folder looks like from outside.
@@ -141,6 +146,7 @@ impl Follower {
             inner,
             refused: None,
             seen: None,
+            known: None,
         }
     }
 
@@ -168,12 +174,24 @@ impl Follower {
         }
     }
 
+    /// For how long an edit that has been read must stand.
+    async fn settle(&self) -> Duration {
+        match (stamp(self.inner.folder.clone()).await, &self.known) {
+            (Some(now), Some(known)) if now.is_only_moved_since(known) => SETTLE,
+            _ => WRITTEN,
+        }
+    }
+
     /// Says whether what it has read is known already.
     async fn look(&mut self) -> bool {
+        let before = stamp(self.inner.folder.clone()).await;
         match read(self.inner.folder.clone()).await {
-            Ok(folder) if self.is_settled(&folder.version) => return true,
+            Ok(folder) if self.is_settled(&folder.version) => {
+                self.known = before;
+                return true;
+            }
             Ok(first) => {
-                tokio::time::sleep(SETTLE).await;
+                tokio::time::sleep(self.settle().await).await;
                 match read(self.inner.folder.clone()).await {
                     Ok(second) if second.version == first.version => self.take(second).await,
                     // Still changing, or just gone: the next look sees what it became.

@@ -47,6 +47,27 @@ fn what_is_not_a_file_is_refused_and_never_opened() {
 }
 
 #[test]
+fn a_file_that_is_renamed_into_its_place_is_told_from_one_that_is_written_there() {
+    let fixture = Fixture::new();
+    let root = fixture.folder.path();
+    let before = Stamp::of(root).unwrap();
+    assert!(before.is_only_moved_since(&before));
+    fixture.write(".new", "// new");
+    // As coarse as the clocks of file systems are.
+    std::thread::sleep(Duration::from_millis(50));
+    std::fs::rename(root.join(".new"), root.join("policies.cedar")).unwrap();
+    let moved = Stamp::of(root).unwrap();
+    assert!(moved != before && moved.is_only_moved_since(&before));
+    fixture.write("policies.cedar", "// longer now");
+    let written = Stamp::of(root).unwrap();
+    assert!(!written.is_only_moved_since(&moved));
+    fixture.write("more.cedar", "");
+    assert!(!Stamp::of(root).unwrap().is_only_moved_since(&written));
+    std::fs::remove_file(root.join("more.cedar")).unwrap();
+    assert!(Stamp::of(root).unwrap().is_only_moved_since(&written));
+}
+
+#[test]
 fn pipes_and_folders_with_other_names_do_not_count() {
     let fixture = Fixture::new();
     let root = fixture.folder.path();

@@ -87,6 +87,34 @@ async fn an_edit_is_taken_and_a_broken_one_is_refused_while_the_old_snapshot_dec
 }
 
 #[tokio::test]
+async fn a_file_that_is_written_piece_by_piece_is_not_taken_before_it_is_whole() {
+    use std::io::Write as _;
+    let fixture = Fixture::new();
+    let pdp = fixture.open();
+    let mut changes = pdp.changes();
+    pdp.watch();
+    // The watcher has looked once, and knows what the folder looks like.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    changes.borrow_and_update();
+    let mut file = std::fs::File::create(fixture.folder.path().join("policies.cedar")).unwrap();
+    let pieces = closed();
+    let statements: Vec<_> = pieces.split_inclusive(";\n").collect();
+    assert!(statements.len() > 4, "each of them valid");
+    for piece in statements {
+        file.write_all(piece.as_bytes()).unwrap();
+        file.flush().unwrap();
+        tokio::time::sleep(Duration::from_millis(80)).await;
+        if pdp.changes().borrow().epoch > 1 {
+            break;
+        }
+    }
+    eventually("the edit is taken", || epoch(&pdp) == 2).await;
+    let answer = decide(&pdp).await;
+    assert_eq!(answer.context.reasons[0].policy, "closed", "its last one");
+    fixture.tasks.drain();
+}
+
+#[tokio::test]
 async fn going_back_to_what_decides_ends_being_stale() {
     let fixture = Fixture::new();
     let pdp = fixture.open();
