@@ -110,6 +110,11 @@ impl Callers {
         Ok(callers)
     }
 
+    /// Else anybody who can connect may ask, and nobody has a name.
+    pub(crate) fn are_configured(&self) -> bool {
+        !(self.keys.is_empty() && self.issuers.is_empty() && self.certificates.is_empty())
+    }
+
     /// Begins to keep the keys of issuers up to date.
     pub(crate) fn follow(
         &self,
@@ -141,7 +146,7 @@ impl Callers {
         certificate: Option<&ClientCertificate>,
         now: UnixTime,
     ) -> Result<Option<Caller>, Refusal> {
-        if self.keys.is_empty() && self.issuers.is_empty() && self.certificates.is_empty() {
+        if !self.are_configured() {
             return Ok(None);
         }
         let found = match Presented::read(headers) {

@@ -32,7 +32,7 @@ use crate::metadata::Metadata;
 use crate::meters::{LogMeters, Meters};
 use crate::native::{InlineEntities, Partly};
 use crate::room::Room;
-use crate::search::{Bounds, PageTokens, Place, Waited, Waiter};
+use crate::search::{Bounds, Holder, PageTokens, Place, Waited, Waiter};
 use crate::second_opinion::SecondOpinion;
 use crate::snapshot::Snapshot;
 use crate::traced;
@@ -254,6 +254,11 @@ impl Inner {
         })?
     }
 
+    /// Whose page tokens a caller has: its own alone, where callers have names.
+    fn holder<'a>(&self, asker: &'a Asker) -> Holder<'a> {
+        Holder(self.callers.are_configured().then_some(&*asker.caller))
+    }
+
     fn search_now(
         &self,
         request: &SearchRequest,
@@ -266,7 +271,7 @@ impl Inner {
         let rejected = |message: String| DecisionError::Rejected { message };
         let (question, limit, after) = match (&request.token, &request.question) {
             (Some(token), _) => {
-                let place = self.pages.open(request, token, now);
+                let place = self.pages.open(request, token, self.holder(asker), now);
                 let place = place.map_err(|error| rejected(error.to_string()))?;
                 (place.question, place.limit, Some(place.after))
             }
@@ -302,7 +307,7 @@ impl Inner {
                     after,
                 };
                 self.pages
-                    .seal(&place, now)
+                    .seal(&place, self.holder(asker), now)
                     .ok_or_else(|| DecisionError::Internal {
                         message: "no page token can be made".into(),
                     })?

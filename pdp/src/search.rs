@@ -21,7 +21,7 @@ use crate::snapshot::Snapshot;
 
 use partial::Remainder;
 use plan::Ground;
-pub(crate) use token::{PageTokens, Place};
+pub(crate) use token::{Holder, PageTokens, Place};
 pub(crate) use waiter::{Waited, Waiter};
 
 /// How much of a search one page may do.

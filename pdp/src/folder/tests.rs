@@ -46,15 +46,15 @@ fn what_is_not_a_file_is_refused_and_never_opened() {
     );
 }
 
-#[test]
-fn a_file_that_is_renamed_into_its_place_is_told_from_one_that_is_written_there() {
+#[tokio::test]
+async fn a_file_that_is_renamed_into_its_place_is_told_from_one_that_is_written_there() {
     let fixture = Fixture::new();
     let root = fixture.folder.path();
     let before = Stamp::of(root).unwrap();
     assert!(before.is_only_moved_since(&before));
     fixture.write(".new", "// new");
     // As coarse as the clocks of file systems are.
-    std::thread::sleep(Duration::from_millis(50));
+    tokio::time::sleep(Duration::from_millis(50)).await;
     std::fs::rename(root.join(".new"), root.join("policies.cedar")).unwrap();
     let moved = Stamp::of(root).unwrap();
     assert!(moved != before && moved.is_only_moved_since(&before));

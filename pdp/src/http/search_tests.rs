@@ -3,8 +3,9 @@
 use ::http::StatusCode;
 use serde_json::{Value, json};
 
-use super::tests::post;
+use super::tests::{post, send};
 use crate::Pdp;
+use crate::callers::CallerConfig;
 use crate::fixture::Fixture;
 
 const SUBJECT: &str = "/access/v1/search/subject";
@@ -41,6 +42,37 @@ async fn found(pdp: &Pdp, path: &str, body: &Value) -> Value {
     // `page` comes first.
     assert!(body.to_string().starts_with(r#"{"page":{"#), "{body}");
     body
+}
+
+#[tokio::test]
+async fn a_page_token_of_another_caller_is_a_bad_token() {
+    let mut fixture = domain();
+    let key = |name: &str| format!("{name}-0123456789abcdef0123");
+    let caller = |name: &str| CallerConfig {
+        name: name.into(),
+        api_key: Some(service_kit::Secret::new(key(name))),
+        ..CallerConfig::default()
+    };
+    fixture.config.callers = vec![caller("ann"), caller("zoe")];
+    let pdp = fixture.open();
+    let page = async |name: &str, token: &Value| {
+        let page = json!({ "limit": 2, "token": token });
+        let request = axum::http::Request::post(RESOURCE)
+            .header("content-type", "application/json")
+            .header("authorization", format!("Bearer {}", key(name)))
+            .body(for_docs(&page).to_string().into());
+        let (status, _, body) = send(&pdp, request.unwrap()).await;
+        (status, body)
+    };
+    let (_, first) = page("ann", &Value::Null).await;
+    let token = &first["page"]["next_token"];
+    let (status, problem) = page("zoe", token).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST, "{problem}");
+    let (_, made_up) = page("zoe", &json!("AAAA")).await;
+    assert_eq!(problem["detail"], made_up["detail"]);
+    let (status, second) = page("ann", token).await;
+    assert_eq!(status, StatusCode::OK, "{second}");
+    assert_eq!(second["results"][0]["id"], "d3");
 }
 
 #[tokio::test]

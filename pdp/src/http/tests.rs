@@ -14,7 +14,7 @@ const MANY: &str = "/access/v1/evaluations";
 
 pub(super) type Answer = (StatusCode, HeaderMap, Value);
 
-async fn send(pdp: &Pdp, request: Request<Body>) -> Answer {
+pub(super) async fn send(pdp: &Pdp, request: Request<Body>) -> Answer {
     let response = pdp.api().oneshot(request).await.unwrap();
     let (parts, body) = response.into_parts();
     let body = body.collect().await.unwrap().to_bytes();

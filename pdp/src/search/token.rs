@@ -1,5 +1,5 @@
 //! Page tokens: sealed, so that they say nothing to whoever holds them and cannot be made or
-//! changed; bound to the question that they continue; and short-lived.
+//! changed; bound to the question that they continue and to the caller that asked it; and short-lived.
 
 use std::fmt;
 use std::path::Path;
@@ -25,6 +25,20 @@ pub(crate) struct Place {
     pub(crate) limit: usize,
     /// The id or name after which to go on.
     pub(crate) after: String,
+}
+
+/// Whose tokens they are: a caller's, by its name, or anybody's where no callers are configured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Holder<'a>(pub(crate) Option<&'a str>);
+
+impl Holder<'_> {
+    /// What the seal is bound to.
+    fn bound(self) -> Vec<u8> {
+        match self.0 {
+            None => PURPOSE.to_vec(),
+            Some(name) => [PURPOSE, b"\0", name.as_bytes()].concat(),
+        }
+    }
 }
 
 /// Why a token does not continue a request. One text for all that is wrong with the token
@@ -89,7 +103,7 @@ impl PageTokens {
 
     /// Makes a token. `None` cannot happen with a working generator; without one there is no
     /// next page.
-    pub(crate) fn seal(&self, place: &Place, now: UnixTime) -> Option<String> {
+    pub(crate) fn seal(&self, place: &Place, holder: Holder<'_>, now: UnixTime) -> Option<String> {
         let serde_json::Value::Object(question) = serde_json::to_value(&place.question).ok()?
         else {
             return None;
@@ -104,7 +118,7 @@ impl PageTokens {
         let mut bytes = serde_json::to_vec(&sealed).ok()?;
         let nonce = self
             .0
-            .seal_in_place_append_tag(Aad::from(PURPOSE), &mut bytes)
+            .seal_in_place_append_tag(Aad::from(holder.bound()), &mut bytes)
             .ok()?;
         let mut token = nonce.as_ref().to_vec();
         token.append(&mut bytes);
@@ -116,10 +130,11 @@ impl PageTokens {
         &self,
         request: &SearchRequest,
         token: &str,
+        holder: Holder<'_>,
         now: UnixTime,
     ) -> Result<Place, TokenError> {
         let place = self
-            .opened(request.kind, token, now)
+            .opened(request.kind, token, holder, now)
             .ok_or(TokenError::Invalid)?;
         if request
             .question
@@ -134,14 +149,20 @@ impl PageTokens {
         Ok(place)
     }
 
-    fn opened(&self, kind: SearchKind, token: &str, now: UnixTime) -> Option<Place> {
+    fn opened(
+        &self,
+        kind: SearchKind,
+        token: &str,
+        holder: Holder<'_>,
+        now: UnixTime,
+    ) -> Option<Place> {
         let bytes = URL_SAFE_NO_PAD.decode(token).ok()?;
         let (nonce, sealed) = bytes.split_at_checked(NONCE_LEN)?;
         let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
         let mut sealed = sealed.to_vec();
         let plain = self
             .0
-            .open_in_place(nonce, Aad::from(PURPOSE), &mut sealed)
+            .open_in_place(nonce, Aad::from(holder.bound()), &mut sealed)
             .ok()?;
         let sealed: Sealed = serde_json::from_slice(plain).ok()?;
         if sealed.expires <= now.as_secs() || sealed.kind != kind.as_str() {
@@ -171,6 +192,8 @@ mod tests {
         SearchRequest::from_json(SearchKind::Resource, body.as_bytes()).unwrap()
     }
 
+    const ANN: Holder<'static> = Holder(Some("ann"));
+
     const QUESTION: &str =
         r#""subject":{"type":"u","id":"1"},"action":{"name":"r"},"resource":{"type":"d"}"#;
 
@@ -184,8 +207,8 @@ mod tests {
             limit: 3,
             after: "d-17".into(),
         };
-        let token = tokens.seal(&place, now).unwrap();
-        let open = |body: &str, token: &str, now| tokens.open(&request(body), token, now);
+        let token = tokens.seal(&place, ANN, now).unwrap();
+        let open = |body: &str, token: &str, now| tokens.open(&request(body), token, ANN, now);
 
         let bare = r#"{"page":{"token":"x"}}"#;
         let whole = format!(r#"{{{QUESTION},"page":{{"token":"x","limit":3}}}}"#);
@@ -205,9 +228,34 @@ mod tests {
             ..request(bare)
         };
         assert_eq!(
-            tokens.open(&elsewhere, &token, now),
+            tokens.open(&elsewhere, &token, ANN, now),
             Err(TokenError::Invalid)
         );
+    }
+
+    #[test]
+    fn a_token_is_its_callers_alone() {
+        let tokens = PageTokens::new(&PdpConfig::default(), Path::new(".")).unwrap();
+        let now = UnixTime::from_secs(1_700_000_000);
+        let bare = request(r#"{"page":{"token":"x"}}"#);
+        let place = Place {
+            question: request(&format!("{{{QUESTION}}}")).question.unwrap(),
+            limit: 3,
+            after: "d-17".into(),
+        };
+        let holders = [Holder(None), Holder(Some("")), ANN, Holder(Some("ann2"))];
+        for (of, holder) in holders.iter().enumerate() {
+            let token = tokens.seal(&place, *holder, now).unwrap();
+            for (by, other) in holders.iter().enumerate() {
+                let opened = tokens.open(&bare, &token, *other, now);
+                let expected = if of == by {
+                    Ok(place.clone())
+                } else {
+                    Err(TokenError::Invalid)
+                };
+                assert_eq!(opened, expected, "{holder:?} {other:?}");
+            }
+        }
     }
 
     #[test]
@@ -229,15 +277,15 @@ mod tests {
             with(&"a".repeat(32)).unwrap(),
             with(&"b".repeat(32)).unwrap(),
         );
-        let token = one.seal(&place, now).unwrap();
+        let token = one.seal(&place, ANN, now).unwrap();
         let bare = request(r#"{"page":{"token":"x"}}"#);
         assert!(
             with(&"a".repeat(32))
                 .unwrap()
-                .open(&bare, &token, now)
+                .open(&bare, &token, ANN, now)
                 .is_ok()
         );
-        assert!(other.open(&bare, &token, now).is_err());
+        assert!(other.open(&bare, &token, ANN, now).is_err());
         assert!(with("short").is_err());
         let bytes = URL_SAFE_NO_PAD.decode(&token).unwrap();
         assert!(!bytes.windows(6).any(|window| window == b"secret"));
@@ -245,10 +293,13 @@ mod tests {
             let mut changed = bytes.clone();
             changed[position] ^= 1;
             let changed = URL_SAFE_NO_PAD.encode(&changed);
-            assert_eq!(one.open(&bare, &changed, now), Err(TokenError::Invalid));
+            assert_eq!(
+                one.open(&bare, &changed, ANN, now),
+                Err(TokenError::Invalid)
+            );
         }
         for made_up in ["", "x", "AAAA", "%", &"A".repeat(1000)] {
-            assert_eq!(one.open(&bare, made_up, now), Err(TokenError::Invalid));
+            assert_eq!(one.open(&bare, made_up, ANN, now), Err(TokenError::Invalid));
         }
     }
 }
