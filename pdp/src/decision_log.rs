@@ -31,6 +31,8 @@ pub(crate) struct Asker {
     pub(crate) trace: Option<TraceContext>,
     /// What a search holds while it is worked on.
     pub(crate) place: Option<Place>,
+    /// May be told what is stored.
+    pub(crate) may_read: bool,
 }
 
 impl Asker {

@@ -25,7 +25,8 @@ pub enum InlineEntities {
     /// None.
     #[default]
     Deny,
-    /// Such as the store does not hold.
+    /// Such as the store does not hold. Of others who may read entities is told; for those who may
+    /// not, the store wins.
     Add,
     /// Any; for this question they stand in the place of the stored ones.
     Override,
@@ -72,6 +73,8 @@ pub(crate) struct Ground<'a> {
     pub(crate) now: UnixTime,
     pub(crate) store: &'a EntityStore,
     pub(crate) inline: InlineEntities,
+    /// Who asks may be told what is stored.
+    pub(crate) may_read: bool,
 }
 
 impl<'b> Whole<'b> {
@@ -224,7 +227,7 @@ fn overlays(body: &Properties, ground: Ground<'_>) -> Result<Overlays, NativeErr
     if ground.inline == InlineEntities::Deny {
         return Err(NativeError::InlineDenied);
     }
-    let mut overlays = Overlays::default();
+    let (mut all, mut overlays) = (Overlays::default(), Overlays::default());
     for (at, item) in items.iter().enumerate() {
         let field = format!("entities[{at}]");
         let entity = Entity::from_json_value(item.clone(), Some(ground.schema));
@@ -245,15 +248,23 @@ fn overlays(body: &Properties, ground: Ground<'_>) -> Result<Overlays, NativeErr
             );
             return Err(unusable(&field, message));
         }
-        // SECURITY: whoever asks must not be able to talk the store down.
-        if ground.inline == InlineEntities::Add && ground.store.row(uid).is_some() {
+        // SECURITY: whoever asks must not be able to talk the store down; nor be told what it holds, where
+        // the right to read it is missing. The store wins then, and nothing else is different.
+        let is_stored = ground.inline == InlineEntities::Add && ground.store.row(uid).is_some();
+        if is_stored && ground.may_read {
             return Err(unusable(&field, format!("the store holds `{uid}` already")));
         }
-        if overlays.insert(Arc::new(row)) {
+        let row = Arc::new(row);
+        if all.insert(Arc::clone(&row)) {
             return Err(unusable(&field, "it is there twice"));
         }
+        if !is_stored {
+            overlays.insert(row);
+        }
     }
-    if let Some(uid) = ground.store.view(&overlays).circle() {
+    let (nothing, store) = (EntityStore::default(), ground.store);
+    let alone = nothing.view(&all).circle();
+    if let Some(uid) = alone.or_else(|| store.view(&overlays).circle()) {
         return Err(unusable("entities", format!("`{uid}` would be in itself")));
     }
     Ok(overlays)

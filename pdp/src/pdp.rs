@@ -378,6 +378,7 @@ impl Asker {
             request_id: None,
             trace: None,
             place: None,
+            may_read: false,
         }
     }
 }

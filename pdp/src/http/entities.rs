@@ -144,9 +144,13 @@ pub(super) async fn list(
     .into_response())
 }
 
+/// What a caller may do with entities.
+pub(super) fn right_of(inner: &Inner, caller: Option<&Caller>) -> EntityRight {
+    caller.map_or(inner.entities_without_callers, |caller| caller.entities)
+}
+
 fn allowed(inner: &Inner, caller: Option<&Caller>, wanted: EntityRight) -> Result<(), Problem> {
-    let right = caller.map_or(inner.entities_without_callers, |caller| caller.entities);
-    if right >= wanted {
+    if right_of(inner, caller) >= wanted {
         return Ok(());
     }
     Err(no_right("`entities: read` or `write`", "entities"))

@@ -164,6 +164,7 @@ fn asker(
         request_id: request_id.map(|id| id.0),
         trace: trace.or_else(|| TraceContext::from_headers(&parts.headers)),
         place: None,
+        may_read: false,
     }
 }
 

@@ -12,8 +12,9 @@ use serde_json::{Value, json};
 use service_kit::Problem;
 
 use super::bodies;
+use super::entities::right_of;
 use super::receive::{no_answer, no_right, receive};
-use crate::callers::Caller;
+use crate::callers::{Caller, EntityRight};
 use crate::decision_log::{Asker, Refused};
 use crate::filter::{Dialect, Filter, Sought};
 use crate::native::{Ground, NativeError, Partly, Whole, brought};
@@ -136,7 +137,7 @@ pub(super) async fn partial(
     may_see_residuals(&inner, &request)?;
     let (asker, body) = read(&inner, request).await?;
     let snapshot = inner.snapshot.load_full();
-    let partly = partly(&inner, &snapshot, &body)?;
+    let partly = partly(&inner, &snapshot, &body, &asker)?;
     inner.log_left_open("partial", &partly, brought(&body), &snapshot, &asker);
     let answer = tokio::task::spawn_blocking(move || {
         let _place = asker.place;
@@ -171,7 +172,7 @@ pub(super) async fn filter(
     let dialect: Dialect = serde_json::from_value(body.get("dialect").cloned().unwrap_or_default())
         .map_err(|_| unusable("`dialect` must be `postgresql` or `sqlite`"))?;
     let snapshot = inner.snapshot.load_full();
-    let partly = partly(&inner, &snapshot, &body)?;
+    let partly = partly(&inner, &snapshot, &body, &asker)?;
     if !partly.context_is_known {
         return Err(unusable("`context` is missing; `{}` says that it is empty"));
     }
@@ -220,8 +221,14 @@ fn may_see_residuals(inner: &Inner, request: &Request) -> Result<(), Problem> {
 }
 
 /// Reads a question one side of which is open.
-fn partly(inner: &Inner, snapshot: &Snapshot, body: &Properties) -> Result<Partly, Problem> {
-    let partly = Partly::read(body, ground(inner, snapshot)).map_err(|error| refused(&error))?;
+fn partly(
+    inner: &Inner,
+    snapshot: &Snapshot,
+    body: &Properties,
+    asker: &Asker,
+) -> Result<Partly, Problem> {
+    let partly =
+        Partly::read(body, ground(inner, snapshot, asker)).map_err(|error| refused(&error))?;
     let question = &partly.question;
     let kinds = (
         question.principal.entity_type(),
@@ -234,18 +241,24 @@ fn partly(inner: &Inner, snapshot: &Snapshot, body: &Properties) -> Result<Partl
 }
 
 async fn read(inner: &Inner, request: Request) -> Result<(Asker, Properties), Problem> {
+    let right = right_of(inner, request.extensions().get());
     let received = receive(inner, request).await?;
     let body = received.object()?.into_properties();
-    Ok((received.asker, body))
+    let asker = Asker {
+        may_read: right >= EntityRight::Read,
+        ..received.asker
+    };
+    Ok((asker, body))
 }
 
-fn ground<'a>(inner: &Inner, snapshot: &'a Snapshot) -> Ground<'a> {
+fn ground<'a>(inner: &Inner, snapshot: &'a Snapshot, asker: &Asker) -> Ground<'a> {
     Ground {
         schema: &snapshot.loaded.schema,
         vocabulary: &snapshot.loaded.vocabulary,
         now: inner.clock.now(),
         store: &snapshot.store,
         inline: inner.inline_entities,
+        may_read: asker.may_read,
     }
 }
 
@@ -255,7 +268,8 @@ async fn one(
     body: &Properties,
     asker: &Asker,
 ) -> Result<Value, Problem> {
-    let whole = Whole::read(body, ground(inner, snapshot)).map_err(|error| refused(&error))?;
+    let whole =
+        Whole::read(body, ground(inner, snapshot, asker)).map_err(|error| refused(&error))?;
     let (evaluation, failures) = inner
         .authorize(snapshot, whole, asker)
         .await

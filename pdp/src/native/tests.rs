@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::fixture::Fixture;
 use crate::http::tests::post;
-use crate::{InlineEntities, Pdp};
+use crate::{EntityRight, InlineEntities, Pdp};
 
 const AUTHORIZE: &str = "/cedar/v1/authorize";
 
@@ -157,6 +157,7 @@ async fn entities_come_along_only_as_far_as_is_allowed() {
     let (status, _) = ask(&fixture.open(), AUTHORIZE, &asked).await;
     assert_eq!(status, StatusCode::FORBIDDEN);
     fixture.config.inline_entities = InlineEntities::Add;
+    fixture.config.entities_without_callers = EntityRight::Read;
     fixture.metrics = service_kit::Metrics::new();
     let pdp = fixture.open();
     let (_, answer) = ask(&pdp, AUTHORIZE, &asked).await;
@@ -195,6 +196,58 @@ async fn entities_come_along_only_as_far_as_is_allowed() {
     let own = with(question(), "entities", json!([user("ben", "top")]));
     let (_, answer) = ask(&fixture.open(), AUTHORIZE, &own).await;
     assert_eq!(answer["determining"], json!(["top", "owner-reads"]));
+}
+
+#[tokio::test]
+async fn whoever_may_not_read_entities_is_not_told_which_are_stored() {
+    let mut fixture = Fixture::new();
+    fixture.config.inline_entities = InlineEntities::Add;
+    fixture.write(
+        "more.cedar",
+        r#"@id("top") permit (principal in Team::"top", action, resource);"#,
+    );
+    let mut entities: Value = serde_json::from_str(crate::fixture::ENTITIES).unwrap();
+    entities.as_array_mut().unwrap().push(team("stored", "up"));
+    fixture.write("entities.json", &entities.to_string());
+    let pdp = fixture.open();
+    let own = |name: &str| team(name, name);
+    let wrong = |id: &str| with(user(id, "t"), "attrs", json!({ "name": 7 }));
+    for (stored, other) in [
+        (json!([user("ann", "top")]), json!([user("new", "top")])),
+        (
+            json!([user("ann", "a"), user("ann", "b")]),
+            json!([user("new", "a"), user("new", "b")]),
+        ),
+        (json!([wrong("ann")]), json!([wrong("new")])),
+        (json!([own("stored")]), json!([own("other")])),
+        (
+            json!([user("ann", "x"), own("x")]),
+            json!([user("new", "x"), own("x")]),
+        ),
+    ] {
+        let mut seen = Vec::new();
+        for entities in [stored, other] {
+            let (status, mut answer) =
+                ask(&pdp, AUTHORIZE, &with(question(), "entities", entities)).await;
+            answer["id"] = Value::Null;
+            let detail = answer["detail"]
+                .to_string()
+                .replace("ann", "new")
+                .replace("stored", "other");
+            answer["detail"] = detail.into();
+            seen.push((status, answer));
+        }
+        assert_eq!(seen[0], seen[1]);
+    }
+    // And the store is not talked down.
+    let asked = with(question(), "principal", json!("User::\"ann\""));
+    let asked = with(asked, "resource", json!("Doc::\"none\""));
+    let asked = with(asked, "entities", json!([user("ann", "top")]));
+    let (status, answer) = ask(&pdp, AUTHORIZE, &asked).await;
+    assert_eq!(
+        (status, &answer["decision"]),
+        (StatusCode::OK, &json!("Deny"))
+    );
 }
 
 #[tokio::test]
