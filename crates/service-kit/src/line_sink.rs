@@ -52,10 +52,10 @@ pub struct RotatingTarget {
 #[serde(deny_unknown_fields)]
 pub struct PostTarget {
     /// Gets a POST of `application/x-ndjson` for each batch, and answers 2xx when it has it. After a
-    /// failure a batch is sent again: the receiver may see a line twice. One that it refuses (4xx, but
-    /// neither 408 nor 429) several times is dropped and counted.
+    /// failure a batch is sent again: the receiver may see a line twice. One that it refuses several
+    /// times is dropped and counted (4xx, but for 401, 403, 408, 425 and 429: these say nothing of it).
     pub url: String,
-    /// A file with a bearer token to send.
+    /// A file with a bearer token to send; read again for each batch.
     #[serde(default)]
     pub bearer_file: Option<PathBuf>,
     /// A folder of its own for what is not sent yet; survives a restart.

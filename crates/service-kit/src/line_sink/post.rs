@@ -15,9 +15,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::{Counts, PostTarget, append_to, lines_in, lines_within};
-use crate::Secret;
 use batches::{Batch, Batches};
-use receiver::{ReceiverEnd, SHORT_PAUSE};
+use receiver::{Bearer, ReceiverEnd, SHORT_PAUSE};
 
 /// The near end: writes batches into the folder.
 #[derive(Debug)]
@@ -48,15 +47,13 @@ struct Part {
 impl Spool {
     pub(super) fn open(target: &PostTarget, counts: Arc<Counts>) -> io::Result<Self> {
         std::fs::create_dir_all(&target.spool)?;
-        let secret = match &target.bearer_file {
-            Some(path) => Some(Secret::new(std::fs::read_to_string(path)?.trim())),
-            None => None,
-        };
+        let bearer = target.bearer_file.as_deref().map(Bearer::open);
+        let bearer = bearer.transpose()?;
         let batches = Arc::new(Batches::open(target, counts.clone())?);
         let (told, news) = channel();
         let receiver = ReceiverEnd {
             target: target.clone(),
-            secret,
+            bearer,
             batches: batches.clone(),
             news,
             refused: None,

@@ -1,6 +1,6 @@
 //! The far end of a spool: posts batches, the oldest first.
 
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -23,13 +23,42 @@ pub(super) const SHORT_PAUSE: Duration = Duration::from_millis(100);
 
 pub(super) struct ReceiverEnd {
     pub(super) target: PostTarget,
-    pub(super) secret: Option<Secret>,
+    pub(super) bearer: Option<Bearer>,
     pub(super) batches: Arc<Batches>,
     pub(super) news: Receiver<()>,
     /// The batch that the receiver has refused last, and how often.
     pub(super) refused: Option<(PathBuf, u32)>,
     /// Before the next try; longer with each failure.
     pub(super) pause: Duration,
+}
+
+/// The token of a file, which is read again for each batch: it may be another by then.
+pub(super) struct Bearer {
+    path: PathBuf,
+    /// What was read last. While there is nothing else, it is shown.
+    secret: Secret,
+}
+
+impl Bearer {
+    pub(super) fn open(path: &Path) -> io::Result<Self> {
+        let secret = Secret::new(std::fs::read_to_string(path)?.trim());
+        Ok(Self {
+            path: path.to_owned(),
+            secret,
+        })
+    }
+
+    fn now(&mut self) -> &Secret {
+        match std::fs::read_to_string(&self.path) {
+            Ok(text) if !text.trim().is_empty() => self.secret = Secret::new(text.trim()),
+            // It is being written.
+            Ok(_) => {}
+            Err(error) => {
+                tracing::warn!(%error, "the token for posting log lines cannot be read again");
+            }
+        }
+        &self.secret
+    }
 }
 
 /// What became of a batch.
@@ -95,7 +124,7 @@ impl ReceiverEnd {
         false
     }
 
-    async fn post(&self, client: &reqwest::Client, path: &Path) -> Outcome {
+    async fn post(&mut self, client: &reqwest::Client, path: &Path) -> Outcome {
         let lines = match std::fs::read(path) {
             Ok(lines) => lines,
             Err(error) if error.kind() == ErrorKind::NotFound => return Outcome::Gone,
@@ -108,8 +137,8 @@ impl ReceiverEnd {
             .post(&self.target.url)
             .header("content-type", "application/x-ndjson")
             .body(lines);
-        if let Some(secret) = &self.secret {
-            request = request.bearer_auth(secret.reveal());
+        if let Some(bearer) = &mut self.bearer {
+            request = request.bearer_auth(bearer.now().reveal());
         }
         match request.send().await {
             Ok(answer) => outcome_of(answer.status()),
@@ -160,14 +189,27 @@ fn outcome_of(status: StatusCode) -> Outcome {
     if status.is_success() {
         return Outcome::Taken;
     }
-    tracing::warn!(status = status.as_u16(), "log lines are not taken");
-    let is_passing = matches!(
-        status,
-        StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS
-    );
-    if status.is_client_error() && !is_passing {
-        Outcome::Refused(status)
-    } else {
-        Outcome::Failed
+    let number = status.as_u16();
+    match status {
+        // Who posts is refused, and not what is posted: that waits until somebody has put it right.
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+            tracing::error!(
+                status = number,
+                "log lines wait: the receiver does not take them from us; see `bearer_file`"
+            );
+            Outcome::Failed
+        }
+        StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS => {
+            tracing::warn!(status = number, "log lines are not taken now");
+            Outcome::Failed
+        }
+        _ => {
+            tracing::warn!(status = number, "log lines are not taken");
+            if status.is_client_error() {
+                Outcome::Refused(status)
+            } else {
+                Outcome::Failed
+            }
+        }
     }
 }

@@ -21,11 +21,15 @@ enum Mood {
     Chooses,
     /// Says at each second request that there are too many.
     IsBusy,
+    /// Says so of whoever it is.
+    Answers(u16),
 }
 
 #[derive(Debug)]
 struct Peer {
     mood: Mutex<Mood>,
+    /// Nobody else may post.
+    token: Mutex<&'static str>,
     lines: Mutex<Vec<String>>,
     requests: AtomicU64,
 }
@@ -34,6 +38,7 @@ struct Peer {
 fn peer(mood: Mood) -> (String, Arc<Peer>) {
     let peer = Arc::new(Peer {
         mood: Mutex::new(mood),
+        token: Mutex::new("s3cret"),
         lines: Mutex::default(),
         requests: AtomicU64::new(0),
     });
@@ -52,8 +57,11 @@ fn peer(mood: Mood) -> (String, Arc<Peer>) {
                 let state = state.clone();
                 async move {
                     assert_eq!(headers["content-type"], "application/x-ndjson");
-                    assert_eq!(headers["authorization"], "Bearer s3cret");
                     let before = state.requests.fetch_add(1, Ordering::Relaxed);
+                    let token = format!("Bearer {}", state.token.lock().unwrap());
+                    if headers["authorization"] != token.as_str() {
+                        return http::StatusCode::UNAUTHORIZED;
+                    }
                     let mood = *state.mood.lock().unwrap();
                     if mood == Mood::Dawdles {
                         tokio::time::sleep(Duration::from_millis(250)).await;
@@ -65,6 +73,7 @@ fn peer(mood: Mood) -> (String, Arc<Peer>) {
                         Mood::IsBusy if before.is_multiple_of(2) => {
                             http::StatusCode::TOO_MANY_REQUESTS
                         }
+                        Mood::Answers(status) => http::StatusCode::from_u16(status).unwrap(),
                         Mood::Fails => http::StatusCode::INTERNAL_SERVER_ERROR,
                         Mood::Hangs => {
                             tokio::time::sleep(Duration::from_mins(1)).await;
@@ -280,6 +289,39 @@ fn a_batch_that_is_refused_for_good_does_not_hold_up_those_behind_it() {
     drop(sink);
     writer.join();
     assert_eq!(size(&folder.path().join("spool")), 0);
+}
+
+#[test]
+fn a_token_that_is_refused_loses_nothing_and_another_one_is_taken_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let (url, peer) = peer(Mood::Takes);
+    *peer.token.lock().unwrap() = "another";
+    let target = LineTarget::Http(target(folder.path(), &url));
+    let (sink, writer) = LineSink::open(&target).unwrap();
+    // A batch that is new is a reason to try again at once.
+    let sent = AtomicU64::new(0);
+    let send = || sink.send(format!("{}\n", sent.fetch_add(1, Ordering::Relaxed)).into_bytes());
+    let asked = |times| {
+        send();
+        peer.requests.load(Ordering::Relaxed) >= times
+    };
+    eventually("more often than is enough to give a batch up", || asked(8));
+    *peer.token.lock().unwrap() = "s3cret";
+    // Other ways to say that what is posted is not to blame.
+    for status in [403, 425] {
+        *peer.mood.lock().unwrap() = Mood::Answers(status);
+        let before = peer.requests.load(Ordering::Relaxed);
+        eventually("it is asked again", || asked(before + 7));
+    }
+    *peer.token.lock().unwrap() = "new";
+    *peer.mood.lock().unwrap() = Mood::Takes;
+    std::fs::write(folder.path().join("secret"), "new\n").unwrap();
+    send();
+    let all = usize::try_from(sent.load(Ordering::Relaxed)).unwrap();
+    eventually("it has all", || numbers(&peer).len() == all);
+    assert_eq!(sink.dropped(), 0);
+    drop(sink);
+    writer.join();
 }
 
 #[test]
