@@ -5,31 +5,34 @@
 //! question says of them is not believed. What cannot be had denies, and says so.
 
 mod access;
+mod asking;
 mod cell;
 mod config;
 mod http;
+mod known;
 mod postgresql;
 mod provider;
 mod query;
 mod source;
 mod sqlite;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::path::Path;
 use std::time::Duration;
 
-use cedar_policy_core::ast::{EntityType, EntityUID, ExprKind, Literal, ValueKind, Var};
-use futures_util::future::join_all;
+use authzen::DecisionError;
+use cedar_policy_core::ast::EntityType;
 use service_kit::{ConfigIssue, Metrics, Tasks, TraceContext};
 use smol_str::SmolStr;
-use tokio::time::Instant;
 
 pub(crate) use access::{Access, accesses};
+pub(crate) use asking::Asking;
 pub use config::{AttributeProviderConfig, HttpSource, PostgresqlSource, SqliteSource};
+pub(crate) use known::{Known, Side};
 
 use crate::PdpError;
 use crate::answer::Advice;
-use crate::engine::{Question, Rule, interpret};
+use crate::engine::Question;
 use crate::entities::SliceError;
 use crate::mapping::Vocabulary;
 use crate::meters::ProvidersMeters;
@@ -72,7 +75,7 @@ pub(crate) struct Unavailable {
     pub(crate) provider: String,
 }
 
-/// A policy reads what only a provider knows.
+/// A residual reads what only a provider knows.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "policy `{policy}` reads `{attribute}`, which is fetched from an attribute provider for one \
@@ -90,6 +93,18 @@ pub(crate) enum Incomplete {
     Unavailable(#[from] Unavailable),
     #[error(transparent)]
     Slice(#[from] SliceError),
+}
+
+/// Where there is no denial to say it in: a search, or what is left of policies.
+impl From<Incomplete> for DecisionError {
+    fn from(incomplete: Incomplete) -> Self {
+        match incomplete {
+            Incomplete::Unavailable(unavailable) => Self::Unavailable(Some(unavailable.into())),
+            Incomplete::Slice(error) => Self::Internal {
+                message: error.to_string(),
+            },
+        }
+    }
 }
 
 impl Providers {
@@ -142,107 +157,19 @@ impl Providers {
         self.providers.is_empty()
     }
 
-    /// Refuses what leaves a side open where policies read what a provider has: it would have to
-    /// be asked about every entity that there may be. The kinds are the principal's type, the
-    /// action, and the resource's type.
-    pub(crate) fn refuse_open<'a>(
-        &self,
-        snapshot: &Snapshot,
-        kinds: impl IntoIterator<Item = (&'a EntityType, &'a EntityUID, &'a EntityType)>,
-    ) -> Result<(), ReadElsewhere> {
-        if self.providers.is_empty() {
-            return Ok(());
-        }
-        let rules = &snapshot.loaded.rules;
-        for (principal, action, resource) in kinds {
-            for rule in rules.of_kind(principal, action, resource, &snapshot.store) {
-                let is_elsewhere = |access: &&Access| self.by_attribute.contains_key(&access.name);
-                if let Some(access) = rule.accesses().iter().find(is_elsewhere) {
-                    return Err(ReadElsewhere {
-                        policy: rule.reason.policy.clone(),
-                        attribute: access.name.clone(),
-                    });
-                }
-            }
-        }
-        Ok(())
+    /// The way to them for one request, in whose trace they are asked.
+    pub(crate) fn asking<'p>(&'p self, within: Option<&'p TraceContext>) -> Asking<'p> {
+        Asking::new(self, within)
     }
 
-    /// Adds to a question what its policies read and providers have. `within` is the trace that
-    /// they are asked in.
+    /// Adds to a question what its policies read and providers have.
     pub(crate) async fn complete(
         &self,
         snapshot: &Snapshot,
         question: &mut Question,
         within: Option<&TraceContext>,
     ) -> Result<Held, Incomplete> {
-        let mut taken = HashSet::new();
-        let mut until: Option<Instant> = None;
-        // Each round follows what the one before has fetched: as many as lookups are nested.
-        loop {
-            let wanted = self.wanted(snapshot, question, &taken)?;
-            if wanted.is_empty() {
-                let held = until.map(|until| until.saturating_duration_since(Instant::now()));
-                return Ok(Held(held));
-            }
-            let fetched = wanted.iter().map(|(provider, uid)| async move {
-                let fetched = provider.get(uid, within).await;
-                (*provider, uid.clone(), fetched)
-            });
-            for (provider, uid, fetched) in join_all(fetched).await {
-                let vocabulary = &snapshot.loaded.vocabulary;
-                let said = provider.read(&fetched.said, uid.entity_type(), vocabulary);
-                let said = said.map_err(|why| {
-                    let provider = provider.name.clone();
-                    tracing::warn!(provider, entity = %uid, why, "denied: attributes cannot be had");
-                    Unavailable { provider }
-                })?;
-                until = Some(until.map_or(fetched.until, |until| until.min(fetched.until)));
-                provider.lay_over(question, snapshot, &uid, said);
-                taken.insert((provider.name.as_str(), uid));
-            }
-        }
-    }
-
-    /// The entities that policies look into for what a provider has, and that it has not been
-    /// asked about.
-    fn wanted(
-        &self,
-        snapshot: &Snapshot,
-        question: &Question,
-        taken: &HashSet<(&str, EntityUID)>,
-    ) -> Result<Vec<(&Provider, EntityUID)>, SliceError> {
-        let mut wanted: Vec<(&Provider, EntityUID)> = Vec::new();
-        for rule in snapshot.loaded.rules.matching(question, &snapshot.store) {
-            // What is looked up by something that is still to be fetched cannot be told yet.
-            let mut deepest = usize::MAX;
-            for access in rule.accesses() {
-                if access.depth > deepest {
-                    break;
-                }
-                let Some(types) = self.by_attribute.get(&access.name) else {
-                    continue;
-                };
-                let Some(uid) = looked_into(access, rule, question, snapshot)? else {
-                    continue;
-                };
-                let provider = types.get(uid.entity_type());
-                let Some(provider) = provider.and_then(|at| self.providers.get(*at)) else {
-                    continue;
-                };
-                if taken.contains(&(provider.name.as_str(), uid.clone())) {
-                    continue;
-                }
-                deepest = access.depth;
-                let is_known = |(other, known): &(&Provider, EntityUID)| {
-                    *known == uid && other.name == provider.name
-                };
-                if !wanted.iter().any(is_known) {
-                    wanted.push((provider, uid));
-                }
-            }
-        }
-        Ok(wanted)
+        self.asking(within).complete(snapshot, question).await
     }
 }
 
@@ -263,29 +190,6 @@ fn by_attribute(
         }
     }
     Ok(made)
-}
-
-/// The entity of an access, as far as it can be told yet. What cannot be evaluated is not looked
-/// into.
-fn looked_into(
-    access: &Access,
-    rule: &Rule,
-    question: &Question,
-    snapshot: &Snapshot,
-) -> Result<Option<EntityUID>, SliceError> {
-    match access.of.expr_kind() {
-        ExprKind::Var(Var::Principal) => return Ok(Some((*question.principal).clone())),
-        ExprKind::Var(Var::Resource) => return Ok(Some((*question.resource).clone())),
-        ExprKind::Lit(Literal::EntityUID(uid)) => return Ok(Some((**uid).clone())),
-        _ => {}
-    }
-    let values = interpret(rule.policy(), &[&access.of], question, &snapshot.store)?;
-    Ok(values
-        .into_iter()
-        .find_map(|value| match value.ok()?.value_kind() {
-            ValueKind::Lit(Literal::EntityUID(uid)) => Some((**uid).clone()),
-            _ => None,
-        }))
 }
 
 #[cfg(test)]

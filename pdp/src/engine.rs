@@ -26,7 +26,7 @@ pub(crate) use rules::Rules;
 use value::Failed;
 
 /// A question in Cedar's words.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Question {
     pub(crate) principal: Uid,
     pub(crate) action: Uid,

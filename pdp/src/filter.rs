@@ -14,6 +14,7 @@ use cedar_policy_core::ast::{EntityType, Var};
 pub(crate) use sql::{Bind, Dialect};
 pub(crate) use tables::Tables;
 
+use crate::attributes::Known;
 use crate::engine::{Question, Rules};
 use crate::entities::EntityStore;
 use crate::load::Loaded;
@@ -49,6 +50,8 @@ pub(crate) struct Sought<'a> {
     /// Principal or resource.
     pub(crate) part: Var,
     pub(crate) kind: &'a EntityType,
+    /// What providers have said of the question.
+    pub(crate) known: &'a Known,
 }
 
 impl Filter {
@@ -98,6 +101,7 @@ fn condition(
         question,
         part,
         kind,
+        known,
     } = sought;
     let rules: &Rules = &loaded.rules;
     let view = store.view(&question.overlays);
@@ -106,6 +110,7 @@ fn condition(
         sought: part,
         view,
         context_is_known: true,
+        known,
     };
     let candidates = rules.candidates_for_any(question, store, kind, part);
     let residuals = residuals(

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use crate::answer::Id;
 use crate::mapping::Before;
-use crate::snapshot::{Answered, Snapshot};
+use crate::snapshot::{Answered, Read, Snapshot};
 use crate::{Pdp, PdpConfig, PdpError, PdpParts};
 
 /// A small domain: documents in folders, people in teams.
@@ -160,5 +160,9 @@ pub(crate) fn answer<'s>(
     now: UnixTime,
 ) -> Result<Answered<'s>, DecisionError> {
     let (lent, mut before) = (request.lend(), Before::default());
-    snapshot.answer(&lent.asked(), now, &mut before, Id::NONE, true)
+    let asked = lent.asked();
+    match snapshot.read(&asked, now, &mut before)? {
+        Read::Question(mapped) => snapshot.decide_mapped(&asked, mapped, Id::NONE, true),
+        Read::Unknown { status, message } => Ok(snapshot.unasked(status, &message, Id::NONE)),
+    }
 }

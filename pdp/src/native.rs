@@ -11,6 +11,7 @@ use serde_json::Value;
 use service_kit::UnixTime;
 use strict_json::Json;
 
+use crate::attributes::Side;
 use crate::cedar_json::{self, Misfit};
 use crate::engine::Question;
 use crate::entities::{EntityStore, Origin, Overlays, Row, id};
@@ -134,6 +135,14 @@ impl Partly {
                 .get("context")
                 .is_some_and(|context| !context.is_null()),
         })
+    }
+
+    pub(crate) fn side(&self) -> Side<'_> {
+        Side {
+            kind: &self.kind,
+            sought: self.part,
+            context_is_known: self.context_is_known,
+        }
     }
 }
 

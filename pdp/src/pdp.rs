@@ -18,6 +18,7 @@ use service_kit::random::Ids;
 use service_kit::traces::{Server, Span};
 use service_kit::{Health, Metrics, SharedClock, Status, Tasks, Tls, Traces};
 use store::{Position, Store};
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -233,9 +234,12 @@ impl Inner {
         let inner = Arc::clone(self);
         let waiter = Waiter::default();
         let waited = waiter.waited();
+        let runtime = Handle::current();
         let searching = move || {
             let mut span = asker.part("search");
+            // Nothing is waited for but providers.
             let found = inner.search_now(&request, &asker, &waited, span.as_mut());
+            let found = runtime.block_on(found);
             traced::finish(span, found.as_ref().err());
             found
         };
@@ -259,7 +263,7 @@ impl Inner {
         Holder(self.callers.are_configured().then_some(&*asker.caller))
     }
 
-    fn search_now(
+    async fn search_now(
         &self,
         request: &SearchRequest,
         asker: &Asker,
@@ -282,17 +286,18 @@ impl Inner {
             (None, None) => return Err(rejected("`page.token` is missing".into())),
         };
         let snapshot = self.snapshot.load_full();
-        let kinds = snapshot.loaded.vocabulary.kinds_of(&question);
-        let open = self.providers.refuse_open(&snapshot, kinds);
-        open.map_err(|error| rejected(error.to_string()))?;
         let bounds = Bounds {
             results: limit.min(self.limits.page),
             decisions: self.limits.search_decisions,
             waited,
         };
-        let found = snapshot
-            .search(&question, now, after.as_deref(), bounds)
-            .inspect_err(|_| self.meters.rejected.inc())?;
+        let asking = self.providers.asking(asker.within(span.as_deref()));
+        let found = snapshot.search(&question, now, after.as_deref(), bounds, &asking);
+        let found = found.await.inspect_err(|error| {
+            if matches!(error, DecisionError::Rejected { .. }) {
+                self.meters.rejected.inc();
+            }
+        })?;
         let took = started.elapsed();
         self.meters.search(request.kind, took, found.decided);
         let mut lines = self.log.lines();

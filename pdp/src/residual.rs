@@ -1,6 +1,6 @@
 //! Partial evaluation: what is left of policies where one side of a question is not known yet.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use cedar_policy_core::ast::{Context, EntityType, EntityUID, PolicySet, Var};
@@ -11,6 +11,7 @@ use cedar_policy_core::tpe::residual::Residual;
 use cedar_policy_core::validator::ValidatorSchema;
 use smol_str::SmolStr;
 
+use crate::attributes::Known;
 use crate::engine::{Question, Rules};
 use crate::entities::{Kept, View};
 
@@ -26,6 +27,8 @@ pub(crate) struct Open<'a> {
     pub(crate) view: View<'a>,
     /// Else the question's context means nothing.
     pub(crate) context_is_known: bool,
+    /// What of the attributes that providers have has been fetched. The rest is unknown.
+    pub(crate) known: &'a Known,
 }
 
 /// Partially evaluates rules, each by itself, by their positions. Those that cannot be are left
@@ -68,7 +71,7 @@ pub(crate) fn residuals(
     let Ok(request) = request else {
         return by_position;
     };
-    let entities = given_entities(given, schema, open.view);
+    let entities = known_entities(given, schema, open);
     // A policy that does not typecheck fails the whole call, so each is asked alone: the others
     // keep their residuals.
     for position in candidates.iter().copied() {
@@ -88,40 +91,56 @@ pub(crate) fn residuals(
     by_position
 }
 
-/// The given side of the question as far as it is known. What is left out is unknown to partial
-/// evaluation, which then leaves it in the residual.
-fn given_entities(given: &EntityUID, schema: &ValidatorSchema, view: View<'_>) -> PartialEntities {
-    let Some(row) = view.row(given) else {
-        return PartialEntities::from_entities(std::iter::empty(), schema).unwrap_or_default();
-    };
-    let above = |uid: &EntityUID| -> HashSet<EntityUID> {
-        view.ancestors(uid).into_iter().cloned().collect()
-    };
-    let ancestors = above(given);
+/// The given side of the question, and what providers were asked about, as far as they are known.
+/// What is left out is unknown to partial evaluation, which then leaves it in the residual.
+fn known_entities(given: &EntityUID, schema: &ValidatorSchema, open: &Open<'_>) -> PartialEntities {
+    let mut known: HashMap<&EntityUID, PartialEntity> = HashMap::new();
+    let groups = open.view.ancestors(given);
+    for uid in groups.iter().filter(|uid| open.view.row(uid).is_some()) {
+        let above = Some(above(uid, open.view));
+        if let Ok(group) = PartialEntity::new((*uid).clone(), None, above, None, schema) {
+            known.insert(uid, group);
+        }
+    }
+    for uid in open.known.entities().chain([given]) {
+        if let Some(entity) = known_entity(uid, schema, open) {
+            known.insert(uid, entity);
+        }
+    }
+    PartialEntities::from_entities(known.into_values(), schema)
+        .ok()
+        .or_else(|| PartialEntities::from_entities(std::iter::empty(), schema).ok())
+        .unwrap_or_default()
+}
+
+fn known_entity(
+    uid: &EntityUID,
+    schema: &ValidatorSchema,
+    open: &Open<'_>,
+) -> Option<PartialEntity> {
+    let row = open.view.row(uid)?;
+    let ancestors = above(uid, open.view);
     let values = |members: &mut dyn Iterator<Item = (&SmolStr, &Kept)>| {
         members
             .map(|(name, value)| (name.clone(), value.value()))
             .collect::<BTreeMap<_, _>>()
     };
+    // SECURITY: what the store says in a provider's place must not be believed.
+    let attributes = open.known.is_whole(uid);
+    let attributes = attributes.then(|| values(&mut row.attributes()));
     let whole = PartialEntity::new(
-        given.clone(),
-        Some(values(&mut row.attributes())),
+        uid.clone(),
+        attributes,
         Some(ancestors.clone()),
         Some(values(&mut row.tags())),
         schema,
     );
     // The question may describe an entity that lacks what the schema requires of it.
-    let entity = whole.ok().or_else(|| {
-        PartialEntity::new(given.clone(), None, Some(ancestors.clone()), None, schema).ok()
-    });
-    let above = ancestors
-        .iter()
-        .filter(|uid| view.row(uid).is_some())
-        .filter_map(|uid| {
-            PartialEntity::new(uid.clone(), None, Some(above(uid)), None, schema).ok()
-        });
-    PartialEntities::from_entities(entity.into_iter().chain(above), schema)
+    whole
         .ok()
-        .or_else(|| PartialEntities::from_entities(std::iter::empty(), schema).ok())
-        .unwrap_or_default()
+        .or_else(|| PartialEntity::new(uid.clone(), None, Some(ancestors), None, schema).ok())
+}
+
+fn above(uid: &EntityUID, view: View<'_>) -> HashSet<EntityUID> {
+    view.ancestors(uid).into_iter().cloned().collect()
 }

@@ -235,22 +235,6 @@ impl Snapshot {
         }
     }
 
-    /// Answers one question by what is known here alone. `id` names the decision. `keep` asks for
-    /// what a second opinion needs.
-    pub(crate) fn answer<'s, 'a>(
-        &'s self,
-        asked: &Asked<'a>,
-        now: UnixTime,
-        before: &mut Before<'s, 'a>,
-        id: Id<'s>,
-        keep: bool,
-    ) -> Result<Answered<'s>, DecisionError> {
-        match self.read(asked, now, before)? {
-            Read::Question(mapped) => self.decide_mapped(asked, mapped, id, keep),
-            Read::Unknown { status, message } => Ok(self.unasked(status, &message, id)),
-        }
-    }
-
     /// The answer to a question about something unknown.
     pub(crate) fn unasked<'s>(&'s self, status: u16, message: &str, id: Id<'s>) -> Answered<'s> {
         Answered::without_policies(Answer::unasked(status, message, id, &self.version))

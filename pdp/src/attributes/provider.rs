@@ -28,7 +28,8 @@ pub(super) struct Provider {
     source: Source,
     timeout: Duration,
     keep: Duration,
-    /// At once.
+    /// It is asked about so many entities at once.
+    pub(super) at_once: usize,
     room: Arc<Semaphore>,
     kept: Cache<EntityUID, Arc<Fetched>>,
     meters: ProviderMeters,
@@ -59,6 +60,7 @@ impl Provider {
             source: Source::open(config, base, tasks)?,
             timeout: config.timeout(),
             keep: Duration::from_secs(config.cache_seconds),
+            at_once: config.at_once(),
             room: Arc::new(Semaphore::new(config.at_once())),
             kept: Cache::new(config.max_entries.max(1)),
             meters,

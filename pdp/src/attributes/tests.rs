@@ -3,6 +3,7 @@
 
 mod postgresql;
 mod same;
+mod searches;
 mod sql;
 mod sqlite;
 
@@ -61,6 +62,17 @@ impl Directory {
             .tasks
             .spawn(async move { axum::serve(listener, router).await.unwrap() });
         format!("http://{address}/people/{{id}}")
+    }
+}
+
+/// A server that knows one answer.
+fn answer_of(id: &str, (status, kind, body): (u16, &'static str, &str)) -> Directory {
+    Directory {
+        answers: Arc::new(HashMap::from([(
+            id.to_owned(),
+            (status, kind, body.to_owned()),
+        )])),
+        ..Directory::default()
     }
 }
 
@@ -373,37 +385,6 @@ async fn a_batch_is_completed_many_at_once_and_stays_in_order() {
         "options": { "evaluations_semantic": "deny_on_first_deny" } });
     post(&pdp, "/access/v1/evaluations", semantic.to_string()).await;
     assert_eq!(directory.asked(), 100);
-}
-
-#[tokio::test]
-async fn what_leaves_a_side_open_is_refused_where_policies_read_what_is_provided() {
-    let directory = Directory::of(&[]);
-    let (_fixture, pdp) = open(&directory, ADULTS).await;
-    let sought = |action: &str, context: Value| {
-        json!({ "subject": { "type": "user" }, "action": { "name": action },
-            "resource": { "type": "urn:x:doc", "id": "d1" }, "context": context })
-        .to_string()
-    };
-    let path = "/access/v1/search/subject";
-    let (status, _, problem) = post(&pdp, path, sought("GET /docs/{id}", json!({}))).await;
-    assert_eq!(status, StatusCode::BAD_REQUEST, "{problem}");
-    assert!(
-        problem["detail"]
-            .as_str()
-            .unwrap()
-            .contains("`adults` reads `age`")
-    );
-    let (status, _, found) = post(
-        &pdp,
-        path,
-        sought("delete", json!({ "reason": "old", "action": {} })),
-    )
-    .await;
-    assert_eq!(status, StatusCode::OK, "{found}");
-    let open = json!({ "principal": { "type": "User" }, "action": "Action::\"read\"",
-        "resource": "Doc::\"d1\"", "context": {} });
-    let (status, _, problem) = post(&pdp, "/cedar/v1/partial", open.to_string()).await;
-    assert_eq!(status, StatusCode::BAD_REQUEST, "{problem}");
 }
 
 type Change = fn(&mut AttributeProviderConfig);

@@ -3,13 +3,13 @@
 
 use std::sync::Arc;
 
-use cedar_policy_core::ast::{EntityType, EntityUID, Var};
+use cedar_policy_core::ast::{EntityType, Var};
 
 use super::rule::{Home, Rule};
 use super::{Question, Surroundings};
-use crate::entities::{EntityStore, Named, Overlays};
+use crate::entities::EntityStore;
 use crate::index::guards::{Answer, Ask, Subject};
-use crate::index::{Index, Positions, Seen, Sought};
+use crate::index::{Index, Positions, Sought};
 use crate::shards::Shards;
 
 /// Rules by position. A position that is free is used again.
@@ -124,28 +124,6 @@ impl Rules {
             self.index
                 .candidates(&principal, action, &any, &mut unasked)
         }
-    }
-
-    /// The rules that may apply to some question of these types.
-    pub(crate) fn of_kind(
-        &self,
-        principal: &EntityType,
-        action: &EntityUID,
-        resource: &EntityType,
-        store: &EntityStore,
-    ) -> impl Iterator<Item = &Rule> {
-        let nothing = Overlays::default();
-        let view = store.view(&nothing);
-        let above = view.row(action).map(|row| view.ancestry(row));
-        let action = Seen {
-            uid: Named::of(action),
-            above: above.as_ref(),
-        };
-        let (principal, resource) = (Sought::AnyOf(principal), Sought::AnyOf(resource));
-        let positions = self
-            .index
-            .candidates(&principal, action, &resource, &mut unasked);
-        positions.into_iter().filter_map(|at| self.get(at))
     }
 }
 

@@ -36,6 +36,7 @@ fn filter(snapshot: &Snapshot, n: i64, dialect: Dialect) -> Result<Filter, Untra
         question: &question,
         part: Var::Resource,
         kind: &kind,
+        known: &Known::default(),
     };
     let tables = world::tables();
     Filter::of(

@@ -14,6 +14,7 @@ use service_kit::Problem;
 use super::bodies;
 use super::entities::right_of;
 use super::receive::{no_answer, no_right, receive};
+use crate::attributes::{Known, ReadElsewhere, Side};
 use crate::callers::{Caller, EntityRight};
 use crate::decision_log::{Asker, Refused};
 use crate::filter::{Dialect, Filter, Sought};
@@ -137,16 +138,19 @@ pub(super) async fn partial(
     may_see_residuals(&inner, &request)?;
     let (asker, body) = read(&inner, request).await?;
     let snapshot = inner.snapshot.load_full();
-    let partly = partly(&inner, &snapshot, &body, &asker)?;
+    let mut partly = partly(&inner, &snapshot, &body, &asker)?;
     inner.log_left_open("partial", &partly, brought(&body), &snapshot, &asker);
+    let known = known(&inner, &snapshot, &mut partly, &asker).await?;
     let answer = tokio::task::spawn_blocking(move || {
         let _place = asker.place;
-        left_open(&snapshot, &partly)
+        known.refuse_left(&snapshot, &partly.question, partly.side())?;
+        Ok(left_open(&snapshot, &partly, &known))
     });
-    let answer = answer.await;
-    answer
-        .map(|answer| Json(answer).into_response())
-        .map_err(|_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal"))
+    let answer: Result<Value, ReadElsewhere> = answer
+        .await
+        .map_err(|_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal"))?;
+    let answer = answer.map_err(|error| unusable(&error.to_string()))?;
+    Ok(Json(answer).into_response())
 }
 
 /// `POST /cedar/v1/filter`.
@@ -172,7 +176,7 @@ pub(super) async fn filter(
     let dialect: Dialect = serde_json::from_value(body.get("dialect").cloned().unwrap_or_default())
         .map_err(|_| unusable("`dialect` must be `postgresql` or `sqlite`"))?;
     let snapshot = inner.snapshot.load_full();
-    let partly = partly(&inner, &snapshot, &body, &asker)?;
+    let mut partly = partly(&inner, &snapshot, &body, &asker)?;
     if !partly.context_is_known {
         return Err(unusable("`context` is missing; `{}` says that it is empty"));
     }
@@ -188,27 +192,31 @@ pub(super) async fn filter(
         }
     };
     inner.log_left_open("filter", &partly, brought(&body), &snapshot, &asker);
+    let known = known(&inner, &snapshot, &mut partly, &asker).await?;
     let answer = tokio::task::spawn_blocking(move || {
         let _place = asker.place;
         let sought = Sought {
             question: &partly.question,
             part: partly.part,
             kind: &partly.kind,
+            known: &known,
         };
-        let tables = inner.tables.as_ref()?;
+        let left = known.refuse_left(&snapshot, &partly.question, partly.side());
+        left.map_err(|error| unusable(&error.to_string()))?;
+        let internal = || Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal");
+        let tables = inner.tables.as_ref().ok_or_else(internal)?;
         let (loaded, store) = (&snapshot.loaded, &snapshot.store);
         let filter = Filter::of(loaded, store, sought, tables, dialect, &alias);
-        Some((filter, snapshot))
+        let filter = filter.map_err(|error| {
+            let problem = Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "untranslatable");
+            problem.detail(error.to_string())
+        })?;
+        Ok(said(&filter, &snapshot))
     });
-    match answer.await {
-        Ok(Some((Ok(filter), snapshot))) => Ok(Json(said(&filter, &snapshot)).into_response()),
-        Ok(Some((Err(error), _))) => Err(Problem::new(
-            StatusCode::UNPROCESSABLE_ENTITY,
-            "untranslatable",
-        )
-        .detail(error.to_string())),
-        Ok(None) | Err(_) => Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal")),
-    }
+    let answer: Result<Value, Problem> = answer
+        .await
+        .map_err(|_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal"))?;
+    Ok(Json(answer?).into_response())
 }
 
 /// SECURITY: what is left of a policy says what it is, and holds what the store knows.
@@ -227,17 +235,24 @@ fn partly(
     body: &Properties,
     asker: &Asker,
 ) -> Result<Partly, Problem> {
-    let partly =
-        Partly::read(body, ground(inner, snapshot, asker)).map_err(|error| refused(&error))?;
-    let question = &partly.question;
-    let kinds = (
-        question.principal.entity_type(),
-        &*question.action,
-        question.resource.entity_type(),
-    );
-    let open = inner.providers.refuse_open(snapshot, [kinds]);
-    open.map_err(|error| unusable(&error.to_string()))?;
-    Ok(partly)
+    Partly::read(body, ground(inner, snapshot, asker)).map_err(|error| refused(&error))
+}
+
+/// Adds to such a question what providers have of its other parts.
+async fn known(
+    inner: &Inner,
+    snapshot: &Snapshot,
+    partly: &mut Partly,
+    asker: &Asker,
+) -> Result<Known, Problem> {
+    let asking = inner.providers.asking(asker.trace.as_ref());
+    let side = Side {
+        kind: &partly.kind,
+        sought: partly.part,
+        context_is_known: partly.context_is_known,
+    };
+    let known = asking.complete_known(snapshot, &mut partly.question, side);
+    known.await.map_err(|error| no_answer(&error.into()))
 }
 
 async fn read(inner: &Inner, request: Request) -> Result<(Asker, Properties), Problem> {
@@ -305,13 +320,14 @@ fn failed(message: &str, id: &str) -> Value {
 }
 
 /// What policies say where one side is open.
-fn left_open(snapshot: &Snapshot, partly: &Partly) -> Value {
+fn left_open(snapshot: &Snapshot, partly: &Partly, known: &Known) -> Value {
     let rules = &snapshot.loaded.rules;
     let open = Open {
         kind: &partly.kind,
         sought: partly.part,
         view: snapshot.store.view(&partly.question.overlays),
         context_is_known: partly.context_is_known,
+        known,
     };
     let candidates =
         rules.candidates_for_any(&partly.question, &snapshot.store, &partly.kind, partly.part);

@@ -15,6 +15,7 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use service_kit::Problem;
 use strict_json::{JsonError, Members};
 
+use crate::attributes::Unavailable;
 use crate::decision_log::Asker;
 use crate::pdp::Inner;
 
@@ -147,9 +148,19 @@ pub(super) fn no_answer(error: &DecisionError) -> Problem {
         DecisionError::Rejected { message } => {
             Problem::new(StatusCode::BAD_REQUEST, "bad-request").detail(message.clone())
         }
-        DecisionError::Unavailable(_) | DecisionError::Timeout => {
-            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable")
+        DecisionError::Unavailable(cause) => {
+            let cause = cause
+                .as_ref()
+                .map(|cause| cause.downcast_ref::<Unavailable>());
+            match cause.flatten() {
+                Some(cause) => {
+                    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "attributes-unavailable")
+                        .detail(cause.to_string())
+                }
+                None => Problem::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
+            }
         }
+        DecisionError::Timeout => Problem::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
         DecisionError::Internal { message } => {
             tracing::error!(message, "a question could not be decided");
             Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal")

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use authzen::{Action, AskedAction, Properties, Resource, SearchQuestion, Subject, Wanted};
+use authzen::{Action, AskedAction, Properties, Resource, Subject};
 use cedar_policy_core::ast::{Eid, EntityType, EntityUID, Var};
 
 use super::{NotAsked, Part, Vocabulary, not_asked, overlay};
@@ -22,36 +22,6 @@ pub(crate) struct Sought {
 }
 
 impl Vocabulary {
-    /// The kinds of questions that a search can come to: the principal's type, the action, and the
-    /// resource's type, as far as the schema knows them.
-    pub(crate) fn kinds_of(
-        &self,
-        question: &SearchQuestion,
-    ) -> Vec<(&EntityType, &EntityUID, &EntityType)> {
-        let (subject, action, resource) = match &question.wanted {
-            Wanted::Subject {
-                subject,
-                action,
-                resource,
-            } => (&subject.kind, Some(&action.name), &resource.kind),
-            Wanted::Resource {
-                subject,
-                action,
-                resource,
-            } => (&subject.kind, Some(&action.name), &resource.kind),
-            Wanted::Action { subject, resource } => (&subject.kind, None, &resource.kind),
-        };
-        let (Some(subject), Some(resource)) = (self.types.get(subject), self.types.get(resource))
-        else {
-            return Vec::new();
-        };
-        let actions = self.actions.iter();
-        actions
-            .filter(|(name, _)| action.is_none_or(|action| action == *name))
-            .map(|(_, term)| (subject, &*term.uid, resource))
-            .collect()
-    }
-
     /// Puts a search for subjects into Cedar's words.
     pub(crate) fn subjects(
         &self,

@@ -242,9 +242,7 @@ impl Inner {
         match self.providers.complete(snapshot, question, within).await {
             Ok(held) => Ok(Ok(held)),
             Err(Incomplete::Unavailable(unavailable)) => Ok(Err(unavailable)),
-            Err(Incomplete::Slice(error)) => Err(DecisionError::Internal {
-                message: error.to_string(),
-            }),
+            Err(error @ Incomplete::Slice(_)) => Err(error.into()),
         }
     }
 }

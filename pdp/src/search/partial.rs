@@ -32,6 +32,7 @@ impl Remainder {
             sought: ground.sought,
             view: ground.view(),
             context_is_known: true,
+            known: ground.known,
         };
         let residuals = residuals(rules, schema, question, &open, &candidates);
         let mut remainder = Self {

@@ -2,7 +2,7 @@
 //!
 //! A plan may admit too many, never too few: whoever it admits is still decided. It rests on the
 //! store's links (who refers to whom, what is in what), so that "the documents that alice owns"
-//! looks at hers and not at all of them.
+//! looks at hers and not at all of them. What providers have is in none of these links.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -11,6 +11,7 @@ use cedar_policy_core::ast::{BinaryOp, EntityType, EntityUID, Literal, Value, Va
 use cedar_policy_core::tpe::residual::{Residual, ResidualKind};
 use cedar_policy_core::validator::types::Type;
 
+use crate::attributes::Known;
 use crate::entities::{EntityStore, Overlays, Row, View, id};
 
 /// More candidates than this are not gathered but met on the way through their type.
@@ -38,6 +39,8 @@ pub(super) struct Ground<'a> {
     pub(super) overlays: &'a Overlays,
     /// The part of the question that is looked for.
     pub(super) sought: Var,
+    /// What providers have said of the rest of it.
+    pub(super) known: &'a Known,
 }
 
 impl Plan {
@@ -248,7 +251,26 @@ impl<'a> Ground<'a> {
 
     /// Whether an expression is the sought entity or an attribute or tag reached from it.
     fn leads(self, residual: &Residual) -> bool {
-        self.is_sought(residual) || owner(residual).is_some_and(|owner| self.leads(owner))
+        self.is_sought(residual) || self.owner(residual).is_some_and(|owner| self.leads(owner))
+    }
+
+    /// What an attribute or a tag is taken from. The store's links say nothing of an attribute that
+    /// a provider has.
+    fn owner(self, residual: &Residual) -> Option<&Arc<Residual>> {
+        let Residual::Partial { kind, .. } = residual else {
+            return None;
+        };
+        match kind {
+            ResidualKind::GetAttr { expr, attr } => {
+                (!self.known.is_elsewhere(expr.ty(), attr)).then_some(expr)
+            }
+            ResidualKind::BinaryApp {
+                op: BinaryOp::GetTag,
+                arg1,
+                ..
+            } => Some(arg1),
+            _ => None,
+        }
     }
 
     /// Where an expression that leads from the sought entity can be, or hold, one of `targets`.
@@ -259,7 +281,7 @@ impl<'a> Ground<'a> {
         if self.is_sought(residual) {
             return Plan::These(targets);
         }
-        let Some(owner) = owner(residual) else {
+        let Some(owner) = self.owner(residual) else {
             return Plan::All;
         };
         if matches!(owner.ty(), Type::Record { .. }) {
@@ -321,26 +343,6 @@ impl<'a> Ground<'a> {
             }
         }
         Some(found)
-    }
-}
-
-/// What an attribute or a tag is taken from.
-fn owner(residual: &Residual) -> Option<&Arc<Residual>> {
-    match residual {
-        Residual::Partial {
-            kind: ResidualKind::GetAttr { expr, .. },
-            ..
-        } => Some(expr),
-        Residual::Partial {
-            kind:
-                ResidualKind::BinaryApp {
-                    op: BinaryOp::GetTag,
-                    arg1,
-                    ..
-                },
-            ..
-        } => Some(arg1),
-        _ => None,
     }
 }
 

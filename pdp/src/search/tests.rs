@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use authzen::{DecisionPoint as _, Found, SearchKind, SearchRequest};
+use authzen::{DecisionError, DecisionPoint as _, Found, SearchKind, SearchRequest};
+use futures_util::FutureExt as _;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -58,6 +59,12 @@ const POLICIES: &[&str] = &[
     "permit (principal, action == Action::\"keep\", resource == Mode::\"slow\");",
     "permit (principal, action == Action::\"keep\", resource is User) when { resource == principal };",
     "permit (principal is User, action == Action::\"keep\", resource is User) when { resource has manager && resource.manager == principal && resource.level + 9223372036854775800 > 0 };",
+    "permit (principal is User, action == Action::\"read\", resource is Doc) when { (if resource.public then principal else resource.owner).level > 2 };",
+    "permit (principal is User, action == Action::\"read\", resource is Doc) when { (if context has n then principal else resource.owner).level > 2 };",
+    "permit (principal is User, action == Action::\"read\", resource is Doc) when { resource.public && User::\"u1\".level > 2 };",
+    "permit (principal is User, action == Action::\"read\", resource is Doc) when { principal has manager && principal.manager.level > 2 };",
+    "permit (principal is User, action == Action::\"read\", resource is Doc) when { context has peer && context.peer.level > 2 };",
+    "permit (principal is User, action == Action::\"read\", resource is Doc) unless { resource has home && resource has owner.manager };",
     "forbid (principal, action == Action::\"read\", resource is Doc) when { resource.size == 2 };",
     "forbid (principal == User::\"u2\", action, resource);",
     "forbid (principal, action in Action::\"any\", resource is Doc) when { resource.readers.contains(User::\"u3\") };",
@@ -163,13 +170,13 @@ fn others() -> Vec<Value> {
 
 #[derive(Debug, Clone)]
 pub(crate) struct World {
-    entities: Vec<Value>,
+    pub(crate) entities: Vec<Value>,
     policies: BTreeSet<usize>,
     subject: Value,
     pub(crate) action: &'static str,
     resource: Value,
     context: Value,
-    limit: usize,
+    pub(crate) limit: usize,
 }
 
 pub(crate) fn worlds() -> impl Strategy<Value = World> {
@@ -217,6 +224,12 @@ pub(crate) fn worlds() -> impl Strategy<Value = World> {
 
 impl World {
     pub(crate) fn open(&self) -> (Fixture, Pdp) {
+        let fixture = self.fixture();
+        let pdp = fixture.open();
+        (fixture, pdp)
+    }
+
+    pub(crate) fn fixture(&self) -> Fixture {
         let fixture = Fixture::empty();
         fixture.write("schema.cedarschema", SCHEMA);
         let policies: String = self
@@ -229,8 +242,7 @@ impl World {
             "entities.json",
             &Value::from(self.entities.clone()).to_string(),
         );
-        let pdp = fixture.open();
-        (fixture, pdp)
+        fixture
     }
 
     fn ids(&self, kind: &str) -> Vec<String> {
@@ -246,13 +258,13 @@ impl World {
             .collect()
     }
 
-    fn question(&self) -> Value {
+    pub(crate) fn question(&self) -> Value {
         json!({ "subject": self.subject, "action": { "name": self.action },
             "resource": self.resource, "context": self.context })
     }
 
     /// What evaluation permits, one by one.
-    async fn permitted(&self, pdp: &Pdp, kind: SearchKind) -> BTreeSet<Found> {
+    pub(crate) async fn permitted(&self, pdp: &Pdp, kind: SearchKind) -> BTreeSet<Found> {
         let question = self.question();
         let mut permitted = BTreeSet::new();
         let mut candidates: Vec<(Found, Value)> = Vec::new();
@@ -285,7 +297,12 @@ impl World {
 }
 
 /// Every result of every page.
-async fn all_pages(pdp: &Pdp, kind: SearchKind, mut body: Value, limit: usize) -> Vec<Found> {
+pub(crate) async fn all_pages(
+    pdp: &Pdp,
+    kind: SearchKind,
+    mut body: Value,
+    limit: usize,
+) -> Result<Vec<Found>, DecisionError> {
     if kind == SearchKind::Action {
         body.as_object_mut().unwrap().remove("action");
     }
@@ -293,12 +310,12 @@ async fn all_pages(pdp: &Pdp, kind: SearchKind, mut body: Value, limit: usize) -
     let mut all = Vec::new();
     loop {
         let request = SearchRequest::from_json(kind, body.to_string().as_bytes()).unwrap();
-        let page = pdp.search(&request).await.unwrap();
+        let page = pdp.search(&request).await?;
         assert!(page.results.len() <= limit);
         assert_eq!(page.page.count, Some(page.results.len()));
         all.extend(page.results.into_iter().map(|result| result.found));
         if page.page.next_token.is_empty() {
-            return all;
+            return Ok(all);
         }
         body = json!({ "page": { "token": page.page.next_token } });
     }
@@ -324,7 +341,7 @@ proptest! {
         runtime.block_on(async {
             let (_fixture, pdp) = world.open();
             for kind in [SearchKind::Subject, SearchKind::Resource, SearchKind::Action] {
-                let found = all_pages(&pdp, kind, world.question(), world.limit).await;
+                let found = all_pages(&pdp, kind, world.question(), world.limit).await.unwrap();
                 let once: BTreeSet<_> = found.iter().cloned().collect();
                 prop_assert_eq!(found.len(), once.len(), "found twice: {:?}", found);
                 prop_assert_eq!(once, world.permitted(&pdp, kind).await, "{:?}", kind);
@@ -385,14 +402,13 @@ fn first_page(pdp: &Pdp, limit: usize, decisions: usize, after: Option<&str>) ->
         waited: &waiter.waited(),
     };
     let snapshot = pdp.0.snapshot.load_full();
-    snapshot
-        .search(
-            &hers().question.unwrap(),
-            service_kit::UnixTime::from_secs(0),
-            after,
-            bounds,
-        )
-        .unwrap()
+    let (question, now) = (
+        hers().question.unwrap(),
+        service_kit::UnixTime::from_secs(0),
+    );
+    let asking = pdp.0.providers.asking(None);
+    let found = snapshot.search(&question, now, after, bounds, &asking);
+    found.now_or_never().unwrap().unwrap()
 }
 
 #[test]
