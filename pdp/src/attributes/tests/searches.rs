@@ -225,6 +225,39 @@ async fn the_known_side_is_asked_about_once() {
 }
 
 #[tokio::test]
+async fn what_the_store_says_in_a_providers_place_is_not_believed() {
+    // Whom it is about, partial evaluation alone can tell: it must not look into the store then.
+    let condition =
+        "resource has owner && (if context has tries then principal else resource.owner) has age";
+    for (effect, results) in [("permit", 1), ("forbid", 0)] {
+        let policies = format!(
+            "@id(\"age\") {effect} (principal, action == Action::\"read\", resource) when {{ {condition} }};
+             @id(\"low\") permit (principal, action == Action::\"read\", resource) when {{ resource has level }};"
+        );
+        let directory = Directory::of(&[("zoe", json!({ "age": 30 }))]);
+        let mut fixture = Fixture::new();
+        let owner = json!({ "type": "User", "id": "zoe" });
+        let mut attributes = json!({ "owner": owner });
+        if effect == "forbid" {
+            attributes["level"] = json!(1);
+        }
+        let entities = json!([
+            { "uid": owner, "attrs": { "name": "z" }, "parents": [] },
+            { "uid": { "type": "Doc", "id": "d1" }, "attrs": attributes, "parents": [] },
+        ]);
+        fixture.write("entities.json", &entities.to_string());
+        fixture.write("policies.cedar", &policies);
+        let url = directory.serve(&fixture).await;
+        fixture.config.attribute_providers = vec![provider(&url)];
+        let pdp = fixture.open();
+        let mut body = for_docs("zoe", &Value::Null);
+        body["context"] = json!({ "tries": 1 });
+        let page = found(&pdp, RESOURCE, &body).await;
+        assert_eq!(count(&page), results, "{effect} {page}");
+    }
+}
+
+#[tokio::test]
 async fn candidates_are_asked_about_page_by_page_and_each_owner_once() {
     let directory = Directory::of(&[("zoe", json!({ "age": 30 })), ("kid", json!({ "age": 7 }))]);
     let uncached = |config: &mut AttributeProviderConfig| config.cache_seconds = 0;
