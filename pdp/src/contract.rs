@@ -18,7 +18,7 @@ use hashbrown::HashTable;
 use serde::Serialize;
 
 use crate::answer::{Advice, SaidVary};
-use crate::engine::Rule;
+use crate::engine::{Question, Rule};
 use crate::entities::{EntityStore, Overlays};
 use crate::load::Loaded;
 use crate::reads::{NameSet, Reads};
@@ -77,6 +77,8 @@ pub(crate) struct KindTerms {
     pub(crate) action_members: Vec<Matter>,
     pub(crate) resource_members: Vec<Matter>,
     pub(crate) context_members: Vec<Matter>,
+    /// In Cedar's words, where the action's parameters are one member of the context.
+    pub(crate) native_members: Vec<Matter>,
 }
 
 /// When a member of a question matters.
@@ -214,10 +216,33 @@ impl Contracts {
             .get(self.by_kind.place(&self.contracts, kind)?)?;
         Some(Advice {
             vary: Some(contract.vary_of(reads)),
-            // Whole seconds, and never too many.
-            max_age: lasts.map(|millis| millis / 1000),
+            max_age: lasts.map(whole_seconds),
         })
     }
+
+    /// The same of a question in Cedar's words. Of the principal and the resource it says nothing
+    /// but by the entities that it brings along: one that brings any depends on all that it says.
+    pub(crate) fn native_advice(
+        &self,
+        question: &Question,
+        brings_entities: bool,
+    ) -> impl FnOnce(Reads, Option<u64>) -> Advice + use<'_> {
+        let of_action = self.by_action.get(&*question.action);
+        let all = of_action.into_iter().flatten();
+        let mut all = all.filter_map(|at| self.contracts.get(*at));
+        let contract = all.find(|contract| contract.kind.terms.is_of(question));
+        let contract = contract.filter(|_| !brings_entities);
+        move |reads, lasts| Advice {
+            vary: contract
+                .map(|contract| Arc::new(Spelled::from(Arc::new(contract.native_vary(reads))))),
+            max_age: lasts.map(whole_seconds),
+        }
+    }
+}
+
+/// Whole seconds, and never too many.
+fn whole_seconds(millis: u64) -> u64 {
+    millis / 1000
 }
 
 impl ByKind {
@@ -280,6 +305,14 @@ impl Contract {
         self.advice.vary.as_deref().unwrap()
     }
 
+    fn native_vary(&self, reads: Reads) -> Vary {
+        let reads = reads.within(self.reads);
+        Vary {
+            context: named(&self.kind.terms.native_members, reads),
+            ..Vary::default()
+        }
+    }
+
     fn vary_of(&self, reads: Reads) -> SaidVary {
         let reads = reads.within(self.reads);
         if let Some(vary) = self.said.as_ref().filter(|_| reads == self.reads) {
@@ -301,17 +334,19 @@ impl Contract {
 }
 
 impl KindTerms {
+    fn is_of(&self, question: &Question) -> bool {
+        self.action == *question.action
+            && self.principal == *question.principal.entity_type()
+            && self.resource == *question.resource.entity_type()
+    }
+
     /// The members of such a question that matter where this is read.
     fn vary(&self, reads: Reads) -> Vary {
-        let named = |matters: &[Matter]| {
-            let matter = matters.iter().filter(|matter| matter.when.is_so(reads));
-            matter.map(|matter| matter.name.clone()).collect()
-        };
         Vary {
-            subject: named(&self.subject_members),
-            action: named(&self.action_members),
-            resource: named(&self.resource_members),
-            context: named(&self.context_members),
+            subject: named(&self.subject_members, reads),
+            action: named(&self.action_members, reads),
+            resource: named(&self.resource_members, reads),
+            context: named(&self.context_members, reads),
         }
     }
 
@@ -331,6 +366,12 @@ impl KindTerms {
             && side(policy.principal_constraint().as_inner(), &self.principal)
             && side(policy.resource_constraint().as_inner(), &self.resource)
     }
+}
+
+/// The names of the members that matter where this is read.
+fn named(matters: &[Matter], reads: Reads) -> Vec<String> {
+    let matter = matters.iter().filter(|matter| matter.when.is_so(reads));
+    matter.map(|matter| matter.name.clone()).collect()
 }
 
 impl When {

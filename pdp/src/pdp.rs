@@ -11,12 +11,12 @@ use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use authzen::{
     DecisionContext, DecisionError, DecisionPoint, Evaluation, EvaluationRequest,
-    EvaluationsRequest, Page, SearchRequest, SearchResults, SnapshotVersion,
+    EvaluationsRequest, Page, SearchQuestion, SearchRequest, SearchResults, SnapshotVersion,
 };
 use serde_json::Value;
 use service_kit::random::Ids;
 use service_kit::traces::{Server, Span};
-use service_kit::{Health, Metrics, SharedClock, Status, Tasks, Tls, Traces};
+use service_kit::{Health, Metrics, SharedClock, Status, Tasks, Tls, Traces, UnixTime};
 use store::{Position, Store};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -263,6 +263,30 @@ impl Inner {
         Holder(self.callers.are_configured().then_some(&*asker.caller))
     }
 
+    /// What is searched for, how many results make a page, and after which it begins.
+    fn wanted(
+        &self,
+        request: &SearchRequest,
+        asker: &Asker,
+        now: UnixTime,
+    ) -> Result<(SearchQuestion, usize, Option<String>), DecisionError> {
+        let rejected = |message: String| DecisionError::Rejected { message };
+        match (&request.token, &request.question) {
+            (Some(token), _) => {
+                let place = self
+                    .pages
+                    .open(request, token, self.holder(asker), now)
+                    .map_err(|error| rejected(error.to_string()))?;
+                Ok((place.question, place.limit, Some(place.after)))
+            }
+            (None, Some(question)) => {
+                let limit = request.limit.unwrap_or(self.limits.page);
+                Ok((question.clone(), limit, None))
+            }
+            (None, None) => Err(rejected("`page.token` is missing".into())),
+        }
+    }
+
     async fn search_now(
         &self,
         request: &SearchRequest,
@@ -272,19 +296,7 @@ impl Inner {
     ) -> Result<SearchResults, DecisionError> {
         let started = Instant::now();
         let now = self.clock.now();
-        let rejected = |message: String| DecisionError::Rejected { message };
-        let (question, limit, after) = match (&request.token, &request.question) {
-            (Some(token), _) => {
-                let place = self.pages.open(request, token, self.holder(asker), now);
-                let place = place.map_err(|error| rejected(error.to_string()))?;
-                (place.question, place.limit, Some(place.after))
-            }
-            (None, Some(question)) => {
-                let limit = request.limit.unwrap_or(self.limits.page);
-                (question.clone(), limit, None)
-            }
-            (None, None) => return Err(rejected("`page.token` is missing".into())),
-        };
+        let (question, limit, after) = self.wanted(request, asker, now)?;
         let snapshot = self.snapshot.load_full();
         let bounds = Bounds {
             results: limit.min(self.limits.page),

@@ -259,8 +259,22 @@ impl Snapshot {
         Ok(answered)
     }
 
+    /// Decides a question that was asked in Cedar's words, with entities or without.
+    pub(crate) fn decide_native<'s>(
+        &'s self,
+        question: Question,
+        brings_entities: bool,
+        id: Id<'s>,
+        keep: bool,
+    ) -> Result<Answered<'s>, DecisionError> {
+        let advice = self.contracts.native_advice(&question, brings_entities);
+        let mut answered = self.decide(question, id, keep)?;
+        answered.answer.cache = Some(advice(answered.reads, answered.lasts));
+        Ok(answered)
+    }
+
     /// Decides a question in Cedar's words.
-    pub(crate) fn decide<'s>(
+    fn decide<'s>(
         &'s self,
         question: Question,
         id: Id<'s>,

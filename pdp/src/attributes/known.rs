@@ -183,12 +183,11 @@ impl Known {
             let Some(rule) = rules.get(*at) else {
                 continue;
             };
-            let left = match residuals.get(at) {
-                Some(residual) => self.left_in(residual),
-                None => {
-                    let mut names = rule.accesses().iter().map(|access| &access.name);
-                    names.find(|name| self.is_anywhere(name))
-                }
+            let left = if let Some(residual) = residuals.get(at) {
+                self.left_in(residual)
+            } else {
+                let mut names = rule.accesses().iter().map(|access| &access.name);
+                names.find(|name| self.is_anywhere(name))
             };
             if let Some(attribute) = left {
                 return Err(ReadElsewhere {

@@ -171,6 +171,32 @@ async fn attributes_are_fetched_where_they_are_read_and_remembered() {
 }
 
 #[tokio::test]
+async fn in_cedars_words_answers_hold_no_longer_than_what_was_fetched() {
+    let directory = Directory::of(&[("zoe", json!({ "age": 30 }))]);
+    for (seconds, least) in [(60, 58), (0, 0)] {
+        let (_fixture, pdp) =
+            opened(&directory, ADULTS, |config| config.cache_seconds = seconds).await;
+        let said = async |id: &str| {
+            let asked = json!({ "principal": { "type": "User", "id": id },
+                "action": "Action::\"read\"", "resource": "Doc::\"d1\"", "context": {} });
+            let batch = json!({ "requests": [asked] }).to_string();
+            let one = post(&pdp, "/cedar/v1/authorize", asked.to_string()).await.2;
+            let many = post(&pdp, "/cedar/v1/authorize/batch", batch).await.2;
+            assert_eq!(many["responses"][0]["decision"], one["decision"]);
+            [one["cache"].clone(), many["responses"][0]["cache"].clone()]
+        };
+        for cache in said("zoe").await {
+            let max_age = cache["max_age"].as_u64().unwrap();
+            assert!((least..=seconds).contains(&max_age), "{cache}");
+            assert_eq!(cache["vary"]["context"], json!([]), "{cache}");
+        }
+        for cache in said("..").await {
+            assert_eq!(cache, json!({ "max_age": 0 }));
+        }
+    }
+}
+
+#[tokio::test]
 async fn what_is_not_to_be_remembered_is_fetched_each_time() {
     let directory = Directory::of(&[("zoe", json!({ "age": 30 }))]);
     let (_fixture, pdp) = opened(&directory, ADULTS, |config| config.cache_seconds = 0).await;

@@ -5,7 +5,9 @@ use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
 use super::*;
+use crate::Pdp;
 use crate::fixture::{Fixture, ask};
+use crate::http::tests::post;
 use crate::search::tests::{World, worlds};
 
 fn of<'a>(contracts: &'a Contracts, names: (&str, &str, &str)) -> &'a Vary {
@@ -104,8 +106,8 @@ fn agreeing(one: &Value, other: &Value, vary: &Vary) -> Value {
         ("resource", &vary.resource),
         ("context", &vary.context),
     ] {
-        let members = agreeing[part].as_object_mut().unwrap();
         for name in names {
+            let members = agreeing[part].as_object_mut().unwrap();
             match one[part].get(name) {
                 Some(value) => members.insert(name.clone(), value.clone()),
                 None => members.remove(name),
@@ -162,4 +164,81 @@ proptest! {
             Ok(())
         })?;
     }
+}
+
+/// The same question in Cedar's words, which says nothing of subject and resource.
+fn native(world: &World, extras: &Value, ids: (u8, u8)) -> Value {
+    let mut context = extras["context"].clone();
+    if let Some(peer) = context.get_mut("peer") {
+        *peer = json!({ "__entity": *peer });
+    }
+    json!({
+        "principal": { "type": "User", "id": format!("u{}", ids.0) },
+        "action": { "type": "Action", "id": world.action },
+        "resource": { "type": "Doc", "id": format!("d{}", ids.1) },
+        "context": context,
+    })
+}
+
+async fn authorized(pdp: &Pdp, question: &Value) -> Value {
+    let (status, _, said) = post(pdp, "/cedar/v1/authorize", question.to_string()).await;
+    assert_eq!(status, 200, "{said}");
+    said
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+    #[test]
+    fn so_do_questions_in_cedars_words(
+        world in worlds(),
+        ids in (0..8_u8, 0..11_u8),
+        one in extras(),
+        others in proptest::collection::vec(extras(), 8),
+    ) {
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = runtime.enable_time().build().unwrap();
+        runtime.block_on(async {
+            let (_fixture, pdp) = world.open();
+            let mut world = world;
+            world.action = if world.action == "keep" { "read" } else { world.action };
+            let one = native(&world, &one, ids);
+            let expected = authorized(&pdp, &one).await;
+            let vary: Vary = serde_json::from_value(expected["cache"]["vary"].clone()).unwrap();
+            let of_context = Vary { context: vary.context.clone(), ..Vary::default() };
+            prop_assert_eq!(&vary, &of_context);
+            prop_assert_eq!(expected["cache"].get("max_age"), None);
+            for other in others {
+                let asked = agreeing(&one, &native(&world, &other, ids), &vary);
+                let actual = authorized(&pdp, &asked).await;
+                for part in ["decision", "determining"] {
+                    prop_assert_eq!(&actual[part], &expected[part], "{} {}", part, asked);
+                }
+            }
+            Ok(())
+        })?;
+    }
+}
+
+#[tokio::test]
+async fn in_cedars_words_parameters_are_of_the_context_and_entities_count_whole() {
+    let mut fixture = Fixture::new();
+    fixture.config.inline_entities = crate::InlineEntities::Add;
+    let pdp = fixture.open();
+    let delete = json!({ "principal": "User::\"ben\"", "action": "Action::\"delete\"",
+        "resource": "Doc::\"d1\"", "context": { "reason": "old", "action": { "soft": true } } });
+    let said = authorized(&pdp, &delete).await;
+    let vary =
+        json!({ "subject": [], "action": [], "resource": [], "context": ["action", "reason"] });
+    assert_eq!(said["cache"]["vary"], vary, "{said}");
+    let read = json!({ "principal": "User::\"ben\"", "action": "Action::\"read\"",
+        "resource": "Doc::\"d1\"", "context": { "tries": 1 } });
+    let said = authorized(&pdp, &read).await;
+    assert_eq!(said["cache"]["vary"]["context"], json!([]), "{said}");
+    let mut with_entities = read.clone();
+    with_entities["entities"] = json!([{ "uid": { "type": "User", "id": "new" }, "attrs": { "name": "n" }, "parents": [] }]);
+    let said = authorized(&pdp, &with_entities).await;
+    assert_eq!(said["cache"], json!({}), "{said}");
+    with_entities["entities"] = json!([]);
+    let said = authorized(&pdp, &with_entities).await;
+    assert_eq!(said["cache"]["vary"]["context"], json!([]), "{said}");
 }

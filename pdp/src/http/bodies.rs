@@ -45,8 +45,8 @@ pub(super) enum Refusal {
     /// The caller asks too often; `Retry-After` says when to come back.
     #[response(status = 429, content_type = "application/problem+json")]
     TooMany(#[to_schema] ProblemDocument),
-    /// There is no answer now: too much is asked at once, or the revision that is demanded has
-    /// not come.
+    /// There is no answer now: too much is asked at once, the revision that is demanded has not
+    /// come, or attributes that a search or a residual needs cannot be had.
     #[response(status = 503, content_type = "application/problem+json")]
     Unavailable(#[to_schema] ProblemDocument),
 }

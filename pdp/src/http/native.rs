@@ -7,6 +7,7 @@ use authzen::{DecisionError, Properties};
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Json, Response};
 use cedar_policy_core::ast::{Annotations, Effect, PolicyID};
+use cedar_policy_core::tpe::residual::Residual;
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use serde_json::{Value, json};
 use service_kit::Problem;
@@ -17,6 +18,7 @@ use super::receive::{no_answer, no_right, receive};
 use crate::attributes::{Known, ReadElsewhere, Side};
 use crate::callers::{Caller, EntityRight};
 use crate::decision_log::{Asker, Refused};
+use crate::engine::Rule;
 use crate::filter::{Dialect, Filter, Sought};
 use crate::native::{Ground, NativeError, Partly, Whole, brought};
 use crate::pdp::Inner;
@@ -307,6 +309,7 @@ async fn one(
         "advice": context.advice,
         "id": context.id,
         "snapshot": context.snapshot,
+        "cache": context.cache,
     });
     if let (Some(error), Some(members)) = (context.error, answer.as_object_mut()) {
         members.insert("error".into(), error);
@@ -353,30 +356,7 @@ fn left_open(snapshot: &Snapshot, partly: &Partly, known: &Known) -> Value {
             Some(_) => certain = certain && !is_forbid,
             None => certain = false,
         }
-        let effect = if is_forbid {
-            Effect::Forbid
-        } else {
-            Effect::Permit
-        };
-        let text = match residual {
-            Some(residual) => residual
-                .as_ref()
-                .clone()
-                .to_policy(
-                    PolicyID::from_string(&rule.reason.policy),
-                    effect,
-                    Annotations::default(),
-                )
-                .to_string(),
-            None => rule.text(),
-        };
-        let parsed = cedar_policy::Policy::parse(None, &text).ok();
-        left.push(json!({
-            "policy": rule.reason.policy,
-            "effect": if is_forbid { "forbid" } else { "permit" },
-            "residual": text,
-            "json": parsed.and_then(|policy| policy.to_json().ok()),
-        }));
+        left.push(left_of(rule, residual.map(AsRef::as_ref)));
     }
     let decision = if forbidden || left.is_empty() {
         Some("Deny")
@@ -384,6 +364,30 @@ fn left_open(snapshot: &Snapshot, partly: &Partly, known: &Known) -> Value {
         (permitted && certain).then_some("Allow")
     };
     json!({ "decision": decision, "residuals": left, "snapshot": snapshot.version })
+}
+
+/// What is left of one policy; all of it, where it cannot be evaluated partially.
+fn left_of(rule: &Rule, residual: Option<&Residual>) -> Value {
+    let (effect, word) = if rule.is_forbid() {
+        (Effect::Forbid, "forbid")
+    } else {
+        (Effect::Permit, "permit")
+    };
+    let id = || PolicyID::from_string(&rule.reason.policy);
+    let policy = residual
+        .map(|residual| {
+            residual
+                .clone()
+                .to_policy(id(), effect, Annotations::default())
+        })
+        .map_or_else(|| rule.text(), |policy| policy.to_string());
+    let parsed = cedar_policy::Policy::parse(None, &policy).ok();
+    json!({
+        "policy": rule.reason.policy,
+        "effect": word,
+        "residual": policy,
+        "json": parsed.and_then(|policy| policy.to_json().ok()),
+    })
 }
 
 fn said(filter: &Filter, snapshot: &Snapshot) -> Value {

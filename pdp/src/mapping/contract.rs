@@ -5,7 +5,7 @@ use smol_str::SmolStr;
 
 use super::Vocabulary;
 use super::shape::{Members, Shape};
-use super::vocabulary::{ActionTerm, Kind};
+use super::vocabulary::{ActionTerm, Kind, Parameters};
 use crate::RequestProperties;
 use crate::contract::{self, KindTerms, Matter, When};
 use crate::reads::Names;
@@ -51,6 +51,7 @@ impl Vocabulary {
             action_members: parameters(term, names),
             resource_members: properties(self.kinds.get(resource), names),
             context_members: context(term, names),
+            native_members: whole_context(term, names),
         }
     }
 }
@@ -95,12 +96,7 @@ fn parameters(term: &ActionTerm, names: &Names) -> Vec<Matter> {
     let Some(parameters) = &term.parameters else {
         return Vec::new();
     };
-    let is_needed = parameters.required || any_needed(&parameters.members);
-    let when = if is_needed {
-        When::Always
-    } else {
-        When::Context(names.name(&SmolStr::new_static("action")).in_context())
-    };
+    let when = when_needed(parameters, names);
     let members = parameters.members.names();
     members
         .map(|name| Matter {
@@ -109,6 +105,26 @@ fn parameters(term: &ActionTerm, names: &Names) -> Vec<Matter> {
         })
         .collect()
 }
+
+fn when_needed(parameters: &Parameters, names: &Names) -> When {
+    if parameters.required || any_needed(&parameters.members) {
+        When::Always
+    } else {
+        When::Context(names.name(&PARAMETERS).in_context())
+    }
+}
+
+/// The context with the action's parameters in it.
+fn whole_context(term: &ActionTerm, names: &Names) -> Vec<Matter> {
+    let parameters = term.parameters.iter().map(|parameters| Matter {
+        name: PARAMETERS.to_string(),
+        when: when_needed(parameters, names),
+    });
+    parameters.chain(context(term, names)).collect()
+}
+
+/// The member of the context that takes them.
+const PARAMETERS: SmolStr = SmolStr::new_static("action");
 
 /// A member that the schema requires matters by being there: without it nothing is decided.
 fn context(term: &ActionTerm, names: &Names) -> Vec<Matter> {

@@ -107,6 +107,24 @@ async fn an_answer_says_how_long_it_holds() {
     assert_eq!(write, (true, Some(0)));
     let list = max_age(&pdp, question("list", &json!({}))).await;
     assert_eq!(list, (true, None));
+    // In Cedar's words it is no other answer.
+    let native = async |action: &str| {
+        let asked = json!({ "principal": "User::\"u\"", "action": { "type": "Action", "id": action },
+            "resource": "Doc::\"d\"", "context": {} });
+        let (_, _, said) = post(&pdp, "/cedar/v1/authorize", asked.to_string()).await;
+        said["cache"].clone()
+    };
+    let vary =
+        |context: Json| json!({ "subject": [], "action": [], "resource": [], "context": context });
+    assert_eq!(
+        native("read").await,
+        json!({ "vary": vary(json!(["tries"])), "max_age": 6400 })
+    );
+    assert_eq!(
+        native("write").await,
+        json!({ "vary": vary(json!([])), "max_age": 0 })
+    );
+    assert_eq!(native("list").await, json!({ "vary": vary(json!([])) }));
     // What is published cannot say for how long an answer holds.
     let snapshot = pdp.0.snapshot.load_full();
     let published: Vec<Json> = snapshot
@@ -217,6 +235,16 @@ proptest! {
             (verdict, answered.answer.cache.unwrap().max_age)
         };
         let (now, holds) = at(0);
+        let native = |question| {
+            let answered = snapshot.decide_native(question, false, crate::answer::Id::NONE, true);
+            let answered = answered.unwrap();
+            (answered.decided.unwrap().1, answered.answer.cache.unwrap().max_age)
+        };
+        let whole = |millis: u64| {
+            let now = UnixTime::from_millis(NOW + millis);
+            answer(&snapshot, &request, now).unwrap().decided.unwrap().0
+        };
+        prop_assert_eq!(native(whole(0)), (now.clone(), holds));
         for later in later {
             let millis = holds.map_or(later, |seconds| later % (seconds * 1000 + 1));
             prop_assert_eq!(&at(millis).0, &now, "in {} ms, holds {:?} s", millis, holds);

@@ -129,8 +129,16 @@ impl Inner {
         let mut begun = self.begin(asker);
         traced::about(begun.span.as_mut(), &asked);
         let within = asker.within(begun.span.as_ref());
+        let brings_entities = !question.overlays.is_empty();
         let answered = match self.complete(snapshot, &mut question, within).await {
-            Ok(Ok(_)) => snapshot.decide(question, begun.id, begun.sampled),
+            Ok(Ok(held)) => {
+                let answered =
+                    snapshot.decide_native(question, brings_entities, begun.id, begun.sampled);
+                answered.map(|mut answered| {
+                    held.limit(&mut answered.answer.cache);
+                    answered
+                })
+            }
             Ok(Err(unavailable)) => Ok(snapshot.unavailable(&unavailable, begun.id)),
             Err(error) => Err(error),
         };

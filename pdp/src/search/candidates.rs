@@ -21,7 +21,7 @@ use crate::entities::id;
 use crate::snapshot::Snapshot;
 
 /// A page for which providers are asked ends after so long, and says where to go on.
-pub(super) const LONGEST: Duration = Duration::from_secs(2);
+pub(super) const LONGEST: Duration = Duration::from_secs(1);
 
 /// So many candidates are completed at once, where as many results are wanted and their providers
 /// take so many.

@@ -353,7 +353,7 @@ fn people(names: &[&str]) -> String {
     let one = |name: &&str| json!({ "uid": { "type": "User", "id": name }, "attrs": { "name": name }, "parents": [] });
     let doc = json!({ "uid": { "type": "Doc", "id": "d1" }, "attrs": {}, "parents": [] });
     let all = names.iter().map(one).chain([doc]);
-    Value::from_iter(all).to_string()
+    all.collect::<Value>().to_string()
 }
 
 #[tokio::test]

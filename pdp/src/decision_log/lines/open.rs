@@ -11,9 +11,9 @@ use service_kit::UnixTime;
 use strict_json::Members;
 
 use super::{Asker, Lines};
-use crate::spelled::Spelled;
 use crate::search::PageFound;
 use crate::short::short;
+use crate::spelled::Spelled;
 
 impl Lines<'_> {
     /// Records one page of a search.

@@ -6,8 +6,8 @@ use service_kit::UnixTime;
 
 use super::{Asker, Lines, Share};
 use crate::answer::Id;
-use crate::spelled::Spelled;
 use crate::short::cut;
+use crate::spelled::Spelled;
 
 /// Why an entry is answered with a deny.
 #[derive(Debug)]

@@ -7,7 +7,7 @@
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use super::access::{AnswerError, Obligation, Snapshot};
+use super::access::{AnswerError, Cache, Obligation, Snapshot};
 
 type Object = Map<String, Value>;
 
@@ -72,6 +72,9 @@ pub(in crate::http) struct Said {
     /// Names the record in the decision log.
     id: Option<String>,
     snapshot: Option<Snapshot>,
+    /// How the answer may be remembered. `vary` names members of `context`; principal, action,
+    /// resource and `entities` always count, and where entities came along, so does everything.
+    cache: Option<Cache>,
 }
 
 /// Many answers, in the order of the questions.
