@@ -129,7 +129,8 @@ impl Inner {
         let mut begun = self.begin(asker);
         traced::about(begun.span.as_mut(), &asked);
         let within = asker.within(begun.span.as_ref());
-        let brings_entities = !question.overlays.is_empty();
+        // SECURITY: what was sent, and not what was taken of it, which tells what is stored already.
+        let brings_entities = !brought.is_empty();
         let answered = match self.complete(snapshot, &mut question, within).await {
             Ok(Ok(held)) => {
                 let answered =
