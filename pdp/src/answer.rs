@@ -8,7 +8,6 @@ use authzen::{CacheAdvice, Decision, DecisionContext, Evaluation, Reason, Snapsh
 use serde_json::{Value, json};
 use strict_json::JsonText;
 
-use crate::attributes::Unavailable;
 use crate::engine::{Determining, Outcome};
 use crate::spelled::Spelled;
 
@@ -36,6 +35,13 @@ pub(crate) struct Advice {
 
 /// What an answer can depend on, as many answers say it.
 pub(crate) type SaidVary = Arc<Spelled<Arc<Vary>>>;
+
+/// Attributes that a decision needs cannot be had.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("attributes cannot be had from `{provider}`")]
+pub(crate) struct Unavailable {
+    pub(crate) provider: String,
+}
 
 /// Names a decision: a random start for the process, then a count.
 #[derive(Debug, Clone, Copy)]

@@ -4,12 +4,9 @@
 //! A provider is the authority for the attributes that it is configured for: what the store or the
 //! question says of them is not believed. What cannot be had denies, and says so.
 
-mod access;
 mod asking;
 mod cell;
-mod config;
 mod http;
-mod known;
 mod postgresql;
 mod provider;
 mod query;
@@ -25,17 +22,16 @@ use cedar_policy_core::ast::EntityType;
 use service_kit::{ConfigIssue, Metrics, Tasks, TraceContext};
 use smol_str::SmolStr;
 
-pub(crate) use access::{Access, accesses};
 pub(crate) use asking::Asking;
-pub use config::{AttributeProviderConfig, HttpSource, PostgresqlSource, SqliteSource};
-pub(crate) use known::{Known, Side};
 
 use crate::PdpError;
-use crate::answer::Advice;
-use crate::engine::Question;
+use crate::answer::{Advice, Unavailable};
+use crate::config::AttributeProviderConfig;
+use crate::engine::{Question, Rule};
 use crate::entities::SliceError;
 use crate::mapping::Vocabulary;
 use crate::meters::ProvidersMeters;
+use crate::residual::{Known, Side};
 use crate::snapshot::Snapshot;
 use provider::Provider;
 use source::Source;
@@ -66,24 +62,6 @@ impl Held {
         let held = held.as_secs();
         advice.max_age = Some(advice.max_age.map_or(held, |known| known.min(held)));
     }
-}
-
-/// Attributes that a decision needs cannot be had.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("attributes cannot be had from `{provider}`")]
-pub(crate) struct Unavailable {
-    pub(crate) provider: String,
-}
-
-/// A residual reads what only a provider knows.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "policy `{policy}` reads `{attribute}`, which is fetched from an attribute provider for one \
-     question at a time: what leaves a side of the question open cannot be answered"
-)]
-pub(crate) struct ReadElsewhere {
-    policy: String,
-    attribute: SmolStr,
 }
 
 /// Why a question could not be completed.
@@ -153,6 +131,20 @@ impl Providers {
         by_attribute(configured, vocabulary).err()
     }
 
+    /// What these rules read that providers have. Nothing of it has been fetched yet.
+    fn known(&self, rules: &[&Rule], side: Side<'_>) -> Known {
+        let mut known = Known::nothing();
+        for access in rules.iter().flat_map(|rule| rule.accesses()) {
+            let types = self.by_attribute.get(&access.name);
+            for (kind, at) in types.into_iter().flatten() {
+                if let Some(provider) = self.providers.get(*at) {
+                    known.reads(access, side, kind, *at, provider.at_once);
+                }
+            }
+        }
+        known
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.providers.is_empty()
     }
@@ -180,7 +172,7 @@ fn by_attribute(
 ) -> Result<ByAttribute, ConfigIssue> {
     let mut made = ByAttribute::new();
     for (at, config) in configured.iter().enumerate() {
-        let kind = config.kind(vocabulary).map_err(|why| config.issue(&why))?;
+        let kind = kind_of(config, vocabulary).map_err(|why| config.issue(&why))?;
         for name in &config.attributes {
             let types = made.entry(name.into()).or_default();
             if let Some(other) = types.insert(kind.clone(), at) {
@@ -190,6 +182,33 @@ fn by_attribute(
         }
     }
     Ok(made)
+}
+
+/// The entity type; what the schema does not know is refused.
+fn kind_of(
+    config: &AttributeProviderConfig,
+    vocabulary: &Vocabulary,
+) -> Result<EntityType, String> {
+    let name = &config.entity_type;
+    let kind: EntityType = name
+        .parse()
+        .map_err(|_| format!("`{name}` is not the name of an entity type"))?;
+    let members = vocabulary
+        .members(&kind)
+        .ok_or_else(|| format!("the schema has no entity type `{name}`"))?;
+    if config.attributes.is_empty() {
+        return Err("it provides nothing: name `attributes`".into());
+    }
+    match config
+        .attributes
+        .iter()
+        .find(|own| members.get(own).is_none())
+    {
+        Some(unknown) => Err(format!(
+            "the schema's `{name}` has no attribute `{unknown}`"
+        )),
+        None => Ok(kind),
+    }
 }
 
 #[cfg(test)]

@@ -1,11 +1,11 @@
 //! Who may ask over HTTP: callers from the configuration, each known in one way, or everyone.
 
 mod claims;
-mod config;
 mod fault;
 mod issuers;
 mod keys;
 mod presented;
+mod way;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -15,14 +15,12 @@ use service_kit::{
     ClientCertificate, ClientCertificates, ConfigIssue, Metrics, Secret, Tasks, Tls, UnixTime,
 };
 
-pub use config::{CallerConfig, CertificateCallerConfig, EntityRight, JwtCallerConfig};
-
 use crate::PdpConfig;
-use crate::explain::ExplainRight;
+use crate::config::{CallerConfig, EntityRight, ExplainRight};
 use crate::rate::Rate;
-use config::{Wanted, Way};
 use issuers::Issuers;
 use presented::Presented;
+use way::{Wanted, Way};
 
 /// The configured callers. None configured: nobody is asked for anything.
 #[derive(Debug, Default)]

@@ -6,8 +6,11 @@ use std::path::Path;
 use service_kit::ConfigIssue;
 
 use crate::attributes::Providers;
+use crate::callers::Callers;
 use crate::config::Reading;
 use crate::filter::Tables;
+use crate::metadata::Metadata;
+use crate::search::PageTokens;
 use crate::snapshot::Snapshot;
 use crate::{PdpConfig, PdpError, PolicyIssue};
 
@@ -44,6 +47,25 @@ pub fn check_configured(
     }
     let unknown = Providers::check_schema(&config.attribute_providers, vocabulary);
     Ok((CheckReport::of(&snapshot), unknown.into_iter().collect()))
+}
+
+impl PdpConfig {
+    /// What is wrong with the values themselves; the policy folder is not read.
+    pub fn check(&self, base: &Path) -> Vec<ConfigIssue> {
+        // The identifier with it.
+        let metadata = Metadata::open(self, base).err();
+        let callers = Callers::new(self, base).err();
+        let tls = Callers::default().tls(self, base).err();
+        let tokens = PageTokens::new(self, base).err();
+        metadata
+            .into_iter()
+            .chain(callers)
+            .chain(tls)
+            .chain(tokens)
+            .chain(self.check_limits().err())
+            .chain(Providers::check(&self.attribute_providers, base))
+            .collect()
+    }
 }
 
 impl CheckReport {

@@ -1,8 +1,11 @@
-//! The `pdp` section of the configuration file.
+//! The `pdp` section of the configuration file. Imports nothing of the rest.
+
+mod caller;
+mod provider;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -10,12 +13,10 @@ use service_kit::line_sink::LineTarget;
 use service_kit::traces::Server;
 use service_kit::{ConfigIssue, Secret, TlsConfig};
 
-use crate::attributes::{AttributeProviderConfig, Providers};
-use crate::callers::{CallerConfig, Callers, EntityRight};
-use crate::explain::ExplainRight;
-use crate::metadata::Metadata;
-use crate::native::InlineEntities;
-use crate::search::PageTokens;
+pub use caller::{
+    CallerConfig, CertificateCallerConfig, EntityRight, ExplainRight, JwtCallerConfig,
+};
+pub use provider::{AttributeProviderConfig, HttpSource, PostgresqlSource, SqliteSource};
 
 /// How the PDP decides and what it shows. Every key has a default.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -164,6 +165,20 @@ impl Default for PdpConfig {
     }
 }
 
+/// What entities a question may bring along.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum InlineEntities {
+    /// None.
+    #[default]
+    Deny,
+    /// Such as the store does not hold. Of others who may read entities is told; for those who may
+    /// not, the store wins.
+    Add,
+    /// Any; for this question they stand in the place of the stored ones.
+    Override,
+}
+
 /// How questions are read, beside what the schema says.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Reading {
@@ -191,23 +206,6 @@ impl PdpConfig {
             "`pdp.max_json_depth` is {}; it must be from 1 to {DEEPEST}",
             self.max_json_depth
         )))
-    }
-
-    /// What is wrong with the values themselves; the policy folder is not read.
-    pub fn check(&self, base: &Path) -> Vec<ConfigIssue> {
-        // The identifier with it.
-        let metadata = Metadata::open(self, base).err();
-        let callers = Callers::new(self, base).err();
-        let tls = Callers::default().tls(self, base).err();
-        let tokens = PageTokens::new(self, base).err();
-        metadata
-            .into_iter()
-            .chain(callers)
-            .chain(tls)
-            .chain(tokens)
-            .chain(self.check_limits().err())
-            .chain(Providers::check(&self.attribute_providers, base))
-            .collect()
     }
 
     /// As spans name it: by its identifier, or by where it listens.

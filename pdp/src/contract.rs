@@ -21,6 +21,7 @@ use crate::answer::{Advice, SaidVary};
 use crate::engine::{Question, Rule};
 use crate::entities::{EntityStore, Overlays};
 use crate::load::Loaded;
+use crate::mapping::{KindTerms, Matter, QuestionKind, When};
 use crate::reads::{NameSet, Reads};
 use crate::spelled::Spelled;
 
@@ -40,7 +41,7 @@ pub(crate) struct Contracts {
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Contract {
     #[serde(flatten)]
-    kind: Arc<Kind>,
+    kind: Arc<QuestionKind>,
     /// What answers to such a question can depend on. Those that depend on less say so.
     #[serde(flatten)]
     advice: CacheAdvice,
@@ -55,48 +56,6 @@ pub(crate) struct Contract {
     /// What answers say that depend on less.
     #[serde(skip)]
     narrower: Arc<ArcSwap<Narrower>>,
-}
-
-/// A kind of question, and what it can have in it that matters.
-#[derive(Debug, Serialize)]
-pub(crate) struct Kind {
-    pub(crate) subject_type: String,
-    pub(crate) action: String,
-    pub(crate) resource_type: String,
-    #[serde(skip)]
-    pub(crate) terms: KindTerms,
-}
-
-/// The same in Cedar's words.
-#[derive(Debug)]
-pub(crate) struct KindTerms {
-    pub(crate) principal: EntityType,
-    pub(crate) action: EntityUID,
-    pub(crate) resource: EntityType,
-    pub(crate) subject_members: Vec<Matter>,
-    pub(crate) action_members: Vec<Matter>,
-    pub(crate) resource_members: Vec<Matter>,
-    pub(crate) context_members: Vec<Matter>,
-    /// In Cedar's words, where the action's parameters are one member of the context.
-    pub(crate) native_members: Vec<Matter>,
-}
-
-/// When a member of a question matters.
-#[derive(Debug)]
-pub(crate) struct Matter {
-    pub(crate) name: String,
-    pub(crate) when: When,
-}
-
-/// See [`Matter`].
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum When {
-    /// Where an attribute of its name is read.
-    Attribute(NameSet),
-    /// Where a member of the context of this name is read.
-    Context(NameSet),
-    /// Always: it matters by being there.
-    Always,
 }
 
 /// How many policies read each name.
@@ -268,7 +227,7 @@ impl ByKind {
 }
 
 impl Contract {
-    fn new(kind: Kind) -> Self {
+    fn new(kind: QuestionKind) -> Self {
         Self {
             kind: Arc::new(kind),
             advice: CacheAdvice::default(),

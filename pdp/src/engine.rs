@@ -3,6 +3,7 @@
 //! Agrees with Cedar's own authorizer on decision, determining policies and errors; then adds
 //! one rule of ours: a `forbid` that cannot be evaluated denies, because Cedar would skip it.
 
+mod access;
 mod condition;
 mod guard;
 mod oracle;
@@ -18,8 +19,9 @@ use smallvec::SmallVec;
 use crate::entities::{Ancestry, EntityStore, Named, Overlays, Row, SliceError, Uid, View};
 use crate::index::{Seen, Uses};
 use crate::reads::Reads;
+pub(crate) use access::Access;
 use condition::Scene;
-pub(crate) use oracle::{Oracle, Verdict, interpret, lookups};
+pub(crate) use oracle::{Oracle, Verdict, interpret};
 use rule::Clauses;
 pub(crate) use rule::{Home, Rule};
 pub(crate) use rules::Rules;

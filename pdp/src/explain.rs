@@ -15,8 +15,7 @@ pub use scope::Mismatch;
 use std::path::Path;
 
 use authzen::{Asked, DecisionError};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use service_kit::UnixTime;
 use strict_json::Members;
 
@@ -25,18 +24,6 @@ use crate::engine::{Outcome, Question, Rule};
 use crate::mapping::Before;
 use crate::snapshot::{Read, Snapshot};
 use crate::{PdpError, PolicyIssue};
-
-/// How much a caller may be told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum ExplainRight {
-    #[default]
-    None,
-    /// The outcome and the reasons that policies give for themselves.
-    Short,
-    /// Everything: policies, values, places.
-    Full,
-}
 
 /// Why an answer is what it is.
 #[derive(Debug, Clone, PartialEq, Serialize)]

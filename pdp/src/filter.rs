@@ -14,10 +14,10 @@ use cedar_policy_core::ast::{EntityType, Var};
 pub(crate) use sql::{Bind, Dialect};
 pub(crate) use tables::Tables;
 
-use crate::attributes::Known;
 use crate::engine::{Question, Rules};
 use crate::entities::EntityStore;
 use crate::load::Loaded;
+use crate::residual::Known;
 use crate::residual::{Open, residuals};
 use sql::{Cond, Writer};
 use term::Translator;

@@ -53,15 +53,15 @@ mod domains;
 #[cfg(test)]
 mod fixture;
 
-pub use attributes::{AttributeProviderConfig, HttpSource, PostgresqlSource, SqliteSource};
-pub use callers::{CallerConfig, CertificateCallerConfig, EntityRight, JwtCallerConfig};
 pub use check::{CheckReport, check_configured, check_policies};
-pub use config::{PdpConfig, RequestProperties};
+pub use config::{
+    AttributeProviderConfig, CallerConfig, CertificateCallerConfig, EntityRight, ExplainRight,
+    HttpSource, InlineEntities, JwtCallerConfig, PdpConfig, PostgresqlSource, RequestProperties,
+    SqliteSource,
+};
 pub use error::{PdpError, PolicyIssue};
 pub use explain::{
-    Conjunct, ExplainRight, ExplainedOutcome, ExplainedPolicy, Explanation, Mismatch, Place,
-    explain_policies,
+    Conjunct, ExplainedOutcome, ExplainedPolicy, Explanation, Mismatch, Place, explain_policies,
 };
 pub use http::Api;
-pub use native::InlineEntities;
 pub use pdp::{Pdp, PdpParts};

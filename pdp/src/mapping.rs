@@ -22,6 +22,7 @@ use smol_str::SmolStr;
 use strict_json::Members as Sent;
 
 pub(crate) use before::Before;
+pub(crate) use contract::{KindTerms, Matter, QuestionKind, When};
 pub(crate) use search::Sought;
 pub(crate) use shape::{Member, Members, Shape, is_extension, sent};
 pub(crate) use vocabulary::Vocabulary;

@@ -5,33 +5,18 @@ use std::sync::Arc;
 use authzen::{Action, EvaluationRequest, Properties, Resource, Subject};
 use cedar_policy::{Context, Entity, EntityUid, Request, Schema};
 use cedar_policy_core::ast::{self, EntityType, EntityUID, Var};
-use schemars::JsonSchema;
-use serde::Deserialize;
 use serde_json::Value;
 use service_kit::UnixTime;
 use strict_json::Json;
 
-use crate::attributes::Side;
 use crate::cedar_json::{self, Misfit};
+use crate::config::InlineEntities;
 use crate::engine::Question;
 use crate::entities::{EntityStore, Origin, Overlays, Row, id};
 use crate::mapping::{Vocabulary, sent};
+use crate::residual::Side;
 use crate::short::cut;
 use crate::source::chain;
-
-/// What entities a question may bring along.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum InlineEntities {
-    /// None.
-    #[default]
-    Deny,
-    /// Such as the store does not hold. Of others who may read entities is told; for those who may
-    /// not, the store wins.
-    Add,
-    /// Any; for this question they stand in the place of the stored ones.
-    Override,
-}
 
 /// The most characters of what Cedar says: it repeats what was sent.
 const MESSAGE: usize = 1000;

@@ -1,5 +1,7 @@
 //! Partial evaluation: what is left of policies where one side of a question is not known yet.
 
+mod known;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
@@ -11,7 +13,8 @@ use cedar_policy_core::tpe::residual::Residual;
 use cedar_policy_core::validator::ValidatorSchema;
 use smol_str::SmolStr;
 
-use crate::attributes::Known;
+pub(crate) use known::{Known, ReadElsewhere, Side, Taken};
+
 use crate::engine::{Question, Rules};
 use crate::entities::{Kept, View};
 

@@ -16,9 +16,10 @@ use service_kit::UnixTime;
 use tokio::time::Instant;
 
 use crate::answer::Id;
-use crate::attributes::{Asking, Side};
+use crate::attributes::Asking;
 use crate::entities::id;
 use crate::mapping::{Before, NotAsked, Sought};
+use crate::residual::Side;
 use crate::snapshot::{Read, Snapshot};
 
 use candidates::{Candidates, LONGEST};

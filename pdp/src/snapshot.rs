@@ -6,8 +6,7 @@ use std::sync::{Arc, OnceLock};
 use authzen::{Asked, DecisionError, SnapshotVersion};
 use service_kit::UnixTime;
 
-use crate::answer::{Answer, Id};
-use crate::attributes::Unavailable;
+use crate::answer::{Answer, Id, Unavailable};
 use crate::config::Reading;
 use crate::contract::Contracts;
 use crate::engine::{Oracle, Question, Verdict};

@@ -36,6 +36,6 @@ pub use config::{
     ResourceServerConfig, TokenServiceConfig, TtlConfig, UserConfig,
 };
 pub use error::TokenServiceError;
-pub use password::{hash_password, new_client_secret};
-pub use registry::secret_hash;
+pub use password::hash_password;
+pub use registry::{new_client_secret, secret_hash};
 pub use service::{TokenService, TokenServiceParts};

@@ -6,14 +6,11 @@ use std::time::Duration;
 
 use argon2::password_hash::phc::PasswordHash;
 use argon2::{Algorithm, Argon2, Params, PasswordHasher, PasswordVerifier, Version};
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use service_kit::random;
 use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
 
 use crate::error::{TokenServiceError, Trouble};
-use crate::registry::secret_hash;
 
 /// Verifies passwords off the runtime's threads. Clones share the bound.
 #[derive(Debug, Clone)]
@@ -35,15 +32,6 @@ pub fn hash_password(password: &str) -> Result<String, TokenServiceError> {
     hash_with(Params::default(), password.as_bytes()).ok_or(TokenServiceError::Crypto {
         message: "password hashing",
     })
-}
-
-/// Makes a random secret of 256 bits for a client or a resource server, and the `secret_hash`
-/// that the configuration keeps of it.
-pub fn new_client_secret() -> Result<(String, String), TokenServiceError> {
-    let bytes = random::bytes::<32>().map_err(Trouble::from)?;
-    let secret = URL_SAFE_NO_PAD.encode(bytes);
-    let hash = secret_hash(&secret);
-    Ok((secret, hash))
 }
 
 /// What is wrong with a PHC string, if anything.

@@ -7,13 +7,16 @@ mod redirect;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jose::KeySet;
 use oauth::Scope;
 use serde::Serialize;
 use serde_json::{Map, Value};
-use service_kit::{Secret, digest};
+use service_kit::{Secret, digest, random};
 
 use crate::config::{ConsentMode, GrantType};
+use crate::error::{TokenServiceError, Trouble};
 pub(crate) use redirect::RedirectUri;
 
 /// Everything that configuration names.
@@ -100,6 +103,15 @@ pub fn secret_hash(secret: &str) -> String {
         "{SECRET_HASH_PREFIX}{}",
         digest::sha256_base64url(secret.as_bytes())
     )
+}
+
+/// Makes a random secret of 256 bits for a client or a resource server, and the `secret_hash`
+/// that the configuration keeps of it.
+pub fn new_client_secret() -> Result<(String, String), TokenServiceError> {
+    let bytes = random::bytes::<32>().map_err(Trouble::from)?;
+    let secret = URL_SAFE_NO_PAD.encode(bytes);
+    let hash = secret_hash(&secret);
+    Ok((secret, hash))
 }
 
 pub(crate) const SECRET_HASH_PREFIX: &str = "sha256:";

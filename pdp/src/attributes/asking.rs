@@ -10,11 +10,12 @@ use service_kit::TraceContext;
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
-use super::known::{Known, Side, Taken};
 use super::provider::{Fetched, Provider};
-use super::{Access, Held, Incomplete, Providers, Unavailable};
-use crate::engine::{Question, Rule, interpret};
+use super::{Held, Incomplete, Providers};
+use crate::answer::Unavailable;
+use crate::engine::{Access, Question, Rule, interpret};
 use crate::entities::SliceError;
+use crate::residual::{Known, Side, Taken};
 use crate::snapshot::Snapshot;
 
 /// One request's way to the providers.
@@ -60,7 +61,7 @@ impl<'p> Asking<'p> {
         let (rules, store) = (&snapshot.loaded.rules, &snapshot.store);
         let positions = rules.candidates_for_any(question, store, side.kind, side.sought);
         let rules: Vec<&Rule> = positions.iter().filter_map(|at| rules.get(*at)).collect();
-        let mut known = Known::of(self.providers, &rules, side);
+        let mut known = self.providers.known(&rules, side);
         let wanted = Wanted {
             rules: &rules,
             open: Some(side),

@@ -9,8 +9,8 @@ use service_kit::traces::Span;
 use service_kit::{Secret, TraceContext};
 use url::Url;
 
-use super::HttpSource;
 use super::source::LONGEST;
+use crate::config::HttpSource;
 
 /// Where to ask.
 #[derive(Debug)]

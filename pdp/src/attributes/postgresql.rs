@@ -26,7 +26,7 @@ use tokio_postgres::{Client, Column, Connection, Error, NoTls, Row, Socket, Stat
 use super::cell::{Cell, Cells};
 use super::query::{self, Dialect};
 use super::source::{LONGEST, columns};
-use super::{AttributeProviderConfig, PostgresqlSource};
+use crate::config::{AttributeProviderConfig, PostgresqlSource};
 use settings::{Settings, Transport};
 
 /// The database, and what it is asked.

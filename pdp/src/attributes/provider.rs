@@ -12,8 +12,8 @@ use smol_str::SmolStr;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-use super::AttributeProviderConfig;
 use super::source::{Said, Source};
+use crate::config::AttributeProviderConfig;
 use crate::engine::Question;
 use crate::entities::{Row, id};
 use crate::mapping::Vocabulary;

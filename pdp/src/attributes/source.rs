@@ -11,7 +11,8 @@ use smol_str::SmolStr;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::cell::Cells;
-use super::{AttributeProviderConfig, http, postgresql, sqlite};
+use super::{http, postgresql, sqlite};
+use crate::config::AttributeProviderConfig;
 use crate::mapping::Members;
 
 /// Longer answers are not read. Bytes.

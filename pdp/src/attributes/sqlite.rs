@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use super::cell::{Cell, Cells};
 use super::query::{self, Dialect};
 use super::source::{LONGEST, columns};
-use super::{AttributeProviderConfig, SqliteSource};
+use crate::config::{AttributeProviderConfig, SqliteSource};
 
 /// The file, and what it is asked.
 #[derive(Debug)]

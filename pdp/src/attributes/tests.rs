@@ -20,8 +20,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde_json::{Value, json};
 
-use super::{AttributeProviderConfig, HttpSource};
 use crate::Pdp;
+use crate::config::{AttributeProviderConfig, HttpSource};
 use crate::fixture::{Fixture, ask};
 use crate::http::tests::post;
 

@@ -14,11 +14,12 @@ use service_kit::metrics::MetricError;
 use service_kit::{ConfigIssue, Metrics, Tasks, UnixTime, digest};
 
 use super::claims::{Claims, Expected};
-use super::config::{CallerConfig, Jwt, KeysAt};
 use super::fault::TokenFault;
 use super::keys::{Keys, Known, Pace};
+use super::way::{Jwt, KeysAt};
 use super::{Caller, Refusal};
 use crate::PdpConfig;
+use crate::config::CallerConfig;
 
 /// Issuers of callers' tokens.
 #[derive(Default)]

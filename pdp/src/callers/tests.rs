@@ -11,8 +11,9 @@ use ::http::{HeaderMap, HeaderValue};
 use serde_json::{Value, json};
 use service_kit::{ClientCertificate, ConfigIssue, Secret, TlsConfig, UnixTime};
 
-use super::{CallerConfig, Callers, CertificateCallerConfig, INVALID, JwtCallerConfig, Refusal};
+use super::{Callers, INVALID, Refusal};
 use crate::PdpConfig;
+use crate::config::{CallerConfig, CertificateCallerConfig, JwtCallerConfig};
 use signer::Signer;
 
 const NOW: u64 = 1_700_000_000;

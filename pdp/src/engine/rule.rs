@@ -7,8 +7,8 @@ use authzen::{Obligation, Reason};
 use cedar_policy_core::ast::{Effect, Policy, StaticPolicy};
 use cedar_policy_core::parser::Loc;
 
+use super::access::{Access, accesses};
 use super::condition::Code;
-use crate::attributes::{Access, accesses};
 use crate::index::guards::Guard;
 use crate::reads::{Names, Reads};
 use crate::source::SourceFile;

@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::config::ExplainRight;
 use crate::fixture::Fixture;
 use crate::http::tests::post;
 

@@ -13,7 +13,8 @@ use service_kit::Problem;
 
 use super::bodies;
 use super::receive::{no_right, receive};
-use crate::callers::{Caller, EntityRight};
+use crate::callers::Caller;
+use crate::config::EntityRight;
 use crate::entities::id;
 use crate::pdp::Inner;
 use crate::snapshot::Snapshot;

@@ -15,7 +15,7 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use service_kit::Problem;
 use strict_json::{JsonError, Members};
 
-use crate::attributes::Unavailable;
+use crate::answer::Unavailable;
 use crate::decision_log::Asker;
 use crate::pdp::Inner;
 

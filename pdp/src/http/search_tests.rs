@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::tests::{post, send};
 use crate::Pdp;
-use crate::callers::CallerConfig;
+use crate::config::CallerConfig;
 use crate::fixture::Fixture;
 
 const SUBJECT: &str = "/access/v1/search/subject";

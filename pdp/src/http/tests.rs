@@ -6,7 +6,7 @@ use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 
 use crate::Pdp;
-use crate::callers::CallerConfig;
+use crate::config::CallerConfig;
 use crate::fixture::Fixture;
 
 const ONE: &str = "/access/v1/evaluation";

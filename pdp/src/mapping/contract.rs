@@ -1,18 +1,60 @@
 //! Kinds of questions in AuthZEN's words, and what each can have in it that matters to an answer.
 
-use cedar_policy_core::ast::EntityType;
+use cedar_policy_core::ast::{EntityType, EntityUID};
+use serde::Serialize;
 use smol_str::SmolStr;
 
 use super::Vocabulary;
 use super::shape::{Members, Shape};
 use super::vocabulary::{ActionTerm, Kind, Parameters};
-use crate::RequestProperties;
-use crate::contract::{self, KindTerms, Matter, When};
-use crate::reads::Names;
+use crate::config::RequestProperties;
+use crate::reads::{NameSet, Names};
+
+/// A kind of question, and what it can have in it that matters.
+#[derive(Debug, Serialize)]
+pub(crate) struct QuestionKind {
+    pub(crate) subject_type: String,
+    pub(crate) action: String,
+    pub(crate) resource_type: String,
+    #[serde(skip)]
+    pub(crate) terms: KindTerms,
+}
+
+/// The same in Cedar's words.
+#[derive(Debug)]
+pub(crate) struct KindTerms {
+    pub(crate) principal: EntityType,
+    pub(crate) action: EntityUID,
+    pub(crate) resource: EntityType,
+    pub(crate) subject_members: Vec<Matter>,
+    pub(crate) action_members: Vec<Matter>,
+    pub(crate) resource_members: Vec<Matter>,
+    pub(crate) context_members: Vec<Matter>,
+    /// In Cedar's words, where the action's parameters are one member of the context.
+    pub(crate) native_members: Vec<Matter>,
+}
+
+/// When a member of a question matters.
+#[derive(Debug)]
+pub(crate) struct Matter {
+    pub(crate) name: String,
+    pub(crate) when: When,
+}
+
+/// See [`Matter`].
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum When {
+    /// Where an attribute of its name is read.
+    Attribute(NameSet),
+    /// Where a member of the context of this name is read.
+    Context(NameSet),
+    /// Always: it matters by being there.
+    Always,
+}
 
 impl Vocabulary {
     /// Every triple of types and action that can be asked about, in order.
-    pub(crate) fn question_kinds(&self) -> Vec<contract::Kind> {
+    pub(crate) fn question_kinds(&self) -> Vec<QuestionKind> {
         let mut kinds = Vec::new();
         for (action, term) in &self.actions {
             for (subject_type, subject) in &self.types {
@@ -20,7 +62,7 @@ impl Vocabulary {
                     if !term.subjects.contains(subject) || !term.resources.contains(resource) {
                         continue;
                     }
-                    kinds.push(contract::Kind {
+                    kinds.push(QuestionKind {
                         subject_type: subject_type.clone(),
                         action: action.clone(),
                         resource_type: resource_type.clone(),

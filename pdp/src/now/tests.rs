@@ -7,7 +7,7 @@ use serde_json::{Value as Json, json};
 
 use super::*;
 use crate::Pdp;
-use crate::explain::ExplainRight;
+use crate::config::ExplainRight;
 use crate::fixture::{Fixture, answer, ask};
 use crate::http::tests::post;
 

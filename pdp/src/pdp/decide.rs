@@ -9,8 +9,8 @@ use service_kit::{TraceContext, UnixTime};
 use tokio::time::Instant;
 
 use super::Inner;
-use crate::answer::{Answer, Id};
-use crate::attributes::{Held, Incomplete, Unavailable};
+use crate::answer::{Answer, Id, Unavailable};
+use crate::attributes::{Held, Incomplete};
 use crate::decision_log::{Asker, Lines};
 use crate::engine::Question;
 use crate::mapping::Before;

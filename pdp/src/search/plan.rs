@@ -11,8 +11,8 @@ use cedar_policy_core::ast::{BinaryOp, EntityType, EntityUID, Literal, Value, Va
 use cedar_policy_core::tpe::residual::{Residual, ResidualKind};
 use cedar_policy_core::validator::types::Type;
 
-use crate::attributes::Known;
 use crate::entities::{EntityStore, Overlays, Row, View, id};
+use crate::residual::Known;
 
 /// More candidates than this are not gathered but met on the way through their type.
 const GATHERED: usize = 10_000;

@@ -19,8 +19,8 @@ use service_kit::traces::{Service, TracingConfig};
 use service_kit::{SystemClock, Traces};
 
 use self::collector::{Collector, hex, said};
-use crate::callers::{CallerConfig, EntityRight};
-use crate::explain::ExplainRight;
+use crate::config::ExplainRight;
+use crate::config::{CallerConfig, EntityRight};
 use crate::fixture::Fixture;
 use crate::{AttributeProviderConfig, HttpSource, Pdp};
 

@@ -1,10 +1,11 @@
 //! Tidy: the rules of the tree that no compiler holds. Who may import whom, how long a file may
-//! be, what no file may say.
+//! be, what no file may say, and that the rooms of a crate import each other one way.
 //!
 //! Each rule is a function from text to complaints, so that each can be shown a bad example.
 
 mod dependencies;
 mod files;
+mod rooms;
 
 use std::path::{Path, PathBuf};
 
@@ -52,6 +53,41 @@ fn every_file_keeps_the_house_rules() -> anyhow::Result<()> {
         lengths.len()
     );
     println!("{}", files::length_table(lengths));
+    assert!(complaints.is_empty(), "\n{}", complaints.join("\n"));
+    Ok(())
+}
+
+#[test]
+fn rooms_of_a_crate_import_each_other_one_way() -> anyhow::Result<()> {
+    let root = root()?;
+    let metadata = cargo_metadata::MetadataCommand::new()
+        .manifest_path(root.join("Cargo.toml"))
+        .no_deps()
+        .exec()?;
+    let mut complaints = Vec::new();
+    for package in metadata.workspace_packages() {
+        let Some(folder) = package.manifest_path.parent() else {
+            continue;
+        };
+        let src = folder.join("src").into_std_path_buf();
+        let mut imports = rooms::Imports::new();
+        for path in tree(&src).unwrap_or_default() {
+            let name = path.strip_prefix(&src)?.to_string_lossy().into_owned();
+            if files::is_rust(&name) {
+                rooms::read(&mut imports, &name, &std::fs::read_to_string(&path)?);
+            }
+        }
+        let is_let_be = rooms::IN_A_CIRCLE.contains(&package.name.as_str());
+        match rooms::circle(&imports) {
+            Some(circle) if !is_let_be => {
+                complaints.push(format!("{}: {} -> …", package.name, circle.join(" -> ")));
+            }
+            None if is_let_be => {
+                complaints.push(format!("{}: no circle any more; take it out", package.name));
+            }
+            Some(_) | None => {}
+        }
+    }
     assert!(complaints.is_empty(), "\n{}", complaints.join("\n"));
     Ok(())
 }

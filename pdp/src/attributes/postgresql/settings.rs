@@ -13,7 +13,7 @@ use tokio_postgres::Config;
 use tokio_postgres::config::{Host, SslMode};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use crate::attributes::PostgresqlSource;
+use crate::config::PostgresqlSource;
 
 /// Everything that a connection is made by. It holds a password, and does not show it.
 #[derive(Debug)]

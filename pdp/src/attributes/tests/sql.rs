@@ -6,10 +6,10 @@ mod sqlite;
 use cedar_policy_core::ast::EntityUID;
 use serde_json::json;
 
-use super::super::{PostgresqlSource, SqliteSource};
 use super::provider;
 use crate::Pdp;
 use crate::attributes::AttributeProviderConfig;
+use crate::config::{PostgresqlSource, SqliteSource};
 use crate::fixture::postgres::Postgres;
 use crate::fixture::{Fixture, ask};
 

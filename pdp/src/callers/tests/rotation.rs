@@ -13,7 +13,8 @@ use tokio::net::TcpListener;
 
 use super::signer::{Signer, jwks};
 use super::{INVALID, billing, claims, config, identify, jwt_caller, known, refused};
-use crate::callers::{Callers, JwtCallerConfig, Refusal};
+use crate::callers::{Callers, Refusal};
+use crate::config::JwtCallerConfig;
 
 /// An issuer's server, and callers that follow it.
 struct World {

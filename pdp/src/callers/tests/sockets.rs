@@ -14,7 +14,7 @@ use tokio::net::TcpListener;
 
 use super::signer::{Signer, jwks};
 use super::{billing, certificate_caller, claims, jwt_caller, key_caller};
-use crate::callers::{CallerConfig, CertificateCallerConfig};
+use crate::config::{CallerConfig, CertificateCallerConfig};
 use crate::fixture::Fixture;
 
 struct Authority(CertifiedIssuer<'static, KeyPair>);

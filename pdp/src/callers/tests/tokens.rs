@@ -6,8 +6,9 @@ use service_kit::UnixTime;
 
 use super::signer::{Signer, encode, jwks};
 use super::{INVALID, NOW, billing, claims, identify, jwt_caller, known, open, refused};
+use crate::callers::Callers;
 use crate::callers::issuers::TOKENS;
-use crate::callers::{Callers, JwtCallerConfig};
+use crate::config::JwtCallerConfig;
 use jose::{Fault, KeySet, Unverified};
 
 fn opened(signers: &[&Signer]) -> Callers {

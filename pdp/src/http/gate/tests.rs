@@ -6,7 +6,7 @@ use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 
 use super::AT_LEAST;
-use crate::explain::ExplainRight;
+use crate::config::ExplainRight;
 use crate::fixture::{Fixture, busy};
 use crate::{CallerConfig, Pdp};
 

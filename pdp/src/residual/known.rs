@@ -9,10 +9,20 @@ use cedar_policy_core::validator::types::{EntityKind, Type};
 use smallvec::SmallVec;
 use smol_str::SmolStr;
 
-use super::{Providers, ReadElsewhere};
-use crate::engine::{Question, Rule};
-use crate::residual::{Open, residuals};
+use super::{Open, residuals};
+use crate::engine::{Access, Question};
 use crate::snapshot::Snapshot;
+
+/// A residual reads what only a provider knows.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "policy `{policy}` reads `{attribute}`, which is fetched from an attribute provider for one \
+     question at a time: what leaves a side of the question open cannot be answered"
+)]
+pub(crate) struct ReadElsewhere {
+    policy: String,
+    attribute: SmolStr,
+}
 
 /// The side of a question that is left open.
 #[derive(Debug, Clone, Copy)]
@@ -27,7 +37,7 @@ pub(crate) struct Side<'a> {
 /// What providers have said of the known sides, and what only they know of the rest.
 #[derive(Debug, Default)]
 pub(crate) struct Known {
-    pub(super) taken: Taken,
+    pub(crate) taken: Taken,
     /// What policies read and providers have, by type and attribute.
     elsewhere: HashMap<EntityType, HashMap<SmolStr, Elsewhere>>,
     /// Policies may read it of the open side.
@@ -46,7 +56,7 @@ struct Elsewhere {
 
 /// Which providers have been asked about which entities.
 #[derive(Debug, Default)]
-pub(super) struct Taken(HashMap<EntityUID, SmallVec<[usize; 2]>>);
+pub(crate) struct Taken(HashMap<EntityUID, SmallVec<[usize; 2]>>);
 
 impl Side<'_> {
     fn is_open(&self, var: Var) -> bool {
@@ -54,7 +64,7 @@ impl Side<'_> {
     }
 
     /// Whether an expression can be evaluated without the open side.
-    pub(super) fn knows(&self, expr: &Expr) -> bool {
+    pub(crate) fn knows(&self, expr: &Expr) -> bool {
         let is_open =
             |part: &Expr| matches!(part.expr_kind(), ExprKind::Var(var) if self.is_open(*var));
         !expr.subexpressions().any(is_open)
@@ -76,44 +86,47 @@ impl Side<'_> {
 }
 
 impl Taken {
-    pub(super) fn has(&self, provider: usize, uid: &EntityUID) -> bool {
+    pub(crate) fn has(&self, provider: usize, uid: &EntityUID) -> bool {
         self.0
             .get(uid)
             .is_some_and(|taken| taken.contains(&provider))
     }
 
-    pub(super) fn add(&mut self, provider: usize, uid: EntityUID) {
+    pub(crate) fn add(&mut self, provider: usize, uid: EntityUID) {
         self.0.entry(uid).or_default().push(provider);
     }
 }
 
 impl Known {
-    /// What these rules read that providers have. Nothing of it has been fetched yet.
-    pub(super) fn of(providers: &Providers, rules: &[&Rule], side: Side<'_>) -> Self {
-        let mut known = Self {
+    /// Of what providers have, nothing has been fetched yet.
+    pub(crate) fn nothing() -> Self {
+        Self {
             at_once: usize::MAX,
             ..Self::default()
-        };
-        for access in rules.iter().flat_map(|rule| rule.accesses()) {
-            let Some(types) = providers.by_attribute.get(&access.name) else {
-                continue;
-            };
-            let of_open = !side.knows(&access.of);
-            known.is_read_of_open = known.is_read_of_open || of_open;
-            let may_be_known = !side.leads_from_open(&access.of);
-            for (kind, provider) in types {
-                if of_open && let Some(one) = providers.providers.get(*provider) {
-                    known.at_once = known.at_once.min(one.at_once);
-                }
-                let names = known.elsewhere.entry(kind.clone()).or_default();
-                let entry = names.entry(access.name.clone()).or_insert(Elsewhere {
-                    provider: *provider,
-                    may_be_known,
-                });
-                entry.may_be_known = entry.may_be_known || may_be_known;
-            }
         }
-        known
+    }
+
+    /// A policy reads an attribute that a provider has of entities of a type, in so many requests
+    /// at once.
+    pub(crate) fn reads(
+        &mut self,
+        access: &Access,
+        side: Side<'_>,
+        kind: &EntityType,
+        provider: usize,
+        at_once: usize,
+    ) {
+        if !side.knows(&access.of) {
+            self.is_read_of_open = true;
+            self.at_once = self.at_once.min(at_once);
+        }
+        let may_be_known = !side.leads_from_open(&access.of);
+        let names = self.elsewhere.entry(kind.clone()).or_default();
+        let entry = names.entry(access.name.clone()).or_insert(Elsewhere {
+            provider,
+            may_be_known,
+        });
+        entry.may_be_known = entry.may_be_known || may_be_known;
     }
 
     /// Whether nothing is to be fetched for one candidate or the other.

@@ -3,7 +3,7 @@
 use cedar_policy_core::ast::{Expr, ExprKind, Policy};
 use smol_str::SmolStr;
 
-use crate::engine::lookups;
+use super::oracle::lookups;
 
 /// An attribute that a policy reads or asks for.
 #[derive(Debug)]
@@ -26,7 +26,7 @@ impl Access {
 }
 
 /// Every access that a policy's clauses can make, inner ones first. Scopes make none.
-pub(crate) fn accesses(policy: &Policy) -> Box<[Access]> {
+pub(super) fn accesses(policy: &Policy) -> Box<[Access]> {
     let mut found = Vec::new();
     let clauses = policy.non_scope_constraints();
     for part in clauses.into_iter().flat_map(Expr::subexpressions) {

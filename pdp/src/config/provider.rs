@@ -3,12 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use cedar_policy_core::ast::EntityType;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use service_kit::{ConfigIssue, Secret};
-
-use crate::mapping::Vocabulary;
 
 /// Where some attributes of entities of one type are kept: one of `http`, `postgresql` and
 /// `sqlite`.
@@ -99,40 +96,16 @@ fn max_entries() -> usize {
 }
 
 impl AttributeProviderConfig {
-    pub(super) fn timeout(&self) -> Duration {
+    pub(crate) fn timeout(&self) -> Duration {
         Duration::from_millis(self.timeout_ms.max(1))
     }
 
-    pub(super) fn at_once(&self) -> usize {
+    pub(crate) fn at_once(&self) -> usize {
         let usual = if self.http.is_some() { 64 } else { 8 };
         self.max_concurrent.unwrap_or(usual).max(1)
     }
 
-    pub(super) fn issue(&self, why: &str) -> ConfigIssue {
+    pub(crate) fn issue(&self, why: &str) -> ConfigIssue {
         ConfigIssue::new(format!("pdp.attribute_providers `{}`: {why}", self.name))
-    }
-
-    /// The entity type; what the schema does not know is refused.
-    pub(super) fn kind(&self, vocabulary: &Vocabulary) -> Result<EntityType, String> {
-        let name = &self.entity_type;
-        let kind: EntityType = name
-            .parse()
-            .map_err(|_| format!("`{name}` is not the name of an entity type"))?;
-        let members = vocabulary
-            .members(&kind)
-            .ok_or_else(|| format!("the schema has no entity type `{name}`"))?;
-        if self.attributes.is_empty() {
-            return Err("it provides nothing: name `attributes`".into());
-        }
-        match self
-            .attributes
-            .iter()
-            .find(|own| members.get(own).is_none())
-        {
-            Some(unknown) => Err(format!(
-                "the schema's `{name}` has no attribute `{unknown}`"
-            )),
-            None => Ok(kind),
-        }
     }
 }
