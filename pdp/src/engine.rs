@@ -13,7 +13,7 @@ mod value;
 
 use std::cell::OnceCell;
 
-use cedar_policy_core::ast::Context;
+use cedar_policy_core::ast::{Context, EntityUID};
 use smallvec::SmallVec;
 
 use crate::entities::{Ancestry, EntityStore, Named, Overlays, Row, SliceError, Uid, View};
@@ -68,7 +68,7 @@ impl Rules {
     ) -> Result<Outcome<'_>, SliceError> {
         let seen = Surroundings::of(question, store);
         let scene = Scene::of(question, &seen);
-        let candidates = self.candidates(&seen, &mut |subject| scene.answer(subject));
+        let candidates = self.candidates(&seen, &mut |subject, most| scene.answer(subject, most));
         self.weigh(&candidates, &scene)
     }
 
@@ -81,7 +81,8 @@ impl Rules {
     ) -> Result<Outcome<'_>, SliceError> {
         let seen = Surroundings::of(question, store);
         let scene = Scene::of(question, &seen);
-        let mut candidates = self.candidates(&seen, &mut |subject| scene.answer(subject));
+        let mut candidates =
+            self.candidates(&seen, &mut |subject, most| scene.answer(subject, most));
         candidates.retain(|position| positions.binary_search(position).is_ok());
         self.weigh(&candidates, &scene)
     }
@@ -182,6 +183,24 @@ impl<'a> Surroundings<'a> {
             Some(part) => part.row,
             None => self.view.row_of(uid),
         }
+    }
+
+    /// An entity, and what it is in.
+    fn each_above<'v>(&self, uid: Named<'v>, most: usize) -> Option<Vec<&'v EntityUID>>
+    where
+        'a: 'v,
+    {
+        let found: Option<Vec<&'v EntityUID>> = match self.part(uid) {
+            Some(part) => part.ancestry().list(most),
+            None => match self.view.row_of(uid) {
+                Some(row) => self.view.ancestry(row).list(most),
+                None => Some(Vec::new()),
+            },
+        };
+        found.map(|mut found| {
+            found.push(uid.uid);
+            found
+        })
     }
 
     fn is_within(&self, uid: Named<'_>, above: Named<'_>) -> bool {

@@ -124,6 +124,92 @@ fn per_call(mut call: impl FnMut(), calls: u32) -> Duration {
     rounds[2]
 }
 
+/// Clauses that policies of one scope begin with, each with a number of its own. Of however many,
+/// one or two can hold for [`question`].
+const BEGINNINGS: &[&str] = &[
+    "when { principal.team == \"t{n}\" }",
+    "unless { principal.team != \"t{n}\" }",
+    "when { [\"t{n}\", \"x{n}\"].contains(principal.team) }",
+    "when { principal.team == \"t{n}\" || principal.team == \"x{n}\" }",
+    "when { (principal.team == \"t{n}\" && context.mfa) || principal.team == \"x{n}\" }",
+    "when { principal in Team::\"t{n}\" }",
+    "when { resource in [Folder::\"f{n}\", Folder::\"x{n}\"] }",
+    "when { principal == User::\"u{n}\" }",
+    "when { principal.roles.contains(\"t{n}\") }",
+    "when { principal.roles.containsAny([\"t{n}\", \"x{n}\"]) }",
+    // Nothing tells these apart.
+    "when { principal.team == \"t{n}\" || resource.team == \"t{n}\" }",
+];
+
+/// The policies, and who and what there is.
+fn of_one_scope(beginning: &str, count: usize) -> (Rules, EntityStore) {
+    let mut policies = String::new();
+    for n in 0..count {
+        policies.push_str("permit (principal, action, resource) ");
+        policies.push_str(&beginning.replace("{n}", &n.to_string()));
+        policies.push_str(";\n");
+    }
+    let text = |text: &str| Value::from(text);
+    let roles = Value::set([text("t3"), text("t5"), text("none")], None);
+    let up = [uid("Team", "t3"), uid("Team", "t5")];
+    let all = [
+        entity(
+            uid("User", "u"),
+            vec![("team", text("t3")), ("roles", roles)],
+            &up,
+        ),
+        entity(
+            uid("Doc", "d"),
+            vec![("team", text("none"))],
+            &[uid("Folder", "f3")],
+        ),
+    ];
+    let all = Entities::new()
+        .add_entities(
+            all.into_iter().map(Into::into),
+            None::<&NoEntitiesSchema>,
+            TCComputation::AssumeAlreadyComputed,
+            Extensions::all_available(),
+        )
+        .unwrap();
+    (
+        rules(&policies.parse::<PolicySet>().unwrap()),
+        EntityStore::of(&all),
+    )
+}
+
+#[test]
+fn policies_of_one_scope_are_decided_as_cedar_decides_them() {
+    let question = question();
+    for beginning in BEGINNINGS {
+        let (rules, store) = of_one_scope(beginning, 50);
+        let outcome = rules.decide(&question, &store).unwrap();
+        let cedar = Oracle::new(&rules).decide(&question, &store).unwrap();
+        assert_eq!(Verdict::of(&outcome), cedar, "{beginning}");
+    }
+}
+
+#[test]
+#[ignore = "a measurement: `bench/decide` runs it"]
+fn measure_one_scope() {
+    println!("{:<11}{:<11}{:<11}policies of one scope", 10, 1000, 30_000);
+    let question = question();
+    for beginning in BEGINNINGS {
+        for count in [10, 1000, 30_000] {
+            let (rules, store) = of_one_scope(beginning, count);
+            let taken = per_call(
+                || {
+                    let outcome = black_box(&rules).decide(black_box(&question), &store);
+                    black_box(outcome.unwrap().permitted);
+                },
+                500,
+            );
+            print!("{:<11}", format!("{taken:.2?}"));
+        }
+        println!("{beginning}");
+    }
+}
+
 #[test]
 #[ignore = "a measurement: `bench/decide` runs it"]
 fn measure() {

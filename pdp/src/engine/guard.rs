@@ -1,43 +1,52 @@
 //! What clauses begin with, for the index to file their policy by; and what a question says of it.
 
-use cedar_policy_core::ast::{BinaryOp, UnaryOp};
+use cedar_policy_core::ast::{BinaryOp, UnaryOp, ValueKind};
+use smallvec::SmallVec;
 
 use super::condition::{Code, Scene};
 use super::value::Val;
+use crate::entities::Named;
 use crate::index::guards::{Answer, Guard, Look, Of, Subject};
-use crate::plain::{Plain, Word};
+use crate::plain::{Plain, Word, plain};
 use crate::reads::Name;
 
 /// So deep policies are filed. The rest of their clauses is left to evaluation.
 const DEEPEST: usize = 4;
+/// In so many places at most.
+const MOST_PLACES: usize = 256;
+
+/// A condition, and whether it is to be true or false.
+type Expected<'c> = (&'c Code, bool);
+
+/// A guard of a condition: that is false where the guard is not met. Nothing can have failed then,
+/// where the subject can be read.
+struct Found {
+    guard: Guard,
+    /// The condition is true where the guard is met.
+    is_all: bool,
+}
 
 impl Code {
-    /// The comparisons that it begins with: where one of them is false, so is the whole, and
-    /// nothing that stands before it can have failed.
+    /// What it begins with: where one of these is not met, the whole is false, and nothing that
+    /// stands before it can have failed.
     pub(super) fn guards(&self) -> Vec<Guard> {
-        let parts = match self {
-            Self::All(parts) => parts,
-            single => std::slice::from_ref(single),
-        };
-        let guards = parts.iter().map_while(Self::guard);
-        guards.take(DEEPEST).collect()
-    }
-
-    fn guard(&self) -> Option<Guard> {
-        match self {
-            Self::Binary(BinaryOp::Eq, sides) => {
-                let [one, other] = &**sides;
-                let (subject, value) = match (one.word(), other.word()) {
-                    (Some(word), None) => (other, word),
-                    (None, Some(word)) => (one, word),
-                    _ => return None,
-                };
-                let subject = subject.subject(Look::Value)?;
-                Some(Guard { subject, value })
+        let mut guards = Vec::new();
+        let mut places = 1;
+        for condition in conjuncts((self, true)) {
+            let Some(found) = guard(condition) else {
+                break;
+            };
+            places *= found.guard.values.len();
+            if places > MOST_PLACES {
+                break;
             }
-            Self::Unary(UnaryOp::Not, condition) => condition.truth(false),
-            condition => condition.truth(true),
+            guards.push(found.guard);
+            // SECURITY: where more stands in it than its guard, that may fail before what follows.
+            if !found.is_all || guards.len() == DEEPEST {
+                break;
+            }
         }
+        guards
     }
 
     fn word(&self) -> Option<Word> {
@@ -48,23 +57,140 @@ impl Code {
         }
     }
 
-    fn truth(&self, expected: bool) -> Option<Guard> {
-        let subject = match self {
-            Self::Has(of, name) => subject(of, name, Look::Presence),
-            condition => condition.subject(Look::Truth),
-        };
-        Some(Guard {
-            subject: subject?,
-            value: expected.into(),
-        })
-    }
-
-    fn subject(&self, look: Look) -> Option<Subject> {
+    /// The elements of a set that is written out, where each is a word.
+    fn words(&self) -> Option<Words> {
         match self {
-            Self::Get(of, name) => subject(of, name, look),
+            Self::Set(items) => items.iter().map(Self::word).collect(),
+            Self::Value(value) => match value.value_kind() {
+                ValueKind::Set(items) => items.iter().map(Word::of).collect(),
+                _ => None,
+            },
             _ => None,
         }
     }
+
+    /// One entity or several that are written out.
+    fn entities(&self) -> Option<Words> {
+        let entity = |code: &Self| match code {
+            Self::Entity(uid) => Some(uid.shared().into()),
+            _ => None,
+        };
+        match self {
+            Self::Set(items) => items.iter().map(entity).collect(),
+            single => Some(Words::from_iter([entity(single)?])),
+        }
+    }
+
+    fn subject(&self, look: Look) -> Option<Subject> {
+        let of = match (self, look) {
+            (Self::Get(of, name), _) => return subject(of, name, look),
+            (Self::Principal, Look::Value | Look::Within) => Of::Principal,
+            (Self::Resource, Look::Value | Look::Within) => Of::Resource,
+            _ => return None,
+        };
+        Some(Subject {
+            of,
+            name: None,
+            look,
+        })
+    }
+}
+
+type Words = SmallVec<[Word; 1]>;
+
+/// What must be true for a condition to be, in the order in which it is evaluated.
+fn conjuncts(condition: Expected<'_>) -> impl Iterator<Item = Expected<'_>> {
+    let mut waiting = vec![condition];
+    std::iter::from_fn(move || {
+        loop {
+            match waiting.pop()? {
+                (Code::Unary(UnaryOp::Not, inner), expected) => waiting.push((inner, !expected)),
+                // None of several is true where each is false.
+                (Code::All(parts), true) => waiting.extend(parts.iter().rev().map(|p| (p, true))),
+                (Code::Any(parts), false) => waiting.extend(parts.iter().rev().map(|p| (p, false))),
+                single => return Some(single),
+            }
+        }
+    })
+}
+
+fn guard(condition: Expected<'_>) -> Option<Found> {
+    let guard = match condition {
+        (Code::Any(parts), true) => return any(parts, true),
+        (Code::All(parts), false) => return any(parts, false),
+        (Code::Binary(op, sides), true) => two(*op, sides)?,
+        (Code::Has(of, name), expected) => Guard {
+            subject: subject(of, name, Look::Presence)?,
+            values: Words::from_iter([expected.into()]),
+        },
+        (condition, expected) => Guard {
+            subject: condition.subject(Look::Truth)?,
+            values: Words::from_iter([expected.into()]),
+        },
+    };
+    Some(Found {
+        guard,
+        is_all: true,
+    })
+}
+
+/// One of several conditions, which all begin with the same subject.
+fn any(parts: &[Code], expected: bool) -> Option<Found> {
+    let mut found: Option<Found> = None;
+    for part in parts {
+        let mut conditions = conjuncts((part, expected));
+        let mut own = guard(conditions.next()?)?;
+        own.is_all = own.is_all && conditions.next().is_none();
+        match &mut found {
+            None => found = Some(own),
+            Some(found) if found.guard.subject == own.guard.subject => {
+                found.is_all = found.is_all && own.is_all;
+                for value in own.guard.values {
+                    if !found.guard.values.contains(&value) {
+                        found.guard.values.push(value);
+                    }
+                }
+            }
+            Some(_) => return None,
+        }
+    }
+    found
+}
+
+/// A comparison with what is written out.
+fn two(op: BinaryOp, sides: &[Code; 2]) -> Option<Guard> {
+    let [one, other] = sides;
+    let single = |word: Word| Words::from_iter([word]);
+    let (subject, mut values) = match op {
+        BinaryOp::Eq => match (one.word(), other.word()) {
+            (Some(word), None) => (other.subject(Look::Value)?, single(word)),
+            (None, Some(word)) => (one.subject(Look::Value)?, single(word)),
+            _ => return None,
+        },
+        BinaryOp::In => (one.subject(Look::Within)?, other.entities()?),
+        BinaryOp::Contains => match (one.words(), other.word()) {
+            (Some(words), None) => (other.subject(Look::Value)?, words),
+            (None, Some(word)) => (one.subject(Look::Elements)?, single(word)),
+            _ => return None,
+        },
+        BinaryOp::ContainsAny => match (one.words(), other.words()) {
+            (Some(words), None) => (other.subject(Look::Elements)?, words),
+            (None, Some(words)) => (one.subject(Look::Elements)?, words),
+            _ => return None,
+        },
+        _ => return None,
+    };
+    let mut kept = Words::new();
+    for value in values.drain(..) {
+        if !kept.contains(&value) {
+            kept.push(value);
+        }
+    }
+    // What none can meet would be filed nowhere.
+    (!kept.is_empty()).then_some(Guard {
+        subject,
+        values: kept,
+    })
 }
 
 fn subject(of: &Code, name: &Name, look: Look) -> Option<Subject> {
@@ -75,32 +201,78 @@ fn subject(of: &Code, name: &Name, look: Look) -> Option<Subject> {
         Code::Context if !name.is_clock => Of::Context,
         _ => return None,
     };
-    let name = name.clone();
+    let name = Some(name.clone());
     Some(Subject { of, name, look })
 }
 
 impl<'a, 's: 'a> Scene<'a, 's> {
-    /// What this question says of a subject. What is read for it is noted like any other reading.
-    pub(super) fn answer(&self, subject: &Subject) -> Answer<'a> {
+    /// What this question says of a subject, where that is not more than so many values. What is
+    /// read for it is noted like any other reading.
+    pub(super) fn answer(&self, subject: &Subject, most: usize) -> Answer<'a> {
         let of = match subject.of {
             Of::Principal => Val::Entity(self.seen.principal.uid),
             Of::Resource => Val::Entity(self.seen.resource.uid),
             Of::Context => Val::Members(self.context),
         };
+        let Some(name) = &subject.name else {
+            return self.look(of, subject.look, most);
+        };
         if subject.look == Look::Presence {
-            let is_there = self.has(&of, &subject.name);
+            let is_there = self.has(&of, name);
             return is_there.map_or(Answer::Unknown, |is| Answer::Value(Plain::Bool(is)));
         }
-        let Ok(value) = self.get(&of, &subject.name) else {
-            return Answer::Unknown;
-        };
-        match (value.borrowed(), subject.look) {
-            (Some(Plain::Bool(value)), Look::Truth) => Answer::Value(Plain::Bool(value)),
-            (_, Look::Truth) => Answer::Unknown,
-            (Some(value), _) => Answer::Value(value),
-            // What looks inside a value finds no word there.
-            (None, _) => Answer::Other,
+        match self.get(&of, name) {
+            Ok(value) => self.look(value, subject.look, most),
+            Err(_) => Answer::Unknown,
         }
+    }
+
+    fn look(&self, value: Val<'a>, look: Look, most: usize) -> Answer<'a> {
+        match (value, look) {
+            (value, Look::Value) => match value.borrowed() {
+                Some(value) => Answer::Value(value),
+                // What looks inside a value finds no word there.
+                None => Answer::Other,
+            },
+            (value, Look::Truth) => match value.borrowed() {
+                Some(Plain::Bool(value)) => Answer::Value(Plain::Bool(value)),
+                _ => Answer::Unknown,
+            },
+            (value, Look::Elements) => elements(&value, most).map_or(Answer::Unknown, Answer::Each),
+            (value, Look::Within) => {
+                let name = match value {
+                    Val::Entity(name) => name,
+                    value => match value.borrowed() {
+                        Some(Plain::Entity(uid)) => Named::of(uid),
+                        _ => return Answer::Unknown,
+                    },
+                };
+                let above = self.seen.each_above(name, most);
+                above.map_or(Answer::Unknown, |above| {
+                    Answer::Each(above.into_iter().map(Plain::Entity).collect())
+                })
+            }
+            (_, Look::Presence) => Answer::Unknown,
+        }
+    }
+}
+
+/// The elements of a set that a word can equal. None: it is no set, or too large.
+fn elements<'a>(set: &Val<'a>, most: usize) -> Option<Vec<Plain<'a>>> {
+    match set {
+        Val::Items(items) if items.len() <= most => Some(
+            items
+                .iter()
+                .filter_map(|item| Val::from(item).borrowed())
+                .collect(),
+        ),
+        Val::Ref(value) => match value.value_kind() {
+            ValueKind::Set(items) if items.len() <= most => {
+                Some(items.iter().filter_map(plain).collect())
+            }
+            _ => None,
+        },
+        _ => None,
     }
 }
 

@@ -303,14 +303,23 @@ fn links() -> impl Strategy<Value = Vec<Link>> {
     proptest::collection::vec(link, 0..3)
 }
 
+fn tags(index: usize) -> serde_json::Value {
+    match index % 3 {
+        0 => serde_json::json!({ "t": "abc", "abc": "abc" }),
+        1 => serde_json::json!({ "t": "b" }),
+        _ => serde_json::json!({}),
+    }
+}
+
 /// Entities that may or may not be there, each in some of those that come after it.
 pub(super) fn entities() -> impl Strategy<Value = serde_json::Value> {
     let row = (
-        any::<bool>(),
+        proptest::bool::weighted(0.8),
         proptest::option::of(any::<bool>()),
-        proptest::option::of(0..3_i64),
-        proptest::option::of(0..8_usize),
+        proptest::option::weighted(0.8, 0..3_i64),
+        proptest::option::weighted(0.8, 0..8_usize),
         proptest::collection::btree_set(0..8_usize, 0..3),
+        proptest::option::weighted(0.8, proptest::collection::vec(0..8_usize, 0..4)),
     );
     proptest::collection::vec(row, 8).prop_map(|rows| {
         let name = |index: usize| {
@@ -322,7 +331,18 @@ pub(super) fn entities() -> impl Strategy<Value = serde_json::Value> {
             serde_json::json!({"uid": action("a"), "attrs": {}, "parents": [action("g")]}),
             serde_json::json!({"uid": action("g"), "attrs": {}, "parents": [action("h")]}),
         ];
-        for (index, (there, flag, size, peer, parents)) in rows.into_iter().enumerate() {
+        // A set of everything that a clause may look for, and of what it looks inside.
+        let items = [
+            serde_json::json!(0),
+            serde_json::json!(1),
+            serde_json::json!(2),
+            serde_json::json!(true),
+            serde_json::json!([1]),
+            serde_json::json!({ "__entity": name(0) }),
+            serde_json::json!({ "__entity": name(5) }),
+            serde_json::json!("a"),
+        ];
+        for (index, (there, flag, size, peer, parents, all)) in rows.into_iter().enumerate() {
             if !there {
                 continue;
             }
@@ -335,18 +355,17 @@ pub(super) fn entities() -> impl Strategy<Value = serde_json::Value> {
                     serde_json::json!({ "__entity": name(peer) }),
                 )
             }));
+            attributes.extend(all.map(|all| {
+                let all = all.into_iter().map(|n| items[n].clone()).collect();
+                ("all".to_owned(), all)
+            }));
             let parents: Vec<_> = parents
                 .into_iter()
                 .filter(|p| *p > index)
                 .map(name)
                 .collect();
-            let tags = match index % 3 {
-                0 => serde_json::json!({ "t": "abc", "abc": "abc" }),
-                1 => serde_json::json!({ "t": "b" }),
-                _ => serde_json::json!({}),
-            };
             list.push(serde_json::json!({
-                "uid": name(index), "attrs": attributes, "parents": parents, "tags": tags,
+                "uid": name(index), "attrs": attributes, "parents": parents, "tags": tags(index),
             }));
         }
         serde_json::Value::Array(list)

@@ -71,6 +71,18 @@ impl<'a> Ancestry<'a> {
         self.walked.has(uid) || self.closures.iter().any(|closure| closure.has(uid))
     }
 
+    /// All of them, some more than once, where there are no more than so many.
+    pub(crate) fn list(&self, most: usize) -> Option<Vec<&'a EntityUID>> {
+        let closures = self.closures.iter().map(|closure| closure.list().len());
+        let len = self.walked.list.len() + closures.sum::<usize>();
+        if len > most {
+            return None;
+        }
+        let mut list = Vec::with_capacity(len + 1);
+        self.each(|uid| list.push(&**uid));
+        Some(list)
+    }
+
     /// All of them; some more than once.
     pub(crate) fn each(&self, mut visitor: impl FnMut(&'a Uid)) {
         for uid in &self.walked.list {

@@ -4,28 +4,34 @@
 //! a role of its own. The role is then looked at once, and only the policies that name it are
 //! evaluated: the others are false by the very condition that they would have tried first. Where it
 //! cannot be read, all of them are evaluated, because each fails by itself.
+//!
+//! A policy that names several roles is filed under each. Of a set, or of what an entity is in,
+//! each is looked up that the question has.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
+use smallvec::SmallVec;
 
 use crate::plain::{Plain, Word};
 use crate::reads::Name;
 
-/// A condition that a policy's clauses begin with: they are false where its subject is not this.
+/// A condition that a policy's clauses begin with: they are false where its subject is, or has, none
+/// of these. There is one at least, and none twice.
 #[derive(Debug, Clone)]
 pub(crate) struct Guard {
     pub(crate) subject: Subject,
-    pub(crate) value: Word,
+    pub(crate) values: SmallVec<[Word; 1]>,
 }
 
 /// What is looked at.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Subject {
     pub(crate) of: Of,
-    pub(crate) name: Name,
+    /// None: the entity itself.
+    pub(crate) name: Option<Name>,
     pub(crate) look: Look,
 }
 
@@ -46,20 +52,27 @@ pub(crate) enum Look {
     Truth,
     /// Whether it is there.
     Presence,
+    /// It is a set, and has elements.
+    Elements,
+    /// It is an entity, and is in others, or is one of them.
+    Within,
 }
 
 /// What a question says of a subject.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(crate) enum Answer<'v> {
     Value(Plain<'v>),
     /// Something that equals no word.
     Other,
+    /// It has, or is in, each of these; some may be named twice.
+    Each(Vec<Plain<'v>>),
     /// It cannot be read, or is not asked about: no policy is left out.
     Unknown,
 }
 
-/// Answers what a question says of subjects.
-pub(crate) type Ask<'ask, 'v> = dyn FnMut(&Subject) -> Answer<'v> + 'ask;
+/// Answers what a question says of subjects. Of one that has more than so many values it need not
+/// say anything.
+pub(crate) type Ask<'ask, 'v> = dyn FnMut(&Subject, usize) -> Answer<'v> + 'ask;
 
 /// See the module.
 #[derive(Debug, Clone, Default)]
@@ -79,6 +92,8 @@ struct Branch {
 
 /// So many are sooner evaluated than chosen from.
 const FEW: usize = 2;
+/// Evaluating a policy costs as much as looking up so many values.
+const MANY: usize = 4;
 
 impl Bucket {
     pub(super) fn add(&mut self, position: usize, guards: &[Guard]) {
@@ -89,8 +104,10 @@ impl Bucket {
         let branch = self.by_subject.entry(guard.subject.clone()).or_default();
         let branch = Arc::make_mut(branch);
         branch.len += 1;
-        let bucket = branch.by_value.entry(guard.value.clone()).or_default();
-        Arc::make_mut(bucket).add(position, rest);
+        for value in &guard.values {
+            let bucket = branch.by_value.entry(value.clone()).or_default();
+            Arc::make_mut(bucket).add(position, rest);
+        }
     }
 
     /// Takes a policy out that was added with these guards. True where none is left.
@@ -103,10 +120,12 @@ impl Bucket {
         if let Some(branch) = self.by_subject.get_mut(&guard.subject) {
             let branch = Arc::make_mut(branch);
             branch.len -= 1;
-            if let Some(bucket) = branch.by_value.get_mut(&guard.value)
-                && Arc::make_mut(bucket).remove(position, rest)
-            {
-                branch.by_value.remove(&guard.value);
+            for value in &guard.values {
+                if let Some(bucket) = branch.by_value.get_mut(value)
+                    && Arc::make_mut(bucket).remove(position, rest)
+                {
+                    branch.by_value.remove(value);
+                }
             }
             if branch.len == 0 {
                 self.by_subject.remove(&guard.subject);
@@ -115,18 +134,23 @@ impl Bucket {
         self.len == 0
     }
 
-    /// Visits the policies that are not certainly false.
+    /// Visits the policies that are not certainly false; some more than once.
     pub(super) fn visit(&self, ask: &mut Ask<'_, '_>, visitor: &mut impl FnMut(&[usize])) {
         visitor(&self.here);
         for (subject, branch) in &self.by_subject {
             let answer = if branch.len <= FEW {
                 Answer::Unknown
             } else {
-                ask(subject)
+                ask(subject, branch.len * MANY)
             };
             match answer {
                 Answer::Value(value) => {
                     if let Some(bucket) = branch.by_value.get(&value) {
+                        bucket.visit(ask, visitor);
+                    }
+                }
+                Answer::Each(values) => {
+                    for bucket in values.iter().filter_map(|value| branch.by_value.get(value)) {
                         bucket.visit(ask, visitor);
                     }
                 }
