@@ -3,24 +3,30 @@
 //! The rows for which the condition is true are those that the engine permits: some permit holds,
 //! no forbid holds, and none fails. What cannot be said exactly in SQL is refused with the reason.
 
+mod limits;
+mod lists;
 mod place;
 mod sql;
 mod tables;
 mod term;
 mod translate;
+mod writer;
 
 use cedar_policy_core::ast::{EntityType, Var};
 
 pub(crate) use sql::{Bind, Dialect};
 pub(crate) use tables::Tables;
 
+use crate::depth::with_stack;
 use crate::engine::{Question, Rules};
 use crate::entities::EntityStore;
 use crate::load::Loaded;
 use crate::residual::Known;
 use crate::residual::{Open, residuals};
-use sql::{Cond, Writer};
+use limits::{Excess, MOST_PARTS};
+use sql::Cond;
 use term::Translator;
+use writer::Writer;
 
 /// A condition on the rows of a table.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,12 +41,16 @@ pub(crate) enum Filter {
     },
 }
 
-/// Why there is no exact condition.
+/// Why there is no exact condition that a database takes.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("policy `{policy}` cannot be put into SQL exactly: {reason}")]
-pub(crate) struct Untranslatable {
-    pub(crate) policy: String,
-    pub(crate) reason: String,
+pub(crate) enum Untranslatable {
+    #[error("policy `{policy}` cannot be put into SQL exactly: {reason}")]
+    Policy { policy: String, reason: String },
+    #[error("the policies' condition cannot be handed out: {0}")]
+    Beyond(#[from] Excess),
+    /// SECURITY: a database may cut a text off there.
+    #[error("the policies' condition cannot be handed out: it binds a text with a NUL in it")]
+    Nul,
 }
 
 /// A question one side of which stands for the rows of a table.
@@ -64,26 +74,20 @@ impl Filter {
         dialect: Dialect,
         alias: &str,
     ) -> Result<Self, Untranslatable> {
-        let condition = condition(loaded, store, sought, tables)?;
+        with_stack(|| Self::made(condition(loaded, store, sought, tables)?, dialect, alias))
+    }
+
+    fn made(condition: Cond, dialect: Dialect, alias: &str) -> Result<Self, Untranslatable> {
         match condition {
             Cond::True => Ok(Self::All),
             Cond::False => Ok(Self::None),
             condition => {
                 let mut writer = Writer::new(dialect, alias);
                 writer.cond(&condition);
-                let (condition, binds) = writer.done().ok_or_else(|| Untranslatable {
-                    policy: "*".into(),
-                    reason: "the condition is too long".into(),
-                })?;
-                // SECURITY: a database may cut a text off there.
-                if binds
-                    .iter()
-                    .any(|bind| matches!(bind, Bind::Text(text) if text.contains('\0')))
-                {
-                    return Err(Untranslatable {
-                        policy: "*".into(),
-                        reason: "a text has a NUL in it".into(),
-                    });
+                let (condition, binds) = writer.done()?;
+                let has_nul = |bind: &Bind| matches!(bind, Bind::Text(text) if text.contains('\0'));
+                if binds.iter().any(has_nul) {
+                    return Err(Untranslatable::Nul);
                 }
                 Ok(Self::Rows { condition, binds })
             }
@@ -129,19 +133,24 @@ fn condition(
         kind,
     };
     let (mut permits, mut forbids) = (Vec::new(), Vec::new());
+    let mut size = 0;
     for rule in candidates
         .iter()
         .filter_map(|at| Some((at, rules.get(*at)?)))
     {
         let (at, rule) = rule;
-        let refuse = |reason: String| Untranslatable {
+        let refuse = |reason: String| Untranslatable::Policy {
             policy: rule.reason.policy.clone(),
             reason,
         };
-        let residual = residuals
-            .get(at)
-            .ok_or_else(|| refuse("it cannot be evaluated partially".into()))?;
+        let residual = residuals.get(at).ok_or_else(|| {
+            refuse("it cannot be evaluated partially, or is too deep for that".into())
+        })?;
         let truth = translator.truth(residual).map_err(refuse)?;
+        size += truth.size();
+        if size > MOST_PARTS {
+            return Err(Excess::Parts.into());
+        }
         if rule.is_forbid() {
             // SECURITY: a forbid that fails denies.
             forbids.push(Cond::any([truth.holds, truth.fails]));

@@ -14,6 +14,7 @@ mod check;
 mod config;
 mod contract;
 mod decision_log;
+mod depth;
 mod engine;
 mod entities;
 mod error;

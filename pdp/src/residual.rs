@@ -15,6 +15,7 @@ use smol_str::SmolStr;
 
 pub(crate) use known::{Known, ReadElsewhere, Side, Taken};
 
+use crate::depth::{is_too_deep, with_stack};
 use crate::engine::{Question, Rules};
 use crate::entities::{Kept, View};
 
@@ -37,6 +38,16 @@ pub(crate) struct Open<'a> {
 /// Partially evaluates rules, each by itself, by their positions. Those that cannot be are left
 /// out.
 pub(crate) fn residuals(
+    rules: &Rules,
+    schema: &ValidatorSchema,
+    question: &Question,
+    open: &Open<'_>,
+    candidates: &[usize],
+) -> BTreeMap<usize, Arc<Residual>> {
+    with_stack(|| evaluated(rules, schema, question, open, candidates))
+}
+
+fn evaluated(
     rules: &Rules,
     schema: &ValidatorSchema,
     question: &Question,
@@ -81,6 +92,10 @@ pub(crate) fn residuals(
         let Some(rule) = rules.get(position) else {
             continue;
         };
+        let clauses = rule.policy().non_scope_constraints();
+        if clauses.is_some_and(is_too_deep) {
+            continue;
+        }
         let mut alone = PolicySet::new();
         if alone.add(rule.policy().clone()).is_err() {
             continue;

@@ -1,8 +1,11 @@
 //! Truths and values of a row, as conditions and scalars, and what translating them rests on.
 
+use std::collections::HashSet;
+
 use cedar_policy_core::ast::{EntityType, Literal, Value, ValueKind, Var};
 use cedar_policy_core::validator::ValidatorSchema;
 
+use super::limits::MOST_PARTS;
 use super::sql::{Bind, Cond, Scalar};
 use super::tables::Tables;
 use crate::entities::{View, id};
@@ -70,6 +73,10 @@ impl Truth {
         }
     }
 
+    pub(super) fn size(&self) -> usize {
+        self.holds.size() + self.fails.size()
+    }
+
     /// When it is false.
     fn misses(&self) -> Cond {
         Cond::all([self.holds.clone().not(), self.fails.clone().not()])
@@ -82,19 +89,35 @@ impl Truth {
         }
     }
 
-    pub(super) fn and(self, other: Self) -> Self {
-        Self {
-            fails: Cond::any([self.fails, Cond::all([self.holds.clone(), other.fails])]),
-            holds: Cond::all([self.holds, other.holds]),
+    /// True where all are, which are evaluated until one is not. None: there is too much of it.
+    pub(super) fn all(truths: Vec<Self>) -> Option<Self> {
+        let mut held = Vec::new();
+        let mut failing = Failing::default();
+        for truth in truths {
+            failing.add(&truth.fails, &held, |held| Cond::all(held.to_vec()))?;
+            held.push(truth.holds);
         }
+        Some(Self {
+            holds: Cond::all(held),
+            fails: Cond::any(failing.parts),
+        })
     }
 
-    pub(super) fn or(self, other: Self) -> Self {
-        let misses = self.misses();
-        Self {
-            holds: Cond::any([self.holds, Cond::all([misses.clone(), other.holds])]),
-            fails: Cond::any([self.fails, Cond::all([misses, other.fails])]),
+    /// True where one is, which are evaluated until one is.
+    pub(super) fn any(truths: Vec<Self>) -> Option<Self> {
+        let mut held = Vec::new();
+        let mut failing = Failing::default();
+        for truth in truths {
+            failing.add(&truth.fails, &held, |held| Cond::any(held.to_vec()).not())?;
+            // Where one before has held, it is true anyhow; the others have not failed.
+            let works = failing.parts.iter().map(|fails| fails.clone().not());
+            held.push(Cond::all(works.chain([truth.holds])));
+            failing.make(held.last().map_or(0, Cond::size))?;
         }
+        Some(Self {
+            holds: Cond::any(held),
+            fails: Cond::any(failing.parts),
+        })
     }
 
     pub(super) fn choose(self, then: Self, other: Self) -> Self {
@@ -109,6 +132,40 @@ impl Truth {
             holds: choice(then.holds, other.holds),
             fails: Cond::any([self.fails.clone(), choice(then.fails, other.fails)]),
         }
+    }
+}
+
+/// When one of several truths fails that are evaluated one after the other.
+#[derive(Default)]
+struct Failing {
+    parts: Vec<Cond>,
+    /// Why some have failed: what fails for the same reason is not reached.
+    reasons: HashSet<Cond>,
+    size: usize,
+}
+
+impl Failing {
+    /// Another one, which is reached where `reached` says so of those before it.
+    fn add(
+        &mut self,
+        fails: &Cond,
+        before: &[Cond],
+        reached: impl FnOnce(&[Cond]) -> Cond,
+    ) -> Option<()> {
+        let is_new = |reason: &Cond| !self.reasons.contains(reason);
+        if !fails.ways().iter().any(is_new) {
+            return Some(());
+        }
+        self.make(fails.size() + before.iter().map(Cond::size).sum::<usize>())?;
+        self.reasons.extend(fails.ways().iter().cloned());
+        self.parts.push(Cond::all([reached(before), fails.clone()]));
+        Some(())
+    }
+
+    /// So much more is made of it, where that is not too much.
+    fn make(&mut self, size: usize) -> Option<()> {
+        self.size += size;
+        (self.size <= MOST_PARTS).then_some(())
     }
 }
 
@@ -131,10 +188,11 @@ impl Term {
     }
 
     pub(super) fn equals(&self, other: &Self) -> Cond {
-        if self.kind == other.kind {
-            Cond::Equal(self.scalar.clone(), other.scalar.clone())
-        } else {
-            Cond::False
+        match (&self.scalar, &other.scalar) {
+            _ if self.kind != other.kind => Cond::False,
+            (Scalar::Bound(one), Scalar::Bound(other)) if one == other => Cond::True,
+            (Scalar::Bound(_), Scalar::Bound(_)) => Cond::False,
+            (one, other) => Cond::Equal(one.clone(), other.clone()),
         }
     }
 }

@@ -4,14 +4,19 @@
 //! without ever being NULL. So a truth is two conditions, and a value is a scalar beside the
 //! condition under which it can be evaluated. What has no exact counterpart is refused.
 
+use std::sync::Arc;
+
 use cedar_policy_core::ast::{BinaryOp, EntityUID, Literal, UnaryOp, Value, ValueKind};
 use cedar_policy_core::tpe::residual::{Residual, ResidualKind};
 use cedar_policy_core::validator::types::Type;
 use smol_str::SmolStr;
 
+use super::limits::MOST_PARTS;
 use super::place::{Located, Set};
 use super::sql::{Bind, Cond, Scalar};
 use super::term::{Kind, Refusal, Term, Translator, Truth};
+
+const TOO_LONG: &str = "what has to be said of it is too long";
 
 /// What is known without any row.
 pub(super) enum Known {
@@ -23,6 +28,14 @@ pub(super) enum Known {
 impl Translator<'_> {
     /// A condition of a policy.
     pub(super) fn truth(&self, residual: &Residual) -> Result<Truth, Refusal> {
+        let truth = self.truth_itself(residual)?;
+        if truth.size() > MOST_PARTS {
+            return Err(TOO_LONG.into());
+        }
+        Ok(truth)
+    }
+
+    fn truth_itself(&self, residual: &Residual) -> Result<Truth, Refusal> {
         match self.known(residual) {
             Known::Value(value) => {
                 return match value.value_kind() {
@@ -38,8 +51,8 @@ impl Translator<'_> {
             return Err("a condition is neither known nor open".into());
         };
         match kind {
-            ResidualKind::And { left, right } => Ok(self.truth(left)?.and(self.truth(right)?)),
-            ResidualKind::Or { left, right } => Ok(self.truth(left)?.or(self.truth(right)?)),
+            ResidualKind::And { .. } => self.all(residual),
+            ResidualKind::Or { .. } => self.any(residual),
             ResidualKind::If {
                 test_expr,
                 then_expr,
@@ -83,6 +96,43 @@ impl Translator<'_> {
             }
             _ => Err("it has no counterpart in SQL".into()),
         }
+    }
+
+    fn all(&self, residual: &Residual) -> Result<Truth, Refusal> {
+        let truths = self.chain(residual, |kind| match kind {
+            ResidualKind::And { left, right } => Some((left, right)),
+            _ => None,
+        })?;
+        Truth::all(truths).ok_or_else(|| TOO_LONG.into())
+    }
+
+    fn any(&self, residual: &Residual) -> Result<Truth, Refusal> {
+        let truths = self.chain(residual, |kind| match kind {
+            ResidualKind::Or { left, right } => Some((left, right)),
+            _ => None,
+        })?;
+        Truth::any(truths).ok_or_else(|| TOO_LONG.into())
+    }
+
+    /// The conditions of a chain of one connective, however long it is, in their order.
+    fn chain<'r>(
+        &self,
+        residual: &'r Residual,
+        split: impl Fn(&'r ResidualKind) -> Option<(&'r Arc<Residual>, &'r Arc<Residual>)>,
+    ) -> Result<Vec<Truth>, Refusal> {
+        let mut truths = Vec::new();
+        let mut waiting = vec![residual];
+        while let Some(residual) = waiting.pop() {
+            let sides = match residual {
+                Residual::Partial { kind, .. } => split(kind),
+                Residual::Concrete { .. } | Residual::Error(_) => None,
+            };
+            match sides {
+                Some((left, right)) => waiting.extend([&**right, &**left]),
+                None => truths.push(self.truth(residual)?),
+            }
+        }
+        Ok(truths)
     }
 
     /// A value that is compared.
@@ -314,14 +364,14 @@ impl Translator<'_> {
             return Ok(Truth::failing());
         }
         let mut located = self.located(of)?;
-        let mut all = Truth::of(Cond::True);
+        let mut all = Vec::new();
         for (at, name) in names.iter().enumerate() {
-            all = all.and(located.has(self, name)?);
+            all.push(located.has(self, name)?);
             if at + 1 < names.len() {
                 located = located.member(self, name)?;
             }
         }
-        Ok(all)
+        Truth::all(all).ok_or_else(|| TOO_LONG.into())
     }
 
     fn set(&self, residual: &Residual) -> Result<Set, Refusal> {
@@ -363,6 +413,19 @@ impl Translator<'_> {
             } => match self.known(expr) {
                 Known::Value(value) => {
                     Known::Value(Value::from(self.known_member(&value, attr).is_some()))
+                }
+                other => other,
+            },
+            Residual::Partial {
+                kind: ResidualKind::ExtHasAttr { expr, attrs },
+                ..
+            } => match self.known(expr) {
+                Known::Value(value) => {
+                    let mut at = Some(value);
+                    for attr in attrs {
+                        at = at.and_then(|value| self.known_member(&value, attr));
+                    }
+                    Known::Value(Value::from(at.is_some()))
                 }
                 other => other,
             },

@@ -18,6 +18,7 @@ use super::receive::{no_answer, no_right, receive};
 use crate::callers::Caller;
 use crate::config::EntityRight;
 use crate::decision_log::{Asker, Refused};
+use crate::depth::with_stack;
 use crate::engine::Rule;
 use crate::filter::{Dialect, Filter, Sought};
 use crate::native::{Ground, NativeError, Partly, Whole, brought};
@@ -146,8 +147,10 @@ pub(super) async fn partial(
     let known = known(&inner, &snapshot, &mut partly, &asker).await?;
     let answer = tokio::task::spawn_blocking(move || {
         let _place = asker.place;
-        known.refuse_left(&snapshot, &partly.question, partly.side())?;
-        Ok(left_open(&snapshot, &partly, &known))
+        with_stack(|| {
+            known.refuse_left(&snapshot, &partly.question, partly.side())?;
+            Ok(left_open(&snapshot, &partly, &known))
+        })
     });
     let answer: Result<Value, ReadElsewhere> = answer
         .await

@@ -70,6 +70,18 @@ const POLICIES: &[&str] = &[
     "forbid (principal, action in Action::\"any\", resource is Doc) when { resource.readers.contains(User::\"u3\") };",
     "forbid (principal is User, action == Action::\"write\", resource is Doc) when { resource.size + 9223372036854775805 < 0 };",
     "forbid (principal, action == Action::\"read\", resource is Doc) when { context has n && context.n > 2 };",
+    "permit (principal, action == Action::\"read\", resource is Doc) when { resource in Folder::\"f0\" && resource.size == 0 };",
+    "permit (principal, action == Action::\"read\", resource is Doc) when { resource.readers.contains(User::\"u0\") && resource.size > 1 };",
+    "permit (principal, action == Action::\"read\", resource is Doc) when { [User::\"u0\", User::\"u4\"].contains(principal) && resource.size == 0 };",
+    "permit (principal, action == Action::\"read\", resource is Doc) when { resource in Folder::\"f1\" && resource.size == 1 };",
+    "permit (principal, action == Action::\"read\", resource is Doc) when { resource.readers.contains(User::\"u1\") && resource.size > 1 };",
+    "permit (principal, action == Action::\"read\", resource is Doc) when { [User::\"u1\", User::\"u4\"].contains(principal) && resource.size == 1 };",
+    "permit (principal, action == Action::\"read\", resource is Doc) when { resource in Folder::\"f2\" && resource.size == 2 };",
+    "permit (principal, action == Action::\"read\", resource is Doc) when { resource.readers.contains(User::\"u2\") && resource.size > 1 };",
+    "permit (principal, action == Action::\"read\", resource is Doc) when { [User::\"u2\", User::\"u4\"].contains(principal) && resource.size == 2 };",
+    "permit (principal, action == Action::\"read\", resource is Doc) when { resource in Folder::\"f3\" && resource.size == 3 };",
+    "permit (principal, action == Action::\"read\", resource is Doc) when { resource.readers.contains(User::\"u3\") && resource.size > 1 };",
+    "permit (principal, action == Action::\"read\", resource is Doc) when { [User::\"u3\", User::\"u4\"].contains(principal) && resource.size == 3 };",
 ];
 
 fn user(n: u8) -> Value {

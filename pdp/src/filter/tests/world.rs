@@ -1,5 +1,8 @@
 //! Random documents, users and policies, as Cedar and as SQL.
 
+mod policies;
+mod users;
+
 use std::fmt::Write as _;
 
 use proptest::prelude::*;
@@ -7,11 +10,17 @@ use proptest::sample::select;
 use serde_json::{Value, json};
 
 use super::super::Tables;
+pub(crate) use policies::Side;
+use policies::policy;
+use users::{User, user};
 
 pub(crate) const SCHEMA: &str = r"
 entity Team in [Team];
 entity Dept { code: String };
-entity User in [Team] { level: Long, on: Bool, dept?: Dept, skills: Set<String> };
+entity User in [Team] {
+  name: String, level: Long, quota?: Long, on: Bool, dept?: Dept, boss?: User,
+  skills: Set<String>, limits?: Set<Long>, prefs?: { a: Long, b?: String },
+};
 entity Folder in [Folder];
 entity Doc in [Folder] {
   title: String, size: Long, extra?: Long, public: Bool, hidden?: Bool,
@@ -28,10 +37,17 @@ entities:
     table: users
     id: id
     attributes:
+      name: { column: name }
       level: { column: level }
+      quota: { column: quota }
       on: { column: active }
       dept: { column: dept_id }
+      boss: { column: boss_id }
       skills: { set: { table: user_skills, entity: user_id, element: skill } }
+      limits: { set: { table: user_limits, entity: user_id, element: size, present: has_limits } }
+      prefs: { present: has_prefs }
+      prefs.a: { column: pref_a }
+      prefs.b: { column: pref_b }
     ancestors:
       Team: { table: user_teams, entity: user_id, ancestor: team_id }
   Doc:
@@ -63,7 +79,9 @@ pub(super) fn tables() -> Tables {
 
 pub(crate) const CREATE: &str = "
 CREATE TABLE depts (id TEXT, code TEXT);
-CREATE TABLE users (id TEXT, level BIGINT, active BOOLEAN, dept_id TEXT);
+CREATE TABLE users (id TEXT, name TEXT, level BIGINT, quota BIGINT, active BOOLEAN, dept_id TEXT,
+  boss_id TEXT, has_limits BOOLEAN, has_prefs BOOLEAN, pref_a BIGINT, pref_b TEXT);
+CREATE TABLE user_limits (user_id TEXT, size BIGINT);
 CREATE TABLE user_skills (user_id TEXT, skill TEXT);
 CREATE TABLE user_teams (user_id TEXT, team_id TEXT);
 CREATE TABLE docs (id TEXT, title TEXT, size BIGINT, extra BIGINT, public BOOLEAN, hidden BOOLEAN,
@@ -81,15 +99,6 @@ pub(crate) struct World {
     users: Vec<User>,
     pub(crate) docs: Vec<Doc>,
     pub(crate) n: i64,
-}
-
-#[derive(Debug, Clone)]
-struct User {
-    level: i64,
-    on: bool,
-    dept: Option<usize>,
-    skills: Vec<&'static str>,
-    teams: Vec<usize>,
 }
 
 #[derive(Debug, Clone)]
@@ -136,21 +145,9 @@ fn some<T: std::fmt::Debug>(of: impl Strategy<Value = T>) -> impl Strategy<Value
     prop::collection::vec(of, 0..3)
 }
 
-fn user() -> impl Strategy<Value = User> {
-    (
-        number(),
-        any::<bool>(),
-        prop::option::of(0..3_usize),
-        some(text()),
-        some(0..3_usize),
-    )
-        .prop_map(|(level, on, dept, skills, teams)| User {
-            level,
-            on,
-            dept,
-            skills,
-            teams,
-        })
+/// There is no user 99, and no department 2.
+fn user_number() -> impl Strategy<Value = usize> {
+    select(vec![0, 1, 2, 3, 99])
 }
 
 fn doc() -> impl Strategy<Value = Doc> {
@@ -161,11 +158,10 @@ fn doc() -> impl Strategy<Value = Doc> {
         any::<bool>(),
         prop::option::of(any::<bool>()),
     );
-    // There is no user 4, and no department 2.
     let people = (
-        0..5_usize,
-        prop::option::of(0..5_usize),
-        prop::option::of(some(0..5_usize)),
+        user_number(),
+        prop::option::of(user_number()),
+        prop::option::of(some(user_number())),
     );
     let meta = (text(), prop::option::of(number()));
     let more = prop::option::of((number(), prop::option::of(text())));
@@ -207,152 +203,21 @@ fn doc() -> impl Strategy<Value = Doc> {
         )
 }
 
-fn quoted(text: &str) -> String {
-    format!("{text:?}")
-}
-
-/// A pattern: as it is, or with its stars standing for anything.
-fn pattern() -> impl Strategy<Value = String> {
-    (text(), any::<bool>()).prop_map(|(text, wild)| {
-        let text = text.replace('\\', "\\\\");
-        let text = if wild { text } else { text.replace('*', "\\*") };
-        format!("\"{text}\"")
-    })
-}
-
-fn long() -> impl Strategy<Value = String> {
-    let leaf = prop_oneof![
-        select(vec![
-            "resource.size",
-            "resource.owner.level",
-            "principal.level",
-            "context.n",
-            "resource.size"
-        ])
-        .prop_map(str::to_owned),
-        number()
-            .prop_filter("no literal", |n| *n != i64::MIN)
-            .prop_map(|n| format!("({n})")),
-    ];
-    leaf.prop_recursive(2, 6, 2, |inner| {
-        prop_oneof![
-            (inner.clone(), select(vec!["+", "-", "*"]), inner.clone())
-                .prop_map(|(one, op, other)| format!("({one} {op} {other})")),
-            inner.clone().prop_map(|one| format!("(-{one})")),
-            (inner.clone(), inner)
-                .prop_map(|(one, other)| format!("(if resource.public then {one} else {other})")),
-        ]
-    })
-}
-
-const FIXED: &[&str] = &[
-    "resource.public",
-    "resource has hidden && resource.hidden",
-    "resource has hidden",
-    "resource.owner == principal",
-    "resource has editor && resource.editor == principal",
-    "resource has editor && resource.editor in Team::\"t0\"",
-    "resource has editor && resource.editor.on",
-    "resource.owner has dept && resource.owner.dept.code == \"a\"",
-    "resource.owner has dept && resource.owner.dept has code",
-    "resource.owner has level",
-    "resource.owner in Team::\"t1\"",
-    "resource.owner in [Team::\"t1\", Team::\"t2\"]",
-    "resource in Folder::\"f1\"",
-    "resource in [Folder::\"f0\", Folder::\"f2\"]",
-    "resource == Doc::\"d1\"",
-    "resource in Doc::\"d2\"",
-    "resource.labels.isEmpty()",
-    "resource has readers && resource.readers.contains(principal)",
-    "resource has readers && resource.readers.contains(resource.owner)",
-    "resource has readers && resource.readers.containsAny([principal, User::\"u3\"])",
-    "resource has readers",
-    "resource.meta has zip && resource.meta.zip == 3",
-    "resource has meta && resource.meta.city == \"ab\"",
-    "resource has more && resource.more.a > 2",
-    "resource has more.b && resource.more.b == \"a\"",
-    "resource has more && resource.more has b",
-    "resource has extra && resource.extra * resource.size < 5",
-    "resource has extra && resource.extra + 1 > resource.extra",
-    "resource.sizes.contains(resource.size)",
-    "resource.sizes.containsAll([1, 2])",
-    "[1, 2, 3, 0].containsAll(resource.sizes)",
-    "principal.skills.containsAny(resource.labels)",
-    "[\"a\", \"A\", \"it's\"].contains(resource.title)",
-    "[resource.owner, principal].contains(User::\"u1\")",
-    "resource.owner.skills.contains(\"a\")",
-    "resource is Doc",
-    "resource.owner is User",
-    "resource.public == resource.owner.on",
-    "principal in Team::\"t0\"",
-    "principal has dept && resource.owner has dept && principal.dept == resource.owner.dept",
-    "principal in resource.owner",
-];
-
-fn atom() -> impl Strategy<Value = String> {
-    let fixed = select(FIXED).prop_map(str::to_owned);
-    let words = (select(vec!["resource.title", "resource.meta.city"]), text())
-        .prop_map(|(of, text)| format!("{of} == {}", quoted(text)));
-    let like = (
-        select(vec!["resource.title", "resource.meta.city"]),
-        pattern(),
-    )
-        .prop_map(|(of, pattern)| format!("{of} like {pattern}"));
-    let labels = (
-        select(vec!["contains", "containsAll", "containsAny"]),
-        some(text()),
-    )
-        .prop_map(|(op, texts)| match (op, texts.as_slice()) {
-            ("contains", [first, ..]) => format!("resource.labels.contains({})", quoted(first)),
-            (_, []) => "resource.labels.contains(\"a\")".to_owned(),
-            (op, texts) => format!("resource.labels.{op}({texts:?})"),
-        });
-    let numbers = (
-        long(),
-        select(vec!["<", "<=", ">", ">=", "==", "!="]),
-        long(),
-    )
-        .prop_map(|(one, op, other)| format!("{one} {op} {other}"));
-    prop_oneof![5 => fixed, 1 => words, 1 => like, 1 => labels, 3 => numbers]
-        .prop_map(|atom| format!("({atom})"))
-}
-
-fn condition() -> impl Strategy<Value = String> {
-    atom().prop_recursive(3, 8, 2, |inner| {
-        prop_oneof![
-            (inner.clone(), inner.clone()).prop_map(|(one, other)| format!("({one} && {other})")),
-            (inner.clone(), inner.clone()).prop_map(|(one, other)| format!("({one} || {other})")),
-            inner.clone().prop_map(|one| format!("(!{one})")),
-            (inner.clone(), inner.clone(), inner)
-                .prop_map(|(test, one, other)| format!("(if {test} then {one} else {other})")),
-        ]
-    })
-}
-
-fn policy() -> impl Strategy<Value = String> {
-    let head = select(vec![
-        "permit (principal, action, resource)",
-        "permit (principal, action, resource)",
-        "permit (principal, action, resource in Folder::\"f1\")",
-        "permit (principal in Team::\"t0\", action, resource)",
-        "forbid (principal, action, resource)",
-        "forbid (principal, action, resource is Doc in Folder::\"f0\")",
-    ]);
-    (head, condition(), select(vec!["when", "when", "unless"]))
-        .prop_map(|(head, condition, word)| format!("{head} {word} {{ {condition} }};"))
-}
-
+/// About documents, asked for a user.
 pub(crate) fn worlds() -> impl Strategy<Value = World> {
-    let users = prop::collection::vec(user(), 4);
+    worlds_about(Side::Resource)
+}
+
+pub(crate) fn worlds_about(open: Side) -> impl Strategy<Value = World> {
+    let users = prop::collection::vec(user(), 10);
     let docs = prop::collection::vec(doc(), 12);
-    (prop::collection::vec(policy(), 1..4), users, docs, number()).prop_map(
-        |(policies, users, docs, n)| World {
-            policies,
-            users,
-            docs,
-            n,
-        },
-    )
+    let policies = prop::collection::vec(policy(open), 1..4);
+    (policies, users, docs, number()).prop_map(|(policies, users, docs, n)| World {
+        policies,
+        users,
+        docs,
+        n,
+    })
 }
 
 /// A folder is in the one before it; a team stands alone.
@@ -375,6 +240,19 @@ fn unique<T: Ord + Clone>(items: &[T]) -> Vec<T> {
 }
 
 impl World {
+    /// How many there are of what is open.
+    pub(super) fn count(&self, open: Side) -> usize {
+        match open {
+            Side::Resource => self.docs.len(),
+            Side::Principal => self.users.len(),
+        }
+    }
+
+    /// The same users and documents by other policies.
+    pub(super) fn with(self, policies: Vec<String>) -> Self {
+        Self { policies, ..self }
+    }
+
     pub(crate) fn policies(&self) -> String {
         let policies = self.policies.iter().enumerate();
         policies.fold(String::new(), |mut text, (n, policy)| {
@@ -395,19 +273,12 @@ impl World {
         for (n, code) in TEXTS.iter().enumerate().take(2) {
             all.push(json!({ "uid": { "type": "Dept", "id": format!("x{n}") }, "attrs": { "code": code }, "parents": [] }));
         }
-        for (n, user) in self.users.iter().enumerate() {
-            let mut attributes =
-                json!({ "level": user.level, "on": user.on, "skills": user.skills });
-            if let Some(dept) = user.dept {
-                attributes["dept"] =
-                    json!({ "__entity": { "type": "Dept", "id": format!("x{dept}") } });
-            }
-            let parents: Vec<_> = unique(&user.teams)
+        all.extend(
+            self.users
                 .iter()
-                .map(|n| json!({ "type": "Team", "id": format!("t{n}") }))
-                .collect();
-            all.push(json!({ "uid": { "type": "User", "id": format!("u{n}") }, "attrs": attributes, "parents": parents }));
-        }
+                .enumerate()
+                .map(|(n, user)| user.entity(n)),
+        );
         all.extend(self.docs.iter().enumerate().map(|(n, doc)| doc.entity(n)));
         Value::Array(all)
     }
@@ -426,24 +297,7 @@ impl World {
             let _ = writeln!(sql, "INSERT INTO depts VALUES ('x{n}', {});", literal(code));
         }
         for (n, user) in self.users.iter().enumerate() {
-            let dept = user
-                .dept
-                .map_or("NULL".to_owned(), |dept| format!("'x{dept}'"));
-            let User { level, on, .. } = user;
-            let _ = writeln!(
-                sql,
-                "INSERT INTO users VALUES ('u{n}', {level}, {on}, {dept});"
-            );
-            for skill in unique(&user.skills) {
-                let _ = writeln!(
-                    sql,
-                    "INSERT INTO user_skills VALUES ('u{n}', {});",
-                    literal(skill)
-                );
-            }
-            for team in unique(&user.teams) {
-                let _ = writeln!(sql, "INSERT INTO user_teams VALUES ('u{n}', 't{team}');");
-            }
+            user.sql(n, &mut sql);
         }
         for (n, doc) in self.docs.iter().enumerate() {
             doc.sql(n, &mut sql);
@@ -489,9 +343,6 @@ impl Doc {
     }
 
     fn sql(&self, n: usize, sql: &mut String) {
-        fn or_null<T: ToString>(value: Option<T>) -> String {
-            value.map_or("NULL".to_owned(), |value| value.to_string())
-        }
         let _ = writeln!(
             sql,
             "INSERT INTO docs VALUES ('d{n}', {}, {}, {}, {}, {}, 'u{}', {}, {}, {}, {}, {}, {}, {});",
@@ -527,6 +378,10 @@ impl Doc {
             let _ = writeln!(sql, "INSERT INTO doc_folders VALUES ('d{n}', 'f{folder}');");
         }
     }
+}
+
+fn or_null<T: ToString>(value: Option<T>) -> String {
+    value.map_or("NULL".to_owned(), |value| value.to_string())
 }
 
 fn literal(text: &str) -> String {
