@@ -1,4 +1,4 @@
-//! A PDP on a small domain with every kind of attribute, asked through its router.
+//! A PDP on a small domain with every kind of attribute, asked through its HTTP API.
 
 use std::path::Path;
 
@@ -8,9 +8,9 @@ use http_body_util::BodyExt as _;
 use pdp::{EntityRight, ExplainRight, InlineEntities, Pdp, PdpConfig, PdpParts};
 use serde_json::Value;
 use service_kit::line_sink::LineTarget;
+use service_kit::serve::Client;
 use service_kit::{Health, ManualClock, Metrics, Tasks, Traces, UnixTime};
 use tempfile::TempDir;
-use tower::ServiceExt as _;
 
 /// What questions are about.
 pub const SCHEMA: &str = "
@@ -99,7 +99,9 @@ impl Asked {
             .body(Body::from(body.to_vec()))
             .expect("a request");
         self.runtime.block_on(async {
-            let answer = self.pdp.router().oneshot(request).await.expect("an answer");
+            let client = Client::of(([127, 0, 0, 1], 1).into());
+            let answer = self.pdp.api().ask(request, &client).await;
+            let answer = answer.expect("an answer");
             let status = answer.status();
             assert!(!status.is_server_error(), "{path} answers {status}");
             let body = answer

@@ -61,7 +61,8 @@ impl Api {
         Self { inner, router }
     }
 
-    fn answer_any<B>(&self, mut request: Request<B>, client: &Client) -> Answering
+    /// Answers a request of any kind of body, as those are answered that come by a connection.
+    pub fn ask<B>(&self, mut request: Request<B>, client: &Client) -> Answering
     where
         B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
     {
@@ -94,7 +95,7 @@ impl serve::Api for Api {
     type Answering = Answering;
 
     fn answer(&self, request: Request<Incoming>, client: &Client) -> Answering {
-        self.answer_any(request, client)
+        self.ask(request, client)
     }
 }
 
@@ -162,7 +163,7 @@ impl Api {
     /// Answers one request of a client that nothing is known of.
     pub(crate) async fn oneshot(self, request: Request<Body>) -> Result<Response, Infallible> {
         let client = Client::of(([127, 0, 0, 1], 1).into());
-        self.answer_any(request, &client).await
+        self.ask(request, &client).await
     }
 }
 
