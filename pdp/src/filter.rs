@@ -21,8 +21,7 @@ use crate::depth::with_stack;
 use crate::engine::{Question, Rules};
 use crate::entities::EntityStore;
 use crate::load::Loaded;
-use crate::residual::Known;
-use crate::residual::{Open, residuals};
+use crate::residual::{Known, Open, ReadElsewhere, residuals};
 use limits::{Excess, MOST_PARTS};
 use sql::Cond;
 use term::Translator;
@@ -44,6 +43,8 @@ pub(crate) enum Filter {
 /// Why there is no exact condition that a database takes.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Untranslatable {
+    #[error(transparent)]
+    Elsewhere(#[from] ReadElsewhere),
     #[error("policy `{policy}` cannot be put into SQL exactly: {reason}")]
     Policy { policy: String, reason: String },
     #[error("the policies' condition cannot be handed out: {0}")]
@@ -124,6 +125,7 @@ fn condition(
         &open,
         &candidates,
     );
+    known.refuse_left(rules, &candidates, &residuals)?;
     let translator = Translator {
         tables,
         vocabulary: &loaded.vocabulary,

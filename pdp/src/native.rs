@@ -14,7 +14,6 @@ use crate::config::InlineEntities;
 use crate::engine::Question;
 use crate::entities::{EntityStore, Origin, Overlays, Row, id};
 use crate::mapping::{Vocabulary, sent};
-use crate::residual::Side;
 use crate::short::cut;
 use crate::source::chain;
 
@@ -120,14 +119,6 @@ impl Partly {
                 .get("context")
                 .is_some_and(|context| !context.is_null()),
         })
-    }
-
-    pub(crate) fn side(&self) -> Side<'_> {
-        Side {
-            kind: &self.kind,
-            sought: self.part,
-            context_is_known: self.context_is_known,
-        }
     }
 }
 

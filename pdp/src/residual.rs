@@ -35,15 +35,17 @@ pub(crate) struct Open<'a> {
     pub(crate) known: &'a Known,
 }
 
-/// Partially evaluates rules, each by itself, by their positions. Those that cannot be are left
-/// out.
+/// What is left of rules, by their positions.
+pub(crate) type Residuals = BTreeMap<usize, Arc<Residual>>;
+
+/// Partially evaluates rules, each by itself. Those that cannot be are left out.
 pub(crate) fn residuals(
     rules: &Rules,
     schema: &ValidatorSchema,
     question: &Question,
     open: &Open<'_>,
     candidates: &[usize],
-) -> BTreeMap<usize, Arc<Residual>> {
+) -> Residuals {
     with_stack(|| evaluated(rules, schema, question, open, candidates))
 }
 
@@ -53,8 +55,8 @@ fn evaluated(
     question: &Question,
     open: &Open<'_>,
     candidates: &[usize],
-) -> BTreeMap<usize, Arc<Residual>> {
-    let mut by_position = BTreeMap::new();
+) -> Residuals {
+    let mut by_position = Residuals::new();
     if candidates.len() > EVALUATED {
         return by_position;
     }

@@ -20,11 +20,10 @@ use crate::config::EntityRight;
 use crate::decision_log::{Asker, Refused};
 use crate::depth::with_stack;
 use crate::engine::Rule;
-use crate::filter::{Dialect, Filter, Sought};
+use crate::filter::{Dialect, Filter, Sought, Untranslatable};
 use crate::native::{Ground, NativeError, Partly, Whole, brought};
 use crate::pdp::Inner;
-use crate::residual::{Known, ReadElsewhere, Side};
-use crate::residual::{Open, residuals};
+use crate::residual::{Known, Open, ReadElsewhere, Side, residuals};
 use crate::snapshot::Snapshot;
 use crate::traced;
 
@@ -147,10 +146,7 @@ pub(super) async fn partial(
     let known = known(&inner, &snapshot, &mut partly, &asker).await?;
     let answer = tokio::task::spawn_blocking(move || {
         let _place = asker.place;
-        with_stack(|| {
-            known.refuse_left(&snapshot, &partly.question, partly.side())?;
-            Ok(left_open(&snapshot, &partly, &known))
-        })
+        with_stack(|| left_open(&snapshot, &partly, &known))
     });
     let answer: Result<Value, ReadElsewhere> = answer
         .await
@@ -207,15 +203,14 @@ pub(super) async fn filter(
             kind: &partly.kind,
             known: &known,
         };
-        let left = known.refuse_left(&snapshot, &partly.question, partly.side());
-        left.map_err(|error| unusable(&error.to_string()))?;
         let internal = || Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal");
         let tables = inner.tables.as_ref().ok_or_else(internal)?;
         let (loaded, store) = (&snapshot.loaded, &snapshot.store);
         let filter = Filter::of(loaded, store, sought, tables, dialect, &alias);
-        let filter = filter.map_err(|error| {
-            let problem = Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "untranslatable");
-            problem.detail(error.to_string())
+        let filter = filter.map_err(|error| match error {
+            Untranslatable::Elsewhere(error) => unusable(&error.to_string()),
+            error => Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "untranslatable")
+                .detail(error.to_string()),
         })?;
         Ok(said(&filter, &snapshot))
     });
@@ -327,7 +322,7 @@ fn failed(message: &str, id: &str) -> Value {
 }
 
 /// What policies say where one side is open.
-fn left_open(snapshot: &Snapshot, partly: &Partly, known: &Known) -> Value {
+fn left_open(snapshot: &Snapshot, partly: &Partly, known: &Known) -> Result<Value, ReadElsewhere> {
     let rules = &snapshot.loaded.rules;
     let open = Open {
         kind: &partly.kind,
@@ -340,6 +335,7 @@ fn left_open(snapshot: &Snapshot, partly: &Partly, known: &Known) -> Value {
         rules.candidates_for_any(&partly.question, &snapshot.store, &partly.kind, partly.part);
     let schema = (*snapshot.loaded.schema).as_ref();
     let residuals = residuals(rules, schema, &partly.question, &open, &candidates);
+    known.refuse_left(rules, &candidates, &residuals)?;
     let (mut permitted, mut certain, mut forbidden) = (false, true, false);
     let mut left = Vec::new();
     for (at, rule) in candidates
@@ -367,7 +363,7 @@ fn left_open(snapshot: &Snapshot, partly: &Partly, known: &Known) -> Value {
     } else {
         (permitted && certain).then_some("Allow")
     };
-    json!({ "decision": decision, "residuals": left, "snapshot": snapshot.version })
+    Ok(json!({ "decision": decision, "residuals": left, "snapshot": snapshot.version }))
 }
 
 /// What is left of one policy; all of it, where it cannot be evaluated partially.

@@ -9,9 +9,8 @@ use cedar_policy_core::validator::types::{EntityKind, Type};
 use smallvec::SmallVec;
 use smol_str::SmolStr;
 
-use super::{Open, residuals};
-use crate::engine::{Access, Question};
-use crate::snapshot::Snapshot;
+use super::Residuals;
+use crate::engine::{Access, Rules};
 
 /// A residual reads what only a provider knows.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -174,25 +173,14 @@ impl Known {
     /// could find it where they look.
     pub(crate) fn refuse_left(
         &self,
-        snapshot: &Snapshot,
-        question: &Question,
-        side: Side<'_>,
+        rules: &Rules,
+        candidates: &[usize],
+        residuals: &Residuals,
     ) -> Result<(), ReadElsewhere> {
         if self.elsewhere.is_empty() {
             return Ok(());
         }
-        let (rules, store) = (&snapshot.loaded.rules, &snapshot.store);
-        let candidates = rules.candidates_for_any(question, store, side.kind, side.sought);
-        let open = Open {
-            kind: side.kind,
-            sought: side.sought,
-            view: store.view(&question.overlays),
-            context_is_known: side.context_is_known,
-            known: self,
-        };
-        let schema = (*snapshot.loaded.schema).as_ref();
-        let residuals = residuals(rules, schema, question, &open, &candidates);
-        for at in &candidates {
+        for at in candidates {
             let Some(rule) = rules.get(*at) else {
                 continue;
             };
