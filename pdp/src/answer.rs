@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use authzen::{CacheAdvice, Decision, DecisionContext, Evaluation, Reason, SnapshotVersion, Vary};
+use serde::Serialize;
 use serde_json::{Value, json};
 use strict_json::JsonText;
 
@@ -26,10 +27,12 @@ pub(crate) struct Answer<'s> {
 }
 
 /// For how long, and for which questions, an answer may be kept: a [`CacheAdvice`] as it is found.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize)]
 pub(crate) struct Advice {
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) vary: Option<SaidVary>,
     /// Seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) max_age: Option<u64>,
 }
 

@@ -10,7 +10,7 @@ use std::hash::BuildHasher as _;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use authzen::{Asked, CacheAdvice, Vary};
+use authzen::{Asked, Vary};
 use cedar_policy_core::ast::{
     ActionConstraint, EntityReference, EntityType, EntityUID, Policy, PrincipalOrResourceConstraint,
 };
@@ -44,10 +44,7 @@ pub(crate) struct Contract {
     kind: Arc<QuestionKind>,
     /// What answers to such a question can depend on. Those that depend on less say so.
     #[serde(flatten)]
-    advice: CacheAdvice,
-    /// The same as answers say it that depend on all of it.
-    #[serde(skip)]
-    said: Option<SaidVary>,
+    advice: Advice,
     /// What the policies for it can read.
     #[serde(skip)]
     reads: Reads,
@@ -56,6 +53,9 @@ pub(crate) struct Contract {
     /// What answers say that depend on less.
     #[serde(skip)]
     narrower: Arc<ArcSwap<Narrower>>,
+    /// The same of questions in Cedar's words.
+    #[serde(skip)]
+    native: Arc<ArcSwap<Narrower>>,
 }
 
 /// How many policies read each name.
@@ -192,8 +192,7 @@ impl Contracts {
         let contract = all.find(|contract| contract.kind.terms.is_of(question));
         let contract = contract.filter(|_| !brings_entities);
         move |reads, lasts| Advice {
-            vary: contract
-                .map(|contract| Arc::new(Spelled::from(Arc::new(contract.native_vary(reads))))),
+            vary: contract.map(|contract| contract.native_vary_of(reads)),
             max_age: lasts.map(whole_seconds),
         }
     }
@@ -230,11 +229,11 @@ impl Contract {
     fn new(kind: QuestionKind) -> Self {
         Self {
             kind: Arc::new(kind),
-            advice: CacheAdvice::default(),
-            said: None,
+            advice: Advice::default(),
             reads: Reads::default(),
             readers: Readers::none(),
             narrower: Arc::default(),
+            native: Arc::default(),
         }
     }
 
@@ -243,10 +242,8 @@ impl Contract {
         let reads = self.readers.reads();
         if self.advice.vary.is_none() || reads != self.reads {
             self.reads = reads;
-            let vary = Arc::new(self.kind.terms.vary(reads));
-            self.said = Some(Arc::new(Spelled::from(Arc::clone(&vary))));
-            self.advice = CacheAdvice {
-                vary: Some(vary),
+            self.advice = Advice {
+                vary: Some(said(self.kind.terms.vary(reads))),
                 // For how long an answer holds, it says itself.
                 max_age: reads.meets(clock).then_some(0),
             };
@@ -264,32 +261,38 @@ impl Contract {
         self.advice.vary.as_deref().unwrap()
     }
 
-    fn native_vary(&self, reads: Reads) -> Vary {
-        let reads = reads.within(self.reads);
-        Vary {
-            context: named(&self.kind.terms.native_members, reads),
-            ..Vary::default()
-        }
-    }
-
     fn vary_of(&self, reads: Reads) -> SaidVary {
         let reads = reads.within(self.reads);
-        if let Some(vary) = self.said.as_ref().filter(|_| reads == self.reads) {
+        if let Some(vary) = self.advice.vary.as_ref().filter(|_| reads == self.reads) {
             return Arc::clone(vary);
         }
-        let known = self.narrower.load();
-        known.get(&reads).cloned().unwrap_or_else(|| {
-            let vary = Arc::new(Spelled::from(Arc::new(self.kind.terms.vary(reads))));
-            if known.len() < NARROWER {
-                self.narrower.rcu(|known| {
-                    let mut more = Narrower::clone(known);
-                    more.insert(reads, Arc::clone(&vary));
-                    more
-                });
-            }
-            vary
-        })
+        remembered(&self.narrower, reads, || self.kind.terms.vary(reads))
     }
+
+    fn native_vary_of(&self, reads: Reads) -> SaidVary {
+        let reads = reads.within(self.reads);
+        remembered(&self.native, reads, || self.kind.terms.native_vary(reads))
+    }
+}
+
+/// What answers say that depend on these reads, made at the first of them.
+fn remembered(known: &ArcSwap<Narrower>, reads: Reads, make: impl FnOnce() -> Vary) -> SaidVary {
+    let all = known.load();
+    all.get(&reads).cloned().unwrap_or_else(|| {
+        let vary = said(make());
+        if all.len() < NARROWER {
+            known.rcu(|known| {
+                let mut more = Narrower::clone(known);
+                more.insert(reads, Arc::clone(&vary));
+                more
+            });
+        }
+        vary
+    })
+}
+
+fn said(vary: Vary) -> SaidVary {
+    Arc::new(Spelled::from(Arc::new(vary)))
 }
 
 impl KindTerms {
@@ -306,6 +309,14 @@ impl KindTerms {
             action: named(&self.action_members, reads),
             resource: named(&self.resource_members, reads),
             context: named(&self.context_members, reads),
+        }
+    }
+
+    /// The same in Cedar's words, of which the context alone has members.
+    fn native_vary(&self, reads: Reads) -> Vary {
+        Vary {
+            context: named(&self.native_members, reads),
+            ..Vary::default()
         }
     }
 
