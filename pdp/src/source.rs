@@ -111,19 +111,25 @@ impl SourceFile {
 
     /// What a library's diagnostic says about the part of this file that begins at `start`.
     pub(crate) fn issue_within(&self, start: usize, diagnostic: &dyn Diagnostic) -> PolicyIssue {
-        let message = chain(diagnostic);
-        let offset = diagnostic
-            .labels()
-            .and_then(|mut labels| labels.next())
-            .map(|label| label.offset());
-        let issue = match offset {
-            Some(offset) => self.issue_at(start + offset, message),
-            None => PolicyIssue::of_file(&*self.path, message),
+        let issue = match labelled(diagnostic) {
+            Some(offset) => self.issue_at(start + offset, chain(diagnostic)),
+            None => PolicyIssue::of_file(&*self.path, chain(diagnostic)),
         };
-        match diagnostic.help() {
-            Some(help) => issue.hint(help.to_string()),
-            None => issue,
-        }
+        helped(issue, diagnostic)
+    }
+}
+
+/// Where a library's diagnostic says that something is.
+pub(crate) fn labelled(diagnostic: &dyn Diagnostic) -> Option<usize> {
+    let label = diagnostic.labels()?.next()?;
+    Some(label.offset())
+}
+
+/// An issue with what a library's diagnostic says to do.
+pub(crate) fn helped(issue: PolicyIssue, diagnostic: &dyn Diagnostic) -> PolicyIssue {
+    match diagnostic.help() {
+        Some(help) => issue.hint(help.to_string()),
+        None => issue,
     }
 }
 

@@ -1,5 +1,6 @@
 //! Randomness from the operating system's generator, and ids made of it.
 
+use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
@@ -42,12 +43,8 @@ impl Ids {
         let mut id = String::with_capacity(start.len() + 17);
         id.push_str(start);
         id.push('-');
-        // Without the machinery of `format!`: every request has one.
-        let digits = (u64::BITS - count.leading_zeros()).div_ceil(4).max(1);
-        for digit in (0..digits).rev() {
-            let digit = u32::try_from(count >> (4 * digit) & 0xf).unwrap_or_default();
-            id.extend(char::from_digit(digit, 16));
-        }
+        // A text takes whatever is written to it.
+        let _ = write!(id, "{count:x}");
         id
     }
 

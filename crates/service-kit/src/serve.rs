@@ -190,8 +190,7 @@ impl Client {
     }
 }
 
-/// The id of the request that is being answered. An axum extension, set by
-/// [`request_id`].
+/// The id of the request that is being answered. An axum extension, set by [`request_id`].
 #[derive(Debug, Clone)]
 pub struct RequestId(pub HeaderValue);
 

@@ -117,13 +117,34 @@ async fn opened(
     policies: &str,
     change: impl FnOnce(&mut AttributeProviderConfig),
 ) -> (Fixture, Pdp) {
-    let mut fixture = Fixture::new();
+    opened_on(Fixture::new(), directory, policies, change).await
+}
+
+/// The same on a fixture of its own.
+async fn opened_on(
+    mut fixture: Fixture,
+    directory: &Directory,
+    policies: &str,
+    change: impl FnOnce(&mut AttributeProviderConfig),
+) -> (Fixture, Pdp) {
     fixture.write("policies.cedar", policies);
     let mut config = provider(&directory.serve(&fixture).await);
     change(&mut config);
     fixture.config.attribute_providers = vec![config];
     let pdp = fixture.open();
     (fixture, pdp)
+}
+
+/// Takes attributes of an entity out, and says them as a provider does: a reference as a question
+/// has it.
+fn taken_out(attributes: &mut serde_json::Map<String, Value>, names: &[&str]) -> Value {
+    let mut said = json!({});
+    for name in names {
+        if let Some(value) = attributes.remove(*name) {
+            said[*name] = value.get("__entity").cloned().unwrap_or(value);
+        }
+    }
+    said
 }
 
 fn question(subject: &str) -> Value {

@@ -73,6 +73,11 @@ pub(super) fn entities(count: usize) -> EntityStore {
     ];
     all.extend(teams.iter().map(|team| entity(team.clone(), vec![], &[])));
     all.extend((0..count).map(|n| doc(&format!("other-{n}"))));
+    stored(all)
+}
+
+/// Entities whose ancestors are known.
+fn stored(all: impl IntoIterator<Item = Entity>) -> EntityStore {
     let all = Entities::new()
         .add_entities(
             all.into_iter().map(Into::into),
@@ -164,18 +169,7 @@ fn of_one_scope(beginning: &str, count: usize) -> (Rules, EntityStore) {
             &[uid("Folder", "f3")],
         ),
     ];
-    let all = Entities::new()
-        .add_entities(
-            all.into_iter().map(Into::into),
-            None::<&NoEntitiesSchema>,
-            TCComputation::AssumeAlreadyComputed,
-            Extensions::all_available(),
-        )
-        .unwrap();
-    (
-        rules(&policies.parse::<PolicySet>().unwrap()),
-        EntityStore::of(&all),
-    )
+    (rules(&policies.parse::<PolicySet>().unwrap()), stored(all))
 }
 
 #[test]

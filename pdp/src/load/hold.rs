@@ -7,7 +7,7 @@ use miette::Diagnostic;
 
 use super::issues::{Issues, PROBLEMS};
 use crate::PolicyIssue;
-use crate::source::{SourceFile, chain};
+use crate::source::{SourceFile, chain, helped, labelled};
 
 /// Where a policy is.
 #[derive(Clone, Copy)]
@@ -26,14 +26,16 @@ pub(super) fn hold<'f>(
     home: impl Fn(&PolicyId) -> Option<Where<'f>>,
 ) -> Result<Vec<PolicyIssue>, Vec<PolicyIssue>> {
     let result = Validator::new(schema.clone()).validate(policies, ValidationMode::Strict);
-    let errors = result
-        .validation_errors()
-        .map(|error| Said::of(home(error.policy_id()), error));
+    let errors = result.validation_errors().map(|error| Said {
+        home: home(error.policy_id()),
+        diagnostic: error,
+    });
     let errors = in_order(errors);
     if errors.is_empty() {
-        let warnings = result
-            .validation_warnings()
-            .map(|warning| Said::of(home(warning.policy_id()), warning));
+        let warnings = result.validation_warnings().map(|warning| Said {
+            home: home(warning.policy_id()),
+            diagnostic: warning,
+        });
         Ok(in_order(warnings).told(folder, "suspicions"))
     } else {
         Err(errors.told(folder, PROBLEMS))
@@ -42,46 +44,30 @@ pub(super) fn hold<'f>(
 
 /// What the validator says, not in words yet.
 struct Said<'f, 'd> {
-    file: Option<&'f SourceFile>,
-    start: usize,
-    /// Within what begins there.
-    offset: Option<usize>,
+    home: Option<Where<'f>>,
     diagnostic: &'d dyn Diagnostic,
 }
 
-impl<'f, 'd> Said<'f, 'd> {
-    fn of(home: Option<Where<'f>>, diagnostic: &'d dyn Diagnostic) -> Self {
-        let label = diagnostic.labels().and_then(|mut labels| labels.next());
-        let label = label.map(|label| label.offset());
-        let (file, start, offset) = match home {
-            Some(Where::Statement(file, start)) => (Some(file), start, label),
-            Some(Where::Link(file, start)) => (Some(file), start, Some(0)),
-            None => (None, 0, None),
-        };
-        Self {
-            file,
-            start,
-            offset,
-            diagnostic,
-        }
-    }
-
+impl Said<'_, '_> {
     fn place(&self) -> (Option<&Path>, Option<usize>) {
-        let offset = self.offset.map(|offset| self.start + offset);
-        (self.file.map(|file| &*file.path), offset)
+        match self.home {
+            Some(Where::Statement(file, start)) => {
+                let label = labelled(self.diagnostic);
+                (Some(&file.path), label.map(|label| start + label))
+            }
+            Some(Where::Link(file, start)) => (Some(&file.path), Some(start)),
+            None => (None, None),
+        }
     }
 
     fn issue(&self) -> PolicyIssue {
-        let message = chain(self.diagnostic);
-        let issue = match (self.file, self.offset) {
-            (Some(file), Some(offset)) => file.issue_at(self.start + offset, message),
-            (Some(file), None) => PolicyIssue::of_file(&*file.path, message),
-            (None, _) => PolicyIssue::of_file("*.cedar", message),
+        let diagnostic = self.diagnostic;
+        let issue = match self.home {
+            Some(Where::Statement(file, start)) => return file.issue_within(start, diagnostic),
+            Some(Where::Link(file, start)) => file.issue_at(start, chain(diagnostic)),
+            None => PolicyIssue::of_file("*.cedar", chain(diagnostic)),
         };
-        match self.diagnostic.help() {
-            Some(help) => issue.hint(help.to_string()),
-            None => issue,
-        }
+        helped(issue, diagnostic)
     }
 }
 

@@ -19,8 +19,7 @@ use service_kit::traces::{Service, TracingConfig};
 use service_kit::{SystemClock, Traces};
 
 use self::collector::{Collector, hex, said};
-use crate::config::ExplainRight;
-use crate::config::{CallerConfig, EntityRight};
+use crate::config::{CallerConfig, EntityRight, ExplainRight};
 use crate::fixture::Fixture;
 use crate::{AttributeProviderConfig, HttpSource, Pdp};
 

@@ -83,11 +83,8 @@ impl Change {
 
     /// How many of those that it deletes are there.
     pub(crate) fn deletes_of(&self, snapshot: &Snapshot) -> usize {
-        let mut there = 0;
-        for uid in &self.deletes {
-            there += usize::from(snapshot.store.row(uid).is_some());
-        }
-        there
+        let there = |uid: &&EntityUID| snapshot.store.row(uid).is_some();
+        self.deletes.iter().filter(there).count()
     }
 
     /// The entities of a snapshot after this change.

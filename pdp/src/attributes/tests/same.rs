@@ -11,7 +11,7 @@ use proptest::test_runner::{Config, TestRunner};
 use serde_json::{Value, json};
 
 use super::sql::{in_postgresql, in_sqlite};
-use super::{Directory, JSON, provider};
+use super::{Directory, JSON, provider, taken_out};
 use crate::Pdp;
 use crate::attributes::AttributeProviderConfig;
 use crate::filter::tests::world::{self, World};
@@ -41,13 +41,7 @@ fn split(entities: &mut Value) -> Directory {
         };
         let id = entity["uid"]["id"].as_str().unwrap().to_owned();
         let attributes = entity["attrs"].as_object_mut().unwrap();
-        let mut said = json!({});
-        for name in *names {
-            if let Some(value) = attributes.remove(*name) {
-                // A reference, as a question says it.
-                said[*name] = value.get("__entity").cloned().unwrap_or(value);
-            }
-        }
+        let said = taken_out(attributes, names);
         let left = match kind.as_str() {
             "User" => json!({ "level": 77 }),
             _ => json!({ "owner": { "__entity": { "type": "User", "id": "u3" } },

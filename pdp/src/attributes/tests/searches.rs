@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use serde_json::{Value, json};
 
-use super::{Directory, JSON, answer_of, opened, provider};
+use super::{Directory, JSON, answer_of, opened, opened_on, provider, taken_out};
 use crate::Pdp;
 use crate::attributes::AttributeProviderConfig;
 use crate::fixture::Fixture;
@@ -35,12 +35,7 @@ fn split(world: &mut World, unknown: &BTreeSet<usize>, failing: &BTreeSet<usize>
         };
         let id = entity["uid"]["id"].as_str().unwrap().to_owned();
         let attributes = entity["attrs"].as_object_mut().unwrap();
-        let mut said = json!({});
-        for name in *names {
-            if let Some(value) = attributes.remove(*name) {
-                said[*name] = value.get("__entity").cloned().unwrap_or(value);
-            }
-        }
+        let said = taken_out(attributes, names);
         let ann = json!({ "__entity": { "type": "User", "id": "u1" } });
         let left = match kind.as_str() {
             "User" => json!({ "level": 4, "manager": ann }),
@@ -170,7 +165,7 @@ async fn of_documents(
     owners: &[&str],
     change: impl FnOnce(&mut AttributeProviderConfig),
 ) -> (Fixture, Pdp) {
-    let mut fixture = Fixture::new();
+    let fixture = Fixture::new();
     let mut entities: Value = serde_json::from_str(crate::fixture::ENTITIES).unwrap();
     let entities = entities.as_array_mut().unwrap();
     for n in 2..62 {
@@ -179,12 +174,7 @@ async fn of_documents(
             "attrs": { "owner": { "type": "User", "id": owner } }, "parents": [] }));
     }
     fixture.write("entities.json", &Value::from(entities.clone()).to_string());
-    fixture.write("policies.cedar", policies);
-    let mut config = provider(&directory.serve(&fixture).await);
-    change(&mut config);
-    fixture.config.attribute_providers = vec![config];
-    let pdp = fixture.open();
-    (fixture, pdp)
+    opened_on(fixture, directory, policies, change).await
 }
 
 const RESOURCE: &str = "/access/v1/search/resource";

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use authzen::{
-    Action, AskedAction, AskedEntity, EvaluationRequest, OfType, Properties, SearchQuestion,
-    SnapshotVersion, Wanted,
+    Action, AskedAction, AskedEntity, EvaluationRequest, OfType, Properties, Resource,
+    SearchQuestion, SnapshotVersion, Subject, Wanted,
 };
 use cedar_policy_core::ast::Var;
 use service_kit::UnixTime;
@@ -76,18 +76,13 @@ impl Lines<'_> {
         if part == Var::Principal {
             self.of_type("subject", &subject.kind);
         } else {
-            self.given("subject", &subject.kind, &subject.id, &subject.properties);
+            self.subject(subject);
         }
         self.text.raw(",");
         self.action(action);
         self.text.raw(",");
         if part == Var::Principal {
-            self.given(
-                "resource",
-                &resource.kind,
-                &resource.id,
-                &resource.properties,
-            );
+            self.resource(resource);
         } else {
             self.of_type("resource", &resource.kind);
         }
@@ -110,35 +105,43 @@ impl Lines<'_> {
                 self.text.raw(",");
                 self.action(action);
                 self.text.raw(",");
-                self.given(
-                    "resource",
-                    &resource.kind,
-                    &resource.id,
-                    &resource.properties,
-                );
+                self.resource(resource);
             }
             Wanted::Action { subject, resource } => {
-                self.given("subject", &subject.kind, &subject.id, &subject.properties);
+                self.subject(subject);
                 self.text.raw(",");
-                self.given(
-                    "resource",
-                    &resource.kind,
-                    &resource.id,
-                    &resource.properties,
-                );
+                self.resource(resource);
             }
             Wanted::Resource {
                 subject,
                 action,
                 resource: OfType { kind },
             } => {
-                self.given("subject", &subject.kind, &subject.id, &subject.properties);
+                self.subject(subject);
                 self.text.raw(",");
                 self.action(action);
                 self.text.raw(",");
                 self.of_type("resource", kind);
             }
         }
+    }
+
+    fn subject(&mut self, subject: &Subject) {
+        let Subject {
+            kind,
+            id,
+            properties,
+        } = subject;
+        self.given("subject", kind, id, properties);
+    }
+
+    fn resource(&mut self, resource: &Resource) {
+        let Resource {
+            kind,
+            id,
+            properties,
+        } = resource;
+        self.given("resource", kind, id, properties);
     }
 
     fn given(&mut self, part: &str, kind: &str, id: &str, properties: &Properties) {
