@@ -156,7 +156,7 @@ impl Callers {
             Presented::Basic { user, key } => self.of_key(Some(&user), &key),
             Presented::Bearer(token) => match self.of_key(None, token) {
                 Some(caller) => Some(caller),
-                None => self.issuers.identify(token, now).await?,
+                None => Box::pin(self.issuers.identify(token, now)).await?,
             },
         };
         found.map(Some).ok_or_else(|| self.refuse(INVALID))

@@ -68,34 +68,32 @@ impl UnixTime {
         let Ok(at) = time::OffsetDateTime::from_unix_timestamp(seconds) else {
             return self.0.to_string();
         };
-        let mut text = *b"2000-01-01T00:00:00.000Z";
-        let mut bytes = text.iter_mut();
-        let year = at.year().unsigned_abs();
-        for (number, highest) in [
-            (year, 1000),
-            (u8::from(at.month()).into(), 10),
-            (at.day().into(), 10),
-            (at.hour().into(), 10),
-            (at.minute().into(), 10),
-            (at.second().into(), 10),
-            (u32::from(self.millis_of_second()), 100),
-        ] {
-            let mut place = highest;
-            while place > 0 {
-                if let Some(byte) = bytes.next() {
-                    *byte = b'0' + u8::try_from(number / place % 10).unwrap_or_default();
-                }
-                place /= 10;
-            }
-            // What stands between two numbers is there already.
-            bytes.next();
-        }
-        String::from_utf8_lossy(&text).into_owned()
+        let ((year, month, day), (hour, minute, second)) = (at.to_calendar_date(), at.to_hms());
+        let (year, millis) = (
+            u16::try_from(year).unwrap_or_default(),
+            self.millis_of_second(),
+        );
+        let ([y1, y2], [y3, y4]) = (two(year / 100), two(year % 100));
+        let ([o1, o2], [d1, d2]) = (two(u8::from(month).into()), two(day.into()));
+        let ([h1, h2], [m1, m2]) = (two(hour.into()), two(minute.into()));
+        let ([s1, s2], [t1, t2], [_, t3]) =
+            (two(second.into()), two(millis / 10), two(millis % 10));
+        let text = [
+            y1, y2, y3, y4, b'-', o1, o2, b'-', d1, d2, b'T', h1, h2, b':', m1, m2, b':', s1, s2,
+            b'.', t1, t2, t3, b'Z',
+        ];
+        str::from_utf8(&text).unwrap_or_default().to_owned()
     }
 
     fn millis_of_second(self) -> u16 {
         u16::try_from(self.0 % 1000).unwrap_or_default()
     }
+}
+
+/// Two digits of a number below a hundred.
+fn two(number: u16) -> [u8; 2] {
+    let number = u8::try_from(number % 100).unwrap_or_default();
+    [b'0' + number / 10, b'0' + number % 10]
 }
 
 impl Clock for SystemClock {

@@ -66,10 +66,9 @@ pub(super) async fn answer_many(inner: &Inner, received: &Received) -> Result<Re
         );
     }
     let snapshot = inner.snapshot.load_full();
-    let evaluations = inner
-        .decide_many(&snapshot, batch.entries(), batch.semantic, asker)
-        .await
-        .map_err(|error| no_answer(&error))?;
+    // In a box of its own: the future of one question has room for this one, too.
+    let many = Box::pin(inner.decide_many(&snapshot, batch.entries(), batch.semantic, asker));
+    let evaluations = many.await.map_err(|error| no_answer(&error))?;
     let mut text = JsonText::with_capacity(ANSWER * evaluations.len());
     text.raw(r#"{"evaluations":"#);
     text.list(&evaluations, |text, reply| reply.write(text));

@@ -41,8 +41,8 @@ impl Inner {
         if self.providers.is_empty() {
             self.decide_now(snapshot, asked, asker, &mut Before::default(), &mut lines)
         } else {
-            self.decide_completed(snapshot, asked, asker, &mut lines)
-                .await
+            // In a box of its own: every request's future has room for it, and is moved with it.
+            Box::pin(self.decide_completed(snapshot, asked, asker, &mut lines)).await
         }
     }
 
