@@ -52,6 +52,11 @@ type ByAttribute = HashMap<SmolStr, HashMap<EntityType, usize>>;
 pub(crate) struct Held(Option<Duration>);
 
 impl Held {
+    /// What was read has changed already when it is handed out.
+    pub(crate) fn not_at_all() -> Self {
+        Self(Some(Duration::ZERO))
+    }
+
     /// Says so in an answer.
     pub(crate) fn limit(self, advice: &mut Option<Advice>) {
         let Self(Some(held)) = self else {

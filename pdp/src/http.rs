@@ -8,6 +8,7 @@ mod evaluation;
 mod explain;
 mod front;
 mod gate;
+mod left_open;
 mod metadata;
 mod native;
 mod openapi;
@@ -79,9 +80,9 @@ fn asked() -> Router<Arc<Inner>> {
         .route("/access/v1/search/resource", posted(post(search::resource)))
         .route("/cedar/v1/authorize", posted(post(native::authorize)))
         .route("/cedar/v1/authorize/batch", posted(post(native::batch)))
-        .route("/cedar/v1/partial", posted(post(native::partial)))
+        .route("/cedar/v1/partial", posted(post(left_open::partial)))
         .route("/cedar/v1/explain", posted(post(explain::answer)))
-        .route("/cedar/v1/filter", posted(post(native::filter)))
+        .route("/cedar/v1/filter", posted(post(left_open::filter)))
 }
 
 /// Where something is shown or changed.

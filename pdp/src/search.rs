@@ -123,7 +123,7 @@ impl Snapshot {
             sought: part,
             context_is_known: true,
         };
-        let known = asking.complete_known(self, &mut question, side).await?;
+        let (known, _) = asking.complete_known(self, &mut question, side).await?;
         let overlays = question.overlays.clone();
         let ground = Ground {
             store: &self.store,

@@ -48,15 +48,16 @@ impl<'p> Asking<'p> {
         self.complete_after(snapshot, question, &nothing).await
     }
 
-    /// The same where one side is open, as far as the other parts of the question lead.
+    /// The same where one side is open, as far as the other parts of the question lead. What is left
+    /// of policies then holds as long as what was fetched.
     pub(crate) async fn complete_known(
         &self,
         snapshot: &Snapshot,
         question: &mut Question,
         side: Side<'_>,
-    ) -> Result<Known, Incomplete> {
+    ) -> Result<(Known, Held), Incomplete> {
         if self.providers.is_empty() {
-            return Ok(Known::default());
+            return Ok((Known::default(), Held::default()));
         }
         let (rules, store) = (&snapshot.loaded.rules, &snapshot.store);
         let positions = rules.candidates_for_any(question, store, side.kind, side.sought);
@@ -67,9 +68,9 @@ impl<'p> Asking<'p> {
             open: Some(side),
             before: &Taken::default(),
         };
-        let (_, taken) = self.fetch(snapshot, question, &wanted).await?;
+        let (held, taken) = self.fetch(snapshot, question, &wanted).await?;
         known.taken = taken;
-        Ok(known)
+        Ok((known, held))
     }
 
     /// The same for a candidate that has taken the open side's place.

@@ -104,6 +104,12 @@ impl Rules {
         positions.iter().filter_map(|at| self.get(*at)).collect()
     }
 
+    /// Whether any of these may look at the time that a question is asked at.
+    pub(crate) fn read_clock(&self, positions: &[usize]) -> bool {
+        let mut rules = positions.iter().filter_map(|at| self.get(*at));
+        rules.any(|rule| rule.reads_clock)
+    }
+
     /// The positions of the rules that may apply where one side of the question is any entity of a
     /// type.
     pub(crate) fn candidates_for_any(

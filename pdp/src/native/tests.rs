@@ -313,6 +313,11 @@ async fn residual_policies_say_what_is_left() {
         "{answer}"
     );
     assert_eq!(left[0]["json"]["effect"], "permit");
+    assert_eq!(
+        answer["cache"],
+        Value::Null,
+        "as long as the snapshot decides"
+    );
     let nobody = with(open, "action", json!("Action::\"delete\""));
     let nobody = with(nobody, "context", json!({ "reason": "old", "action": {} }));
     let (_, answer) = ask(&pdp, "/cedar/v1/partial", &nobody).await;

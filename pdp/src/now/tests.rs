@@ -83,6 +83,36 @@ async fn max_age(pdp: &Pdp, question: Json) -> (bool, Option<u64>) {
 }
 
 #[tokio::test]
+async fn what_is_left_says_where_it_may_not_hold() {
+    let mut fixture = fixture(
+        "@id(\"hours\") permit (principal, action == Action::\"read\", resource)
+         when { context.now < datetime(\"2023-11-15\") };
+         @id(\"list\") permit (principal, action == Action::\"list\", resource);",
+    );
+    let table = "entities:\n  Doc:\n    table: docs\n    id: id\n";
+    fixture.write("tables.yaml", table);
+    fixture.config.filters = Some("tables.yaml".into());
+    fixture.config.residuals_without_callers = true;
+    let pdp = fixture.open();
+    let now = json!({ "max_age": 0 });
+    for (action, context, partial, filter) in [
+        ("read", json!({}), &now, &now),
+        ("list", json!({}), &Json::Null, &Json::Null),
+        // Not known, so that what is left still asks for the time.
+        ("read", Json::Null, &Json::Null, &Json::Null),
+    ] {
+        let asked = json!({ "principal": "User::\"u\"", "action": format!("Action::\"{action}\""),
+            "resource": { "type": "Doc" }, "context": context, "dialect": "sqlite" });
+        let (_, _, left) = post(&pdp, "/cedar/v1/partial", asked.to_string()).await;
+        assert_eq!(left["cache"], *partial, "{left}");
+        assert_eq!(left["residuals"].as_array().unwrap().len(), 1, "{left}");
+        let (status, _, rows) = post(&pdp, "/cedar/v1/filter", asked.to_string()).await;
+        assert_eq!(status == 200, !context.is_null(), "{rows}");
+        assert_eq!(rows["cache"], *filter, "{rows}");
+    }
+}
+
+#[tokio::test]
 async fn an_answer_says_how_long_it_holds() {
     // It is 22:13:20.
     let pdp = fixture(

@@ -378,7 +378,11 @@ async fn residuals_and_filters_know_what_is_provided_of_the_known_side() {
     assert!(text.contains("resource.owner == User::\"max\""), "{text}");
     assert!(!text.contains("age") && !text.contains("manager"), "{text}");
     assert_eq!(directory.asked(), 2);
+    // What was fetched is remembered for a minute.
+    let holds = |answer: &Value| answer["cache"]["max_age"].as_u64().unwrap();
+    assert!((1..=60).contains(&holds(&left)), "{left}");
     let (_, _, rows) = post(&pdp, "/cedar/v1/filter", asked("zoe")).await;
+    assert!((1..=60).contains(&holds(&rows)), "{rows}");
     assert_eq!(
         rows["binds"],
         json!([{ "type": "text", "value": "max" }]),

@@ -108,6 +108,8 @@ pub(in crate::http) struct LeftOpen {
     decision: Option<Effect>,
     residuals: Vec<Residual>,
     snapshot: Snapshot,
+    /// For how long it holds, where that is not as long as the snapshot decides.
+    cache: Option<Cache>,
 }
 
 /// What is left of one policy.
@@ -156,6 +158,8 @@ pub(in crate::http) struct Rows {
     /// Its parameters, in their order.
     binds: Vec<Value>,
     snapshot: Snapshot,
+    /// For how long it holds, where that is not as long as the snapshot decides.
+    cache: Option<Cache>,
 }
 
 /// All rows, none, or those that fulfil the condition.
