@@ -5,6 +5,7 @@
 //! question says of them is not believed. What cannot be had denies, and says so.
 
 mod asking;
+mod bearer;
 mod cell;
 mod http;
 mod postgresql;

@@ -15,7 +15,7 @@ use smol_str::SmolStr;
 
 pub(crate) use known::{Known, ReadElsewhere, Side, Taken};
 
-use crate::depth::{is_too_deep, with_stack};
+use crate::depth::with_stack;
 use crate::engine::{Question, Rules};
 use crate::entities::{Kept, View};
 
@@ -94,8 +94,7 @@ fn evaluated(
         let Some(rule) = rules.get(position) else {
             continue;
         };
-        let clauses = rule.policy().non_scope_constraints();
-        if clauses.is_some_and(is_too_deep) {
+        if rule.is_too_deep() {
             continue;
         }
         let mut alone = PolicySet::new();

@@ -5,10 +5,11 @@ use std::path::Path;
 use ::http::{HeaderMap, StatusCode, header};
 use authzen::Properties;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use service_kit::TraceContext;
 use service_kit::traces::Span;
-use service_kit::{Secret, TraceContext};
 use url::Url;
 
+use super::bearer::Bearer;
 use super::source::LONGEST;
 use crate::config::HttpSource;
 
@@ -21,7 +22,7 @@ pub(super) struct Source {
     port: Option<u16>,
     before: String,
     after: String,
-    bearer: Option<Secret>,
+    bearer: Option<Bearer>,
     client: reqwest::Client,
 }
 
@@ -51,18 +52,8 @@ impl Source {
                 "`{PLACE}` must be in the path or the query of `http.url`"
             ));
         }
-        let bearer = match &config.bearer_file {
-            None => None,
-            Some(file) => {
-                let text = std::fs::read_to_string(base.join(file)).map_err(|error| {
-                    format!(
-                        "`http.bearer_file` {} cannot be read: {error}",
-                        file.display()
-                    )
-                })?;
-                Some(Secret::new(text.trim()))
-            }
-        };
+        let bearer = config.bearer_file.as_deref();
+        let bearer = bearer.map(|file| Bearer::open(file, base)).transpose()?;
         let client = reqwest::Client::builder()
             // Whoever is redirected to was not configured.
             .redirect(reqwest::redirect::Policy::none())
@@ -113,6 +104,25 @@ impl Source {
         Some(span)
     }
 
+    /// Sends a request; once more, where the token is refused and its file has another one by now.
+    async fn send(&self, url: &str, trace: &HeaderMap) -> reqwest::Result<reqwest::Response> {
+        let request = || {
+            let request = self.client.get(url).headers(trace.clone());
+            request.header(header::ACCEPT, "application/json")
+        };
+        let Some(bearer) = &self.bearer else {
+            return request().send().await;
+        };
+        let token = bearer.token();
+        let answer = request().bearer_auth(token.reveal()).send().await?;
+        let refused = [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN];
+        if !refused.contains(&answer.status()) || !bearer.is_renewed(&token).await {
+            return Ok(answer);
+        }
+        let token = bearer.token();
+        request().bearer_auth(token.reveal()).send().await
+    }
+
     async fn get(
         &self,
         id: &str,
@@ -125,14 +135,6 @@ impl Source {
         }
         let id = utf8_percent_encode(id, PLAIN);
         let url = format!("{}{id}{}", self.before, self.after);
-        let mut request = self
-            .client
-            .get(url)
-            .headers(trace)
-            .header(header::ACCEPT, "application/json");
-        if let Some(bearer) = &self.bearer {
-            request = request.bearer_auth(bearer.reveal());
-        }
         let cannot = |error: reqwest::Error| {
             let what = if error.is_connect() {
                 "it cannot be reached"
@@ -142,7 +144,8 @@ impl Source {
             tracing::debug!(error = %error.without_url(), "an attribute provider fails");
             what.to_owned()
         };
-        let mut answer = request.send().await.map_err(cannot)?;
+        let sent = self.send(&url, &trace).await;
+        let mut answer = sent.map_err(cannot)?;
         let status = answer.status();
         if let Some(span) = span {
             span.set("http.response.status_code", i64::from(status.as_u16()));

@@ -8,7 +8,7 @@ mod settings;
 mod value;
 
 use std::error::Error as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -35,7 +35,9 @@ pub(super) struct Source(Arc<Database>);
 
 #[derive(Debug)]
 struct Database {
-    settings: Settings,
+    /// Read anew for each connection: a password or a certificate may have been changed.
+    source: PostgresqlSource,
+    base: PathBuf,
     query: String,
     attributes: Vec<SmolStr>,
     timeout: Duration,
@@ -82,8 +84,11 @@ impl Source {
     ) -> Result<Self, String> {
         query::check(&config.query, Dialect::Postgresql)?;
         let timeout = provider.timeout();
+        // What is wrong with it is said at once.
+        Settings::new(config, base, timeout)?;
         Ok(Self(Arc::new(Database {
-            settings: Settings::new(config, base, timeout)?,
+            source: config.clone(),
+            base: base.to_owned(),
             query: config.query.clone(),
             attributes: provider.attributes.iter().map(SmolStr::from).collect(),
             timeout,
@@ -183,15 +188,15 @@ impl Database {
     }
 
     async fn connect_now(&self) -> Result<Connected, String> {
-        let config = &self.settings.config;
-        let (client, driver) = match &self.settings.transport {
+        let Settings { config, transport } = self.settings().await?;
+        let (client, driver) = match transport {
             Transport::Plain => {
                 let made = config.connect(NoTls).await;
                 let (client, connection) = made.map_err(|error| unreachable(&error))?;
                 (client, self.drive(connection))
             }
             Transport::Tls(tls) => {
-                let made = config.connect(tls.clone()).await;
+                let made = config.connect(tls).await;
                 let (client, connection) = made.map_err(|error| unreachable(&error))?;
                 (client, self.drive(connection))
             }
@@ -208,6 +213,12 @@ impl Database {
             columns,
             driver,
         })
+    }
+
+    async fn settings(&self) -> Result<Settings, String> {
+        let (source, base, timeout) = (self.source.clone(), self.base.clone(), self.timeout);
+        let read = tokio::task::spawn_blocking(move || Settings::new(&source, &base, timeout));
+        read.await.map_err(|_| "it breaks off".to_owned())?
     }
 
     fn drive<S>(&self, connection: Connection<Socket, S>) -> Driver

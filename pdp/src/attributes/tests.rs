@@ -4,6 +4,7 @@
 mod postgresql;
 mod same;
 mod searches;
+mod secrets;
 mod sql;
 mod sqlite;
 

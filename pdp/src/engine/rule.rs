@@ -9,6 +9,7 @@ use cedar_policy_core::parser::Loc;
 
 use super::access::{Access, accesses};
 use super::condition::Code;
+use crate::depth;
 use crate::index::guards::Guard;
 use crate::reads::{Names, Reads};
 use crate::source::SourceFile;
@@ -48,6 +49,8 @@ pub(crate) struct Prepared {
     parsed_at: usize,
     /// Found when they are first asked for.
     accesses: OnceLock<Box<[Access]>>,
+    /// The same.
+    is_too_deep: OnceLock<bool>,
 }
 
 /// What is left to evaluate where the scope matches.
@@ -84,6 +87,7 @@ impl Rule {
             clauses,
             parsed_at: 0,
             accesses: OnceLock::new(),
+            is_too_deep: OnceLock::new(),
         };
         Self {
             prepared: Arc::new(prepared),
@@ -129,6 +133,14 @@ impl Prepared {
     /// The attributes that it reads.
     pub(crate) fn accesses(&self) -> &[Access] {
         self.accesses.get_or_init(|| accesses(&self.policy))
+    }
+
+    /// It cannot be evaluated partially.
+    pub(crate) fn is_too_deep(&self) -> bool {
+        *self.is_too_deep.get_or_init(|| {
+            let clauses = self.policy.non_scope_constraints();
+            clauses.is_some_and(depth::is_too_deep)
+        })
     }
 
     pub(crate) fn is_forbid(&self) -> bool {

@@ -13,7 +13,7 @@ use crate::attributes::AttributeProviderConfig;
 use crate::fixture::postgres::Postgres;
 use crate::fixture::{Fixture, ask};
 
-const BY_ID: &str = "SELECT level FROM people WHERE id = $1";
+pub(super) const BY_ID: &str = "SELECT level FROM people WHERE id = $1";
 
 /// Seven for everybody, after a long while for `slow`.
 const SLOWLY: &str = "SELECT 7 AS level, pg_sleep(CASE WHEN $1 = 'slow' THEN 30 ELSE 0 END)";
@@ -23,7 +23,7 @@ const OURS: &str = "SELECT count(*), count(*) FILTER (WHERE state = 'active'),
     count(*) FILTER (WHERE ssl) FROM pg_stat_activity JOIN pg_stat_ssl USING (pid)
     WHERE application_name = 'cedargate'";
 
-async fn people(server: &Postgres) -> Client {
+pub(super) async fn people(server: &Postgres) -> Client {
     let admin = server.connect().await;
     let sql = "CREATE TABLE people (id text PRIMARY KEY, level int);
         INSERT INTO people VALUES ('ann', 7), ('kid', 1)";
@@ -38,7 +38,7 @@ fn open(config: AttributeProviderConfig) -> (Fixture, Pdp) {
     (fixture, pdp)
 }
 
-fn levels(url: &str, query: &str) -> AttributeProviderConfig {
+pub(super) fn levels(url: &str, query: &str) -> AttributeProviderConfig {
     AttributeProviderConfig {
         attributes: vec!["level".into()],
         cache_seconds: 0,
@@ -47,7 +47,7 @@ fn levels(url: &str, query: &str) -> AttributeProviderConfig {
 }
 
 /// Permitted, or why not.
-async fn said(pdp: &Pdp, id: &str) -> Result<bool, String> {
+pub(super) async fn said(pdp: &Pdp, id: &str) -> Result<bool, String> {
     let answer = ask(pdp, &question(id)).await.unwrap();
     match answer.context.error {
         Some(error) => Err(error["type"].as_str().unwrap().to_owned()),
@@ -55,7 +55,7 @@ async fn said(pdp: &Pdp, id: &str) -> Result<bool, String> {
     }
 }
 
-fn unavailable() -> Result<bool, String> {
+pub(super) fn unavailable() -> Result<bool, String> {
     Err("attributes_unavailable".into())
 }
 
