@@ -59,6 +59,9 @@ pub struct PdpConfig {
     pub decision_log_sample_denies: f64,
     /// Longer bodies are answered 413. Bytes.
     pub max_body_bytes: usize,
+    /// Bodies that come in pieces take no more memory than this together, from their first piece to
+    /// their answer; a request that would need more is answered 503. Bytes.
+    pub max_bodies_bytes: usize,
     /// Bodies with arrays and objects nested deeper are answered 400. At most 100.
     pub max_json_depth: usize,
     /// Longer batches are answered 400.
@@ -143,6 +146,7 @@ impl Default for PdpConfig {
             decision_log_sample_denies: 1.0,
             decision_log_mask: masked.map(str::to_owned).to_vec(),
             max_body_bytes: 1 << 20,
+            max_bodies_bytes: 64 << 20,
             max_json_depth: 32,
             max_evaluations: 1000,
             second_opinion_every: 1000,

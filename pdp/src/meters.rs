@@ -110,7 +110,7 @@ impl Meters {
             )?,
             turned_away: metrics.counters(
                 "pdp_turned_away_total",
-                "Requests that were not taken on, by reason: `rate`, `requests` or `searches`.",
+                "Requests that were not taken on, by reason: `rate`, `bodies`, `requests` or `searches`.",
                 &["reason"],
             )?,
             searches: metrics.counters(

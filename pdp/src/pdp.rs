@@ -171,11 +171,7 @@ impl Pdp {
             residuals_without_callers: config.residuals_without_callers,
             limits: Limits::of(config),
             inline_entities: config.inline_entities,
-            room: Room::new(
-                config.max_concurrent_requests,
-                config.max_concurrent_searches,
-                std::time::Duration::from_millis(config.max_wait_ms),
-            ),
+            room: Room::of(config),
             tables,
             providers,
             meters,

@@ -18,10 +18,11 @@ use service_kit::{ClientCertificate, Problem, TraceContext};
 use tokio::sync::SemaphorePermit;
 use tokio::time::Instant;
 
-use super::receive::gather;
+use super::receive::{Gathered, gather, no_room};
 use crate::callers::{Caller, Refusal};
 use crate::decision_log::Asker;
 use crate::pdp::Inner;
+use crate::room::BodyRoom;
 
 /// The header by which a request demands entities of at least some revision.
 const AT_LEAST: HeaderName = HeaderName::from_static("cedargate-at-least-revision");
@@ -49,6 +50,8 @@ pub(super) struct Arrived {
 #[derive(Debug)]
 pub(super) struct Admitted<'r> {
     pub(super) body: Bytes,
+    /// Room for the body, where it came in pieces, held until the answer is there.
+    _room: BodyRoom<'r>,
     pub(super) asker: Asker,
     pub(super) caller: Option<Caller>,
     /// For the request's span, where it is recorded.
@@ -132,14 +135,19 @@ where
     if let Some(caller) = &caller {
         within_rate(inner, caller)?;
     }
-    let gathered = gather(body, inner.limits.body_bytes).await;
-    let body = gathered.map_err(|problem| Box::new(problem.into_response()))?;
+    let gathered = gather(body, inner.limits.body_bytes, &inner.room).await;
+    let gathered = gathered.map_err(|problem| Box::new(problem.into_response()))?;
+    let Some(Gathered { bytes, room }) = gathered else {
+        inner.meters.turned_away("bodies");
+        return Err(Box::new(later(no_room(), Duration::from_secs(1))));
+    };
     // Before there is a place for it: who waits does nothing, and must not keep others out.
     fresh(inner, &parts.headers).await?;
     let mut asker = asker(parts, caller.as_ref(), arrived.client, arrived.request_id);
     let place = find_room(inner, arrived.cost, &mut asker).await?;
     Ok(Admitted {
-        body,
+        body: bytes,
+        _room: room,
         asker,
         caller,
         named: None,

@@ -11,6 +11,7 @@ use axum::BoxError;
 use axum::body::HttpBody;
 use axum::extract::Request;
 use bytes::Bytes;
+use http_body::Frame;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use service_kit::Problem;
 use strict_json::{JsonError, Members};
@@ -18,28 +19,52 @@ use strict_json::{JsonError, Members};
 use crate::answer::Unavailable;
 use crate::decision_log::Asker;
 use crate::pdp::Inner;
+use crate::room::{BodyRoom, Room};
 
 /// A caller gets this long to send a body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Takes in a whole body of at most so many bytes, so that a slow one holds up nobody else.
-pub(super) async fn gather<B>(body: B, most: usize) -> Result<Bytes, Problem>
+/// A whole body.
+#[derive(Debug)]
+pub(super) struct Gathered<'r> {
+    pub(super) bytes: Bytes,
+    /// Held for as long as the body is. None of what came in one piece: no connection reads more
+    /// ahead than that.
+    pub(super) room: BodyRoom<'r>,
+}
+
+/// Why there is no body.
+#[derive(Debug)]
+pub(super) enum Ungathered {
+    /// Others hold too much.
+    NoRoom,
+    Broken(BoxError),
+}
+
+/// Takes in a whole body of at most so many bytes, so that a slow one holds up nobody else. None:
+/// there is no room for it.
+pub(super) async fn gather<B>(
+    body: B,
+    most: usize,
+    room: &Room,
+) -> Result<Option<Gathered<'_>>, Problem>
 where
     B: HttpBody<Data = Bytes, Error: Into<BoxError>>,
 {
-    let mut whole = pin!(whole(Limited::new(body, most)));
+    let mut whole = pin!(whole(Limited::new(body, most), room));
     // Nearly always it has come with the head.
     let gathered = match futures_util::poll!(&mut whole) {
         Poll::Ready(gathered) => Ok(gathered),
         Poll::Pending => tokio::time::timeout(BODY_TIMEOUT, whole).await,
     };
     match gathered {
-        Ok(Ok(body)) => Ok(body),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+        Ok(Ok(body)) => Ok(Some(body)),
+        Ok(Err(Ungathered::NoRoom)) => Ok(None),
+        Ok(Err(Ungathered::Broken(error))) if error.is::<LengthLimitError>() => {
             Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large")
                 .detail(format!("the body must not be longer than {most} bytes")))
         }
-        Ok(Err(_)) => Err(Problem::new(StatusCode::BAD_REQUEST, "bad-request")
+        Ok(Err(Ungathered::Broken(_))) => Err(Problem::new(StatusCode::BAD_REQUEST, "bad-request")
             .detail("the body could not be read")),
         Err(_) => Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "timeout")
             .detail("the body did not arrive in time")),
@@ -47,28 +72,43 @@ where
 }
 
 /// A body that arrives in one piece, as most do, is not copied.
-async fn whole<B>(body: Limited<B>) -> Result<Bytes, BoxError>
+async fn whole<B>(body: Limited<B>, room: &Room) -> Result<Gathered<'_>, Ungathered>
 where
     B: HttpBody<Data = Bytes, Error: Into<BoxError>>,
 {
+    let alone = |bytes| Gathered { bytes, room: None };
     let mut body = pin!(body);
     let mut first = Bytes::new();
     while first.is_empty() {
         match body.frame().await {
-            Some(frame) => first = frame?.into_data().unwrap_or_default(),
-            None => return Ok(first),
+            Some(frame) => first = data(frame)?,
+            None => return Ok(alone(first)),
         }
     }
     if body.is_end_stream() {
-        return Ok(first);
+        return Ok(alone(first));
     }
-    let rest = body.collect().await?;
-    let rest = rest.to_bytes();
-    Ok(if rest.is_empty() {
-        first
-    } else {
-        [first, rest].concat().into()
+    // SECURITY: many who send slowly, each within its bounds, must not fill the memory.
+    let mut held = None;
+    let mut bytes = Vec::from(first);
+    loop {
+        if !room.grow(&mut held, bytes.len()) {
+            return Err(Ungathered::NoRoom);
+        }
+        match body.frame().await {
+            Some(frame) => bytes.extend_from_slice(&data(frame)?),
+            None => break,
+        }
+    }
+    Ok(Gathered {
+        bytes: bytes.into(),
+        room: held,
     })
+}
+
+fn data(frame: Result<Frame<Bytes>, BoxError>) -> Result<Bytes, Ungathered> {
+    let frame = frame.map_err(Ungathered::Broken)?;
+    Ok(frame.into_data().unwrap_or_default())
 }
 
 /// A request whose body is here and is said to be JSON.
@@ -83,8 +123,10 @@ pub(super) struct Received {
 pub(super) async fn receive(inner: &Inner, request: Request) -> Result<Received, Problem> {
     let (mut parts, body) = request.into_parts();
     let asker = parts.extensions.remove().unwrap_or_default();
-    let body = gather(body, inner.limits.body_bytes).await?;
-    Received::of(inner, &parts.headers, asker, body)
+    // It stands in memory already, and room has been found for it.
+    let body = gather(body, inner.limits.body_bytes, &inner.room).await?;
+    let body = body.ok_or_else(no_room)?;
+    Received::of(inner, &parts.headers, asker, body.bytes)
 }
 
 impl Received {
@@ -111,6 +153,11 @@ impl Received {
         Members::parse_within(&self.body, self.levels)
             .map_err(|error| bad_request(&RequestError::Json(error)))
     }
+}
+
+pub(super) fn no_room() -> Problem {
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy")
+        .detail("too much is being received; ask again")
 }
 
 fn is_json(headers: &HeaderMap) -> bool {

@@ -8,7 +8,11 @@ use super::*;
 use crate::fixture::postgres::Postgres;
 
 /// Whoever shows the token that holds now is told an age, after a look at how often was asked.
-async fn serve(holds: watch::Receiver<&'static str>, asked: Arc<AtomicUsize>) -> String {
+async fn serve(
+    fixture: &Fixture,
+    holds: watch::Receiver<&'static str>,
+    asked: Arc<AtomicUsize>,
+) -> String {
     let answer = move |headers: HeaderMap| async move {
         asked.fetch_add(1, Ordering::Relaxed);
         let expected = format!("Bearer {}", *holds.borrow());
@@ -21,7 +25,9 @@ async fn serve(holds: watch::Receiver<&'static str>, asked: Arc<AtomicUsize>) ->
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let router = Router::new().route("/{id}", get(answer));
-    tokio::spawn(async move { axum::serve(listener, router).await });
+    fixture
+        .tasks
+        .spawn(async move { axum::serve(listener, router).await.unwrap() });
     format!("http://{address}/{{id}}")
 }
 
@@ -29,8 +35,8 @@ async fn serve(holds: watch::Receiver<&'static str>, asked: Arc<AtomicUsize>) ->
 async fn a_bearer_token_that_is_refused_is_read_again() {
     let (change, holds) = watch::channel("first");
     let count = Arc::new(AtomicUsize::new(0));
-    let url = serve(holds, Arc::clone(&count)).await;
     let mut fixture = Fixture::new();
+    let url = serve(&fixture, holds, Arc::clone(&count)).await;
     fixture.write("policies.cedar", ADULTS);
     fixture.write("token", "first\n");
     let mut config = provider(&url);

@@ -210,3 +210,68 @@ async fn who_waits_for_a_revision_takes_no_place() {
         assert!(body.contains("not-fresh-enough"), "{path}: {body}");
     }
 }
+
+/// A body of so many pieces, after which nothing comes for as long as the sender is kept.
+fn pieces(count: usize) -> (tokio::sync::mpsc::Sender<()>, Body) {
+    let (sender, ends) = tokio::sync::mpsc::channel::<()>(1);
+    let piece = bytes::Bytes::from(vec![b' '; 1000]);
+    let sent = futures_util::stream::iter(vec![piece; count]);
+    let end = futures_util::stream::once(async move {
+        let mut ends = ends;
+        let _ = ends.recv().await;
+        bytes::Bytes::from(question().to_string())
+    });
+    let all = futures_util::StreamExt::chain(sent, end);
+    let all = futures_util::StreamExt::map(all, Ok::<_, std::io::Error>);
+    (sender, Body::from_stream(all))
+}
+
+#[tokio::test]
+async fn bodies_that_come_slowly_take_no_more_memory_than_there_is_room_for() {
+    let mut fixture = Fixture::new();
+    fixture.config.max_body_bytes = 20_000;
+    fixture.config.max_bodies_bytes = 50_000;
+    let pdp = fixture.open();
+    let send = |body: Body| {
+        let request = axum::http::Request::post(EVALUATION)
+            .header("content-type", "application/json")
+            .body(body)
+            .unwrap();
+        pdp.api().oneshot(request)
+    };
+    // Three hold fifteen thousand bytes each.
+    let (senders, bodies): (Vec<_>, Vec<_>) = (0..3).map(|_| pieces(15)).unzip();
+    let mut slow: Vec<_> = bodies
+        .into_iter()
+        .map(|body| Box::pin(send(body)))
+        .collect();
+    for one in &mut slow {
+        let early = tokio::time::timeout(HUNG_UP, one).await;
+        assert!(early.is_err(), "it is not whole");
+    }
+    let (_kept, body) = pieces(15);
+    let refused = send(body).await.unwrap();
+    assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(refused.headers()["retry-after"], "1");
+    let told = fixture.metrics.render();
+    assert!(
+        told.contains("pdp_turned_away_total{reason=\"bodies\"} 1"),
+        "{told}"
+    );
+    // What comes in one piece takes nothing of it, and small ones find what is left.
+    assert_eq!(ask(&pdp, EVALUATION, "").await.0, StatusCode::OK);
+    let (sender, small) = pieces(3);
+    drop(sender);
+    assert_eq!(send(small).await.unwrap().status(), StatusCode::OK);
+    // Whoever gets its answer gives its room back, and whoever goes away.
+    let mut slow = slow.into_iter();
+    drop((senders, slow.next()));
+    for one in slow {
+        assert_eq!(one.await.unwrap().status(), StatusCode::OK);
+    }
+    for _ in 0..10 {
+        let (sender, whole) = pieces(15);
+        drop(sender);
+        assert_eq!(send(whole).await.unwrap().status(), StatusCode::OK);
+    }
+}
