@@ -7,6 +7,9 @@ use smol_str::SmolStr;
 
 use crate::mapping::{Members, Shape};
 
+/// Longer answers are not read. Bytes.
+pub(super) const LONGEST: usize = 64 * 1024;
+
 /// One column's value.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Cell {
@@ -94,6 +97,25 @@ impl Cell {
             Self::Json(_) => "JSON",
         }
     }
+}
+
+/// Where a query has each attribute: a column of its name, and no second one.
+pub(super) fn columns(
+    attributes: &[SmolStr],
+    names: &[&str],
+) -> Result<Vec<(SmolStr, usize)>, String> {
+    let place = |attribute: &SmolStr| {
+        let mut found = names
+            .iter()
+            .enumerate()
+            .filter(|(_, name)| attribute == *name);
+        match (found.next(), found.next()) {
+            (Some((place, _)), None) => Ok((attribute.clone(), place)),
+            (None, _) => Err(format!("its query gives no column `{attribute}`")),
+            (Some(_), Some(_)) => Err(format!("its query gives two columns `{attribute}`")),
+        }
+    };
+    attributes.iter().map(place).collect()
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use service_kit::traces::Span;
 use url::Url;
 
 use super::bearer::Bearer;
-use super::source::LONGEST;
+use super::cell::LONGEST;
 use crate::config::HttpSource;
 
 /// Where to ask.

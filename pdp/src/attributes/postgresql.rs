@@ -23,9 +23,8 @@ use tokio_postgres::tls::TlsStream;
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Column, Connection, Error, NoTls, Row, Socket, Statement};
 
-use super::cell::{Cell, Cells};
+use super::cell::{Cell, Cells, LONGEST, columns};
 use super::query::{self, Dialect};
-use super::source::{LONGEST, columns};
 use crate::config::{AttributeProviderConfig, PostgresqlSource};
 use settings::{Settings, Transport};
 

@@ -7,16 +7,12 @@ use std::sync::Arc;
 use authzen::Properties;
 use service_kit::traces::Span;
 use service_kit::{Tasks, TraceContext};
-use smol_str::SmolStr;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::cell::Cells;
 use super::{http, postgresql, sqlite};
 use crate::config::AttributeProviderConfig;
 use crate::mapping::Members;
-
-/// Longer answers are not read. Bytes.
-pub(super) const LONGEST: usize = 64 * 1024;
 
 /// How a provider is asked.
 #[derive(Debug)]
@@ -118,23 +114,4 @@ impl Said {
             (Self::Cells(_), None) => Ok(Cow::Owned(Properties::new())),
         }
     }
-}
-
-/// Where a query has each attribute: a column of its name, and no second one.
-pub(super) fn columns(
-    attributes: &[SmolStr],
-    names: &[&str],
-) -> Result<Vec<(SmolStr, usize)>, String> {
-    let place = |attribute: &SmolStr| {
-        let mut found = names
-            .iter()
-            .enumerate()
-            .filter(|(_, name)| attribute == *name);
-        match (found.next(), found.next()) {
-            (Some((place, _)), None) => Ok((attribute.clone(), place)),
-            (None, _) => Err(format!("its query gives no column `{attribute}`")),
-            (Some(_), Some(_)) => Err(format!("its query gives two columns `{attribute}`")),
-        }
-    };
-    attributes.iter().map(place).collect()
 }

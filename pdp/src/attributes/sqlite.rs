@@ -13,9 +13,8 @@ use smol_str::SmolStr;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
-use super::cell::{Cell, Cells};
+use super::cell::{Cell, Cells, LONGEST, columns};
 use super::query::{self, Dialect};
-use super::source::{LONGEST, columns};
 use crate::config::{AttributeProviderConfig, SqliteSource};
 
 /// The file, and what it is asked.
