@@ -42,3 +42,9 @@ impl Issues {
         told
     }
 }
+
+/// Of a name that another thing has: says where that one is.
+pub(super) fn taken(issue: PolicyIssue, other: &PolicyIssue) -> PolicyIssue {
+    let (line, column) = other.issue.place.unwrap_or_default();
+    issue.hint(format!("see {}:{line}:{column}", other.file.display()))
+}

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use cedar_policy_core::ast;
 use cedar_policy_core::parser::Loc;
 
-use super::issues::Issues;
+use super::issues::{Issues, taken};
 use super::links::Link;
 use super::policies::{Parsed, loc};
 use crate::PolicyIssue;
@@ -57,10 +57,4 @@ impl Parsed {
                 .issue_at(link.start, message),
         )
     }
-}
-
-/// Says where the other one is.
-pub(super) fn taken(issue: PolicyIssue, other: &PolicyIssue) -> PolicyIssue {
-    let (line, column) = other.issue.place.unwrap_or_default();
-    issue.hint(format!("see {}:{line}:{column}", other.file.display()))
 }

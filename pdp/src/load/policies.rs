@@ -11,9 +11,8 @@ use cedar_policy_core::parser::Loc;
 
 use super::annotated::{Annotated, Terms, id_of, statement};
 use super::hold::{Where, hold};
-use super::issues::{Issues, PROBLEMS};
+use super::issues::{Issues, PROBLEMS, taken};
 use super::links::{self, Link, Templates};
-use super::names::taken;
 use crate::PolicyIssue;
 use crate::engine::{Home, Rules};
 use crate::reads::Names;
