@@ -16,12 +16,12 @@ mod sqlite;
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::time::Duration;
 
 use authzen::DecisionError;
 use cedar_policy_core::ast::EntityType;
 use service_kit::{ConfigIssue, Metrics, Tasks, TraceContext};
 use smol_str::SmolStr;
+use tokio::time::Instant;
 
 pub(crate) use asking::Asking;
 
@@ -50,19 +50,20 @@ type ByAttribute = HashMap<SmolStr, HashMap<EntityType, usize>>;
 /// For how long an answer holds by what it was completed with: as long as its snapshot decides,
 /// where nothing was fetched.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Held(Option<Duration>);
+pub(crate) struct Held(Option<Instant>);
 
 impl Held {
     /// What was read has changed already when it is handed out.
     pub(crate) fn not_at_all() -> Self {
-        Self(Some(Duration::ZERO))
+        Self(Some(Instant::now()))
     }
 
     /// Says so in an answer.
     pub(crate) fn limit(self, advice: &mut Option<Advice>) {
-        let Self(Some(held)) = self else {
+        let Self(Some(until)) = self else {
             return;
         };
+        let held = until.saturating_duration_since(Instant::now());
         let advice = advice.get_or_insert_default();
         // Whole seconds, and never too many.
         let held = held.as_secs();

@@ -59,8 +59,8 @@ pub struct PdpConfig {
     pub decision_log_sample_denies: f64,
     /// Longer bodies are answered 413. Bytes.
     pub max_body_bytes: usize,
-    /// Bodies that come in pieces take no more memory than this together, from their first piece to
-    /// their answer; a request that would need more is answered 503. Bytes.
+    /// Bodies that come in pieces are no longer than this together, from their first piece to their
+    /// answer; a request that would be too much is answered 503. Bytes.
     pub max_bodies_bytes: usize,
     /// Bodies with arrays and objects nested deeper are answered 400. At most 100.
     pub max_json_depth: usize,

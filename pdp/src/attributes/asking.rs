@@ -114,8 +114,7 @@ impl<'p> Asking<'p> {
         loop {
             let entities = self.wanted(snapshot, question, wanted, &taken)?;
             if entities.is_empty() {
-                let held = until.map(|until| until.saturating_duration_since(Instant::now()));
-                return Ok((Held(held), taken));
+                return Ok((Held(until), taken));
             }
             let fetched = entities.into_iter().map(|(at, provider, uid)| async move {
                 let fetched = self.told(at, provider, &uid).await;

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use ::http::HeaderValue;
 use arc_swap::ArcSwap;
 use service_kit::Secret;
 
@@ -14,16 +15,13 @@ pub(super) struct Bearer {
 }
 
 impl Bearer {
-    /// Reads the file. The error says which one cannot be read.
+    /// Reads the file. The error says what is wrong with it.
     pub(super) fn open(file: &Path, base: &Path) -> Result<Self, String> {
-        let path = base.join(file);
-        let text = std::fs::read_to_string(&path).map_err(|error| {
-            let file = file.display();
-            format!("`http.bearer_file` {file} cannot be read: {error}")
-        })?;
+        let file = base.join(file);
+        let token = read(&file)?;
         Ok(Self {
-            file: path,
-            last: ArcSwap::from_pointee(Secret::new(text.trim())),
+            file,
+            last: ArcSwap::from_pointee(token),
         })
     }
 
@@ -31,18 +29,36 @@ impl Bearer {
         self.last.load_full()
     }
 
-    /// Reads the file again, where a token has been refused. True: there is another one now. What
-    /// cannot be read, or is empty while it is written, leaves the one that there is.
+    /// Reads the file again, where a token has been refused. True: there is another one now. What is
+    /// no token, as while it is written, leaves the one that there is.
     pub(super) async fn is_renewed(&self, refused: &Secret) -> bool {
-        let read = tokio::fs::read_to_string(&self.file).await;
-        let read = read.inspect_err(|error| {
-            tracing::warn!(%error, file = %self.file.display(), "a bearer token cannot be read again");
-        });
-        let found = Secret::new(read.unwrap_or_default().trim());
-        if found.reveal().is_empty() || found.matches(refused.reveal()) {
+        let file = self.file.clone();
+        let Ok(found) = tokio::task::spawn_blocking(move || read(&file)).await else {
             return false;
+        };
+        match found {
+            Ok(found) if !found.matches(refused.reveal()) => {
+                self.last.store(Arc::new(found));
+                true
+            }
+            Ok(_) => false,
+            Err(why) => {
+                tracing::warn!(why, "a bearer token that was refused cannot be read again");
+                false
+            }
         }
-        self.last.store(Arc::new(found));
-        true
     }
+}
+
+/// A token that can be sent: what cannot be would never be refused, and so never be read again.
+fn read(file: &Path) -> Result<Secret, String> {
+    let (name, here) = ("http.bearer", Path::new(""));
+    let text = Secret::from_config(name, None, Some(&file.to_owned()), here);
+    let text = text.map_err(|issue| issue.message)?;
+    let token = text.reveal().trim();
+    if token.is_empty() || HeaderValue::from_str(token).is_err() {
+        let file = file.display();
+        return Err(format!("`http.bearer_file`: `{file}` is not one token"));
+    }
+    Ok(Secret::new(token))
 }

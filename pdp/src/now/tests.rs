@@ -87,6 +87,7 @@ async fn what_is_left_says_where_it_may_not_hold() {
     let mut fixture = fixture(
         "@id(\"hours\") permit (principal, action == Action::\"read\", resource)
          when { context.now < datetime(\"2023-11-15\") };
+         @id(\"write\") permit (principal, action == Action::\"write\", resource);
          @id(\"list\") permit (principal, action == Action::\"list\", resource);",
     );
     let table = "entities:\n  Doc:\n    table: docs\n    id: id\n";
@@ -97,6 +98,8 @@ async fn what_is_left_says_where_it_may_not_hold() {
     let now = json!({ "max_age": 0 });
     for (action, context, partial, filter) in [
         ("read", json!({}), &now, &now),
+        // It could look at the clock, and does not.
+        ("write", json!({}), &Json::Null, &Json::Null),
         ("list", json!({}), &Json::Null, &Json::Null),
         // Not known, so that what is left still asks for the time.
         ("read", Json::Null, &Json::Null, &Json::Null),

@@ -19,7 +19,12 @@ async fn serve(
         if headers[header::AUTHORIZATION] == expected {
             (StatusCode::OK, axum::Json(json!({ "age": 30 })))
         } else {
-            (StatusCode::UNAUTHORIZED, axum::Json(json!({})))
+            let status = if expected.ends_with("second") {
+                StatusCode::UNAUTHORIZED
+            } else {
+                StatusCode::FORBIDDEN
+            };
+            (status, axum::Json(json!({})))
         }
     };
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -53,7 +58,7 @@ async fn a_bearer_token_that_is_refused_is_read_again() {
     // The file still says the same: once is enough to know.
     assert!(!permits(&pdp, "zoe").await);
     assert_eq!(times(), 1);
-    for half_written in ["", "\n"] {
+    for half_written in ["", "\n", "second\n# by hand\n", "sec\0\0\0"] {
         fixture.write("token", half_written);
         assert!(!permits(&pdp, "zoe").await);
         assert_eq!(times(), 1, "{half_written:?}");
@@ -68,8 +73,14 @@ async fn a_bearer_token_that_is_refused_is_read_again() {
     assert!(permits(&pdp, "zoe").await);
     change.send_replace("third");
     assert!(!permits(&pdp, "zoe").await);
-    change.send_replace("second");
+    fixture.write("token", "third");
     assert!(permits(&pdp, "zoe").await);
+    for wrong in ["", "a\nb"] {
+        fixture.write("token", wrong);
+        fixture.metrics = service_kit::Metrics::new();
+        let error = fixture.try_open().unwrap_err().to_string();
+        assert!(error.contains("`http.bearer_file`"), "{error}");
+    }
 }
 
 #[tokio::test]

@@ -231,14 +231,17 @@ async fn bodies_that_come_slowly_take_no_more_memory_than_there_is_room_for() {
     let mut fixture = Fixture::new();
     fixture.config.max_body_bytes = 20_000;
     fixture.config.max_bodies_bytes = 50_000;
+    fixture.config.max_revision_wait_ms = 5000;
     let pdp = fixture.open();
-    let send = |body: Body| {
-        let request = axum::http::Request::post(EVALUATION)
+    let send_to = |path: &str, revision: &str, body: Body| {
+        let request = axum::http::Request::post(path)
             .header("content-type", "application/json")
+            .header(AT_LEAST, revision)
             .body(body)
             .unwrap();
         pdp.api().oneshot(request)
     };
+    let send = |body: Body| send_to(EVALUATION, "0", body);
     // Three hold fifteen thousand bytes each.
     let (senders, bodies): (Vec<_>, Vec<_>) = (0..3).map(|_| pieces(15)).unzip();
     let mut slow: Vec<_> = bodies
@@ -269,9 +272,21 @@ async fn bodies_that_come_slowly_take_no_more_memory_than_there_is_room_for() {
     for one in slow {
         assert_eq!(one.await.unwrap().status(), StatusCode::OK);
     }
+    let whole = || pieces(15).1;
     for _ in 0..10 {
-        let (sender, whole) = pieces(15);
-        drop(sender);
-        assert_eq!(send(whole).await.unwrap().status(), StatusCode::OK);
+        assert_eq!(send(whole()).await.unwrap().status(), StatusCode::OK);
+    }
+    // Not as soon as it has come, and whatever way it takes.
+    for path in [EVALUATION, "/cedar/v1/authorize"] {
+        let waits = |_| Box::pin(send_to(path, "99", whole()));
+        let mut waiting: Vec<_> = (0..3).map(waits).collect();
+        for one in &mut waiting {
+            let early = tokio::time::timeout(HUNG_UP, one).await;
+            assert!(early.is_err(), "{path}: it waits for a revision");
+        }
+        let refused = send_to(path, "0", whole()).await.unwrap();
+        assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE, "{path}");
+        drop(waiting);
+        assert_eq!(send(whole()).await.unwrap().status(), StatusCode::OK);
     }
 }
