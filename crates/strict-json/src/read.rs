@@ -8,14 +8,12 @@ use serde_json::{Number, Value};
 
 use crate::{Json, JsonError, Members};
 
-/// Why nothing was read. No more than one word: it stands beside every value that is read.
-#[derive(Clone, Copy)]
+/// Why nothing was read.
 enum Refused {
     /// Not JSON. What is wrong is found again, slowly.
     Syntax,
     TooDeep,
-    /// A name, which the reader knows.
-    Twice,
+    Twice(String),
 }
 
 type Reading<T> = Result<T, Refused>;
@@ -28,28 +26,30 @@ struct Reader<'a> {
     levels: usize,
     /// A line has ended before: what has begun on another is not one line of text.
     is_broken: bool,
-    /// The name that an object has twice.
-    twice: String,
 }
 
 /// Reads one value; nothing but space may stand around it. `levels` bounds how deep arrays and
 /// objects are nested.
 pub(super) fn read(body: &[u8], levels: usize) -> Result<Json<'_>, JsonError> {
-    let mut reader = Reader {
-        text: std::str::from_utf8(body).unwrap_or_default(),
-        at: 0,
-        levels,
-        is_broken: false,
-        twice: String::new(),
-    };
-    let refused = match reader.whole() {
-        Ok(json) => return Ok(json),
-        Err(refused) => refused,
+    let refused = match std::str::from_utf8(body) {
+        Ok(text) => {
+            let mut reader = Reader {
+                text,
+                at: 0,
+                levels,
+                is_broken: false,
+            };
+            match reader.whole() {
+                Ok(json) => return Ok(json),
+                Err(refused) => refused,
+            }
+        }
+        Err(_) => Refused::Syntax,
     };
     Err(match refused {
         Refused::TooDeep => JsonError::TooDeep { levels },
-        Refused::Twice => JsonError::Malformed {
-            message: format!("`{}` appears twice", reader.twice),
+        Refused::Twice(name) => JsonError::Malformed {
+            message: format!("`{name}` appears twice"),
         },
         Refused::Syntax => JsonError::Malformed {
             message: match serde_json::from_slice::<Value>(body) {
@@ -61,39 +61,24 @@ pub(super) fn read(body: &[u8], levels: usize) -> Result<Json<'_>, JsonError> {
 }
 
 /// How many bytes from the start on are a text's own: no control character, quote or backslash.
-#[inline]
+/// Eight at a time, as Mycroft's test for a zero byte does it.
 pub(crate) fn plain(bytes: &[u8]) -> usize {
-    // Most texts that are read end within the first eight bytes.
-    match bytes.first_chunk().copied().and_then(odd) {
-        Some(at) => at,
-        None => plain_on(bytes),
-    }
-}
-
-fn plain_on(bytes: &[u8]) -> usize {
-    let (words, rest) = bytes.as_chunks();
+    const ONES: u64 = u64::MAX / 255;
+    const HIGH: u64 = ONES << 7;
+    let below = |word: u64, bound: u64| word.wrapping_sub(ONES * bound) & !word & HIGH;
+    let equal = |word: u64, byte: u8| below(word ^ (ONES * u64::from(byte)), 1);
+    let (words, rest) = bytes.as_chunks::<8>();
     for (at, word) in words.iter().enumerate() {
-        if let Some(odd) = odd(*word) {
-            return at * 8 + odd;
+        let word = u64::from_le_bytes(*word);
+        let odd = below(word, 0x20) | equal(word, b'"') | equal(word, b'\\');
+        if odd != 0 {
+            // A borrow can only spoil what lies above the first hit.
+            return at * 8 + (odd.trailing_zeros() / 8) as usize;
         }
     }
     let is_odd = |byte: &u8| *byte < b' ' || *byte == b'"' || *byte == b'\\';
     let plain = rest.iter().position(is_odd).unwrap_or(rest.len());
     words.len() * 8 + plain
-}
-
-/// Where the first byte is that is not a text's own: eight are looked at together, as Mycroft's test
-/// for a zero byte does it.
-#[inline]
-fn odd(word: [u8; 8]) -> Option<usize> {
-    const ONES: u64 = u64::MAX / 255;
-    const HIGH: u64 = ONES << 7;
-    let below = |word: u64, bound: u64| word.wrapping_sub(ONES * bound) & !word & HIGH;
-    let equal = |word: u64, byte: u8| below(word ^ (ONES * u64::from(byte)), 1);
-    let word = u64::from_le_bytes(word);
-    let odd = below(word, 0x20) | equal(word, b'"') | equal(word, b'\\');
-    // A borrow can only spoil what lies above the first hit.
-    (odd != 0).then(|| (odd.trailing_zeros() / 8) as usize)
 }
 
 impl<'a> Reader<'a> {
@@ -203,23 +188,19 @@ impl<'a> Reader<'a> {
         let members = Members { members, text };
         match members.repeated() {
             None => Ok(Json::Object(members)),
-            Some(name) => {
-                name.clone_into(&mut self.twice);
-                Err(Refused::Twice)
-            }
+            Some(name) => Err(Refused::Twice(name.to_owned())),
         }
     }
 
     /// A text whose opening quote has been read.
     fn string(&mut self) -> Reading<Cow<'a, str>> {
-        let (start, bytes) = (self.at, self.text.as_bytes());
-        let end = start + plain(bytes.get(start..).unwrap_or_default());
-        if bytes.get(end) != Some(&b'"') {
+        let rest = self.text.get(self.at..).ok_or(Refused::Syntax)?;
+        let len = plain(rest.as_bytes());
+        if rest.as_bytes().get(len) != Some(&b'"') {
             return self.escaped();
         }
-        self.at = end + 1;
-        let text = self.text.get(start..end).ok_or(Refused::Syntax)?;
-        Ok(Cow::Borrowed(text))
+        self.at += len + 1;
+        rest.get(..len).map(Cow::Borrowed).ok_or(Refused::Syntax)
     }
 
     /// The same, where something in it must be read by itself.

@@ -73,7 +73,7 @@ impl Mask {
     /// Writes what may be shown of the members at a place of the record. Nothing is copied for it.
     pub(super) fn write(&self, place: &[&str], members: &Members<'_>, text: &mut JsonText) {
         let path = Path::Place(place);
-        if !self.suspects.are_none() && self.hides_in_members(&path, members) {
+        if self.hides_in_members(&path, members) {
             self.write_members(&path, members, text);
         } else {
             text.members(members);
@@ -138,10 +138,6 @@ impl Suspects {
             Step::Name(name) => self.bits |= Self::bit(name),
             Step::One | Step::Any => self.all = true,
         }
-    }
-
-    fn are_none(&self) -> bool {
-        self.bits == 0 && !self.all
     }
 
     fn has(&self, name: &str) -> bool {
