@@ -69,19 +69,24 @@ impl UnixTime {
             return self.0.to_string();
         };
         let ((year, month, day), (hour, minute, second)) = (at.to_calendar_date(), at.to_hms());
-        let (year, millis) = (
-            u16::try_from(year).unwrap_or_default(),
-            self.millis_of_second(),
-        );
-        let ([y1, y2], [y3, y4]) = (two(year / 100), two(year % 100));
-        let ([o1, o2], [d1, d2]) = (two(u8::from(month).into()), two(day.into()));
-        let ([h1, h2], [m1, m2]) = (two(hour.into()), two(minute.into()));
-        let ([s1, s2], [t1, t2], [_, t3]) =
-            (two(second.into()), two(millis / 10), two(millis % 10));
-        let text = [
-            y1, y2, y3, y4, b'-', o1, o2, b'-', d1, d2, b'T', h1, h2, b':', m1, m2, b':', s1, s2,
-            b'.', t1, t2, t3, b'Z',
-        ];
+        let (year, millis) = (year.unsigned_abs(), u32::from(self.millis_of_second()));
+        let mut text = *b"0000-00-00T00:00:00.000Z";
+        for (at, number) in [
+            (0, year / 100),
+            (2, year % 100),
+            (5, u8::from(month).into()),
+            (8, day.into()),
+            (11, hour.into()),
+            (14, minute.into()),
+            (17, second.into()),
+            // Three digits: the one in the middle is written twice.
+            (20, millis / 10),
+            (21, millis % 100),
+        ] {
+            if let Some([tens, ones]) = text.get_mut(at..at + 2) {
+                (*tens, *ones) = (digit(number / 10), digit(number % 10));
+            }
+        }
         str::from_utf8(&text).unwrap_or_default().to_owned()
     }
 
@@ -90,10 +95,8 @@ impl UnixTime {
     }
 }
 
-/// Two digits of a number below a hundred.
-fn two(number: u16) -> [u8; 2] {
-    let number = u8::try_from(number % 100).unwrap_or_default();
-    [b'0' + number / 10, b'0' + number % 10]
+fn digit(number: u32) -> u8 {
+    b'0' + u8::try_from(number).unwrap_or_default()
 }
 
 impl Clock for SystemClock {
