@@ -1,8 +1,10 @@
 //! Secrets that cannot be printed, and where configuration takes them from.
 
 use std::fmt;
+use std::io;
 use std::path::{Path, PathBuf};
 
+use http::HeaderValue;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer};
 use zeroize::Zeroizing;
@@ -17,6 +19,15 @@ pub struct Secret(Zeroizing<String>);
 impl Secret {
     pub fn new(text: impl Into<String>) -> Self {
         Self(Zeroizing::new(text.into()))
+    }
+
+    /// The bearer token in a file, without the space around it. None: what is there cannot be sent as
+    /// one, as while it is written.
+    pub fn bearer(file: &Path) -> io::Result<Option<Self>> {
+        let text = Zeroizing::new(std::fs::read_to_string(file)?);
+        let token = text.trim();
+        let can_be_sent = !token.is_empty() && HeaderValue::from_str(token).is_ok();
+        Ok(can_be_sent.then(|| Self::new(token)))
     }
 
     /// The text itself.

@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use ::http::HeaderValue;
 use arc_swap::ArcSwap;
 use service_kit::Secret;
 
@@ -52,13 +51,10 @@ impl Bearer {
 
 /// A token that can be sent: what cannot be would never be refused, and so never be read again.
 fn read(file: &Path) -> Result<Secret, String> {
-    let (name, here) = ("http.bearer", Path::new(""));
-    let text = Secret::from_config(name, None, Some(&file.to_owned()), here);
-    let text = text.map_err(|issue| issue.message)?;
-    let token = text.reveal().trim();
-    if token.is_empty() || HeaderValue::from_str(token).is_err() {
-        let file = file.display();
-        return Err(format!("`http.bearer_file`: `{file}` is not one token"));
+    let name = file.display();
+    match Secret::bearer(file) {
+        Ok(Some(token)) => Ok(token),
+        Ok(None) => Err(format!("`http.bearer_file`: `{name}` is not one token")),
+        Err(error) => Err(format!("`http.bearer_file`: cannot read `{name}`: {error}")),
     }
-    Ok(Secret::new(token))
 }

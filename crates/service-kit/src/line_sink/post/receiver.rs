@@ -41,18 +41,17 @@ pub(super) struct Bearer {
 
 impl Bearer {
     pub(super) fn open(path: &Path) -> io::Result<Self> {
-        let secret = Secret::new(std::fs::read_to_string(path)?.trim());
         Ok(Self {
             path: path.to_owned(),
-            secret,
+            secret: Secret::bearer(path)?.unwrap_or_else(|| Secret::new("")),
         })
     }
 
     fn now(&mut self) -> &Secret {
-        match std::fs::read_to_string(&self.path) {
-            Ok(text) if !text.trim().is_empty() => self.secret = Secret::new(text.trim()),
+        match Secret::bearer(&self.path) {
+            Ok(Some(secret)) => self.secret = secret,
             // It is being written.
-            Ok(_) => {}
+            Ok(None) => {}
             Err(error) => {
                 tracing::warn!(%error, "the token for posting log lines cannot be read again");
             }
