@@ -48,7 +48,7 @@ pub(super) async fn change(
     request: Request,
 ) -> Result<Response, Problem> {
     allowed(&inner, request.extensions().get(), EntityRight::Write)?;
-    let received = receive(&inner, request).await?;
+    let received = receive(&inner, request)?;
     let (body, asker) = (received.object()?.into_properties(), received.asker);
     let Written {
         revision,

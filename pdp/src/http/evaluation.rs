@@ -28,7 +28,7 @@ pub(super) async fn one(
     State(inner): State<Arc<Inner>>,
     request: Request,
 ) -> Result<Response, Problem> {
-    answer_one(&inner, &receive(&inner, request).await?).await
+    answer_one(&inner, &receive(&inner, request)?).await
 }
 
 #[utoipa::path(
@@ -44,7 +44,7 @@ pub(super) async fn many(
     State(inner): State<Arc<Inner>>,
     request: Request,
 ) -> Result<Response, Problem> {
-    answer_many(&inner, &receive(&inner, request).await?).await
+    answer_many(&inner, &receive(&inner, request)?).await
 }
 
 pub(super) async fn answer_one(inner: &Inner, received: &Received) -> Result<Response, Problem> {

@@ -55,7 +55,7 @@ pub(super) async fn answer(
     if form > right || form == ExplainRight::None {
         return Err(no_right("`explain: short` or `full`", "explain"));
     }
-    let received = receive(&inner, request).await?;
+    let received = receive(&inner, request)?;
     let (asker, body) = (&received.asker, received.object()?);
     let asked = Asked::of(&body).map_err(|error| bad_request(&error))?;
     let snapshot = inner.snapshot.load_full();

@@ -18,7 +18,7 @@ use service_kit::{ClientCertificate, Problem, TraceContext};
 use tokio::sync::SemaphorePermit;
 use tokio::time::Instant;
 
-use super::receive::{Gathered, gather, no_room};
+use super::receive::{Gathered, Ungathered, Whole, gather};
 use crate::callers::{Caller, Refusal};
 use crate::decision_log::Asker;
 use crate::pdp::Inner;
@@ -81,7 +81,8 @@ pub(super) async fn pass(
     if let Some(caller) = admitted.caller {
         parts.extensions.insert(caller);
     }
-    let request = Request::from_parts(parts, Body::from(admitted.body));
+    parts.extensions.insert(Whole(admitted.body));
+    let request = Request::from_parts(parts, Body::empty());
     let mut response = next.run(request).await;
     leave(&mut response, admitted.named);
     response
@@ -135,12 +136,17 @@ where
     if let Some(caller) = &caller {
         within_rate(inner, caller)?;
     }
-    let gathered = gather(body, inner.limits.body_bytes, &inner.room).await;
-    let gathered = gathered.map_err(|problem| Box::new(problem.into_response()))?;
-    let Some(Gathered { bytes, room }) = gathered else {
-        inner.meters.turned_away("bodies");
-        return Err(Box::new(later(no_room(), Duration::from_secs(1))));
-    };
+    let most = inner.limits.body_bytes;
+    let gathered = gather(body, most, &inner.room).await;
+    let Gathered { bytes, room } = gathered.map_err(|why| {
+        let problem = why.problem(most);
+        Box::new(if matches!(why, Ungathered::NoRoom) {
+            inner.meters.turned_away("bodies");
+            later(problem, Duration::from_secs(1))
+        } else {
+            problem.into_response()
+        })
+    })?;
     // Before there is a place for it: who waits does nothing, and must not keep others out.
     fresh(inner, &parts.headers).await?;
     let mut asker = asker(parts, caller.as_ref(), arrived.client, arrived.request_id);

@@ -34,7 +34,7 @@ pub(super) async fn authorize(
     State(inner): State<Arc<Inner>>,
     request: Request,
 ) -> Result<Response, Problem> {
-    let (asker, body) = read(&inner, request).await?;
+    let (asker, body) = read(&inner, request)?;
     let snapshot = inner.snapshot.load_full();
     let answer = one(&inner, &snapshot, &body, &asker).await?;
     Ok(Json(answer).into_response())
@@ -55,7 +55,7 @@ pub(super) async fn batch(
     State(inner): State<Arc<Inner>>,
     request: Request,
 ) -> Result<Response, Problem> {
-    let (asker, mut defaults) = read(&inner, request).await?;
+    let (asker, mut defaults) = read(&inner, request)?;
     let Some(Value::Array(requests)) = defaults.remove("requests") else {
         return Err(unusable("`requests` must be an array"));
     };
@@ -117,9 +117,9 @@ async fn entry(
     }
 }
 
-pub(super) async fn read(inner: &Inner, request: Request) -> Result<(Asker, Properties), Problem> {
+pub(super) fn read(inner: &Inner, request: Request) -> Result<(Asker, Properties), Problem> {
     let right = right_of(inner, request.extensions().get());
-    let received = receive(inner, request).await?;
+    let received = receive(inner, request)?;
     let body = received.object()?.into_properties();
     let asker = Asker {
         may_read: right >= EntityRight::Read,

@@ -38,36 +38,24 @@ pub(super) struct Gathered<'r> {
 pub(super) enum Ungathered {
     /// Others hold too much.
     NoRoom,
-    Broken(BoxError),
+    TooLong,
+    Broken,
+    TooLate,
 }
 
-/// Takes in a whole body of at most so many bytes, so that a slow one holds up nobody else. None:
-/// there is no room for it.
-pub(super) async fn gather<B>(
-    body: B,
-    most: usize,
-    room: &Room,
-) -> Result<Option<Gathered<'_>>, Problem>
+/// Takes in a whole body of at most so many bytes, so that a slow one holds up nobody else.
+pub(super) async fn gather<B>(body: B, most: usize, room: &Room) -> Result<Gathered<'_>, Ungathered>
 where
     B: HttpBody<Data = Bytes, Error: Into<BoxError>>,
 {
     let mut whole = pin!(whole(Limited::new(body, most), room));
     // Nearly always it has come with the head.
-    let gathered = match futures_util::poll!(&mut whole) {
-        Poll::Ready(gathered) => Ok(gathered),
-        Poll::Pending => tokio::time::timeout(BODY_TIMEOUT, whole).await,
-    };
-    match gathered {
-        Ok(Ok(body)) => Ok(Some(body)),
-        Ok(Err(Ungathered::NoRoom)) => Ok(None),
-        Ok(Err(Ungathered::Broken(error))) if error.is::<LengthLimitError>() => {
-            Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large")
-                .detail(format!("the body must not be longer than {most} bytes")))
+    match futures_util::poll!(&mut whole) {
+        Poll::Ready(gathered) => gathered,
+        Poll::Pending => {
+            let gathered = tokio::time::timeout(BODY_TIMEOUT, whole).await;
+            gathered.unwrap_or(Err(Ungathered::TooLate))
         }
-        Ok(Err(Ungathered::Broken(_))) => Err(Problem::new(StatusCode::BAD_REQUEST, "bad-request")
-            .detail("the body could not be read")),
-        Err(_) => Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "timeout")
-            .detail("the body did not arrive in time")),
     }
 }
 
@@ -107,8 +95,27 @@ where
 }
 
 fn data(frame: Result<Frame<Bytes>, BoxError>) -> Result<Bytes, Ungathered> {
-    let frame = frame.map_err(Ungathered::Broken)?;
-    Ok(frame.into_data().unwrap_or_default())
+    match frame {
+        Ok(frame) => Ok(frame.into_data().unwrap_or_default()),
+        Err(error) if error.is::<LengthLimitError>() => Err(Ungathered::TooLong),
+        Err(_) => Err(Ungathered::Broken),
+    }
+}
+
+impl Ungathered {
+    /// `most` is how long a body may be.
+    pub(super) fn problem(&self, most: usize) -> Problem {
+        match self {
+            Self::NoRoom => Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy")
+                .detail("too much is being received; ask again"),
+            Self::TooLong => Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large")
+                .detail(format!("the body must not be longer than {most} bytes")),
+            Self::Broken => Problem::new(StatusCode::BAD_REQUEST, "bad-request")
+                .detail("the body could not be read"),
+            Self::TooLate => Problem::new(StatusCode::REQUEST_TIMEOUT, "timeout")
+                .detail("the body did not arrive in time"),
+        }
+    }
 }
 
 /// A request whose body is here and is said to be JSON.
@@ -119,14 +126,19 @@ pub(super) struct Received {
     levels: usize,
 }
 
+/// What a request has of its body, which the gate has gathered.
+#[derive(Debug, Clone)]
+pub(super) struct Whole(pub(super) Bytes);
+
 /// Checks the content type; gives the body, which is here already.
-pub(super) async fn receive(inner: &Inner, request: Request) -> Result<Received, Problem> {
-    let (mut parts, body) = request.into_parts();
+pub(super) fn receive(inner: &Inner, request: Request) -> Result<Received, Problem> {
+    let (mut parts, _) = request.into_parts();
     let asker = parts.extensions.remove().unwrap_or_default();
-    // It stands in memory already, and room has been found for it.
-    let body = gather(body, inner.limits.body_bytes, &inner.room).await?;
-    let body = body.ok_or_else(no_room)?;
-    Received::of(inner, &parts.headers, asker, body.bytes)
+    let Some(Whole(body)) = parts.extensions.remove() else {
+        tracing::error!("a request has not come through the gate");
+        return Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal"));
+    };
+    Received::of(inner, &parts.headers, asker, body)
 }
 
 impl Received {
@@ -153,11 +165,6 @@ impl Received {
         Members::parse_within(&self.body, self.levels)
             .map_err(|error| bad_request(&RequestError::Json(error)))
     }
-}
-
-pub(super) fn no_room() -> Problem {
-    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy")
-        .detail("too much is being received; ask again")
 }
 
 fn is_json(headers: &HeaderMap) -> bool {

@@ -64,7 +64,7 @@ async fn answer(
     kind: SearchKind,
     request: Request,
 ) -> Result<Response, Problem> {
-    let received = receive(&inner, request).await?;
+    let received = receive(&inner, request)?;
     let request = SearchRequest::of(kind, &received.object()?);
     let request = request.map_err(|error| bad_request(&error))?;
     let results = inner
