@@ -37,7 +37,6 @@ struct Database {
     /// Read anew for each connection: a password or a certificate may have been changed.
     source: PostgresqlSource,
     base: PathBuf,
-    query: String,
     attributes: Vec<SmolStr>,
     timeout: Duration,
     /// Connections that nobody uses now.
@@ -88,7 +87,6 @@ impl Source {
         Ok(Self(Arc::new(Database {
             source: config.clone(),
             base: base.to_owned(),
-            query: config.query.clone(),
             attributes: provider.attributes.iter().map(SmolStr::from).collect(),
             timeout,
             idle: Mutex::default(),
@@ -201,7 +199,7 @@ impl Database {
             }
         };
         let statement = client
-            .prepare_typed(&self.query, &[Type::TEXT])
+            .prepare_typed(&self.source.query, &[Type::TEXT])
             .await
             .map_err(|error| format!("its query cannot be used: {}", in_words(&error)))?;
         let names: Vec<_> = statement.columns().iter().map(Column::name).collect();

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ::http::StatusCode;
-use authzen::{CacheAdvice, Properties};
+use authzen::Properties;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Json, Response};
 use cedar_policy_core::ast::{Annotations, Effect, PolicyID};
@@ -14,6 +14,7 @@ use service_kit::Problem;
 use super::bodies;
 use super::native::{ground, read, refused, unusable};
 use super::receive::{no_answer, no_right};
+use crate::answer::Advice;
 use crate::attributes::Held;
 use crate::callers::Caller;
 use crate::decision_log::Asker;
@@ -40,7 +41,7 @@ pub(super) async fn partial(
     request: Request,
 ) -> Result<Response, Problem> {
     may_see_residuals(&inner, &request)?;
-    let (asker, body) = read(&inner, request).await?;
+    let (asker, body) = read(&inner, request)?;
     let snapshot = inner.snapshot.load_full();
     let mut partly = partly(&inner, &snapshot, &body, &asker)?;
     inner.log_left_open("partial", &partly, brought(&body), &snapshot, &asker);
@@ -71,7 +72,7 @@ pub(super) async fn filter(
     request: Request,
 ) -> Result<Response, Problem> {
     may_see_residuals(&inner, &request)?;
-    let (asker, body) = read(&inner, request).await?;
+    let (asker, body) = read(&inner, request)?;
     if inner.tables.is_none() {
         return Err(Problem::new(StatusCode::NOT_FOUND, "not-found")
             .detail("this decision point has no mapping of entities to tables (`pdp.filters`)"));
@@ -216,7 +217,7 @@ fn left_open(
 
 /// For how long what is left holds, where that is not as long as the snapshot decides: by what was
 /// fetched, and not at all where a policy may have looked at the clock.
-fn holds(held: Held, partly: &Partly, snapshot: &Snapshot) -> Option<CacheAdvice> {
+fn holds(held: Held, partly: &Partly, snapshot: &Snapshot) -> Option<Advice> {
     let Partly {
         question,
         part,
@@ -231,7 +232,7 @@ fn holds(held: Held, partly: &Partly, snapshot: &Snapshot) -> Option<CacheAdvice
     let held = if is_timed { Held::not_at_all() } else { held };
     let mut advice = None;
     held.limit(&mut advice);
-    advice.map(CacheAdvice::from)
+    advice
 }
 
 /// What is left of one policy; all of it, where it cannot be evaluated partially.
@@ -258,7 +259,7 @@ fn left_of(rule: &Rule, residual: Option<&Residual>) -> Value {
     })
 }
 
-fn said(filter: &Filter, snapshot: &Snapshot, cache: Option<&CacheAdvice>) -> Value {
+fn said(filter: &Filter, snapshot: &Snapshot, cache: Option<&Advice>) -> Value {
     let (decision, condition, binds) = match filter {
         Filter::All => ("allow", "1 = 1", json!([])),
         Filter::None => ("deny", "1 = 0", json!([])),
