@@ -9,6 +9,7 @@ mod guard;
 mod oracle;
 mod rule;
 mod rules;
+mod scene;
 mod value;
 
 use std::cell::OnceCell;
@@ -20,11 +21,11 @@ use crate::entities::{Ancestry, EntityStore, Named, Overlays, Row, SliceError, U
 use crate::index::{Seen, Uses};
 use crate::reads::Reads;
 pub(crate) use access::Access;
-use condition::Scene;
 pub(crate) use oracle::{Oracle, Verdict, interpret};
 use rule::Clauses;
 pub(crate) use rule::{Home, Rule};
 pub(crate) use rules::Rules;
+use scene::Scene;
 use value::Failed;
 
 /// A question in Cedar's words.

@@ -3,7 +3,8 @@
 use cedar_policy_core::ast::{BinaryOp, UnaryOp, ValueKind};
 use smallvec::SmallVec;
 
-use super::condition::{Code, Scene};
+use super::condition::Code;
+use super::scene::Scene;
 use super::value::Val;
 use crate::entities::Named;
 use crate::index::guards::{Answer, Guard, Look, Of, Subject};
