@@ -63,6 +63,7 @@ impl PdpConfig {
             .chain(tls)
             .chain(tokens)
             .chain(self.check_limits().err())
+            .chain(self.second_opinions().err())
             .chain(Providers::check(&self.attribute_providers, base))
             .collect()
     }

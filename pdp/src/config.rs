@@ -2,6 +2,7 @@
 
 mod caller;
 mod provider;
+mod sample;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -17,6 +18,7 @@ pub use caller::{
     CallerConfig, CertificateCallerConfig, EntityRight, ExplainRight, JwtCallerConfig,
 };
 pub use provider::{AttributeProviderConfig, HttpSource, PostgresqlSource, SqliteSource};
+pub(crate) use sample::{Percent, Sample};
 
 /// How the PDP decides and what it shows. Every key has a default.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -75,6 +77,9 @@ pub struct PdpConfig {
     /// Every so many decisions, one is taken again by Cedar's plain authorizer, off the request
     /// path, and compared. 0: never.
     pub second_opinion_every: u64,
+    /// Fewer are taken again where that would take a larger part of one core's time: the plain
+    /// authorizer walks every policy. Percent, from 1 to 100.
+    pub second_opinion_percent: u32,
     /// The most results on a page of a search, and how many there are where none is asked for.
     pub max_page: usize,
     /// The most candidates that are decided for one page of a search. A page that has used them
@@ -150,6 +155,7 @@ impl Default for PdpConfig {
             max_json_depth: 32,
             max_evaluations: 1000,
             second_opinion_every: 1000,
+            second_opinion_percent: 1,
             max_page: 1000,
             max_search_decisions: 20_000,
             page_token_secret: None,
@@ -199,6 +205,18 @@ impl PdpConfig {
             request_properties: self.request_properties.clone(),
             clock: self.clock.clone(),
         }
+    }
+
+    /// How many decisions are taken again.
+    pub(crate) fn second_opinions(&self) -> Result<Sample, ConfigIssue> {
+        let (every, percent) = (self.second_opinion_every, self.second_opinion_percent);
+        let percent = Percent::new(percent).ok_or_else(|| {
+            ConfigIssue::new(format!(
+                "`pdp.second_opinion_percent` is {percent}; it must be from 1 to 100"
+            ))
+            .hint("`second_opinion_every: 0` takes none")
+        })?;
+        Ok(Sample { every, percent })
     }
 
     /// Deeper bodies would be more than a thread's stack can take.

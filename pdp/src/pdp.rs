@@ -149,8 +149,11 @@ impl Pdp {
         meters.entities(&snapshot.store, 0);
         snapshot.loaded.warn();
         callers.follow(&parts.metrics, &parts.tasks)?;
-        let second_opinion =
-            SecondOpinion::start(config.second_opinion_every, &parts.metrics, &parts.tasks)?;
+        let second_opinion = SecondOpinion::start(
+            config.second_opinions().map_err(PdpError::Config)?,
+            &parts.metrics,
+            &parts.tasks,
+        )?;
         parts.health.set(HEALTH_PART, Status::Ready);
         let (changes, _) = watch::channel(snapshot.version.value());
         Ok(Self(Arc::new(Inner {

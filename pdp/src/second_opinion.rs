@@ -3,22 +3,25 @@
 //! loudly.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use prometheus::{IntCounter, IntCounterVec};
 use service_kit::metrics::MetricError;
 use service_kit::{Metrics, Tasks};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
+use crate::config::Sample;
 use crate::engine::{Question, Verdict};
 use crate::snapshot::Snapshot;
 
 /// Takes decisions to be taken again.
 #[derive(Debug)]
 pub(crate) struct SecondOpinion {
-    /// Every so many decisions; 0 is never.
-    every: u64,
+    sample: Sample,
     decisions: AtomicU64,
+    /// One is being taken, or the time that it took is not made up for yet.
+    is_busy: Arc<AtomicBool>,
     queue: mpsc::Sender<Taken>,
     skipped: IntCounter,
 }
@@ -36,24 +39,27 @@ pub(crate) struct Taken {
 #[derive(Debug, Clone)]
 struct Results(IntCounterVec);
 
-/// More than these do not wait: the sample is thinned rather than anything delayed.
-const WAITING: usize = 64;
-
 impl SecondOpinion {
     /// Begins to listen, where there is a runtime to listen in.
-    pub(crate) fn start(every: u64, metrics: &Metrics, tasks: &Tasks) -> Result<Self, MetricError> {
+    pub(crate) fn start(
+        sample: Sample,
+        metrics: &Metrics,
+        tasks: &Tasks,
+    ) -> Result<Self, MetricError> {
         let results = Results(metrics.counters(
             "pdp_second_opinions_total",
             "Sampled decisions by what Cedar's plain authorizer says of them: `agrees`, \
-             `disagrees` (a defect: see the log), `failed`, or `skipped` for lack of time.",
+             `disagrees` (a defect: see the log), `failed`, or `skipped` since they would take too much time.",
             &["result"],
         )?);
         let skipped = results.0.with_label_values(&["skipped"]);
         for result in ["agrees", "disagrees", "failed"] {
             results.0.with_label_values(&[result]).inc_by(0);
         }
-        let (queue, mut waiting) = mpsc::channel::<Taken>(WAITING);
-        if every > 0 && tokio::runtime::Handle::try_current().is_ok() {
+        let (queue, mut waiting) = mpsc::channel::<Taken>(1);
+        let is_busy = Arc::new(AtomicBool::new(false));
+        let busy = Arc::clone(&is_busy);
+        if sample.every > 0 && tokio::runtime::Handle::try_current().is_ok() {
             let draining = tasks.draining();
             tasks.spawn(async move {
                 loop {
@@ -65,17 +71,28 @@ impl SecondOpinion {
                         return;
                     };
                     let results = results.clone();
+                    let started = Instant::now();
                     // Walking every policy takes its time: not on a thread that answers.
                     let asked = tokio::task::spawn_blocking(move || results.compare(&taken));
                     if asked.await.is_err() {
                         tracing::error!("a second opinion could not be taken");
                     }
+                    let rest = sample.percent.rest(started.elapsed());
+                    if draining
+                        .run_until_cancelled(tokio::time::sleep(rest))
+                        .await
+                        .is_none()
+                    {
+                        return;
+                    }
+                    busy.store(false, Ordering::Relaxed);
                 }
             });
         }
         Ok(Self {
-            every,
+            sample,
             decisions: AtomicU64::new(0),
+            is_busy,
             queue,
             skipped,
         })
@@ -83,16 +100,26 @@ impl SecondOpinion {
 
     /// Whether this decision is one of the sample.
     pub(crate) fn is_wanted(&self) -> bool {
-        self.every > 0
-            && self
+        let every = self.sample.every;
+        if every == 0
+            || !self
                 .decisions
                 .fetch_add(1, Ordering::Relaxed)
-                .is_multiple_of(self.every)
+                .is_multiple_of(every)
+        {
+            return false;
+        }
+        let is_busy = self.is_busy.load(Ordering::Relaxed);
+        if is_busy {
+            self.skipped.inc();
+        }
+        !is_busy
     }
 
     /// Hands a decision over and does not wait.
     pub(crate) fn take(&self, taken: Taken) {
-        if self.queue.try_send(taken).is_err() {
+        let is_busy = self.is_busy.swap(true, Ordering::Relaxed);
+        if is_busy || self.queue.try_send(taken).is_err() {
             self.skipped.inc();
         }
     }
@@ -127,12 +154,14 @@ impl Results {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
+    use std::time::Duration;
 
     use authzen::EvaluationRequest;
     use serde_json::json;
     use service_kit::UnixTime;
 
     use super::*;
+    use crate::config::Percent;
     use crate::fixture::{Fixture, answer};
 
     fn taken(change: impl FnOnce(&mut Verdict)) -> (Fixture, Taken) {
@@ -188,18 +217,55 @@ mod tests {
         }
     }
 
+    fn sample(every: u64, percent: u32) -> Sample {
+        let percent = Percent::new(percent).unwrap();
+        Sample { every, percent }
+    }
+
     #[tokio::test]
     async fn the_sample_is_as_thin_as_configured_and_nothing_waits() {
         let tasks = Tasks::new();
-        let opinion = SecondOpinion::start(3, &Metrics::new(), &tasks).unwrap();
+        let start = |every| SecondOpinion::start(sample(every, 100), &Metrics::new(), &tasks);
+        let opinion = start(3).unwrap();
         let wanted: Vec<bool> = (0..7).map(|_| opinion.is_wanted()).collect();
         assert_eq!(wanted, [true, false, false, true, false, false, true]);
-        let never = SecondOpinion::start(0, &Metrics::new(), &tasks).unwrap();
+        let never = start(0).unwrap();
         assert!((0..100).all(|_| !never.is_wanted()));
         // Nobody takes anything off the queue of an opinion that never starts.
-        for _ in 0..WAITING + 5 {
+        for _ in 0..3 {
             never.take(taken(|_| ()).1);
         }
-        assert!(never.skipped.get() >= 5);
+        assert_eq!(never.skipped.get(), 2);
+    }
+
+    /// How many of so many decisions, a millisecond after each other, are taken again, and skipped.
+    async fn taken_again(percent: u32, decisions: u64) -> (u64, u64) {
+        let (metrics, tasks) = (Metrics::new(), Tasks::new());
+        let opinion = SecondOpinion::start(sample(1, percent), &metrics, &tasks).unwrap();
+        let (_fixture, taken) = taken(|_| ());
+        // Made at its first use.
+        taken.snapshot.by_cedar(&taken.question).unwrap();
+        for _ in 0..decisions {
+            if opinion.is_wanted() {
+                let (snapshot, question) = (Arc::clone(&taken.snapshot), taken.question.clone());
+                opinion.take(Taken {
+                    id: taken.id.clone(),
+                    snapshot,
+                    question,
+                    verdict: taken.verdict.clone(),
+                });
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        let skipped = opinion.skipped.get();
+        (decisions - skipped, skipped)
+    }
+
+    #[tokio::test]
+    async fn many_decisions_take_no_more_than_their_part_of_the_time() {
+        let (all, _) = taken_again(100, 300).await;
+        let (few, skipped) = taken_again(1, 300).await;
+        assert!(few >= 1 && skipped > 0, "{few} and {skipped}");
+        assert!(few * 3 < all, "{few} of {all}");
     }
 }
