@@ -117,8 +117,11 @@ fn fits(shape: &Shape, value: &Value, path: &str) -> Result<(), Misfit> {
             let kind = reference(value, path)?;
             match wanted {
                 Some(wanted) if wanted.to_string() != kind => {
-                    let message =
-                        format!("it must be of type `{wanted}`, and not `{}`", short(kind));
+                    let message = format!(
+                        "it must be of type `{}`, and not `{}`",
+                        **wanted,
+                        short(kind)
+                    );
                     Err(misfit(path, message))
                 }
                 _ => Ok(()),

@@ -6,22 +6,20 @@
 //! from what was read to find it, which may be less.
 
 use std::collections::HashMap;
-use std::hash::BuildHasher as _;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use authzen::{Asked, Vary};
+use authzen::Vary;
 use cedar_policy_core::ast::{
     ActionConstraint, EntityReference, EntityType, EntityUID, Policy, PrincipalOrResourceConstraint,
 };
-use hashbrown::HashTable;
 use serde::Serialize;
 
 use crate::answer::{Advice, SaidVary};
 use crate::engine::{Question, Rule};
 use crate::entities::{EntityStore, Overlays};
 use crate::load::Loaded;
-use crate::mapping::{KindTerms, Matter, QuestionKind, When};
+use crate::mapping::{KindNumbers, KindTerms, Matter, QuestionKind, When};
 use crate::reads::{NameSet, Reads};
 use crate::spelled::Spelled;
 
@@ -32,7 +30,7 @@ pub(crate) struct Contracts {
     /// Contracts by their action, and by every group that it is in.
     by_action: Arc<HashMap<EntityUID, Vec<usize>>>,
     /// Contracts by their kind: each answer looks its own up.
-    by_kind: Arc<ByKind>,
+    by_kind: Arc<HashMap<KindNumbers, usize, foldhash::fast::RandomState>>,
     /// What is read where policies look at the time.
     clock: Reads,
 }
@@ -68,13 +66,6 @@ struct Readers {
 /// Reads are few bits of our own numbering, which no asker chooses: any hash will do.
 type Narrower = HashMap<Reads, SaidVary, foldhash::fast::RandomState>;
 
-/// Places of contracts, by the hash of their kinds. Whoever asks cannot add to it.
-#[derive(Debug, Default)]
-struct ByKind {
-    places: HashTable<usize>,
-    hasher: foldhash::fast::RandomState,
-}
-
 /// So many narrower answers are kept ready for each kind.
 const NARROWER: usize = 64;
 
@@ -92,8 +83,12 @@ impl Contracts {
             }
             contracts.push(Contract::new(kind));
         }
+        let numbers = contracts
+            .iter()
+            .map(|contract: &Contract| contract.kind.numbers);
+        let by_kind = numbers.zip(0..);
         let mut made = Self {
-            by_kind: Arc::new(ByKind::of(&contracts)),
+            by_kind: Arc::new(by_kind.collect()),
             contracts,
             by_action: Arc::new(by_action),
             clock: loaded.vocabulary.names.clock(),
@@ -165,14 +160,11 @@ impl Contracts {
     /// so many milliseconds.
     pub(crate) fn advice(
         &self,
-        asked: &Asked<'_>,
+        kind: KindNumbers,
         reads: Reads,
         lasts: Option<u64>,
     ) -> Option<Advice> {
-        let kind = (asked.subject.kind, asked.action.name, asked.resource.kind);
-        let contract = self
-            .contracts
-            .get(self.by_kind.place(&self.contracts, kind)?)?;
+        let contract = self.contracts.get(*self.by_kind.get(&kind)?)?;
         Some(Advice {
             vary: Some(contract.vary_of(reads)),
             max_age: lasts.map(whole_seconds),
@@ -203,28 +195,6 @@ fn whole_seconds(millis: u64) -> u64 {
     millis / 1000
 }
 
-impl ByKind {
-    fn of(contracts: &[Contract]) -> Self {
-        let mut made = Self::default();
-        let hasher = &made.hasher;
-        let hash = |at: &usize| {
-            contracts
-                .get(*at)
-                .map_or(0, |one| hasher.hash_one(one.kind()))
-        };
-        for at in 0..contracts.len() {
-            made.places.insert_unique(hash(&at), at, hash);
-        }
-        made
-    }
-
-    fn place(&self, contracts: &[Contract], kind: (&str, &str, &str)) -> Option<usize> {
-        let is = |at: &usize| contracts.get(*at).is_some_and(|one| one.kind() == kind);
-        let found = self.places.find(self.hasher.hash_one(kind), is);
-        found.copied()
-    }
-}
-
 impl Contract {
     fn new(kind: QuestionKind) -> Self {
         Self {
@@ -250,7 +220,7 @@ impl Contract {
         }
     }
 
-    /// By what contracts are told apart.
+    #[cfg(test)]
     pub(crate) fn kind(&self) -> (&str, &str, &str) {
         let kind = &*self.kind;
         (&kind.subject_type, &kind.action, &kind.resource_type)

@@ -33,7 +33,7 @@ use closures::{Closure, Closures};
 pub(crate) use overlays::Overlays;
 pub(crate) use row::{Kept, Origin, Row, WALKED, place_of};
 use uid::Key;
-pub(crate) use uid::{Hashed, Named, Uid};
+pub(crate) use uid::{Hashed, HashedType, Named, Uid};
 pub(crate) use view::{Ancestry, View};
 
 type Map<K, V, S = Hashed> = HashTrieMapSync<K, V, S>;

@@ -162,7 +162,7 @@ pub(crate) fn answer<'s>(
     let (lent, mut before) = (request.lend(), Before::default());
     let asked = lent.asked();
     match snapshot.read(&asked, now, &mut before)? {
-        Read::Question(mapped) => snapshot.decide_mapped(&asked, mapped, Id::NONE, true),
+        Read::Question(mapped) => snapshot.decide_mapped(mapped, Id::NONE, true),
         Read::Unknown { status, message } => Ok(snapshot.unasked(status, &message, Id::NONE)),
     }
 }

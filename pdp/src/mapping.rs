@@ -15,14 +15,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use authzen::{Asked, AskedAction, AskedEntity};
-use cedar_policy_core::ast::{Context, Eid, EntityUID, Value};
+use cedar_policy_core::ast::{Context, EntityUID, Value};
 use service_kit::UnixTime;
 use smallvec::SmallVec;
 use smol_str::SmolStr;
 use strict_json::Members as Sent;
 
 pub(crate) use before::Before;
-pub(crate) use contract::{KindTerms, Matter, QuestionKind, When};
+pub(crate) use contract::{KindNumbers, KindTerms, Matter, QuestionKind, When};
 pub(crate) use search::Sought;
 pub(crate) use shape::{Member, Members, Shape, is_extension, sent};
 pub(crate) use vocabulary::Vocabulary;
@@ -49,6 +49,7 @@ pub(crate) enum NotAsked {
 #[derive(Debug)]
 pub(crate) struct Mapped {
     pub(crate) question: Question,
+    pub(crate) kind: KindNumbers,
     pub(crate) unknown_attributes: u64,
 }
 
@@ -81,7 +82,7 @@ impl Vocabulary {
             Some(known) => known,
             None => self.named(Part::Resource, asked.resource)?,
         };
-        action.applies_to(asked, &subject.uid, &resource.uid)?;
+        action.applies_to(asked, subject.kind, resource.kind)?;
         let subject = self.described(Part::Subject, subject, store, None)?;
         // What the question says of the subject holds for the resource, where they are one.
         let itself = subject
@@ -106,9 +107,11 @@ impl Vocabulary {
             now: None,
             overlays,
         };
+        let kind = [subject.kind.number, action.number, resource.kind.number];
         before.keep(subject, resource, rest);
         Ok(Mapped {
             question,
+            kind,
             unknown_attributes,
         })
     }
@@ -210,11 +213,7 @@ impl Vocabulary {
     }
 
     fn entity(&self, part: Part, kind: &str, id: &str) -> Result<(Uid, &Kind), NotAsked> {
-        let known = self
-            .types
-            .get(kind)
-            .and_then(|entity_type| Some((entity_type, self.kinds.get(entity_type)?)));
-        let Some((entity_type, kind_of)) = known else {
+        let Some(kind_of) = self.types.get(kind) else {
             let message = format!("the {} type `{}` is not known", part.word(), short(kind));
             return Err(unknown(message));
         };
@@ -223,8 +222,7 @@ impl Vocabulary {
             let message = format!("the {word} `{id}` of type `{kind}` is not known");
             return Err(unknown(message));
         }
-        let uid = EntityUID::from_components(entity_type.clone(), Eid::new(id), None);
-        Ok((uid.into(), kind_of))
+        Ok((kind_of.entity_type.uid(id), kind_of))
     }
 }
 
@@ -232,12 +230,12 @@ impl ActionTerm {
     fn applies_to(
         &self,
         asked: &Asked<'_>,
-        principal: &EntityUID,
-        resource: &EntityUID,
+        subject: &Kind,
+        resource: &Kind,
     ) -> Result<(), NotAsked> {
-        let refused = if !self.subjects.contains(principal.entity_type()) {
+        let refused = if !self.takes_subject(subject) {
             ("subject", asked.subject.kind)
-        } else if !self.resources.contains(resource.entity_type()) {
+        } else if !self.takes_resource(resource) {
             ("resource", asked.resource.kind)
         } else {
             return Ok(());

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use cedar_policy_core::ast::{EntityUID, Literal, Value, ValueKind};
 use hashbrown::Equivalent;
+use smol_str::SmolStr;
 
 /// A value that is compared without looking inside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -51,6 +52,18 @@ impl Word {
 impl From<bool> for Word {
     fn from(value: bool) -> Self {
         Self(Literal::Bool(value))
+    }
+}
+
+impl From<i64> for Word {
+    fn from(value: i64) -> Self {
+        Self(Literal::Long(value))
+    }
+}
+
+impl From<SmolStr> for Word {
+    fn from(text: SmolStr) -> Self {
+        Self(Literal::String(text))
     }
 }
 

@@ -2,6 +2,8 @@
 //! are made and joined in a few instructions.
 
 use std::collections::HashMap;
+use std::ops::Deref;
+use std::sync::Arc;
 
 use cedar_policy_core::ast::{Expr, ExprKind, Policy, Var};
 use smol_str::SmolStr;
@@ -10,8 +12,7 @@ use smol_str::SmolStr;
 /// does what the schema does not know: a set may then name too much, never too little.
 #[derive(Debug, Default)]
 pub(crate) struct Names {
-    attributes: HashMap<SmolStr, u8>,
-    context: HashMap<SmolStr, u8>,
+    known: HashMap<SmolStr, Name>,
     /// The member of the context that is the time of the decision.
     clock: Option<SmolStr>,
 }
@@ -29,9 +30,14 @@ pub(crate) struct Reads {
     pub(crate) context: NameSet,
 }
 
-/// A name where it is read: it may be an attribute's or that of a member of the context.
+/// A name where it is read: it may be an attribute's or that of a member of the context. All policies
+/// share it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Name {
+pub(crate) struct Name(Arc<Numbered>);
+
+/// A name and its numbers.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Numbered {
     pub(crate) text: SmolStr,
     attribute: u8,
     context: u8,
@@ -47,28 +53,44 @@ impl Names {
         attributes: impl IntoIterator<Item = &'n str>,
         context: impl IntoIterator<Item = &'n str>,
     ) -> Self {
-        fn numbered<'n>(names: impl IntoIterator<Item = &'n str>) -> HashMap<SmolStr, u8> {
+        fn numbered<'n>(names: impl IntoIterator<Item = &'n str>) -> HashMap<&'n str, u8> {
             let mut numbers = HashMap::new();
             for name in names {
                 let next = u8::try_from(numbers.len()).unwrap_or(LAST).min(LAST);
-                numbers.entry(name.into()).or_insert(next);
+                numbers.entry(name).or_insert(next);
             }
             numbers
         }
+        let (attributes, context) = (numbered(attributes), numbered(context));
+        let all = attributes.keys().chain(context.keys());
+        let known = all.map(|text| {
+            let number = |names: &HashMap<&str, u8>| names.get(text).copied().unwrap_or(LAST);
+            let numbered = Numbered {
+                text: SmolStr::new(text),
+                attribute: number(&attributes),
+                context: number(&context),
+                is_clock: false,
+            };
+            (numbered.text.clone(), Name(Arc::new(numbered)))
+        });
         Self {
-            attributes: numbered(attributes),
-            context: numbered(context),
+            known: known.collect(),
             clock: None,
         }
     }
 
     /// The same, where this member of the context is the time of the decision.
     #[must_use]
-    pub(crate) fn with_clock(self, clock: Option<&str>) -> Self {
-        Self {
-            clock: clock.map(SmolStr::new),
-            ..self
+    pub(crate) fn with_clock(mut self, clock: Option<&str>) -> Self {
+        self.clock = clock.map(SmolStr::new);
+        if let Some(clock) = &self.clock {
+            let name = Name(Arc::new(Numbered {
+                is_clock: true,
+                ..(*self.name(clock)).clone()
+            }));
+            self.known.insert(clock.clone(), name);
         }
+        self
     }
 
     /// What is read where the time of the decision is.
@@ -81,13 +103,23 @@ impl Names {
     }
 
     pub(crate) fn name(&self, text: &SmolStr) -> Name {
-        let number = |names: &HashMap<SmolStr, u8>| names.get(text).copied().unwrap_or(LAST);
-        Name {
-            text: text.clone(),
-            attribute: number(&self.attributes),
-            context: number(&self.context),
-            is_clock: self.clock.as_ref() == Some(text),
-        }
+        let known = self.known.get(text).cloned();
+        known.unwrap_or_else(|| {
+            Name(Arc::new(Numbered {
+                text: text.clone(),
+                attribute: LAST,
+                context: LAST,
+                is_clock: false,
+            }))
+        })
+    }
+}
+
+impl Deref for Name {
+    type Target = Numbered;
+
+    fn deref(&self) -> &Numbered {
+        &self.0
     }
 }
 

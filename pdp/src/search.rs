@@ -185,7 +185,7 @@ impl Snapshot {
             let answer = match self.read(&asked, now, &mut before) {
                 Ok(Read::Question(mut mapped)) => {
                     asking.complete(self, &mut mapped.question).await?;
-                    let answered = self.decide_mapped(&asked, mapped, Id::NONE, false)?;
+                    let answered = self.decide_mapped(mapped, Id::NONE, false)?;
                     Some(answered.answer)
                 }
                 // What this action cannot use in the context is no error of the search.

@@ -247,14 +247,14 @@ impl Snapshot {
     /// Decides what has been read of a question.
     pub(crate) fn decide_mapped<'s>(
         &'s self,
-        asked: &Asked<'_>,
         mapped: Mapped,
         id: Id<'s>,
         keep: bool,
     ) -> Result<Answered<'s>, DecisionError> {
+        let kind = mapped.kind;
         let mut answered = self.decide(mapped.question, id, keep)?;
         answered.unknown_attributes = mapped.unknown_attributes;
-        answered.answer.cache = self.contracts.advice(asked, answered.reads, answered.lasts);
+        answered.answer.cache = self.contracts.advice(kind, answered.reads, answered.lasts);
         Ok(answered)
     }
 

@@ -22,8 +22,12 @@ use crate::reads::{Name, Names, Reads};
 /// Compiled clauses.
 #[derive(Debug)]
 pub(super) enum Code {
-    Value(Value),
+    Bool(bool),
+    Long(i64),
+    Text(SmolStr),
     Entity(Uid),
+    /// Any other.
+    Value(Box<Value>),
     Principal,
     Action,
     Resource,
@@ -36,14 +40,23 @@ pub(super) enum Code {
     Binary(BinaryOp, Box<[Code; 2]>),
     /// Compares the time of the decision.
     Clock(Box<Clock>),
+    /// An attribute of the principal or of the resource.
+    Own(Side, Name),
     Get(Box<Code>, Name),
     Has(Box<Code>, Name),
     HasPath(Box<Code>, Box<[Name]>),
-    Like(Box<Code>, Pattern),
-    Is(Box<Code>, EntityType),
+    Like(Box<(Code, Pattern)>),
+    Is(Box<(Code, EntityType)>),
     Set(Box<[Code]>),
     Record(Box<[(SmolStr, Code)]>),
     Call(&'static ExtensionFunction, Box<[Code]>),
+}
+
+/// Whose attribute it is.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Side {
+    Principal,
+    Resource,
 }
 
 /// A comparison of the time of the decision with something else.
@@ -71,8 +84,7 @@ impl Code {
         let sub = |expr: &Expr| Self::at(expr, names, depth + 1);
         let boxed = |expr: &Expr| sub(expr).map(Box::new);
         Some(match expr.expr_kind() {
-            ExprKind::Lit(Literal::EntityUID(uid)) => Self::Entity(Arc::clone(uid).into()),
-            ExprKind::Lit(literal) => Self::Value(Value::from(literal.clone())),
+            ExprKind::Lit(literal) => Self::literal(literal),
             ExprKind::Var(Var::Principal) => Self::Principal,
             ExprKind::Var(Var::Action) => Self::Action,
             ExprKind::Var(Var::Resource) => Self::Resource,
@@ -98,14 +110,16 @@ impl Code {
             })?),
             ExprKind::UnaryApp { op, arg } => Self::Unary(*op, boxed(arg)?),
             ExprKind::BinaryApp { op, arg1, arg2 } => Self::two(*op, sub(arg1)?, sub(arg2)?),
-            ExprKind::GetAttr { expr, attr } => Self::Get(boxed(expr)?, names.name(attr)),
+            ExprKind::GetAttr { expr, attr } => Self::attribute(sub(expr)?, names.name(attr)),
             ExprKind::HasAttr { expr, attr } => Self::Has(boxed(expr)?, names.name(attr)),
             ExprKind::ExtHasAttr { expr, attrs } => Self::HasPath(
                 boxed(expr)?,
                 attrs.iter().map(|attr| names.name(attr)).collect(),
             ),
-            ExprKind::Like { expr, pattern } => Self::Like(boxed(expr)?, pattern.clone()),
-            ExprKind::Is { expr, entity_type } => Self::Is(boxed(expr)?, entity_type.clone()),
+            ExprKind::Like { expr, pattern } => Self::Like(Box::new((sub(expr)?, pattern.clone()))),
+            ExprKind::Is { expr, entity_type } => {
+                Self::Is(Box::new((sub(expr)?, entity_type.clone())))
+            }
             ExprKind::Set(items) => {
                 folded(Self::Set(items.iter().map(sub).collect::<Option<_>>()?))
             }
@@ -121,6 +135,23 @@ impl Code {
             )),
             ExprKind::Slot(_) | ExprKind::Unknown(_) => return None,
         })
+    }
+
+    fn literal(literal: &Literal) -> Self {
+        match literal {
+            Literal::Bool(value) => Self::Bool(*value),
+            Literal::Long(value) => Self::Long(*value),
+            Literal::String(text) => Self::Text(text.clone()),
+            Literal::EntityUID(uid) => Self::Entity(Arc::clone(uid).into()),
+        }
+    }
+
+    fn attribute(of: Self, name: Name) -> Self {
+        match of {
+            Self::Principal => Self::Own(Side::Principal, name),
+            Self::Resource => Self::Own(Side::Resource, name),
+            of => Self::Get(Box::new(of), name),
+        }
     }
 
     fn two(op: BinaryOp, one: Self, other: Self) -> Self {
@@ -142,6 +173,17 @@ impl Code {
     fn as_clock(&self) -> Option<&Name> {
         match self {
             Self::Get(of, name) if name.is_clock && matches!(**of, Self::Context) => Some(name),
+            _ => None,
+        }
+    }
+
+    /// Its value, where that is the same for every question; of entities there may be more to say.
+    fn constant(&self) -> Option<Value> {
+        match self {
+            Self::Bool(value) => Some(Value::from(*value)),
+            Self::Long(value) => Some(Value::from(*value)),
+            Self::Text(text) => Some(Value::from(text.clone())),
+            Self::Value(value) => Some((**value).clone()),
             _ => None,
         }
     }
@@ -187,8 +229,8 @@ impl Code {
             Self::Clock(clock) => clock.holds(scene)?,
             Self::Has(of, name) => scene.has(&of.looked_into(scene)?, name)?,
             Self::HasPath(of, names) => scene.has_path(of.looked_into(scene)?, names)?,
-            Self::Like(of, pattern) => pattern.wildcard_match(of.eval(scene)?.text()?),
-            Self::Is(of, kind) => of.eval(scene)?.entity()?.uid.entity_type() == kind,
+            Self::Like(like) => like.1.wildcard_match(like.0.eval(scene)?.text()?),
+            Self::Is(is) => *is.0.eval(scene)?.entity()?.uid.entity_type() == is.1,
             value => value.eval(scene)?.bool()?,
         })
     }
@@ -203,6 +245,9 @@ impl Code {
 
     fn eval<'a>(&'a self, scene: &Scene<'a, '_>) -> Result<Val<'a>, Failed> {
         Ok(match self {
+            Self::Bool(value) => Val::Bool(*value),
+            Self::Long(value) => Val::Long(*value),
+            Self::Text(text) => Val::Text(text),
             Self::Value(value) => Val::Ref(value),
             Self::Entity(uid) => Val::Entity(uid.named()),
             Self::Principal => Val::Entity(scene.seen.principal.uid),
@@ -236,18 +281,18 @@ impl Code {
                 let one = one.eval(scene)?;
                 scene.binary(*op, &one, &other.eval(scene)?)?
             }
-            Self::Get(of, name) => match &**of {
-                Self::Principal => scene.attribute_of(scene.seen.principal.row, name)?,
-                Self::Resource => scene.attribute_of(scene.seen.resource.row, name)?,
-                of => scene.get(&of.looked_into(scene)?, name)?,
-            },
+            Self::Own(Side::Principal, name) => {
+                scene.attribute_of(scene.seen.principal.row, name)?
+            }
+            Self::Own(Side::Resource, name) => scene.attribute_of(scene.seen.resource.row, name)?,
+            Self::Get(of, name) => scene.get(&of.looked_into(scene)?, name)?,
             Self::All(_)
             | Self::Any(_)
             | Self::Clock(_)
             | Self::Has(..)
             | Self::HasPath(..)
-            | Self::Like(..)
-            | Self::Is(..) => Val::Bool(self.holds(scene)?),
+            | Self::Like(_)
+            | Self::Is(_) => Val::Bool(self.holds(scene)?),
             Self::Set(_) | Self::Record(_) | Self::Call(..) => {
                 Val::Owned(Box::new(self.make(scene)?))
             }
@@ -304,13 +349,7 @@ impl Clock {
 /// What is made of constants alone is made now, once.
 fn folded(code: Code) -> Code {
     fn constants<'c>(codes: impl IntoIterator<Item = &'c Code>) -> Option<Vec<Value>> {
-        codes
-            .into_iter()
-            .map(|code| match code {
-                Code::Value(value) => Some(value.clone()),
-                _ => None,
-            })
-            .collect()
+        codes.into_iter().map(Code::constant).collect()
     }
     let value = match &code {
         Code::Set(items) => constants(items).map(|items| Value::set(items, None)),
@@ -327,5 +366,5 @@ fn folded(code: Code) -> Code {
         }
         _ => None,
     };
-    value.map_or(code, Code::Value)
+    value.map_or(code, |value| Code::Value(Box::new(value)))
 }

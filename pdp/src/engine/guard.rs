@@ -3,7 +3,7 @@
 use cedar_policy_core::ast::{BinaryOp, UnaryOp, ValueKind};
 use smallvec::SmallVec;
 
-use super::condition::Code;
+use super::condition::{Code, Side};
 use super::scene::Scene;
 use super::value::Val;
 use crate::entities::Named;
@@ -52,8 +52,11 @@ impl Code {
 
     fn word(&self) -> Option<Word> {
         match self {
-            Self::Value(value) => Word::of(value),
+            Self::Bool(value) => Some((*value).into()),
+            Self::Long(value) => Some((*value).into()),
+            Self::Text(text) => Some(text.clone().into()),
             Self::Entity(uid) => Some(uid.shared().into()),
+            Self::Value(value) => Word::of(value),
             _ => None,
         }
     }
@@ -84,6 +87,7 @@ impl Code {
 
     fn subject(&self, look: Look) -> Option<Subject> {
         let of = match (self, look) {
+            (Self::Own(side, name), _) => return Some(side.subject(name, look)),
             (Self::Get(of, name), _) => return subject(of, name, look),
             (Self::Principal, Look::Value | Look::Within) => Of::Principal,
             (Self::Resource, Look::Value | Look::Within) => Of::Resource,
@@ -94,6 +98,17 @@ impl Code {
             name: None,
             look,
         })
+    }
+}
+
+impl Side {
+    fn subject(self, name: &Name, look: Look) -> Subject {
+        let of = match self {
+            Self::Principal => Of::Principal,
+            Self::Resource => Of::Resource,
+        };
+        let name = Some(name.clone());
+        Subject { of, name, look }
     }
 }
 

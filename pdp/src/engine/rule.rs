@@ -31,9 +31,13 @@ pub(crate) struct Home {
     pub(crate) start: usize,
 }
 
-/// What is made of a policy once.
+/// What is made of a policy once. What every evaluation looks at stands first, side by side: it is
+/// then fetched from memory at once.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct Prepared {
+    pub(super) clauses: Clauses,
+    is_forbid: bool,
     pub(crate) reason: Reason,
     pub(crate) obligations: Vec<Obligation>,
     pub(crate) advice: Vec<serde_json::Value>,
@@ -44,7 +48,6 @@ pub(crate) struct Prepared {
     pub(super) policy: Policy,
     /// The `@id` of the template that a link made it from.
     pub(crate) template: Option<Box<str>>,
-    pub(super) clauses: Clauses,
     /// Where its statement began in the text that it was parsed from.
     parsed_at: usize,
     /// Found when they are first asked for.
@@ -77,6 +80,8 @@ impl Rule {
         };
         let reads = Reads::of(&policy, names);
         let prepared = Prepared {
+            clauses,
+            is_forbid: policy.effect() == Effect::Forbid,
             reason,
             obligations,
             advice,
@@ -84,7 +89,6 @@ impl Rule {
             reads_clock: reads.meets(names.clock()),
             policy,
             template: None,
-            clauses,
             parsed_at: 0,
             accesses: OnceLock::new(),
             is_too_deep: OnceLock::new(),
@@ -144,7 +148,7 @@ impl Prepared {
     }
 
     pub(crate) fn is_forbid(&self) -> bool {
-        self.policy.effect() == Effect::Forbid
+        self.is_forbid
     }
 
     /// What the index files it by, besides its scope.

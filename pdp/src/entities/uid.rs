@@ -8,7 +8,7 @@ use std::hash::{BuildHasher, Hash, Hasher};
 use std::ops::Deref;
 use std::sync::{Arc, LazyLock};
 
-use cedar_policy_core::ast::EntityUID;
+use cedar_policy_core::ast::{Eid, EntityType, EntityUID};
 use foldhash::fast::RandomState;
 
 /// An entity's name, shared by whatever refers to it.
@@ -25,13 +25,53 @@ pub(crate) struct Named<'a> {
     pub(crate) hash: u64,
 }
 
+/// An entity type with its hash: what is of it is then hashed by its id alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct HashedType {
+    name: EntityType,
+    hash: u64,
+}
+
 /// Everyone's, so that a hash is good for every map. Not the same in two processes.
 static SEEDS: LazyLock<RandomState> = LazyLock::new(RandomState::default);
 
 impl<'a> Named<'a> {
     pub(crate) fn of(uid: &'a EntityUID) -> Self {
-        let hash = SEEDS.hash_one(uid);
+        let hash = hash_within(SEEDS.hash_one(uid.entity_type()), uid.eid().as_ref());
         Self { uid, hash }
+    }
+}
+
+fn hash_within(kind: u64, id: &str) -> u64 {
+    let mut hasher = SEEDS.build_hasher();
+    hasher.write_u64(kind);
+    hasher.write(id.as_bytes());
+    hasher.finish()
+}
+
+impl HashedType {
+    /// The name of an entity of this type.
+    pub(crate) fn uid(&self, id: &str) -> Uid {
+        let uid = EntityUID::from_components(self.name.clone(), Eid::new(id), None);
+        Uid {
+            name: Arc::new(uid),
+            hash: hash_within(self.hash, id),
+        }
+    }
+}
+
+impl From<EntityType> for HashedType {
+    fn from(name: EntityType) -> Self {
+        let hash = SEEDS.hash_one(&name);
+        Self { name, hash }
+    }
+}
+
+impl Deref for HashedType {
+    type Target = EntityType;
+
+    fn deref(&self) -> &EntityType {
+        &self.name
     }
 }
 

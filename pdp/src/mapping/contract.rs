@@ -6,7 +6,7 @@ use smol_str::SmolStr;
 
 use super::Vocabulary;
 use super::shape::{Members, Shape};
-use super::vocabulary::{ActionTerm, Kind, Parameters};
+use super::vocabulary::{ActionTerm, Kind, Number, Parameters};
 use crate::config::RequestProperties;
 use crate::reads::{NameSet, Names};
 
@@ -17,8 +17,13 @@ pub(crate) struct QuestionKind {
     pub(crate) action: String,
     pub(crate) resource_type: String,
     #[serde(skip)]
+    pub(crate) numbers: KindNumbers,
+    #[serde(skip)]
     pub(crate) terms: KindTerms,
 }
+
+/// Those of the subject's type, of the action and of the resource's type.
+pub(crate) type KindNumbers = [Number; 3];
 
 /// The same in Cedar's words.
 #[derive(Debug)]
@@ -59,13 +64,14 @@ impl Vocabulary {
         for (action, term) in &self.actions {
             for (subject_type, subject) in &self.types {
                 for (resource_type, resource) in &self.types {
-                    if !term.subjects.contains(subject) || !term.resources.contains(resource) {
+                    if !term.takes_subject(subject) || !term.takes_resource(resource) {
                         continue;
                     }
                     kinds.push(QuestionKind {
                         subject_type: subject_type.clone(),
                         action: action.clone(),
                         resource_type: resource_type.clone(),
+                        numbers: [subject.number, term.number, resource.number],
                         terms: self.kind_terms(subject, term, resource),
                     });
                 }
@@ -78,20 +84,15 @@ impl Vocabulary {
         kinds
     }
 
-    fn kind_terms(
-        &self,
-        subject: &EntityType,
-        term: &ActionTerm,
-        resource: &EntityType,
-    ) -> KindTerms {
+    fn kind_terms(&self, subject: &Kind, term: &ActionTerm, resource: &Kind) -> KindTerms {
         let names = &self.names;
         KindTerms {
-            principal: subject.clone(),
+            principal: (*subject.entity_type).clone(),
             action: (*term.uid).clone(),
-            resource: resource.clone(),
-            subject_members: properties(self.kinds.get(subject), names),
+            resource: (*resource.entity_type).clone(),
+            subject_members: properties(subject, names),
             action_members: parameters(term, names),
-            resource_members: properties(self.kinds.get(resource), names),
+            resource_members: properties(resource, names),
             context_members: context(term, names),
             native_members: whole_context(term, names),
         }
@@ -118,11 +119,10 @@ pub(super) fn names<'v>(
     )
 }
 
-fn properties(kind: Option<&Kind>, names: &Names) -> Vec<Matter> {
-    let Some(kind) = kind.filter(|kind| kind.request_properties != RequestProperties::Ignore)
-    else {
+fn properties(kind: &Kind, names: &Names) -> Vec<Matter> {
+    if kind.request_properties == RequestProperties::Ignore {
         return Vec::new();
-    };
+    }
     let matters = kind.members.iter().map(|(name, member)| Matter {
         name: name.to_string(),
         when: if holds_required(&member.shape) {

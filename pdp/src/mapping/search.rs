@@ -7,7 +7,7 @@ use cedar_policy_core::ast::{Eid, EntityType, EntityUID, Var};
 
 use super::{NotAsked, Part, Vocabulary, not_asked, overlay};
 use crate::engine::Question;
-use crate::entities::{EntityStore, Overlays, Uid};
+use crate::entities::{EntityStore, Overlays};
 
 /// A search for subjects or resources.
 #[derive(Debug)]
@@ -73,9 +73,7 @@ impl Vocabulary {
         let mut names: Vec<_> = self
             .actions
             .iter()
-            .filter(|(_, term)| {
-                term.subjects.contains(subject) && term.resources.contains(resource)
-            })
+            .filter(|(_, term)| term.takes_subject(subject) && term.takes_resource(resource))
             .map(|(name, _)| name.as_str())
             .collect();
         names.sort_unstable();
@@ -100,13 +98,12 @@ impl Vocabulary {
         let mut reader = self.reader();
         let term = self.actions.get(&action.name).ok_or_else(nobody)?;
         let sought = self.types.get(kind).ok_or_else(nobody)?;
-        let sought_kind = self.kinds.get(sought).ok_or_else(nobody)?;
         let (given, given_kind) = self.entity(given_part, given_kind, given_id)?;
         let (subject, resource) = match part {
-            Part::Subject => (sought, given.entity_type()),
-            Part::Resource => (given.entity_type(), sought),
+            Part::Subject => (&**sought, given_kind),
+            Part::Resource => (given_kind, &**sought),
         };
-        if !term.subjects.contains(subject) || !term.resources.contains(resource) {
+        if !term.takes_subject(subject) || !term.takes_resource(resource) {
             return Err(nobody());
         }
         let field = format!("{}.properties", given_part.word());
@@ -123,20 +120,19 @@ impl Vocabulary {
         };
         let context = term.context(&mut reader, &context.into(), &action)?;
         // Never decided: each candidate takes its place.
-        let open = Uid::from(EntityUID::from_components(
-            sought.clone(),
-            Eid::new(""),
-            None,
-        ));
+        let open = sought.entity_type.uid("");
         let (principal, resource, part) = match part {
             Part::Subject => (open, given, Var::Principal),
             Part::Resource => (given, open, Var::Resource),
         };
-        let ids = sought_kind.ids.as_ref().map(|ids| {
+        let sought_type = &*sought.entity_type;
+        let ids = sought.ids.as_ref().map(|ids| {
             let mut ids: Vec<&String> = ids.iter().collect();
             ids.sort_unstable();
             ids.into_iter()
-                .map(|id| EntityUID::from_components(sought.clone(), Eid::new(id.as_str()), None))
+                .map(|id| {
+                    EntityUID::from_components(sought_type.clone(), Eid::new(id.as_str()), None)
+                })
                 .collect()
         });
         Ok(Sought {
@@ -149,7 +145,7 @@ impl Vocabulary {
                 overlays,
             },
             part,
-            kind: sought.clone(),
+            kind: sought_type.clone(),
             ids,
         })
     }

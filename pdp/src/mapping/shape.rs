@@ -2,17 +2,18 @@
 //! and extension values.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use cedar_policy::RestrictedExpression;
-use cedar_policy_core::ast::{Eid, EntityType, EntityUID, Value};
+use cedar_policy_core::ast::Value;
 use cedar_policy_core::evaluator::RestrictedEvaluator;
 use cedar_policy_core::extensions::Extensions;
 use cedar_policy_core::validator::types::{Attributes, EntityKind, Type};
 use smol_str::SmolStr;
 use strict_json::{Json, Members as Sent};
 
-use super::vocabulary::Known;
-use crate::entities::{Kept, WALKED, place_of};
+use super::vocabulary::{Kind, Known};
+use crate::entities::{HashedType, Kept, WALKED, place_of};
 use crate::short::short;
 
 /// What the schema expects somewhere.
@@ -24,7 +25,7 @@ pub(crate) enum Shape {
     Set(Box<Shape>),
     Record(Members),
     /// A reference, to a given type where the schema says so.
-    Entity(Option<EntityType>),
+    Entity(Option<HashedType>),
     /// `ipaddr`, `decimal`, `datetime` or `duration`.
     Extension(String),
     /// Nothing that JSON can say.
@@ -62,8 +63,8 @@ pub(super) enum Unfit {
 /// Reads values, counting what the schema does not declare.
 #[derive(Debug)]
 pub(super) struct Reader<'a> {
-    /// AuthZEN type to entity type.
-    pub(super) types: &'a Known<String, EntityType>,
+    /// By AuthZEN's names.
+    pub(super) types: &'a Known<String, Arc<Kind>>,
     pub(super) unknown: u64,
 }
 
@@ -78,7 +79,7 @@ impl Shape {
             )),
             Type::Record { attrs, .. } => Self::Record(Members::of(attrs)),
             Type::Entity(EntityKind::Entity(kinds)) => {
-                Self::Entity(kinds.get_single_entity().cloned())
+                Self::Entity(kinds.get_single_entity().cloned().map(HashedType::from))
             }
             Type::Entity(EntityKind::AnyEntity) => Self::Entity(None),
             Type::ExtensionType { name } => Self::Extension(name.to_string()),
@@ -204,7 +205,7 @@ impl Reader<'_> {
     }
 
     /// An id where the schema knows the type, or `{type, id}`.
-    fn reference(&self, kind: Option<&EntityType>, json: &Json<'_>) -> Result<Kept, Misfit> {
+    fn reference(&self, kind: Option<&HashedType>, json: &Json<'_>) -> Result<Kept, Misfit> {
         let (kind, id) = match (kind, json) {
             (Some(kind), Json::Text(id)) => (kind, id),
             (expected, Json::Object(object)) => {
@@ -213,12 +214,13 @@ impl Reader<'_> {
                 else {
                     return Err(wrong("it must have a `type` and an `id`, both strings"));
                 };
-                let named = self.types.get(&**name).ok_or_else(|| {
+                let named = self.types.get(&**name);
+                let named = named.map(|kind| &kind.entity_type).ok_or_else(|| {
                     wrong(format!("the type `{}` is not known", short(name)))
                         .discreetly("its type is not known")
                 })?;
                 if expected.is_some_and(|expected| expected != named) {
-                    let wanted = expected.map_or_else(String::new, ToString::to_string);
+                    let wanted = expected.map_or_else(String::new, |kind| kind.to_string());
                     let message =
                         format!("it must be of type `{wanted}`, and not `{}`", short(name));
                     return Err(wrong(message).discreetly("it is of another type"));
@@ -227,8 +229,7 @@ impl Reader<'_> {
             }
             _ => return Err(wrong_of("an id or `{type, id}`", json)),
         };
-        let uid = EntityUID::from_components(kind.clone(), Eid::new(&**id), None);
-        Ok(Kept::Entity(uid.into()))
+        Ok(Kept::Entity(kind.uid(id)))
     }
 }
 

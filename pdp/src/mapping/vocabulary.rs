@@ -16,7 +16,7 @@ use smol_str::SmolStr;
 use super::contract;
 use super::shape::{Member, Members, Shape};
 use crate::config::Reading;
-use crate::entities::Uid;
+use crate::entities::{HashedType, Uid};
 use crate::reads::Names;
 use crate::source::SourceFile;
 use crate::{PolicyIssue, RequestProperties};
@@ -27,8 +27,9 @@ pub(super) type Known<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
 /// What can be asked about.
 #[derive(Debug, Default)]
 pub(crate) struct Vocabulary {
-    pub(super) types: Known<String, EntityType>,
-    pub(super) kinds: Known<EntityType, Kind>,
+    /// By AuthZEN's names.
+    pub(super) types: Known<String, Arc<Kind>>,
+    pub(super) kinds: Known<EntityType, Arc<Kind>>,
     pub(super) actions: Known<String, ActionTerm>,
     /// What of all that policies can read.
     pub(crate) names: Names,
@@ -40,6 +41,8 @@ pub(crate) struct Vocabulary {
 /// An entity type.
 #[derive(Debug)]
 pub(super) struct Kind {
+    pub(super) entity_type: HashedType,
+    pub(super) number: Number,
     pub(super) members: Members,
     /// Theirs, in order.
     pub(super) names: Arc<[SmolStr]>,
@@ -52,19 +55,56 @@ pub(super) struct Kind {
 #[derive(Debug)]
 pub(super) struct ActionTerm {
     pub(super) uid: Uid,
-    pub(super) subjects: HashSet<EntityType, foldhash::fast::RandomState>,
-    pub(super) resources: HashSet<EntityType, foldhash::fast::RandomState>,
+    pub(super) number: Number,
+    subjects: Kinds,
+    resources: Kinds,
     /// What the context may hold, without the reserved `action`.
     pub(super) context: Members,
     /// The reserved `action` record, where declared: it takes the action's properties.
     pub(super) parameters: Option<Parameters>,
 }
 
+/// Tells types apart, or actions.
+pub(super) type Number = u32;
+
+/// A set of types by their numbers.
+#[derive(Debug, Default)]
+struct Kinds(Box<[bool]>);
+
 /// The reserved `action` member of a context.
 #[derive(Debug)]
 pub(super) struct Parameters {
     pub(super) members: Members,
     pub(super) required: bool,
+}
+
+impl Kinds {
+    fn of<'t>(
+        types: impl Iterator<Item = &'t EntityType>,
+        known: &Known<EntityType, Arc<Kind>>,
+    ) -> Self {
+        let mut is_in = vec![false; known.len()];
+        for kind in types.filter_map(|name| known.get(name)) {
+            if let Some(is_in) = is_in.get_mut(kind.number as usize) {
+                *is_in = true;
+            }
+        }
+        Self(is_in.into())
+    }
+
+    fn has(&self, kind: &Kind) -> bool {
+        self.0.get(kind.number as usize) == Some(&true)
+    }
+}
+
+impl ActionTerm {
+    pub(super) fn takes_subject(&self, kind: &Kind) -> bool {
+        self.subjects.has(kind)
+    }
+
+    pub(super) fn takes_resource(&self, kind: &Kind) -> bool {
+        self.resources.has(kind)
+    }
 }
 
 impl Vocabulary {
@@ -129,8 +169,12 @@ impl Vocabulary {
             ));
         }
         let clock = reading.clock.as_deref();
-        made.names =
-            contract::names(made.kinds.values(), made.actions.values(), clock).with_clock(clock);
+        made.names = contract::names(
+            made.kinds.values().map(|kind| &**kind),
+            made.actions.values(),
+            clock,
+        )
+        .with_clock(clock);
         if issues.is_empty() {
             Ok(made)
         } else {
@@ -181,27 +225,22 @@ impl Vocabulary {
                 .hint("known here: add, override, ignore")
             })?,
         };
-        if let Some(other) = self.types.insert(name.clone(), kind.name().clone()) {
+        let members = Members::of(kind.attributes());
+        let kind_of = Arc::new(Kind {
+            entity_type: kind.name().clone().into(),
+            number: numbered(self.kinds.len()),
+            names: members.names().cloned().collect(),
+            members,
+            ids: ids(kind),
+            request_properties,
+        });
+        if let Some(other) = self.types.insert(name.clone(), Arc::clone(&kind_of)) {
+            let other = &*other.entity_type;
             return Err(
                 place(format!("`{cedar_name}` and `{other}` both go by `{name}`"))
                     .hint("give each its own `@authzen(\"…\")`"),
             );
         }
-        let ids = match &kind.kind {
-            ValidatorEntityTypeKind::Enum(ids) => Some(
-                ids.iter()
-                    .map(|id| AsRef::<str>::as_ref(id).to_owned())
-                    .collect(),
-            ),
-            ValidatorEntityTypeKind::Standard(_) | ValidatorEntityTypeKind::External => None,
-        };
-        let members = Members::of(kind.attributes());
-        let kind_of = Kind {
-            names: members.names().cloned().collect(),
-            members,
-            ids,
-            request_properties,
-        };
         self.kinds.insert(kind.name().clone(), kind_of);
         Ok(())
     }
@@ -237,8 +276,9 @@ impl Vocabulary {
         }
         let term = ActionTerm {
             uid: uid.clone().into(),
-            subjects: action.applies_to_principals().cloned().collect(),
-            resources: action.applies_to_resources().cloned().collect(),
+            number: numbered(self.actions.len()),
+            subjects: Kinds::of(action.applies_to_principals(), &self.kinds),
+            resources: Kinds::of(action.applies_to_resources(), &self.kinds),
             context,
             parameters,
         };
@@ -256,6 +296,20 @@ impl Vocabulary {
         }
         Ok(())
     }
+}
+
+/// The only ids that there are.
+fn ids(kind: &ValidatorEntityType) -> Option<HashSet<String>> {
+    let ValidatorEntityTypeKind::Enum(ids) = &kind.kind else {
+        return None;
+    };
+    let ids = ids.iter().map(|id| AsRef::<str>::as_ref(id).to_owned());
+    Some(ids.collect())
+}
+
+/// A schema of more would not fit into memory.
+fn numbered(before: usize) -> Number {
+    Number::try_from(before).unwrap_or(Number::MAX)
 }
 
 fn parse(namespace: &str) -> Option<EntityNamespace> {

@@ -59,7 +59,7 @@ impl Inner {
         let answered = match snapshot.read(asked, begun.now, before) {
             Ok(Read::Question(mapped)) => {
                 traced::about(begun.span.as_mut(), asked);
-                snapshot.decide_mapped(asked, mapped, begun.id, begun.sampled)
+                snapshot.decide_mapped(mapped, begun.id, begun.sampled)
             }
             Ok(Read::Unknown { status, message }) => {
                 Ok(snapshot.unasked(status, &message, begun.id))
@@ -103,7 +103,7 @@ impl Inner {
         match completed.await? {
             Err(unavailable) => Ok(snapshot.unavailable(&unavailable, id)),
             Ok(held) => {
-                let mut answered = snapshot.decide_mapped(asked, mapped, id, begun.sampled)?;
+                let mut answered = snapshot.decide_mapped(mapped, id, begun.sampled)?;
                 held.limit(&mut answered.answer.cache);
                 Ok(answered)
             }
