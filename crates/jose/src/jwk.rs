@@ -15,7 +15,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::Value;
 use strict_json::{Properties, parse_object};
 
-use crate::Fault;
+use crate::{Fault, sha256};
 
 /// A signature algorithm that is accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,6 +99,11 @@ impl KeySet {
         Ok(Self { keys })
     }
 
+    /// The key of one token, which brings it along.
+    pub(crate) fn of_one(jwk: &Properties) -> Self {
+        Self { keys: prepare(jwk) }
+    }
+
     /// The one key that a token can be meant to be verified with.
     pub fn find(&self, algorithm: Algorithm, kid: Option<&str>) -> Result<&ParsedPublicKey, Fault> {
         let of_name = || {
@@ -118,6 +123,35 @@ impl KeySet {
     }
 }
 
+/// Members of private and of symmetric keys (RFC 7518 section 6).
+const PRIVATE: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
+
+/// The thumbprint of a key that is taken (RFC 7638): the SHA-256 of what makes it the key that it is,
+/// as 43 characters.
+pub(crate) fn thumbprint(jwk: &Properties) -> Option<String> {
+    let members: &[&str] = match jwk.get("kty")?.as_str()? {
+        "EC" => &["crv", "kty", "x", "y"],
+        "OKP" => &["crv", "kty", "x"],
+        "RSA" => &["e", "kty", "n"],
+        _ => return None,
+    };
+    let mut text = String::from("{");
+    for name in members {
+        let value = jwk.get(*name)?.as_str()?;
+        // What a prepared key is made of is base64url and has nothing to escape.
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+        if !value.bytes().all(is_plain) {
+            return None;
+        }
+        if text.len() > 1 {
+            text.push(',');
+        }
+        text.extend(["\"", name, "\":\"", value, "\""]);
+    }
+    text.push('}');
+    Some(URL_SAFE_NO_PAD.encode(sha256(text.as_bytes())))
+}
+
 /// A key once for each algorithm that it verifies; nothing where it cannot be used.
 fn prepare(jwk: &Properties) -> Vec<Key> {
     let text = |name: &str| jwk.get(name).and_then(Value::as_str);
@@ -128,7 +162,8 @@ fn prepare(jwk: &Properties) -> Vec<Key> {
             .is_some_and(|operations| operations.iter().any(|operation| operation == "verify"))
     });
     // A private key that was handed out is nobody's any more.
-    if !for_signatures || !for_verifying || jwk.contains_key("d") {
+    let is_private = PRIVATE.iter().any(|name| jwk.contains_key(*name));
+    if !for_signatures || !for_verifying || is_private {
         return Vec::new();
     }
     let candidates: &[Algorithm] = match (text("kty"), text("crv")) {

@@ -22,6 +22,14 @@ pub struct Unverified<'a> {
     claims: Properties,
 }
 
+/// A token taken apart; nothing of it is believed.
+pub(crate) struct Parts<'a> {
+    pub(crate) signed: &'a str,
+    pub(crate) signature: Vec<u8>,
+    pub(crate) header: Properties,
+    pub(crate) claims: Properties,
+}
+
 /// Why a token is refused: for the log. The asker learns nothing of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
@@ -41,6 +49,8 @@ pub enum Fault {
     OtherKey,
     #[error("it has no `kid`, and more than one key could be meant")]
     NoKeyNamed,
+    #[error("its header has no `jwk`, or one that is no public key for its `alg`")]
+    NoPublicKey,
     #[error("its signature does not hold")]
     Signature,
 }
@@ -64,24 +74,24 @@ pub fn is_like_one(text: &str) -> bool {
 
 impl<'a> Unverified<'a> {
     pub fn read(token: &'a str, accepted: Accepted) -> Result<Self, Fault> {
-        if token.len() > LONGEST {
-            return Err(Fault::TooLong);
-        }
-        let malformed = Fault::Malformed;
-        let (signed, signature) = token.rsplit_once('.').ok_or(malformed)?;
-        let (header, claims) = signed.split_once('.').ok_or(malformed)?;
-        // Strict base64url: a second spelling of the same token would not be the same token.
-        let decode = |part: &str| URL_SAFE_NO_PAD.decode(part).map_err(|_| malformed);
-        // Strict JSON: a name that appears twice could be read in two ways.
-        let object = |bytes: &[u8]| parse_object(bytes).map_err(|_| malformed);
-        let header = object(&decode(header)?)?;
-        let (algorithm, kid) = read_header(&header, accepted)?;
+        let Parts {
+            signed,
+            signature,
+            header,
+            claims,
+        } = Parts::of(token)?;
+        let algorithm = read_header(&header, accepted)?;
+        let kid = match header.get("kid") {
+            None => None,
+            Some(Value::String(kid)) => Some(kid.clone()),
+            Some(_) => return Err(Fault::Malformed),
+        };
         Ok(Self {
             signed,
-            signature: decode(signature)?,
+            signature,
             algorithm,
             kid,
-            claims: object(&decode(claims)?)?,
+            claims,
         })
     }
 
@@ -107,10 +117,29 @@ impl<'a> Unverified<'a> {
     }
 }
 
-fn read_header(
-    header: &Properties,
-    accepted: Accepted,
-) -> Result<(Algorithm, Option<String>), Fault> {
+impl<'a> Parts<'a> {
+    pub(crate) fn of(token: &'a str) -> Result<Self, Fault> {
+        if token.len() > LONGEST {
+            return Err(Fault::TooLong);
+        }
+        let malformed = Fault::Malformed;
+        let (signed, signature) = token.rsplit_once('.').ok_or(malformed)?;
+        let (header, claims) = signed.split_once('.').ok_or(malformed)?;
+        // Strict base64url: a second spelling of the same token would not be the same token.
+        let decode = |part: &str| URL_SAFE_NO_PAD.decode(part).map_err(|_| malformed);
+        // Strict JSON: a name that appears twice could be read in two ways.
+        let object = |bytes: &[u8]| parse_object(bytes).map_err(|_| malformed);
+        Ok(Self {
+            signed,
+            signature: decode(signature)?,
+            header: object(&decode(header)?)?,
+            claims: object(&decode(claims)?)?,
+        })
+    }
+}
+
+/// What a header says that is looked at in any case.
+pub(crate) fn read_header(header: &Properties, accepted: Accepted) -> Result<Algorithm, Fault> {
     // RFC 7515 section 4.1.11: who does not understand what is critical must refuse. We understand
     // no extension.
     if header.contains_key("crit") || header.contains_key("b64") {
@@ -121,17 +150,11 @@ fn read_header(
         Some(Value::String(typ)) if accepted.takes(typ) => {}
         _ => return Err(Fault::OtherType),
     }
-    let algorithm = header
+    header
         .get("alg")
         .and_then(Value::as_str)
         .and_then(Algorithm::from_name)
-        .ok_or(Fault::OtherAlgorithm)?;
-    let kid = match header.get("kid") {
-        None => None,
-        Some(Value::String(kid)) => Some(kid.clone()),
-        Some(_) => return Err(Fault::Malformed),
-    };
-    Ok((algorithm, kid))
+        .ok_or(Fault::OtherAlgorithm)
 }
 
 impl Accepted {

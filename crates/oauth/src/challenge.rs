@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::Scope;
+use crate::{Scope, dpop_algorithms};
 
 /// The error codes of RFC 6750 section 3.1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,6 +21,34 @@ pub struct BearerChallenge<'a> {
     pub realm: &'a str,
     pub error: Option<(BearerError, &'a str)>,
     pub scope: Option<&'a Scope>,
+}
+
+/// `WWW-Authenticate: DPoP …` (RFC 9449 section 7.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DpopChallenge<'a> {
+    pub realm: &'a str,
+    /// A code and what it means; none where nothing was shown.
+    pub error: Option<(&'a str, &'a str)>,
+}
+
+impl fmt::Display for DpopChallenge<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let algorithms = dpop_algorithms().join(" ");
+        write!(
+            formatter,
+            "DPoP realm=\"{}\", algs=\"{algorithms}\"",
+            Quoted(self.realm)
+        )?;
+        match self.error {
+            None => Ok(()),
+            Some((error, description)) => write!(
+                formatter,
+                ", error=\"{}\", error_description=\"{}\"",
+                Quoted(error),
+                Quoted(description)
+            ),
+        }
+    }
 }
 
 impl BearerError {

@@ -16,8 +16,8 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::{
-    ActiveToken, Introspection, IntrospectionError, OpaqueToken, PhantomJwt, ResourceId,
-    SWAP_MEDIA_TYPE, SubjectFacts, TokenIntrospector,
+    ActiveToken, Confirmation, Introspection, IntrospectionError, OpaqueToken, PhantomJwt,
+    ResourceId, SWAP_MEDIA_TYPE, SubjectFacts, TokenIntrospector,
 };
 
 /// Where the token service is, and who we are to it.
@@ -54,6 +54,8 @@ pub struct Swapped {
     pub exp: u64,
     pub token_ref: String,
     pub grant: String,
+    #[serde(default, rename = "cnf", skip_serializing_if = "Option::is_none")]
+    pub confirmation: Option<Confirmation>,
 }
 
 /// Longer answers are refused. Bytes.
@@ -175,6 +177,7 @@ impl SwapAnswer {
                 exp: token.exp,
                 token_ref: token.token_ref.clone(),
                 grant: token.grant.clone(),
+                confirmation: token.confirmation.clone(),
             }),
         }
     }
@@ -189,6 +192,7 @@ impl SwapAnswer {
                 exp: swapped.exp,
                 token_ref: swapped.token_ref,
                 grant: swapped.grant,
+                confirmation: swapped.confirmation,
             }))),
             (true, None) => Err(IntrospectionError::Internal {
                 message: "active, but without facts".into(),

@@ -41,6 +41,16 @@ pub struct ActiveToken {
     pub token_ref: String,
     /// Names the grant (the family that is revoked together) in revocation events.
     pub grant: String,
+    /// What whoever presents the token has to prove beside it. None: a bearer token.
+    pub confirmation: Option<Confirmation>,
+}
+
+/// What a token is bound to: the `cnf` claim (RFC 7800).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Confirmation {
+    /// A key that signs DPoP proofs, by its thumbprint (RFC 9449 section 6.1).
+    #[serde(rename = "jkt")]
+    DpopKey(String),
 }
 
 /// Who calls, as attributes for the decision. Never more than the decision may need.

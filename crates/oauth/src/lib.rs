@@ -5,17 +5,19 @@
 
 mod challenge;
 mod client;
+mod dpop;
 mod event;
 mod introspection;
 mod scope;
 mod token;
 
-pub use challenge::{BearerChallenge, BearerError};
+pub use challenge::{BearerChallenge, BearerError, DpopChallenge};
 pub use client::{HttpTokenIntrospector, HttpTokenIntrospectorConfig, SwapAnswer, Swapped};
+pub use dpop::{DPOP_NONCE, DpopFault, DpopProof, DpopRequest, dpop_algorithms};
 pub use event::TokenEvent;
 pub use introspection::{
-    ActiveToken, Introspection, IntrospectionError, PhantomJwt, SubjectFacts, SubjectKind,
-    TokenIntrospector,
+    ActiveToken, Confirmation, Introspection, IntrospectionError, PhantomJwt, SubjectFacts,
+    SubjectKind, TokenIntrospector,
 };
 pub use scope::{Scope, ScopeError};
 pub use token::{OpaqueToken, ResourceId, TokenSyntaxError};
