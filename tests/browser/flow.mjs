@@ -13,6 +13,8 @@
 //   SCOPE          asked for; default below
 //   RESOURCE_URL   optional: a GET through the gateway, to see the token at work and then refused
 //   CHROMIUM       path of the browser
+//   DPOP           optional: every token is bound to a key (RFC 9449)
+//   PAR            optional: the authorization request is pushed (RFC 9126)
 
 import { mkdtemp, rm } from "node:fs/promises";
 import { createServer } from "node:http";
@@ -38,14 +40,21 @@ const settings = {
   password: required("PASSWORD"),
   scope: process.env.SCOPE ?? "openid profile email offline_access records:read",
   resourceUrl: process.env.RESOURCE_URL,
+  isBound: Boolean(process.env.DPOP),
+  isPushed: Boolean(process.env.PAR),
   chromium: process.env.CHROMIUM ?? "/usr/bin/chromium",
 };
 
 const summary = {};
+// Of every request for a token, or with one.
+const options = {};
 let current = "start";
 
 async function main() {
   const config = await step("discovery", discover);
+  if (settings.isBound) {
+    options.DPoP = oidc.getDPoPHandle(config, await oidc.randomDPoPKeyPair("ES256"));
+  }
   const callback = await Callback.open(settings.redirectUri);
   const profile = await mkdtemp(join(tmpdir(), "cedargate-browser-"));
   let browser;
@@ -127,11 +136,12 @@ async function login(config, callback, browser) {
 }
 
 async function redeem(config, answer, checks) {
-  const tokens = await oidc.authorizationCodeGrant(config, answer, checks);
+  const tokens = await oidc.authorizationCodeGrant(config, answer, checks, undefined, options);
   const claims = tokens.claims();
   expect(claims?.sub, "the ID token names a subject");
   expect(tokens.refresh_token, "there is a refresh token");
-  expect(tokens.token_type.toLowerCase() === "bearer", "the token is a bearer token");
+  const type = settings.isBound ? "dpop" : "bearer";
+  expect(tokens.token_type.toLowerCase() === type, `the token's type is ${type}`);
   expect(!tokens.access_token.includes("."), "the access token is opaque");
   summary.sub = claims.sub;
   summary.scope = tokens.scope ?? settings.scope;
@@ -148,17 +158,22 @@ async function denyConsent(config, callback, browser) {
   await page.click('button[name="decision"][value="deny"]');
   const answer = await arrived;
   await page.close();
-  const error = await failure(oidc.authorizationCodeGrant(config, answer, checks));
+  const error = await failure(oidc.authorizationCodeGrant(config, answer, checks, undefined, options));
   expect(error.error === "access_denied", `the client hears access_denied, not ${error.error}`);
 }
 
 async function userinfo(config, tokens) {
-  const claims = await oidc.fetchUserInfo(config, tokens.access_token, tokens.claims().sub);
+  const claims = await oidc.fetchUserInfo(config, tokens.access_token, tokens.claims().sub, options);
+  if (settings.isBound) {
+    // Whoever finds the token has nothing.
+    const stolen = await failure(oidc.fetchUserInfo(config, tokens.access_token, tokens.claims().sub));
+    expect(statusOf(stolen) === 401, `without a proof the answer is 401, not ${statusOf(stolen)}`);
+  }
   summary.userinfo = Object.keys(claims).sort();
 }
 
 async function refresh(config, tokens) {
-  const refreshed = await oidc.refreshTokenGrant(config, tokens.refresh_token);
+  const refreshed = await oidc.refreshTokenGrant(config, tokens.refresh_token, undefined, options);
   expect(refreshed.access_token !== tokens.access_token, "the access token is a new one");
   expect(refreshed.refresh_token, "the refresh token is rotated");
   expect(refreshed.refresh_token !== tokens.refresh_token, "the refresh token is a new one");
@@ -166,14 +181,17 @@ async function refresh(config, tokens) {
 }
 
 async function refreshIsRefused(config, tokens) {
-  const error = await failure(oidc.refreshTokenGrant(config, tokens.refresh_token));
+  const error = await failure(oidc.refreshTokenGrant(config, tokens.refresh_token, undefined, options));
   expect(error.error === "invalid_grant", `the answer is invalid_grant, not ${error.error}`);
 }
 
 async function userinfoIsRefused(config, tokens) {
-  const error = await failure(oidc.fetchUserInfo(config, tokens.access_token, summary.sub));
-  const status = error.status ?? error.response?.status ?? error.cause?.status;
-  expect(status === 401, `the answer is 401, not ${status}`);
+  const error = await failure(oidc.fetchUserInfo(config, tokens.access_token, summary.sub, options));
+  expect(statusOf(error) === 401, `the answer is 401, not ${statusOf(error)}`);
+}
+
+function statusOf(error) {
+  return error.status ?? error.response?.status ?? error.cause?.status;
 }
 
 async function gateway(accessToken, expected) {
@@ -200,7 +218,7 @@ async function authorizationRequest(config, callback, more) {
     expectedNonce: oidc.randomNonce(),
     idTokenExpected: true,
   };
-  const url = oidc.buildAuthorizationUrl(config, {
+  const parameters = {
     redirect_uri: callback.uri,
     scope: settings.scope,
     code_challenge: await oidc.calculatePKCECodeChallenge(verifier),
@@ -208,7 +226,10 @@ async function authorizationRequest(config, callback, more) {
     state: checks.expectedState,
     nonce: checks.expectedNonce,
     ...more,
-  });
+  };
+  const url = settings.isPushed
+    ? await oidc.buildAuthorizationUrlWithPAR(config, parameters, options)
+    : oidc.buildAuthorizationUrl(config, parameters);
   return { url, checks };
 }
 

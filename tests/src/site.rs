@@ -43,7 +43,15 @@ impl Site {
 
     /// One process, redb.
     pub fn all_in_one() -> Self {
+        Self::all_in_one_with(|text| text)
+    }
+
+    /// The same, by a configuration that is changed before.
+    pub fn all_in_one_with(change: impl FnOnce(String) -> String) -> Self {
         let (host, folder) = prepare();
+        let file = folder.path().join("config/all-in-one.yaml");
+        let text = std::fs::read_to_string(&file).expect("all-in-one.yaml");
+        std::fs::write(&file, change(text)).expect("write");
         let mut process = role(folder.path(), host, "all-in-one", &["run"], "");
         process.await_port(SocketAddr::from((host, 8080)));
         Self {

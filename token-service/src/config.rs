@@ -38,6 +38,9 @@ pub struct TokenServiceConfig {
     /// Authorization requests must be pushed, whatever the client (RFC 9126 section 5).
     #[serde(default)]
     pub require_pushed_authorization_requests: bool,
+    /// DPoP proofs must repeat a nonce of ours (RFC 9449 section 8), which they are told.
+    #[serde(default)]
+    pub require_dpop_nonce: bool,
     /// Who may ask for tokens.
     #[serde(default)]
     pub clients: Vec<ClientConfig>,
@@ -101,6 +104,10 @@ pub struct LoginConfig {
 }
 
 /// One client.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "as it is written in the file, each by its own name"
+)]
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ClientConfig {
@@ -137,6 +144,9 @@ pub struct ClientConfig {
     /// Authorization requests must be pushed (RFC 9126 section 6).
     #[serde(default)]
     pub require_pushed_authorization_requests: bool,
+    /// Gets no tokens but such as are bound to a key of its own (RFC 9449 section 5.2).
+    #[serde(default)]
+    pub dpop_bound_access_tokens: bool,
     /// Gets nothing, and what it has is dead.
     #[serde(default)]
     pub disabled: bool,

@@ -30,6 +30,8 @@ pub(crate) struct Core {
     pub(crate) event_log: String,
     pub(crate) clock: SharedClock,
     pub(crate) ttl: Ttl,
+    /// DPoP proofs without a nonce of ours are refused.
+    pub(crate) wants_nonce: bool,
     pub(crate) attempts: Attempts,
     pub(crate) passwords: Passwords,
     pub(crate) meter: Meter,

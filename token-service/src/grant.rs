@@ -22,6 +22,8 @@ pub(crate) struct TokenRequest<'a> {
     pub(crate) registry: &'a Registry,
     pub(crate) client: &'a Client,
     pub(crate) params: &'a Params,
+    /// The thumbprint of the key that whoever asks has shown to have (RFC 9449).
+    pub(crate) key: Option<&'a str>,
 }
 
 /// RFC 6749 section 5.1. Holds secrets: no `Debug`.
@@ -46,6 +48,12 @@ pub(crate) async fn exchange(
         return Err(Refusal::Denied(
             ErrorCode::UnauthorizedClient,
             "the client is not registered for this grant type",
+        ));
+    }
+    if request.client.only_bound && request.key.is_none() {
+        return Err(Refusal::Denied(
+            ErrorCode::InvalidDpopProof,
+            "the client must send a DPoP proof",
         ));
     }
     let answer = match grant_type {

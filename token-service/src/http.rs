@@ -5,6 +5,7 @@ mod authorize;
 mod browser;
 mod client_auth;
 mod consent;
+mod dpop;
 mod introspect;
 mod jwks;
 mod login;
@@ -84,7 +85,7 @@ async fn preflight() -> Response {
             (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, POST"),
             (
                 header::ACCESS_CONTROL_ALLOW_HEADERS,
-                "Authorization, Content-Type",
+                "Authorization, Content-Type, DPoP",
             ),
             (header::ACCESS_CONTROL_MAX_AGE, "600"),
         ],
@@ -95,9 +96,15 @@ async fn preflight() -> Response {
 /// Any origin, never with credentials of the browser.
 async fn allow_scripts(request: Request, next: Next) -> Result<Response, Infallible> {
     let mut response = next.run(request).await;
-    response.headers_mut().insert(
+    let headers = response.headers_mut();
+    headers.insert(
         header::ACCESS_CONTROL_ALLOW_ORIGIN,
         HeaderValue::from_static("*"),
+    );
+    // RFC 9449 section 8.2: a script has to see what its next proof is to repeat.
+    headers.insert(
+        header::ACCESS_CONTROL_EXPOSE_HEADERS,
+        HeaderValue::from_static("DPoP-Nonce, WWW-Authenticate"),
     );
     Ok(response)
 }

@@ -16,6 +16,7 @@ mod introspector;
 mod jws;
 mod keys;
 mod meter;
+mod nonces;
 mod params;
 mod password;
 mod phantom;

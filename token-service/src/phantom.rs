@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use oauth::{ActiveToken, PhantomJwt, Scope, SubjectFacts};
-use serde_json::Value;
+use serde_json::{Value, json};
 use service_kit::{UnixTime, random};
 
 use crate::core::Core;
@@ -140,6 +140,7 @@ pub(crate) fn swap(
         exp: exp.as_secs(),
         token_ref: live.token.token_ref.clone(),
         grant: live.token.grant.clone(),
+        confirmation: live.token.confirmation(),
     })
 }
 
@@ -178,6 +179,9 @@ fn claims(
     put("exp", exp.as_secs().into());
     put("jti", random::id()?.into());
     put("scope", facts.scope.to_string().into());
+    if let Some(confirmation) = live.token.confirmation() {
+        put("cnf", json!(confirmation));
+    }
     if let Some(auth_time) = facts.auth_time {
         put("auth_time", auth_time.into());
     }

@@ -6,7 +6,7 @@ use store::StoreError;
 
 use crate::error::Trouble;
 
-/// Error codes of RFC 6749, 7009, 8707, 9101 and OpenID Connect, as far as they are used.
+/// Error codes of RFC 6749, 7009, 8707, 9101, 9449 and OpenID Connect, as far as they are used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ErrorCode {
     InvalidRequest,
@@ -17,6 +17,9 @@ pub(crate) enum ErrorCode {
     UnsupportedResponseType,
     InvalidScope,
     InvalidTarget,
+    InvalidToken,
+    InvalidDpopProof,
+    UseDpopNonce,
     AccessDenied,
     LoginRequired,
     ConsentRequired,
@@ -54,6 +57,9 @@ impl ErrorCode {
             Self::UnsupportedResponseType => "unsupported_response_type",
             Self::InvalidScope => "invalid_scope",
             Self::InvalidTarget => "invalid_target",
+            Self::InvalidToken => "invalid_token",
+            Self::InvalidDpopProof => "invalid_dpop_proof",
+            Self::UseDpopNonce => "use_dpop_nonce",
             Self::AccessDenied => "access_denied",
             Self::LoginRequired => "login_required",
             Self::ConsentRequired => "consent_required",

@@ -49,6 +49,8 @@ pub(crate) struct Client {
     pub(crate) consent: ConsentMode,
     /// Its authorization requests must be pushed.
     pub(crate) only_pushed: bool,
+    /// Its access tokens must be bound to a key.
+    pub(crate) only_bound: bool,
     pub(crate) disabled: bool,
 }
 

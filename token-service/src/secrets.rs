@@ -18,6 +18,8 @@ pub(crate) struct Secrets {
     pepper: hmac::Key,
     /// Binds a form to the page and the browser that it was made for.
     forms: hmac::Key,
+    /// Makes the nonces of DPoP proofs.
+    nonces: hmac::Key,
     /// Seals signing keys at rest.
     pub(crate) sealing: RandomizedNonceKey,
 }
@@ -28,6 +30,7 @@ pub(crate) const MIN_ROOT: usize = 32;
 /// Labels of the derived keys. A label that changes makes every record under it unreadable.
 const PEPPER: &[u8] = b"cedargate token pepper v1";
 const FORMS: &[u8] = b"cedargate form tokens v1";
+const NONCES: &[u8] = b"cedargate dpop nonces v1";
 const SEALING: &[u8] = b"cedargate key sealing v1";
 
 impl Secrets {
@@ -37,6 +40,7 @@ impl Secrets {
         Ok(Self {
             pepper: hmac::Key::new(hmac::HMAC_SHA256, &*expand(root, PEPPER)?),
             forms: hmac::Key::new(hmac::HMAC_SHA256, &*expand(root, FORMS)?),
+            nonces: hmac::Key::new(hmac::HMAC_SHA256, &*expand(root, NONCES)?),
             sealing: RandomizedNonceKey::new(&AES_256_GCM, &*sealing).map_err(|_| {
                 Trouble::Crypto {
                     message: "no sealing key",
@@ -48,6 +52,11 @@ impl Secrets {
     /// Keyed hash of a token's exact text, as 43 characters.
     pub(crate) fn token_hash(&self, token: &str) -> String {
         URL_SAFE_NO_PAD.encode(hmac::sign(&self.pepper, token.as_bytes()))
+    }
+
+    /// The nonce of a period of time.
+    pub(crate) fn nonce(&self, period: u64) -> String {
+        URL_SAFE_NO_PAD.encode(hmac::sign(&self.nonces, &period.to_be_bytes()))
     }
 
     /// The anti-forgery value of the form `purpose` of one interaction in one browser.

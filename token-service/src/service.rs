@@ -90,6 +90,7 @@ impl TokenService {
             event_log: parts.event_log,
             clock: parts.clock,
             ttl: Ttl::new(&config.ttl),
+            wants_nonce: config.require_dpop_nonce,
             attempts: Attempts {
                 most: config.login.attempts,
                 window: Duration::from_secs(config.login.window_secs),

@@ -49,6 +49,12 @@ pub(crate) async fn authenticate(
             }
             let (swap, source) = swap(worker, token, route_plan.upstream, record).await?;
             match swap {
+                // SECURITY: no proof is looked at here, and without one the token may be anybody's
+                // who found it (RFC 9449 section 7.2).
+                Swap::Live(live) if live.token.confirmation.is_some() => {
+                    worker.core.metrics.swapped(source, SwapOutcome::Live);
+                    return Err(Refusal::BoundToken);
+                }
                 Swap::Live(live) => {
                     worker.core.metrics.swapped(source, SwapOutcome::Live);
                     record.authenticated(live.clone(), source);

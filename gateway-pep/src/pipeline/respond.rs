@@ -18,12 +18,18 @@ use crate::plan::Protection;
 pub(crate) enum Refusal {
     Ambiguous(Ambiguity),
     NotFound,
-    MethodNotAllowed { allow: HeaderValue },
+    MethodNotAllowed {
+        allow: HeaderValue,
+    },
     NoCredentials,
     TwoCredentials,
     MalformedToken,
     InvalidToken,
-    InsufficientScope { route: usize },
+    /// It is bound to a key, of which nothing is shown here.
+    BoundToken,
+    InsufficientScope {
+        route: usize,
+    },
     Denied,
     Obligation,
     TokenServiceUnavailable,
@@ -65,7 +71,7 @@ impl Refusal {
             Self::NoCredentials => "no_credentials",
             Self::TwoCredentials => "two_credentials",
             Self::MalformedToken => "malformed_token",
-            Self::InvalidToken => "invalid_token",
+            Self::InvalidToken | Self::BoundToken => "invalid_token",
             Self::InsufficientScope { .. } => "insufficient_scope",
             Self::Denied => "denied",
             Self::Obligation => "obligation",
@@ -90,7 +96,7 @@ impl Refusal {
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::TwoCredentials | Self::MalformedToken => StatusCode::BAD_REQUEST,
-            Self::NoCredentials | Self::InvalidToken => StatusCode::UNAUTHORIZED,
+            Self::NoCredentials | Self::InvalidToken | Self::BoundToken => StatusCode::UNAUTHORIZED,
             Self::InsufficientScope { .. } | Self::Denied | Self::Obligation => {
                 StatusCode::FORBIDDEN
             }
@@ -114,6 +120,7 @@ impl Refusal {
             Self::TwoCredentials => Some("there is more than one credential".into()),
             Self::MalformedToken => Some("the bearer token is malformed".into()),
             Self::InvalidToken => Some("the token is not valid here".into()),
+            Self::BoundToken => Some("the token is bound to a key, which is not taken here".into()),
             Self::InsufficientScope { .. } => Some("the token lacks a scope".into()),
             Self::TokenServiceUnavailable | Self::DecisionPointUnavailable => {
                 Some("it cannot be found out whether this is allowed; try again".into())
@@ -133,6 +140,7 @@ impl Refusal {
             Self::TwoCredentials => (BearerError::InvalidRequest, "more than one credential"),
             Self::MalformedToken => (BearerError::InvalidRequest, "the token is malformed"),
             Self::InvalidToken => (BearerError::InvalidToken, "the token is not valid"),
+            Self::BoundToken => (BearerError::InvalidToken, "the token is bound to a key"),
             Self::InsufficientScope { .. } => {
                 (BearerError::InsufficientScope, "the token lacks a scope")
             }

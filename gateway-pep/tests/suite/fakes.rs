@@ -11,8 +11,8 @@ use authzen::{
     Obligation, SearchRequest, SearchResults,
 };
 use oauth::{
-    ActiveToken, Introspection, IntrospectionError, OpaqueToken, PhantomJwt, ResourceId, Scope,
-    SubjectFacts, SubjectKind, TokenIntrospector,
+    ActiveToken, Confirmation, Introspection, IntrospectionError, OpaqueToken, PhantomJwt,
+    ResourceId, Scope, SubjectFacts, SubjectKind, TokenIntrospector,
 };
 use serde_json::json;
 use tokio::sync::Semaphore;
@@ -41,6 +41,10 @@ impl FakeTokens {
     }
 
     pub(crate) fn issue(&self, name: &str, exp: u64) {
+        self.issue_bound(name, exp, None);
+    }
+
+    pub(crate) fn issue_bound(&self, name: &str, exp: u64, confirmation: Option<Confirmation>) {
         let token = ActiveToken {
             facts: SubjectFacts {
                 kind: SubjectKind::User,
@@ -59,6 +63,7 @@ impl FakeTokens {
             exp,
             token_ref: format!("ref_{name}"),
             grant: format!("g_{name}"),
+            confirmation,
         };
         self.tokens
             .lock()

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use oauth::Confirmation;
 use serde_json::json;
 use store::{MemoryStore, Store};
 
@@ -38,6 +39,38 @@ async fn wait_for_entries(store: &Arc<dyn Store>, count: usize) {
         tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     }
     panic!("nothing was shared");
+}
+
+#[tokio::test]
+async fn a_token_that_is_bound_to_a_key_is_no_bearer_token_wherever_it_is_remembered() {
+    let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+    let (one, two) = (gateway(&store, SHARED).await, gateway(&store, SHARED).await);
+    tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    let bound = || Some(Confirmation::DpopKey("thumbprint".into()));
+    one.tokens.issue_bound("carol", 4_000_000_000, bound());
+    // Asked, remembered here, remembered in the store.
+    for (gateway, asked) in [(&one, 1), (&one, 1), (&two, 0)] {
+        let refused = gateway.get("/records/1", "at_carol").await;
+        assert_eq!(refused.status(), 401, "{refused:?}");
+        let challenge = refused.header("www-authenticate").unwrap();
+        assert!(challenge.contains("error=\"invalid_token\""), "{challenge}");
+        assert_eq!(gateway.tokens.count(), asked);
+        for _ in 0..500 {
+            if !store
+                .scan("gateway-token:", None, 9)
+                .await
+                .unwrap()
+                .entries
+                .is_empty()
+            {
+                break;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    }
+    let dpop = "GET /records/1 HTTP/1.1\r\nHost: gw.test\r\nAuthorization: DPoP at_carol\r\nConnection: close\r\n\r\n";
+    assert_eq!(one.raw(dpop).await.status(), 401);
+    assert!(one.upstream.seen().is_empty() && two.upstream.seen().is_empty());
 }
 
 #[tokio::test]

@@ -129,6 +129,9 @@ async fn check(
         }
         Some(given) if given != code.redirect_uri => "the redirect URI is not the one of the code",
         _ if !proves(verifier, &code.challenge) => "the code verifier does not fit",
+        _ if code.key.is_some() && code.key.as_deref() != request.key => {
+            "the key is not the one that the code is bound to"
+        }
         _ => return Ok(()),
     };
     // Somebody else has the code: it must not be tried again. A conflict means that it was used

@@ -12,7 +12,6 @@ use crate::core::Core;
 use crate::error::Trouble;
 use crate::jws::{self, Claims, Typ};
 use crate::record::{self, AccessToken, Grant, RefreshState, RefreshToken, Subject};
-use crate::registry::Registry;
 use crate::token::{Kind, Minted};
 
 /// Tokens that are made but not yet in the store.
@@ -38,14 +37,9 @@ pub(super) struct Order<'a> {
 impl Issue {
     /// Makes the tokens.
     pub(super) fn make(request: TokenRequest<'_>, order: &Order<'_>) -> Result<Self, Trouble> {
-        let TokenRequest {
-            core,
-            registry,
-            client,
-            ..
-        } = request;
+        let TokenRequest { core, client, .. } = request;
         let access = Kind::AccessToken.mint(&core.secrets)?;
-        let access_record = access_record(core, registry, order)?;
+        let access_record = access_record(request, order)?;
         let id_token = id_token(core, order, access.reveal())?;
         let is_renewable = order.grant.grant_type == GrantType::AuthorizationCode
             && client.may_use(GrantType::RefreshToken);
@@ -57,6 +51,11 @@ impl Issue {
                 client_id: order.grant.client_id.clone(),
                 scope: order.grant.scope.clone(),
                 exp: exp.min(order.grant.exp),
+                // Other clients prove who they are each time (RFC 9449 section 5).
+                key: request
+                    .key
+                    .filter(|_| client.is_public())
+                    .map(str::to_owned),
             };
             Some((Kind::RefreshToken.mint(&core.secrets)?, refresh_record))
         } else {
@@ -97,7 +96,7 @@ impl Issue {
         let lifetime = self.access_record.exp.since(self.access_record.issued);
         TokenAnswer {
             access_token: self.access.reveal().to_owned(),
-            token_type: "Bearer",
+            token_type: self.access_record.token_type(),
             expires_in: lifetime.as_secs(),
             scope: self.access_record.scope,
             refresh_token: self.refresh.map(|(minted, _)| minted.reveal().to_owned()),
@@ -106,11 +105,13 @@ impl Issue {
     }
 }
 
-fn access_record(
-    core: &Core,
-    registry: &Registry,
-    order: &Order<'_>,
-) -> Result<AccessToken, Trouble> {
+fn access_record(request: TokenRequest<'_>, order: &Order<'_>) -> Result<AccessToken, Trouble> {
+    let TokenRequest {
+        core,
+        registry,
+        key,
+        ..
+    } = request;
     let now = core.now();
     let requested = if order.resources.is_empty() {
         &order.grant.resources
@@ -137,6 +138,7 @@ fn access_record(
         restricted,
         issued: now,
         exp: now.plus(core.ttl.access_token).min(order.grant.exp),
+        key: key.map(str::to_owned),
     })
 }
 

@@ -77,6 +77,12 @@ async fn check(request: TokenRequest<'_>, stored: &Stored<RefreshToken>) -> Resu
         RefreshState::Live => {}
         RefreshState::Rotated => return Err(reused(request, token).await?),
     }
+    if token.key.is_some() && token.key.as_deref() != request.key {
+        return Err(refused(
+            request,
+            "not the key that the refresh token is bound to",
+        ));
+    }
     let now = request.core.now();
     if now >= token.exp {
         return Err(refused(request, "the refresh token has expired"));

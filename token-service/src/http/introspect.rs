@@ -125,7 +125,7 @@ fn facts(core: &Core, live: Option<&Live>, resource: &Resource) -> Value {
     put("active", true.into());
     put("scope", facts.scope.to_string().into());
     put("client_id", token.client_id.as_str().into());
-    put("token_type", "Bearer".into());
+    put("token_type", token.token_type().into());
     put("iat", token.issued.as_secs().into());
     put("exp", token.exp.as_secs().into());
     put("sub", facts.sub.as_str().into());
@@ -143,6 +143,9 @@ fn facts(core: &Core, live: Option<&Live>, resource: &Resource) -> Value {
     }
     if let Some(login) = &grant.authentication {
         put("sid", login.sid.as_str().into());
+    }
+    if let Some(confirmation) = token.confirmation() {
+        put("cnf", json!(confirmation));
     }
     Value::Object(claims)
 }

@@ -6,6 +6,7 @@ use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
 use serde_json::json;
 
+use super::dpop;
 use crate::core::Core;
 use crate::error::Trouble;
 use crate::refusal::{ErrorCode, Refusal};
@@ -30,7 +31,11 @@ pub(super) fn finish(core: &Core, endpoint: &str, result: Result<Response, Refus
             if let Refusal::Trouble(trouble) = &refusal {
                 log(endpoint, trouble);
             }
-            refused(&refusal)
+            let mut response = refused(&refusal);
+            if let Refusal::Denied(ErrorCode::UseDpopNonce, _) = &refusal {
+                dpop::add_nonce(core, &mut response);
+            }
+            response
         }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::extract::{Request, State};
 use axum::response::Response;
 
-use super::{client_auth, render, request};
+use super::{client_auth, dpop, render, request};
 use crate::config::GrantType;
 use crate::core::Core;
 use crate::grant::{self, TokenRequest};
@@ -19,6 +19,7 @@ async fn answer(core: &Core, request: Request) -> Result<Response, Refusal> {
     let (parts, params) = request::posted(request).await?;
     let registry = core.registry();
     let client = client_auth::client(core, &registry, &parts.headers, &params).await?;
+    let shown = dpop::shown(core, &parts.headers, "/token").await?;
     let word = params.get("grant_type").ok_or(Refusal::Denied(
         ErrorCode::InvalidRequest,
         "`grant_type` is missing",
@@ -32,8 +33,12 @@ async fn answer(core: &Core, request: Request) -> Result<Response, Refusal> {
         registry: &registry,
         client,
         params: &params,
+        key: shown.as_ref().map(|shown| shown.thumbprint.as_str()),
     };
-    grant::exchange(request, grant_type)
-        .await
-        .map(|answer| render::json(&answer))
+    let answer = grant::exchange(request, grant_type).await?;
+    let mut response = render::json(&answer);
+    if shown.is_some() {
+        dpop::add_nonce(core, &mut response);
+    }
+    Ok(response)
 }

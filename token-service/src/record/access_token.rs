@@ -1,6 +1,6 @@
 //! An opaque access token, under the keyed hash of its text.
 
-use oauth::Scope;
+use oauth::{Confirmation, Scope};
 use serde::{Deserialize, Serialize};
 use service_kit::UnixTime;
 
@@ -21,6 +21,21 @@ pub(crate) struct AccessToken {
     pub(crate) restricted: bool,
     pub(crate) issued: UnixTime,
     pub(crate) exp: UnixTime,
+    /// The thumbprint of the key that must be shown with it (RFC 9449). None: a bearer token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) key: Option<String>,
+}
+
+impl AccessToken {
+    /// As it is named on the wire.
+    pub(crate) fn token_type(&self) -> &'static str {
+        if self.key.is_some() { "DPoP" } else { "Bearer" }
+    }
+
+    /// What whoever presents it has to prove.
+    pub(crate) fn confirmation(&self) -> Option<Confirmation> {
+        self.key.clone().map(Confirmation::DpopKey)
+    }
 }
 
 impl Record for AccessToken {

@@ -22,6 +22,9 @@ pub(crate) struct Code {
     /// As requested (RFC 8707); empty: not restricted.
     pub(crate) resources: Vec<String>,
     pub(crate) nonce: Option<String>,
+    /// The thumbprint of the key that must be shown with it (RFC 9449 section 10).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) key: Option<String>,
     pub(crate) authentication: Authentication,
     pub(crate) exp: UnixTime,
 }

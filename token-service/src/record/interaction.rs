@@ -26,6 +26,9 @@ pub(crate) struct AuthorizationRequest {
     pub(crate) state: Option<String>,
     pub(crate) nonce: Option<String>,
     pub(crate) challenge: String,
+    /// The code is to be bound to this key: `dpop_jkt`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) key: Option<String>,
     /// Requested, and within what the client may have.
     pub(crate) scope: Scope,
     pub(crate) resources: Vec<String>,

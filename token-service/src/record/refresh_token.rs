@@ -15,6 +15,9 @@ pub(crate) struct RefreshToken {
     pub(crate) scope: Scope,
     /// When it ends if nobody uses it; never after its grant.
     pub(crate) exp: UnixTime,
+    /// The thumbprint of the key that must be shown with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) key: Option<String>,
 }
 
 /// A token is used once. The used one is kept: whoever presents it again has a copy.

@@ -147,6 +147,7 @@ impl Registry {
             attributes: config.attributes.clone(),
             consent: config.consent,
             only_pushed: config.require_pushed_authorization_requests,
+            only_bound: config.dpop_bound_access_tokens,
             disabled: config.disabled,
         };
         if self.clients.insert(client.id.clone(), client).is_some() {

@@ -9,7 +9,7 @@ use super::harness::{
 };
 
 /// An authorization request in order, as a form without its client.
-fn form<'a>(changes: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
+pub(super) fn form<'a>(changes: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
     let whole = [
         ("response_type", "code"),
         ("redirect_uri", CALLBACK),

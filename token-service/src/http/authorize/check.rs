@@ -117,6 +117,7 @@ fn rest(
             state: params.get("state").map(str::to_owned),
             nonce: params.get("nonce").map(str::to_owned),
             challenge: challenge(params)?,
+            key: key(params)?,
             scope: scope(client, params)?,
             resources: resources(registry, params)?,
             prompt_consent: prompt.consent,
@@ -170,6 +171,24 @@ fn challenge(params: &Params) -> Result<String, Problem> {
             ErrorCode::InvalidRequest,
             "`code_challenge` with `code_challenge_method=S256` is required",
         ))
+}
+
+/// The key that the code is to be bound to (RFC 9449 section 10).
+fn key(params: &Params) -> Result<Option<String>, Problem> {
+    let is_thumbprint = |text: &str| {
+        text.len() == 43
+            && text
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+    };
+    match params.get("dpop_jkt") {
+        None => Ok(None),
+        Some(text) if is_thumbprint(text) => Ok(Some(text.to_owned())),
+        Some(_) => Err((
+            ErrorCode::InvalidRequest,
+            "`dpop_jkt` must be a SHA-256 thumbprint",
+        )),
+    }
 }
 
 /// What is requested and the client may have; all that it may have where nothing is requested.

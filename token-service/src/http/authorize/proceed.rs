@@ -190,6 +190,7 @@ pub(in crate::http) async fn issue(
         scope,
         resources: request.resources.clone(),
         nonce: request.nonce.clone(),
+        key: request.key.clone(),
         authentication: session.authentication.clone(),
         exp: core.now().plus(core.ttl.code),
     };

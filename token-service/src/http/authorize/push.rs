@@ -11,7 +11,7 @@ use serde_json::json;
 use super::check::{self, Flaw, Way};
 use crate::audit::audit;
 use crate::core::Core;
-use crate::http::{client_auth, render, request};
+use crate::http::{client_auth, dpop, render, request};
 use crate::params::Params;
 use crate::record::{self, PushedRequest};
 use crate::refusal::{ErrorCode, Refusal};
@@ -43,7 +43,25 @@ async fn answer(core: &Core, request: Request) -> Result<Response, Refusal> {
             "`request_uri` cannot be pushed",
         ));
     }
+    // RFC 9449 section 10.1: a proof says which key the code is to be bound to, as `dpop_jkt` does.
+    let shown = dpop::shown(core, &parts.headers, "/par").await?;
+    let named = params.get("dpop_jkt");
+    if let (Some(shown), Some(named)) = (&shown, named)
+        && shown.thumbprint != named
+    {
+        return Err(Refusal::Denied(
+            ErrorCode::InvalidDpopProof,
+            "`dpop_jkt` is not the key of the DPoP proof",
+        ));
+    }
     let mut form = params.to_form(&CREDENTIALS);
+    if let Some(shown) = shown.as_ref().filter(|_| named.is_none()) {
+        if !form.is_empty() {
+            form.push('&');
+        }
+        form.push_str("dpop_jkt=");
+        form.push_str(&shown.thumbprint);
+    }
     if !form.is_empty() {
         form.push('&');
     }
@@ -68,6 +86,9 @@ async fn answer(core: &Core, request: Request) -> Result<Response, Refusal> {
         "expires_in": core.ttl.pushed_request.as_secs(),
     }));
     *response.status_mut() = StatusCode::CREATED;
+    if shown.is_some() {
+        dpop::add_nonce(core, &mut response);
+    }
     Ok(response)
 }
 
