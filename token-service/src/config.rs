@@ -67,6 +67,9 @@ pub struct TtlConfig {
     pub refresh_token_secs: u64,
     /// A refresh token that nobody uses.
     pub refresh_token_idle_secs: u64,
+    /// For so long after its use, a refresh token gets the same answer again: the first may have been
+    /// lost. At most 60; 0: never.
+    pub refresh_retry_secs: u64,
     /// JWTs that an access token is swapped for, where the resource does not say otherwise.
     pub jwt_secs: u64,
     /// ID tokens.
@@ -242,6 +245,7 @@ impl Default for TtlConfig {
             access_token_secs: 900,
             refresh_token_secs: 30 * DAY,
             refresh_token_idle_secs: 14 * DAY,
+            refresh_retry_secs: 10,
             jwt_secs: 120,
             id_token_secs: 600,
             session_secs: 8 * 3600,

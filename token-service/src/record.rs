@@ -30,7 +30,7 @@ pub(crate) use grant::{Authentication, Grant, GrantState, Subject};
 pub(crate) use interaction::{AuthorizationRequest, Interaction};
 pub(crate) use proof_use::ProofUse;
 pub(crate) use pushed_request::PushedRequest;
-pub(crate) use refresh_token::{RefreshState, RefreshToken};
+pub(crate) use refresh_token::{RefreshState, RefreshToken, Rotation};
 pub(crate) use session::Session;
 
 /// Something that the store keeps.

@@ -18,6 +18,8 @@ pub(crate) struct Secrets {
     pepper: hmac::Key,
     /// Binds a form to the page and the browser that it was made for.
     forms: hmac::Key,
+    /// Makes what comes after a refresh token.
+    successors: hmac::Key,
     /// Makes the nonces of DPoP proofs.
     nonces: hmac::Key,
     /// Seals signing keys at rest.
@@ -30,6 +32,7 @@ pub(crate) const MIN_ROOT: usize = 32;
 /// Labels of the derived keys. A label that changes makes every record under it unreadable.
 const PEPPER: &[u8] = b"cedargate token pepper v1";
 const FORMS: &[u8] = b"cedargate form tokens v1";
+const SUCCESSORS: &[u8] = b"cedargate token successors v1";
 const NONCES: &[u8] = b"cedargate dpop nonces v1";
 const SEALING: &[u8] = b"cedargate key sealing v1";
 
@@ -40,6 +43,7 @@ impl Secrets {
         Ok(Self {
             pepper: hmac::Key::new(hmac::HMAC_SHA256, &*expand(root, PEPPER)?),
             forms: hmac::Key::new(hmac::HMAC_SHA256, &*expand(root, FORMS)?),
+            successors: hmac::Key::new(hmac::HMAC_SHA256, &*expand(root, SUCCESSORS)?),
             nonces: hmac::Key::new(hmac::HMAC_SHA256, &*expand(root, NONCES)?),
             sealing: RandomizedNonceKey::new(&AES_256_GCM, &*sealing).map_err(|_| {
                 Trouble::Crypto {
@@ -52,6 +56,18 @@ impl Secrets {
     /// Keyed hash of a token's exact text, as 43 characters.
     pub(crate) fn token_hash(&self, token: &str) -> String {
         URL_SAFE_NO_PAD.encode(hmac::sign(&self.pepper, token.as_bytes()))
+    }
+
+    /// What a token of a kind is made of that comes after another: nobody without the other's text
+    /// and our key can know it. `kind` and `seed` hold no newline.
+    pub(crate) fn successor(&self, kind: &str, seed: &str, token: &str) -> Zeroizing<[u8; 32]> {
+        let text = Zeroizing::new(format!("{kind}\n{seed}\n{token}"));
+        let tag = hmac::sign(&self.successors, text.as_bytes());
+        let mut made = Zeroizing::new([0; 32]);
+        for (byte, of) in made.iter_mut().zip(tag.as_ref()) {
+            *byte = *of;
+        }
+        made
     }
 
     /// The nonce of a period of time.

@@ -198,6 +198,9 @@ fn understand(config: &TokenServiceConfig, base: &Path) -> Result<Understood, Ve
             add(key, &format!("must be from 1 to {most}"));
         }
     }
+    if ttl.refresh_retry_secs > 60 {
+        add("ttl.refresh_retry_secs", "must be from 0 to 60");
+    }
     if !(5..=600).contains(&ttl.pushed_request_secs) {
         add("ttl.pushed_request_secs", "must be from 5 to 600");
     }

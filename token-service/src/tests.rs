@@ -11,5 +11,6 @@ mod openid;
 mod outage;
 mod pushed;
 mod races;
+mod refresh;
 mod secrecy;
 mod token;

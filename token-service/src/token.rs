@@ -81,13 +81,23 @@ impl Kind {
     /// Makes a new one.
     pub(crate) fn mint(self, secrets: &Secrets) -> Result<Minted, Trouble> {
         let random = Zeroizing::new(random::bytes::<32>()?);
+        Ok(self.made_of(&random, secrets))
+    }
+
+    /// The one that comes after a token: the same for whoever has its text and the seed.
+    pub(crate) fn after(self, token: &str, seed: &str, secrets: &Secrets) -> Minted {
+        let material = secrets.successor(self.prefix(), seed, token);
+        self.made_of(&material, secrets)
+    }
+
+    fn made_of(self, material: &[u8; 32], secrets: &Secrets) -> Minted {
         let mut text = Zeroizing::new(String::with_capacity(64));
         text.push_str(self.prefix());
-        URL_SAFE_NO_PAD.encode_string(*random, &mut text);
+        URL_SAFE_NO_PAD.encode_string(material, &mut text);
         let checksum = checksum(&text);
         text.push_str(&checksum);
         let handle = Handle(secrets.token_hash(&text));
-        Ok(Minted { text, handle })
+        Minted { text, handle }
     }
 
     /// The handle of a text that has the form of this kind.

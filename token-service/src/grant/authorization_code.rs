@@ -42,6 +42,7 @@ pub(super) async fn exchange(request: TokenRequest<'_>) -> Result<TokenAnswer, R
         scope: facts.scope,
         resources,
         nonce: code.nonce.as_deref(),
+        after: None,
     };
     let issue = Issue::make(request, &order)?;
     let used = Code {
@@ -75,7 +76,7 @@ pub(super) async fn exchange(request: TokenRequest<'_>) -> Result<TokenAnswer, R
         grant = grant_id,
         token_ref = issue.token_ref(),
     );
-    Ok(issue.answer())
+    Ok(issue.answer(core.now()))
 }
 
 /// What the code buys.

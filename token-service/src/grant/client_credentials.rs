@@ -49,6 +49,7 @@ pub(super) async fn exchange(request: TokenRequest<'_>) -> Result<TokenAnswer, R
         scope,
         resources,
         nonce: None,
+        after: None,
     };
     let issue = Issue::make(request, &order)?;
     let batch = Batch::new().put_new(
@@ -73,7 +74,7 @@ pub(super) async fn exchange(request: TokenRequest<'_>) -> Result<TokenAnswer, R
         grant = grant_id,
         token_ref = issue.token_ref(),
     );
-    Ok(issue.answer())
+    Ok(issue.answer(core.now()))
 }
 
 /// What is requested, allowed to the client, and permitted.

@@ -3,7 +3,7 @@
 
 use oauth::Scope;
 use serde_json::Value;
-use service_kit::random;
+use service_kit::{UnixTime, random};
 use store::Batch;
 
 use super::{TokenAnswer, TokenRequest};
@@ -32,15 +32,17 @@ pub(super) struct Order<'a> {
     pub(super) resources: &'a [String],
     /// Echoed in the ID token.
     pub(super) nonce: Option<&'a str>,
+    /// The tokens are made of the text of the refresh token before them, and of a seed.
+    pub(super) after: Option<(&'a str, &'a str)>,
 }
 
 impl Issue {
     /// Makes the tokens.
     pub(super) fn make(request: TokenRequest<'_>, order: &Order<'_>) -> Result<Self, Trouble> {
         let TokenRequest { core, client, .. } = request;
-        let access = Kind::AccessToken.mint(&core.secrets)?;
+        let access = order.mint(core, Kind::AccessToken)?;
         let access_record = access_record(request, order)?;
-        let id_token = id_token(core, order, access.reveal())?;
+        let id_token = id_token(core, order, &order.scope, access.reveal())?;
         let is_renewable = order.grant.grant_type == GrantType::AuthorizationCode
             && client.may_use(GrantType::RefreshToken);
         let refresh = if is_renewable {
@@ -56,8 +58,9 @@ impl Issue {
                     .key
                     .filter(|_| client.is_public())
                     .map(str::to_owned),
+                rotation: None,
             };
-            Some((Kind::RefreshToken.mint(&core.secrets)?, refresh_record))
+            Some((order.mint(core, Kind::RefreshToken)?, refresh_record))
         } else {
             None
         };
@@ -67,6 +70,31 @@ impl Issue {
             refresh,
             id_token,
         })
+    }
+
+    /// The tokens that were issued for this order before, if nothing has been done with the refresh
+    /// token since. The order has what was asked for then.
+    pub(super) async fn again(core: &Core, order: &Order<'_>) -> Result<Option<Self>, Trouble> {
+        let access = order.mint(core, Kind::AccessToken)?;
+        let refresh = order.mint(core, Kind::RefreshToken)?;
+        let access_record =
+            record::load::<AccessToken>(&*core.store, access.handle.as_str()).await?;
+        let refresh_record =
+            record::load::<RefreshToken>(&*core.store, refresh.handle.as_str()).await?;
+        let (Some(access_record), Some(refresh_record)) = (access_record, refresh_record) else {
+            return Ok(None);
+        };
+        let (access_record, refresh_record) = (access_record.record, refresh_record.record);
+        if refresh_record.state != RefreshState::Live || core.now() >= access_record.exp {
+            return Ok(None);
+        }
+        let id_token = id_token(core, order, &access_record.scope, access.reveal())?;
+        Ok(Some(Self {
+            access,
+            access_record,
+            refresh: Some((refresh, refresh_record)),
+            id_token,
+        }))
     }
 
     /// Adds the records to a batch.
@@ -92,8 +120,8 @@ impl Issue {
     }
 
     /// For the client.
-    pub(super) fn answer(self) -> TokenAnswer {
-        let lifetime = self.access_record.exp.since(self.access_record.issued);
+    pub(super) fn answer(self, now: UnixTime) -> TokenAnswer {
+        let lifetime = self.access_record.exp.since(now);
         TokenAnswer {
             access_token: self.access.reveal().to_owned(),
             token_type: self.access_record.token_type(),
@@ -101,6 +129,15 @@ impl Issue {
             scope: self.access_record.scope,
             refresh_token: self.refresh.map(|(minted, _)| minted.reveal().to_owned()),
             id_token: self.id_token,
+        }
+    }
+}
+
+impl Order<'_> {
+    fn mint(&self, core: &Core, kind: Kind) -> Result<Minted, Trouble> {
+        match self.after {
+            None => kind.mint(&core.secrets),
+            Some((token, seed)) => Ok(kind.after(token, seed, &core.secrets)),
         }
     }
 }
@@ -143,12 +180,17 @@ fn access_record(request: TokenRequest<'_>, order: &Order<'_>) -> Result<AccessT
 }
 
 /// OpenID Connect Core sections 2, 3.1.3.6 and 12.2.
-fn id_token(core: &Core, order: &Order<'_>, access: &str) -> Result<Option<String>, Trouble> {
+fn id_token(
+    core: &Core,
+    order: &Order<'_>,
+    scope: &Scope,
+    access: &str,
+) -> Result<Option<String>, Trouble> {
     let grant = order.grant;
     let (Subject::User(sub), Some(login)) = (&grant.subject, &grant.authentication) else {
         return Ok(None);
     };
-    if !order.scope.contains("openid") {
+    if !scope.contains("openid") {
         return Ok(None);
     }
     let now = core.now();

@@ -1,7 +1,9 @@
 //! `grant_type=refresh_token` (RFC 6749 section 6), with rotation: each refresh token is used
-//! once. One that comes again is a copy, and its whole family dies.
+//! once. One that comes again is a copy, and its whole family dies; but for a moment the same request
+//! gets the same answer, because the first may have been lost on its way.
 
 use oauth::SubjectFacts;
+use service_kit::{digest, random};
 use store::Batch;
 
 use super::family::{Issue, Order};
@@ -9,11 +11,11 @@ use super::{TokenAnswer, TokenRequest, invalid_grant, nothing_granted};
 use crate::audit::audit;
 use crate::config::GrantType;
 use crate::facts;
-use crate::record::{self, Grant, RefreshState, RefreshToken, Stored};
+use crate::record::{self, Grant, RefreshState, RefreshToken, Rotation, Stored};
 use crate::refusal::{ErrorCode, Refusal};
 use crate::revocation;
 use crate::scopes::{self, Moment, ScopeQuestion};
-use crate::token::Kind;
+use crate::token::{Handle, Kind};
 
 pub(super) async fn exchange(request: TokenRequest<'_>) -> Result<TokenAnswer, Refusal> {
     let core = request.core;
@@ -21,24 +23,34 @@ pub(super) async fn exchange(request: TokenRequest<'_>) -> Result<TokenAnswer, R
     let handle = Kind::RefreshToken
         .read(text, &core.secrets)
         .map_err(|error| refused(request, &error.to_string()))?;
-    let stored = record::load::<RefreshToken>(&*core.store, handle.as_str())
-        .await?
-        .ok_or_else(|| refused(request, "unknown refresh token"))?;
-    let grant = check(request, &stored).await?;
+    let stored = load(request, &handle).await?;
     let token = &stored.record;
+    check(request, token)?;
+    if token.state == RefreshState::Rotated {
+        return used(request, token, text).await;
+    }
+    let grant = live_grant(request, token).await?;
     let resources = request.resources(&grant.resources)?;
     let facts = still_permitted(request, token, &grant, resources).await?;
 
+    let rotation = Rotation {
+        at: core.now(),
+        seed: random::id()?,
+        request: asked(request)?,
+        key: request.key.map(str::to_owned),
+    };
     let order = Order {
         grant_id: &token.grant,
         grant: &grant,
         scope: facts.scope,
         resources,
         nonce: None,
+        after: Some((text, &rotation.seed)),
     };
     let issue = Issue::make(request, &order)?;
     let rotated = RefreshToken {
         state: RefreshState::Rotated,
+        rotation: Some(rotation.clone()),
         ..token.clone()
     };
     let batch = Batch::new().replace(
@@ -53,7 +65,8 @@ pub(super) async fn exchange(request: TokenRequest<'_>) -> Result<TokenAnswer, R
         .await?
         .is_applied()
     {
-        return Err(reused(request, token).await?);
+        let stored = load(request, &handle).await?;
+        return used(request, &stored.record, text).await;
     }
     audit!(
         "token_refreshed",
@@ -62,20 +75,21 @@ pub(super) async fn exchange(request: TokenRequest<'_>) -> Result<TokenAnswer, R
         grant = token.grant,
         token_ref = issue.token_ref(),
     );
-    Ok(issue.answer())
+    Ok(issue.answer(core.now()))
 }
 
-/// The token must be this client's, never used, alive, and of a grant that is.
-async fn check(request: TokenRequest<'_>, stored: &Stored<RefreshToken>) -> Result<Grant, Refusal> {
-    let token = &stored.record;
+async fn load(request: TokenRequest<'_>, handle: &Handle) -> Result<Stored<RefreshToken>, Refusal> {
+    record::load::<RefreshToken>(&*request.core.store, handle.as_str())
+        .await?
+        .ok_or_else(|| refused(request, "unknown refresh token"))
+}
+
+/// The token must be this client's, and come with its key.
+fn check(request: TokenRequest<'_>, token: &RefreshToken) -> Result<(), Refusal> {
     // SECURITY: before reuse is acted upon. Another client must not be able to have a family
-    // revoked.
+    // revoked, and neither must whoever found the token without its key.
     if token.client_id != request.client.id {
         return Err(refused(request, "the refresh token of another client"));
-    }
-    match token.state {
-        RefreshState::Live => {}
-        RefreshState::Rotated => return Err(reused(request, token).await?),
     }
     if token.key.is_some() && token.key.as_deref() != request.key {
         return Err(refused(
@@ -83,6 +97,11 @@ async fn check(request: TokenRequest<'_>, stored: &Stored<RefreshToken>) -> Resu
             "not the key that the refresh token is bound to",
         ));
     }
+    Ok(())
+}
+
+/// The grant of a token that is alive.
+async fn live_grant(request: TokenRequest<'_>, token: &RefreshToken) -> Result<Grant, Refusal> {
     let now = request.core.now();
     if now >= token.exp {
         return Err(refused(request, "the refresh token has expired"));
@@ -92,6 +111,55 @@ async fn check(request: TokenRequest<'_>, stored: &Stored<RefreshToken>) -> Resu
         .map(|stored| stored.record)
         .filter(|grant| grant.is_live(now))
         .ok_or_else(|| refused(request, "the grant has ended or is revoked"))
+}
+
+/// A token that was used before: the same answer again, where its first one may have been lost;
+/// else somebody has a copy, and its family dies.
+async fn used(
+    request: TokenRequest<'_>,
+    token: &RefreshToken,
+    text: &str,
+) -> Result<TokenAnswer, Refusal> {
+    let core = request.core;
+    if let Some(rotation) = &token.rotation
+        && is_repeated(request, rotation)?
+    {
+        let grant = live_grant(request, token).await?;
+        let order = Order {
+            grant_id: &token.grant,
+            grant: &grant,
+            // As it was granted then.
+            scope: token.scope.clone(),
+            resources: request.params.resources(),
+            nonce: None,
+            after: Some((text, &rotation.seed)),
+        };
+        if let Some(issue) = Issue::again(core, &order).await? {
+            audit!(
+                "refresh_repeated",
+                client = token.client_id,
+                grant = token.grant,
+                token_ref = issue.token_ref(),
+            );
+            return Ok(issue.answer(core.now()));
+        }
+    }
+    revocation::revoke_grant(core, &token.grant, "a refresh token was used twice").await?;
+    Err(refused(request, "the refresh token was used before"))
+}
+
+/// Whether a request is the one that a token was used by, a moment later.
+fn is_repeated(request: TokenRequest<'_>, rotation: &Rotation) -> Result<bool, Refusal> {
+    let core = request.core;
+    let is_soon = core.now() < rotation.at.plus(core.ttl.refresh_retry);
+    Ok(is_soon && rotation.key.as_deref() == request.key && rotation.request == asked(request)?)
+}
+
+/// Stands for what a request asks for.
+fn asked(request: TokenRequest<'_>) -> Result<String, Refusal> {
+    let scope = request.scope()?.map(|scope| scope.to_string());
+    let asked = serde_json::json!([scope, request.params.resources()]);
+    Ok(digest::sha256_base64url(asked.to_string().as_bytes()))
 }
 
 /// The user must still be there, and the decision point must still permit.
@@ -136,14 +204,6 @@ async fn still_permitted(
         return Err(nothing_granted());
     }
     Ok(SubjectFacts { scope, ..facts })
-}
-
-async fn reused(
-    request: TokenRequest<'_>,
-    token: &RefreshToken,
-) -> Result<Refusal, crate::error::Trouble> {
-    revocation::revoke_grant(request.core, &token.grant, "a refresh token was used twice").await?;
-    Ok(refused(request, "the refresh token was used before"))
 }
 
 fn refused(request: TokenRequest<'_>, reason: &str) -> Refusal {

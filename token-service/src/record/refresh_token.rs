@@ -18,6 +18,21 @@ pub(crate) struct RefreshToken {
     /// The thumbprint of the key that must be shown with it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) key: Option<String>,
+    /// How it was used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) rotation: Option<Rotation>,
+}
+
+/// The use of a refresh token: what it takes to give the same answer to the same request again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Rotation {
+    pub(crate) at: UnixTime,
+    /// What came of it is made of the token's own text and this.
+    pub(crate) seed: String,
+    /// A hash of what was asked for.
+    pub(crate) request: String,
+    /// The thumbprint of the key that was shown.
+    pub(crate) key: Option<String>,
 }
 
 /// A token is used once. The used one is kept: whoever presents it again has a copy.

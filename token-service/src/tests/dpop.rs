@@ -430,6 +430,16 @@ async fn the_refresh_token_of_a_public_client_is_bound_and_of_another_is_not() {
     let again = native(&world, &form, &holder.named("3")).await;
     assert_eq!(again.json()["token_type"], "DPoP", "{}", again.body);
 
+    // An answer that was lost is given again to the same key alone.
+    let repeated = native(&world, &form, &holder.named("3b")).await;
+    assert_eq!(
+        repeated.json()["refresh_token"],
+        again.json()["refresh_token"]
+    );
+    native(&world, &form, &other.named("3c"))
+        .await
+        .assert_error(400, "invalid_grant");
+
     // A client with a secret proves who it is by that, and may change its key (section 5).
     let tokens = world.tokens("openid offline_access orders:read").await;
     let refresh = tokens["refresh_token"].as_str().unwrap();
