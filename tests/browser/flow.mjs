@@ -13,6 +13,7 @@
 //   SCOPE          asked for; default below
 //   RESOURCE_URL   optional: a GET through the gateway, to see the token at work and then refused
 //   CHROMIUM       path of the browser
+//   AFTER_LOGOUT   optional: a registered post_logout_redirect_uri; the browser signs out in the end
 //   DPOP           optional: every token is bound to a key (RFC 9449)
 //   PAR            optional: the authorization request is pushed (RFC 9126)
 
@@ -40,6 +41,7 @@ const settings = {
   password: required("PASSWORD"),
   scope: process.env.SCOPE ?? "openid profile email offline_access records:read",
   resourceUrl: process.env.RESOURCE_URL,
+  afterLogout: process.env.AFTER_LOGOUT,
   isBound: Boolean(process.env.DPOP),
   isPushed: Boolean(process.env.PAR),
   chromium: process.env.CHROMIUM ?? "/usr/bin/chromium",
@@ -73,6 +75,9 @@ async function main() {
     await step("userinfo_refused", () => userinfoIsRefused(config, refreshed));
     if (settings.resourceUrl) {
       await step("gateway_refused", () => gateway(refreshed.access_token, 401));
+    }
+    if (settings.afterLogout) {
+      await step("logout", () => logout(config, callback, browser, tokens));
     }
   } finally {
     await browser?.close();
@@ -192,6 +197,27 @@ async function userinfoIsRefused(config, tokens) {
 
 function statusOf(error) {
   return error.status ?? error.response?.status ?? error.cause?.status;
+}
+
+// The ID token says whose login it is, so that nobody is asked; then nobody is signed in any more.
+async function logout(config, callback, browser, tokens) {
+  const page = await browser.newPage();
+  page.setDefaultTimeout(PATIENCE_MS);
+  const state = oidc.randomState();
+  const end = oidc.buildEndSessionUrl(config, {
+    id_token_hint: tokens.id_token,
+    post_logout_redirect_uri: settings.afterLogout,
+    state,
+  });
+  await page.goto(end.href);
+  const expected = `${settings.afterLogout}?state=${state}`;
+  expect(page.url() === expected, `the browser is at ${expected}, not at ${page.url()}`);
+  const { url } = await authorizationRequest(config, callback, { prompt: "none" });
+  const arrived = callback.next();
+  await page.goto(url.href);
+  const error = (await arrived).searchParams.get("error");
+  expect(error === "login_required", `the client hears login_required, not ${error}`);
+  await page.close();
 }
 
 async function gateway(accessToken, expected) {

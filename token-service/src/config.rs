@@ -135,6 +135,14 @@ pub struct ClientConfig {
     /// only for a public client.
     #[serde(default)]
     pub redirect_uris: Vec<String>,
+    /// Where the browser may be sent after a logout (OpenID Connect RP-Initiated Logout). Compared
+    /// exactly.
+    #[serde(default)]
+    pub post_logout_redirect_uris: Vec<String>,
+    /// Is told when a login ends that the client took part in (OpenID Connect Back-Channel Logout):
+    /// `https`, or `http` on loopback.
+    #[serde(default)]
+    pub backchannel_logout_uri: Option<String>,
     /// The most that it may ever be granted; scope tokens separated by spaces.
     #[serde(default)]
     pub scope: String,

@@ -9,6 +9,7 @@ use authzen::DecisionPoint;
 use service_kit::{SharedClock, UnixTime};
 use store::Store;
 
+use crate::backchannel::Backchannel;
 use crate::config::TtlConfig;
 use crate::error::Trouble;
 use crate::jws::{self, Claims, Typ};
@@ -35,6 +36,7 @@ pub(crate) struct Core {
     pub(crate) attempts: Attempts,
     pub(crate) passwords: Passwords,
     pub(crate) meter: Meter,
+    pub(crate) backchannel: Backchannel,
 }
 
 /// Lifetimes.

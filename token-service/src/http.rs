@@ -9,6 +9,7 @@ mod dpop;
 mod introspect;
 mod jwks;
 mod login;
+mod logout;
 mod metadata;
 mod pages;
 mod render;
@@ -51,6 +52,7 @@ pub(crate) fn router(core: Arc<Core>) -> Router {
         .route("/authorize", get(authorize::get).post(authorize::post))
         .route("/par", post(authorize::push::post))
         .route("/login", post(login::post))
+        .route("/logout", get(logout::get).post(logout::post))
         .route("/consent", get(consent::get).post(consent::post))
         .route("/introspect", post(introspect::post));
     let endpoints = scripts.merge(browsers);

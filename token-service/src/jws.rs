@@ -19,6 +19,8 @@ pub(crate) enum Typ {
     IdToken,
     /// RFC 9701
     Introspection,
+    /// OpenID Connect Back-Channel Logout
+    Logout,
 }
 
 impl Typ {
@@ -26,6 +28,7 @@ impl Typ {
         match self {
             Self::AccessToken => "at+jwt",
             Self::IdToken => "JWT",
+            Self::Logout => "logout+jwt",
             Self::Introspection => "token-introspection+jwt",
         }
     }

@@ -6,6 +6,7 @@
 //! [`store::Store`], and reads time from a [`service_kit::Clock`] alone.
 
 mod audit;
+mod backchannel;
 mod config;
 mod core;
 mod error;
@@ -27,6 +28,7 @@ mod revocation;
 mod scopes;
 mod secrets;
 mod service;
+mod sessions;
 mod token;
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ mod proof_use;
 mod pushed_request;
 mod refresh_token;
 mod session;
+mod session_grants;
 
 use std::time::Duration;
 
@@ -32,6 +33,7 @@ pub(crate) use proof_use::ProofUse;
 pub(crate) use pushed_request::PushedRequest;
 pub(crate) use refresh_token::{RefreshState, RefreshToken, Rotation};
 pub(crate) use session::Session;
+pub(crate) use session_grants::{SessionGrant, SessionGrants};
 
 /// Something that the store keeps.
 pub(crate) trait Record: Serialize + DeserializeOwned {

@@ -14,6 +14,7 @@ use oauth::Scope;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use service_kit::{Secret, digest, random};
+use url::Url;
 
 use crate::config::{ConsentMode, GrantType};
 use crate::error::{TokenServiceError, Trouble};
@@ -44,6 +45,10 @@ pub(crate) struct Client {
     pub(crate) credential: Option<Credential>,
     pub(crate) grant_types: BTreeSet<GrantType>,
     pub(crate) redirect_uris: Vec<RedirectUri>,
+    pub(crate) post_logout_redirect_uris: Vec<RedirectUri>,
+    /// Where it is told of the end of a login.
+    #[serde(skip)]
+    pub(crate) backchannel_logout: Option<Url>,
     pub(crate) scope: Scope,
     pub(crate) attributes: Map<String, Value>,
     pub(crate) consent: ConsentMode,
@@ -184,6 +189,12 @@ impl Client {
 
     pub(crate) fn may_use(&self, grant_type: GrantType) -> bool {
         self.grant_types.contains(&grant_type)
+    }
+
+    /// Whether the browser may be sent there after a logout.
+    pub(crate) fn accepts_after_logout(&self, given: &str) -> bool {
+        let mut uris = self.post_logout_redirect_uris.iter();
+        uris.any(|uri| uri.as_str() == given)
     }
 
     /// The registered redirect URI that `given` stands for.

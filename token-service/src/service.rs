@@ -11,6 +11,7 @@ use oauth::{TokenEvent, TokenIntrospector};
 use service_kit::{ConfigIssue, Health, Metrics, Secret, SharedClock, Status, Tasks};
 use store::{Batch, Store};
 
+use crate::backchannel::Backchannel;
 use crate::config::TokenServiceConfig;
 use crate::core::{Attempts, Core, Issuer, Ttl};
 use crate::error::{TokenServiceError, Trouble};
@@ -96,6 +97,7 @@ impl TokenService {
                 window: Duration::from_secs(config.login.window_secs),
             },
             meter: Meter::new(&parts.metrics)?,
+            backchannel: Backchannel::new(parts.tasks.clone())?,
         });
         let service = Self { core };
         service.announce_registry().await?;

@@ -7,6 +7,7 @@ mod configuration;
 mod dpop;
 mod harness;
 mod introspect;
+mod logout;
 mod openid;
 mod outage;
 mod pushed;

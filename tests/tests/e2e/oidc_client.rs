@@ -29,6 +29,7 @@ const BOUND: &str = "    - id: records-web
 
 fn completes(site: &Site, more: &[(&str, &str)]) {
     let redirect = format!("http://{}:9999/callback", site.host);
+    let after_logout = format!("http://{}:9999/signed-out", site.host);
     let issuer = site.token_service_url("");
     let variables = [
         ("ISSUER", issuer.as_str()),
@@ -38,6 +39,7 @@ fn completes(site: &Site, more: &[(&str, &str)]) {
         ("USERNAME", "alice"),
         ("PASSWORD", "alice-demo-password"),
         ("SCOPE", "openid profile email offline_access records:read"),
+        ("AFTER_LOGOUT", after_logout.as_str()),
         ("CHROMIUM", "/usr/bin/chromium"),
     ];
     let variables: Vec<_> = variables.into_iter().chain(more.iter().copied()).collect();
@@ -51,6 +53,7 @@ fn completes(site: &Site, more: &[(&str, &str)]) {
         "userinfo",
         "refresh",
         "revoke",
+        "logout",
     ] {
         assert_eq!(summary[step], serde_json::json!(true), "{step}: {summary}");
     }

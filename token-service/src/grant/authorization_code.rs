@@ -11,12 +11,14 @@ use super::family::{Issue, Order};
 use super::{TokenAnswer, TokenRequest, invalid_grant, nothing_granted};
 use crate::audit::audit;
 use crate::config::GrantType;
+use crate::core::Core;
 use crate::error::Trouble;
 use crate::facts;
-use crate::record::{self, Code, CodeState, Grant, GrantState, Stored, Subject};
+use crate::record::{self, Code, CodeState, Grant, GrantState, SessionGrant, Stored, Subject};
 use crate::refusal::{ErrorCode, Refusal};
 use crate::revocation;
 use crate::scopes::{self, Moment, ScopeQuestion};
+use crate::sessions;
 use crate::token::{Handle, Kind};
 
 pub(super) async fn exchange(request: TokenRequest<'_>) -> Result<TokenAnswer, Refusal> {
@@ -45,21 +47,7 @@ pub(super) async fn exchange(request: TokenRequest<'_>) -> Result<TokenAnswer, R
         after: None,
     };
     let issue = Issue::make(request, &order)?;
-    let used = Code {
-        state: CodeState::Used {
-            grant: grant_id.clone(),
-        },
-        ..code.clone()
-    };
-    let keep = Some(record::keep_until(grant.exp, core.now()));
-    let key = record::key::<Code>(handle.as_str());
-    let batch = Batch::new()
-        .replace(key, stored.bytes.clone(), record::encode(&used)?, keep)
-        .put_new(
-            record::key::<Grant>(&grant_id),
-            record::encode(&grant)?,
-            keep,
-        );
+    let batch = purchase(core, &handle, &stored, (&grant_id, &grant))?;
     if !core
         .store
         .commit(issue.write(core, batch)?)
@@ -67,6 +55,12 @@ pub(super) async fn exchange(request: TokenRequest<'_>) -> Result<TokenAnswer, R
         .is_applied()
     {
         return Err(lost_race(request, &handle).await?);
+    }
+    // Before anybody has the tokens: a grant that the end of its login would not find must not live.
+    let led_to = SessionGrant::of(&grant_id, &grant);
+    if !sessions::leads_to(core, &code.authentication.sid, &led_to).await? {
+        revocation::revoke_grant(core, &grant_id, "its login has ended").await?;
+        return Err(refused(request, "the login has ended"));
     }
     audit!(
         "code_redeemed",
@@ -77,6 +71,27 @@ pub(super) async fn exchange(request: TokenRequest<'_>) -> Result<TokenAnswer, R
         token_ref = issue.token_ref(),
     );
     Ok(issue.answer(core.now()))
+}
+
+/// The code, used, and what it buys.
+fn purchase(
+    core: &Core,
+    handle: &Handle,
+    stored: &Stored<Code>,
+    (grant_id, grant): (&str, &Grant),
+) -> Result<Batch, Trouble> {
+    let used = Code {
+        state: CodeState::Used {
+            grant: grant_id.to_owned(),
+        },
+        ..stored.record.clone()
+    };
+    let keep = Some(record::keep_until(grant.exp, core.now()));
+    let (code, bytes) = (record::key::<Code>(handle.as_str()), record::encode(&used)?);
+    let (key, granted) = (record::key::<Grant>(grant_id), record::encode(grant)?);
+    Ok(Batch::new()
+        .replace(code, stored.bytes.clone(), bytes, keep)
+        .put_new(key, granted, keep))
 }
 
 /// What the code buys.

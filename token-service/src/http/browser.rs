@@ -51,6 +51,19 @@ impl Cookie {
         self.kind().read(text, &core.secrets).ok()
     }
 
+    fn clear(self, core: &Core, response: &mut Response) {
+        let name = self.name(&core.issuer);
+        let secure = if core.issuer.is_https() {
+            "; Secure"
+        } else {
+            ""
+        };
+        let text = format!("{name}=; Path=/; HttpOnly; SameSite=Lax{secure}; Max-Age=0");
+        if let Ok(value) = HeaderValue::try_from(text) {
+            response.headers_mut().append(header::SET_COOKIE, value);
+        }
+    }
+
     /// Lax: an authorization request comes from the client's pages, and must find the login.
     fn set(self, core: &Core, minted: &Minted, response: &mut Response) {
         let name = self.name(&core.issuer);
@@ -119,6 +132,17 @@ pub(super) async fn log_in(
 
 pub(super) fn set_session(core: &Core, minted: &Minted, response: &mut Response) {
     Cookie::Session.set(core, minted, response);
+}
+
+/// The browser is to forget its login.
+pub(super) fn forget_session(core: &Core, response: &mut Response) {
+    Cookie::Session.clear(core, response);
+}
+
+/// Back to the client, where nobody is logged in any more.
+pub(super) fn redirect_after_logout(target: &str, state: Option<&str>) -> Response {
+    let params: Vec<_> = state.map(|state| ("state", state)).into_iter().collect();
+    redirect(target, &params)
 }
 
 /// Back to the client with an error (RFC 6749 section 4.1.2.1, RFC 9207).

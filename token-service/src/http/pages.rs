@@ -14,13 +14,15 @@ use url::{Host, Url};
 use super::browser::LoggedIn;
 use super::render;
 use crate::core::Core;
+use crate::params::Params;
 use crate::record::AuthorizationRequest;
 use crate::refusal::Refusal;
 use crate::token::Handle;
 
-/// The names of the two forms: a token of one is none of the other.
+/// The names of the forms: a token of one is none of the other.
 pub(super) const LOGIN_FORM: &str = "login";
 pub(super) const CONSENT_FORM: &str = "consent";
+pub(super) const LOGOUT_FORM: &str = "logout";
 
 /// The login page. `text`: the interaction as it travels.
 pub(super) fn login(
@@ -88,6 +90,49 @@ pub(super) fn consent(
         Some(&asked.redirect_uri),
         &body,
     )
+}
+
+/// Asks whether a login is to end. What was asked for is asked again with the answer.
+pub(super) fn logout(
+    core: &Core,
+    asked: &Params,
+    csrf: &str,
+    logged_in: &LoggedIn,
+    target: Option<&str>,
+) -> Response {
+    let registry = core.registry();
+    let user = registry.user(&logged_in.session.sub);
+    let name = user.map_or("", |user| user.username.as_str());
+    let again = [
+        "id_token_hint",
+        "client_id",
+        "post_logout_redirect_uri",
+        "state",
+    ];
+    let body = html! {
+        h1 { "Sign out?" }
+        p { "You are signed in as " strong { (name) } ". Applications that you have signed in to from this \
+            browser may sign you out, too." }
+        form method="post" action=(format!("{}/logout", core.issuer.path())) {
+            input type="hidden" name="csrf" value=(csrf);
+            @for (name, value) in again.into_iter().filter_map(|name| Some((name, asked.get(name)?))) {
+                input type="hidden" name=(name) value=(value);
+            }
+            button type="submit" { "Sign out" }
+        }
+        p { "To stay signed in, close this page." }
+    };
+    core.meter.request("logout", "asked");
+    page(StatusCode::OK, "Sign out", target, &body)
+}
+
+/// Nobody is signed in, and there is nowhere to go.
+pub(super) fn logged_out() -> Response {
+    let body = html! {
+        h1 { "You are signed out" }
+        p { "You may close this page." }
+    };
+    page(StatusCode::OK, "Signed out", None, &body)
 }
 
 /// An error that only the person at the browser may see.

@@ -125,24 +125,18 @@ impl Registry {
         }
         let grant_types: BTreeSet<_> = config.grant_types.iter().copied().collect();
         check_grant_types(config, &grant_types, issues);
-        let mut redirect_uris = Vec::new();
-        for (index, uri) in config.redirect_uris.iter().enumerate() {
-            match RedirectUri::parse(uri) {
-                Ok(uri) => redirect_uris.push(uri),
-                Err(problem) => {
-                    issues.add(
-                        &format!("redirect_uris[{index}]"),
-                        &format!("`{uri}` {problem}"),
-                    );
-                }
-            }
-        }
+        let redirect_uris = issues.uris("redirect_uris", &config.redirect_uris);
+        let after_logout = &config.post_logout_redirect_uris;
+        let post_logout_redirect_uris = issues.uris("post_logout_redirect_uris", after_logout);
+        let backchannel_logout = config.backchannel_logout_uri.as_deref();
         let client = Client {
             id: config.id.clone(),
             name: config.name.clone().unwrap_or_else(|| config.id.clone()),
             credential,
             grant_types,
             redirect_uris,
+            post_logout_redirect_uris,
+            backchannel_logout: backchannel_logout.and_then(|uri| issues.backchannel(uri)),
             scope: issues.scope(&config.scope),
             attributes: config.attributes.clone(),
             consent: config.consent,
@@ -252,6 +246,34 @@ impl Issues<'_> {
         if id.is_empty() || id.len() > 200 || !id.bytes().all(|byte| byte.is_ascii_graphic()) {
             self.add("id", "must be 1 to 200 visible ASCII characters");
         }
+    }
+
+    fn uris(&mut self, key: &str, texts: &[String]) -> Vec<RedirectUri> {
+        let mut uris = Vec::new();
+        for (index, text) in texts.iter().enumerate() {
+            match RedirectUri::parse(text) {
+                Ok(uri) => uris.push(uri),
+                Err(problem) => {
+                    self.add(&format!("{key}[{index}]"), &format!("`{text}` {problem}"));
+                }
+            }
+        }
+        uris
+    }
+
+    /// Asked by ourselves, so that it must be a place on the network.
+    fn backchannel(&mut self, text: &str) -> Option<Url> {
+        let key = "backchannel_logout_uri";
+        let parsed = RedirectUri::parse(text).and_then(|_| {
+            let url = Url::parse(text).map_err(|_| "is not an absolute URI")?;
+            let is_web = matches!(url.scheme(), "https" | "http");
+            is_web
+                .then_some(url)
+                .ok_or("must be `https`, or `http` on loopback")
+        });
+        parsed
+            .inspect_err(|problem| self.add(key, &format!("`{text}` {problem}")))
+            .ok()
     }
 
     fn scope(&mut self, text: &str) -> Scope {

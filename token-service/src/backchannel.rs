@@ -1,0 +1,97 @@
+//! Back-channel logout (OpenID Connect Back-Channel Logout 1.0): clients are told by a signed token
+//! that a login has ended. Tried a few times, beside whatever else is done.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use service_kit::Tasks;
+use tokio::sync::Semaphore;
+use url::Url;
+
+use crate::audit::audit;
+use crate::error::Trouble;
+
+/// Tells clients.
+#[derive(Debug)]
+pub(crate) struct Backchannel {
+    http: reqwest::Client,
+    tasks: Tasks,
+    /// So many are told at once.
+    places: Arc<Semaphore>,
+}
+
+/// A client that does not answer in this time is tried again.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Before each attempt.
+const WAITS: [Duration; 4] = [
+    Duration::ZERO,
+    Duration::from_secs(1),
+    Duration::from_secs(5),
+    Duration::from_secs(20),
+];
+
+const PLACES: usize = 64;
+
+impl Backchannel {
+    pub(crate) fn new(tasks: Tasks) -> Result<Self, Trouble> {
+        let http = reqwest::Client::builder()
+            .timeout(PATIENCE)
+            .connect_timeout(PATIENCE)
+            // SECURITY: the token is for whom the configuration names.
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .build()
+            .map_err(|_| Trouble::Crypto {
+                message: "no HTTP client",
+            })?;
+        Ok(Self {
+            http,
+            tasks,
+            places: Arc::new(Semaphore::new(PLACES)),
+        })
+    }
+
+    /// Tells a client by a token, and does not wait for it.
+    pub(crate) fn say(&self, client: &str, to: &Url, token: &str) {
+        let body = format!("logout_token={token}");
+        let (http, to, client) = (self.http.clone(), to.clone(), client.to_owned());
+        let (places, draining) = (Arc::clone(&self.places), self.tasks.draining());
+        self.tasks.spawn(async move {
+            let Ok(_place) = places.acquire_owned().await else {
+                return;
+            };
+            for wait in WAITS {
+                let waited = draining.run_until_cancelled(tokio::time::sleep(wait)).await;
+                match said(&http, &to, body.clone()).await {
+                    Ok(()) => return audit!("logout_told", client = client),
+                    Err(reason) => {
+                        audit!("logout_not_told", client = client, reason = reason);
+                    }
+                }
+                // At shutdown there is one attempt more, and no waiting.
+                if waited.is_none() {
+                    return;
+                }
+            }
+        });
+    }
+}
+
+/// Whether a client has taken the token (section 2.8).
+async fn said(http: &reqwest::Client, to: &Url, body: String) -> Result<(), String> {
+    let sent = http
+        .post(to.clone())
+        .header(
+            http::header::CONTENT_TYPE,
+            "application/x-www-form-urlencoded",
+        )
+        .body(body)
+        .send()
+        .await
+        .map_err(|error| error.without_url().to_string())?;
+    match sent.status() {
+        status if status.is_success() => Ok(()),
+        status => Err(format!("it answers {status}")),
+    }
+}

@@ -1,0 +1,167 @@
+//! `GET|POST /logout` (OpenID Connect RP-Initiated Logout 1.0): an application sends the browser here to
+//! end the login.
+//!
+//! SECURITY: nobody is sent anywhere but to what the client has registered, and nobody is logged out
+//! by a link alone: either an ID token of this very login comes with it, or the person is asked.
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::response::Response;
+use http::Method;
+use http::request::Parts;
+use jose::{Accepted, KeySet, Unverified};
+use serde_json::Value;
+
+use super::browser::{self, LoggedIn};
+use super::{pages, request};
+use crate::core::Core;
+use crate::params::Params;
+use crate::refusal::{ErrorCode, Refusal};
+use crate::registry::Registry;
+use crate::sessions;
+
+/// An ID token of ours, alive or expired.
+const HINTS: Accepted = Accepted {
+    types: &["jwt"],
+    untyped: false,
+};
+
+/// What the confirmation is about: there is one in a browser at a time.
+const NAME: &str = "logout";
+
+/// A request that is in order.
+struct Asked<'a> {
+    hint: Option<Hint>,
+    /// Where the browser goes afterwards.
+    target: Option<&'a str>,
+}
+
+/// Whose login is to end, as an ID token says.
+struct Hint {
+    sub: String,
+    sid: Option<String>,
+    client: String,
+}
+
+pub(super) async fn get(State(core): State<Arc<Core>>, request: Request) -> Response {
+    let (parts, _) = request.into_parts();
+    let params = request::query(&parts);
+    respond(&core, &parts, params).await
+}
+
+pub(super) async fn post(State(core): State<Arc<Core>>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let params = request::form(&parts, body).await;
+    respond(&core, &parts, params).await
+}
+
+async fn respond(core: &Core, parts: &Parts, params: Result<Params, Refusal>) -> Response {
+    let answered = match params {
+        Ok(params) => answer(core, parts, &params).await,
+        Err(refusal) => Err(refusal),
+    };
+    answered.unwrap_or_else(|refusal| pages::refusal(core, "logout", &refusal))
+}
+
+async fn answer(core: &Core, parts: &Parts, params: &Params) -> Result<Response, Refusal> {
+    let csrf = params.get("csrf");
+    if parts.method == Method::POST && csrf.is_none() {
+        // From the application's own page: a browser brings no cookies along with such a form.
+        let form = params.to_form(&[]);
+        let path = core.issuer.path();
+        return Ok(browser::see_other(&format!("{path}/logout?{form}")));
+    }
+    let registry = core.registry();
+    let asked = asked(core, &registry, params)?;
+    let Some(logged_in) = browser::logged_in(core, parts).await? else {
+        return Ok(after(core, params, &asked));
+    };
+    let is_confirmed = match csrf {
+        Some(csrf) if parts.method == Method::POST => {
+            let session = logged_in.handle.as_str();
+            if !core
+                .secrets
+                .is_form_token(csrf, pages::LOGOUT_FORM, NAME, session)
+            {
+                return Err(Refusal::Denied(
+                    ErrorCode::InvalidRequest,
+                    "the form was not sent from the page that was shown",
+                ));
+            }
+            true
+        }
+        _ => asked
+            .hint
+            .as_ref()
+            .is_some_and(|hint| hint.is_of(&logged_in)),
+    };
+    if !is_confirmed {
+        let csrf = core
+            .secrets
+            .form_token(pages::LOGOUT_FORM, NAME, logged_in.handle.as_str());
+        return Ok(pages::logout(core, params, &csrf, &logged_in, asked.target));
+    }
+    sessions::end(core, &logged_in.handle, &logged_in.session).await?;
+    let mut response = after(core, params, &asked);
+    browser::forget_session(core, &mut response);
+    Ok(response)
+}
+
+fn asked<'a>(core: &Core, registry: &Registry, params: &'a Params) -> Result<Asked<'a>, Refusal> {
+    let refuse = |text| Err(Refusal::Denied(ErrorCode::InvalidRequest, text));
+    let named = params.get("client_id");
+    // One that does not hold says nothing: its key may be gone, or never have been ours.
+    let hint = params
+        .get("id_token_hint")
+        .and_then(|text| Hint::read(core, text));
+    if let (Some(hint), Some(named)) = (&hint, named)
+        && hint.client != named
+    {
+        return refuse("`client_id` is not the client of `id_token_hint`");
+    }
+    let client = hint.as_ref().map(|hint| hint.client.as_str()).or(named);
+    let client = client.and_then(|id| registry.client(id));
+    let target = params.get("post_logout_redirect_uri");
+    if let Some(target) = target {
+        let is_registered = client.is_some_and(|client| client.accepts_after_logout(target));
+        if !is_registered {
+            return refuse(
+                "`post_logout_redirect_uri` is not registered for the client that is named",
+            );
+        }
+    }
+    Ok(Asked { hint, target })
+}
+
+/// Nobody is logged in any more.
+fn after(core: &Core, params: &Params, asked: &Asked<'_>) -> Response {
+    core.meter.request("logout", "ok");
+    match asked.target {
+        Some(target) => browser::redirect_after_logout(target, params.get("state")),
+        None => pages::logged_out(),
+    }
+}
+
+impl Hint {
+    fn read(core: &Core, text: &str) -> Option<Self> {
+        let unverified = Unverified::read(text, HINTS).ok()?;
+        let keys = KeySet::parse(core.keys.jwks().to_string().as_bytes()).ok()?;
+        let claims = unverified.verify(&keys).ok()?;
+        let text = |name: &str| claims.get(name).and_then(Value::as_str);
+        if text("iss") != Some(core.issuer.as_str()) {
+            return None;
+        }
+        Some(Self {
+            sub: text("sub")?.to_owned(),
+            sid: text("sid").map(str::to_owned),
+            client: text("aud")?.to_owned(),
+        })
+    }
+
+    /// Whether it is of this very login.
+    fn is_of(&self, logged_in: &LoggedIn) -> bool {
+        let session = &logged_in.session;
+        self.sub == session.sub && self.sid.as_deref() == Some(&session.authentication.sid)
+    }
+}

@@ -1,0 +1,137 @@
+//! Logins: what they have led to, and their end: that ends with them, and every client that took part
+//! hears of it.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use service_kit::random;
+
+use crate::audit::audit;
+use crate::core::Core;
+use crate::error::Trouble;
+use crate::jws::{Claims, Typ};
+use crate::record::{self, Session, SessionGrant, SessionGrants};
+use crate::revocation;
+use crate::token::Handle;
+
+/// What a client is told of.
+#[derive(Debug, Clone, Copy)]
+struct Farewell<'a> {
+    client: &'a str,
+    sub: &'a str,
+    sid: &'a str,
+}
+
+/// The one event of these tokens (section 2.4).
+const EVENT: &str = "http://schemas.openid.net/event/backchannel-logout";
+
+/// Section 2.4 recommends two minutes: longer than all attempts take.
+const LIFE: Duration = Duration::from_mins(2);
+
+/// Attempts against other writers before giving up.
+const ATTEMPTS: usize = 16;
+
+/// It is remembered for so long that a login is over: longer than any code lives that it
+/// has led to.
+const OVER: Duration = Duration::from_hours(1);
+
+/// Says that a login has led to a grant, and whether it still might: the end of a login finds it from
+/// now on, or has come before.
+pub(crate) async fn leads_to(
+    core: &Core,
+    sid: &str,
+    grant: &SessionGrant,
+) -> Result<bool, Trouble> {
+    let now = core.now();
+    let after = change(core, sid, |before| {
+        (!before.is_over).then(|| {
+            let after = before.with(grant.clone(), now);
+            let keep = record::keep_until(grant.exp.max(after.exp().unwrap_or(now)), now);
+            (after, keep)
+        })
+    });
+    Ok(after.await?.is_some())
+}
+
+/// Changes what a login has led to. None where the change is none.
+async fn change(
+    core: &Core,
+    sid: &str,
+    change: impl Fn(&SessionGrants) -> Option<(SessionGrants, Duration)>,
+) -> Result<Option<SessionGrants>, Trouble> {
+    for _ in 0..ATTEMPTS {
+        let stored = record::load::<SessionGrants>(&*core.store, sid).await?;
+        let before = stored.as_ref().map(|stored| stored.record.clone());
+        let Some((after, keep)) = change(&before.unwrap_or_default()) else {
+            return Ok(None);
+        };
+        let (key, bytes) = (record::key::<SessionGrants>(sid), record::encode(&after)?);
+        let is_written = match stored {
+            Some(stored) => {
+                let expected = stored.bytes;
+                core.store
+                    .replace(&key, expected, bytes, Some(keep))
+                    .await?
+            }
+            None => core.store.put_new(&key, bytes, Some(keep)).await?,
+        };
+        if is_written {
+            return Ok(Some(after));
+        }
+    }
+    Err(Trouble::Record {
+        message: "the grants of a login change all the time".into(),
+    })
+}
+
+/// Ends a login. What can fail comes before the login itself is gone: whoever is told of an outage can
+/// try again.
+pub(crate) async fn end(core: &Core, handle: &Handle, session: &Session) -> Result<(), Trouble> {
+    let sid = &session.authentication.sid;
+    // Before anything is revoked: what comes now is no part of the list, and sees that it is over.
+    let over = change(core, sid, |before| {
+        let over = SessionGrants {
+            is_over: true,
+            ..before.clone()
+        };
+        Some((over, OVER))
+    });
+    let grants = over.await?.unwrap_or_default().grants;
+    for grant in grants.iter().filter(|grant| !grant.is_offline) {
+        revocation::revoke_grant(core, &grant.id, "the login has ended").await?;
+    }
+    core.store
+        .delete(&record::key::<Session>(handle.as_str()))
+        .await?;
+    audit!("logout", sub = session.sub, sid = sid);
+    let registry = core.registry();
+    let clients: BTreeSet<_> = grants.iter().map(|grant| &grant.client_id).collect();
+    for client in clients.into_iter().filter_map(|id| registry.client(id)) {
+        if let Some(to) = &client.backchannel_logout {
+            let farewell = Farewell {
+                client: &client.id,
+                sub: &session.sub,
+                sid,
+            };
+            let token = logout_token(core, &farewell)?;
+            core.backchannel.say(&client.id, to, &token);
+        }
+    }
+    Ok(())
+}
+
+fn logout_token(core: &Core, farewell: &Farewell<'_>) -> Result<String, Trouble> {
+    let now = core.now();
+    let mut claims = Claims::new();
+    let mut put = |name: &str, value: Value| claims.insert(name.to_owned(), value);
+    put("iss", core.issuer.as_str().into());
+    put("sub", farewell.sub.into());
+    put("aud", farewell.client.into());
+    put("iat", now.as_secs().into());
+    put("exp", now.plus(LIFE).as_secs().into());
+    put("jti", random::id()?.into());
+    put("sid", farewell.sid.into());
+    put("events", json!({ EVENT: {} }));
+    core.sign(Typ::Logout, &claims)
+}
