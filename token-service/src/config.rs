@@ -155,6 +155,9 @@ pub struct ClientConfig {
     /// Authorization requests must be pushed (RFC 9126 section 6).
     #[serde(default)]
     pub require_pushed_authorization_requests: bool,
+    /// How its ID tokens and logout tokens are signed.
+    #[serde(default)]
+    pub id_token_signed_response_alg: SigningAlgorithm,
     /// Gets no tokens but such as are bound to a key of its own (RFC 9449 section 5.2).
     #[serde(default)]
     pub dpop_bound_access_tokens: bool,
@@ -175,6 +178,37 @@ pub enum GrantType {
     ClientCredentials,
     /// A rotated token keeps a grant alive.
     RefreshToken,
+}
+
+/// How something is signed (RFC 7518, RFC 8037).
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize, JsonSchema,
+)]
+pub enum SigningAlgorithm {
+    #[default]
+    #[serde(rename = "ES256")]
+    Es256,
+    /// With Ed25519.
+    #[serde(rename = "EdDSA")]
+    EdDsa,
+    #[serde(rename = "RS256")]
+    Rs256,
+    #[serde(rename = "PS256")]
+    Ps256,
+}
+
+impl SigningAlgorithm {
+    pub(crate) const ALL: [Self; 4] = [Self::Es256, Self::EdDsa, Self::Rs256, Self::Ps256];
+
+    /// The word of the IANA registry.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Es256 => "ES256",
+            Self::EdDsa => "EdDSA",
+            Self::Rs256 => "RS256",
+            Self::Ps256 => "PS256",
+        }
+    }
 }
 
 /// Whether approval is asked for.
@@ -224,6 +258,9 @@ pub struct ResourceConfig {
     /// User attributes that go into its JWTs; `name`, `email` and `preferred_username` too.
     #[serde(default)]
     pub claims: Vec<String>,
+    /// How its JWTs are signed.
+    #[serde(default)]
+    pub jwt_alg: SigningAlgorithm,
     /// Lifetime of its JWTs, in seconds; `ttl.jwt_secs` where absent.
     #[serde(default)]
     pub jwt_ttl_secs: Option<u64>,
@@ -241,6 +278,9 @@ pub struct ResourceServerConfig {
     /// As for clients.
     #[serde(default)]
     pub jwks: Option<Value>,
+    /// How signed introspection is signed for it (RFC 9701).
+    #[serde(default)]
+    pub introspection_signed_response_alg: SigningAlgorithm,
     /// The resources that it may ask about.
     pub resources: Vec<String>,
 }

@@ -10,7 +10,7 @@ use service_kit::{SharedClock, UnixTime};
 use store::Store;
 
 use crate::backchannel::Backchannel;
-use crate::config::TtlConfig;
+use crate::config::{SigningAlgorithm, TtlConfig};
 use crate::error::Trouble;
 use crate::jws::{self, Claims, Typ};
 use crate::keys::Keys;
@@ -83,9 +83,14 @@ impl Core {
         self.registry.load_full()
     }
 
-    /// Signs claims with the current key.
-    pub(crate) fn sign(&self, typ: Typ, claims: &Claims) -> Result<String, Trouble> {
-        let key = self.keys.current(self.now())?;
+    /// Signs claims with the current key of an algorithm.
+    pub(crate) fn sign(
+        &self,
+        typ: Typ,
+        algorithm: SigningAlgorithm,
+        claims: &Claims,
+    ) -> Result<String, Trouble> {
+        let key = self.keys.current(algorithm, self.now())?;
         let jwt = jws::sign(&key, typ, claims)?;
         if typ == Typ::AccessToken && jwt.len() > MAX_JWT {
             let resource = claims

@@ -38,7 +38,8 @@ impl Typ {
 pub(crate) fn sign(key: &SigningKey, typ: Typ, claims: &Claims) -> Result<String, Trouble> {
     // A thumbprint and two fixed words: nothing in it needs JSON escapes.
     let header = format!(
-        r#"{{"alg":"ES256","kid":"{}","typ":"{}"}}"#,
+        r#"{{"alg":"{}","kid":"{}","typ":"{}"}}"#,
+        key.algorithm().as_str(),
         key.kid(),
         typ.as_str()
     );

@@ -7,6 +7,7 @@
 mod ring;
 mod signing_key;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use serde_json::{Value, json};
 use service_kit::UnixTime;
 use store::Store;
 
+use crate::config::SigningAlgorithm;
 use crate::error::Trouble;
 use crate::secrets::Secrets;
 pub(crate) use ring::SEALED_WITH_ANOTHER_SECRET;
@@ -26,13 +28,15 @@ pub(crate) use signing_key::SigningKey;
 #[derive(Debug)]
 pub(crate) struct Keys {
     store: Arc<dyn Store>,
-    plan: KeyPlan,
+    plan: ArcSwap<KeyPlan>,
     ring: ArcSwap<Ring>,
 }
 
 /// When keys come and go.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct KeyPlan {
+    /// There is a key for each.
+    pub(crate) algorithms: BTreeSet<SigningAlgorithm>,
     /// How long a key signs.
     pub(crate) rotate: Duration,
     /// How long a key is published before it signs.
@@ -62,11 +66,22 @@ impl Keys {
     ) -> Result<Self, Trouble> {
         let keys = Self {
             store,
-            plan,
+            plan: ArcSwap::from_pointee(plan),
             ring: ArcSwap::from_pointee(Ring::default()),
         };
         keys.turn(secrets, now).await?;
         Ok(keys)
+    }
+
+    /// From now on, keys come and go by another plan.
+    pub(crate) async fn follow(
+        &self,
+        plan: KeyPlan,
+        secrets: &Secrets,
+        now: UnixTime,
+    ) -> Result<(), Trouble> {
+        self.plan.store(Arc::new(plan));
+        self.turn(secrets, now).await
     }
 
     /// Learns of other replicas' changes and does what is due: makes the next key, drops the
@@ -78,7 +93,7 @@ impl Keys {
                 Some(bytes) => RingRecord::decode(bytes)?,
                 None => RingRecord::default(),
             };
-            let Some(after) = before.turned(secrets, self.plan, now)? else {
+            let Some(after) = before.turned(secrets, &self.plan.load(), now)? else {
                 self.ring.store(Arc::new(before.open(secrets)?));
                 return Ok(());
             };
@@ -94,15 +109,23 @@ impl Keys {
     }
 
     /// The key that signs now.
-    pub(crate) fn current(&self, now: UnixTime) -> Result<Arc<SigningKey>, Trouble> {
-        self.ring.load().current(now).ok_or(Trouble::Crypto {
-            message: "no signing key",
-        })
+    pub(crate) fn current(
+        &self,
+        algorithm: SigningAlgorithm,
+        now: UnixTime,
+    ) -> Result<Arc<SigningKey>, Trouble> {
+        self.ring
+            .load()
+            .current(algorithm, now)
+            .ok_or(Trouble::Crypto {
+                message: "no signing key",
+            })
     }
 
     /// The JWK Set (RFC 7517 section 5): public members only.
     pub(crate) fn jwks(&self) -> Value {
-        let keys: Vec<Value> = self.ring.load().keys().map(SigningKey::jwk).collect();
+        let ring = self.ring.load();
+        let keys: Vec<&Value> = ring.keys().map(SigningKey::jwk).collect();
         json!({ "keys": keys })
     }
 

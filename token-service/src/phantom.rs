@@ -133,7 +133,7 @@ pub(crate) fn swap(
     let ttl = std::time::Duration::from_secs(resource.jwt_ttl_secs);
     let exp = now.plus(ttl).min(live.token.exp);
     let claims = claims(core, registry, live, resource, exp)?;
-    let jwt = core.sign(Typ::AccessToken, &claims)?;
+    let jwt = core.sign(Typ::AccessToken, resource.jwt_alg, &claims)?;
     Ok(ActiveToken {
         facts: live.facts.clone(),
         jwt: PhantomJwt::new(Arc::<str>::from(jwt)),

@@ -16,7 +16,7 @@ use serde_json::{Map, Value};
 use service_kit::{Secret, digest, random};
 use url::Url;
 
-use crate::config::{ConsentMode, GrantType};
+use crate::config::{ConsentMode, GrantType, SigningAlgorithm};
 use crate::error::{TokenServiceError, Trouble};
 pub(crate) use redirect::RedirectUri;
 
@@ -56,6 +56,9 @@ pub(crate) struct Client {
     pub(crate) only_pushed: bool,
     /// Its access tokens must be bound to a key.
     pub(crate) only_bound: bool,
+    /// Of its ID tokens and logout tokens.
+    #[serde(skip)]
+    pub(crate) id_token_alg: SigningAlgorithm,
     pub(crate) disabled: bool,
 }
 
@@ -79,6 +82,7 @@ pub(crate) struct Resource {
     pub(crate) scope: Scope,
     pub(crate) claims: Vec<String>,
     pub(crate) jwt_ttl_secs: u64,
+    pub(crate) jwt_alg: SigningAlgorithm,
 }
 
 /// Who may introspect tokens for which resources.
@@ -88,6 +92,8 @@ pub(crate) struct ResourceServer {
     /// None: it works only inside the process.
     #[serde(skip)]
     pub(crate) credential: Option<Credential>,
+    #[serde(skip)]
+    pub(crate) introspection_alg: SigningAlgorithm,
     pub(crate) resources: Vec<String>,
 }
 
@@ -157,6 +163,15 @@ impl Registry {
             .values()
             .filter(|client| !client.disabled)
             .fold(Scope::empty(), |all, client| all.union(&client.scope))
+    }
+
+    /// Every algorithm that something is signed by.
+    pub(crate) fn signing_algorithms(&self) -> BTreeSet<SigningAlgorithm> {
+        let clients = self.clients.values().map(|client| client.id_token_alg);
+        let resources = self.resources().map(|resource| resource.jwt_alg);
+        let servers = self.resource_servers.values();
+        let servers = servers.map(|server| server.introspection_alg);
+        clients.chain(resources).chain(servers).collect()
     }
 
     /// A hash to copy the cost of password verification from.

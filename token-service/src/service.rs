@@ -133,7 +133,10 @@ impl TokenService {
         base: &Path,
     ) -> Result<(), TokenServiceError> {
         let understood = understand(config, base).map_err(TokenServiceError::Config)?;
-        self.core.registry.store(Arc::new(understood.registry));
+        // Before anything is to be signed by a key that there is not.
+        let (core, plan) = (&self.core, key_plan(config, &understood.registry));
+        core.keys.follow(plan, &core.secrets, core.now()).await?;
+        core.registry.store(Arc::new(understood.registry));
         self.announce_registry().await
     }
 
@@ -255,6 +258,7 @@ fn key_plan(config: &TokenServiceConfig, registry: &Registry) -> KeyPlan {
         .max(config.ttl.jwt_secs)
         .max(config.ttl.id_token_secs);
     KeyPlan {
+        algorithms: registry.signing_algorithms(),
         rotate: Duration::from_secs(config.keys.rotate_secs),
         publish_ahead: Duration::from_secs(config.keys.publish_ahead_secs),
         longest_token: Duration::from_secs(longest + LEEWAY),

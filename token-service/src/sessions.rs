@@ -12,13 +12,14 @@ use crate::core::Core;
 use crate::error::Trouble;
 use crate::jws::{Claims, Typ};
 use crate::record::{self, Session, SessionGrant, SessionGrants};
+use crate::registry::Client;
 use crate::revocation;
 use crate::token::Handle;
 
 /// What a client is told of.
 #[derive(Debug, Clone, Copy)]
 struct Farewell<'a> {
-    client: &'a str,
+    client: &'a Client,
     sub: &'a str,
     sid: &'a str,
 }
@@ -110,7 +111,7 @@ pub(crate) async fn end(core: &Core, handle: &Handle, session: &Session) -> Resu
     for client in clients.into_iter().filter_map(|id| registry.client(id)) {
         if let Some(to) = &client.backchannel_logout {
             let farewell = Farewell {
-                client: &client.id,
+                client,
                 sub: &session.sub,
                 sid,
             };
@@ -127,11 +128,11 @@ fn logout_token(core: &Core, farewell: &Farewell<'_>) -> Result<String, Trouble>
     let mut put = |name: &str, value: Value| claims.insert(name.to_owned(), value);
     put("iss", core.issuer.as_str().into());
     put("sub", farewell.sub.into());
-    put("aud", farewell.client.into());
+    put("aud", farewell.client.id.as_str().into());
     put("iat", now.as_secs().into());
     put("exp", now.plus(LIFE).as_secs().into());
     put("jti", random::id()?.into());
     put("sid", farewell.sid.into());
     put("events", json!({ EVENT: {} }));
-    core.sign(Typ::Logout, &claims)
+    core.sign(Typ::Logout, farewell.client.id_token_alg, &claims)
 }

@@ -1,6 +1,7 @@
 //! The service as its callers see it: requests through the whole router, a real store, a clock
 //! that is moved by hand.
 
+mod algorithms;
 mod assertion;
 mod authorize;
 mod configuration;

@@ -128,7 +128,7 @@ const PRIVATE: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
 
 /// The thumbprint of a key that is taken (RFC 7638): the SHA-256 of what makes it the key that it is,
 /// as 43 characters.
-pub(crate) fn thumbprint(jwk: &Properties) -> Option<String> {
+pub fn thumbprint(jwk: &Properties) -> Option<String> {
     let members: &[&str] = match jwk.get("kty")?.as_str()? {
         "EC" => &["crv", "kty", "x", "y"],
         "OKP" => &["crv", "kty", "x"],

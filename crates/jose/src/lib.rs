@@ -11,5 +11,5 @@ pub fn sha256(text: &[u8]) -> impl AsRef<[u8]> {
 }
 
 pub use embedded::Embedded;
-pub use jwk::{Algorithm, KeySet};
+pub use jwk::{Algorithm, KeySet, thumbprint};
 pub use jws::{Accepted, Fault, Unverified, is_like_one};

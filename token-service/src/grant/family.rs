@@ -42,7 +42,7 @@ impl Issue {
         let TokenRequest { core, client, .. } = request;
         let access = order.mint(core, Kind::AccessToken)?;
         let access_record = access_record(request, order)?;
-        let id_token = id_token(core, order, &order.scope, access.reveal())?;
+        let id_token = id_token(request, order, &order.scope, access.reveal())?;
         let is_renewable = order.grant.grant_type == GrantType::AuthorizationCode
             && client.may_use(GrantType::RefreshToken);
         let refresh = if is_renewable {
@@ -74,7 +74,11 @@ impl Issue {
 
     /// The tokens that were issued for this order before, if nothing has been done with the refresh
     /// token since. The order has what was asked for then.
-    pub(super) async fn again(core: &Core, order: &Order<'_>) -> Result<Option<Self>, Trouble> {
+    pub(super) async fn again(
+        request: TokenRequest<'_>,
+        order: &Order<'_>,
+    ) -> Result<Option<Self>, Trouble> {
+        let core = request.core;
         let access = order.mint(core, Kind::AccessToken)?;
         let refresh = order.mint(core, Kind::RefreshToken)?;
         let access_record =
@@ -88,7 +92,7 @@ impl Issue {
         if refresh_record.state != RefreshState::Live || core.now() >= access_record.exp {
             return Ok(None);
         }
-        let id_token = id_token(core, order, &access_record.scope, access.reveal())?;
+        let id_token = id_token(request, order, &access_record.scope, access.reveal())?;
         Ok(Some(Self {
             access,
             access_record,
@@ -181,11 +185,12 @@ fn access_record(request: TokenRequest<'_>, order: &Order<'_>) -> Result<AccessT
 
 /// OpenID Connect Core sections 2, 3.1.3.6 and 12.2.
 fn id_token(
-    core: &Core,
+    request: TokenRequest<'_>,
     order: &Order<'_>,
     scope: &Scope,
     access: &str,
 ) -> Result<Option<String>, Trouble> {
+    let (core, algorithm) = (request.core, request.client.id_token_alg);
     let grant = order.grant;
     let (Subject::User(sub), Some(login)) = (&grant.subject, &grant.authentication) else {
         return Ok(None);
@@ -208,5 +213,5 @@ fn id_token(
     if let Some(nonce) = order.nonce {
         put("nonce", nonce.into());
     }
-    core.sign(Typ::IdToken, &claims).map(Some)
+    core.sign(Typ::IdToken, algorithm, &claims).map(Some)
 }

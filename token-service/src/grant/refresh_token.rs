@@ -134,7 +134,7 @@ async fn used(
             nonce: None,
             after: Some((text, &rotation.seed)),
         };
-        if let Some(issue) = Issue::again(core, &order).await? {
+        if let Some(issue) = Issue::again(request, &order).await? {
             audit!(
                 "refresh_repeated",
                 client = token.client_id,

@@ -162,7 +162,7 @@ fn signed(
     claims.insert("aud".into(), server.id.as_str().into());
     claims.insert("iat".into(), core.now().as_secs().into());
     claims.insert("token_introspection".into(), facts(core, live, resource));
-    let jws = core.sign(Typ::Introspection, &claims)?;
+    let jws = core.sign(Typ::Introspection, server.introspection_alg, &claims)?;
     let media = "application/token-introspection+jwt";
     Ok(([(header::CONTENT_TYPE, media)], jws).into_response())
 }

@@ -10,7 +10,7 @@ use jose::Algorithm;
 use serde_json::{Value, json};
 
 use super::render;
-use crate::config::GrantType;
+use crate::config::{GrantType, SigningAlgorithm};
 use crate::core::Core;
 
 pub(super) async fn get(State(core): State<Arc<Core>>) -> Response {
@@ -34,6 +34,7 @@ fn document(core: &Core) -> Value {
         "none",
     ];
     let algorithms = Algorithm::ALL.map(Algorithm::name);
+    let signing = SigningAlgorithm::ALL.map(SigningAlgorithm::as_str);
     json!({
         "issuer": issuer.as_str(),
         "authorization_endpoint": issuer.endpoint("/authorize"),
@@ -59,8 +60,8 @@ fn document(core: &Core) -> Value {
         "introspection_endpoint_auth_methods_supported": ["client_secret_basic", "private_key_jwt"],
         "introspection_endpoint_auth_signing_alg_values_supported": algorithms,
         "dpop_signing_alg_values_supported": oauth::dpop_algorithms(),
-        "introspection_signing_alg_values_supported": ["ES256"],
-        "id_token_signing_alg_values_supported": ["ES256"],
+        "introspection_signing_alg_values_supported": signing,
+        "id_token_signing_alg_values_supported": signing,
         "subject_types_supported": ["public"],
         "claims_supported": [
             "iss", "sub", "aud", "exp", "iat", "auth_time", "amr", "nonce", "sid", "at_hash",

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use service_kit::UnixTime;
 
 use super::{KeyPlan, SigningKey};
+use crate::config::SigningAlgorithm;
 use crate::error::Trouble;
 use crate::secrets::Secrets;
 
@@ -20,6 +21,9 @@ pub(super) struct RingRecord {
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct KeyRecord {
+    /// Those of before were all of one.
+    #[serde(default)]
+    algorithm: SigningAlgorithm,
     kid: String,
     sealed: String,
     /// From here on it signs, until the next one does.
@@ -33,14 +37,22 @@ pub(super) struct Ring {
 }
 
 impl Ring {
-    /// The youngest key whose time has come.
-    pub(super) fn current(&self, now: UnixTime) -> Option<Arc<SigningKey>> {
-        self.keys
+    /// The youngest key of an algorithm whose time has come.
+    pub(super) fn current(
+        &self,
+        algorithm: SigningAlgorithm,
+        now: UnixTime,
+    ) -> Option<Arc<SigningKey>> {
+        let mut of_it = self
+            .keys
             .iter()
+            .filter(|(_, key)| key.algorithm() == algorithm);
+        of_it
+            .clone()
             .rev()
             .find(|(signs_from, _)| *signs_from <= now)
             // A clock that was set back must not stop the service: the oldest key is published.
-            .or(self.keys.first())
+            .or(of_it.next())
             .map(|(_, key)| key.clone())
     }
 
@@ -68,7 +80,7 @@ impl RingRecord {
     /// Opens every key.
     pub(super) fn open(&self, secrets: &Secrets) -> Result<Ring, Trouble> {
         let keys = self.keys.iter().map(|record| {
-            SigningKey::open(&record.kid, &record.sealed, secrets)
+            SigningKey::open(record.algorithm, &record.kid, &record.sealed, secrets)
                 .map(|key| (record.signs_from, Arc::new(key)))
                 .ok_or(Trouble::Crypto {
                     message: SEALED_WITH_ANOTHER_SECRET,
@@ -83,27 +95,37 @@ impl RingRecord {
     pub(super) fn turned(
         &self,
         secrets: &Secrets,
-        plan: KeyPlan,
+        plan: &KeyPlan,
         now: UnixTime,
     ) -> Result<Option<Self>, Trouble> {
         let mut turned = self.clone();
-        turned.drop_dead(plan, now);
-        match turned.keys.last() {
-            // Nobody can have cached a set without it: the first key signs at once.
-            None => turned.add(secrets, now)?,
-            Some(last) => {
-                let due = last.signs_from.plus(plan.rotate);
-                if now.plus(plan.publish_ahead) >= due {
-                    turned.add(secrets, due.max(now.plus(plan.publish_ahead)))?;
+        for algorithm in plan.algorithms.iter().copied() {
+            turned.drop_dead(algorithm, plan, now);
+            let of_it = |key: &&KeyRecord| key.algorithm == algorithm;
+            match turned.keys.iter().rev().find(of_it) {
+                // Nobody waits for tokens of it yet: the first key signs at once.
+                None => turned.add(algorithm, secrets, now)?,
+                Some(last) => {
+                    let due = last.signs_from.plus(plan.rotate);
+                    if now.plus(plan.publish_ahead) >= due {
+                        let from = due.max(now.plus(plan.publish_ahead));
+                        turned.add(algorithm, secrets, from)?;
+                    }
                 }
             }
         }
         Ok((turned != *self).then_some(turned))
     }
 
-    fn add(&mut self, secrets: &Secrets, signs_from: UnixTime) -> Result<(), Trouble> {
-        let made = SigningKey::make(secrets)?;
+    fn add(
+        &mut self,
+        algorithm: SigningAlgorithm,
+        secrets: &Secrets,
+        signs_from: UnixTime,
+    ) -> Result<(), Trouble> {
+        let made = SigningKey::make(algorithm, secrets)?;
         self.keys.push(KeyRecord {
+            algorithm,
             kid: made.key.kid().to_owned(),
             sealed: made.sealed,
             signs_from,
@@ -112,13 +134,17 @@ impl RingRecord {
     }
 
     /// A key is dead when the one after it has signed for longer than any token lives.
-    fn drop_dead(&mut self, plan: KeyPlan, now: UnixTime) {
-        let successors: Vec<_> = self.keys.iter().skip(1).map(|key| key.signs_from).collect();
-        let dead = successors
-            .iter()
-            .take_while(|signs_from| signs_from.plus(plan.longest_token) < now)
+    fn drop_dead(&mut self, algorithm: SigningAlgorithm, plan: &KeyPlan, now: UnixTime) {
+        let of_it = |key: &&KeyRecord| key.algorithm == algorithm;
+        let successors = self.keys.iter().filter(of_it).skip(1);
+        let mut dead = successors
+            .take_while(|key| key.signs_from.plus(plan.longest_token) < now)
             .count();
-        self.keys.drain(..dead);
+        self.keys.retain(|key| {
+            let is_dead = key.algorithm == algorithm && dead > 0;
+            dead -= usize::from(is_dead);
+            !is_dead
+        });
     }
 }
 

@@ -10,13 +10,18 @@ use service_kit::UnixTime;
 use store::{MemoryStore, Store};
 
 use super::{JWKS_MAX_AGE, KEY, KeyPlan, Keys};
+use crate::config::SigningAlgorithm::{self, EdDsa, Es256, Ps256, Rs256};
+use crate::jws::{self, Claims, Typ};
 use crate::secrets::Secrets;
 
-const PLAN: KeyPlan = KeyPlan {
-    rotate: Duration::from_hours(24),
-    publish_ahead: Duration::from_mins(15),
-    longest_token: Duration::from_mins(12),
-};
+fn plan(algorithms: &[SigningAlgorithm]) -> KeyPlan {
+    KeyPlan {
+        algorithms: algorithms.iter().copied().collect(),
+        rotate: Duration::from_hours(24),
+        publish_ahead: Duration::from_mins(15),
+        longest_token: Duration::from_mins(12),
+    }
+}
 
 fn secrets() -> Secrets {
     Secrets::derive(&[3; 32]).unwrap()
@@ -30,7 +35,8 @@ fn kids(keys: &Keys) -> Vec<String> {
 }
 
 async fn open(store: &Arc<MemoryStore>, now: UnixTime) -> Keys {
-    Keys::open(store.clone(), &secrets(), PLAN, now)
+    let plan = plan(&[Es256]);
+    Keys::open(store.clone(), &secrets(), plan, now)
         .await
         .unwrap()
 }
@@ -53,7 +59,7 @@ async fn a_key_is_published_before_it_signs_and_stays_until_its_tokens_died() {
                 published_since.push((kid.clone(), now));
             }
         }
-        let signing = keys.current(now).unwrap().kid().to_owned();
+        let signing = keys.current(Es256, now).unwrap().kid().to_owned();
         let (_, since) = published_since
             .iter()
             .find(|(kid, _)| *kid == signing)
@@ -63,7 +69,7 @@ async fn a_key_is_published_before_it_signs_and_stays_until_its_tokens_died() {
         last_signed.retain(|(kid, _)| *kid != signing);
         last_signed.push((signing, now));
         for (kid, at) in &last_signed {
-            let is_alive = now.since(*at) < PLAN.longest_token;
+            let is_alive = now.since(*at) < plan(&[Es256]).longest_token;
             assert!(
                 !is_alive || kids.contains(kid),
                 "a live token cannot be verified"
@@ -81,11 +87,11 @@ async fn a_service_that_slept_through_a_rotation_still_publishes_first() {
     let before = open(&store, start).await;
     let late = start.plus(Duration::from_hours(24 * 30));
     let keys = open(&store, late).await;
-    let old = before.current(start).unwrap().kid().to_owned();
-    assert_eq!(keys.current(late).unwrap().kid(), old);
+    let old = before.current(Es256, start).unwrap().kid().to_owned();
+    assert_eq!(keys.current(Es256, late).unwrap().kid(), old);
     assert_eq!(kids(&keys).len(), 2);
-    let due = late.plus(PLAN.publish_ahead);
-    assert_ne!(keys.current(due).unwrap().kid(), old);
+    let due = late.plus(plan(&[Es256]).publish_ahead);
+    assert_ne!(keys.current(Es256, due).unwrap().kid(), old);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -107,7 +113,7 @@ async fn keys_are_sealed_and_a_changed_record_is_not_used() {
     let store = Arc::new(MemoryStore::new());
     let now = UnixTime::from_secs(1_800_000_000);
     let keys = open(&store, now).await;
-    let key = keys.current(now).unwrap();
+    let key = keys.current(Es256, now).unwrap();
     let signature = key.sign(b"message").unwrap();
     let jwk = key.jwk();
     let mut point = vec![4];
@@ -119,12 +125,76 @@ async fn keys_are_sealed_and_a_changed_record_is_not_used() {
         .unwrap();
 
     let other = Secrets::derive(&[4; 32]).unwrap();
-    assert!(Keys::open(store.clone(), &other, PLAN, now).await.is_err());
+    assert!(
+        Keys::open(store.clone(), &other, plan(&[Es256]), now)
+            .await
+            .is_err()
+    );
     let bytes = store.get(KEY).await.unwrap().unwrap();
     let text = String::from_utf8(bytes.to_vec()).unwrap();
     let at = text.find("sealed\":\"").unwrap() + 40;
     let mut changed = text.clone().into_bytes();
     changed[at] = if changed[at] == b'A' { b'B' } else { b'A' };
     store.put(KEY, changed.into(), None).await.unwrap();
-    assert!(Keys::open(store, &secrets(), PLAN, now).await.is_err());
+    assert!(
+        Keys::open(store, &secrets(), plan(&[Es256]), now)
+            .await
+            .is_err()
+    );
+}
+
+#[tokio::test]
+async fn every_algorithm_has_keys_of_its_own_that_verify_what_they_sign() {
+    let store = Arc::new(MemoryStore::new());
+    let now = UnixTime::from_secs(1_800_000_000);
+    let all = plan(&SigningAlgorithm::ALL);
+    let keys = Keys::open(store.clone(), &secrets(), all, now)
+        .await
+        .unwrap();
+    assert_eq!(kids(&keys).len(), 4);
+    let published = jose::KeySet::parse(keys.jwks().to_string().as_bytes()).unwrap();
+    let accepted = jose::Accepted {
+        types: &["jwt"],
+        untyped: false,
+    };
+    for algorithm in SigningAlgorithm::ALL {
+        let key = keys.current(algorithm, now).unwrap();
+        let claims = Claims::from_iter([("n".to_owned(), algorithm.as_str().into())]);
+        let token = jws::sign(&key, Typ::IdToken, &claims).unwrap();
+        let read = jose::Unverified::read(&token, accepted).unwrap();
+        assert_eq!(read.verify(&published).unwrap(), claims);
+        let jwk = key.jwk().as_object().unwrap();
+        for private in ["d", "p", "q", "dp", "dq", "qi"] {
+            assert!(!jwk.contains_key(private));
+        }
+    }
+    // Another process opens the same ones.
+    let again = Keys::open(store, &secrets(), plan(&SigningAlgorithm::ALL), now)
+        .await
+        .unwrap();
+    assert_eq!(again.jwks(), keys.jwks());
+}
+
+#[tokio::test]
+async fn an_algorithm_that_is_wanted_later_gets_its_key_and_turns_by_itself() {
+    let store = Arc::new(MemoryStore::new());
+    let start = UnixTime::from_secs(1_800_000_000);
+    let keys = open(&store, start).await;
+    let first = keys.current(Es256, start).unwrap().kid().to_owned();
+    assert!(keys.current(EdDsa, start).is_err());
+    let later = start.plus(Duration::from_hours(12));
+    keys.follow(plan(&[Es256, EdDsa]), &secrets(), later)
+        .await
+        .unwrap();
+    let edwards = keys.current(EdDsa, later).unwrap().kid().to_owned();
+    assert_eq!(keys.current(Es256, later).unwrap().kid(), first);
+    // The older one is due first.
+    let due = start.plus(Duration::from_hours(24));
+    keys.turn(&secrets(), due).await.unwrap();
+    let due = due.plus(Duration::from_mins(15));
+    assert_ne!(keys.current(Es256, due).unwrap().kid(), first);
+    assert_eq!(keys.current(EdDsa, due).unwrap().kid(), edwards);
+    for algorithm in [Rs256, Ps256] {
+        assert!(keys.current(algorithm, due).is_err());
+    }
 }

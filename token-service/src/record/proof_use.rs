@@ -19,5 +19,5 @@ impl ProofUse {
 }
 
 impl Record for ProofUse {
-    const AREA: &'static str = "dp";
+    const AREA: &'static str = "dpop";
 }

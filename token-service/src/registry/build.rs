@@ -100,6 +100,7 @@ impl Registry {
             scope: issues.scope(&config.scope),
             claims: config.claims.clone(),
             jwt_ttl_secs,
+            jwt_alg: config.jwt_alg,
         };
         if self
             .resources
@@ -141,6 +142,7 @@ impl Registry {
             attributes: config.attributes.clone(),
             consent: config.consent,
             only_pushed: config.require_pushed_authorization_requests,
+            id_token_alg: config.id_token_signed_response_alg,
             only_bound: config.dpop_bound_access_tokens,
             disabled: config.disabled,
         };
@@ -198,6 +200,7 @@ impl Registry {
         let server = ResourceServer {
             id: config.id.clone(),
             credential: issues.credential(config.secret_hash.as_ref(), config.jwks.as_ref()),
+            introspection_alg: config.introspection_signed_response_alg,
             resources: config.resources.clone(),
         };
         if self

@@ -567,7 +567,11 @@ pub(super) async fn verified(world: &World, jwt: &str, typ: &str, audience: &str
     assert_eq!(header.typ.as_deref(), Some(typ));
     let jwk = jwks.find(header.kid.as_deref().unwrap()).unwrap();
     let key = jsonwebtoken::DecodingKey::from_jwk(jwk).unwrap();
-    let mut validation = jsonwebtoken::Validation::new(jsonwebtoken::Algorithm::ES256);
+    assert_eq!(
+        jwk.common.key_algorithm.unwrap().to_string(),
+        format!("{:?}", header.alg)
+    );
+    let mut validation = jsonwebtoken::Validation::new(header.alg);
     validation.set_audience(&[audience]);
     validation.set_issuer(&[ISSUER]);
     // The test's clock is not the machine's.
