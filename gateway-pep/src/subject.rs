@@ -18,6 +18,7 @@ pub(crate) fn subject_of(facts: &SubjectFacts) -> Subject {
         ("acr", facts.acr.as_ref().map(|acr| json!(acr))),
         ("amr", (!facts.amr.is_empty()).then(|| json!(facts.amr))),
         ("auth_time", facts.auth_time.map(|at| json!(at))),
+        ("actor", facts.act.as_ref().map(|actor| json!(actor.sub))),
     ] {
         match value {
             Some(value) => properties.insert(name.to_owned(), value),

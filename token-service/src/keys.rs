@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
+use jose::KeySet;
 use serde_json::{Value, json};
 use service_kit::UnixTime;
 use store::Store;
@@ -104,6 +105,13 @@ impl Keys {
     pub(crate) fn jwks(&self) -> Value {
         let keys: Vec<Value> = self.ring.load().keys().map(SigningKey::jwk).collect();
         json!({ "keys": keys })
+    }
+
+    /// The same, for verifying what comes back.
+    pub(crate) fn verifying(&self) -> Result<KeySet, Trouble> {
+        KeySet::parse(self.jwks().to_string().as_bytes()).map_err(|_| Trouble::Crypto {
+            message: "the own keys cannot be read",
+        })
     }
 
     async fn write(&self, before: Option<Bytes>, after: Bytes) -> Result<bool, Trouble> {

@@ -2,6 +2,7 @@
 //! checked against each other. Immutable; a reload builds another.
 
 mod build;
+mod exchange;
 mod redirect;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,6 +18,7 @@ use service_kit::{Secret, digest, random};
 
 use crate::config::{ConsentMode, GrantType};
 use crate::error::{TokenServiceError, Trouble};
+pub(crate) use exchange::Exchange;
 pub(crate) use redirect::RedirectUri;
 
 /// Everything that configuration names.
@@ -49,6 +51,9 @@ pub(crate) struct Client {
     pub(crate) consent: ConsentMode,
     /// Its authorization requests must be pushed.
     pub(crate) only_pushed: bool,
+    pub(crate) exchange: Option<Exchange>,
+    /// Who may act with its tokens; none: not restricted.
+    pub(crate) may_act: Option<BTreeSet<String>>,
     pub(crate) disabled: bool,
 }
 
@@ -62,6 +67,8 @@ pub(crate) struct User {
     pub(crate) name: Option<String>,
     pub(crate) email: Option<String>,
     pub(crate) attributes: Map<String, Value>,
+    /// Who may act for this person; none: not restricted.
+    pub(crate) may_act: Option<BTreeSet<String>>,
     pub(crate) disabled: bool,
 }
 

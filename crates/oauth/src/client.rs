@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::{
-    ActiveToken, Introspection, IntrospectionError, OpaqueToken, PhantomJwt, ResourceId,
+    ActiveToken, Introspection, IntrospectionError, OpaqueToken, Origin, PhantomJwt, ResourceId,
     SWAP_MEDIA_TYPE, SubjectFacts, TokenIntrospector,
 };
 
@@ -54,6 +54,8 @@ pub struct Swapped {
     pub exp: u64,
     pub token_ref: String,
     pub grant: String,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub origins: Vec<Origin>,
 }
 
 /// Longer answers are refused. Bytes.
@@ -175,6 +177,7 @@ impl SwapAnswer {
                 exp: token.exp,
                 token_ref: token.token_ref.clone(),
                 grant: token.grant.clone(),
+                origins: token.origins.clone(),
             }),
         }
     }
@@ -189,6 +192,7 @@ impl SwapAnswer {
                 exp: swapped.exp,
                 token_ref: swapped.token_ref,
                 grant: swapped.grant,
+                origins: swapped.origins,
             }))),
             (true, None) => Err(IntrospectionError::Internal {
                 message: "active, but without facts".into(),

@@ -51,6 +51,7 @@ impl FakeTokens {
                 auth_time: None,
                 acr: None,
                 amr: Vec::new(),
+                act: None,
                 attributes: [("roles".to_owned(), json!(["customer"]))]
                     .into_iter()
                     .collect(),
@@ -59,6 +60,7 @@ impl FakeTokens {
             exp,
             token_ref: format!("ref_{name}"),
             grant: format!("g_{name}"),
+            origins: Vec::new(),
         };
         self.tokens
             .lock()
