@@ -31,3 +31,35 @@ pub(crate) fn subject_of(facts: &SubjectFacts) -> Subject {
         properties,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use oauth::{Actor, Scope, SubjectKind};
+
+    use super::*;
+
+    #[test]
+    fn who_acts_is_said_by_the_token_alone() {
+        let mut facts = SubjectFacts {
+            kind: SubjectKind::User,
+            sub: "alice".into(),
+            client_id: "orders".into(),
+            scope: Scope::empty(),
+            username: None,
+            auth_time: None,
+            acr: None,
+            amr: Vec::new(),
+            act: None,
+            attributes: [("actor".to_owned(), json!("made up"))]
+                .into_iter()
+                .collect(),
+        };
+        assert!(!subject_of(&facts).properties.contains_key("actor"));
+        facts.act = Some(Actor {
+            sub: "orders".into(),
+            client_id: "orders".into(),
+            act: None,
+        });
+        assert_eq!(subject_of(&facts).properties["actor"], "orders");
+    }
+}

@@ -129,3 +129,50 @@ fn said(claims: &Map<String, Value>) -> Option<Said<'_>> {
         exp: UnixTime::from_secs(claims.get("exp")?.as_u64()?),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+    use super::*;
+
+    #[test]
+    fn only_access_tokens_are_read_whatever_else_the_same_keys_have_signed() {
+        for (typ, is_read) in [
+            ("at+jwt", true),
+            ("application/at+jwt", true),
+            ("JWT", false),
+            ("token-introspection+jwt", false),
+            ("logout+jwt", false),
+        ] {
+            let header = format!(r#"{{"alg":"ES256","kid":"k","typ":"{typ}"}}"#);
+            let token = format!("{}.e30.e30", URL_SAFE_NO_PAD.encode(header));
+            let read = Unverified::read(&token, TYPES);
+            assert_eq!(read.is_ok(), is_read, "{typ} {read:?}");
+        }
+        let untyped = format!("{}.e30.e30", URL_SAFE_NO_PAD.encode(r#"{"alg":"ES256"}"#));
+        assert_eq!(
+            Unverified::read(&untyped, TYPES).unwrap_err(),
+            Fault::OtherType
+        );
+    }
+
+    #[test]
+    fn what_was_not_cut_from_a_token_says_nothing() {
+        let claims = |jti: &str| {
+            let claims = serde_json::json!({ "jti": jti, "aud": "a", "scope": "s", "exp": 1 });
+            claims.as_object().unwrap().clone()
+        };
+        let cut = claims(&jti("ref", "unique"));
+        assert_eq!(said(&cut).map(|said| said.token_ref), Some("ref"));
+        for jti in ["unique", ".unique", ""] {
+            assert!(said(&claims(jti)).is_none(), "{jti}");
+        }
+        for name in ["jti", "aud", "scope", "exp"] {
+            let mut less = cut.clone();
+            less.remove(name);
+            assert!(said(&less).is_none(), "{name}");
+        }
+    }
+}

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::build::Issues;
 use super::{Client, Registry};
-use crate::config::{ClientConfig, GrantType, Semantics, TokenServiceConfig};
+use crate::config::{ClientConfig, ExchangeConfig, GrantType, Semantics, TokenServiceConfig};
 use crate::record::{Exchanged, Subject};
 
 /// What one client may exchange. Exists only for a confidential client of this grant type.
@@ -50,34 +50,7 @@ impl Exchange {
             );
         }
         let exchange = config.exchange.as_ref()?;
-        if exchange.audiences.is_empty() {
-            issues.add("exchange.audiences", "must name at least one resource");
-        }
-        for (key, resources) in [
-            ("exchange.audiences", &exchange.audiences),
-            ("exchange.subject_resources", &exchange.subject_resources),
-        ] {
-            for id in resources
-                .iter()
-                .filter(|id| registry.resource(id).is_none())
-            {
-                issues.add(key, &format!("`{id}` is not among `resources`"));
-            }
-        }
-        let others = exchange.subject_clients.iter().any(|id| *id != config.id);
-        if (others || exchange.any_subject_client) && exchange.subject_resources.is_empty() {
-            issues.add(
-                "exchange.subject_resources",
-                "is missing: name the resources that this client is; of other clients it takes only \
-                 tokens that were made out to one of them",
-            );
-        }
-        if exchange.any_subject_client != exchange.subject_clients.is_empty() {
-            issues.add(
-                "exchange.subject_clients",
-                "must name at least one client, or `any_subject_client` be true; not both",
-            );
-        }
+        check(&config.id, exchange, registry, issues);
         Some(Self {
             audiences: exchange.audiences.iter().cloned().collect(),
             subject_clients: if exchange.any_subject_client {
@@ -169,5 +142,37 @@ impl Registry {
 
     fn is_party(&self, id: &str) -> bool {
         self.clients.contains_key(id) || self.users.contains_key(id)
+    }
+}
+
+/// `own`: the id of the client that exchanges.
+fn check(own: &str, exchange: &ExchangeConfig, registry: &Registry, issues: &mut Issues<'_>) {
+    if exchange.audiences.is_empty() {
+        issues.add("exchange.audiences", "must name at least one resource");
+    }
+    for (key, resources) in [
+        ("exchange.audiences", &exchange.audiences),
+        ("exchange.subject_resources", &exchange.subject_resources),
+    ] {
+        for id in resources
+            .iter()
+            .filter(|id| registry.resource(id).is_none())
+        {
+            issues.add(key, &format!("`{id}` is not among `resources`"));
+        }
+    }
+    let others = exchange.subject_clients.iter().any(|id| *id != own);
+    if (others || exchange.any_subject_client) && exchange.subject_resources.is_empty() {
+        issues.add(
+            "exchange.subject_resources",
+            "is missing: name the resources that this client is; of other clients it takes only \
+             tokens that were made out to one of them",
+        );
+    }
+    if exchange.any_subject_client != exchange.subject_clients.is_empty() {
+        issues.add(
+            "exchange.subject_clients",
+            "must name at least one client, or `any_subject_client` be true; not both",
+        );
     }
 }

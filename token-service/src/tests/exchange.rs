@@ -1,6 +1,7 @@
 //! Token exchange: what is issued for which token to whom, and what it hangs on.
 
 mod chain;
+mod configured;
 mod deny;
 mod hang;
 
@@ -153,7 +154,13 @@ async fn a_service_goes_on_for_the_subject_and_is_named() {
         "resource": BILLING,
     });
     assert_eq!(Value::Object(question.context.clone()), context);
+}
 
+#[tokio::test]
+async fn introspection_and_jwts_say_who_acts() {
+    let world = world().await;
+    let subject = access(&world, "openid orders:read billing:read").await;
+    let token = exchanged(&world, "orders", &subject, &[("scope", "billing:read")]).await;
     let act = json!({ "sub": "orders", "client_id": "orders" });
     let told = facts(&world, "gw_billing", &token).await;
     assert_eq!(

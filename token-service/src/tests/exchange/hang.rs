@@ -136,37 +136,52 @@ async fn gateways_are_told_what_a_token_hangs_on() {
     assert_eq!(ask(&second).await, Introspection::Inactive);
 }
 
-#[tokio::test]
-async fn whoever_is_gone_takes_what_was_exchanged_along() {
+/// What is left of a family, and of a token with which bob acts for alice at the desk, where the
+/// service goes on with another configuration.
+async fn left(changes: &[(&str, &str, [bool; 3], bool)]) {
     let world = world().await;
     let subject = access(&world, "orders:read billing:read").await;
     let family = family(&world, &subject).await;
-    let actor = access_at(&world, "desk", "bob", &[]).await;
+    let (acted, _) = acted(&world, &subject).await;
+    for (from, to, expected, is_acted) in changes {
+        let next = services(|text| {
+            assert!(text.contains(from), "{from}");
+            text.replace(from, to)
+        });
+        let next = world.restarted(next).await;
+        assert_eq!(live(&next, &family).await, *expected, "{to}");
+        let told = facts(&next, "gw_orders", &acted).await;
+        assert_eq!(told["active"], *is_acted, "{to}");
+    }
+    assert_eq!(live(&world, &family).await, [true; 3]);
+}
+
+/// A token with which bob acts, and bob's own.
+async fn acted(world: &World, subject: &str) -> (String, String) {
+    let actor = access_at(world, "desk", "bob", &[]).await;
     let more = [
         ("resource", ORDERS),
         ("actor_token", actor.as_str()),
         ("actor_token_type", ACCESS_TOKEN),
     ];
-    let acted = exchanged(&world, "desk", &subject, &more).await;
-    let is_acted = async |world: &World| facts(world, "gw_orders", &acted).await["active"] == true;
-    assert!(is_acted(&world).await);
-    for (from, to, expected, bob) in [
+    (exchanged(world, "desk", subject, &more).await, actor)
+}
+
+#[tokio::test]
+async fn whoever_is_gone_takes_what_was_exchanged_along() {
+    let (all, none) = ([true; 3], [false; 3]);
+    left(&[
         (
             "username: alice,",
             "username: alice, disabled: true,",
-            [false; 3],
+            none,
             false,
         ),
-        (
-            "{ id: web,",
-            "{ id: web, disabled: true,",
-            [false; 3],
-            false,
-        ),
+        ("{ id: web,", "{ id: web, disabled: true,", none, false),
         (
             "username: bob,",
             "username: bob, disabled: true,",
-            [true; 3],
+            all,
             false,
         ),
         (
@@ -178,71 +193,82 @@ async fn whoever_is_gone_takes_what_was_exchanged_along() {
         (
             "{ id: orders, ",
             "{ id: orders, disabled: true, ",
-            [false; 3],
+            none,
             true,
         ),
+        ("{ id: desk, ", "{ id: desk, disabled: true, ", all, false),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn what_may_not_be_exchanged_any_more_is_dead() {
+    let first = [true, false, false];
+    let elsewhere = (
+        format!("audiences: ['{BILLING}']"),
+        format!("audiences: ['{ORDERS}']"),
+    );
+    left(&[
         (
-            "{ id: desk, ",
-            "{ id: desk, disabled: true, ",
-            [true; 3],
-            false,
-        ),
-        // The right to exchange, and the right to act.
-        (
-            "subject_clients: [web, billing]",
-            "subject_clients: [billing]",
+            "[web, billing], subject",
+            "[billing], subject",
             [false; 3],
             true,
         ),
         (
             "subject_clients: [orders]",
             "subject_clients: [web]",
-            [true, false, false],
+            first,
             true,
         ),
         (
             "username: alice,",
             "username: alice, may_act: [u-2, orders],",
-            [true, false, false],
+            first,
             true,
         ),
         (
-            "[web, billing], subject_resources",
-            "[web, billing], jwts: true, subject_resources",
+            "username: alice,",
+            "username: alice, may_act: [orders, billing],",
+            [true; 3],
+            false,
+        ),
+        (
+            "[web, billing], subject",
+            "[web, billing], jwts: true, subject",
             [true; 3],
             true,
         ),
-    ] {
-        let next = world
-            .restarted(services(|text| {
-                assert!(text.contains(from), "{from}");
-                text.replace(from, to)
-            }))
-            .await;
-        assert_eq!(live(&next, &family).await, expected, "{to}");
-        assert_eq!(is_acted(&next).await, bob, "{to}");
-        if to.contains("alice, disabled") || to.contains("web, disabled") {
-            bad_token(&exchange(&next, "orders", &subject, &[]).await);
-        }
+        (&elsewhere.0, &elsewhere.1, [false, true, true], true),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn of_a_disabled_user_or_client_nothing_is_exchanged() {
+    let world = world().await;
+    let subject = access(&world, "orders:read billing:read").await;
+    let cut = jwt(&world, "gw_orders", &subject).await;
+    for name in ["username: alice,", "{ id: web,"] {
+        let disabled = format!("{name} disabled: true,");
+        let next = services(|text| text.replace(name, &disabled));
+        let next = world.restarted(next).await;
+        bad_token(&exchange(&next, "orders", &subject, &[]).await);
+        bad_token(&exchange(&next, "orders", &cut, &[]).await);
     }
-    // An audience that was taken away.
-    let audience = format!("audiences: ['{BILLING}']");
-    let next = world
-        .restarted(services(|text| {
-            text.replace(&audience, &format!("audiences: ['{ORDERS}']"))
-        }))
-        .await;
-    assert_eq!(live(&next, &family).await, [false, true, true]);
-    // The actor's own token.
-    assert_eq!(
-        world
-            .post_as("desk", "/revoke", &[("token", &actor)])
-            .await
-            .status,
-        200
-    );
-    assert!(!is_acted(&world).await);
-    assert_eq!(live(&world, &family).await, [true; 3]);
+    assert_eq!(exchange(&world, "orders", &cut, &[]).await.status, 200);
+}
+
+#[tokio::test]
+async fn an_actors_revoked_token_ends_what_it_was_used_for() {
+    let world = world().await;
+    let subject = access(&world, "orders:read billing:read").await;
+    let (acted, actor) = acted(&world, &subject).await;
+    assert!(world.is_active(&acted).await);
+    let answer = world.post_as("desk", "/revoke", &[("token", &actor)]).await;
+    assert_eq!(answer.status, 200);
+    assert!(!world.is_active(&acted).await);
+    assert!(world.is_active(&subject).await);
 }
 
 #[tokio::test]
@@ -256,7 +282,8 @@ async fn what_is_revoked_while_it_is_exchanged_is_not_exchanged() {
         let actor = access_at(&world, "desk", "bob", &[]).await;
         world.decisions.asked.lock().unwrap().clear();
         let hold = world.decisions.hold.lock().await;
-        let exchanging = tokio::spawn({
+        let mut exchanging = tokio::task::JoinSet::new();
+        exchanging.spawn({
             let (world, subject, actor) = (world.clone(), subject.clone(), actor.clone());
             async move {
                 let more = [
@@ -279,7 +306,7 @@ async fn what_is_revoked_while_it_is_exchanged_is_not_exchanged() {
         let answer = world.post_as(who, "/revoke", &[("token", revoked)]).await;
         assert_eq!(answer.status, 200);
         drop(hold);
-        bad_token(&exchanging.await.unwrap());
+        bad_token(&exchanging.join_next().await.unwrap().unwrap());
     }
 }
 
