@@ -18,6 +18,7 @@ pub(crate) fn subject_of(facts: &SubjectFacts) -> Subject {
         ("acr", facts.acr.as_ref().map(|acr| json!(acr))),
         ("amr", (!facts.amr.is_empty()).then(|| json!(facts.amr))),
         ("auth_time", facts.auth_time.map(|at| json!(at))),
+        ("actor", facts.act.as_ref().map(|actor| json!(actor.sub))),
     ] {
         match value {
             Some(value) => properties.insert(name.to_owned(), value),
@@ -28,5 +29,37 @@ pub(crate) fn subject_of(facts: &SubjectFacts) -> Subject {
         kind: facts.kind.as_str().to_owned(),
         id: facts.sub.clone(),
         properties,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use oauth::{Actor, Scope, SubjectKind};
+
+    use super::*;
+
+    #[test]
+    fn who_acts_is_said_by_the_token_alone() {
+        let mut facts = SubjectFacts {
+            kind: SubjectKind::User,
+            sub: "alice".into(),
+            client_id: "orders".into(),
+            scope: Scope::empty(),
+            username: None,
+            auth_time: None,
+            acr: None,
+            amr: Vec::new(),
+            act: None,
+            attributes: [("actor".to_owned(), json!("made up"))]
+                .into_iter()
+                .collect(),
+        };
+        assert!(!subject_of(&facts).properties.contains_key("actor"));
+        facts.act = Some(Actor {
+            sub: "orders".into(),
+            client_id: "orders".into(),
+            act: None,
+        });
+        assert_eq!(subject_of(&facts).properties["actor"], "orders");
     }
 }

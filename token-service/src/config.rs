@@ -1,6 +1,8 @@
 //! The configuration of the token service, as it is written. What the values mean together is
 //! checked where they become a [`crate::registry::Registry`].
 
+mod exchange;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -8,6 +10,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use service_kit::Secret;
+
+pub use exchange::{ExchangeConfig, Semantics};
 
 /// Section `token_service`.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -161,12 +165,19 @@ pub struct ClientConfig {
     /// Gets no tokens but such as are bound to a key of its own (RFC 9449 section 5.2).
     #[serde(default)]
     pub dpop_bound_access_tokens: bool,
+    /// What it may exchange, and for what; belongs to `token_exchange`.
+    #[serde(default)]
+    pub exchange: Option<ExchangeConfig>,
+    /// Who may act with its tokens (RFC 8693 section 4.4): clients, and users who come with an actor
+    /// token. Where absent, what the exchanging client is configured for decides alone.
+    #[serde(default)]
+    pub may_act: Option<Vec<String>>,
     /// Gets nothing, and what it has is dead.
     #[serde(default)]
     pub disabled: bool,
 }
 
-/// Grant types of RFC 6749.
+/// Grant types of RFC 6749 and RFC 8693.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
 )]
@@ -178,6 +189,8 @@ pub enum GrantType {
     ClientCredentials,
     /// A rotated token keeps a grant alive.
     RefreshToken,
+    /// A client gets a token for one that it was sent (RFC 8693).
+    TokenExchange,
 }
 
 /// How something is signed (RFC 7518, RFC 8037).
@@ -242,6 +255,10 @@ pub struct UserConfig {
     /// For decisions (`roles`, `groups` …) and, where a resource says so, for its JWTs.
     #[serde(default)]
     pub attributes: Map<String, Value>,
+    /// Who may act for this person (RFC 8693 section 4.4): clients, and users who come with an actor
+    /// token. Where absent, what the exchanging client is configured for decides alone.
+    #[serde(default)]
+    pub may_act: Option<Vec<String>>,
     /// Cannot log in, and every token is dead.
     #[serde(default)]
     pub disabled: bool,
@@ -324,10 +341,11 @@ impl Default for LoginConfig {
 
 impl GrantType {
     /// Every one that the token endpoint knows.
-    pub(crate) const ALL: [Self; 3] = [
+    pub(crate) const ALL: [Self; 4] = [
         Self::AuthorizationCode,
         Self::ClientCredentials,
         Self::RefreshToken,
+        Self::TokenExchange,
     ];
 
     /// The word on the wire.
@@ -336,6 +354,7 @@ impl GrantType {
             Self::AuthorizationCode => "authorization_code",
             Self::ClientCredentials => "client_credentials",
             Self::RefreshToken => "refresh_token",
+            Self::TokenExchange => "urn:ietf:params:oauth:grant-type:token-exchange",
         }
     }
 

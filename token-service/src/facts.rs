@@ -5,7 +5,7 @@ use oauth::{Scope, SubjectFacts};
 use crate::record::{Authentication, Subject};
 use crate::registry::{Client, Registry};
 
-/// None: the user is not there any more, or disabled.
+/// None: the subject is not there any more, or disabled.
 pub(crate) fn gather(
     registry: &Registry,
     client: &Client,
@@ -18,7 +18,8 @@ pub(crate) fn gather(
             let user = registry.user(sub)?;
             (Some(user.username.clone()), &user.attributes)
         }
-        Subject::Client(_) => (None, &client.attributes),
+        // Not always the client that asks: its own token may be exchanged by another.
+        Subject::Client(id) => (None, &registry.client(id)?.attributes),
     };
     Some(SubjectFacts {
         kind: subject.kind(),
@@ -29,6 +30,7 @@ pub(crate) fn gather(
         auth_time: authentication.map(|login| login.at.as_secs()),
         acr: None,
         amr: authentication.map_or_else(Vec::new, |login| login.amr.clone()),
+        act: None,
         attributes: attributes.clone(),
     })
 }

@@ -5,6 +5,7 @@ mod authorization_code;
 mod client_credentials;
 mod family;
 mod refresh_token;
+mod token_exchange;
 
 use oauth::Scope;
 use serde::Serialize;
@@ -30,6 +31,9 @@ pub(crate) struct TokenRequest<'a> {
 #[derive(Serialize)]
 pub(crate) struct TokenAnswer {
     access_token: String,
+    /// RFC 8693 section 2.2.1, where a token was exchanged.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    issued_token_type: Option<&'static str>,
     token_type: &'static str,
     expires_in: u64,
     scope: Scope,
@@ -60,6 +64,7 @@ pub(crate) async fn exchange(
         GrantType::AuthorizationCode => authorization_code::exchange(request).await,
         GrantType::ClientCredentials => client_credentials::exchange(request).await,
         GrantType::RefreshToken => refresh_token::exchange(request).await,
+        GrantType::TokenExchange => token_exchange::exchange(request).await,
     }?;
     request.core.meter.issued(grant_type);
     Ok(answer)

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
+use jose::KeySet;
 use serde_json::{Value, json};
 use service_kit::UnixTime;
 use store::Store;
@@ -127,6 +128,13 @@ impl Keys {
         let ring = self.ring.load();
         let keys: Vec<&Value> = ring.keys().map(SigningKey::jwk).collect();
         json!({ "keys": keys })
+    }
+
+    /// The same, for verifying what comes back.
+    pub(crate) fn verifying(&self) -> Result<KeySet, Trouble> {
+        KeySet::parse(self.jwks().to_string().as_bytes()).map_err(|_| Trouble::Crypto {
+            message: "the own keys cannot be read",
+        })
     }
 
     async fn write(&self, before: Option<Bytes>, after: Bytes) -> Result<bool, Trouble> {

@@ -35,8 +35,8 @@ mod token;
 mod tests;
 
 pub use config::{
-    ClientConfig, ConsentMode, GrantType, KeysConfig, LoginConfig, ResourceConfig,
-    ResourceServerConfig, TokenServiceConfig, TtlConfig, UserConfig,
+    ClientConfig, ConsentMode, ExchangeConfig, GrantType, KeysConfig, LoginConfig, ResourceConfig,
+    ResourceServerConfig, Semantics, TokenServiceConfig, TtlConfig, UserConfig,
 };
 pub use error::TokenServiceError;
 pub use password::hash_password;

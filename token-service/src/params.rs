@@ -9,8 +9,10 @@ use zeroize::Zeroizing;
 /// Parsed parameters. May hold secrets: `Debug` shows names only.
 pub(crate) struct Params {
     single: BTreeMap<String, Zeroizing<String>>,
-    /// Every `resource`, which alone may be repeated (RFC 8707 section 2).
+    /// Every `resource` (RFC 8707 section 2).
     resources: Vec<String>,
+    /// Every `audience` (RFC 8693 section 2.1). Nothing else may be repeated.
+    audiences: Vec<String>,
 }
 
 /// What is wrong with them.
@@ -32,6 +34,7 @@ impl Params {
         let mut params = Self {
             single: BTreeMap::new(),
             resources: Vec::new(),
+            audiences: Vec::new(),
         };
         let pairs = encoded
             .split(|byte| *byte == b'&')
@@ -43,9 +46,14 @@ impl Params {
             let mut parts = pair.splitn(2, |byte| *byte == b'=');
             let name = decode(parts.next().unwrap_or_default())?;
             let value = decode(parts.next().unwrap_or_default())?;
-            if *name == "resource" {
+            let repeatable = match name.as_str() {
+                "resource" => Some(&mut params.resources),
+                "audience" => Some(&mut params.audiences),
+                _ => None,
+            };
+            if let Some(values) = repeatable {
                 if !value.is_empty() {
-                    params.resources.push(value.to_string());
+                    values.push(value.to_string());
                 }
                 continue;
             }
@@ -77,12 +85,20 @@ impl Params {
         for resource in &self.resources {
             form.append_pair("resource", resource);
         }
+        for audience in &self.audiences {
+            form.append_pair("audience", audience);
+        }
         form.finish()
     }
 
     /// Every `resource` that is not empty.
     pub(crate) fn resources(&self) -> &[String] {
         &self.resources
+    }
+
+    /// Every `audience` that is not empty.
+    pub(crate) fn audiences(&self) -> &[String] {
+        &self.audiences
     }
 }
 
@@ -113,12 +129,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_resource_may_be_repeated_and_empty_is_absent() {
-        let params = Params::parse(b"a=1+2%26&b=&resource=x&resource=y&c").unwrap();
+    fn only_resource_and_audience_may_be_repeated_and_empty_is_absent() {
+        let params =
+            Params::parse(b"a=1+2%26&b=&resource=x&audience=u&resource=y&audience=v&audience=&c")
+                .unwrap();
         assert_eq!(params.get("a"), Some("1 2&"));
         assert_eq!(params.get("b"), None);
         assert_eq!(params.get("c"), None);
         assert_eq!(params.resources(), ["x", "y"]);
+        assert_eq!(params.audiences(), ["u", "v"]);
         assert_eq!(
             Params::parse(b"a=1&a=1").unwrap_err(),
             ParamsError::Repeated
@@ -139,7 +158,7 @@ mod tests {
             let encoded: String = url::form_urlencoded::Serializer::new(String::new())
                 .append_pair(&name, &value)
                 .finish();
-            prop_assume!(name != "resource");
+            prop_assume!(name != "resource" && name != "audience");
             let params = Params::parse(encoded.as_bytes()).unwrap();
             prop_assert_eq!(params.get(&name), Some(value.as_str()));
         }
@@ -152,6 +171,7 @@ mod tests {
             let params = Params::parse(encoded.as_bytes()).unwrap();
             let again = Params::parse(params.to_form(&["x"]).as_bytes()).unwrap();
             prop_assert_eq!(again.resources(), params.resources());
+            prop_assert_eq!(again.audiences(), params.audiences());
             for name in pairs.keys().filter(|name| *name != "x") {
                 prop_assert_eq!(again.get(name), params.get(name));
             }

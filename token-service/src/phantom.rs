@@ -3,9 +3,13 @@
 //! Every cause for "no" ends in [`Resolved::Inactive`]; the cause is for the audit log and never
 //! for the wire.
 
+mod origins;
+mod returned;
+
 use std::sync::Arc;
 
-use oauth::{ActiveToken, PhantomJwt, Scope, SubjectFacts};
+use bytes::Bytes;
+use oauth::{ActiveToken, Origin, PhantomJwt, Scope, SubjectFacts};
 use serde_json::{Value, json};
 use service_kit::{UnixTime, random};
 
@@ -16,7 +20,8 @@ use crate::jws::{Claims, Typ};
 use crate::record::{self, AccessToken, Grant};
 use crate::registry::{Registry, Resource};
 use crate::scopes::{self, Moment, ScopeQuestion};
-use crate::token::{FormError, Kind};
+use crate::token::{FormError, Handle, Kind};
+pub(crate) use returned::{Returned, returned};
 
 /// What a text is worth.
 #[derive(Debug)]
@@ -32,6 +37,17 @@ pub(crate) struct Live {
     pub(crate) grant: Grant,
     /// The scope in it is cut to what is asked for.
     pub(crate) facts: SubjectFacts,
+    /// The tokens that it was exchanged from: live, too.
+    pub(crate) origins: Vec<Origin>,
+    pub(crate) kept: Kept,
+}
+
+/// Token and grant as the store has them: for a write under the condition that both still stand.
+#[derive(Debug)]
+pub(crate) struct Kept {
+    pub(crate) handle: Handle,
+    pub(crate) token: Bytes,
+    pub(crate) grant: Bytes,
 }
 
 /// Why a text is worth nothing.
@@ -51,6 +67,10 @@ pub(crate) enum Inactive {
     UserGone,
     #[error("audience `{missing}` is missing; the token is for: {present}")]
     Audience { missing: String, present: String },
+    #[error("what it was exchanged from has ended or is revoked")]
+    OriginEnded,
+    #[error("what it was exchanged for is not allowed any more")]
+    ExchangeGone,
     #[error("no scope of it means anything at this resource, or none is permitted any more")]
     Scope,
 }
@@ -61,38 +81,77 @@ pub(crate) async fn find(
     registry: &Registry,
     text: &str,
 ) -> Result<Resolved, Trouble> {
-    let handle = match Kind::AccessToken.read(text, &core.secrets) {
-        Ok(handle) => handle,
-        Err(error) => return Ok(Resolved::Inactive(error.into())),
+    match Kind::AccessToken.read(text, &core.secrets) {
+        Ok(handle) => of_handle(core, registry, handle).await,
+        Err(error) => Ok(Resolved::Inactive(error.into())),
+    }
+}
+
+/// The same by the name of the record.
+async fn of_handle(core: &Core, registry: &Registry, handle: Handle) -> Result<Resolved, Trouble> {
+    let live = match standing(core, registry, handle).await? {
+        Ok(live) => live,
+        Err(inactive) => return Ok(Resolved::Inactive(inactive)),
     };
+    Ok(match origins::with(core, registry, live).await? {
+        Ok(live) => Resolved::Live(Box::new(live)),
+        Err(inactive) => Resolved::Inactive(inactive),
+    })
+}
+
+/// A token by itself, whatever it was exchanged from.
+async fn standing(
+    core: &Core,
+    registry: &Registry,
+    handle: Handle,
+) -> Result<Result<Live, Inactive>, Trouble> {
     let now = core.now();
     let Some(token) = record::load::<AccessToken>(&*core.store, handle.as_str()).await? else {
-        return Ok(Resolved::Inactive(Inactive::Unknown));
+        return Ok(Err(Inactive::Unknown));
     };
-    let token = token.record;
-    if now >= token.exp {
-        return Ok(Resolved::Inactive(Inactive::Expired));
+    if now >= token.record.exp {
+        return Ok(Err(Inactive::Expired));
     }
-    let grant = record::load::<Grant>(&*core.store, &token.grant).await?;
-    let Some(grant) = grant
-        .map(|stored| stored.record)
-        .filter(|grant| grant.is_live(now))
-    else {
-        return Ok(Resolved::Inactive(Inactive::GrantEnded));
+    let grant = record::load::<Grant>(&*core.store, &token.record.grant).await?;
+    let Some(grant) = grant.filter(|grant| grant.record.is_live(now)) else {
+        return Ok(Err(Inactive::GrantEnded));
     };
-    let Some(client) = registry.client(&token.client_id) else {
-        return Ok(Resolved::Inactive(Inactive::ClientGone));
+    let kept = Kept {
+        handle,
+        token: token.bytes,
+        grant: grant.bytes,
     };
+    Ok(known(registry, token.record, grant.record, kept))
+}
+
+/// Everybody whom the records name must still be there.
+fn known(
+    registry: &Registry,
+    mut token: AccessToken,
+    grant: Grant,
+    kept: Kept,
+) -> Result<Live, Inactive> {
+    let client = registry
+        .client(&token.client_id)
+        .ok_or(Inactive::ClientGone)?;
     let scope = token.scope.intersection(&client.scope);
     let login = grant.authentication.as_ref();
-    let Some(facts) = facts::gather(registry, client, &grant.subject, login, scope) else {
-        return Ok(Resolved::Inactive(Inactive::UserGone));
-    };
-    Ok(Resolved::Live(Box::new(Live {
+    let mut facts =
+        facts::gather(registry, client, &grant.subject, login, scope).ok_or(Inactive::UserGone)?;
+    if let Some(exchanged) = &grant.exchanged {
+        let allowed = registry
+            .exchange(client, &grant.subject, exchanged)
+            .ok_or(Inactive::ExchangeGone)?;
+        token.resources.retain(|id| allowed.audiences.contains(id));
+        facts.act.clone_from(&exchanged.act);
+    }
+    Ok(Live {
         token,
         grant,
         facts,
-    })))
+        origins: Vec::new(),
+        kept,
+    })
 }
 
 /// [`find`], cut for one resource: its audience, its scope, and what the decision point still
@@ -141,6 +200,7 @@ pub(crate) fn swap(
         token_ref: live.token.token_ref.clone(),
         grant: live.token.grant.clone(),
         confirmation: live.token.confirmation(),
+        origins: live.origins.clone(),
     })
 }
 
@@ -177,10 +237,17 @@ fn claims(
     put("client_id", facts.client_id.as_str().into());
     put("iat", core.now().as_secs().into());
     put("exp", exp.as_secs().into());
-    put("jti", random::id()?.into());
+    // Each JWT has an id of its own, which begins with what names the token that it is cut from.
+    put(
+        "jti",
+        returned::jti(&live.token.token_ref, &random::id()?).into(),
+    );
     put("scope", facts.scope.to_string().into());
     if let Some(confirmation) = live.token.confirmation() {
         put("cnf", json!(confirmation));
+    }
+    if let Some(act) = &facts.act {
+        put("act", act.claim());
     }
     if let Some(auth_time) = facts.auth_time {
         put("auth_time", auth_time.into());

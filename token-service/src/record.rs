@@ -12,6 +12,7 @@ mod pushed_request;
 mod refresh_token;
 mod session;
 mod session_grants;
+mod token_reference;
 
 use std::time::Duration;
 
@@ -27,13 +28,14 @@ pub(crate) use access_token::AccessToken;
 pub(crate) use assertion_use::AssertionUse;
 pub(crate) use code::{Code, CodeState};
 pub(crate) use consent::Consent;
-pub(crate) use grant::{Authentication, Grant, GrantState, Subject};
+pub(crate) use grant::{Authentication, Exchanged, Grant, GrantState, Subject};
 pub(crate) use interaction::{AuthorizationRequest, Interaction};
 pub(crate) use proof_use::ProofUse;
 pub(crate) use pushed_request::PushedRequest;
 pub(crate) use refresh_token::{RefreshState, RefreshToken, Rotation};
 pub(crate) use session::Session;
 pub(crate) use session_grants::{SessionGrant, SessionGrants};
+pub(crate) use token_reference::TokenReference;
 
 /// Something that the store keeps.
 pub(crate) trait Record: Serialize + DeserializeOwned {

@@ -2,6 +2,7 @@
 //! checked against each other. Immutable; a reload builds another.
 
 mod build;
+mod exchange;
 mod redirect;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,6 +19,7 @@ use url::Url;
 
 use crate::config::{ConsentMode, GrantType, SigningAlgorithm};
 use crate::error::{TokenServiceError, Trouble};
+pub(crate) use exchange::Exchange;
 pub(crate) use redirect::RedirectUri;
 
 /// Everything that configuration names.
@@ -59,6 +61,9 @@ pub(crate) struct Client {
     /// Of its ID tokens and logout tokens.
     #[serde(skip)]
     pub(crate) id_token_alg: SigningAlgorithm,
+    pub(crate) exchange: Option<Exchange>,
+    /// Who may act with its tokens; none: not restricted.
+    pub(crate) may_act: Option<BTreeSet<String>>,
     pub(crate) disabled: bool,
 }
 
@@ -72,6 +77,8 @@ pub(crate) struct User {
     pub(crate) name: Option<String>,
     pub(crate) email: Option<String>,
     pub(crate) attributes: Map<String, Value>,
+    /// Who may act for this person; none: not restricted.
+    pub(crate) may_act: Option<BTreeSet<String>>,
     pub(crate) disabled: bool,
 }
 

@@ -8,7 +8,7 @@ use store::{Batch, Commit};
 use crate::audit::audit;
 use crate::core::Core;
 use crate::error::Trouble;
-use crate::record::{self, AccessToken, Grant, GrantState, Stored};
+use crate::record::{self, AccessToken, Grant, GrantState, Stored, TokenReference};
 use crate::token::Handle;
 
 /// Attempts against other writers before giving up.
@@ -25,6 +25,7 @@ pub(crate) async fn revoke_access_token(
     };
     let batch = Batch::new()
         .delete(record::key::<AccessToken>(handle.as_str()))
+        .delete(record::key::<TokenReference>(&token.token_ref))
         .append(&core.event_log, encode(&event)?);
     // Unconditional: nothing in it can conflict.
     let _ = core.store.commit(batch).await?;

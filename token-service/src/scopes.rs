@@ -89,6 +89,9 @@ impl ScopeQuestion<'_> {
         put("client_id", &self.facts.client_id);
         put("grant_type", self.grant_type.as_str());
         put("moment", self.moment.as_str());
+        if let Some(actor) = &self.facts.act {
+            put("actor", &actor.sub);
+        }
         if let [resource] = self.resources {
             put("resource", resource);
         }
@@ -106,9 +109,14 @@ fn subject(facts: &SubjectFacts) -> authzen::Subject {
     let mut subject = authzen::Subject::new(facts.kind.as_str(), &facts.sub);
     let properties = &mut subject.properties;
     properties.clone_from(&facts.attributes);
+    // No attribute can stand in for somebody who acts, or does not.
+    properties.remove("actor");
     let mut put = |name: &str, value: Value| properties.insert(name.to_owned(), value);
     put("client_id", facts.client_id.as_str().into());
     put("scope", facts.scope.iter().map(Value::from).collect());
+    if let Some(actor) = &facts.act {
+        put("actor", actor.sub.as_str().into());
+    }
     if let Some(username) = &facts.username {
         put("username", username.as_str().into());
     }

@@ -6,6 +6,7 @@ mod assertion;
 mod authorize;
 mod configuration;
 mod dpop;
+mod exchange;
 mod harness;
 mod introspect;
 mod logout;

@@ -141,6 +141,11 @@ impl fmt::Debug for Minted {
 }
 
 impl Handle {
+    /// As a record has it.
+    pub(crate) fn kept(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
     pub(crate) fn as_str(&self) -> &str {
         &self.0
     }

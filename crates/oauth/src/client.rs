@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::{
-    ActiveToken, Confirmation, Introspection, IntrospectionError, OpaqueToken, PhantomJwt,
+    ActiveToken, Confirmation, Introspection, IntrospectionError, OpaqueToken, Origin, PhantomJwt,
     ResourceId, SWAP_MEDIA_TYPE, SubjectFacts, TokenIntrospector,
 };
 
@@ -56,6 +56,8 @@ pub struct Swapped {
     pub grant: String,
     #[serde(default, rename = "cnf", skip_serializing_if = "Option::is_none")]
     pub confirmation: Option<Confirmation>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub origins: Vec<Origin>,
 }
 
 /// Longer answers are refused. Bytes.
@@ -178,6 +180,7 @@ impl SwapAnswer {
                 token_ref: token.token_ref.clone(),
                 grant: token.grant.clone(),
                 confirmation: token.confirmation.clone(),
+                origins: token.origins.clone(),
             }),
         }
     }
@@ -193,6 +196,7 @@ impl SwapAnswer {
                 token_ref: swapped.token_ref,
                 grant: swapped.grant,
                 confirmation: swapped.confirmation,
+                origins: swapped.origins,
             }))),
             (true, None) => Err(IntrospectionError::Internal {
                 message: "active, but without facts".into(),

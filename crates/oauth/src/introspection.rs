@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::{OpaqueToken, ResourceId, Scope};
+use crate::{Actor, OpaqueToken, Origin, ResourceId, Scope};
 
 /// Trades an opaque token for what the gateway must know and the JWT that the upstream gets.
 /// Implemented by the token service in process, by [`crate::HttpTokenIntrospector`], and by
@@ -41,6 +41,9 @@ pub struct ActiveToken {
     pub token_ref: String,
     /// Names the grant (the family that is revoked together) in revocation events.
     pub grant: String,
+    /// The tokens that it was exchanged from (RFC 8693): an event about one of them is about this
+    /// one, too.
+    pub origins: Vec<Origin>,
     /// What whoever presents the token has to prove beside it. None: a bearer token.
     pub confirmation: Option<Confirmation>,
 }
@@ -69,6 +72,9 @@ pub struct SubjectFacts {
     pub acr: Option<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub amr: Vec<String>,
+    /// Who acts for the subject; none where nobody does (RFC 8693 section 4.1).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub act: Option<Actor>,
     /// Further attributes (`roles`, `groups`, …) for the subject's properties.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub attributes: Map<String, Value>,

@@ -3,6 +3,7 @@
 //!
 //! Follows RFC 6749, 6750, 7662 and the phantom-token practice. Never signs, never stores.
 
+mod actor;
 mod challenge;
 mod client;
 mod dpop;
@@ -11,6 +12,7 @@ mod introspection;
 mod scope;
 mod token;
 
+pub use actor::{Actor, Origin};
 pub use challenge::{BearerChallenge, BearerError, DpopChallenge};
 pub use client::{HttpTokenIntrospector, HttpTokenIntrospectorConfig, SwapAnswer, Swapped};
 pub use dpop::{DPOP_NONCE, DpopFault, DpopProof, DpopRequest, dpop_algorithms};

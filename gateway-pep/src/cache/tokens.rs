@@ -31,7 +31,7 @@ pub(crate) struct Swapped {
     /// `Bearer <JWT>`.
     pub(crate) authorization: HeaderValue,
     /// For [`Validity::is_revoked`].
-    names: [u128; 2],
+    names: Box<[u128]>,
 }
 
 /// What a token is worth.
@@ -226,7 +226,7 @@ impl TokenCache {
             .0
             .validity
             .borrow()
-            .names(&token.token_ref, &token.grant);
+            .names(&token.token_ref, &token.grant, &token.origins);
         Some(Swap::Live(Rc::new(Swapped {
             token,
             subject,

@@ -1,7 +1,9 @@
 //! What one worker knows about which answers still hold.
 
+use std::iter;
 use std::time::Duration;
 
+use oauth::Origin;
 use service_kit::UnixTime;
 
 use super::generations::HashedMap;
@@ -57,15 +59,24 @@ impl Validity {
         self.decisions
     }
 
-    /// Names of a token and its grant as [`Validity::is_revoked`] wants them.
-    pub(crate) fn names(&self, token_ref: &str, grant: &str) -> [u128; 2] {
-        [
-            self.hash.of_pair(0, token_ref.as_bytes()),
-            self.hash.of_pair(1, grant.as_bytes()),
-        ]
+    /// Names of a token and its grant, and of all that it was exchanged from, as
+    /// [`Validity::is_revoked`] wants them.
+    pub(crate) fn names(&self, token_ref: &str, grant: &str, origins: &[Origin]) -> Box<[u128]> {
+        let own = iter::once((token_ref, grant));
+        let others = origins
+            .iter()
+            .map(|origin| (&*origin.token_ref, &*origin.grant));
+        own.chain(others)
+            .flat_map(|(token_ref, grant)| {
+                [
+                    self.hash.of_pair(0, token_ref.as_bytes()),
+                    self.hash.of_pair(1, grant.as_bytes()),
+                ]
+            })
+            .collect()
     }
 
-    pub(crate) fn is_revoked(&self, names: &[u128; 2]) -> bool {
+    pub(crate) fn is_revoked(&self, names: &[u128]) -> bool {
         !self.revoked.is_empty() && names.iter().any(|name| self.revoked.contains_key(name))
     }
 
@@ -118,11 +129,18 @@ mod tests {
         let hash = KeyedHash::random().unwrap();
         let mut validity = Validity::new(hash, Duration::from_mins(1), Duration::from_secs(2));
         let now = UnixTime::from_secs(1000);
-        let names = validity.names("t1", "g1");
+        let names = validity.names("t1", "g1", &[]);
+        let origin = Origin {
+            token_ref: "t1".into(),
+            grant: "g1".into(),
+        };
+        let exchanged = validity.names("t2", "g2", &[origin]);
         validity.apply(&Change::Token("g1".into()), now);
         assert!(!validity.is_revoked(&names), "a token is not a grant");
         validity.apply(&Change::Grant("g1".into()), now);
         assert!(validity.is_revoked(&names));
+        assert!(validity.is_revoked(&exchanged), "with what it came from");
+        assert!(!validity.is_revoked(&validity.names("t2", "g2", &[])));
         assert_eq!(validity.tokens().generation, 0);
         for n in 0..MAX_REVOKED {
             validity.apply(&Change::Token(n.to_string()), now);

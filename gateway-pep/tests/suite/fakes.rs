@@ -55,6 +55,7 @@ impl FakeTokens {
                 auth_time: None,
                 acr: None,
                 amr: Vec::new(),
+                act: None,
                 attributes: [("roles".to_owned(), json!(["customer"]))]
                     .into_iter()
                     .collect(),
@@ -64,6 +65,7 @@ impl FakeTokens {
             token_ref: format!("ref_{name}"),
             grant: format!("g_{name}"),
             confirmation,
+            origins: Vec::new(),
         };
         self.tokens
             .lock()

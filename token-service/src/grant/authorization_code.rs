@@ -108,6 +108,7 @@ fn grant_of(request: TokenRequest<'_>, code: &Code, scope: Scope) -> Grant {
         created: now,
         exp: now.plus(ttl.refresh_token.max(ttl.access_token)),
         authentication: Some(code.authentication.clone()),
+        exchanged: None,
     }
 }
 

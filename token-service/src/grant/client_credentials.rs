@@ -16,7 +16,7 @@ use crate::refusal::{ErrorCode, Refusal};
 use crate::scopes::{self, Moment, ScopeQuestion};
 
 /// What only a person can have.
-const OF_PEOPLE: [&str; 2] = ["openid", "offline_access"];
+pub(super) const OF_PEOPLE: [&str; 2] = ["openid", "offline_access"];
 
 pub(super) async fn exchange(request: TokenRequest<'_>) -> Result<TokenAnswer, Refusal> {
     let TokenRequest { core, client, .. } = request;
@@ -42,6 +42,7 @@ pub(super) async fn exchange(request: TokenRequest<'_>) -> Result<TokenAnswer, R
         created: now,
         exp: now.plus(core.ttl.access_token),
         authentication: None,
+        exchanged: None,
     };
     let order = Order {
         grant_id: &grant_id,

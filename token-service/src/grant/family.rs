@@ -11,7 +11,9 @@ use crate::config::GrantType;
 use crate::core::Core;
 use crate::error::Trouble;
 use crate::jws::{self, Claims, Typ};
-use crate::record::{self, AccessToken, Grant, RefreshState, RefreshToken, Subject};
+use crate::record::{
+    self, AccessToken, Grant, RefreshState, RefreshToken, Subject, TokenReference,
+};
 use crate::token::{Kind, Minted};
 
 /// Tokens that are made but not yet in the store.
@@ -109,6 +111,14 @@ impl Issue {
             record::encode(&self.access_record)?,
             Some(record::keep_until(self.access_record.exp, now)),
         );
+        let reference = TokenReference {
+            handle: self.access.handle.as_str().to_owned(),
+        };
+        batch = batch.put_new(
+            record::key::<TokenReference>(self.token_ref()),
+            record::encode(&reference)?,
+            Some(record::keep_until(self.access_record.exp, now)),
+        );
         if let Some((minted, refresh)) = &self.refresh {
             batch = batch.put_new(
                 record::key::<RefreshToken>(minted.handle.as_str()),
@@ -123,11 +133,17 @@ impl Issue {
         &self.access_record.token_ref
     }
 
+    /// The access token itself; good once it is written.
+    pub(super) fn access_token(&self) -> &str {
+        self.access.reveal()
+    }
+
     /// For the client.
     pub(super) fn answer(self, now: UnixTime) -> TokenAnswer {
         let lifetime = self.access_record.exp.since(now);
         TokenAnswer {
             access_token: self.access.reveal().to_owned(),
+            issued_token_type: None,
             token_type: self.access_record.token_type(),
             expires_in: lifetime.as_secs(),
             scope: self.access_record.scope,

@@ -116,6 +116,7 @@ fn facts(core: &Core, live: Option<&Live>, resource: &Resource) -> Value {
         token,
         facts,
         grant,
+        ..
     }) = live
     else {
         return json!({ "active": false });
@@ -140,6 +141,9 @@ fn facts(core: &Core, live: Option<&Live>, resource: &Resource) -> Value {
     }
     if let Some(acr) = &facts.acr {
         put("acr", acr.as_str().into());
+    }
+    if let Some(act) = &facts.act {
+        put("act", act.claim());
     }
     if let Some(login) = &grant.authentication {
         put("sid", login.sid.as_str().into());

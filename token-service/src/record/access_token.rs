@@ -32,6 +32,11 @@ impl AccessToken {
         if self.key.is_some() { "DPoP" } else { "Bearer" }
     }
 
+    /// Whether it needs another key than the one that is shown.
+    pub(crate) fn is_bound_to_other(&self, shown: Option<&str>) -> bool {
+        self.key.is_some() && self.key.as_deref() != shown
+    }
+
     /// What whoever presents it has to prove.
     pub(crate) fn confirmation(&self) -> Option<Confirmation> {
         self.key.clone().map(Confirmation::DpopKey)

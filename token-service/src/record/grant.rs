@@ -1,6 +1,6 @@
 //! A grant: what one subject allowed one client, and the family of tokens that dies with it.
 
-use oauth::{Scope, SubjectKind};
+use oauth::{Actor, Scope, SubjectKind};
 use serde::{Deserialize, Serialize};
 use service_kit::UnixTime;
 
@@ -22,6 +22,23 @@ pub(crate) struct Grant {
     pub(crate) exp: UnixTime,
     /// How the user logged in; none for a client on its own behalf.
     pub(crate) authentication: Option<Authentication>,
+    /// Where it came of an exchange (RFC 8693).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) exchanged: Option<Exchanged>,
+}
+
+/// What a grant was exchanged from. It dies with any of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Exchanged {
+    /// Who acts for the subject.
+    pub(crate) act: Option<Actor>,
+    /// The client whose token was the subject token.
+    pub(crate) subject_client: String,
+    /// Who had to be allowed to act: the exchanging client, or whose the actor token was.
+    pub(crate) party: String,
+    /// Handles of all access tokens that it hangs on: those of subject and actor, and what these were
+    /// exchanged from.
+    pub(crate) origins: Vec<String>,
 }
 
 /// Revocation is for good.

@@ -11,7 +11,7 @@ use service_kit::{ConfigIssue, Secret};
 use url::Url;
 
 use super::{
-    Client, Credential, RedirectUri, Registry, Resource, ResourceServer, SecretHash, User,
+    Client, Credential, Exchange, RedirectUri, Registry, Resource, ResourceServer, SecretHash, User,
 };
 use crate::config::{
     ClientConfig, GrantType, ResourceConfig, ResourceServerConfig, TokenServiceConfig, UserConfig,
@@ -42,7 +42,7 @@ const RESERVED_CLAIMS: [&str; 19] = [
 ];
 
 /// Collects what is wrong, each with its place in the configuration.
-struct Issues<'a> {
+pub(super) struct Issues<'a> {
     all: &'a mut Vec<ConfigIssue>,
     /// `token_service.clients[2]`
     at: String,
@@ -72,6 +72,11 @@ impl Registry {
             let at = format!("token_service.resource_servers[{index}]");
             registry.add_resource_server(server, &mut Issues { all: issues, at });
         }
+        registry.check_names(config, &mut |key, problem| {
+            issues.push(ConfigIssue::new(format!(
+                "`token_service.{key}`: {problem}"
+            )));
+        });
         registry
     }
 
@@ -144,6 +149,8 @@ impl Registry {
             only_pushed: config.require_pushed_authorization_requests,
             id_token_alg: config.id_token_signed_response_alg,
             only_bound: config.dpop_bound_access_tokens,
+            exchange: Exchange::build(config, self, issues),
+            may_act: config.may_act.clone().map(BTreeSet::from_iter),
             disabled: config.disabled,
         };
         if self.clients.insert(client.id.clone(), client).is_some() {
@@ -177,6 +184,7 @@ impl Registry {
             name: config.name.clone(),
             email: config.email.clone(),
             attributes: config.attributes.clone(),
+            may_act: config.may_act.clone().map(BTreeSet::from_iter),
             disabled: config.disabled,
         };
         if self.users.insert(sub.clone(), user).is_some() {
@@ -240,7 +248,7 @@ fn check_grant_types(
 }
 
 impl Issues<'_> {
-    fn add(&mut self, key: &str, problem: &str) {
+    pub(super) fn add(&mut self, key: &str, problem: &str) {
         self.all
             .push(ConfigIssue::new(format!("`{}.{key}`: {problem}", self.at)));
     }

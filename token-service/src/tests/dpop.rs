@@ -20,14 +20,14 @@ use super::pushed;
 const NOW: u64 = 1_800_000_000;
 
 /// Whoever has a key.
-struct Holder(EcdsaKeyPair);
+pub(super) struct Holder(EcdsaKeyPair);
 
 fn base64(bytes: impl AsRef<[u8]>) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
 impl Holder {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self(EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap())
     }
 
@@ -73,7 +73,7 @@ impl Holder {
         )
     }
 
-    fn named(&self, jti: &str) -> String {
+    pub(super) fn named(&self, jti: &str) -> String {
         self.proof(&[("jti", json!(jti))])
     }
 
@@ -88,14 +88,14 @@ impl Holder {
     }
 }
 
-fn with_proof(mut request: Request<Body>, proofs: &[&str]) -> Request<Body> {
+pub(super) fn with_proof(mut request: Request<Body>, proofs: &[&str]) -> Request<Body> {
     for proof in proofs {
         request.headers_mut().append("dpop", proof.parse().unwrap());
     }
     request
 }
 
-async fn ask(world: &World, who: &str, form: &[(&str, &str)], proof: &str) -> Answer {
+pub(super) async fn ask(world: &World, who: &str, form: &[(&str, &str)], proof: &str) -> Answer {
     world
         .send(with_proof(as_client(who, "/token", form), &[proof]))
         .await

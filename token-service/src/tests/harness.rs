@@ -73,6 +73,8 @@ pub(super) struct TestDecisions {
     denied: Mutex<Vec<String>>,
     obliged: Mutex<Vec<String>>,
     pub(super) asked: Mutex<Vec<EvaluationRequest>>,
+    /// Nothing is answered while a test holds it.
+    pub(super) hold: tokio::sync::Mutex<()>,
 }
 
 static PHC: LazyLock<String> = LazyLock::new(|| {
@@ -453,6 +455,7 @@ impl DecisionPoint for TestDecisions {
             return Err(DecisionError::Timeout);
         }
         self.asked.lock().unwrap().push(request.clone());
+        drop(self.hold.lock().await);
         if self.denied.lock().unwrap().contains(&request.resource.id) {
             return Ok(Evaluation::deny());
         }
