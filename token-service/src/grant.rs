@@ -3,6 +3,7 @@
 
 mod authorization_code;
 mod client_credentials;
+mod device_code;
 mod family;
 mod refresh_token;
 
@@ -52,6 +53,7 @@ pub(crate) async fn exchange(
         GrantType::AuthorizationCode => authorization_code::exchange(request).await,
         GrantType::ClientCredentials => client_credentials::exchange(request).await,
         GrantType::RefreshToken => refresh_token::exchange(request).await,
+        GrantType::DeviceCode => device_code::exchange(request).await,
     }?;
     request.core.meter.issued(grant_type);
     Ok(answer)

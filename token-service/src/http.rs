@@ -5,6 +5,8 @@ mod authorize;
 mod browser;
 mod client_auth;
 mod consent;
+mod device;
+mod device_authorization;
 mod introspect;
 mod jwks;
 mod login;
@@ -51,6 +53,9 @@ pub(crate) fn router(core: Arc<Core>) -> Router {
         .route("/par", post(authorize::push::post))
         .route("/login", post(login::post))
         .route("/consent", get(consent::get).post(consent::post))
+        .route("/device_authorization", post(device_authorization::post))
+        .route("/device", get(device::get).post(device::post))
+        .route("/device/confirm", post(device::confirm::post))
         .route("/introspect", post(introspect::post));
     let endpoints = scripts.merge(browsers);
     let path = core.issuer.path().to_owned();

@@ -4,6 +4,7 @@
 mod assertion;
 mod authorize;
 mod configuration;
+mod device;
 mod harness;
 mod introspect;
 mod openid;
