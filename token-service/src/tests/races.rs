@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::device;
 use super::harness::{Answer, World, refresh_form};
 
 async fn fifty<F>(world: &Arc<World>, what: impl Fn(Arc<World>) -> F) -> Vec<Answer>
@@ -70,4 +71,62 @@ async fn of_fifty_uses_of_one_refresh_token_one_wins_and_its_family_dies() {
             .is_active(tokens["access_token"].as_str().unwrap())
             .await
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_fifty_polls_with_one_device_code_one_wins_and_its_family_lives() {
+    let world = Arc::new(device::world().await);
+    let device = device::begin(&world, "orders:read").await;
+    device::decide(&world, "alice", &device.user_code, "approve").await;
+    let answers = fifty(&world, |world| {
+        let device = device.clone();
+        async move { device::poll(&world, "tv", &device).await }
+    })
+    .await;
+    let won = winners(&answers);
+    assert_eq!(won.len(), 1);
+    let tokens = won[0].json();
+    assert!(
+        world
+            .is_active(tokens["access_token"].as_str().unwrap())
+            .await
+    );
+    let rt = tokens["refresh_token"].as_str().unwrap();
+    assert_eq!(world.token("tv", &refresh_form(rt)).await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_an_approval_and_a_denial_at_once_one_counts_whatever_the_device_does_meanwhile() {
+    for _ in 0..10 {
+        let world = Arc::new(device::world().await);
+        let device = device::begin(&world, "orders:read").await;
+        let mut asked = Vec::new();
+        let mut tasks = tokio::task::JoinSet::new();
+        for (user, decision) in [("alice", "approve"), ("bob", "deny")] {
+            let mut browser = device::logged_in(&world, user).await;
+            let page = device::enter(&mut browser, &world, &device.user_code).await;
+            asked.push((browser, page, decision));
+        }
+        for (mut browser, page, decision) in asked {
+            let world = world.clone();
+            tasks.spawn(async move {
+                let page = device::answer(&mut browser, &world, &page, decision).await;
+                (page.status == 200).then_some(decision)
+            });
+        }
+        let poll = async || {
+            let answer = device::poll(&world, "tv", &device).await.json();
+            answer["error"].as_str().unwrap_or("ok").to_owned()
+        };
+        let mut last = poll().await;
+        for _ in 0..10_000 {
+            if !matches!(last.as_str(), "authorization_pending" | "slow_down") {
+                break;
+            }
+            last = poll().await;
+        }
+        let counted: Vec<_> = tasks.join_all().await.into_iter().flatten().collect();
+        let expected = if last == "ok" { "approve" } else { "deny" };
+        assert_eq!(counted, [expected], "{last}");
+    }
 }
