@@ -26,7 +26,7 @@ pub(crate) use access_token::AccessToken;
 pub(crate) use assertion_use::AssertionUse;
 pub(crate) use code::{Code, CodeState};
 pub(crate) use consent::Consent;
-pub(crate) use device_code::{Approval, DeviceCode, DeviceState, UserCodeUse};
+pub(crate) use device_code::{Approval, DeviceCode, DevicePace, DeviceState, UserCodeUse};
 pub(crate) use grant::{Authentication, Grant, GrantState, Subject};
 pub(crate) use interaction::{Asked, AuthorizationRequest, Interaction};
 pub(crate) use pushed_request::PushedRequest;

@@ -14,6 +14,7 @@ fn an_oidc_client_that_we_did_not_write_completes_the_flow_in_a_browser() {
         ("REDIRECT_URI", &redirect),
         ("USERNAME", "alice"),
         ("PASSWORD", "alice-demo-password"),
+        ("DEVICE_ID", "cli"),
         ("SCOPE", "openid profile email offline_access records:read"),
         ("CHROMIUM", "/usr/bin/chromium"),
     ]);
@@ -23,6 +24,7 @@ fn an_oidc_client_that_we_did_not_write_completes_the_flow_in_a_browser() {
         "discovery",
         "login",
         "token",
+        "device",
         "userinfo",
         "refresh",
         "revoke",

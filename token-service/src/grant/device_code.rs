@@ -15,15 +15,15 @@ use crate::audit::audit;
 use crate::config::GrantType;
 use crate::error::Trouble;
 use crate::facts;
-use crate::record::{self, Approval, DeviceCode, DeviceState, Grant, GrantState, Stored, Subject};
+use crate::record::{
+    self, Approval, DeviceCode, DevicePace, DeviceState, Grant, GrantState, Stored, Subject,
+};
 use crate::refusal::{ErrorCode, Refusal};
 use crate::scopes::{self, Moment, ScopeQuestion};
 use crate::token::{Handle, Kind};
 
 /// What each poll that comes too early adds to the interval (RFC 8628 section 3.5).
 const SLOWER_SECS: u64 = 5;
-/// Attempts against other polls before this one is called too early.
-const ATTEMPTS: usize = 4;
 
 pub(super) async fn exchange(request: TokenRequest<'_>) -> Result<TokenAnswer, Refusal> {
     let core = request.core;
@@ -31,20 +31,13 @@ pub(super) async fn exchange(request: TokenRequest<'_>) -> Result<TokenAnswer, R
     let handle = Kind::DeviceCode
         .read(text, &core.secrets)
         .map_err(|error| refused(request, &error.to_string()))?;
-    for _ in 0..ATTEMPTS {
-        let stored = record::load::<DeviceCode>(&*core.store, handle.as_str())
-            .await?
-            .ok_or_else(|| refused(request, "unknown device code"))?;
-        let Some(approval) = approval(request, &stored.record)? else {
-            // A conflict: somebody polled or answered since. What they left is looked at.
-            match wait(request, &handle, &stored).await? {
-                Some(early) => return Err(early),
-                None => continue,
-            }
-        };
-        return redeem(request, &handle, &stored, approval).await;
+    let stored = record::load::<DeviceCode>(&*core.store, handle.as_str())
+        .await?
+        .ok_or_else(|| refused(request, "unknown device code"))?;
+    match approval(request, &stored.record)? {
+        Some(approval) => redeem(request, &handle, &stored, approval).await,
+        None => Err(wait(request, &handle, &stored.record).await?),
     }
-    Err(slow_down())
 }
 
 /// What was approved. None: nobody has answered yet.
@@ -78,32 +71,41 @@ fn approval<'c>(
     }
 }
 
-/// Keeps the time of this poll, and tells the device to come again. None: a conflict.
+/// Keeps the time of this poll, and tells the device to come again.
 async fn wait(
     request: TokenRequest<'_>,
     handle: &Handle,
-    stored: &Stored<DeviceCode>,
-) -> Result<Option<Refusal>, Trouble> {
+    code: &DeviceCode,
+) -> Result<Refusal, Trouble> {
     let core = request.core;
-    let mut code = stored.record.clone();
     let now = core.now();
-    let is_early = code
-        .polled
-        .is_some_and(|at| now.since(at).as_secs() < code.interval_secs);
-    if is_early {
-        code.interval_secs = code.interval_secs.saturating_add(SLOWER_SECS);
-    }
-    code.polled = Some(now);
-    let is_kept = core
-        .store
-        .replace(
-            &record::key::<DeviceCode>(handle.as_str()),
-            stored.bytes.clone(),
-            record::encode(&code)?,
-            Some(code.keep(now)),
-        )
-        .await?;
-    Ok(is_kept.then(|| if is_early { slow_down() } else { pending() }))
+    let before = record::load::<DevicePace>(&*core.store, handle.as_str()).await?;
+    let is_early = |pace: &DevicePace| now.since(pace.polled).as_secs() < pace.interval_secs;
+    let (is_early, interval_secs) = match before.as_ref().map(|before| &before.record) {
+        None => (false, core.ttl.device_poll.as_secs()),
+        Some(pace) if is_early(pace) => (true, pace.interval_secs.saturating_add(SLOWER_SECS)),
+        Some(pace) => (false, pace.interval_secs),
+    };
+    let pace = DevicePace {
+        interval_secs,
+        polled: now,
+    };
+    let (key, bytes) = (
+        record::key::<DevicePace>(handle.as_str()),
+        record::encode(&pace)?,
+    );
+    let keep = Some(code.keep(now));
+    let batch = match before {
+        Some(before) => Batch::new().replace(key, before.bytes, bytes, keep),
+        None => Batch::new().put_new(key, bytes, keep),
+    };
+    // A conflict is another poll at this very moment: one of the two came too early.
+    let is_alone = core.store.commit(batch).await?.is_applied();
+    Ok(if is_early || !is_alone {
+        slow_down()
+    } else {
+        pending()
+    })
 }
 
 async fn redeem(

@@ -84,12 +84,12 @@ async fn answer(core: &Core, request: Request) -> Result<Response, Refusal> {
         audit!("user_code_refused", sub = logged_in.session.sub);
         return Ok(pages::device::unknown(core, &logged_in));
     };
-    match permitted(core, &pending.code, &logged_in).await? {
+    match permitted(core, pending.code(), &logged_in).await? {
         Some(scope) => Ok(pages::device::confirm(
             core,
             &logged_in,
             &code,
-            &pending.code.client_id,
+            &pending.code().client_id,
             &scope,
         )),
         None => deny(core, &pending, &logged_in).await,

@@ -45,7 +45,7 @@ async fn answer(core: &Core, request: Request) -> Result<Response, Refusal> {
         "verification_uri": page(None),
         "verification_uri_complete": page(Some(&user_code)),
         "expires_in": core.ttl.device_code.as_secs(),
-        "interval": code.interval_secs,
+        "interval": core.ttl.device_poll.as_secs(),
     })))
 }
 
@@ -67,8 +67,6 @@ fn wanted(
         client_id: client.id.clone(),
         scope: authorize::scope(client, params).map_err(denied)?,
         resources: authorize::resources(registry, params).map_err(denied)?,
-        interval_secs: core.ttl.device_poll.as_secs(),
-        polled: None,
         exp: core.now().plus(core.ttl.device_code),
     })
 }

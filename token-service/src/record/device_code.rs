@@ -1,5 +1,6 @@
 //! A device's request (RFC 8628), under the keyed hash of its device code; and the user code that
-//! leads to it, under its own.
+//! leads to it, under its own. How fast the device polls is kept apart, under the same name as the
+//! request: an answer must not have to race with a device that is in a hurry.
 
 use std::time::Duration;
 
@@ -18,9 +19,6 @@ pub(crate) struct DeviceCode {
     pub(crate) scope: Scope,
     /// As requested (RFC 8707); empty: not restricted.
     pub(crate) resources: Vec<String>,
-    /// How long the device has to wait between two polls; grows when it does not.
-    pub(crate) interval_secs: u64,
-    pub(crate) polled: Option<UnixTime>,
     pub(crate) exp: UnixTime,
 }
 
@@ -45,6 +43,14 @@ pub(crate) struct Approval {
     pub(crate) authentication: Authentication,
 }
 
+/// How fast a device polls. There is none before its first poll.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct DevicePace {
+    /// How long it has to wait between two polls; grows when it does not.
+    pub(crate) interval_secs: u64,
+    pub(crate) polled: UnixTime,
+}
+
 /// A user code in use. Gone as soon as somebody has answered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct UserCodeUse {
@@ -64,6 +70,10 @@ impl DeviceCode {
 
 impl Record for DeviceCode {
     const AREA: &'static str = "dc";
+}
+
+impl Record for DevicePace {
+    const AREA: &'static str = "dp";
 }
 
 impl Record for UserCodeUse {

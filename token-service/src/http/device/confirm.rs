@@ -77,7 +77,7 @@ async fn approve(
     logged_in: &LoggedIn,
     shown: &Scope,
 ) -> Result<Response, Refusal> {
-    let scope = permitted(core, &pending.code, logged_in)
+    let scope = permitted(core, pending.code(), logged_in)
         .await?
         .map(|scope| scope.intersection(shown))
         .filter(|scope| !scope.is_empty());
@@ -95,7 +95,7 @@ async fn approve(
     }
     audit!(
         "device_approved",
-        client = pending.code.client_id,
+        client = pending.code().client_id,
         sub = session.sub,
         scope = scope
     );
@@ -108,7 +108,7 @@ async fn refuse(core: &Core, pending: &Pending, logged_in: &LoggedIn) -> Result<
     }
     audit!(
         "device_denied",
-        client = pending.code.client_id,
+        client = pending.code().client_id,
         sub = logged_in.session.sub
     );
     Ok(pages::device::done(core, false))
