@@ -17,7 +17,7 @@ const GRANT: &str = "urn:ietf:params:oauth:grant-type:device_code";
 /// What a device was given.
 #[derive(Debug, Clone)]
 pub(super) struct Device {
-    device_code: String,
+    pub(super) device_code: String,
     pub(super) user_code: String,
 }
 

@@ -97,6 +97,26 @@ async fn of_fifty_polls_with_one_device_code_one_wins_and_its_family_lives() {
 }
 
 #[tokio::test]
+async fn of_fifty_polls_before_anybody_answered_one_was_not_too_fast() {
+    let world = Arc::new(device::world().await);
+    let device = device::begin(&world, "orders:read").await;
+    // Also where there was a poll before, long ago.
+    for _ in 0..2 {
+        let answers = fifty(&world, |world| {
+            let device = device.clone();
+            async move { device::poll(&world, "tv", &device).await }
+        })
+        .await;
+        let errors = answers.iter().map(|answer| answer.json()["error"].clone());
+        let (patient, early): (Vec<_>, Vec<_>) =
+            errors.partition(|error| error == "authorization_pending");
+        assert_eq!(patient.len(), 1);
+        assert!(early.iter().all(|error| error == "slow_down"), "{early:?}");
+        world.advance(60);
+    }
+}
+
+#[tokio::test]
 async fn of_an_approval_and_a_denial_at_once_one_counts_whatever_the_device_does_meanwhile() {
     for _ in 0..10 {
         let world = Arc::new(device::world().await);

@@ -208,4 +208,8 @@ async fn neither_code_is_at_rest() {
             assert!(!text.contains(secret.as_str()), "{key}");
         }
     }
+    // And once somebody has answered, the short one is not even there as a hash.
+    decide(&world, "alice", &device.user_code, "deny").await;
+    let page = world.store.scan("uc:", None, 1000).await.unwrap();
+    assert!(page.entries.is_empty());
 }
