@@ -1,7 +1,8 @@
 // One person signs in with a real browser, through an OpenID Connect client that is not ours.
 //
 // Discovery, authorization code with PKCE, consent, token, ID token (signature, nonce, hash),
-// userinfo, refresh with rotation, revocation, and that nothing works afterwards. The last line of
+// a device's code (RFC 8628), userinfo, refresh with rotation, revocation, and that nothing works
+// afterwards. The last line of
 // the output is a JSON summary, with `true` for each step that went as it must; the first that does
 // not ends the flow with exit code 1.
 //
@@ -11,6 +12,7 @@
 //   REDIRECT_URI   registered for the client, on loopback; a port of 0 picks a free one
 //   USERNAME, PASSWORD
 //   SCOPE          asked for; default below
+//   DEVICE_ID      optional: a public client with device_code, which the same person connects
 //   RESOURCE_URL   optional: a GET through the gateway, to see the token at work and then refused
 //   CHROMIUM       path of the browser
 //   AFTER_LOGOUT   optional: a registered post_logout_redirect_uri; the browser signs out in the end
@@ -40,6 +42,7 @@ const settings = {
   username: required("USERNAME"),
   password: required("PASSWORD"),
   scope: process.env.SCOPE ?? "openid profile email offline_access records:read",
+  deviceId: process.env.DEVICE_ID,
   resourceUrl: process.env.RESOURCE_URL,
   afterLogout: process.env.AFTER_LOGOUT,
   isBound: Boolean(process.env.DPOP),
@@ -53,7 +56,7 @@ const options = {};
 let current = "start";
 
 async function main() {
-  const config = await step("discovery", discover);
+  const config = await step("discovery", () => discover(settings.clientId, settings.clientSecret));
   if (settings.isBound) {
     options.DPoP = oidc.getDPoPHandle(config, await oidc.randomDPoPKeyPair("ES256"));
   }
@@ -65,6 +68,9 @@ async function main() {
     const { answer, checks } = await step("login", () => login(config, callback, browser));
     const tokens = await step("token", () => redeem(config, answer, checks));
     await step("consent_denied", () => denyConsent(config, callback, browser));
+    if (settings.deviceId) {
+      await step("device", () => connectDevice(browser));
+    }
     await step("userinfo", () => userinfo(config, tokens));
     if (settings.resourceUrl) {
       await step("gateway", () => gateway(tokens.access_token, 200));
@@ -88,13 +94,11 @@ async function main() {
 
 // === steps ===
 
-async function discover() {
-  const authentication = settings.clientSecret
-    ? oidc.ClientSecretBasic(settings.clientSecret)
-    : oidc.None();
+async function discover(clientId, clientSecret) {
+  const authentication = clientSecret ? oidc.ClientSecretBasic(clientSecret) : oidc.None();
   const config = await oidc.discovery(
     new URL(settings.issuer),
-    settings.clientId,
+    clientId,
     undefined,
     authentication,
     // The issuer under test is on loopback, without TLS.
@@ -165,6 +169,27 @@ async function denyConsent(config, callback, browser) {
   await page.close();
   const error = await failure(oidc.authorizationCodeGrant(config, answer, checks, undefined, options));
   expect(error.error === "access_denied", `the client hears access_denied, not ${error.error}`);
+}
+
+// The person is still signed in: the link brings the code along, and nothing but a click on "Allow"
+// gives the device anything.
+async function connectDevice(browser) {
+  const config = await discover(settings.deviceId);
+  const request = { scope: "openid offline_access" };
+  const device = await oidc.initiateDeviceAuthorization(config, request);
+  const page = await browser.newPage();
+  page.setDefaultTimeout(PATIENCE_MS);
+  await page.goto(device.verification_uri_complete);
+  await page.click('form:has(input[name="user_code"]) button[type="submit"]');
+  const shown = await page.textContent(".code");
+  expect(shown === device.user_code, `the page shows ${device.user_code}, not ${shown}`);
+  await page.click('button[name="decision"][value="approve"]');
+  await page.waitForSelector("text=Your device is connected");
+  await page.close();
+  // The first poll comes after one interval; the service does not mind an earlier one.
+  const tokens = await oidc.pollDeviceAuthorizationGrant(config, { ...device, interval: 1 });
+  expect(tokens.claims()?.sub === summary.sub, "the device acts for the person who allowed it");
+  expect(tokens.refresh_token, "the device gets a refresh token");
 }
 
 async function userinfo(config, tokens) {

@@ -85,6 +85,11 @@ pub struct TtlConfig {
     /// From the moment at which a request is pushed (RFC 9126) to the browser that brings it. From 5
     /// to 600.
     pub pushed_request_secs: u64,
+    /// From a device's request (RFC 8628) to its last poll: a person finds the page, logs in, types
+    /// the code and approves meanwhile. From 60 to 1800.
+    pub device_code_secs: u64,
+    /// How long a device waits between two polls, before it was told to slow down. At most 60.
+    pub device_poll_secs: u64,
     /// Longest time for which whoever introspects with `Accept: application/jwt` is told that it
     /// may keep the answer, and so the longest delay of a revocation there.
     pub introspection_cache_secs: u64,
@@ -177,7 +182,7 @@ pub struct ClientConfig {
     pub disabled: bool,
 }
 
-/// Grant types of RFC 6749 and RFC 8693.
+/// Grant types of RFC 6749, RFC 8628 and RFC 8693.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
 )]
@@ -191,6 +196,8 @@ pub enum GrantType {
     RefreshToken,
     /// A client gets a token for one that it was sent (RFC 8693).
     TokenExchange,
+    /// A device shows a code, a person types it in a browser elsewhere.
+    DeviceCode,
 }
 
 /// How something is signed (RFC 7518, RFC 8037).
@@ -316,6 +323,8 @@ impl Default for TtlConfig {
             session_secs: 8 * 3600,
             interaction_secs: 900,
             pushed_request_secs: 90,
+            device_code_secs: 600,
+            device_poll_secs: 5,
             introspection_cache_secs: 60,
         }
     }
@@ -341,11 +350,12 @@ impl Default for LoginConfig {
 
 impl GrantType {
     /// Every one that the token endpoint knows.
-    pub(crate) const ALL: [Self; 4] = [
+    pub(crate) const ALL: [Self; 5] = [
         Self::AuthorizationCode,
         Self::ClientCredentials,
         Self::RefreshToken,
         Self::TokenExchange,
+        Self::DeviceCode,
     ];
 
     /// The word on the wire.
@@ -355,6 +365,7 @@ impl GrantType {
             Self::ClientCredentials => "client_credentials",
             Self::RefreshToken => "refresh_token",
             Self::TokenExchange => "urn:ietf:params:oauth:grant-type:token-exchange",
+            Self::DeviceCode => "urn:ietf:params:oauth:grant-type:device_code",
         }
     }
 

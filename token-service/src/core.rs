@@ -51,6 +51,8 @@ pub(crate) struct Ttl {
     pub(crate) session: Duration,
     pub(crate) interaction: Duration,
     pub(crate) pushed_request: Duration,
+    pub(crate) device_code: Duration,
+    pub(crate) device_poll: Duration,
     pub(crate) introspection_cache: Duration,
 }
 
@@ -118,6 +120,8 @@ impl Ttl {
             session: Duration::from_secs(config.session_secs),
             interaction: Duration::from_secs(config.interaction_secs),
             pushed_request: Duration::from_secs(config.pushed_request_secs),
+            device_code: Duration::from_secs(config.device_code_secs),
+            device_poll: Duration::from_secs(config.device_poll_secs),
             introspection_cache: Duration::from_secs(config.introspection_cache_secs),
         }
     }

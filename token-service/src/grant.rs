@@ -3,6 +3,7 @@
 
 mod authorization_code;
 mod client_credentials;
+mod device_code;
 mod family;
 mod refresh_token;
 mod token_exchange;
@@ -65,6 +66,7 @@ pub(crate) async fn exchange(
         GrantType::ClientCredentials => client_credentials::exchange(request).await,
         GrantType::RefreshToken => refresh_token::exchange(request).await,
         GrantType::TokenExchange => token_exchange::exchange(request).await,
+        GrantType::DeviceCode => device_code::exchange(request).await,
     }?;
     request.core.meter.issued(grant_type);
     Ok(answer)

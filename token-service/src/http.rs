@@ -5,6 +5,8 @@ mod authorize;
 mod browser;
 mod client_auth;
 mod consent;
+mod device;
+mod device_authorization;
 mod dpop;
 mod introspect;
 mod jwks;
@@ -54,6 +56,9 @@ pub(crate) fn router(core: Arc<Core>) -> Router {
         .route("/login", post(login::post))
         .route("/logout", get(logout::get).post(logout::post))
         .route("/consent", get(consent::get).post(consent::post))
+        .route("/device_authorization", post(device_authorization::post))
+        .route("/device", get(device::get).post(device::post))
+        .route("/device/confirm", post(device::confirm::post))
         .route("/introspect", post(introspect::post));
     let endpoints = scripts.merge(browsers);
     let path = core.issuer.path().to_owned();

@@ -6,7 +6,7 @@ use store::StoreError;
 
 use crate::error::Trouble;
 
-/// Error codes of RFC 6749, 7009, 8707, 9101, 9449 and OpenID Connect, as far as they are used.
+/// Error codes of RFC 6749, 7009, 8628, 8707, 9101, 9449 and OpenID Connect, as far as they are used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ErrorCode {
     InvalidRequest,
@@ -21,6 +21,9 @@ pub(crate) enum ErrorCode {
     InvalidDpopProof,
     UseDpopNonce,
     AccessDenied,
+    AuthorizationPending,
+    SlowDown,
+    ExpiredToken,
     LoginRequired,
     ConsentRequired,
     RequestNotSupported,
@@ -61,6 +64,9 @@ impl ErrorCode {
             Self::InvalidDpopProof => "invalid_dpop_proof",
             Self::UseDpopNonce => "use_dpop_nonce",
             Self::AccessDenied => "access_denied",
+            Self::AuthorizationPending => "authorization_pending",
+            Self::SlowDown => "slow_down",
+            Self::ExpiredToken => "expired_token",
             Self::LoginRequired => "login_required",
             Self::ConsentRequired => "consent_required",
             Self::RequestNotSupported => "request_not_supported",

@@ -12,7 +12,7 @@ use service_kit::{ConfigIssue, Health, Metrics, Secret, SharedClock, Status, Tas
 use store::{Batch, Store};
 
 use crate::backchannel::Backchannel;
-use crate::config::TokenServiceConfig;
+use crate::config::{KeysConfig, TokenServiceConfig};
 use crate::core::{Attempts, Core, Issuer, Ttl};
 use crate::error::{TokenServiceError, Trouble};
 use crate::http;
@@ -190,6 +190,7 @@ fn understand(config: &TokenServiceConfig, base: &Path) -> Result<Understood, Ve
         ("ttl.id_token_secs", ttl.id_token_secs, 3600),
         ("ttl.session_secs", ttl.session_secs, YEAR),
         ("ttl.interaction_secs", ttl.interaction_secs, 3600),
+        ("ttl.device_poll_secs", ttl.device_poll_secs, 60),
         (
             "ttl.introspection_cache_secs",
             ttl.introspection_cache_secs,
@@ -203,16 +204,16 @@ fn understand(config: &TokenServiceConfig, base: &Path) -> Result<Understood, Ve
             add(key, &format!("must be from 1 to {most}"));
         }
     }
-    if ttl.refresh_retry_secs > 60 {
-        add("ttl.refresh_retry_secs", "must be from 0 to 60");
+    for (key, secs, least, most) in [
+        ("ttl.refresh_retry_secs", ttl.refresh_retry_secs, 0, 60),
+        ("ttl.pushed_request_secs", ttl.pushed_request_secs, 5, 600),
+        ("ttl.device_code_secs", ttl.device_code_secs, 60, 1800),
+    ] {
+        if !(least..=most).contains(&secs) {
+            add(key, &format!("must be from {least} to {most}"));
+        }
     }
-    if !(5..=600).contains(&ttl.pushed_request_secs) {
-        add("ttl.pushed_request_secs", "must be from 5 to 600");
-    }
-    let ahead = config.keys.publish_ahead_secs;
-    if ahead < MIN_PUBLISH_AHEAD.as_secs() || ahead.saturating_mul(2) > config.keys.rotate_secs {
-        let least = MIN_PUBLISH_AHEAD.as_secs();
-        let problem = format!("must be from {least} to half of `keys.rotate_secs`");
+    if let Some(problem) = publish_ahead_problem(&config.keys) {
         add("keys.publish_ahead_secs", &problem);
     }
     let secret = root_secret(config, base, &mut issues);
@@ -228,6 +229,12 @@ fn understand(config: &TokenServiceConfig, base: &Path) -> Result<Understood, Ve
 }
 
 const YEAR: u64 = 366 * 24 * 3600;
+
+fn publish_ahead_problem(keys: &KeysConfig) -> Option<String> {
+    let (ahead, least) = (keys.publish_ahead_secs, MIN_PUBLISH_AHEAD.as_secs());
+    let is_good = ahead >= least && ahead.saturating_mul(2) <= keys.rotate_secs;
+    (!is_good).then(|| format!("must be from {least} to half of `keys.rotate_secs`"))
+}
 
 fn root_secret(
     config: &TokenServiceConfig,

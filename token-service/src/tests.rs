@@ -5,6 +5,7 @@ mod algorithms;
 mod assertion;
 mod authorize;
 mod configuration;
+mod device;
 mod dpop;
 mod exchange;
 mod harness;

@@ -4,6 +4,8 @@
 //! The kind and the checksum are looked at before any I/O: they cost nothing, tell kinds apart
 //! for secret scanners, and prove nothing. What counts is the keyed hash of the exact text.
 
+mod user_code;
+
 use std::fmt;
 
 use base64::Engine as _;
@@ -13,6 +15,7 @@ use zeroize::Zeroizing;
 
 use crate::error::Trouble;
 use crate::secrets::Secrets;
+pub(crate) use user_code::UserCode;
 
 /// What an opaque string is. Kinds are never interchangeable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +31,8 @@ pub(crate) enum Kind {
     Interaction,
     /// Names an authorization request that its client has pushed (RFC 9126).
     PushedRequest,
+    /// What a device polls with (RFC 8628).
+    DeviceCode,
 }
 
 /// A fresh opaque string. It leaves in the answer that it was made for, and nowhere else.
@@ -55,7 +60,7 @@ const RANDOM: usize = 43;
 const CHECKSUM: usize = 6;
 
 impl Kind {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::AccessToken,
         Self::RefreshToken,
         Self::AuthorizationCode,
@@ -63,6 +68,7 @@ impl Kind {
         Self::Browser,
         Self::Interaction,
         Self::PushedRequest,
+        Self::DeviceCode,
     ];
 
     /// All are of one length.
@@ -75,6 +81,7 @@ impl Kind {
             Self::Browser => "cg_bw_",
             Self::Interaction => "cg_in_",
             Self::PushedRequest => "cg_pr_",
+            Self::DeviceCode => "cg_dc_",
         }
     }
 

@@ -45,8 +45,11 @@ impl Issue {
         let access = order.mint(core, Kind::AccessToken)?;
         let access_record = access_record(request, order)?;
         let id_token = id_token(request, order, &order.scope, access.reveal())?;
-        let is_renewable = order.grant.grant_type == GrantType::AuthorizationCode
-            && client.may_use(GrantType::RefreshToken);
+        let is_approved_by_a_person = matches!(
+            order.grant.grant_type,
+            GrantType::AuthorizationCode | GrantType::DeviceCode
+        );
+        let is_renewable = is_approved_by_a_person && client.may_use(GrantType::RefreshToken);
         let refresh = if is_renewable {
             let exp = core.now().plus(core.ttl.refresh_token_idle);
             let refresh_record = RefreshToken {

@@ -19,7 +19,10 @@ use crate::params::Params;
 use crate::record::AuthorizationRequest;
 use crate::refusal::{ErrorCode, Refusal};
 use check::{Checked, Flaw, Way};
-pub(super) use proceed::{Open, Step, begin, issue, next_step, open_interaction, remember};
+pub(super) use check::{resources, scope};
+pub(super) use proceed::{
+    Open, Step, Wish, begin, begin_device, issue, next_step, open_interaction, permitted, remember,
+};
 
 pub(super) async fn get(State(core): State<Arc<Core>>, request: Request) -> Response {
     let (parts, _) = request.into_parts();

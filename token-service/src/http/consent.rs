@@ -13,7 +13,7 @@ use super::{pages, request};
 use crate::audit::audit;
 use crate::core::Core;
 use crate::params::Params;
-use crate::record::{self, Interaction};
+use crate::record::{self, Asked, AuthorizationRequest, Interaction};
 use crate::refusal::{ErrorCode, Refusal};
 
 pub(super) async fn get(State(core): State<Arc<Core>>, request: Request) -> Response {
@@ -32,8 +32,8 @@ pub(super) async fn post(State(core): State<Arc<Core>>, request: Request) -> Res
 
 async fn show(core: &Core, parts: &Parts, params: &Params) -> Result<Response, Refusal> {
     let text = params.get("interaction").unwrap_or_default();
-    let (open, logged_in) = question(core, parts, text).await?;
-    let asked = &open.stored.record.request;
+    let (_, asked, logged_in) = question(core, parts, text).await?;
+    let asked = &asked;
     match next_step(core, asked, &logged_in.session).await {
         Ok(Step::Ask(scope) | Step::Issue(scope)) => {
             Ok(pages::consent(core, asked, text, &logged_in, &scope))
@@ -45,7 +45,7 @@ async fn show(core: &Core, parts: &Parts, params: &Params) -> Result<Response, R
 async fn answer(core: &Core, request: Request) -> Result<Response, Refusal> {
     let (parts, params) = &request::posted(request).await?;
     let text = params.get("interaction").unwrap_or_default();
-    let (open, logged_in) = question(core, parts, text).await?;
+    let (open, asked, logged_in) = question(core, parts, text).await?;
     let csrf = params.get("csrf").unwrap_or_default();
     let (handle, session) = (open.handle.as_str(), logged_in.handle.as_str());
     if !core
@@ -67,7 +67,6 @@ async fn answer(core: &Core, request: Request) -> Result<Response, Refusal> {
             ));
         }
     };
-    let asked = open.stored.record.request;
     // Asked before the page is used up: an outage can be sat out by sending the form again.
     let step = match next_step(core, &asked, &logged_in.session).await {
         Ok(step) => step,
@@ -100,8 +99,12 @@ async fn answer(core: &Core, request: Request) -> Result<Response, Refusal> {
     authorize::issue(core, &asked, session, scope).await
 }
 
-/// The interaction and the login that it was shown to.
-async fn question(core: &Core, parts: &Parts, text: &str) -> Result<(Open, LoggedIn), Refusal> {
+/// The interaction, what it asks, and the login that it was shown to.
+async fn question(
+    core: &Core,
+    parts: &Parts,
+    text: &str,
+) -> Result<(Open, AuthorizationRequest, LoggedIn), Refusal> {
     let open = open_interaction(core, parts, Some(text)).await?;
     let logged_in = browser::logged_in(core, parts)
         .await?
@@ -110,5 +113,12 @@ async fn question(core: &Core, parts: &Parts, text: &str) -> Result<(Open, Logge
             ErrorCode::InvalidRequest,
             "you are not logged in as the person who was asked; please start again",
         ))?;
-    Ok((open, logged_in))
+    match open.stored.record.asked.clone() {
+        Asked::Authorization(asked) => Ok((open, asked, logged_in)),
+        // Answered on its own page, and never bound to a login.
+        Asked::Device => Err(Refusal::Denied(
+            ErrorCode::InvalidRequest,
+            "there is nothing to approve here",
+        )),
+    }
 }

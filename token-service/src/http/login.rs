@@ -8,13 +8,26 @@ use http::request::Parts;
 use service_kit::{digest, random};
 use zeroize::Zeroizing;
 
-use super::authorize::{self, Step, back, next_step, open_interaction};
-use super::{browser, pages, request};
+use super::authorize::{self, Open, Step, back, next_step, open_interaction};
+use super::pages::{self, SignIn};
+use super::{browser, device, request};
 use crate::audit::audit;
 use crate::core::Core;
 use crate::error::Trouble;
-use crate::record::{self, Authentication, AuthorizationRequest, Interaction, Session};
+use crate::record::{self, Asked, Authentication, Interaction, Session};
 use crate::refusal::{ErrorCode, Refusal};
+use crate::token::{Handle, UserCode};
+
+/// Somebody who has just logged in.
+struct Login<'a> {
+    /// Handle of the new session.
+    cookie: &'a Handle,
+    session: &'a Session,
+    /// The interaction as it travels.
+    text: &'a str,
+    /// Of the device that brought them here.
+    code: Option<&'a UserCode>,
+}
 
 pub(super) async fn post(State(core): State<Arc<Core>>, request: Request) -> Response {
     let result = answer(&core, request).await;
@@ -39,14 +52,26 @@ async fn answer(core: &Core, request: Request) -> Result<Response, Refusal> {
     let username = params.get("username").unwrap_or_default();
     if is_over_limit(core, parts, username).await? {
         core.meter.login("limited");
-        return Ok(pages::too_many_attempts(core));
+        return Ok(pages::too_many_attempts(core, "login"));
     }
-    let asked = &open.stored.record.request;
+    let request = match &open.stored.record.asked {
+        Asked::Authorization(request) => Some(request),
+        Asked::Device => None,
+    };
+    let client = request.map_or("", |request| request.client_id.as_str());
+    let code = params.get("user_code").and_then(UserCode::read);
     let password = Zeroizing::new(params.get("password").unwrap_or_default().to_owned());
-    let Some(sub) = verified(core, asked, username, password).await? else {
+    let Some(sub) = verified(core, client, username, password).await? else {
         core.meter.login("refused");
         let again = "The username or the password is not right.";
-        return Ok(pages::login(core, asked, text, &open.browser, Some(again)));
+        let page = SignIn {
+            request,
+            code: code.as_ref(),
+            text,
+            browser: &open.browser,
+            problem: Some(again),
+        };
+        return Ok(pages::login(core, &page));
     };
     core.meter.login("ok");
     let session = Session {
@@ -59,32 +84,36 @@ async fn answer(core: &Core, request: Request) -> Result<Response, Refusal> {
         exp: core.now().plus(core.ttl.session),
     };
     let cookie = browser::log_in(core, parts, &session).await?;
-    let mut response = after(core, open, cookie.handle.as_str(), text, &session).await?;
+    let login = Login {
+        cookie: &cookie.handle,
+        session: &session,
+        text,
+        code: code.as_ref(),
+    };
+    let mut response = after(core, open, &login).await?;
     browser::set_session(core, &cookie, &mut response);
     Ok(response)
 }
 
-/// The login is done: on to the consent page, or back to the client.
-async fn after(
-    core: &Core,
-    open: authorize::Open,
-    session_handle: &str,
-    text: &str,
-    session: &Session,
-) -> Result<Response, Refusal> {
+/// The login is done: on to the consent page, back to the client, or to the device page.
+async fn after(core: &Core, open: Open, login: &Login<'_>) -> Result<Response, Refusal> {
     let interaction = open.stored.record;
-    let asked = interaction.request.clone();
-    let step = match next_step(core, &asked, session).await {
-        Ok(step) => step,
-        Err(refusal) => return Ok(back(core, &asked, &refusal)),
-    };
     let key = record::key::<Interaction>(open.handle.as_str());
     // The interaction goes one way only: a page that was posted twice is answered once.
     let used = || Refusal::Denied(ErrorCode::InvalidRequest, "this page has been used already");
+    let Asked::Authorization(asked) = &interaction.asked else {
+        let taken = record::take::<Interaction>(&*core.store, open.handle.as_str()).await?;
+        taken.ok_or_else(used)?;
+        return Ok(device::go(core, login.code));
+    };
+    let step = match next_step(core, asked, login.session).await {
+        Ok(step) => step,
+        Err(refusal) => return Ok(back(core, asked, &refusal)),
+    };
     match step {
         Step::Ask(_) => {
             let bound = Interaction {
-                session: Some(session_handle.to_owned()),
+                session: Some(login.cookie.as_str().to_owned()),
                 ..interaction
             };
             let keep = Some(record::keep_until(bound.exp, core.now()));
@@ -96,7 +125,7 @@ async fn after(
             {
                 return Err(used());
             }
-            let path = core.issuer.path();
+            let (path, text) = (core.issuer.path(), login.text);
             Ok(browser::see_other(&format!(
                 "{path}/consent?interaction={text}"
             )))
@@ -104,7 +133,7 @@ async fn after(
         Step::Issue(scope) => {
             let taken = record::take::<Interaction>(&*core.store, open.handle.as_str()).await?;
             taken.ok_or_else(used)?;
-            authorize::issue(core, &asked, session, scope).await
+            authorize::issue(core, asked, login.session, scope).await
         }
     }
 }
@@ -112,7 +141,7 @@ async fn after(
 /// The user's `sub`, where the password is right. Same work, same answer for nobody.
 async fn verified(
     core: &Core,
-    asked: &AuthorizationRequest,
+    client: &str,
     username: &str,
     password: Zeroizing<String>,
 ) -> Result<Option<String>, Trouble> {
@@ -122,7 +151,7 @@ async fn verified(
     let fits = core.passwords.verify(phc, password).await?;
     match user {
         Some(user) if fits => {
-            audit!("login", sub = user.sub, client = asked.client_id);
+            audit!("login", sub = user.sub, client = client);
             Ok(Some(user.sub.clone()))
         }
         Some(user) => {

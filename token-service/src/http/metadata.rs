@@ -43,6 +43,7 @@ fn document(core: &Core) -> Value {
         "introspection_endpoint": issuer.endpoint("/introspect"),
         "revocation_endpoint": issuer.endpoint("/revoke"),
         "pushed_authorization_request_endpoint": issuer.endpoint("/par"),
+        "device_authorization_endpoint": issuer.endpoint("/device_authorization"),
         "require_pushed_authorization_requests": registry.only_pushed,
         "end_session_endpoint": issuer.endpoint("/logout"),
         "backchannel_logout_supported": true,

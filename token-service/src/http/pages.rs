@@ -1,5 +1,7 @@
-//! What people see: login, consent, and errors. Plain HTML, no script, no third party, not to be
-//! framed.
+//! What people see: login, consent, devices, and errors. Plain HTML, no script, no third party, not
+//! to be framed.
+
+pub(super) mod device;
 
 use std::sync::LazyLock;
 
@@ -17,29 +19,44 @@ use crate::core::Core;
 use crate::params::Params;
 use crate::record::AuthorizationRequest;
 use crate::refusal::Refusal;
-use crate::token::Handle;
+use crate::token::{Handle, UserCode};
 
-/// The names of the forms: a token of one is none of the other.
+/// The names of the forms: a token of one is none of another.
 pub(super) const LOGIN_FORM: &str = "login";
 pub(super) const CONSENT_FORM: &str = "consent";
 pub(super) const LOGOUT_FORM: &str = "logout";
 
-/// The login page. `text`: the interaction as it travels.
-pub(super) fn login(
-    core: &Core,
-    asked: &AuthorizationRequest,
-    text: &str,
-    browser: &Handle,
-    problem: Option<&str>,
-) -> Response {
-    let csrf = form_token(core, LOGIN_FORM, text, browser);
+/// What a login page is for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct SignIn<'a> {
+    /// None: it leads to the device page.
+    pub(super) request: Option<&'a AuthorizationRequest>,
+    /// What that page is to begin with.
+    pub(super) code: Option<&'a UserCode>,
+    /// The interaction as it travels.
+    pub(super) text: &'a str,
+    pub(super) browser: &'a Handle,
+    pub(super) problem: Option<&'a str>,
+}
+
+/// The login page.
+pub(super) fn login(core: &Core, asked: &SignIn<'_>) -> Response {
+    let csrf = form_token(core, LOGIN_FORM, asked.text, asked.browser);
     let body = html! {
         h1 { "Sign in" }
-        p { "to continue to " strong { (client_name(core, asked)) } }
-        @if let Some(problem) = problem { p role="alert" { (problem) } }
+        @match asked.request {
+            Some(request) => {
+                p { "to continue to " strong { (client_name(core, &request.client_id)) } }
+            }
+            None => p { "to connect a device" },
+        }
+        @if let Some(problem) = asked.problem { p role="alert" { (problem) } }
         form method="post" action=(format!("{}/login", core.issuer.path())) {
-            input type="hidden" name="interaction" value=(text);
+            input type="hidden" name="interaction" value=(asked.text);
             input type="hidden" name="csrf" value=(csrf);
+            @if let Some(code) = asked.code {
+                input type="hidden" name="user_code" value=(code.shown());
+            }
             label for="username" { "Username" }
             input type="text" id="username" name="username" autocomplete="username"
                 autocapitalize="none" spellcheck="false" required autofocus;
@@ -49,12 +66,13 @@ pub(super) fn login(
             button type="submit" { "Sign in" }
         }
     };
-    let status = if problem.is_some() {
+    let status = if asked.problem.is_some() {
         StatusCode::FORBIDDEN
     } else {
         StatusCode::OK
     };
-    page(status, "Sign in", Some(&asked.redirect_uri), &body)
+    let redirect_uri = asked.request.map(|request| request.redirect_uri.as_str());
+    page(status, "Sign in", redirect_uri, &body)
 }
 
 /// The consent page.
@@ -66,17 +84,10 @@ pub(super) fn consent(
     scope: &Scope,
 ) -> Response {
     let csrf = form_token(core, CONSENT_FORM, text, &logged_in.handle);
-    let registry = core.registry();
-    let user = registry.user(&logged_in.session.sub);
-    let name = user.map_or("", |user| user.username.as_str());
     let body = html! {
-        h1 { strong { (client_name(core, asked)) } " asks for access" }
-        p { "You are signed in as " strong { (name) } ". The application would be allowed to:" }
-        ul {
-            @for token in scope.iter() {
-                li { code { (token) } @if let Some(text) = meaning(token) { ": " (text) } }
-            }
-        }
+        h1 { strong { (client_name(core, &asked.client_id)) } " asks for access" }
+        p { "You are signed in as " strong { (user_name(core, logged_in)) } ". The application would be allowed to:" }
+        (list(scope))
         form method="post" action=(format!("{}/consent", core.issuer.path())) {
             input type="hidden" name="interaction" value=(text);
             input type="hidden" name="csrf" value=(csrf);
@@ -163,8 +174,8 @@ pub(super) fn refusal(core: &Core, endpoint: &str, refusal: &Refusal) -> Respons
 }
 
 /// Somebody is guessing.
-pub(super) fn too_many_attempts(core: &Core) -> Response {
-    core.meter.request("login", "limited");
+pub(super) fn too_many_attempts(core: &Core, endpoint: &str) -> Response {
+    core.meter.request(endpoint, "limited");
     let body = html! {
         h1 { "Too many attempts" }
         p role="alert" { "Please wait a few minutes, then go back to the application." }
@@ -187,11 +198,27 @@ fn form_token(core: &Core, form: &str, interaction: &str, bound_to: &Handle) -> 
     core.secrets.form_token(form, &handle, bound_to.as_str())
 }
 
-fn client_name(core: &Core, asked: &AuthorizationRequest) -> String {
+fn client_name(core: &Core, client_id: &str) -> String {
     let registry = core.registry();
     registry
-        .client(&asked.client_id)
-        .map_or_else(|| asked.client_id.clone(), |client| client.name.clone())
+        .client(client_id)
+        .map_or_else(|| client_id.to_owned(), |client| client.name.clone())
+}
+
+fn user_name(core: &Core, logged_in: &LoggedIn) -> String {
+    let registry = core.registry();
+    let user = registry.user(&logged_in.session.sub);
+    user.map_or_else(String::new, |user| user.username.clone())
+}
+
+fn list(scope: &Scope) -> Markup {
+    html! {
+        ul {
+            @for token in scope.iter() {
+                li { code { (token) } @if let Some(text) = meaning(token) { ": " (text) } }
+            }
+        }
+    }
 }
 
 /// The scopes that mean the same everywhere.
@@ -268,7 +295,8 @@ border-radius:.5rem}h1{margin:0 0 .5rem;font-size:1.4rem}label{display:block;mar
 input{box-sizing:border-box;width:100%;padding:.55rem;font:inherit;border:1px solid #767b70;\
 border-radius:.3rem}button{margin:1.5rem .5rem 0 0;padding:.55rem 1.4rem;font:inherit;color:#fff;\
 background:#2c5a34;border:1px solid #2c5a34;border-radius:.3rem;cursor:pointer}button.quiet{\
-color:#1c1f1a;background:#fff;border-color:#767b70}[role=alert]{padding:.6rem;border-left:4px solid \
+color:#1c1f1a;background:#fff;border-color:#767b70}.code{font:1.6rem monospace;letter-spacing:.1em;\
+text-align:center}[role=alert]{padding:.6rem;border-left:4px solid \
 #a3262a;background:#fbeeee}";
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! An authorization request that waits for the person at the browser.
+//! What waits for the person at the browser.
 
 use oauth::Scope;
 use serde::{Deserialize, Serialize};
@@ -9,12 +9,22 @@ use super::Record;
 /// Consumed by the answer, once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Interaction {
-    pub(crate) request: AuthorizationRequest,
+    pub(crate) asked: Asked,
     /// The browser that asked: handle of its cookie. No other browser can answer.
     pub(crate) browser: String,
     /// The login that has been done for it: handle of the session.
     pub(crate) session: Option<String>,
     pub(crate) exp: UnixTime,
+}
+
+/// What the person is here for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Asked {
+    /// To answer a client.
+    Authorization(AuthorizationRequest),
+    /// To type the code that a device shows. Which one is not known before the login.
+    Device,
 }
 
 /// A request that was checked: client, redirect URI and PKCE are in order.

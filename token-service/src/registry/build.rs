@@ -236,8 +236,12 @@ fn check_grant_types(
             "belong to `authorization_code`: give both, or neither",
         );
     }
-    if grant_types.contains(&GrantType::RefreshToken) && !code {
-        issues.add("grant_types", "`refresh_token` needs `authorization_code`");
+    let is_renewable = code || grant_types.contains(&GrantType::DeviceCode);
+    if grant_types.contains(&GrantType::RefreshToken) && !is_renewable {
+        issues.add(
+            "grant_types",
+            "`refresh_token` needs `authorization_code` or `device_code`",
+        );
     }
     if grant_types.contains(&GrantType::ClientCredentials) && config.public {
         issues.add(

@@ -39,7 +39,7 @@ fn every_problem_is_reported_with_its_place() {
         r"
 issuer: https://as.example/
 secret: short
-ttl: { code_secs: 600, jwt_secs: 0 }
+ttl: { code_secs: 600, jwt_secs: 0, device_code_secs: 59, device_poll_secs: 61 }
 keys: { publish_ahead_secs: 10 }
 clients:
   - { id: a, grant_types: [authorization_code], redirect_uris: ['http://evil.example/cb', 'https://x/#y'] }
@@ -63,12 +63,14 @@ resource_servers:
         "`token_service.secret`: must be at least 32 bytes",
         "`token_service.ttl.code_secs`: must be from 1 to 60",
         "`token_service.ttl.jwt_secs`",
+        "`token_service.ttl.device_code_secs`: must be from 60 to 1800",
+        "`token_service.ttl.device_poll_secs`: must be from 1 to 60",
         "`token_service.keys.publish_ahead_secs`",
         "`token_service.clients[0].secret_hash`: is missing; or give `jwks`, or say `public: true`",
         "`token_service.clients[0].redirect_uris[0]`: `http://evil.example/cb` must be `https`",
         "`token_service.clients[0].redirect_uris[1]`",
         "`token_service.clients[1].secret_hash`: must be `sha256:` and a hash",
-        "`token_service.clients[1].grant_types`: `refresh_token` needs",
+        "`token_service.clients[1].grant_types`: `refresh_token` needs `authorization_code` or `device_code`",
         "`token_service.clients[1].id`: `a` is there twice",
         "`token_service.clients[2].grant_types`: `client_credentials` needs",
         "`token_service.clients[3].jwks`: there is no key",

@@ -386,9 +386,10 @@ impl TestStore {
 impl Store for TestStore {
     async fn get(&self, key: &str) -> Result<Option<Bytes>, StoreError> {
         self.read()?;
+        let found = self.inner.get(key).await;
         // Lets others in between a read and the write that follows it.
         tokio::task::yield_now().await;
-        self.inner.get(key).await
+        found
     }
 
     async fn take(&self, key: &str) -> Result<Option<Bytes>, StoreError> {

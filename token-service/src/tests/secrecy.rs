@@ -7,9 +7,29 @@ use http::header;
 use store::Store as _;
 use tracing_subscriber::fmt::MakeWriter;
 
+use super::device;
 use super::harness::{
     Browser, PASSWORD, VERIFIER, World, as_client, authorize_uri, query, refresh_form,
 };
+
+/// What nobody may find, whatever was done with it.
+const CONFIGURED: [&str; 5] = [
+    PASSWORD,
+    VERIFIER,
+    "web-secret",
+    "gw-secret",
+    "0123456789abcdef",
+];
+
+/// What the log must say, so that its silence means something.
+const SAID: [&str; 6] = [
+    "code_redeemed",
+    "grant_revoked",
+    "device_approved",
+    "device_code_replayed",
+    "user_code_refused",
+    "audience `https://api.example/billing` is missing",
+];
 
 /// The log as text.
 #[derive(Debug, Clone, Default)]
@@ -45,7 +65,7 @@ async fn no_token_code_cookie_password_or_key_is_at_rest_or_in_a_log() {
         .with_writer(log.clone())
         .finish();
     let _guard = tracing::subscriber::set_default(subscriber);
-    let world = World::new().await;
+    let world = device::world().await;
 
     let mut browser = Browser::default();
     let page = browser.get(&world, &authorize_uri(&[])).await;
@@ -61,6 +81,7 @@ async fn no_token_code_cookie_password_or_key_is_at_rest_or_in_a_log() {
         .insert(header::ACCEPT, "application/jwt".parse().unwrap());
     secrets.push(world.send(swap).await.body);
     world.introspect("gw_billing", &access).await;
+    secrets.extend(of_a_device(&world, &mut browser).await);
     let next = world.token("web", &refresh_form(&refresh)).await.json();
     world.token("web", &refresh_form(&refresh)).await;
     world.redeem("web", &code).await;
@@ -71,26 +92,14 @@ async fn no_token_code_cookie_password_or_key_is_at_rest_or_in_a_log() {
 
     secrets.extend(browser.cookies.into_values());
     secrets.extend([code, refresh, access]);
-    secrets.push(next["access_token"].as_str().unwrap().to_owned());
-    secrets.push(next["id_token"].as_str().unwrap().to_owned());
-    for text in [
-        PASSWORD,
-        VERIFIER,
-        "web-secret",
-        "gw-secret",
-        "0123456789abcdef",
-    ] {
-        secrets.push(text.to_owned());
+    for name in ["access_token", "id_token"] {
+        secrets.push(next[name].as_str().unwrap().to_owned());
     }
+    secrets.extend(CONFIGURED.map(Into::into));
     let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
-    assert!(
-        log.contains("code_redeemed") && log.contains("grant_revoked"),
-        "{log}"
-    );
-    assert!(
-        log.contains("audience `https://api.example/billing` is missing"),
-        "{log}"
-    );
+    for said in SAID {
+        assert!(log.contains(said), "{said} in {log}");
+    }
     let at_rest = at_rest(&world).await;
     assert!(at_rest.contains("orders:read"));
     for secret in secrets {
@@ -98,6 +107,23 @@ async fn no_token_code_cookie_password_or_key_is_at_rest_or_in_a_log() {
         assert!(!at_rest.contains(&secret), "`{secret}` in the store");
         assert!(!world.metrics.render().contains(&secret));
     }
+}
+
+/// A device is connected; the codes and tokens of that.
+async fn of_a_device(world: &World, browser: &mut Browser) -> [String; 5] {
+    let given = device::begin(world, "orders:read").await;
+    device::enter(browser, world, "BBBB-BBBB").await;
+    device::decide(world, "alice", &given.user_code, "approve").await;
+    let tokens = device::poll(world, "tv", &given).await.json();
+    device::poll(world, "tv", &given).await;
+    let token = |name: &str| tokens[name].as_str().unwrap().to_owned();
+    [
+        given.user_code.replace('-', ""),
+        given.user_code,
+        given.device_code,
+        token("access_token"),
+        token("refresh_token"),
+    ]
 }
 
 /// Every key and value of the store.

@@ -268,6 +268,19 @@ async fn token_endpoint(attacks: &mut Attacks) {
     }
     attacks.expectation("TK-10");
 
+    let device = attacks.site.token_service_url("/device_authorization");
+    let device = post_form(&device, None, &[("client_id", "cli")]).await;
+    let form = [
+        ("grant_type", "urn:ietf:params:oauth:grant-type:device_code"),
+        ("client_id", "cli"),
+        ("device_code", &text(&device.json(), "device_code")),
+    ];
+    for error in ["authorization_pending", "slow_down", "slow_down"] {
+        let answer = attacks.token(None, &form).await;
+        attacks.hold("DV-01", &answer);
+        assert_eq!(answer.json()["error"], json!(error));
+    }
+
     // Fifty at once: one successor at most, and none survives beside another.
     let grant = tokens::log_in(&attacks.site, "bob").await;
     let refresh = text(&grant, "refresh_token");

@@ -48,7 +48,7 @@ pub(super) enum Flaw<'a> {
     },
 }
 
-type Problem = (ErrorCode, &'static str);
+pub(in crate::http) type Problem = (ErrorCode, &'static str);
 
 pub(super) fn check<'a>(
     registry: &'a Registry,
@@ -192,7 +192,7 @@ fn key(params: &Params) -> Result<Option<String>, Problem> {
 }
 
 /// What is requested and the client may have; all that it may have where nothing is requested.
-fn scope(client: &Client, params: &Params) -> Result<Scope, Problem> {
+pub(in crate::http) fn scope(client: &Client, params: &Params) -> Result<Scope, Problem> {
     let requested = params
         .get("scope")
         .map(Scope::parse)
@@ -212,7 +212,10 @@ fn scope(client: &Client, params: &Params) -> Result<Scope, Problem> {
 }
 
 /// RFC 8707 section 2: silently ignoring one would give out a token for more than was asked.
-fn resources(registry: &Registry, params: &Params) -> Result<Vec<String>, Problem> {
+pub(in crate::http) fn resources(
+    registry: &Registry,
+    params: &Params,
+) -> Result<Vec<String>, Problem> {
     let is_good = |id: &String| {
         Url::parse(id).is_ok_and(|url| url.fragment().is_none()) && registry.resource(id).is_some()
     };

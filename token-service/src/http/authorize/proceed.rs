@@ -11,14 +11,13 @@ use crate::core::Core;
 use crate::error::Trouble;
 use crate::facts;
 use crate::http::browser::{self, LoggedIn};
-use crate::http::pages;
+use crate::http::pages::{self, SignIn};
 use crate::record::{
-    self, AuthorizationRequest, Code, CodeState, Consent, Interaction, Session, Subject,
+    self, Asked, AuthorizationRequest, Code, CodeState, Consent, Interaction, Session, Subject,
 };
 use crate::refusal::{ErrorCode, Refusal};
-use crate::registry::Client;
 use crate::scopes::{self, Moment, ScopeQuestion};
-use crate::token::{Handle, Kind};
+use crate::token::{Handle, Kind, Minted, UserCode};
 
 /// What comes after the login.
 #[derive(Debug)]
@@ -29,11 +28,28 @@ pub(in crate::http) enum Step {
     Issue(Scope),
 }
 
+/// An interaction that has just been kept.
+struct Begun {
+    id: Minted,
+    browser: Handle,
+    /// A browser that was not known before.
+    introduced: Option<Minted>,
+}
+
 /// An interaction that the browser in question may answer.
 pub(in crate::http) struct Open {
     pub(in crate::http) handle: Handle,
     pub(in crate::http) stored: record::Stored<Interaction>,
     pub(in crate::http) browser: Handle,
+}
+
+/// What a client wants of whoever is logged in.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::http) struct Wish<'a> {
+    pub(in crate::http) grant_type: GrantType,
+    pub(in crate::http) client_id: &'a str,
+    pub(in crate::http) scope: &'a Scope,
+    pub(in crate::http) resources: &'a [String],
 }
 
 /// What the decision point permits, and whether the person is to be asked about it.
@@ -42,50 +58,77 @@ pub(in crate::http) async fn next_step(
     request: &AuthorizationRequest,
     session: &Session,
 ) -> Result<Step, Refusal> {
+    let wish = Wish {
+        grant_type: GrantType::AuthorizationCode,
+        client_id: &request.client_id,
+        scope: &request.scope,
+        resources: &request.resources,
+    };
+    let scope = permitted(core, wish, session)
+        .await?
+        .ok_or(Refusal::Denied(
+            ErrorCode::AccessDenied,
+            "nothing of the scope is granted",
+        ))?;
+    let must_ask =
+        request.prompt_consent || !is_approved(core, &request.client_id, session, &scope).await?;
+    Ok(if must_ask {
+        Step::Ask(scope)
+    } else {
+        Step::Issue(scope)
+    })
+}
+
+/// The part of a wish that the decision point permits before the person is asked. None: nothing,
+/// or the client or the user is gone.
+pub(in crate::http) async fn permitted(
+    core: &Core,
+    wish: Wish<'_>,
+    session: &Session,
+) -> Result<Option<Scope>, Trouble> {
     let denied = |reason: &str| {
         audit!(
             "authorization_refused",
-            client = request.client_id,
+            client = wish.client_id,
             sub = session.sub,
             reason = reason
         );
-        Refusal::Denied(ErrorCode::AccessDenied, "nothing of the scope is granted")
+        Ok(None)
     };
     let registry = core.registry();
-    let client = registry
-        .client(&request.client_id)
-        .ok_or_else(|| denied("the client is gone or disabled"))?;
+    let Some(client) = registry.client(wish.client_id) else {
+        return denied("the client is gone or disabled");
+    };
     let subject = Subject::User(session.sub.clone());
     let login = Some(&session.authentication);
-    let facts = facts::gather(&registry, client, &subject, login, request.scope.clone())
-        .ok_or_else(|| denied("the user is gone or disabled"))?;
+    let Some(facts) = facts::gather(&registry, client, &subject, login, wish.scope.clone()) else {
+        return denied("the user is gone or disabled");
+    };
     let question = ScopeQuestion {
         facts: &facts,
-        grant_type: GrantType::AuthorizationCode,
+        grant_type: wish.grant_type,
         moment: Moment::Consent,
-        resources: &request.resources,
+        resources: wish.resources,
     };
     let scope = scopes::permitted(&*core.decisions, &question).await?;
     if scope.is_empty() {
-        return Err(denied("scope denied"));
+        return denied("scope denied");
     }
-    if request.prompt_consent || !is_approved(core, client, session, &scope).await? {
-        Ok(Step::Ask(scope))
-    } else {
-        Ok(Step::Issue(scope))
-    }
+    Ok(Some(scope))
 }
 
 async fn is_approved(
     core: &Core,
-    client: &Client,
+    client_id: &str,
     session: &Session,
     scope: &Scope,
 ) -> Result<bool, Trouble> {
-    if client.consent == ConsentMode::Skip {
+    let registry = core.registry();
+    let client = registry.client(client_id);
+    if client.is_some_and(|client| client.consent == ConsentMode::Skip) {
         return Ok(true);
     }
-    let id = Consent::id(&session.sub, &client.id);
+    let id = Consent::id(&session.sub, client_id);
     let stored = record::load::<Consent>(&*core.store, &id).await?;
     Ok(stored.is_some_and(|stored| scope.is_subset(&stored.record.scope)))
 }
@@ -97,6 +140,35 @@ pub(in crate::http) async fn begin(
     request: &AuthorizationRequest,
     logged_in: Option<(&LoggedIn, &Scope)>,
 ) -> Result<Response, Refusal> {
+    let asked = Asked::Authorization(request.clone());
+    let session = logged_in.map(|(login, _)| &login.handle);
+    let begun = keep(core, parts, asked, session).await?;
+    let text = begun.id.reveal();
+    let response = match logged_in {
+        None => pages::login(core, &begun.sign_in(Some(request), None)),
+        Some((login, scope)) => pages::consent(core, request, text, login, scope),
+    };
+    Ok(begun.introduced(core, response))
+}
+
+/// Shows the login page that leads to the device page.
+pub(in crate::http) async fn begin_device(
+    core: &Core,
+    parts: &Parts,
+    code: Option<&UserCode>,
+) -> Result<Response, Refusal> {
+    let begun = keep(core, parts, Asked::Device, None).await?;
+    let response = pages::login(core, &begun.sign_in(None, code));
+    Ok(begun.introduced(core, response))
+}
+
+/// Keeps what is asked while the person thinks.
+async fn keep(
+    core: &Core,
+    parts: &Parts,
+    asked: Asked,
+    session: Option<&Handle>,
+) -> Result<Begun, Trouble> {
     let (browser, introduced) = if let Some(handle) = browser::known(core, parts) {
         (handle, None)
     } else {
@@ -104,22 +176,43 @@ pub(in crate::http) async fn begin(
         (minted.handle.clone(), Some(minted))
     };
     let interaction = Interaction {
-        request: request.clone(),
+        asked,
         browser: browser.as_str().to_owned(),
-        session: logged_in.map(|(login, _)| login.handle.as_str().to_owned()),
+        session: session.map(|handle| handle.as_str().to_owned()),
         exp: core.now().plus(core.ttl.interaction),
     };
     let id = Kind::Interaction.mint(&core.secrets)?;
     let (name, exp) = (id.handle.as_str(), interaction.exp);
     record::keep(&*core.store, name, &interaction, exp, core.now()).await?;
-    let mut response = match logged_in {
-        None => pages::login(core, request, id.reveal(), &browser, None),
-        Some((login, scope)) => pages::consent(core, request, id.reveal(), login, scope),
-    };
-    if let Some(minted) = introduced {
-        browser::introduce(core, &minted, &mut response);
+    Ok(Begun {
+        id,
+        browser,
+        introduced,
+    })
+}
+
+impl Begun {
+    fn sign_in<'a>(
+        &'a self,
+        request: Option<&'a AuthorizationRequest>,
+        code: Option<&'a UserCode>,
+    ) -> SignIn<'a> {
+        SignIn {
+            request,
+            code,
+            text: self.id.reveal(),
+            browser: &self.browser,
+            problem: None,
+        }
     }
-    Ok(response)
+
+    /// With the cookie of a browser that was not known before.
+    fn introduced(&self, core: &Core, mut response: Response) -> Response {
+        if let Some(minted) = &self.introduced {
+            browser::introduce(core, minted, &mut response);
+        }
+        response
+    }
 }
 
 /// The interaction that `text` names, if it is open and the browser is the one that began it.

@@ -1,0 +1,257 @@
+//! `grant_type=urn:ietf:params:oauth:grant-type:device_code` (RFC 8628 sections 3.4 and 3.5): a
+//! device polls until a person has answered elsewhere.
+//!
+//! An approved code buys one family of tokens, by one conditional write. Whoever comes later gets
+//! nothing, and the family lives: unlike an authorization code, this one passes through no
+//! browser, and a device whose answer was lost is told to poll again (section 3.5).
+
+use oauth::{Scope, SubjectFacts};
+use service_kit::random;
+use store::Batch;
+
+use super::family::{Issue, Order};
+use super::{TokenAnswer, TokenRequest, invalid_grant};
+use crate::audit::audit;
+use crate::config::GrantType;
+use crate::error::Trouble;
+use crate::facts;
+use crate::record::{
+    self, Approval, DeviceCode, DevicePace, DeviceState, Grant, GrantState, Stored, Subject,
+};
+use crate::refusal::{ErrorCode, Refusal};
+use crate::scopes::{self, Moment, ScopeQuestion};
+use crate::token::{Handle, Kind};
+
+/// What each poll that comes too early adds to the interval (RFC 8628 section 3.5).
+const SLOWER_SECS: u64 = 5;
+
+pub(super) async fn exchange(request: TokenRequest<'_>) -> Result<TokenAnswer, Refusal> {
+    let core = request.core;
+    let text = request.required("device_code", "`device_code` is missing")?;
+    let handle = Kind::DeviceCode
+        .read(text, &core.secrets)
+        .map_err(|error| refused(request, &error.to_string()))?;
+    let stored = record::load::<DeviceCode>(&*core.store, handle.as_str())
+        .await?
+        .ok_or_else(|| refused(request, "unknown device code"))?;
+    match approval(request, &stored.record)? {
+        Some(approval) => redeem(request, &handle, &stored, approval).await,
+        None => Err(wait(request, &handle, &stored.record).await?),
+    }
+}
+
+/// What was approved. None: nobody has answered yet.
+fn approval<'c>(
+    request: TokenRequest<'_>,
+    code: &'c DeviceCode,
+) -> Result<Option<&'c Approval>, Refusal> {
+    // SECURITY: first. Another client must not learn what became of a code, or slow its owner.
+    if code.client_id != request.client.id {
+        return Err(refused(request, "the device code of another client"));
+    }
+    if let DeviceState::Used { grant } = &code.state {
+        audit!(
+            "device_code_replayed",
+            client = code.client_id,
+            grant = grant
+        );
+        return Err(invalid_grant());
+    }
+    if request.core.now() >= code.exp {
+        return Err(Refusal::Denied(
+            ErrorCode::ExpiredToken,
+            "the device code has expired",
+        ));
+    }
+    match &code.state {
+        DeviceState::Approved(approval) => Ok(Some(approval)),
+        DeviceState::Pending => Ok(None),
+        DeviceState::Denied => Err(denied()),
+        DeviceState::Used { .. } => Err(invalid_grant()),
+    }
+}
+
+/// Keeps the time of this poll, and tells the device to come again.
+async fn wait(
+    request: TokenRequest<'_>,
+    handle: &Handle,
+    code: &DeviceCode,
+) -> Result<Refusal, Trouble> {
+    let core = request.core;
+    let now = core.now();
+    let before = record::load::<DevicePace>(&*core.store, handle.as_str()).await?;
+    let is_early = |pace: &DevicePace| now.since(pace.polled).as_secs() < pace.interval_secs;
+    let (is_early, interval_secs) = match before.as_ref().map(|before| &before.record) {
+        None => (false, core.ttl.device_poll.as_secs()),
+        Some(pace) if is_early(pace) => (true, pace.interval_secs.saturating_add(SLOWER_SECS)),
+        Some(pace) => (false, pace.interval_secs),
+    };
+    let pace = DevicePace {
+        interval_secs,
+        polled: now,
+    };
+    let (key, bytes) = (
+        record::key::<DevicePace>(handle.as_str()),
+        record::encode(&pace)?,
+    );
+    let keep = Some(code.keep(now));
+    let batch = match before {
+        Some(before) => Batch::new().replace(key, before.bytes, bytes, keep),
+        None => Batch::new().put_new(key, bytes, keep),
+    };
+    // A conflict is another poll at this very moment: one of the two came too early.
+    let is_alone = core.store.commit(batch).await?.is_applied();
+    Ok(if is_early || !is_alone {
+        slow_down()
+    } else {
+        pending()
+    })
+}
+
+async fn redeem(
+    request: TokenRequest<'_>,
+    handle: &Handle,
+    stored: &Stored<DeviceCode>,
+    approval: &Approval,
+) -> Result<TokenAnswer, Refusal> {
+    let core = request.core;
+    let code = &stored.record;
+    let resources = request.resources(&code.resources)?;
+    let facts = still_permitted(request, code, approval, resources).await?;
+
+    let grant_id = random::id()?;
+    let grant = grant_of(request, code, approval, facts.scope.clone());
+    let order = Order {
+        grant_id: &grant_id,
+        grant: &grant,
+        scope: facts.scope,
+        resources,
+        nonce: None,
+        after: None,
+    };
+    let issue = Issue::make(request, &order)?;
+    let used = DeviceCode {
+        state: DeviceState::Used {
+            grant: grant_id.clone(),
+        },
+        ..code.clone()
+    };
+    let now = core.now();
+    let batch = Batch::new()
+        .replace(
+            record::key::<DeviceCode>(handle.as_str()),
+            stored.bytes.clone(),
+            record::encode(&used)?,
+            Some(used.keep(now)),
+        )
+        .put_new(
+            record::key::<Grant>(&grant_id),
+            record::encode(&grant)?,
+            Some(record::keep_until(grant.exp, now)),
+        );
+    if !core
+        .store
+        .commit(issue.write(core, batch)?)
+        .await?
+        .is_applied()
+    {
+        return Err(refused(request, "another poll got the tokens"));
+    }
+    audit!(
+        "device_code_redeemed",
+        client = grant.client_id,
+        sub = grant.subject.id(),
+        scope = grant.scope,
+        grant = grant_id,
+        token_ref = issue.token_ref(),
+    );
+    Ok(issue.answer(core.now()))
+}
+
+/// What the code buys.
+fn grant_of(
+    request: TokenRequest<'_>,
+    code: &DeviceCode,
+    approval: &Approval,
+    scope: Scope,
+) -> Grant {
+    let ttl = &request.core.ttl;
+    let now = request.core.now();
+    Grant {
+        state: GrantState::Live,
+        subject: Subject::User(approval.sub.clone()),
+        client_id: code.client_id.clone(),
+        grant_type: GrantType::DeviceCode,
+        scope,
+        resources: code.resources.clone(),
+        created: now,
+        exp: now.plus(ttl.refresh_token.max(ttl.access_token)),
+        authentication: Some(approval.authentication.clone()),
+        exchanged: None,
+    }
+}
+
+/// The user must still be there, and the decision point must still permit.
+async fn still_permitted(
+    request: TokenRequest<'_>,
+    code: &DeviceCode,
+    approval: &Approval,
+    resources: &[String],
+) -> Result<SubjectFacts, Refusal> {
+    let facts = facts::gather(
+        request.registry,
+        request.client,
+        &Subject::User(approval.sub.clone()),
+        Some(&approval.authentication),
+        approval.scope.intersection(&request.client.scope),
+    )
+    .ok_or_else(|| refused(request, "the user is gone or disabled"))?;
+    let question = ScopeQuestion {
+        facts: &facts,
+        grant_type: GrantType::DeviceCode,
+        moment: Moment::Issue,
+        resources: if resources.is_empty() {
+            &code.resources
+        } else {
+            resources
+        },
+    };
+    let scope = scopes::permitted(&*request.core.decisions, &question).await?;
+    if scope.is_empty() {
+        audit!(
+            "grant_refused",
+            client = code.client_id,
+            sub = approval.sub,
+            reason = "scope denied"
+        );
+        return Err(denied());
+    }
+    Ok(SubjectFacts { scope, ..facts })
+}
+
+fn pending() -> Refusal {
+    Refusal::Denied(
+        ErrorCode::AuthorizationPending,
+        "nobody has answered yet; poll again",
+    )
+}
+
+fn slow_down() -> Refusal {
+    Refusal::Denied(
+        ErrorCode::SlowDown,
+        "nobody has answered yet; wait 5 seconds longer between polls from now on",
+    )
+}
+
+fn denied() -> Refusal {
+    Refusal::Denied(ErrorCode::AccessDenied, "the request was denied")
+}
+
+fn refused(request: TokenRequest<'_>, reason: &str) -> Refusal {
+    audit!(
+        "device_code_refused",
+        client = request.client.id,
+        reason = reason
+    );
+    invalid_grant()
+}
