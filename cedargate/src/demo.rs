@@ -33,6 +33,10 @@ const POLICIES: &[(&str, &str)] = &[
         include_str!("../../policies/records/scopes.cedar"),
     ),
     (
+        "claims.cedar",
+        include_str!("../../policies/records/claims.cedar"),
+    ),
+    (
         "entities.json",
         include_str!("../../policies/records/entities.json"),
     ),

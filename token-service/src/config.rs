@@ -109,6 +109,9 @@ pub struct KeysConfig {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct LoginConfig {
+    /// What a login by password is called (`acr`): in ID tokens, in JWTs, for policies, and as what
+    /// `acr_values` may ask for. Absent: nothing is said of it.
+    pub acr: Option<String>,
     /// Attempts for one username from one address.
     pub attempts: u64,
     /// The window in which they are counted, in seconds.
@@ -282,6 +285,10 @@ pub struct ResourceConfig {
     /// User attributes that go into its JWTs; `name`, `email` and `preferred_username` too.
     #[serde(default)]
     pub claims: Vec<String>,
+    /// Each of the claims goes in only where the decision point permits it: the subject, `see_claim`, a
+    /// `Claim` of its name.
+    #[serde(default)]
+    pub claims_by_policy: bool,
     /// How its JWTs are signed.
     #[serde(default)]
     pub jwt_alg: SigningAlgorithm,
@@ -342,6 +349,7 @@ impl Default for KeysConfig {
 impl Default for LoginConfig {
     fn default() -> Self {
         Self {
+            acr: None,
             attempts: 10,
             window_secs: 300,
         }

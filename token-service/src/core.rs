@@ -34,6 +34,8 @@ pub(crate) struct Core {
     /// DPoP proofs without a nonce of ours are refused.
     pub(crate) wants_nonce: bool,
     pub(crate) attempts: Attempts,
+    /// What a login is called.
+    pub(crate) login_acr: Option<String>,
     pub(crate) passwords: Passwords,
     pub(crate) meter: Meter,
     pub(crate) backchannel: Backchannel,

@@ -28,7 +28,7 @@ pub(crate) fn gather(
         scope,
         username,
         auth_time: authentication.map(|login| login.at.as_secs()),
-        acr: None,
+        acr: authentication.and_then(|login| login.acr.clone()),
         amr: authentication.map_or_else(Vec::new, |login| login.amr.clone()),
         act: None,
         attributes: attributes.clone(),

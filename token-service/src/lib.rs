@@ -7,6 +7,7 @@
 
 mod audit;
 mod backchannel;
+mod claims;
 mod config;
 mod core;
 mod error;

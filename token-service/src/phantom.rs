@@ -13,6 +13,7 @@ use oauth::{ActiveToken, Origin, PhantomJwt, Scope, SubjectFacts};
 use serde_json::{Value, json};
 use service_kit::{UnixTime, random};
 
+use crate::claims;
 use crate::core::Core;
 use crate::error::Trouble;
 use crate::facts;
@@ -37,6 +38,8 @@ pub(crate) struct Live {
     pub(crate) grant: Grant,
     /// The scope in it is cut to what is asked for.
     pub(crate) facts: SubjectFacts,
+    /// What a resource may be told beside; nothing before a resource is named.
+    pub(crate) claims: Vec<String>,
     /// The tokens that it was exchanged from: live, too.
     pub(crate) origins: Vec<Origin>,
     pub(crate) kept: Kept,
@@ -149,6 +152,7 @@ fn known(
         token,
         grant,
         facts,
+        claims: Vec::new(),
         origins: Vec::new(),
         kept,
     })
@@ -172,12 +176,15 @@ pub(crate) async fn resolve(
             present: live.token.resources.join(", "),
         }));
     }
+    let whole = live.facts.clone();
     live.facts.scope = live.facts.scope.intersection(&resource.scope);
     let scope = permitted(core, &live, resource).await?;
     if scope.is_empty() {
         return Ok(Resolved::Inactive(Inactive::Scope));
     }
     live.facts.scope = scope;
+    // By all that was granted, and not by what this resource understands of it.
+    live.claims = claims::permitted(&*core.decisions, &whole, resource).await?;
     Ok(Resolved::Live(live))
 }
 
@@ -224,7 +231,7 @@ fn claims(
 ) -> Result<Claims, Trouble> {
     let facts = &live.facts;
     let mut claims = Claims::new();
-    for name in &resource.claims {
+    for name in &live.claims {
         if let Some(value) = attribute(registry, facts, name) {
             claims.insert(name.clone(), value);
         }

@@ -88,6 +88,7 @@ pub(crate) struct Resource {
     pub(crate) id: String,
     pub(crate) scope: Scope,
     pub(crate) claims: Vec<String>,
+    pub(crate) claims_by_policy: bool,
     pub(crate) jwt_ttl_secs: u64,
     pub(crate) jwt_alg: SigningAlgorithm,
 }

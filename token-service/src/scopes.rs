@@ -78,7 +78,7 @@ pub(crate) async fn permitted(
 
 /// An obligation on a grant is nothing that this service knows how to fulfil, and a permit whose
 /// obligations are not fulfilled is a deny.
-fn grants(answer: &Evaluation) -> bool {
+pub(crate) fn grants(answer: &Evaluation) -> bool {
     answer.decision.is_permit() && answer.context.obligations.is_empty()
 }
 
@@ -105,7 +105,7 @@ impl ScopeQuestion<'_> {
 }
 
 /// The subject as a gateway would describe it from the same facts.
-fn subject(facts: &SubjectFacts) -> authzen::Subject {
+pub(crate) fn subject(facts: &SubjectFacts) -> authzen::Subject {
     let mut subject = authzen::Subject::new(facts.kind.as_str(), &facts.sub);
     let properties = &mut subject.properties;
     properties.clone_from(&facts.attributes);

@@ -92,6 +92,7 @@ impl TokenService {
             clock: parts.clock,
             ttl: Ttl::new(&config.ttl),
             wants_nonce: config.require_dpop_nonce,
+            login_acr: config.login.acr.clone(),
             attempts: Attempts {
                 most: config.login.attempts,
                 window: Duration::from_secs(config.login.window_secs),

@@ -227,6 +227,9 @@ fn id_token(
     put("exp", now.plus(core.ttl.id_token).as_secs().into());
     put("auth_time", login.at.as_secs().into());
     put("amr", login.amr.clone().into());
+    if let Some(acr) = &login.acr {
+        put("acr", acr.as_str().into());
+    }
     put("sid", login.sid.as_str().into());
     put("at_hash", jws::at_hash(access).into());
     if let Some(nonce) = order.nonce {

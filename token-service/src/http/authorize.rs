@@ -114,5 +114,12 @@ fn is_good_enough(core: &Core, logged_in: &LoggedIn, checked: &Checked) -> bool 
     let is_fresh = checked
         .max_age_secs
         .is_none_or(|most| most > 0 && age <= Duration::from_secs(most));
-    !checked.prompt.login && is_fresh
+    // A new login helps where it would be called as the client wants it.
+    let is_wanted = |acr: &Option<String>| {
+        acr.as_ref()
+            .is_some_and(|acr| checked.acr_values.contains(acr))
+    };
+    let is_called_so =
+        is_wanted(&logged_in.session.authentication.acr) || !is_wanted(&core.login_acr);
+    !checked.prompt.login && is_fresh && is_called_so
 }

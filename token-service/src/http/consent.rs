@@ -114,7 +114,7 @@ async fn question(
             "you are not logged in as the person who was asked; please start again",
         ))?;
     match open.stored.record.asked.clone() {
-        Asked::Authorization(asked) => Ok((open, asked, logged_in)),
+        Asked::Authorization(asked) => Ok((open, *asked, logged_in)),
         // Answered on its own page, and never bound to a login.
         Asked::Device => Err(Refusal::Denied(
             ErrorCode::InvalidRequest,

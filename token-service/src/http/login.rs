@@ -55,7 +55,7 @@ async fn answer(core: &Core, request: Request) -> Result<Response, Refusal> {
         return Ok(pages::too_many_attempts(core, "login"));
     }
     let request = match &open.stored.record.asked {
-        Asked::Authorization(request) => Some(request),
+        Asked::Authorization(request) => Some(&**request),
         Asked::Device => None,
     };
     let client = request.map_or("", |request| request.client_id.as_str());
@@ -74,15 +74,7 @@ async fn answer(core: &Core, request: Request) -> Result<Response, Refusal> {
         return Ok(pages::login(core, &page));
     };
     core.meter.login("ok");
-    let session = Session {
-        sub,
-        authentication: Authentication {
-            at: core.now(),
-            amr: vec!["pwd".into()],
-            sid: random::id()?,
-        },
-        exp: core.now().plus(core.ttl.session),
-    };
+    let session = session_of(core, sub)?;
     let cookie = browser::log_in(core, parts, &session).await?;
     let login = Login {
         cookie: &cookie.handle,
@@ -93,6 +85,20 @@ async fn answer(core: &Core, request: Request) -> Result<Response, Refusal> {
     let mut response = after(core, open, &login).await?;
     browser::set_session(core, &cookie, &mut response);
     Ok(response)
+}
+
+/// A login by password, now.
+fn session_of(core: &Core, sub: String) -> Result<Session, Refusal> {
+    Ok(Session {
+        sub,
+        authentication: Authentication {
+            at: core.now(),
+            amr: vec!["pwd".into()],
+            acr: core.login_acr.clone(),
+            sid: random::id()?,
+        },
+        exp: core.now().plus(core.ttl.session),
+    })
 }
 
 /// The login is done: on to the consent page, back to the client, or to the device page.

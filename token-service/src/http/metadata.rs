@@ -63,6 +63,7 @@ fn document(core: &Core) -> Value {
         "dpop_signing_alg_values_supported": oauth::dpop_algorithms(),
         "introspection_signing_alg_values_supported": signing,
         "id_token_signing_alg_values_supported": signing,
+        "acr_values_supported": core.login_acr.iter().collect::<Vec<_>>(),
         "subject_types_supported": ["public"],
         "claims_supported": [
             "iss", "sub", "aud", "exp", "iat", "auth_time", "amr", "nonce", "sid", "at_hash",

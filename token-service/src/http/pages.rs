@@ -59,7 +59,8 @@ pub(super) fn login(core: &Core, asked: &SignIn<'_>) -> Response {
             }
             label for="username" { "Username" }
             input type="text" id="username" name="username" autocomplete="username"
-                autocapitalize="none" spellcheck="false" required autofocus;
+                autocapitalize="none" spellcheck="false" required autofocus
+                value=[asked.request.and_then(|request| request.login_hint.as_deref())];
             label for="password" { "Password" }
             input type="password" id="password" name="password" autocomplete="current-password"
                 required;

@@ -62,6 +62,9 @@ pub(crate) enum Subject {
 pub(crate) struct Authentication {
     pub(crate) at: UnixTime,
     pub(crate) amr: Vec<String>,
+    /// What it is called.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) acr: Option<String>,
     /// The session's public id, for ID tokens.
     pub(crate) sid: String,
 }

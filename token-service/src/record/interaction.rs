@@ -22,7 +22,7 @@ pub(crate) struct Interaction {
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Asked {
     /// To answer a client.
-    Authorization(AuthorizationRequest),
+    Authorization(Box<AuthorizationRequest>),
     /// To type the code that a device shows. Which one is not known before the login.
     Device,
 }
@@ -43,6 +43,9 @@ pub(crate) struct AuthorizationRequest {
     pub(crate) scope: Scope,
     pub(crate) resources: Vec<String>,
     pub(crate) prompt_consent: bool,
+    /// Who is expected to log in, as the client says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) login_hint: Option<String>,
 }
 
 impl Record for Interaction {

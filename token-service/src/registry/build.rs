@@ -106,6 +106,7 @@ impl Registry {
             claims: config.claims.clone(),
             jwt_ttl_secs,
             jwt_alg: config.jwt_alg,
+            claims_by_policy: config.claims_by_policy,
         };
         if self
             .resources

@@ -8,7 +8,7 @@ use oauth::{
 use serde_json::{Value, json};
 
 use super::harness::{
-    Answer, BILLING, ISSUER, ORDERS, World, as_client, encode, refresh_form, verified,
+    Answer, BILLING, ISSUER, ORDERS, World, as_client, config, encode, refresh_form, verified,
 };
 
 const INACTIVE: &str = r#"{"active":false}"#;
@@ -19,6 +19,49 @@ async fn ask(world: &World, who: &str, accept: &str, form: &[(&str, &str)]) -> A
         .headers_mut()
         .insert(header::ACCEPT, accept.parse().unwrap());
     world.send(request).await
+}
+
+#[tokio::test]
+async fn policy_says_which_claims_a_resource_is_told() {
+    let by_policy = "claims: [roles, email], claims_by_policy: true";
+    let world = World::with(config(|text| {
+        text.replacen("claims: [roles, email]", by_policy, 1)
+    }));
+    let world = world.await;
+    let tokens = world.tokens("openid email orders:read").await;
+    let token = tokens["access_token"].as_str().unwrap();
+    let claims = async || {
+        let jwt = ask(&world, "gw_orders", "application/jwt", &[("token", token)]).await;
+        verified(&world, &jwt.body, "at+jwt", ORDERS).await
+    };
+    let told = claims().await;
+    assert_eq!(
+        (&told["email"], &told["roles"]),
+        (&json!("alice@example.com"), &json!(["customer"]))
+    );
+    world.decisions.deny("email");
+    let told = claims().await;
+    assert_eq!(
+        (&told["email"], &told["roles"]),
+        (&Value::Null, &json!(["customer"]))
+    );
+    world.decisions.oblige("roles");
+    assert_eq!(
+        claims().await["roles"],
+        Value::Null,
+        "a duty that nobody knows is a no"
+    );
+    // Each swap asks about each, with all that was granted.
+    let asked = world.decisions.asked.lock().unwrap();
+    let about = asked
+        .iter()
+        .rev()
+        .find(|asked| asked.action.name == "see_claim")
+        .unwrap();
+    assert_eq!(about.resource.kind, "Claim");
+    assert_eq!(about.context["resource"], ORDERS);
+    let scope = about.subject.properties["scope"].as_array().unwrap();
+    assert!(scope.contains(&json!("email")));
 }
 
 #[tokio::test]

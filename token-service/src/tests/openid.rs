@@ -203,3 +203,62 @@ async fn published_keys_have_no_private_member_and_may_be_kept_for_a_while() {
     names.sort();
     assert_eq!(names, ["alg", "crv", "kid", "kty", "use", "x", "y"]);
 }
+
+#[tokio::test]
+async fn a_login_is_called_what_is_configured_and_asked_for_again_by_that_name() {
+    let named = config(|text| format!("login: {{ acr: 'urn:example:password' }}\n{text}"));
+    let plain = World::new().await;
+    let mut browser = Browser::default();
+    let uri = authorize_uri(&[
+        ("scope", "openid orders:read"),
+        ("acr_values", "urn:example:password x"),
+    ]);
+    // Nobody can be logged in by that name here: the client gets what there is, and no word of it.
+    let code = query(&browser.walk(&plain, &uri, "alice").await)["code"].clone();
+    let tokens = plain.redeem("web", &code).await.json();
+    let id_token = verified(&plain, tokens["id_token"].as_str().unwrap(), "JWT", "web").await;
+    assert_eq!(id_token.get("acr"), None);
+
+    // The same browser, where logins have a name: the old one has none.
+    let world = plain.restarted(named).await;
+    let page = browser.get(&world, &uri).await;
+    assert!(page.body.contains("name=\"password\""), "{}", page.body);
+    let code = query(&browser.walk(&world, &uri, "alice").await)["code"].clone();
+    let tokens = world.redeem("web", &code).await.json();
+    let id_token = verified(&world, tokens["id_token"].as_str().unwrap(), "JWT", "web").await;
+    assert_eq!(id_token["acr"], "urn:example:password");
+    let told = world
+        .introspect("gw_orders", tokens["access_token"].as_str().unwrap())
+        .await;
+    assert_eq!(told.json()["acr"], "urn:example:password");
+    // Now the name is there, and one that nobody has is no reason to ask.
+    for acr in ["urn:example:password", "urn:example:hardware"] {
+        let uri = authorize_uri(&[
+            ("prompt", "none"),
+            ("scope", "openid orders:read"),
+            ("acr_values", acr),
+        ]);
+        let target = browser.get(&world, &uri).await.location().to_owned();
+        assert!(query(&target).contains_key("code"), "{target}");
+    }
+    let metadata = world.get("/.well-known/openid-configuration").await.json();
+    assert_eq!(
+        metadata["acr_values_supported"],
+        serde_json::json!(["urn:example:password"])
+    );
+}
+
+#[tokio::test]
+async fn a_login_hint_is_typed_in_already_and_cannot_break_out() {
+    let world = World::new().await;
+    let uri = authorize_uri(&[("login_hint", "al\"><b>ice")]);
+    let page = Browser::default().get(&world, &uri).await;
+    assert!(
+        page.body.contains("value=\"al&quot;&gt;&lt;b&gt;ice\""),
+        "{}",
+        page.body
+    );
+    let uri = authorize_uri(&[("login_hint", &"x".repeat(300))]);
+    let page = Browser::default().get(&world, &uri).await;
+    assert!(page.status == 200 && !page.body.contains("xxx"));
+}

@@ -16,6 +16,8 @@ pub(super) struct Checked {
     pub(super) request: AuthorizationRequest,
     pub(super) prompt: Prompt,
     pub(super) max_age_secs: Option<u64>,
+    /// What the login is to be called; the client takes another (OpenID Connect Core 3.1.2.1).
+    pub(super) acr_values: Vec<String>,
 }
 
 /// `prompt`, as far as it changes anything.
@@ -121,9 +123,11 @@ fn rest(
             scope: scope(client, params)?,
             resources: resources(registry, params)?,
             prompt_consent: prompt.consent,
+            login_hint: login_hint(params),
         },
         prompt,
         max_age_secs,
+        acr_values: words(params.get("acr_values")).map(str::to_owned).collect(),
     })
 }
 
@@ -226,14 +230,22 @@ pub(in crate::http) fn resources(
     }
 }
 
-fn prompt(params: &Params) -> Result<Prompt, Problem> {
-    let mut prompt = Prompt::default();
-    let words: Vec<&str> = params
-        .get("prompt")
-        .unwrap_or_default()
+/// A name to begin with; whoever is at the browser may type another.
+fn login_hint(params: &Params) -> Option<String> {
+    const LONGEST: usize = 255;
+    let hint = params.get("login_hint");
+    hint.filter(|hint| hint.len() <= LONGEST).map(str::to_owned)
+}
+
+fn words(list: Option<&str>) -> impl Iterator<Item = &str> {
+    list.unwrap_or_default()
         .split(' ')
         .filter(|word| !word.is_empty())
-        .collect();
+}
+
+fn prompt(params: &Params) -> Result<Prompt, Problem> {
+    let mut prompt = Prompt::default();
+    let words: Vec<&str> = words(params.get("prompt")).collect();
     for word in &words {
         match *word {
             "none" => prompt.none = true,

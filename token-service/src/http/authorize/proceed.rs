@@ -140,7 +140,7 @@ pub(in crate::http) async fn begin(
     request: &AuthorizationRequest,
     logged_in: Option<(&LoggedIn, &Scope)>,
 ) -> Result<Response, Refusal> {
-    let asked = Asked::Authorization(request.clone());
+    let asked = Asked::Authorization(Box::new(request.clone()));
     let session = logged_in.map(|(login, _)| &login.handle);
     let begun = keep(core, parts, asked, session).await?;
     let text = begun.id.reveal();
