@@ -3,6 +3,7 @@
 
 mod exchange;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -51,6 +52,9 @@ pub struct TokenServiceConfig {
     /// Who may log in.
     #[serde(default)]
     pub users: Vec<UserConfig>,
+    /// What a scope allows, for whoever is asked to approve it: `see your records`.
+    #[serde(default)]
+    pub scope_meanings: BTreeMap<String, String>,
     /// What tokens are swapped for.
     #[serde(default)]
     pub resources: Vec<ResourceConfig>,

@@ -27,6 +27,9 @@ pub(crate) use redirect::RedirectUri;
 pub(crate) struct Registry {
     /// Every authorization request must be pushed (RFC 9126 section 5).
     pub(crate) only_pushed: bool,
+    /// What scopes allow, in words for people.
+    #[serde(skip)]
+    meanings: BTreeMap<String, String>,
     clients: BTreeMap<String, Client>,
     users: BTreeMap<String, User>,
     /// From the lower-case username to the `sub`.
@@ -171,6 +174,18 @@ impl Registry {
             .values()
             .filter(|client| !client.disabled)
             .fold(Scope::empty(), |all, client| all.union(&client.scope))
+    }
+
+    /// What a scope allows, in words for people.
+    pub(crate) fn meaning(&self, scope: &str) -> Option<&str> {
+        let own = self.meanings.get(scope).map(String::as_str);
+        own.or(match scope {
+            "openid" => Some("know who you are"),
+            "profile" => Some("see your name"),
+            "email" => Some("see your email address"),
+            "offline_access" => Some("stay connected when you are away"),
+            _ => None,
+        })
     }
 
     /// Every algorithm that something is signed by.

@@ -88,7 +88,7 @@ pub(super) fn consent(
     let body = html! {
         h1 { strong { (client_name(core, &asked.client_id)) } " asks for access" }
         p { "You are signed in as " strong { (user_name(core, logged_in)) } ". The application would be allowed to:" }
-        (list(scope))
+        (list(core, scope))
         form method="post" action=(format!("{}/consent", core.issuer.path())) {
             input type="hidden" name="interaction" value=(text);
             input type="hidden" name="csrf" value=(csrf);
@@ -212,24 +212,17 @@ fn user_name(core: &Core, logged_in: &LoggedIn) -> String {
     user.map_or_else(String::new, |user| user.username.clone())
 }
 
-fn list(scope: &Scope) -> Markup {
+fn list(core: &Core, scope: &Scope) -> Markup {
+    let registry = core.registry();
     html! {
         ul {
             @for token in scope.iter() {
-                li { code { (token) } @if let Some(text) = meaning(token) { ": " (text) } }
+                li {
+                    @if let Some(meaning) = registry.meaning(token) { (meaning) " " }
+                    code { (token) }
+                }
             }
         }
-    }
-}
-
-/// The scopes that mean the same everywhere.
-fn meaning(token: &str) -> Option<&'static str> {
-    match token {
-        "openid" => Some("know who you are"),
-        "profile" => Some("see your name"),
-        "email" => Some("see your email address"),
-        "offline_access" => Some("stay connected when you are away"),
-        _ => None,
     }
 }
 

@@ -54,6 +54,7 @@ impl Registry {
     pub(crate) fn build(config: &TokenServiceConfig, issues: &mut Vec<ConfigIssue>) -> Self {
         let mut registry = Self {
             only_pushed: config.require_pushed_authorization_requests,
+            meanings: config.scope_meanings.clone(),
             ..Self::default()
         };
         for (index, resource) in config.resources.iter().enumerate() {
@@ -71,6 +72,17 @@ impl Registry {
         for (index, server) in config.resource_servers.iter().enumerate() {
             let at = format!("token_service.resource_servers[{index}]");
             registry.add_resource_server(server, &mut Issues { all: issues, at });
+        }
+        let scopes = registry.scopes();
+        for scope in config.scope_meanings.keys() {
+            if !scopes.contains(scope) {
+                issues.push(
+                    ConfigIssue::new(format!(
+                        "`token_service.scope_meanings`: no client may have the scope `{scope}`"
+                    ))
+                    .hint("the scopes of clients are in `clients[].scope`"),
+                );
+            }
         }
         registry.check_names(config, &mut |key, problem| {
             issues.push(ConfigIssue::new(format!(

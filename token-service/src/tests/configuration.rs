@@ -6,7 +6,7 @@ use std::sync::Arc;
 use service_kit::{Health, ManualClock, Metrics, Tasks, UnixTime, Variables};
 use store::MemoryStore;
 
-use super::harness::{TestDecisions, config};
+use super::harness::{Browser, TestDecisions, World, authorize_uri, config};
 use crate::{TokenService, TokenServiceConfig, TokenServiceError, TokenServiceParts};
 
 fn problems(text: &str) -> Vec<String> {
@@ -143,4 +143,27 @@ fn made_secrets_and_hashes_fit_the_configuration() {
         "x".repeat(32)
     );
     assert_eq!(problems(&text), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn people_are_asked_in_words_and_a_scope_that_nobody_has_is_no_scope() {
+    let with = |scope: &str| {
+        let meaning = format!("scope_meanings: {{ '{scope}': see your <orders> }}\n");
+        config(|text| format!("{meaning}{text}"))
+    };
+    let world = World::with(with("orders:read")).await;
+    let mut browser = Browser::default();
+    let page = browser.get(&world, &authorize_uri(&[])).await;
+    let page = browser.log_in(&world, &page, "alice").await;
+    let location = page.location().to_owned();
+    let page = browser.get(&world, &location).await;
+    let asked = "see your &lt;orders&gt; <code>orders:read</code>";
+    assert!(page.body.contains(asked), "{}", page.body);
+    let issues = TokenService::check(&with("order:read"), Path::new("."));
+    assert!(
+        issues
+            .iter()
+            .any(|issue| issue.to_string().contains("`order:read`")),
+        "{issues:?}"
+    );
 }

@@ -97,7 +97,7 @@ pub(in crate::http) fn confirm(
         }
         p { "You are signed in as " strong { (user_name(core, logged_in)) }
             ". The device would be allowed to:" }
-        (list(scope))
+        (list(core, scope))
         form method="post" action=(format!("{}/device/confirm", core.issuer.path())) {
             input type="hidden" name="user_code" value=(code.shown());
             input type="hidden" name="scope" value=(scope);
