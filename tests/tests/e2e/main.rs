@@ -9,6 +9,7 @@ mod oidc_client;
 mod outage;
 mod pdp_tls;
 mod policy_edit;
+mod races;
 mod readme;
 mod revocation;
 mod search;

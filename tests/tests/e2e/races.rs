@@ -1,0 +1,150 @@
+//! Fifty at once, over real sockets, on each of the stores: what is good once is good once.
+
+use std::collections::BTreeSet;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use e2e::Site;
+use e2e::http::{Answer, get, post_form};
+use e2e::site::Topology;
+use e2e::tokens::{self, text};
+use futures_util::future::join_all;
+use serde_json::json;
+
+const AT_ONCE: usize = 50;
+const MACHINE: (&str, &str) = ("nightly-report", "demo-secret-of-nightly-report");
+const WEB: (&str, &str) = ("records-web", "demo-secret-of-records-web");
+const GATEWAY: (&str, &str) = ("gateway", "demo-secret-of-gateway");
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fifty_at_once_are_one_on_redb() {
+    race(&Site::start(Topology::AllInOne)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fifty_at_once_are_one_on_redis() {
+    race(&Site::start(Topology::Split)).await;
+}
+
+async fn race(site: &Site) {
+    code(site).await;
+    refresh_token(site).await;
+    proof(site).await;
+    pushed_request(site).await;
+}
+
+/// One redemption wins; since others tried, what it has bought dies.
+async fn code(site: &Site) {
+    let mut client = tokens::client(site).await;
+    let password = service_kit::Secret::new("alice-demo-password");
+    let granted = client
+        .authorize(&tokens::cli(), "alice", &password, tokens::SCOPE)
+        .await
+        .expect("authorized");
+    let cli = tokens::cli();
+    let all = join_all((0..AT_ONCE).map(|_| client.redeem(&cli, &granted))).await;
+    let won: Vec<_> = all.into_iter().filter_map(Result::ok).collect();
+    assert_eq!(won.len(), 1, "redemptions of one code");
+    assert!(!is_active(site, &text(&won[0], "access_token")).await);
+}
+
+/// Whoever asks twice gets the same: there is one successor, and it is good.
+async fn refresh_token(site: &Site) {
+    let first = tokens::log_in(site, "bob").await;
+    let refresh = text(&first, "refresh_token");
+    let form = [
+        ("grant_type", "refresh_token"),
+        ("client_id", "cli"),
+        ("refresh_token", refresh.as_str()),
+    ];
+    let url = site.token_service_url("/token");
+    let all = join_all((0..AT_ONCE).map(|_| post_form(&url, None, &form))).await;
+    let successors: BTreeSet<_> = all
+        .iter()
+        .map(|answer| {
+            assert_eq!(answer.status, 200, "{}", answer.body);
+            text(&answer.json(), "refresh_token")
+        })
+        .collect();
+    assert_eq!(successors.len(), 1, "successors of one refresh token");
+    assert!(is_active(site, &text(&all[0].json(), "access_token")).await);
+}
+
+async fn proof(site: &Site) {
+    let url = site.token_service_url("/token");
+    let proof = signed_proof(&url);
+    let ask = || async {
+        let request = e2e::http::client()
+            .post(&url)
+            .basic_auth(MACHINE.0, Some(MACHINE.1))
+            .header("content-type", "application/x-www-form-urlencoded")
+            .header("dpop", &proof)
+            .body("grant_type=client_credentials");
+        e2e::http::send(request).await
+    };
+    let all = join_all((0..AT_ONCE).map(|_| ask())).await;
+    let (won, lost): (Vec<&Answer>, Vec<&Answer>) =
+        all.iter().partition(|answer| answer.status == 200);
+    assert_eq!(won.len(), 1, "uses of one proof");
+    assert_eq!(won[0].json()["token_type"], "DPoP");
+    for answer in lost {
+        assert_eq!(answer.json()["error"], "invalid_dpop_proof");
+    }
+}
+
+async fn pushed_request(site: &Site) {
+    let form = [
+        ("response_type", "code"),
+        ("redirect_uri", "http://127.0.0.1:9999/callback"),
+        ("scope", "openid"),
+        (
+            "code_challenge",
+            "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM",
+        ),
+        ("code_challenge_method", "S256"),
+    ];
+    let form = form.map(|(name, value)| (name, value.replace("127.0.0.1", &site.host.to_string())));
+    let form: Vec<_> = form
+        .iter()
+        .map(|(name, value)| (*name, value.as_str()))
+        .collect();
+    let pushed = post_form(&site.token_service_url("/par"), Some(WEB), &form).await;
+    assert_eq!(pushed.status, 201, "{}", pushed.body);
+    let query: String = url::form_urlencoded::Serializer::new(String::new())
+        .append_pair("client_id", WEB.0)
+        .append_pair("request_uri", &text(&pushed.json(), "request_uri"))
+        .finish();
+    let url = site.token_service_url(&format!("/authorize?{query}"));
+    let all = join_all((0..AT_ONCE).map(|_| get(&url, None))).await;
+    let shown = all.iter().filter(|answer| answer.status == 200).count();
+    let refused = all.iter().filter(|answer| answer.status == 400).count();
+    assert_eq!(
+        (shown, refused),
+        (1, AT_ONCE - 1),
+        "uses of one pushed request"
+    );
+}
+
+async fn is_active(site: &Site, token: &str) -> bool {
+    let url = site.token_service_url("/introspect");
+    let answer = post_form(&url, Some(GATEWAY), &[("token", token)]).await;
+    answer.json()["active"] == json!(true)
+}
+
+/// A DPoP proof of a new key, now.
+fn signed_proof(url: &str) -> String {
+    let key = rcgen::KeyPair::generate().expect("a key");
+    let (x, y) = key.public_key_raw()[1..].split_at(32);
+    let encode = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
+    let jwk = json!({ "kty": "EC", "crv": "P-256", "x": encode(x), "y": encode(y) });
+    let mut header = jsonwebtoken::Header::new(jsonwebtoken::Algorithm::ES256);
+    header.typ = Some("dpop+jwt".into());
+    header.jwk = Some(serde_json::from_value(jwk).expect("a JWK"));
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .expect("after 1970");
+    let claims = json!({ "jti": "one", "htm": "POST", "htu": url, "iat": now.as_secs() });
+    let signer = jsonwebtoken::EncodingKey::from_ec_der(&key.serialize_der());
+    jsonwebtoken::encode(&header, &claims, &signer).expect("signed")
+}
