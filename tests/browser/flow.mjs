@@ -14,6 +14,7 @@
 //   SCOPE          asked for; default below
 //   DEVICE_ID      optional: a public client with device_code, which the same person connects
 //   RESOURCE_URL   optional: a GET through the gateway, to see the token at work and then refused
+//   SERVER_ID, SERVER_SECRET  optional: a resource server, which introspects the access token
 //   CHROMIUM       path of the browser
 //   AFTER_LOGOUT   optional: a registered post_logout_redirect_uri; the browser signs out in the end
 //   DPOP           optional: every token is bound to a key (RFC 9449)
@@ -30,6 +31,7 @@ globalThis.crypto ??= webcrypto;
 globalThis.CryptoKey ??= webcrypto.CryptoKey;
 
 const oidc = await import("openid-client");
+const oauth = await import("oauth4webapi");
 const { chromium } = await import("playwright-core");
 
 const PATIENCE_MS = 20_000;
@@ -44,6 +46,8 @@ const settings = {
   scope: process.env.SCOPE ?? "openid profile email offline_access records:read",
   deviceId: process.env.DEVICE_ID,
   resourceUrl: process.env.RESOURCE_URL,
+  serverId: process.env.SERVER_ID,
+  serverSecret: process.env.SERVER_SECRET,
   afterLogout: process.env.AFTER_LOGOUT,
   isBound: Boolean(process.env.DPOP),
   isPushed: Boolean(process.env.PAR),
@@ -72,6 +76,9 @@ async function main() {
       await step("device", () => connectDevice(browser));
     }
     await step("userinfo", () => userinfo(config, tokens));
+    if (settings.serverId) {
+      await step("introspection", () => introspect(tokens));
+    }
     if (settings.resourceUrl) {
       await step("gateway", () => gateway(tokens.access_token, 200));
     }
@@ -200,6 +207,29 @@ async function userinfo(config, tokens) {
     expect(statusOf(stolen) === 401, `without a proof the answer is 401, not ${statusOf(stolen)}`);
   }
   summary.userinfo = Object.keys(claims).sort();
+}
+
+// As JSON and signed (RFC 9701), by the library beneath the client.
+async function introspect(tokens) {
+  const insecure = { [oauth.allowInsecureRequests]: settings.issuer.startsWith("http:") };
+  const issuer = new URL(settings.issuer);
+  const found = await oauth.discoveryRequest(issuer, insecure);
+  const server = await oauth.processDiscoveryResponse(issuer, found);
+  const proven = oauth.ClientSecretBasic(settings.serverSecret);
+  const caller = { client_id: settings.serverId, introspection_signed_response_alg: "ES256" };
+  for (const requestJwtIntrospectionResponse of [false, true]) {
+    const response = await oauth.introspectionRequest(server, caller, proven, tokens.access_token, {
+      ...insecure,
+      requestJwtIntrospectionResponse,
+    });
+    const told = await oauth.processIntrospectionResponse(server, caller, response);
+    if (requestJwtIntrospectionResponse) {
+      await oauth.validateApplicationLevelSignature(server, response, insecure);
+    }
+    expect(told.active && told.sub === summary.sub, "the token is active, and its person's");
+    const bound = told.cnf?.jkt !== undefined;
+    expect(bound === settings.isBound, "introspection says whether the token is bound");
+  }
 }
 
 async function refresh(config, tokens) {

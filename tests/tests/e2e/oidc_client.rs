@@ -40,6 +40,8 @@ fn completes(site: &Site, more: &[(&str, &str)]) {
         ("PASSWORD", "alice-demo-password"),
         ("DEVICE_ID", "cli"),
         ("SCOPE", "openid profile email offline_access records:read"),
+        ("SERVER_ID", "gateway"),
+        ("SERVER_SECRET", "demo-secret-of-gateway"),
         ("AFTER_LOGOUT", after_logout.as_str()),
         ("CHROMIUM", "/usr/bin/chromium"),
     ];
@@ -53,6 +55,7 @@ fn completes(site: &Site, more: &[(&str, &str)]) {
         "token",
         "device",
         "userinfo",
+        "introspection",
         "refresh",
         "revoke",
         "logout",
