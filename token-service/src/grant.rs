@@ -1,6 +1,7 @@
 //! The grants of the token endpoint, a file each, and what they share: one client, one request,
 //! one answer.
 
+mod approved;
 mod authorization_code;
 mod client_credentials;
 mod device_code;

@@ -3,21 +3,20 @@
 //! A code buys one family of tokens. The purchase is one conditional write, so of any number of
 //! concurrent requests one wins; whoever comes later has a copy of the code, and the family dies.
 
-use oauth::{Scope, SubjectFacts};
 use service_kit::{digest, random};
 use store::Batch;
 
+use super::approved::Approved;
 use super::family::{Issue, Order};
 use super::{TokenAnswer, TokenRequest, invalid_grant, nothing_granted};
 use crate::audit::audit;
 use crate::config::GrantType;
 use crate::core::Core;
 use crate::error::Trouble;
-use crate::facts;
-use crate::record::{self, Code, CodeState, Grant, GrantState, SessionGrant, Stored, Subject};
+use crate::record::{self, Code, CodeState, Grant, SessionGrant, Stored, Subject};
 use crate::refusal::{ErrorCode, Refusal};
 use crate::revocation;
-use crate::scopes::{self, Moment, ScopeQuestion};
+use crate::scopes::Moment;
 use crate::sessions;
 use crate::token::{Handle, Kind};
 
@@ -34,14 +33,24 @@ pub(super) async fn exchange(request: TokenRequest<'_>) -> Result<TokenAnswer, R
     check(request, &handle, &stored, verifier).await?;
     let code = &stored.record;
     let resources = request.resources(&code.resources)?;
-    let facts = still_permitted(request, code, resources).await?;
+    let subject = Subject::User(code.sub.clone());
+    let approved = Approved {
+        subject: &subject,
+        authentication: Some(&code.authentication),
+        scope: &code.scope,
+        resources: &code.resources,
+    };
+    let at = (GrantType::AuthorizationCode, Moment::Issue);
+    let left = approved.left(request, at, resources).await?;
+    let gone = || refused(request, "the user is gone or disabled");
+    let scope = left.or(gone, nothing_granted)?;
 
     let grant_id = random::id()?;
-    let grant = grant_of(request, code, facts.scope.clone());
+    let grant = approved.grant(request, at.0, scope.clone());
     let order = Order {
         grant_id: &grant_id,
         grant: &grant,
-        scope: facts.scope,
+        scope,
         resources,
         nonce: code.nonce.as_deref(),
         after: None,
@@ -92,24 +101,6 @@ fn purchase(
     Ok(Batch::new()
         .replace(code, stored.bytes.clone(), bytes, keep)
         .put_new(key, granted, keep))
-}
-
-/// What the code buys.
-fn grant_of(request: TokenRequest<'_>, code: &Code, scope: Scope) -> Grant {
-    let ttl = &request.core.ttl;
-    let now = request.core.now();
-    Grant {
-        state: GrantState::Live,
-        subject: Subject::User(code.sub.clone()),
-        client_id: code.client_id.clone(),
-        grant_type: GrantType::AuthorizationCode,
-        scope,
-        resources: code.resources.clone(),
-        created: now,
-        exp: now.plus(ttl.refresh_token.max(ttl.access_token)),
-        authentication: Some(code.authentication.clone()),
-        exchanged: None,
-    }
 }
 
 /// The code must be this client's, unused, alive, and presented by whoever asked for it.
@@ -168,44 +159,6 @@ async fn check(
         )
         .await?;
     Err(refused(request, reason))
-}
-
-/// The user must still be there, and the decision point must still permit.
-async fn still_permitted(
-    request: TokenRequest<'_>,
-    code: &Code,
-    resources: &[String],
-) -> Result<SubjectFacts, Refusal> {
-    let scope = code.scope.intersection(&request.client.scope);
-    let facts = facts::gather(
-        request.registry,
-        request.client,
-        &Subject::User(code.sub.clone()),
-        Some(&code.authentication),
-        scope,
-    )
-    .ok_or_else(|| refused(request, "the user is gone or disabled"))?;
-    let question = ScopeQuestion {
-        facts: &facts,
-        grant_type: GrantType::AuthorizationCode,
-        moment: Moment::Issue,
-        resources: if resources.is_empty() {
-            &code.resources
-        } else {
-            resources
-        },
-    };
-    let scope: Scope = scopes::permitted(&*request.core.decisions, &question).await?;
-    if scope.is_empty() {
-        audit!(
-            "grant_refused",
-            client = code.client_id,
-            sub = code.sub,
-            reason = "scope denied"
-        );
-        return Err(nothing_granted());
-    }
-    Ok(SubjectFacts { scope, ..facts })
 }
 
 /// Somebody else used the code since we read it.

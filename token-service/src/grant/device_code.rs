@@ -5,21 +5,19 @@
 //! nothing, and the family lives: unlike an authorization code, this one passes through no
 //! browser, and a device whose answer was lost is told to poll again (section 3.5).
 
-use oauth::{Scope, SubjectFacts};
 use service_kit::random;
 use store::Batch;
 
+use super::approved::Approved;
 use super::family::{Issue, Order};
 use super::{TokenAnswer, TokenRequest, invalid_grant};
 use crate::audit::audit;
 use crate::config::GrantType;
+use crate::core::Core;
 use crate::error::Trouble;
-use crate::facts;
-use crate::record::{
-    self, Approval, DeviceCode, DevicePace, DeviceState, Grant, GrantState, Stored, Subject,
-};
+use crate::record::{self, Approval, DeviceCode, DevicePace, DeviceState, Grant, Stored, Subject};
 use crate::refusal::{ErrorCode, Refusal};
-use crate::scopes::{self, Moment, ScopeQuestion};
+use crate::scopes::Moment;
 use crate::token::{Handle, Kind};
 
 /// What each poll that comes too early adds to the interval (RFC 8628 section 3.5).
@@ -117,38 +115,30 @@ async fn redeem(
     let core = request.core;
     let code = &stored.record;
     let resources = request.resources(&code.resources)?;
-    let facts = still_permitted(request, code, approval, resources).await?;
+    let subject = Subject::User(approval.sub.clone());
+    let approved = Approved {
+        subject: &subject,
+        authentication: Some(&approval.authentication),
+        scope: &approval.scope,
+        resources: &code.resources,
+    };
+    let at = (GrantType::DeviceCode, Moment::Issue);
+    let left = approved.left(request, at, resources).await?;
+    let gone = || refused(request, "the user is gone or disabled");
+    let scope = left.or(gone, denied)?;
 
     let grant_id = random::id()?;
-    let grant = grant_of(request, code, approval, facts.scope.clone());
+    let grant = approved.grant(request, at.0, scope.clone());
     let order = Order {
         grant_id: &grant_id,
         grant: &grant,
-        scope: facts.scope,
+        scope,
         resources,
         nonce: None,
         after: None,
     };
     let issue = Issue::make(request, &order)?;
-    let used = DeviceCode {
-        state: DeviceState::Used {
-            grant: grant_id.clone(),
-        },
-        ..code.clone()
-    };
-    let now = core.now();
-    let batch = Batch::new()
-        .replace(
-            record::key::<DeviceCode>(handle.as_str()),
-            stored.bytes.clone(),
-            record::encode(&used)?,
-            Some(used.keep(now)),
-        )
-        .put_new(
-            record::key::<Grant>(&grant_id),
-            record::encode(&grant)?,
-            Some(record::keep_until(grant.exp, now)),
-        );
+    let batch = purchase(core, handle, stored, (&grant_id, &grant))?;
     if !core
         .store
         .commit(issue.write(core, batch)?)
@@ -168,65 +158,29 @@ async fn redeem(
     Ok(issue.answer(core.now()))
 }
 
-/// What the code buys.
-fn grant_of(
-    request: TokenRequest<'_>,
-    code: &DeviceCode,
-    approval: &Approval,
-    scope: Scope,
-) -> Grant {
-    let ttl = &request.core.ttl;
-    let now = request.core.now();
-    Grant {
-        state: GrantState::Live,
-        subject: Subject::User(approval.sub.clone()),
-        client_id: code.client_id.clone(),
-        grant_type: GrantType::DeviceCode,
-        scope,
-        resources: code.resources.clone(),
-        created: now,
-        exp: now.plus(ttl.refresh_token.max(ttl.access_token)),
-        authentication: Some(approval.authentication.clone()),
-        exchanged: None,
-    }
-}
-
-/// The user must still be there, and the decision point must still permit.
-async fn still_permitted(
-    request: TokenRequest<'_>,
-    code: &DeviceCode,
-    approval: &Approval,
-    resources: &[String],
-) -> Result<SubjectFacts, Refusal> {
-    let facts = facts::gather(
-        request.registry,
-        request.client,
-        &Subject::User(approval.sub.clone()),
-        Some(&approval.authentication),
-        approval.scope.intersection(&request.client.scope),
-    )
-    .ok_or_else(|| refused(request, "the user is gone or disabled"))?;
-    let question = ScopeQuestion {
-        facts: &facts,
-        grant_type: GrantType::DeviceCode,
-        moment: Moment::Issue,
-        resources: if resources.is_empty() {
-            &code.resources
-        } else {
-            resources
+/// The code, used, and what it buys.
+fn purchase(
+    core: &Core,
+    handle: &Handle,
+    stored: &Stored<DeviceCode>,
+    (grant_id, grant): (&str, &Grant),
+) -> Result<Batch, Trouble> {
+    let used = DeviceCode {
+        state: DeviceState::Used {
+            grant: grant_id.to_owned(),
         },
+        ..stored.record.clone()
     };
-    let scope = scopes::permitted(&*request.core.decisions, &question).await?;
-    if scope.is_empty() {
-        audit!(
-            "grant_refused",
-            client = code.client_id,
-            sub = approval.sub,
-            reason = "scope denied"
-        );
-        return Err(denied());
-    }
-    Ok(SubjectFacts { scope, ..facts })
+    let now = core.now();
+    let (code, bytes) = (
+        record::key::<DeviceCode>(handle.as_str()),
+        record::encode(&used)?,
+    );
+    let (key, granted) = (record::key::<Grant>(grant_id), record::encode(grant)?);
+    let keep = Some(record::keep_until(grant.exp, now));
+    Ok(Batch::new()
+        .replace(code, stored.bytes.clone(), bytes, Some(used.keep(now)))
+        .put_new(key, granted, keep))
 }
 
 fn pending() -> Refusal {

@@ -2,19 +2,19 @@
 //! once. One that comes again is a copy, and its whole family dies; but for a moment the same request
 //! gets the same answer, because the first may have been lost on its way.
 
-use oauth::SubjectFacts;
+use oauth::Scope;
 use service_kit::{digest, random};
 use store::Batch;
 
+use super::approved::Approved;
 use super::family::{Issue, Order};
 use super::{TokenAnswer, TokenRequest, invalid_grant, nothing_granted};
 use crate::audit::audit;
 use crate::config::GrantType;
-use crate::facts;
 use crate::record::{self, Grant, RefreshState, RefreshToken, Rotation, Stored};
 use crate::refusal::{ErrorCode, Refusal};
 use crate::revocation;
-use crate::scopes::{self, Moment, ScopeQuestion};
+use crate::scopes::Moment;
 use crate::token::{Handle, Kind};
 
 pub(super) async fn exchange(request: TokenRequest<'_>) -> Result<TokenAnswer, Refusal> {
@@ -31,7 +31,7 @@ pub(super) async fn exchange(request: TokenRequest<'_>) -> Result<TokenAnswer, R
     }
     let grant = live_grant(request, token).await?;
     let resources = request.resources(&grant.resources)?;
-    let facts = still_permitted(request, token, &grant, resources).await?;
+    let scope = still_permitted(request, token, &grant, resources).await?;
 
     let rotation = Rotation {
         at: core.now(),
@@ -42,7 +42,7 @@ pub(super) async fn exchange(request: TokenRequest<'_>) -> Result<TokenAnswer, R
     let order = Order {
         grant_id: &token.grant,
         grant: &grant,
-        scope: facts.scope,
+        scope,
         resources,
         nonce: None,
         after: Some((text, &rotation.seed)),
@@ -168,7 +168,7 @@ async fn still_permitted(
     token: &RefreshToken,
     grant: &Grant,
     resources: &[String],
-) -> Result<SubjectFacts, Refusal> {
+) -> Result<Scope, Refusal> {
     let requested = request.scope()?.unwrap_or_else(|| token.scope.clone());
     if !requested.is_subset(&token.scope) {
         return Err(Refusal::Denied(
@@ -176,34 +176,16 @@ async fn still_permitted(
             "the scope is more than was granted",
         ));
     }
-    let facts = facts::gather(
-        request.registry,
-        request.client,
-        &grant.subject,
-        grant.authentication.as_ref(),
-        requested.intersection(&request.client.scope),
-    )
-    .ok_or_else(|| refused(request, "the user is gone or disabled"))?;
-    let question = ScopeQuestion {
-        facts: &facts,
-        grant_type: GrantType::RefreshToken,
-        moment: Moment::Refresh,
-        resources: if resources.is_empty() {
-            &grant.resources
-        } else {
-            resources
-        },
+    let approved = Approved {
+        subject: &grant.subject,
+        authentication: grant.authentication.as_ref(),
+        scope: &requested,
+        resources: &grant.resources,
     };
-    let scope = scopes::permitted(&*request.core.decisions, &question).await?;
-    if scope.is_empty() {
-        audit!(
-            "refresh_refused",
-            client = token.client_id,
-            reason = "scope denied"
-        );
-        return Err(nothing_granted());
-    }
-    Ok(SubjectFacts { scope, ..facts })
+    let at = (GrantType::RefreshToken, Moment::Refresh);
+    let left = approved.left(request, at, resources).await?;
+    let gone = || refused(request, "the user is gone or disabled");
+    left.or(gone, nothing_granted)
 }
 
 fn refused(request: TokenRequest<'_>, reason: &str) -> Refusal {
