@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use service_kit::Tasks;
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 use url::Url;
 
 use crate::audit::audit;
@@ -22,6 +23,9 @@ pub(crate) struct Backchannel {
 
 /// A client that does not answer in this time is tried again.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A token is not sent any more after so long: it would be refused for its age.
+const GOOD: Duration = Duration::from_secs(110);
 
 /// Before each attempt.
 const WAITS: [Duration; 4] = [
@@ -58,11 +62,19 @@ impl Backchannel {
         let (http, to, client) = (self.http.clone(), to.clone(), client.to_owned());
         let (places, draining) = (Arc::clone(&self.places), self.tasks.draining());
         self.tasks.spawn(async move {
-            let Ok(_place) = places.acquire_owned().await else {
-                return;
-            };
+            let begun = Instant::now();
             for wait in WAITS {
                 let waited = draining.run_until_cancelled(tokio::time::sleep(wait)).await;
+                let Ok(_place) = places.acquire().await else {
+                    return;
+                };
+                if begun.elapsed() > GOOD {
+                    return audit!(
+                        "logout_not_told",
+                        client = client,
+                        reason = "it took too long"
+                    );
+                }
                 match said(&http, &to, body.clone()).await {
                     Ok(()) => return audit!("logout_told", client = client),
                     Err(reason) => {

@@ -1,9 +1,11 @@
 //! JSON Web Signatures in the compact form, written by hand around a prepared key.
 
+use aws_lc_rs::digest::{SHA256, SHA512, digest};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value};
 
+use crate::config::SigningAlgorithm;
 use crate::error::Trouble;
 use crate::keys::SigningKey;
 
@@ -56,9 +58,31 @@ pub(crate) fn sign(key: &SigningKey, typ: Typ, claims: &Claims) -> Result<String
     Ok(text)
 }
 
-/// `at_hash` (OpenID Connect Core 3.1.3.6): the left half of the token's SHA-256.
-pub(crate) fn at_hash(access_token: &str) -> String {
-    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, access_token.as_bytes());
-    let half = digest.as_ref().get(..16).unwrap_or_default();
+/// `at_hash` (OpenID Connect Core 3.1.3.6): the left half of the token's hash, by the hash of the
+/// algorithm that the ID token is signed with.
+pub(crate) fn at_hash(algorithm: SigningAlgorithm, access_token: &str) -> String {
+    let by = match algorithm {
+        SigningAlgorithm::Es256 | SigningAlgorithm::Rs256 | SigningAlgorithm::Ps256 => &SHA256,
+        // Ed25519 is made with it (RFC 8032 section 5.1).
+        SigningAlgorithm::EdDsa => &SHA512,
+    };
+    let digest = digest(by, access_token.as_bytes());
+    let (half, _) = digest.as_ref().split_at(digest.as_ref().len() / 2);
     URL_SAFE_NO_PAD.encode(half)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hash_of_a_token_is_the_one_that_others_compute() {
+        // OpenID Connect Core, appendix A.
+        let token = "jHkWEdUXMU1BwAsC4vtUsZwnNvTIxEl0z9K3vx5KF0Y";
+        for algorithm in [SigningAlgorithm::Es256, SigningAlgorithm::Rs256] {
+            assert_eq!(at_hash(algorithm, token), "77QmUPtjPfzWtF2AnpK9RQ");
+        }
+        let long = at_hash(SigningAlgorithm::EdDsa, token);
+        assert_eq!(long.len(), 43, "half of 64 bytes");
+    }
 }

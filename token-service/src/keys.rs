@@ -55,7 +55,10 @@ pub(crate) const MIN_PUBLISH_AHEAD: Duration = Duration::from_mins(10);
 
 /// Attempts to change the ring before somebody else's changes are taken for a fault.
 const ATTEMPTS: usize = 16;
-const KEY: &str = "keys:ring";
+const KEY: &str = "keys:rings";
+/// Of before there was more than one algorithm. Replicas of that time would take every key for one of
+/// theirs, and drop what is in use: they are left what they know.
+const KEY_BEFORE: &str = "keys:ring";
 
 impl Keys {
     /// Reads the ring, and makes the first key where there is none.
@@ -90,7 +93,11 @@ impl Keys {
     pub(crate) async fn turn(&self, secrets: &Secrets, now: UnixTime) -> Result<(), Trouble> {
         for _ in 0..ATTEMPTS {
             let stored = self.store.get(KEY).await?;
-            let before = match &stored {
+            let first = match &stored {
+                Some(_) => None,
+                None => self.store.get(KEY_BEFORE).await?,
+            };
+            let before = match stored.as_ref().or(first.as_ref()) {
                 Some(bytes) => RingRecord::decode(bytes)?,
                 None => RingRecord::default(),
             };
@@ -98,9 +105,10 @@ impl Keys {
                 self.ring.store(Arc::new(before.open(secrets)?));
                 return Ok(());
             };
-            let bytes = after.encode()?;
-            if self.write(stored, bytes).await? {
-                self.ring.store(Arc::new(after.open(secrets)?));
+            // Opened before it is written: what this process cannot read it must not change.
+            let ring = after.open(secrets)?;
+            if self.write(stored, after.encode()?).await? {
+                self.ring.store(Arc::new(ring));
                 return Ok(());
             }
         }

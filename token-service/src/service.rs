@@ -141,6 +141,13 @@ impl TokenService {
         self.announce_registry().await
     }
 
+    /// What the background task does about keys.
+    #[cfg(test)]
+    pub(crate) async fn reload_keys(&self) {
+        let core = &self.core;
+        core.keys.turn(&core.secrets, core.now()).await.unwrap();
+    }
+
     /// Everything that is wrong with the configuration.
     pub fn check(config: &TokenServiceConfig, base: &Path) -> Vec<ConfigIssue> {
         understand(config, base).err().unwrap_or_default()
@@ -264,7 +271,9 @@ fn key_plan(config: &TokenServiceConfig, registry: &Registry) -> KeyPlan {
     let longest = registry
         .longest_jwt()
         .max(config.ttl.jwt_secs)
-        .max(config.ttl.id_token_secs);
+        .max(config.ttl.id_token_secs)
+        // An ID token that has expired says whose login is to end.
+        .max(config.ttl.session_secs);
     KeyPlan {
         algorithms: registry.signing_algorithms(),
         rotate: Duration::from_secs(config.keys.rotate_secs),

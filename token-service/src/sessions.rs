@@ -86,10 +86,19 @@ async fn change(
     })
 }
 
-/// Ends a login. What can fail comes before the login itself is gone: whoever is told of an outage can
-/// try again.
-pub(crate) async fn end(core: &Core, handle: &Handle, session: &Session) -> Result<(), Trouble> {
-    let sid = &session.authentication.sid;
+/// Whether a login is over, all of it or by half.
+pub(crate) async fn is_over(core: &Core, sid: &str) -> Result<bool, Trouble> {
+    let stored = record::load::<SessionGrants>(&*core.store, sid).await?;
+    Ok(stored.is_some_and(|stored| stored.record.is_over))
+}
+
+/// Ends a login of a person, whose browser may have forgotten it already. What can fail comes before
+/// the login itself is gone: whoever is told of an outage can try again.
+pub(crate) async fn end(
+    core: &Core,
+    (sid, sub): (&str, &str),
+    handle: Option<&Handle>,
+) -> Result<(), Trouble> {
     // Before anything is revoked: what comes now is no part of the list, and sees that it is over.
     let over = change(core, sid, |before| {
         let over = SessionGrants {
@@ -102,19 +111,16 @@ pub(crate) async fn end(core: &Core, handle: &Handle, session: &Session) -> Resu
     for grant in grants.iter().filter(|grant| !grant.is_offline) {
         revocation::revoke_grant(core, &grant.id, "the login has ended").await?;
     }
-    core.store
-        .delete(&record::key::<Session>(handle.as_str()))
-        .await?;
-    audit!("logout", sub = session.sub, sid = sid);
+    if let Some(handle) = handle {
+        let session = record::key::<Session>(handle.as_str());
+        core.store.delete(&session).await?;
+    }
+    audit!("logout", sub = sub, sid = sid);
     let registry = core.registry();
     let clients: BTreeSet<_> = grants.iter().map(|grant| &grant.client_id).collect();
     for client in clients.into_iter().filter_map(|id| registry.client(id)) {
         if let Some(to) = &client.backchannel_logout {
-            let farewell = Farewell {
-                client,
-                sub: &session.sub,
-                sid,
-            };
+            let farewell = Farewell { client, sub, sid };
             let token = logout_token(core, &farewell)?;
             core.backchannel.say(&client.id, to, &token);
         }

@@ -15,7 +15,9 @@ use crate::audit::audit;
 use crate::config::GrantType;
 use crate::core::Core;
 use crate::error::Trouble;
-use crate::record::{self, Approval, DeviceCode, DevicePace, DeviceState, Grant, Stored, Subject};
+use crate::record::{
+    self, Approval, Authentication, DeviceCode, DevicePace, DeviceState, Grant, Stored, Subject,
+};
 use crate::refusal::{ErrorCode, Refusal};
 use crate::scopes::Moment;
 use crate::token::{Handle, Kind};
@@ -116,9 +118,14 @@ async fn redeem(
     let code = &stored.record;
     let resources = request.resources(&code.resources)?;
     let subject = Subject::User(approval.sub.clone());
+    // A login of its own: the browser where it was approved is another's to log out.
+    let authentication = Authentication {
+        sid: random::id()?,
+        ..approval.authentication.clone()
+    };
     let approved = Approved {
         subject: &subject,
-        authentication: Some(&approval.authentication),
+        authentication: Some(&authentication),
         scope: &approval.scope,
         resources: &code.resources,
     };

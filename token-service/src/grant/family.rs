@@ -231,7 +231,7 @@ fn id_token(
         put("acr", acr.as_str().into());
     }
     put("sid", login.sid.as_str().into());
-    put("at_hash", jws::at_hash(access).into());
+    put("at_hash", jws::at_hash(algorithm, access).into());
     if let Some(nonce) = order.nonce {
         put("nonce", nonce.into());
     }

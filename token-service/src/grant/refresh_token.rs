@@ -11,7 +11,7 @@ use super::family::{Issue, Order};
 use super::{TokenAnswer, TokenRequest, invalid_grant, nothing_granted};
 use crate::audit::audit;
 use crate::config::GrantType;
-use crate::record::{self, Grant, RefreshState, RefreshToken, Rotation, Stored};
+use crate::record::{self, Grant, RefreshState, RefreshToken, Rotation, Stored, Subject};
 use crate::refusal::{ErrorCode, Refusal};
 use crate::revocation;
 use crate::scopes::Moment;
@@ -87,7 +87,7 @@ async fn load(request: TokenRequest<'_>, handle: &Handle) -> Result<Stored<Refre
 /// The token must be this client's, and come with its key.
 fn check(request: TokenRequest<'_>, token: &RefreshToken) -> Result<(), Refusal> {
     // SECURITY: before reuse is acted upon. Another client must not be able to have a family
-    // revoked, and neither must whoever found the token without its key.
+    // revoked by asking for tokens, and neither must whoever found the token without its key.
     if token.client_id != request.client.id {
         return Err(refused(request, "the refresh token of another client"));
     }
@@ -125,6 +125,11 @@ async fn used(
         && is_repeated(request, rotation)?
     {
         let grant = live_grant(request, token).await?;
+        if let Subject::User(sub) = &grant.subject
+            && request.registry.user(sub).is_none()
+        {
+            return Err(refused(request, "the user is gone or disabled"));
+        }
         let order = Order {
             grant_id: &token.grant,
             grant: &grant,

@@ -182,6 +182,15 @@ fn jwt(
     let Some(live) = live else {
         return Ok(StatusCode::NO_CONTENT.into_response());
     };
+    // SECURITY: who asks in this form looks at no proof, and would forward what anybody has found.
+    if live.token.key.is_some() {
+        audit!(
+            "inactive",
+            resource = resource.id,
+            reason = "bound to a key, and asked about as a bearer token"
+        );
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    }
     let swapped = phantom::swap(core, registry, live, resource)?;
     let left = swapped.exp.saturating_sub(core.now().as_secs());
     let max_age = left.min(core.ttl.introspection_cache.as_secs());

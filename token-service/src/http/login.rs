@@ -16,6 +16,7 @@ use crate::core::Core;
 use crate::error::Trouble;
 use crate::record::{self, Asked, Authentication, Interaction, Session};
 use crate::refusal::{ErrorCode, Refusal};
+use crate::sessions;
 use crate::token::{Handle, UserCode};
 
 /// Somebody who has just logged in.
@@ -74,7 +75,7 @@ async fn answer(core: &Core, request: Request) -> Result<Response, Refusal> {
         return Ok(pages::login(core, &page));
     };
     core.meter.login("ok");
-    let session = session_of(core, sub)?;
+    let session = session_of(core, parts, sub).await?;
     let cookie = browser::log_in(core, parts, &session).await?;
     let login = Login {
         cookie: &cookie.handle,
@@ -87,15 +88,26 @@ async fn answer(core: &Core, request: Request) -> Result<Response, Refusal> {
     Ok(response)
 }
 
-/// A login by password, now.
-fn session_of(core: &Core, sub: String) -> Result<Session, Refusal> {
+/// A login by password, now. The same person in the same browser goes on with what the login before
+/// has led to; another person ends it.
+async fn session_of(core: &Core, parts: &Parts, sub: String) -> Result<Session, Refusal> {
+    let mut sid = random::id()?;
+    if let Some(before) = browser::logged_in(core, parts).await? {
+        let was = &before.session;
+        let login = (was.authentication.sid.as_str(), was.sub.as_str());
+        if was.sub != sub {
+            sessions::end(core, login, Some(&before.handle)).await?;
+        } else if !sessions::is_over(core, login.0).await? {
+            login.0.clone_into(&mut sid);
+        }
+    }
     Ok(Session {
         sub,
         authentication: Authentication {
             at: core.now(),
             amr: vec!["pwd".into()],
             acr: core.login_acr.clone(),
-            sid: random::id()?,
+            sid,
         },
         exp: core.now().plus(core.ttl.session),
     })

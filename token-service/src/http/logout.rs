@@ -75,6 +75,15 @@ async fn answer(core: &Core, parts: &Parts, params: &Params) -> Result<Response,
     let registry = core.registry();
     let asked = asked(core, &registry, params)?;
     let Some(logged_in) = browser::logged_in(core, parts).await? else {
+        // The browser has forgotten the login, and what it has led to may live on. Whoever has its ID
+        // token is the client or the person.
+        if let Some((hint, sid)) = asked
+            .hint
+            .as_ref()
+            .and_then(|it| Some((it, it.sid.as_ref()?)))
+        {
+            sessions::end(core, (sid, &hint.sub), None).await?;
+        }
         return Ok(after(core, params, &asked));
     };
     let is_confirmed = match csrf {
@@ -102,7 +111,9 @@ async fn answer(core: &Core, parts: &Parts, params: &Params) -> Result<Response,
             .form_token(pages::LOGOUT_FORM, NAME, logged_in.handle.as_str());
         return Ok(pages::logout(core, params, &csrf, &logged_in, asked.target));
     }
-    sessions::end(core, &logged_in.handle, &logged_in.session).await?;
+    let LoggedIn { handle, session } = &logged_in;
+    let login = (session.authentication.sid.as_str(), session.sub.as_str());
+    sessions::end(core, login, Some(handle)).await?;
     let mut response = after(core, params, &asked);
     browser::forget_session(core, &mut response);
     Ok(response)
@@ -122,7 +133,11 @@ fn asked<'a>(core: &Core, registry: &Registry, params: &'a Params) -> Result<Ask
     }
     let client = hint.as_ref().map(|hint| hint.client.as_str()).or(named);
     let client = client.and_then(|id| registry.client(id));
-    let target = params.get("post_logout_redirect_uri");
+    let mut target = params.get("post_logout_redirect_uri");
+    if client.is_none() && params.get("id_token_hint").is_some() && named.is_none() {
+        // Of a key that is gone, nearly always: the person is asked, and goes nowhere.
+        target = None;
+    }
     if let Some(target) = target {
         let is_registered = client.is_some_and(|client| client.accepts_after_logout(target));
         if !is_registered {

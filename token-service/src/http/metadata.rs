@@ -66,7 +66,7 @@ fn document(core: &Core) -> Value {
         "acr_values_supported": core.login_acr.iter().collect::<Vec<_>>(),
         "subject_types_supported": ["public"],
         "claims_supported": [
-            "iss", "sub", "aud", "exp", "iat", "auth_time", "amr", "nonce", "sid", "at_hash",
+            "iss", "sub", "aud", "exp", "iat", "auth_time", "acr", "amr", "nonce", "sid", "at_hash",
             "name", "preferred_username", "email",
         ],
         "prompt_values_supported": ["none", "login", "consent", "select_account"],

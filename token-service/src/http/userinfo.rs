@@ -68,7 +68,14 @@ async fn told(core: &Core, parts: &Parts) -> Result<Told, Trouble> {
     let registry = core.registry();
     let live = match phantom::find(core, &registry, brought.token).await? {
         Resolved::Live(live) => live,
-        Resolved::Inactive(reason) => return Ok(Err(inactive(&reason))),
+        Resolved::Inactive(reason) => {
+            let challenge = inactive(&reason);
+            return Ok(Err(if brought.is_bound {
+                Challenge::Dpop(ErrorCode::InvalidToken, "the token is not valid")
+            } else {
+                challenge
+            }));
+        }
     };
     // SECURITY: before anything is told. Whoever has the token alone may have found it.
     if let Err(challenge) = confirmed(core, parts, &brought, &live).await? {

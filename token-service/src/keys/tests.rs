@@ -198,3 +198,29 @@ async fn an_algorithm_that_is_wanted_later_gets_its_key_and_turns_by_itself() {
         assert!(keys.current(algorithm, due).is_err());
     }
 }
+
+#[tokio::test]
+async fn the_ring_of_before_is_taken_over_and_left_alone() {
+    let store = Arc::new(MemoryStore::new());
+    let start = UnixTime::from_secs(1_800_000_000);
+    let old = open(&store, start).await;
+    let first = old.current(Es256, start).unwrap().kid().to_owned();
+    // As a process of before would have left it.
+    let bytes = store.take(KEY).await.unwrap().unwrap();
+    let text = String::from_utf8(bytes.to_vec()).unwrap();
+    let before = text.replace(r#""algorithm":"ES256","#, "");
+    assert_ne!(before, text);
+    store
+        .put(super::KEY_BEFORE, before.clone().into(), None)
+        .await
+        .unwrap();
+
+    let both = plan(&[Es256, EdDsa]);
+    let keys = Keys::open(store.clone(), &secrets(), both, start)
+        .await
+        .unwrap();
+    assert_eq!(keys.current(Es256, start).unwrap().kid(), first);
+    assert_eq!(kids(&keys).len(), 2);
+    let left = store.get(super::KEY_BEFORE).await.unwrap().unwrap();
+    assert_eq!(left, before.into_bytes());
+}

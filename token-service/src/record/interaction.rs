@@ -49,5 +49,6 @@ pub(crate) struct AuthorizationRequest {
 }
 
 impl Record for Interaction {
-    const AREA: &'static str = "in";
+    /// Not that of before there were devices, whose records cannot be read.
+    const AREA: &'static str = "ia";
 }

@@ -398,6 +398,15 @@ async fn a_pushed_request_binds_its_code_by_its_proof() {
     ask(&world, "web", &code_form(&code), &other.named("4"))
         .await
         .assert_error(400, "invalid_grant");
+    // The same with the right key.
+    let pushed = push(&[], &at_par(&holder, "5")).await.json();
+    let uri = pushed["request_uri"].as_str().unwrap();
+    let query_of = [("client_id", "web"), ("request_uri", uri)];
+    let uri = format!("/authorize?{}", encode(&query_of));
+    let target = Browser::default().walk(&world, &uri, "alice").await;
+    let code = query(&target)["code"].clone();
+    let answer = ask(&world, "web", &code_form(&code), &holder.named("6")).await;
+    assert_eq!(answer.status, 200, "{}", answer.body);
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ use oauth::{
 };
 use serde_json::{Value, json};
 
+use super::dpop::Holder;
 use super::harness::{
     Answer, BILLING, ISSUER, ORDERS, World, as_client, config, encode, refresh_form, verified,
 };
@@ -19,6 +20,29 @@ async fn ask(world: &World, who: &str, accept: &str, form: &[(&str, &str)]) -> A
         .headers_mut()
         .insert(header::ACCEPT, accept.parse().unwrap());
     world.send(request).await
+}
+
+#[tokio::test]
+async fn who_looks_at_no_proof_gets_no_jwt_of_a_bound_token() {
+    let (world, holder) = (World::new().await, Holder::new());
+    let form = [("grant_type", "client_credentials")];
+    let answer = super::dpop::ask(&world, "svc", &form, &holder.named("1")).await;
+    let token = answer.json()["access_token"].as_str().unwrap().to_owned();
+    let form = [("token", token.as_str())];
+    let bare = ask(&world, "gw_orders", "application/jwt", &form).await;
+    assert_eq!(
+        (bare.status, bare.body.as_str()),
+        (StatusCode::NO_CONTENT, "")
+    );
+    // Whoever is told what the token is bound to, can look.
+    for media in [SWAP_MEDIA_TYPE, "application/json"] {
+        let told = ask(&world, "gw_orders", media, &form).await.json();
+        assert_eq!(
+            (&told["active"], told["cnf"]["jkt"].is_string()),
+            (&json!(true), true),
+            "{media}"
+        );
+    }
 }
 
 #[tokio::test]

@@ -32,9 +32,9 @@ async fn the_jwt_of_a_bound_token_has_come_from_whoever_checked_the_proof() {
     let (world, holder) = (world().await, Holder::new());
     let token = bound(&world, &holder).await;
     let mut request = as_client("gw_orders", "/introspect", &[("token", &token)]);
-    let media = "application/jwt".parse().unwrap();
+    let media = oauth::SWAP_MEDIA_TYPE.parse().unwrap();
     request.headers_mut().insert(header::ACCEPT, media);
-    let jwt = world.send(request).await.body;
+    let jwt = text(&world.send(request).await.json(), "phantom_token");
     let more = [("subject_token_type", JWT), ("scope", "orders:read")];
     let answer = exchange(&world, "orders", &jwt, &more).await;
     assert_eq!(answer.status, 200, "{}", answer.body);
