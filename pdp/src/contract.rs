@@ -190,9 +190,10 @@ impl Contracts {
     }
 }
 
-/// Whole seconds, and never too many.
+/// Whole seconds, and never too many: an answer that turns in a second is not to be used after just that
+/// second, which `max_age: 1` could be read to allow.
 fn whole_seconds(millis: u64) -> u64 {
-    millis / 1000
+    millis.saturating_sub(1) / 1000
 }
 
 impl Contract {
