@@ -271,11 +271,7 @@ impl SecretHash {
         let encoded = text.reveal().strip_prefix(SECRET_HASH_PREFIX).ok_or(
             "must be `sha256:` and a hash; a plain secret does not belong in a configuration file",
         )?;
-        let is_digest = encoded.len() == 43
-            && encoded
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
-        if is_digest {
+        if digest::is_sha256_base64url(encoded) {
             Ok(Self(Secret::new(encoded)))
         } else {
             Err("must hold the 43 characters of a SHA-256 in base64url after `sha256:`")

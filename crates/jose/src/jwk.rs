@@ -15,7 +15,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::Value;
 use strict_json::{Properties, parse_object};
 
-use crate::{Fault, sha256};
+use crate::{Fault, sha256_base64url};
 
 /// A signature algorithm that is accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,7 +28,7 @@ pub enum Algorithm {
 }
 
 /// Keys as they were read at one time.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct KeySet {
     keys: Vec<Key>,
 }
@@ -149,7 +149,7 @@ pub fn thumbprint(jwk: &Properties) -> Option<String> {
         text.extend(["\"", name, "\":\"", value, "\""]);
     }
     text.push('}');
-    Some(URL_SAFE_NO_PAD.encode(sha256(text.as_bytes())))
+    Some(sha256_base64url(text.as_bytes()))
 }
 
 /// A key once for each algorithm that it verifies; nothing where it cannot be used.

@@ -5,11 +5,14 @@ mod embedded;
 mod jwk;
 mod jws;
 
-/// SHA-256, which these formats name keys and tokens by.
-pub fn sha256(text: &[u8]) -> impl AsRef<[u8]> {
-    aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text)
-}
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 pub use embedded::Embedded;
 pub use jwk::{Algorithm, KeySet, thumbprint};
 pub use jws::{Accepted, Fault, Unverified, is_like_one};
+
+/// SHA-256 in base64url, which these formats name keys and tokens by.
+pub fn sha256_base64url(text: &[u8]) -> String {
+    URL_SAFE_NO_PAD.encode(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text))
+}

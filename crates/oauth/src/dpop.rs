@@ -3,8 +3,6 @@
 
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::{HeaderMap, Method};
 use jose::{Accepted, Algorithm, Embedded, Fault};
 use serde_json::Value;
@@ -161,7 +159,7 @@ pub fn dpop_algorithms() -> [&'static str; 5] {
 
 /// `ath` (RFC 9449 section 4.2).
 fn token_hash(token: &str) -> String {
-    URL_SAFE_NO_PAD.encode(jose::sha256(token.as_bytes()))
+    jose::sha256_base64url(token.as_bytes())
 }
 
 /// Scheme, host, port and path of a URL in one spelling (RFC 3986 section 6.2).

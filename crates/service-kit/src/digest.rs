@@ -18,6 +18,12 @@ pub fn sha256_base64url(bytes: &[u8]) -> String {
     URL_SAFE_NO_PAD.encode(digest(&SHA256, bytes))
 }
 
+/// Whether a text has the form of [`sha256_base64url`].
+pub fn is_sha256_base64url(text: &str) -> bool {
+    let is_of_alphabet = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
+    text.len() == 43 && text.bytes().all(is_of_alphabet)
+}
+
 /// A number that depends on every byte, and is as likely to be one as another.
 pub fn spread(bytes: &[u8]) -> u32 {
     let digest = digest(&SHA256, bytes);

@@ -2,6 +2,7 @@
 //! certain, nothing is sent anywhere (RFC 9700 section 4.11).
 
 use oauth::Scope;
+use service_kit::digest;
 use url::Url;
 
 use crate::config::GrantType;
@@ -163,13 +164,7 @@ fn challenge(params: &Params) -> Result<String, Problem> {
     let is_s256 = params.get("code_challenge_method") == Some("S256");
     params
         .get("code_challenge")
-        .filter(|text| {
-            is_s256
-                && text.len() == 43
-                && text
-                    .bytes()
-                    .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
-        })
+        .filter(|text| is_s256 && digest::is_sha256_base64url(text))
         .map(str::to_owned)
         .ok_or((
             ErrorCode::InvalidRequest,
@@ -179,15 +174,9 @@ fn challenge(params: &Params) -> Result<String, Problem> {
 
 /// The key that the code is to be bound to (RFC 9449 section 10).
 fn key(params: &Params) -> Result<Option<String>, Problem> {
-    let is_thumbprint = |text: &str| {
-        text.len() == 43
-            && text
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
-    };
     match params.get("dpop_jkt") {
         None => Ok(None),
-        Some(text) if is_thumbprint(text) => Ok(Some(text.to_owned())),
+        Some(text) if digest::is_sha256_base64url(text) => Ok(Some(text.to_owned())),
         Some(_) => Err((
             ErrorCode::InvalidRequest,
             "`dpop_jkt` must be a SHA-256 thumbprint",
