@@ -8,6 +8,7 @@ mod consent;
 mod device;
 mod device_authorization;
 mod dpop;
+mod forms;
 mod introspect;
 mod jwks;
 mod login;

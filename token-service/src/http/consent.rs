@@ -9,7 +9,7 @@ use http::request::Parts;
 
 use super::authorize::{self, Open, Step, back, next_step, open_interaction, remember};
 use super::browser::{self, LoggedIn};
-use super::{pages, request};
+use super::{forms, pages, request};
 use crate::audit::audit;
 use crate::core::Core;
 use crate::params::Params;
@@ -46,27 +46,9 @@ async fn answer(core: &Core, request: Request) -> Result<Response, Refusal> {
     let (parts, params) = &request::posted(request).await?;
     let text = params.get("interaction").unwrap_or_default();
     let (open, asked, logged_in) = question(core, parts, text).await?;
-    let csrf = params.get("csrf").unwrap_or_default();
     let (handle, session) = (open.handle.as_str(), logged_in.handle.as_str());
-    if !core
-        .secrets
-        .is_form_token(csrf, pages::CONSENT_FORM, handle, session)
-    {
-        return Err(Refusal::Denied(
-            ErrorCode::InvalidRequest,
-            "the form was not sent from the page that was shown",
-        ));
-    }
-    let approves = match params.get("decision") {
-        Some("approve") => true,
-        Some("deny") => false,
-        _ => {
-            return Err(Refusal::Denied(
-                ErrorCode::InvalidRequest,
-                "`decision` is missing",
-            ));
-        }
-    };
+    forms::check(core, params, pages::CONSENT_FORM, handle, session)?;
+    let approves = forms::approves(params)?;
     // Asked before the page is used up: an outage can be sat out by sending the form again.
     let step = match next_step(core, &asked, &logged_in.session).await {
         Ok(step) => step,

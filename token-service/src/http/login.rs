@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 
 use super::authorize::{self, Open, Step, back, next_step, open_interaction};
 use super::pages::{self, SignIn};
-use super::{browser, device, request};
+use super::{browser, device, forms, request};
 use crate::audit::audit;
 use crate::core::Core;
 use crate::error::Trouble;
@@ -39,17 +39,8 @@ async fn answer(core: &Core, request: Request) -> Result<Response, Refusal> {
     let (parts, params) = &request::posted(request).await?;
     let text = params.get("interaction").unwrap_or_default();
     let open = open_interaction(core, parts, Some(text)).await?;
-    let csrf = params.get("csrf").unwrap_or_default();
     let (handle, browser) = (open.handle.as_str(), open.browser.as_str());
-    if !core
-        .secrets
-        .is_form_token(csrf, pages::LOGIN_FORM, handle, browser)
-    {
-        return Err(Refusal::Denied(
-            ErrorCode::InvalidRequest,
-            "the form was not sent from the page that was shown",
-        ));
-    }
+    forms::check(core, params, pages::LOGIN_FORM, handle, browser)?;
     let username = params.get("username").unwrap_or_default();
     if is_over_limit(core, parts, username).await? {
         core.meter.login("limited");

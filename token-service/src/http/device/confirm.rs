@@ -12,7 +12,7 @@ use super::{deny, permitted};
 use crate::audit::audit;
 use crate::core::Core;
 use crate::http::browser::{self, LoggedIn};
-use crate::http::{pages, request};
+use crate::http::{forms, pages, request};
 use crate::params::Params;
 use crate::record::{Approval, DeviceState};
 use crate::refusal::{ErrorCode, Refusal};
@@ -34,16 +34,7 @@ async fn answer(core: &Core, request: Request) -> Result<Response, Refusal> {
     // SECURITY: before the code is looked up. Only who was shown this request may ask about it:
     // here, nobody counts guesses.
     let (code, shown) = shown(core, params, &logged_in)?;
-    let approves = match params.get("decision") {
-        Some("approve") => true,
-        Some("deny") => false,
-        _ => {
-            return Err(Refusal::Denied(
-                ErrorCode::InvalidRequest,
-                "`decision` is missing",
-            ));
-        }
-    };
+    let approves = forms::approves(params)?;
     let Some(pending) = pending::find(core, &code.handle(&core.secrets)).await? else {
         return Ok(pages::device::unknown(core, &logged_in));
     };
@@ -58,15 +49,9 @@ async fn answer(core: &Core, request: Request) -> Result<Response, Refusal> {
 fn shown(core: &Core, params: &Params, logged_in: &LoggedIn) -> Result<(UserCode, Scope), Refusal> {
     let code = params.get("user_code").and_then(UserCode::read);
     let scope = params.get("scope").and_then(|text| Scope::parse(text).ok());
-    code.zip(scope)
-        .filter(|(code, scope)| {
-            let csrf = params.get("csrf").unwrap_or_default();
-            pages::device::is_of_page(core, csrf, logged_in, code, scope)
-        })
-        .ok_or(Refusal::Denied(
-            ErrorCode::InvalidRequest,
-            "the form was not sent from the page that was shown",
-        ))
+    let (code, scope) = code.zip(scope).ok_or_else(forms::from_elsewhere)?;
+    pages::device::check_confirmed(core, logged_in, params, (&code, &scope))?;
+    Ok((code, scope))
 }
 
 /// Approves what was shown, as far as it is still permitted. It is not remembered for the client's

@@ -10,8 +10,9 @@ use service_kit::digest;
 use super::{client_name, list, page, user_name};
 use crate::core::Core;
 use crate::http::browser::LoggedIn;
+use crate::http::forms;
 use crate::params::Params;
-use crate::refusal::{ErrorCode, Refusal};
+use crate::refusal::Refusal;
 use crate::token::UserCode;
 
 /// The names of the two forms.
@@ -63,15 +64,7 @@ pub(in crate::http) fn check_form(
     logged_in: &LoggedIn,
     params: &Params,
 ) -> Result<(), Refusal> {
-    let csrf = params.get("csrf").unwrap_or_default();
-    let session = logged_in.handle.as_str();
-    if core.secrets.is_form_token(csrf, CODE_FORM, "", session) {
-        return Ok(());
-    }
-    Err(Refusal::Denied(
-        ErrorCode::InvalidRequest,
-        "the form was not sent from the page that was shown",
-    ))
+    forms::check(core, params, CODE_FORM, "", logged_in.handle.as_str())
 }
 
 /// What the device wants, and the code to compare.
@@ -109,18 +102,21 @@ pub(in crate::http) fn confirm(
     page(StatusCode::OK, "Allow access", None, &body)
 }
 
-/// Whether `csrf` is of [`confirm`], as it showed this code and this scope to this login.
-pub(in crate::http) fn is_of_page(
+/// Whether the form was sent from [`confirm`], as it showed this code and this scope to this login.
+pub(in crate::http) fn check_confirmed(
     core: &Core,
-    csrf: &str,
     logged_in: &LoggedIn,
-    code: &UserCode,
-    scope: &Scope,
-) -> bool {
-    let session = logged_in.handle.as_str();
+    params: &Params,
+    (code, scope): (&UserCode, &Scope),
+) -> Result<(), Refusal> {
     let shown = shown(core, code, scope);
-    core.secrets
-        .is_form_token(csrf, CONFIRM_FORM, &shown, session)
+    forms::check(
+        core,
+        params,
+        CONFIRM_FORM,
+        &shown,
+        logged_in.handle.as_str(),
+    )
 }
 
 /// The end.
