@@ -14,7 +14,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use jose::KeySet;
-use serde_json::{Value, json};
+use serde_json::Value;
 use service_kit::UnixTime;
 use store::Store;
 
@@ -133,16 +133,12 @@ impl Keys {
 
     /// The JWK Set (RFC 7517 section 5): public members only.
     pub(crate) fn jwks(&self) -> Value {
-        let ring = self.ring.load();
-        let keys: Vec<&Value> = ring.keys().map(SigningKey::jwk).collect();
-        json!({ "keys": keys })
+        self.ring.load().jwks()
     }
 
     /// The same, for verifying what comes back.
-    pub(crate) fn verifying(&self) -> Result<KeySet, Trouble> {
-        KeySet::parse(self.jwks().to_string().as_bytes()).map_err(|_| Trouble::Crypto {
-            message: "the own keys cannot be read",
-        })
+    pub(crate) fn verifying(&self) -> Arc<KeySet> {
+        self.ring.load().verifying()
     }
 
     async fn write(&self, before: Option<Bytes>, after: Bytes) -> Result<bool, Trouble> {

@@ -10,11 +10,11 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use http::Method;
 use http::request::Parts;
-use jose::{Accepted, KeySet, Unverified};
+use jose::{Accepted, Unverified};
 use serde_json::Value;
 
 use super::browser::{self, LoggedIn};
-use super::{pages, request};
+use super::{forms, pages, request};
 use crate::core::Core;
 use crate::params::Params;
 use crate::refusal::{ErrorCode, Refusal};
@@ -87,17 +87,9 @@ async fn answer(core: &Core, parts: &Parts, params: &Params) -> Result<Response,
         return Ok(after(core, params, &asked));
     };
     let is_confirmed = match csrf {
-        Some(csrf) if parts.method == Method::POST => {
+        Some(_) if parts.method == Method::POST => {
             let session = logged_in.handle.as_str();
-            if !core
-                .secrets
-                .is_form_token(csrf, pages::LOGOUT_FORM, NAME, session)
-            {
-                return Err(Refusal::Denied(
-                    ErrorCode::InvalidRequest,
-                    "the form was not sent from the page that was shown",
-                ));
-            }
+            forms::check(core, params, pages::LOGOUT_FORM, NAME, session)?;
             true
         }
         _ => asked
@@ -161,8 +153,7 @@ fn after(core: &Core, params: &Params, asked: &Asked<'_>) -> Response {
 impl Hint {
     fn read(core: &Core, text: &str) -> Option<Self> {
         let unverified = Unverified::read(text, HINTS).ok()?;
-        let keys = KeySet::parse(core.keys.jwks().to_string().as_bytes()).ok()?;
-        let claims = unverified.verify(&keys).ok()?;
+        let claims = unverified.verify(&core.keys.verifying()).ok()?;
         let text = |name: &str| claims.get(name).and_then(Value::as_str);
         if text("iss") != Some(core.issuer.as_str()) {
             return None;

@@ -4,7 +4,9 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use jose::KeySet;
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use service_kit::UnixTime;
 
 use super::{KeyPlan, SigningKey};
@@ -34,6 +36,7 @@ struct KeyRecord {
 #[derive(Debug, Default)]
 pub(super) struct Ring {
     keys: Vec<(UnixTime, Arc<SigningKey>)>,
+    verifying: Arc<KeySet>,
 }
 
 impl Ring {
@@ -56,9 +59,25 @@ impl Ring {
             .map(|(_, key)| key.clone())
     }
 
-    /// Every published key.
-    pub(super) fn keys(&self) -> impl Iterator<Item = &SigningKey> {
-        self.keys.iter().map(|(_, key)| &**key)
+    fn of(keys: Vec<(UnixTime, Arc<SigningKey>)>) -> Result<Self, Trouble> {
+        let jwks = jwks(&keys).to_string();
+        let verifying = KeySet::parse(jwks.as_bytes()).map_err(|_| Trouble::Crypto {
+            message: "the own keys cannot be read",
+        })?;
+        Ok(Self {
+            keys,
+            verifying: Arc::new(verifying),
+        })
+    }
+
+    /// Every published key, as others see it.
+    pub(super) fn jwks(&self) -> Value {
+        jwks(&self.keys)
+    }
+
+    /// Every published key, for verifying.
+    pub(super) fn verifying(&self) -> Arc<KeySet> {
+        Arc::clone(&self.verifying)
     }
 }
 
@@ -86,9 +105,7 @@ impl RingRecord {
                     message: SEALED_WITH_ANOTHER_SECRET,
                 })
         });
-        Ok(Ring {
-            keys: keys.collect::<Result<_, _>>()?,
-        })
+        Ring::of(keys.collect::<Result<_, _>>()?)
     }
 
     /// What the ring should be now. None: it is.
@@ -146,6 +163,12 @@ impl RingRecord {
             !is_dead
         });
     }
+}
+
+/// RFC 7517 section 5.
+fn jwks(keys: &[(UnixTime, Arc<SigningKey>)]) -> Value {
+    let keys: Vec<&Value> = keys.iter().map(|(_, key)| key.jwk()).collect();
+    json!({ "keys": keys })
 }
 
 /// Recognised when the service starts, where it has its own explanation.

@@ -58,7 +58,7 @@ pub(crate) async fn returned(
     registry: &Registry,
     text: &str,
 ) -> Result<Result<Returned, Unreturned>, Trouble> {
-    let claims = match verified(core, text)? {
+    let claims = match verified(core, text) {
         Ok(claims) => claims,
         Err(unreturned) => return Ok(Err(unreturned)),
     };
@@ -94,21 +94,17 @@ pub(crate) async fn returned(
 }
 
 /// The claims of a JWT that we made and that has not ended.
-fn verified(core: &Core, text: &str) -> Result<Result<Map<String, Value>, Unreturned>, Trouble> {
-    let keys = core.keys.verifying()?;
-    let claims = match Unverified::read(text, TYPES).and_then(|jwt| jwt.verify(&keys)) {
-        Ok(claims) => claims,
-        Err(fault) => return Ok(Err(fault.into())),
-    };
+fn verified(core: &Core, text: &str) -> Result<Map<String, Value>, Unreturned> {
+    let claims = Unverified::read(text, TYPES)?.verify(&core.keys.verifying())?;
     let issuer = claims.get("iss").and_then(Value::as_str);
     if issuer != Some(core.issuer.as_str()) {
-        return Ok(Err(Unreturned::Issuer));
+        return Err(Unreturned::Issuer);
     }
     let exp = claims.get("exp").and_then(Value::as_u64).unwrap_or(0);
     if core.now() >= UnixTime::from_secs(exp) {
-        return Ok(Err(Unreturned::Expired));
+        return Err(Unreturned::Expired);
     }
-    Ok(Ok(claims))
+    Ok(claims)
 }
 
 /// What counts of the claims. Subject, client and actor are the token's, not what the JWT says.
