@@ -21,7 +21,7 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use service_kit::{UnixTime, digest};
-use store::Store;
+use store::{Batch, Store};
 
 use crate::error::Trouble;
 
@@ -86,6 +86,23 @@ pub(crate) async fn keep<R: Record>(
     let until = Some(keep_until(exp, now));
     store.put(&key::<R>(id), encode(record)?, until).await?;
     Ok(())
+}
+
+/// Adds to a batch that a record which ends at `exp` is written, if there is none of its name.
+pub(crate) fn put_new<R: Record>(
+    batch: Batch,
+    id: &str,
+    record: &R,
+    exp: UnixTime,
+    now: UnixTime,
+) -> Result<Batch, Trouble> {
+    let keep = Some(keep_until(exp, now));
+    Ok(batch.put_new(key::<R>(id), encode(record)?, keep))
+}
+
+/// Whether something is bound to a key, and `shown` is not that key.
+pub(crate) fn is_other_key(bound: Option<&str>, shown: Option<&str>) -> bool {
+    bound.is_some() && bound != shown
 }
 
 /// An id made of two names. Hashed, because they may be long and hold anything.

@@ -48,7 +48,7 @@ pub(crate) async fn leads_to(
     let after = change(core, sid, |before| {
         (!before.is_over).then(|| {
             let after = before.with(grant.clone(), now);
-            let keep = record::keep_until(grant.exp.max(after.exp().unwrap_or(now)), now);
+            let keep = record::keep_until(after.exp().unwrap_or(now), now);
             (after, keep)
         })
     });

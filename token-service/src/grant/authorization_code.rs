@@ -57,12 +57,7 @@ pub(super) async fn exchange(request: TokenRequest<'_>) -> Result<TokenAnswer, R
     };
     let issue = Issue::make(request, &order)?;
     let batch = purchase(core, &handle, &stored, (&grant_id, &grant))?;
-    if !core
-        .store
-        .commit(issue.write(core, batch)?)
-        .await?
-        .is_applied()
-    {
+    if !issue.commit(core, batch).await? {
         return Err(lost_race(request, &handle).await?);
     }
     // Before anybody has the tokens: a grant that the end of its login would not find must not live.
@@ -95,12 +90,11 @@ fn purchase(
         },
         ..stored.record.clone()
     };
-    let keep = Some(record::keep_until(grant.exp, core.now()));
+    let now = core.now();
     let (code, bytes) = (record::key::<Code>(handle.as_str()), record::encode(&used)?);
-    let (key, granted) = (record::key::<Grant>(grant_id), record::encode(grant)?);
-    Ok(Batch::new()
-        .replace(code, stored.bytes.clone(), bytes, keep)
-        .put_new(key, granted, keep))
+    let keep = Some(record::keep_until(grant.exp, now));
+    let batch = Batch::new().replace(code, stored.bytes.clone(), bytes, keep);
+    record::put_new(batch, grant_id, grant, grant.exp, now)
 }
 
 /// The code must be this client's, unused, alive, and presented by whoever asked for it.
@@ -137,7 +131,7 @@ async fn check(
         }
         Some(given) if given != code.redirect_uri => "the redirect URI is not the one of the code",
         _ if !proves(verifier, &code.challenge) => "the code verifier does not fit",
-        _ if code.key.is_some() && code.key.as_deref() != request.key => {
+        _ if record::is_other_key(code.key.as_deref(), request.key) => {
             "the key is not the one that the code is bound to"
         }
         _ => return Ok(()),

@@ -53,17 +53,8 @@ pub(super) async fn exchange(request: TokenRequest<'_>) -> Result<TokenAnswer, R
         after: None,
     };
     let issue = Issue::make(request, &order)?;
-    let batch = Batch::new().put_new(
-        record::key::<Grant>(&grant_id),
-        record::encode(&grant)?,
-        Some(record::keep_until(grant.exp, now)),
-    );
-    if !core
-        .store
-        .commit(issue.write(core, batch)?)
-        .await?
-        .is_applied()
-    {
+    let batch = record::put_new(Batch::new(), &grant_id, &grant, grant.exp, now)?;
+    if !issue.commit(core, batch).await? {
         return Err(Refusal::Trouble(Trouble::Record {
             message: "a fresh random name was taken".into(),
         }));

@@ -146,12 +146,7 @@ async fn redeem(
     };
     let issue = Issue::make(request, &order)?;
     let batch = purchase(core, handle, stored, (&grant_id, &grant))?;
-    if !core
-        .store
-        .commit(issue.write(core, batch)?)
-        .await?
-        .is_applied()
-    {
+    if !issue.commit(core, batch).await? {
         return Err(refused(request, "another poll got the tokens"));
     }
     audit!(
@@ -183,11 +178,8 @@ fn purchase(
         record::key::<DeviceCode>(handle.as_str()),
         record::encode(&used)?,
     );
-    let (key, granted) = (record::key::<Grant>(grant_id), record::encode(grant)?);
-    let keep = Some(record::keep_until(grant.exp, now));
-    Ok(Batch::new()
-        .replace(code, stored.bytes.clone(), bytes, Some(used.keep(now)))
-        .put_new(key, granted, keep))
+    let batch = Batch::new().replace(code, stored.bytes.clone(), bytes, Some(used.keep(now)));
+    record::put_new(batch, grant_id, grant, grant.exp, now)
 }
 
 fn pending() -> Refusal {

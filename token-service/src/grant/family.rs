@@ -106,28 +106,26 @@ impl Issue {
         }))
     }
 
+    /// Writes the records together with the batch that pays for them. Whether its conditions held:
+    /// if not, nothing is written.
+    pub(super) async fn commit(&self, core: &Core, batch: Batch) -> Result<bool, Trouble> {
+        let commit = core.store.commit(self.write(core, batch)?);
+        Ok(commit.await?.is_applied())
+    }
+
     /// Adds the records to a batch.
-    pub(super) fn write(&self, core: &Core, mut batch: Batch) -> Result<Batch, Trouble> {
+    fn write(&self, core: &Core, mut batch: Batch) -> Result<Batch, Trouble> {
         let now = core.now();
-        batch = batch.put_new(
-            record::key::<AccessToken>(self.access.handle.as_str()),
-            record::encode(&self.access_record)?,
-            Some(record::keep_until(self.access_record.exp, now)),
-        );
+        let (access, exp) = (&self.access_record, self.access_record.exp);
+        let handle = self.access.handle.as_str();
+        batch = record::put_new(batch, handle, access, exp, now)?;
         let reference = TokenReference {
-            handle: self.access.handle.as_str().to_owned(),
+            handle: handle.to_owned(),
         };
-        batch = batch.put_new(
-            record::key::<TokenReference>(self.token_ref()),
-            record::encode(&reference)?,
-            Some(record::keep_until(self.access_record.exp, now)),
-        );
+        batch = record::put_new(batch, self.token_ref(), &reference, exp, now)?;
         if let Some((minted, refresh)) = &self.refresh {
-            batch = batch.put_new(
-                record::key::<RefreshToken>(minted.handle.as_str()),
-                record::encode(refresh)?,
-                Some(record::keep_until(refresh.exp, now)),
-            );
+            let handle = minted.handle.as_str();
+            batch = record::put_new(batch, handle, refresh, refresh.exp, now)?;
         }
         Ok(batch)
     }

@@ -59,12 +59,7 @@ pub(super) async fn exchange(request: TokenRequest<'_>) -> Result<TokenAnswer, R
         record::encode(&rotated)?,
         Some(record::keep_until(grant.exp, core.now())),
     );
-    if !core
-        .store
-        .commit(issue.write(core, batch)?)
-        .await?
-        .is_applied()
-    {
+    if !issue.commit(core, batch).await? {
         let stored = load(request, &handle).await?;
         return used(request, &stored.record, text).await;
     }
@@ -91,7 +86,7 @@ fn check(request: TokenRequest<'_>, token: &RefreshToken) -> Result<(), Refusal>
     if token.client_id != request.client.id {
         return Err(refused(request, "the refresh token of another client"));
     }
-    if token.key.is_some() && token.key.as_deref() != request.key {
+    if record::is_other_key(token.key.as_deref(), request.key) {
         return Err(refused(
             request,
             "not the key that the refresh token is bound to",

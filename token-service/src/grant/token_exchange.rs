@@ -57,15 +57,16 @@ pub(super) async fn exchange(request: TokenRequest<'_>) -> Result<TokenAnswer, R
         after: None,
     };
     let issue = Issue::make(request, &order)?;
-    let batch = Batch::new().put_new(
-        record::key::<Grant>(&grant_id),
-        record::encode(&grant)?,
-        Some(record::keep_until(grant.exp, request.core.now())),
-    );
+    let batch = record::put_new(
+        Batch::new(),
+        &grant_id,
+        &grant,
+        grant.exp,
+        request.core.now(),
+    )?;
     let origins = [Some(&*subject.live), actor.as_ref().map(|it| &*it.live)];
     let batch = while_they_stand(request, batch, origins.into_iter().flatten());
-    let commit = request.core.store.commit(issue.write(request.core, batch)?);
-    if !commit.await?.is_applied() {
+    if !issue.commit(request.core, batch).await? {
         return Err(refused(request, "revoked while it was exchanged"));
     }
     audited(&grant, &grant_id, &issue, &subject);

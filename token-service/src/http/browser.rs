@@ -4,6 +4,7 @@
 use axum::response::{IntoResponse, Response};
 use http::header::{self, HeaderMap, HeaderValue};
 use http::{StatusCode, request::Parts};
+use store::Batch;
 use url::form_urlencoded::byte_serialize;
 
 use crate::core::{Core, Issuer};
@@ -52,34 +53,25 @@ impl Cookie {
     }
 
     fn clear(self, core: &Core, response: &mut Response) {
-        let name = self.name(&core.issuer);
-        let secure = if core.issuer.is_https() {
-            "; Secure"
-        } else {
-            ""
-        };
-        let text = format!("{name}=; Path=/; HttpOnly; SameSite=Lax{secure}; Max-Age=0");
+        let text = format!("{}; Max-Age=0", self.text(&core.issuer, ""));
         if let Ok(value) = HeaderValue::try_from(text) {
             response.headers_mut().append(header::SET_COOKIE, value);
         }
     }
 
-    /// Lax: an authorization request comes from the client's pages, and must find the login.
     fn set(self, core: &Core, minted: &Minted, response: &mut Response) {
-        let name = self.name(&core.issuer);
-        let secure = if core.issuer.is_https() {
-            "; Secure"
-        } else {
-            ""
-        };
-        let text = format!(
-            "{name}={}; Path=/; HttpOnly; SameSite=Lax{secure}",
-            minted.reveal()
-        );
+        let text = self.text(&core.issuer, minted.reveal());
         if let Ok(mut value) = HeaderValue::try_from(text) {
             value.set_sensitive(true);
             response.headers_mut().append(header::SET_COOKIE, value);
         }
+    }
+
+    /// Lax: an authorization request comes from the client's pages, and must find the login.
+    fn text(self, issuer: &Issuer, value: &str) -> String {
+        let secure = if issuer.is_https() { "; Secure" } else { "" };
+        let name = self.name(issuer);
+        format!("{name}={value}; Path=/; HttpOnly; SameSite=Lax{secure}")
     }
 }
 
@@ -113,11 +105,8 @@ pub(super) async fn log_in(
     session: &Session,
 ) -> Result<Minted, Trouble> {
     let minted = Kind::Session.mint(&core.secrets)?;
-    let mut batch = store::Batch::new().put_new(
-        record::key::<Session>(minted.handle.as_str()),
-        record::encode(session)?,
-        Some(record::keep_until(session.exp, core.now())),
-    );
+    let name = minted.handle.as_str();
+    let mut batch = record::put_new(Batch::new(), name, session, session.exp, core.now())?;
     if let Some(old) = Cookie::Session.read(core, &parts.headers) {
         batch = batch.delete(record::key::<Session>(old.as_str()));
     }

@@ -4,7 +4,7 @@ use oauth::{Confirmation, Scope};
 use serde::{Deserialize, Serialize};
 use service_kit::UnixTime;
 
-use super::Record;
+use super::{Record, is_other_key};
 
 /// What was issued. Whether it is still good depends on its grant, user and client, too.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,7 +34,7 @@ impl AccessToken {
 
     /// Whether it needs another key than the one that is shown.
     pub(crate) fn is_bound_to_other(&self, shown: Option<&str>) -> bool {
-        self.key.is_some() && self.key.as_deref() != shown
+        is_other_key(self.key.as_deref(), shown)
     }
 
     /// What whoever presents it has to prove.
