@@ -17,4 +17,5 @@ mod pushed;
 mod races;
 mod refresh;
 mod secrecy;
+mod signer;
 mod token;

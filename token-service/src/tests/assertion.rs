@@ -2,57 +2,37 @@
 
 use std::sync::Arc;
 
-use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::{Request, header};
 use serde_json::{Value, json};
 
 use super::harness::{Answer, ISSUER, World, config, encode};
+use super::signer::{Signer, changed};
 
 const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 /// What the clock of every test says, in seconds.
 const NOW: u64 = 1_800_000_000;
 
-struct Signer(EcdsaKeyPair);
-
-fn base64(bytes: impl AsRef<[u8]>) -> String {
-    URL_SAFE_NO_PAD.encode(bytes)
+/// What such clients do with a key.
+trait Assertions {
+    fn jwks(&self) -> Value;
+    fn assertion(&self, changes: &[(&str, Value)]) -> String;
 }
 
-impl Signer {
-    fn new() -> Self {
-        Self(EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap())
-    }
-
+impl Assertions for Signer {
     fn jwks(&self) -> Value {
-        let (x, y) = self.0.public_key().as_ref()[1..].split_at(32);
-        json!({ "keys": [{ "kty": "EC", "crv": "P-256", "kid": "k", "x": base64(x), "y": base64(y) }] })
-    }
-
-    fn sign(&self, header: &Value, claims: &Value) -> String {
-        let text = format!(
-            "{}.{}",
-            base64(header.to_string()),
-            base64(claims.to_string())
-        );
-        let signature = self.0.sign(&SystemRandom::new(), text.as_bytes()).unwrap();
-        format!("{text}.{}", base64(signature))
+        let mut jwk = self.jwk();
+        jwk["kid"] = json!("k");
+        json!({ "keys": [jwk] })
     }
 
     /// An assertion in order, but for what is changed; `null` takes a claim away.
     fn assertion(&self, changes: &[(&str, Value)]) -> String {
-        let mut claims = json!({
+        let claims = json!({
             "iss": "signer", "sub": "signer", "aud": ISSUER, "jti": "j-1",
             "iat": NOW, "exp": NOW + 60,
         });
-        for (name, value) in changes {
-            claims[*name] = value.clone();
-        }
-        let members = claims.as_object_mut().unwrap();
-        members.retain(|_, value| !value.is_null());
-        self.sign(&json!({ "alg": "ES256", "kid": "k" }), &claims)
+        let header = json!({ "alg": "ES256", "kid": "k" });
+        self.sign(&header, &changed(claims, changes))
     }
 }
 

@@ -1,7 +1,7 @@
 //! DPoP (RFC 9449): tokens that are worth nothing without the key that they were asked for with.
 
-use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
+mod userinfo;
+
 use axum::body::Body;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -15,25 +15,21 @@ use super::harness::{
     query,
 };
 use super::pushed;
+use super::signer::{Signer, base64, changed};
 
 /// What the clock of every test says at first, in seconds.
 const NOW: u64 = 1_800_000_000;
 
 /// Whoever has a key.
-pub(super) struct Holder(EcdsaKeyPair);
-
-fn base64(bytes: impl AsRef<[u8]>) -> String {
-    URL_SAFE_NO_PAD.encode(bytes)
-}
+pub(super) struct Holder(Signer);
 
 impl Holder {
     pub(super) fn new() -> Self {
-        Self(EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap())
+        Self(Signer::new())
     }
 
     fn jwk(&self) -> Value {
-        let (x, y) = self.0.public_key().as_ref()[1..].split_at(32);
-        json!({ "kty": "EC", "crv": "P-256", "x": base64(x), "y": base64(y) })
+        self.0.jwk()
     }
 
     fn thumbprint(&self) -> String {
@@ -46,45 +42,22 @@ impl Holder {
     }
 
     fn sign(&self, header: &Value, claims: &Value) -> String {
-        let text = format!(
-            "{}.{}",
-            base64(header.to_string()),
-            base64(claims.to_string())
-        );
-        let signature = self.0.sign(&SystemRandom::new(), text.as_bytes()).unwrap();
-        format!("{text}.{}", base64(signature))
+        self.0.sign(header, claims)
     }
 
     /// A proof for the token endpoint, in order but for what is changed; `null` takes a claim away.
     fn proof(&self, changes: &[(&str, Value)]) -> String {
-        let mut claims = json!({
+        let claims = json!({
             "jti": "p-1", "htm": "POST", "htu": format!("{ISSUER}/token"), "iat": NOW,
         });
-        for (name, value) in changes {
-            claims[*name] = value.clone();
-        }
-        claims
-            .as_object_mut()
-            .unwrap()
-            .retain(|_, value| !value.is_null());
         self.sign(
             &json!({ "typ": "dpop+jwt", "alg": "ES256", "jwk": self.jwk() }),
-            &claims,
+            &changed(claims, changes),
         )
     }
 
     pub(super) fn named(&self, jti: &str) -> String {
         self.proof(&[("jti", json!(jti))])
-    }
-
-    /// For userinfo, with a token.
-    fn proof_of(&self, jti: &str, token: &str) -> String {
-        self.proof(&[
-            ("jti", json!(jti)),
-            ("htm", json!("GET")),
-            ("htu", json!(format!("{ISSUER}/userinfo"))),
-            ("ath", json!(digest::sha256_base64url(token.as_bytes()))),
-        ])
     }
 }
 
@@ -121,14 +94,6 @@ async fn native(world: &World, form: &[(&str, &str)], proof: &str) -> Answer {
         .into_iter()
         .collect();
     world.send(with_proof(request, &proofs)).await
-}
-
-async fn userinfo(world: &World, scheme: &str, token: &str, proofs: &[&str]) -> Answer {
-    let request = Request::get("/userinfo")
-        .header(header::AUTHORIZATION, format!("{scheme} {token}"))
-        .body(Body::empty())
-        .unwrap();
-    world.send(with_proof(request, proofs)).await
 }
 
 #[tokio::test]
@@ -485,79 +450,6 @@ async fn a_client_that_must_be_bound_gets_no_bearer_token() {
         for_itself(&world, &Holder::new().proof(&[])).await.json()["token_type"],
         "DPoP"
     );
-}
-
-#[tokio::test]
-async fn userinfo_takes_a_bound_token_with_its_proof_alone() {
-    let (world, holder, other) = (World::new().await, Holder::new(), Holder::new());
-    let code = world.code("web", "openid profile").await;
-    let answer = ask(&world, "web", &code_form(&code), &holder.named("1")).await;
-    let token = answer.json()["access_token"].as_str().unwrap().to_owned();
-    let told = userinfo(&world, "DPoP", &token, &[&holder.proof_of("2", &token)]).await;
-    assert_eq!(told.json()["preferred_username"], "alice");
-    let wrong_method = holder.proof(&[
-        ("jti", json!("3")),
-        ("htu", json!(format!("{ISSUER}/userinfo"))),
-    ]);
-    for (scheme, proofs, code) in [
-        ("Bearer", vec![], "invalid_token"),
-        (
-            "Bearer",
-            vec![holder.proof_of("4", &token)],
-            "invalid_token",
-        ),
-        ("DPoP", vec![], "invalid_dpop_proof"),
-        ("DPoP", vec![other.proof_of("5", &token)], "invalid_token"),
-        (
-            "DPoP",
-            vec![holder.proof_of("6", "another token")],
-            "invalid_dpop_proof",
-        ),
-        (
-            "DPoP",
-            vec![holder.proof_of("2", &token)],
-            "invalid_dpop_proof",
-        ),
-        ("DPoP", vec![wrong_method], "invalid_dpop_proof"),
-        (
-            "DPoP",
-            vec![holder.proof_of("7", &token), holder.proof_of("8", &token)],
-            "invalid_dpop_proof",
-        ),
-    ] {
-        let proofs: Vec<_> = proofs.iter().map(String::as_str).collect();
-        let refused = userinfo(&world, scheme, &token, &proofs).await;
-        assert_eq!(refused.status, 401, "{scheme} {proofs:?}");
-        let challenge = refused.header(header::WWW_AUTHENTICATE);
-        assert!(
-            challenge.starts_with("DPoP ") && challenge.contains(&format!("error=\"{code}\"")),
-            "{challenge}"
-        );
-        assert!(challenge.contains("algs=\"ES256 "), "{challenge}");
-        assert!(refused.body.is_empty());
-    }
-}
-
-#[tokio::test]
-async fn userinfo_takes_no_proof_of_what_is_not_bound() {
-    let (world, holder) = (World::new().await, Holder::new());
-    // One that is not bound is a bearer token, and not what the scheme says.
-    let plain = world.tokens("openid").await;
-    let plain = plain["access_token"].as_str().unwrap();
-    assert_eq!(
-        userinfo(&world, "DPoP", plain, &[&holder.proof_of("9", plain)])
-            .await
-            .status,
-        401
-    );
-    // Whoever brings nothing is told both ways.
-    let nothing = world.get("/userinfo").await;
-    let challenges: Vec<_> = nothing
-        .headers
-        .get_all(header::WWW_AUTHENTICATE)
-        .iter()
-        .collect();
-    assert_eq!(challenges.len(), 2);
 }
 
 #[tokio::test]

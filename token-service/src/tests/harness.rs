@@ -1,27 +1,26 @@
-//! A service to talk to, a browser to log in with, and the two things around it that can fail.
+//! A service to talk to: its configuration, its clock, and what is asked of it.
+
+mod browser;
+mod faults;
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, LazyLock, Mutex};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use argon2::Params as Cost;
-use async_trait::async_trait;
-use authzen::{
-    DecisionError, DecisionPoint, Evaluation, EvaluationRequest, EvaluationsRequest, Obligation,
-    SearchRequest, SearchResults,
-};
 use axum::body::{Body, to_bytes};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use bytes::Bytes;
 use http::{HeaderMap, Request, StatusCode, header};
 use serde_json::Value;
 use service_kit::{Health, ManualClock, Metrics, Tasks, UnixTime, Variables};
-use store::{Batch, Commit, EventPage, MemoryStore, Position, ScanPage, Store, StoreError};
+use store::{EventPage, Position, Store};
 use tower::ServiceExt as _;
 use url::Url;
+
+pub(super) use browser::Browser;
+pub(super) use faults::{TestDecisions, TestStore};
 
 use crate::{TokenService, TokenServiceConfig, TokenServiceParts, secret_hash};
 
@@ -49,32 +48,6 @@ pub(super) struct Answer {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
     pub(super) body: String,
-}
-
-/// A browser: a cookie jar.
-#[derive(Debug, Default, Clone)]
-pub(super) struct Browser {
-    pub(super) cookies: BTreeMap<String, String>,
-}
-
-/// The memory store, which can be made to fail.
-#[derive(Debug, Default)]
-pub(super) struct TestStore {
-    inner: MemoryStore,
-    down: AtomicBool,
-    /// Reads work, writes do not.
-    read_only: AtomicBool,
-}
-
-/// Permits every scope that is not denied.
-#[derive(Debug, Default)]
-pub(super) struct TestDecisions {
-    down: AtomicBool,
-    denied: Mutex<Vec<String>>,
-    obliged: Mutex<Vec<String>>,
-    pub(super) asked: Mutex<Vec<EvaluationRequest>>,
-    /// Nothing is answered while a test holds it.
-    pub(super) hold: tokio::sync::Mutex<()>,
 }
 
 static PHC: LazyLock<String> = LazyLock::new(|| {
@@ -275,215 +248,6 @@ impl Answer {
             .split_once(&format!("name=\"{name}\" value=\""))
             .unwrap_or_else(|| panic!("no `{name}` in {}", self.body));
         rest.split_once('"').unwrap().0.to_owned()
-    }
-}
-
-impl Browser {
-    pub(super) async fn get(&mut self, world: &World, uri: &str) -> Answer {
-        let request = Request::get(path_of(uri)).header(header::COOKIE, self.cookie_header());
-        self.keep(world.send(request.body(Body::empty()).unwrap()).await)
-    }
-
-    pub(super) async fn post(&mut self, world: &World, uri: &str, form: &[(&str, &str)]) -> Answer {
-        let request = Request::post(path_of(uri))
-            .header(header::COOKIE, self.cookie_header())
-            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
-            .body(Body::from(encode(form)))
-            .unwrap();
-        self.keep(world.send(request).await)
-    }
-
-    /// Fills in the login page.
-    pub(super) async fn log_in(&mut self, world: &World, page: &Answer, user: &str) -> Answer {
-        let (interaction, csrf) = (page.field("interaction"), page.field("csrf"));
-        let form = [
-            ("interaction", interaction.as_str()),
-            ("csrf", csrf.as_str()),
-            ("username", user),
-            ("password", PASSWORD),
-        ];
-        self.post(world, "/login", &form).await
-    }
-
-    pub(super) async fn decide(&mut self, world: &World, page: &Answer, decision: &str) -> Answer {
-        let (interaction, csrf) = (page.field("interaction"), page.field("csrf"));
-        let form = [
-            ("interaction", interaction.as_str()),
-            ("csrf", csrf.as_str()),
-            ("decision", decision),
-        ];
-        self.post(world, "/consent", &form).await
-    }
-
-    /// Logs in and approves as long as pages come. Returns where the browser is sent at last.
-    pub(super) async fn walk(&mut self, world: &World, uri: &str, user: &str) -> String {
-        let mut page = self.get(world, uri).await;
-        for _ in 0..5 {
-            page = if page.status == 303 && page.location().starts_with('/') {
-                let location = page.location().to_owned();
-                self.get(world, &location).await
-            } else if page.status == 303 {
-                return page.location().to_owned();
-            } else if page.body.contains("name=\"password\"") {
-                self.log_in(world, &page, user).await
-            } else {
-                self.decide(world, &page, "approve").await
-            };
-        }
-        panic!("no end: {page:?}");
-    }
-
-    fn cookie_header(&self) -> String {
-        let pairs: Vec<_> = self
-            .cookies
-            .iter()
-            .map(|(n, v)| format!("{n}={v}"))
-            .collect();
-        pairs.join("; ")
-    }
-
-    fn keep(&mut self, answer: Answer) -> Answer {
-        for cookie in answer.headers.get_all(header::SET_COOKIE) {
-            let text = cookie.to_str().unwrap();
-            assert!(
-                text.contains("; Path=/; HttpOnly; SameSite=Lax; Secure"),
-                "{text}"
-            );
-            let (name, value) = text.split_once(';').unwrap().0.split_once('=').unwrap();
-            assert!(name.starts_with("__Host-"), "{text}");
-            self.cookies.insert(name.into(), value.into());
-        }
-        answer
-    }
-}
-
-impl TestStore {
-    pub(super) fn set_down(&self, down: bool) {
-        self.down.store(down, Ordering::SeqCst);
-    }
-
-    pub(super) fn set_read_only(&self, read_only: bool) {
-        self.read_only.store(read_only, Ordering::SeqCst);
-    }
-
-    fn read(&self) -> Result<(), StoreError> {
-        if self.down.load(Ordering::SeqCst) {
-            return Err(StoreError::Unavailable(None));
-        }
-        Ok(())
-    }
-
-    fn write(&self) -> Result<(), StoreError> {
-        self.read()?;
-        if self.read_only.load(Ordering::SeqCst) {
-            return Err(StoreError::Timeout);
-        }
-        Ok(())
-    }
-}
-
-#[async_trait]
-impl Store for TestStore {
-    async fn get(&self, key: &str) -> Result<Option<Bytes>, StoreError> {
-        self.read()?;
-        let found = self.inner.get(key).await;
-        // Lets others in between a read and the write that follows it.
-        tokio::task::yield_now().await;
-        found
-    }
-
-    async fn take(&self, key: &str) -> Result<Option<Bytes>, StoreError> {
-        self.write()?;
-        self.inner.take(key).await
-    }
-
-    async fn commit(&self, batch: Batch) -> Result<Commit, StoreError> {
-        self.write()?;
-        self.inner.commit(batch).await
-    }
-
-    async fn scan(
-        &self,
-        prefix: &str,
-        cursor: Option<&str>,
-        limit: usize,
-    ) -> Result<ScanPage, StoreError> {
-        self.read()?;
-        self.inner.scan(prefix, cursor, limit).await
-    }
-
-    async fn count(&self, key: &str, window: Duration) -> Result<u64, StoreError> {
-        self.write()?;
-        self.inner.count(key, window).await
-    }
-
-    async fn tail(&self, log: &str) -> Result<Position, StoreError> {
-        self.inner.tail(log).await
-    }
-
-    async fn follow(
-        &self,
-        log: &str,
-        after: &Position,
-        wait: Duration,
-    ) -> Result<EventPage, StoreError> {
-        self.inner.follow(log, after, wait).await
-    }
-
-    async fn ping(&self) -> Result<(), StoreError> {
-        self.read()
-    }
-}
-
-impl TestDecisions {
-    pub(super) fn set_down(&self, down: bool) {
-        self.down.store(down, Ordering::SeqCst);
-    }
-
-    pub(super) fn deny(&self, scope: &str) {
-        self.denied.lock().unwrap().push(scope.into());
-    }
-
-    pub(super) fn oblige(&self, scope: &str) {
-        self.obliged.lock().unwrap().push(scope.into());
-    }
-}
-
-#[async_trait]
-impl DecisionPoint for TestDecisions {
-    async fn evaluate(&self, request: &EvaluationRequest) -> Result<Evaluation, DecisionError> {
-        if self.down.load(Ordering::SeqCst) {
-            return Err(DecisionError::Timeout);
-        }
-        self.asked.lock().unwrap().push(request.clone());
-        drop(self.hold.lock().await);
-        if self.denied.lock().unwrap().contains(&request.resource.id) {
-            return Ok(Evaluation::deny());
-        }
-        let mut permit = Evaluation::permit();
-        if self.obliged.lock().unwrap().contains(&request.resource.id) {
-            permit.context.obligations.push(Obligation {
-                id: "o".into(),
-                kind: "mask".into(),
-                properties: serde_json::Map::new(),
-            });
-        }
-        Ok(permit)
-    }
-
-    async fn evaluate_many(
-        &self,
-        request: &EvaluationsRequest,
-    ) -> Result<Vec<Evaluation>, DecisionError> {
-        let mut answers = Vec::new();
-        for entry in &request.entries {
-            answers.push(self.evaluate(entry.as_ref().unwrap()).await?);
-        }
-        Ok(answers)
-    }
-
-    async fn search(&self, _request: &SearchRequest) -> Result<SearchResults, DecisionError> {
-        Err(DecisionError::Unavailable(None))
     }
 }
 
