@@ -1,9 +1,11 @@
 //! Questions in an engine's words, with what must be answered.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use anyhow::{Context as _, bail, ensure};
 use clap::Args;
@@ -14,6 +16,7 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
 use crate::answer::Answers;
+use crate::chain::Chain;
 
 /// Whom to ask what.
 #[derive(Debug, Clone, Args)]
@@ -32,6 +35,10 @@ pub(crate) struct Questions {
     pub(crate) sign: Sign,
     /// In each answer.
     pub(crate) decisions: u64,
+    /// Sent with each, beside those that say where it goes and how long it is.
+    pub(crate) headers: BTreeMap<String, String>,
+    /// Each connection has a question of its own, and goes on from its answers.
+    pub(crate) chain: Option<Chain>,
     pub(crate) questions: Vec<Question>,
 }
 
@@ -47,6 +54,7 @@ pub(crate) struct Sign {
 /// One request.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Question {
+    /// A text is sent as it is, anything else as JSON.
     pub(crate) body: Value,
     /// The decisions in their order. None: whatever is answered is right.
     pub(crate) expected: Vec<bool>,
@@ -56,10 +64,30 @@ pub(crate) struct Question {
 #[derive(Debug)]
 pub(crate) struct Prepared {
     pub(crate) bytes: Vec<u8>,
+    /// All but the length.
+    head: Rc<str>,
+    body: String,
     expected: Vec<bool>,
 }
 
 impl Questions {
+    pub(crate) fn of_json(
+        path: &str,
+        sign: Sign,
+        decisions: u64,
+        questions: Vec<Question>,
+    ) -> Self {
+        let json = ("Content-Type".to_owned(), "application/json".to_owned());
+        Self {
+            path: path.to_owned(),
+            sign,
+            decisions,
+            headers: [json].into(),
+            chain: None,
+            questions,
+        }
+    }
+
     pub(crate) fn read(path: &Path) -> anyhow::Result<Self> {
         let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
         let read: Self = serde_json::from_str(&text)?;
@@ -67,25 +95,52 @@ impl Questions {
         Ok(read)
     }
 
-    pub(crate) fn prepared(&self, server: SocketAddr) -> Vec<Prepared> {
-        let prepare = |question: &Question| {
-            let body = question.body.to_string();
-            let bytes = format!(
-                "POST {} HTTP/1.1\r\nHost: {server}\r\nContent-Type: application/json\r\n\
-                 Content-Length: {}\r\n\r\n{body}",
-                self.path,
-                body.len()
-            );
-            Prepared {
-                bytes: bytes.into_bytes(),
-                expected: question.expected.clone(),
+    pub(crate) fn write(&self, path: &Path) -> anyhow::Result<()> {
+        fs::write(path, serde_json::to_vec(self)?).with_context(|| path.display().to_string())
+    }
+
+    /// The next run asks what these would have.
+    pub(crate) fn go_on(&mut self, left: BTreeMap<usize, Prepared>) {
+        for (number, next) in left {
+            if let Some(question) = self.questions.get_mut(number) {
+                question.body = Value::String(next.body);
             }
+        }
+    }
+
+    pub(crate) fn prepared(&self, server: SocketAddr) -> Vec<Prepared> {
+        let mut head = format!("POST {} HTTP/1.1\r\nHost: {server}\r\n", self.path);
+        for (name, value) in &self.headers {
+            head.extend([name, ": ", value, "\r\n"]);
+        }
+        let prepare = |question: &Question| {
+            let body = match &question.body {
+                Value::String(text) => text.clone(),
+                json => json.to_string(),
+            };
+            Prepared::new(head.clone().into(), body, question.expected.clone())
         };
         self.questions.iter().map(prepare).collect()
     }
 }
 
 impl Prepared {
+    fn new(head: Rc<str>, body: String, expected: Vec<bool>) -> Self {
+        let bytes = format!("{head}Content-Length: {}\r\n\r\n{body}", body.len());
+        Self {
+            bytes: bytes.into_bytes(),
+            head,
+            body,
+            expected,
+        }
+    }
+
+    /// The question that follows from an answer to this one.
+    pub(crate) fn next(&self, chain: &Chain, answer: &[u8]) -> anyhow::Result<Self> {
+        let body = chain.next(&self.body, answer)?;
+        Ok(Self::new(self.head.clone(), body, self.expected.clone()))
+    }
+
     /// Whether an answer is the right one, decision by decision.
     pub(crate) fn is_answered_by(&self, status: u16, body: &[u8], sign: &Sign) -> bool {
         if status != 200 {
@@ -146,10 +201,7 @@ mod tests {
             before: "\"decision\":".into(),
             permit: 't',
         };
-        let question = Prepared {
-            bytes: Vec::new(),
-            expected: vec![true, false],
-        };
+        let question = Prepared::new("".into(), String::new(), vec![true, false]);
         let check = |status, body: &str| question.is_answered_by(status, body.as_bytes(), &sign);
         assert!(check(200, r#"[{"decision":true},{"decision":false}]"#));
         assert!(!check(200, r#"[{"decision":true},{"decision":true}]"#));

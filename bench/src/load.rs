@@ -7,12 +7,13 @@
 mod schedule;
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use clap::Args;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
@@ -21,6 +22,7 @@ use tokio::time::Instant;
 
 use crate::answer::Answers;
 use crate::ask::{Prepared, Questions, Sign, Target};
+use crate::chain::Chain;
 use crate::run::{Cpu, Latency, Run};
 use schedule::Schedule;
 
@@ -54,6 +56,9 @@ pub(crate) struct Arguments {
 struct Shared {
     questions: Vec<Prepared>,
     sign: Sign,
+    chain: Option<Chain>,
+    /// By connection, what it would have asked next.
+    left: RefCell<BTreeMap<usize, Prepared>>,
     schedule: Schedule,
     counted: RefCell<Counted>,
 }
@@ -67,11 +72,13 @@ struct Counted {
 
 /// Loads the server, and says and writes what came of it.
 pub(crate) async fn load(arguments: &Arguments) -> anyhow::Result<()> {
-    let questions = Questions::read(&arguments.target.questions)?;
+    let mut questions = Questions::read(&arguments.target.questions)?;
     let streams = connect(arguments).await?;
     let shared = Rc::new(Shared {
         questions: questions.prepared(arguments.target.server),
-        sign: questions.sign,
+        sign: questions.sign.clone(),
+        chain: questions.chain.clone(),
+        left: RefCell::default(),
         schedule: Schedule::new(arguments.rate, Duration::from_secs(arguments.seconds)),
         counted: RefCell::default(),
     });
@@ -83,6 +90,10 @@ pub(crate) async fn load(arguments: &Arguments) -> anyhow::Result<()> {
         .with_context(|| format!("{} {}", arguments.setup, arguments.work))?;
     let seconds = started.elapsed().as_secs_f64();
     let cpu = Cpu::of(arguments.process)?.since(before);
+    if questions.chain.is_some() {
+        questions.go_on(shared.left.take());
+        questions.write(&arguments.target.questions)?;
+    }
     let counted = shared.counted.take();
     let run = Run {
         setup: arguments.setup.clone(),
@@ -116,8 +127,14 @@ async fn connect(arguments: &Arguments) -> anyhow::Result<Vec<TcpStream>> {
 async fn run_all(streams: Vec<TcpStream>, shared: &Rc<Shared>) -> anyhow::Result<()> {
     shared.schedule.begin();
     let mut connections = JoinSet::new();
-    for stream in streams {
-        connections.spawn_local(converse(stream, Rc::clone(shared)));
+    for (number, stream) in streams.into_iter().enumerate() {
+        let shared = Rc::clone(shared);
+        connections.spawn_local(async move {
+            match &shared.chain {
+                None => converse(stream, &shared).await,
+                Some(chain) => go_on(stream, &shared, chain, number).await,
+            }
+        });
     }
     connections.spawn_local({
         let shared = Rc::clone(shared);
@@ -133,7 +150,7 @@ async fn run_all(streams: Vec<TcpStream>, shared: &Rc<Shared>) -> anyhow::Result
 }
 
 /// Asks over one connection until nothing is due any more.
-async fn converse(mut stream: TcpStream, shared: Rc<Shared>) -> anyhow::Result<()> {
+async fn converse(mut stream: TcpStream, shared: &Shared) -> anyhow::Result<()> {
     let mut answers = Answers::default();
     while let Some(turn) = shared.schedule.turn().await {
         let count = shared.questions.len();
@@ -142,13 +159,47 @@ async fn converse(mut stream: TcpStream, shared: Rc<Shared>) -> anyhow::Result<(
         stream.write_all(&question.bytes).await?;
         let (status, body) = answers.next(&mut stream).await?;
         let latency = turn.due.elapsed();
+        shared.count(latency, question.is_answered_by(status, body, &shared.sign));
+    }
+    Ok(())
+}
+
+/// Asks what follows from the answers before. One that is wrong ends it: nothing follows.
+async fn go_on(
+    mut stream: TcpStream,
+    shared: &Shared,
+    chain: &Chain,
+    number: usize,
+) -> anyhow::Result<()> {
+    let mut answers = Answers::default();
+    let first = shared.questions.get(number);
+    let first = first.context("there are fewer questions than connections")?;
+    let mut next: Option<Prepared> = None;
+    while let Some(turn) = shared.schedule.turn().await {
+        let question = next.as_ref().unwrap_or(first);
+        stream.write_all(&question.bytes).await?;
+        let (status, body) = answers.next(&mut stream).await?;
+        let latency = turn.due.elapsed();
         let right = question.is_answered_by(status, body, &shared.sign);
-        let mut counted = shared.counted.borrow_mut();
+        shared.count(latency, right);
+        if !right {
+            bail!("{status} {}", String::from_utf8_lossy(body));
+        }
+        next = Some(question.next(chain, body)?);
+    }
+    if let Some(next) = next {
+        shared.left.borrow_mut().insert(number, next);
+    }
+    Ok(())
+}
+
+impl Shared {
+    fn count(&self, latency: Duration, right: bool) {
+        let mut counted = self.counted.borrow_mut();
         counted.errors += u64::from(!right);
         let nanos = u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX);
         counted.latencies.push(nanos);
     }
-    Ok(())
 }
 
 fn percentiles(rate: f64, mut nanos: Vec<u64>) -> Latency {

@@ -1,12 +1,15 @@
-//! What `bench/pdp` measures with: a world of shared documents in each engine's words, a generator
-//! of load that checks every answer, and a server that decides nothing.
+//! What `bench/pdp` and `bench/token` measure with: a world of shared documents in each engine's words,
+//! questions about tokens, a generator of load that checks every answer, and a server that decides
+//! nothing.
 
 mod answer;
 mod ask;
+mod chain;
 mod floor;
 mod load;
 mod run;
 mod table;
+mod tokens;
 mod world;
 
 use std::net::SocketAddr;
@@ -14,7 +17,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
-/// Measures decision points over HTTP; `bench/pdp` says how.
+/// Measures servers over HTTP; `bench/pdp` and `bench/token` say how.
 #[derive(Debug, Parser)]
 struct Cli {
     #[command(subcommand)]
@@ -32,6 +35,8 @@ enum Command {
         #[arg(long)]
         out: PathBuf,
     },
+    /// Ask an authorization server for tokens, and write questions about them
+    Tokens(tokens::Arguments),
     /// Serve an endpoint that reads JSON and gives a constant answer
     Floor {
         #[arg(long)]
@@ -59,6 +64,7 @@ fn main() -> anyhow::Result<()> {
         .build()?;
     match Cli::parse().command {
         Command::World { kinds, out } => world::write(kinds, &out),
+        Command::Tokens(arguments) => runtime.block_on(tokens::write(&arguments)),
         Command::Floor { listen } => runtime.block_on(floor::serve(listen)),
         Command::Check(target) => runtime.block_on(ask::check(&target)),
         Command::Load(arguments) => runtime.block_on(load::load(&arguments)),

@@ -281,12 +281,7 @@ fn questions(
         })
         .collect();
     let decisions = questions.first().map_or(0, |first| first.expected.len());
-    Questions {
-        path: path.into(),
-        sign,
-        decisions: decisions as u64,
-        questions,
-    }
+    Questions::of_json(path, sign, decisions as u64, questions)
 }
 
 #[cfg(test)]

@@ -53,18 +53,15 @@ async fn run(
     local
         .run_until(async {
             let address = server(answer, pause).await;
-            let questions = Questions {
-                path: "/".into(),
-                decisions: 1,
-                sign: Sign {
-                    before: "\"decision\":".into(),
-                    permit: 't',
-                },
-                questions: vec![crate::ask::Question {
-                    body: serde_json::json!({}),
-                    expected: vec![true],
-                }],
+            let sign = Sign {
+                before: "\"decision\":".into(),
+                permit: 't',
             };
+            let question = crate::ask::Question {
+                body: serde_json::json!({}),
+                expected: vec![true],
+            };
+            let questions = Questions::of_json("/", sign, 1, vec![question]);
             let mut streams = Vec::new();
             for _ in 0..connections {
                 streams.push(TcpStream::connect(address).await.unwrap());
@@ -72,6 +69,8 @@ async fn run(
             let shared = Rc::new(Shared {
                 questions: questions.prepared(address),
                 sign: questions.sign,
+                chain: None,
+                left: RefCell::default(),
                 schedule: Schedule::new(rate, Duration::from_millis(500)),
                 counted: RefCell::default(),
             });
