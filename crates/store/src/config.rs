@@ -8,7 +8,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::limits::DEFAULT_MAX_EVENTS;
-use crate::{MemoryStore, RedbStore, RedisStore, Store, StoreError, WallClock};
+use crate::redb::DEFAULT_CACHE_MB;
+use crate::{MemoryStore, RedbBounds, RedbStore, RedisStore, Store, StoreError, WallClock};
 
 /// Where state is kept.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -20,6 +21,11 @@ pub enum StoreConfig {
     Redb {
         /// The file; it and its folder are created where they are missing.
         path: PathBuf,
+        /// How much of the file is kept in memory, in mebibytes. What is read beyond that comes from
+        /// the system's own cache of the file.
+        #[serde(default = "default_cache_mb")]
+        #[schemars(range(min = 1, max = 65_536))]
+        cache_mb: u32,
     },
     /// In a Redis server, for any number of processes.
     Redis(RedisConfig),
@@ -56,11 +62,20 @@ pub async fn open(
 ) -> Result<Arc<dyn Store>, StoreError> {
     match config {
         StoreConfig::Memory {} => Ok(Arc::new(MemoryStore::new())),
-        StoreConfig::Redb { path } => {
+        StoreConfig::Redb { path, cache_mb } => {
+            if !(1..=65_536).contains(cache_mb) {
+                return Err(StoreError::Internal {
+                    message: "`store.redb.cache_mb` must be from 1 to 65536".to_owned(),
+                    source: None,
+                });
+            }
             let path = base.join(path);
-            let opening = tokio::task::spawn_blocking(move || {
-                RedbStore::open(&path, clock, DEFAULT_MAX_EVENTS)
-            });
+            let bounds = RedbBounds {
+                cache_bytes: *cache_mb as usize * 1024 * 1024,
+                events: DEFAULT_MAX_EVENTS,
+            };
+            let opening =
+                tokio::task::spawn_blocking(move || RedbStore::open(&path, clock, bounds));
             let store = opening
                 .await
                 .map_err(|_| StoreError::Unavailable(Some("shutting down".into())))??;
@@ -138,6 +153,10 @@ fn read_file(key: &str, path: &Path) -> Result<Vec<u8>, StoreError> {
         message: format!("cannot read `store.redis.{key}`: `{}`", path.display()),
         source: Some(Box::new(error)),
     })
+}
+
+fn default_cache_mb() -> u32 {
+    DEFAULT_CACHE_MB
 }
 
 fn default_prefix() -> String {

@@ -18,7 +18,7 @@ mod redb;
 mod redis;
 mod store;
 
-pub use self::redb::{RedbStore, WallClock};
+pub use self::redb::{RedbBounds, RedbStore, WallClock};
 pub use self::redis::RedisStore;
 pub use batch::{Batch, Commit, Write};
 pub use config::{RedisConfig, StoreConfig, open};

@@ -24,7 +24,9 @@ use self::tables::{EVENTS, LOGS, RECORDS, Tables, live_value, sequence};
 use self::writer::{Work, Writer};
 use crate::counters::Counters;
 use crate::event_log::Sequence;
-use crate::limits::{check_batch, check_key, check_log, check_prefix, page_size, refused};
+use crate::limits::{
+    DEFAULT_MAX_EVENTS, check_batch, check_key, check_log, check_prefix, page_size, refused,
+};
 use crate::{Batch, Commit, EventPage, Position, ScanPage, Store, StoreError};
 
 pub use self::tables::WallClock;
@@ -40,17 +42,39 @@ pub struct RedbStore {
     appended: watch::Sender<()>,
 }
 
+/// What a [`RedbStore`] may take.
+#[derive(Debug, Clone, Copy)]
+pub struct RedbBounds {
+    /// Of the file, in memory. What is read beyond that comes from the system's own cache of the
+    /// file, of which this is a second copy.
+    pub cache_bytes: usize,
+    /// How many events a log keeps.
+    pub events: u64,
+}
+
+/// Mebibytes.
+pub(crate) const DEFAULT_CACHE_MB: u32 = 16;
+
+impl Default for RedbBounds {
+    fn default() -> Self {
+        Self {
+            cache_bytes: DEFAULT_CACHE_MB as usize * 1024 * 1024,
+            events: DEFAULT_MAX_EVENTS,
+        }
+    }
+}
+
 impl RedbStore {
     /// Opens or creates the file (and its folder), readable by its owner only. Blocks; checks
     /// the whole file, so that a damaged one is refused here and not met later.
-    pub fn open(path: &Path, clock: WallClock, max_events: u64) -> Result<Self, StoreError> {
+    pub fn open(path: &Path, clock: WallClock, bounds: RedbBounds) -> Result<Self, StoreError> {
         let file = path.display().to_string();
         let failed = |source: Box<dyn std::error::Error + Send + Sync>| StoreError::Internal {
             message: format!("cannot open the file `{file}`"),
             source: Some(source),
         };
         prepare(path).map_err(|error| failed(error.into()))?;
-        let database = Arc::new(open_database(path, &file)?);
+        let database = Arc::new(open_database(path, &file, bounds.cache_bytes)?);
         let create = || -> Result<(), redb::Error> {
             let txn = database.begin_write()?;
             drop(Tables::open(&txn, clock())?);
@@ -64,7 +88,7 @@ impl RedbStore {
             file: file.clone(),
             clock: Arc::clone(&clock),
             appended: appended.clone(),
-            max_events,
+            max_events: bounds.events,
         };
         let writer = Writer::start(work).map_err(|error| failed(error.into()))?;
         Ok(Self {
@@ -232,10 +256,10 @@ fn prepare(path: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
-fn open_database(path: &Path, file: &str) -> Result<Database, StoreError> {
+fn open_database(path: &Path, file: &str, cache_bytes: usize) -> Result<Database, StoreError> {
     let open = || {
         Builder::new()
-            .set_cache_size(CACHE_BYTES)
+            .set_cache_size(cache_bytes)
             .set_check_integrity_on_open(true)
             .create(path)
     };
@@ -311,5 +335,3 @@ fn scan_page(
         cursor: None,
     })
 }
-
-const CACHE_BYTES: usize = 128 * 1024 * 1024;

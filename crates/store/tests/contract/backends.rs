@@ -4,13 +4,20 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
-use store::{MemoryStore, RedbStore, RedisConfig, RedisStore, Store, WallClock};
+use store::{MemoryStore, RedbBounds, RedbStore, RedisConfig, RedisStore, Store, WallClock};
 use tempfile::TempDir;
 
 use crate::redis_server::RedisServer;
 
 /// A short log, so that it can be outrun.
 pub(crate) const MAX_EVENTS: u64 = 2000;
+
+pub(crate) fn bounds() -> RedbBounds {
+    RedbBounds {
+        events: MAX_EVENTS,
+        ..RedbBounds::default()
+    }
+}
 
 /// A store, and what has to live as long as it does.
 pub(crate) struct Backend {
@@ -52,7 +59,7 @@ pub(crate) async fn redis() -> Backend {
 }
 
 pub(crate) fn redb_at(path: &Path) -> RedbStore {
-    RedbStore::open(path, wall_clock(), MAX_EVENTS).unwrap()
+    RedbStore::open(path, wall_clock(), bounds()).unwrap()
 }
 
 pub(crate) fn redis_at(server: &RedisServer) -> RedisStore {

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use store::{Batch, RedbStore, Store, StoreConfig, StoreError, WallClock};
 use tempfile::TempDir;
 
-use crate::backends::{MAX_EVENTS, redb_at, wall_clock};
+use crate::backends::{bounds, redb_at, wall_clock};
 use crate::contract_suite::{bytes, scan_all};
 use crate::event_suite::events;
 
@@ -60,7 +60,7 @@ async fn a_second_process_is_told_which_file_is_taken() {
         "the store failed: the file `{}` is already open in another process",
         file.display()
     );
-    let here = RedbStore::open(&file, wall_clock(), MAX_EVENTS).unwrap_err();
+    let here = RedbStore::open(&file, wall_clock(), bounds()).unwrap_err();
     assert_eq!(here.to_string(), expected);
     let child = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "redb_file::child_that_opens_a_file"])
@@ -79,7 +79,7 @@ fn child_that_opens_a_file() {
     let Ok(file) = std::env::var(CHILD) else {
         return;
     };
-    match RedbStore::open(Path::new(&file), wall_clock(), MAX_EVENTS) {
+    match RedbStore::open(Path::new(&file), wall_clock(), bounds()) {
         Ok(_) => println!("\nopened"),
         Err(error) => println!("\n{error}"),
     }
@@ -135,7 +135,7 @@ async fn a_damaged_file_is_an_error_and_never_a_wrong_value() {
             *byte ^= 0x5a;
         }
         fs::write(&file, &damaged).unwrap();
-        match RedbStore::open(&file, wall_clock(), MAX_EVENTS) {
+        match RedbStore::open(&file, wall_clock(), bounds()) {
             Err(StoreError::Internal { .. }) => refused += 1,
             Err(other) => panic!("at {at}: {other:?}"),
             // The damage hit what is not in use.
@@ -161,7 +161,7 @@ async fn expired_records_leave_the_file() {
         let now = Arc::clone(&now);
         Arc::new(move || now.load(Ordering::SeqCst))
     };
-    let open = || RedbStore::open(&file, Arc::clone(&clock), MAX_EVENTS).unwrap();
+    let open = || RedbStore::open(&file, Arc::clone(&clock), bounds()).unwrap();
     let store = open();
     let ttl = |secs| Some(Duration::from_secs(secs));
     store.put("a:short", bytes("v"), ttl(10)).await.unwrap();
@@ -186,7 +186,7 @@ async fn expired_records_leave_the_file() {
 }
 
 fn refusal(file: &Path) -> String {
-    match RedbStore::open(file, wall_clock(), MAX_EVENTS) {
+    match RedbStore::open(file, wall_clock(), bounds()) {
         Err(error @ StoreError::Internal { .. }) => error.to_string(),
         other => panic!("{}: {other:?}", file.display()),
     }
