@@ -23,7 +23,6 @@ pub(crate) enum Change {
     Token(String),
     Grant(String),
     AllTokens { at: UnixTime },
-    AllDecisions { at: UnixTime },
     Everything { at: UnixTime },
 }
 
@@ -222,7 +221,9 @@ impl Follower {
             };
         }
         match serde_json::from_slice::<PolicyEvent>(event) {
-            Ok(PolicyEvent::PolicyChanged { .. }) => Change::AllDecisions { at },
+            // SECURITY: tokens, too. What a token is swapped for is decided by policy: its scopes, and
+            // the claims that a service is told.
+            Ok(PolicyEvent::PolicyChanged { .. }) => Change::Everything { at },
             // Written by a newer version, or by nobody we know: assume the worst.
             Err(_) => Change::Everything { at },
         }

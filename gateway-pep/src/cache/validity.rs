@@ -91,7 +91,6 @@ impl Validity {
                 self.revoke(name, now);
             }
             Change::AllTokens { at } => self.tokens.void(at.plus(self.skew)),
-            Change::AllDecisions { at } => self.decisions.void(at.plus(self.skew)),
             Change::Everything { at } => {
                 self.tokens.void(at.plus(self.skew));
                 self.decisions.void(at.plus(self.skew));

@@ -150,7 +150,7 @@ async fn a_revoked_token_is_refused_at_once_and_others_are_not() {
 }
 
 #[tokio::test]
-async fn a_policy_change_voids_decisions_and_keeps_tokens() {
+async fn a_policy_change_voids_decisions_and_what_tokens_were_swapped_for() {
     let fixture = Fixture::start().await;
     assert_eq!(fixture.get("/records/1", "at_alice").await.status(), 200);
     fixture.pdp.denies.store(true, Ordering::SeqCst);
@@ -162,7 +162,34 @@ async fn a_policy_change_voids_decisions_and_keeps_tokens() {
     let event = json!({ "kind": "policy_changed", "version": "2", "epoch": 2 });
     fixture.announce_and_wait(event).await;
     assert_eq!(fixture.get("/records/1", "at_alice").await.status(), 403);
-    assert_eq!((fixture.tokens.count(), fixture.pdp.count()), (1, 2));
+    assert_eq!((fixture.tokens.count(), fixture.pdp.count()), (2, 2));
+    // Nothing of hers is permitted any more.
+    fixture.tokens.forget("at_alice");
+    let event = json!({ "kind": "policy_changed", "version": "3", "epoch": 3 });
+    fixture.announce_and_wait(event).await;
+    assert_eq!(fixture.get("/records/1", "at_alice").await.status(), 401);
+}
+
+#[tokio::test]
+async fn a_swap_from_before_a_policy_change_is_not_remembered_after_it() {
+    let fixture = Fixture::start().await;
+    let gate = Arc::new(Semaphore::new(0));
+    *fixture.tokens.gate.lock().unwrap() = Some(gate.clone());
+    let request = get("/records/1", "at_alice");
+    let (addr, waiting) = (fixture.addr, request.clone());
+    let waiting = tokio::task::spawn(async move { raw(addr, &waiting).await });
+    eventually("it is being asked", || fixture.tokens.count() == 1).await;
+    let event = json!({ "kind": "policy_changed", "version": "2", "epoch": 2 });
+    fixture.announce_and_wait(event).await;
+    // Another request makes the worker look at its news before the old answer arrives.
+    fixture
+        .raw("GET /public/ok HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        .await;
+    *fixture.tokens.gate.lock().unwrap() = None;
+    gate.add_permits(1);
+    assert_eq!(waiting.await.unwrap().status(), 200, "it was asked before");
+    fixture.tokens.forget("at_alice");
+    assert_eq!(fixture.raw(&request).await.status(), 401, "asked again");
 }
 
 #[tokio::test]

@@ -12,6 +12,7 @@ mod policy_edit;
 mod races;
 mod readme;
 mod revocation;
+mod scope_edit;
 mod search;
 mod tidy;
 mod token_lifecycle;
