@@ -9,7 +9,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use authzen::PolicyEvent;
 use oauth::TokenEvent;
 use prometheus::{Histogram, IntCounter};
 use service_kit::{Health, SharedClock, UnixTime, health};
@@ -220,13 +219,10 @@ impl Follower {
                 TokenEvent::RegistryChanged => Change::AllTokens { at },
             };
         }
-        match serde_json::from_slice::<PolicyEvent>(event) {
-            // SECURITY: tokens, too. What a token is swapped for is decided by policy: its scopes, and
-            // the claims that a service is told.
-            Ok(PolicyEvent::PolicyChanged { .. }) => Change::Everything { at },
-            // Written by a newer version, or by nobody we know: assume the worst.
-            Err(_) => Change::Everything { at },
-        }
+        // A `PolicyEvent`, or written by a newer version, or by nobody we know.
+        // SECURITY: tokens, too. What a token is swapped for is decided by policy: its scopes, and the
+        // claims that a service is told.
+        Change::Everything { at }
     }
 }
 
