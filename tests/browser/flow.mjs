@@ -2,9 +2,7 @@
 //
 // Discovery, authorization code with PKCE, consent, token, ID token (signature, nonce, hash),
 // a device's code (RFC 8628), userinfo, refresh with rotation, revocation, and that nothing works
-// afterwards. The last line of
-// the output is a JSON summary, with `true` for each step that went as it must; the first that does
-// not ends the flow with exit code 1.
+// afterwards.
 //
 //   ISSUER         http://127.0.0.1:8081
 //   CLIENT_ID      a client with authorization_code and refresh_token
@@ -20,11 +18,12 @@
 //   DPOP           optional: every token is bound to a key (RFC 9449)
 //   PAR            optional: the authorization request is pushed (RFC 9126)
 
-import { mkdtemp, rm } from "node:fs/promises";
 import { createServer } from "node:http";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { webcrypto } from "node:crypto";
+
+import {
+  PATIENCE_MS, expect, failure, fillLogin, openPage, play, required, step, summary, withBrowser,
+} from "./parts.mjs";
 
 // Node.js 18 keeps these out of the global scope; the client library expects them there.
 globalThis.crypto ??= webcrypto;
@@ -32,9 +31,6 @@ globalThis.CryptoKey ??= webcrypto.CryptoKey;
 
 const oidc = await import("openid-client");
 const oauth = await import("oauth4webapi");
-const { chromium } = await import("playwright-core");
-
-const PATIENCE_MS = 20_000;
 
 const settings = {
   issuer: required("ISSUER"),
@@ -51,13 +47,10 @@ const settings = {
   afterLogout: process.env.AFTER_LOGOUT,
   isBound: Boolean(process.env.DPOP),
   isPushed: Boolean(process.env.PAR),
-  chromium: process.env.CHROMIUM ?? "/usr/bin/chromium",
 };
 
-const summary = {};
 // Of every request for a token, or with one.
 const options = {};
-let current = "start";
 
 async function main() {
   const config = await step("discovery", () => discover(settings.clientId, settings.clientSecret));
@@ -65,37 +58,36 @@ async function main() {
     options.DPoP = oidc.getDPoPHandle(config, await oidc.randomDPoPKeyPair("ES256"));
   }
   const callback = await Callback.open(settings.redirectUri);
-  const profile = await mkdtemp(join(tmpdir(), "cedargate-browser-"));
-  let browser;
   try {
-    browser = await step("browser", () => launch(profile));
-    const { answer, checks } = await step("login", () => login(config, callback, browser));
-    const tokens = await step("token", () => redeem(config, answer, checks));
-    await step("consent_denied", () => denyConsent(config, callback, browser));
-    if (settings.deviceId) {
-      await step("device", () => connectDevice(browser));
-    }
-    await step("userinfo", () => userinfo(config, tokens));
-    if (settings.serverId) {
-      await step("introspection", () => introspect(tokens));
-    }
-    if (settings.resourceUrl) {
-      await step("gateway", () => gateway(tokens.access_token, 200));
-    }
-    const refreshed = await step("refresh", () => refresh(config, tokens));
-    await step("revoke", () => oidc.tokenRevocation(config, refreshed.refresh_token));
-    await step("refresh_refused", () => refreshIsRefused(config, refreshed));
-    await step("userinfo_refused", () => userinfoIsRefused(config, refreshed));
-    if (settings.resourceUrl) {
-      await step("gateway_refused", () => gateway(refreshed.access_token, 401));
-    }
-    if (settings.afterLogout) {
-      await step("logout", () => logout(config, callback, browser, tokens));
-    }
+    await withBrowser((browser) => use(config, callback, browser));
   } finally {
-    await browser?.close();
     callback.close();
-    await rm(profile, { recursive: true, force: true });
+  }
+}
+
+async function use(config, callback, browser) {
+  const { answer, checks } = await step("login", () => login(config, callback, browser));
+  const tokens = await step("token", () => redeem(config, answer, checks));
+  await step("consent_denied", () => denyConsent(config, callback, browser));
+  if (settings.deviceId) {
+    await step("device", () => connectDevice(browser));
+  }
+  await step("userinfo", () => userinfo(config, tokens));
+  if (settings.serverId) {
+    await step("introspection", () => introspect(tokens));
+  }
+  if (settings.resourceUrl) {
+    await step("gateway", () => gateway(tokens.access_token, 200));
+  }
+  const refreshed = await step("refresh", () => refresh(config, tokens));
+  await step("revoke", () => oidc.tokenRevocation(config, refreshed.refresh_token));
+  await step("refresh_refused", () => refreshIsRefused(config, refreshed));
+  await step("userinfo_refused", () => userinfoIsRefused(config, refreshed));
+  if (settings.resourceUrl) {
+    await step("gateway_refused", () => gateway(refreshed.access_token, 401));
+  }
+  if (settings.afterLogout) {
+    await step("logout", () => logout(config, callback, browser, tokens));
   }
 }
 
@@ -119,32 +111,15 @@ async function discover(clientId, clientSecret) {
   return config;
 }
 
-function launch(profile) {
-  return chromium.launchPersistentContext(profile, {
-    executablePath: settings.chromium,
-    headless: true,
-    args: [
-      "--no-sandbox",
-      "--disable-gpu",
-      "--disable-quic",
-      "--no-first-run",
-      "--disable-background-networking",
-      "--disable-component-update",
-      "--disable-sync",
-    ],
-  });
-}
-
 async function login(config, callback, browser) {
   const { url, checks } = await authorizationRequest(config, callback, {});
-  const page = await browser.newPage();
-  page.setDefaultTimeout(PATIENCE_MS);
+  const page = await openPage(browser);
   await page.goto(url.href);
-  await fillLogin(page, `${settings.password}-but-wrong`);
+  await fillLogin(page, settings.username, `${settings.password}-but-wrong`);
   await page.waitForSelector('input[name="password"]');
   expect(page.url().startsWith(settings.issuer), "a wrong password stays at the token service");
   const arrived = callback.next();
-  await fillLogin(page, settings.password);
+  await fillLogin(page, settings.username, settings.password);
   await decide(page, "approve", arrived);
   const answer = await arrived;
   await page.close();
@@ -167,8 +142,7 @@ async function redeem(config, answer, checks) {
 // The person is still signed in: only the consent page may come, and "no" must reach the client.
 async function denyConsent(config, callback, browser) {
   const { url, checks } = await authorizationRequest(config, callback, { prompt: "consent" });
-  const page = await browser.newPage();
-  page.setDefaultTimeout(PATIENCE_MS);
+  const page = await openPage(browser);
   const arrived = callback.next();
   await page.goto(url.href);
   await page.click('button[name="decision"][value="deny"]');
@@ -184,8 +158,7 @@ async function connectDevice(browser) {
   const config = await discover(settings.deviceId);
   const request = { scope: "openid offline_access" };
   const device = await oidc.initiateDeviceAuthorization(config, request);
-  const page = await browser.newPage();
-  page.setDefaultTimeout(PATIENCE_MS);
+  const page = await openPage(browser);
   await page.goto(device.verification_uri_complete);
   await page.click('form:has(input[name="user_code"]) button[type="submit"]');
   const shown = await page.textContent(".code");
@@ -256,8 +229,7 @@ function statusOf(error) {
 
 // The ID token says whose login it is, so that nobody is asked; then nobody is signed in any more.
 async function logout(config, callback, browser, tokens) {
-  const page = await browser.newPage();
-  page.setDefaultTimeout(PATIENCE_MS);
+  const page = await openPage(browser);
   const state = oidc.randomState();
   const end = oidc.buildEndSessionUrl(config, {
     id_token_hint: tokens.id_token,
@@ -314,15 +286,6 @@ async function authorizationRequest(config, callback, more) {
   return { url, checks };
 }
 
-async function fillLogin(page, password) {
-  await page.fill('input[name="username"]', settings.username);
-  await page.fill('input[name="password"]', password);
-  await Promise.all([
-    page.waitForEvent("framenavigated"),
-    page.click('form:has(input[name="password"]) button[type="submit"]'),
-  ]);
-}
-
 // Clicks through the consent page, where one comes; a client may be configured not to ask.
 async function decide(page, value, arrived) {
   const button = page.locator(`button[name="decision"][value="${value}"]`);
@@ -377,48 +340,4 @@ class Callback {
   }
 }
 
-async function step(name, run) {
-  current = name;
-  const result = await run();
-  summary[name] = true;
-  return result;
-}
-
-async function failure(promise) {
-  let value;
-  try {
-    value = await promise;
-  } catch (error) {
-    return error;
-  }
-  throw new Error(`this must fail, and answered ${Object.keys(value ?? {}).join(", ")}`);
-}
-
-function expect(condition, what) {
-  if (!condition) throw new Error(`expected: ${what}`);
-}
-
-function required(name) {
-  const value = process.env[name];
-  if (value) return value;
-  console.error(`the environment variable ${name} is not set`);
-  process.exit(2);
-}
-
-function describe(error) {
-  const parts = [error.message];
-  if (error.error) parts.push(`${error.error}: ${error.error_description ?? ""}`);
-  if (error.code) parts.push(error.code);
-  if (error.cause) parts.push(String(error.cause.message ?? JSON.stringify(error.cause)));
-  return parts.join(" | ");
-}
-
-// Last, when everything above is defined.
-try {
-  await main();
-  console.log(JSON.stringify({ ok: true, ...summary }));
-} catch (error) {
-  console.log(JSON.stringify({ ok: false, failed: current, ...summary }));
-  console.error(`step \`${current}\` failed: ${describe(error)}`);
-  process.exitCode = 1;
-}
+await play(main);

@@ -1,9 +1,11 @@
 //! What end-to-end tests need: a loopback address of their own, real processes, a real Redis,
 //! and clients.
 
+pub mod apache;
 pub mod browser;
 pub mod http;
 pub mod process;
+pub mod python;
 pub mod recorder;
 pub mod redis_server;
 pub mod site;

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, ensure};
 
 /// Folders that hold nothing of ours.
-const NOT_OURS: [&str; 5] = [".git", "target", "node_modules", "data", "corpora"];
+const NOT_OURS: [&str; 6] = [".git", "target", "node_modules", ".venv", "data", "corpora"];
 
 #[test]
 fn nobody_imports_what_they_may_not() -> anyhow::Result<()> {
