@@ -21,6 +21,10 @@ pub(crate) struct Backchannel {
     places: Arc<Semaphore>,
 }
 
+/// One for each attempt. Not the same again and again: section 2.6 lets a client refuse what it has seen,
+/// and it may have seen what it gave no good answer to.
+pub(crate) type LogoutTokens = [String; WAITS.len()];
+
 /// A client that does not answer in this time is tried again.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -56,14 +60,13 @@ impl Backchannel {
         })
     }
 
-    /// Tells a client by a token, and does not wait for it.
-    pub(crate) fn say(&self, client: &str, to: &Url, token: &str) {
-        let body = format!("logout_token={token}");
+    /// Tells a client, and does not wait for it.
+    pub(crate) fn say(&self, client: &str, to: &Url, tokens: LogoutTokens) {
         let (http, to, client) = (self.http.clone(), to.clone(), client.to_owned());
         let (places, draining) = (Arc::clone(&self.places), self.tasks.draining());
         self.tasks.spawn(async move {
             let begun = Instant::now();
-            for wait in WAITS {
+            for (wait, token) in WAITS.into_iter().zip(tokens) {
                 let waited = draining.run_until_cancelled(tokio::time::sleep(wait)).await;
                 let Ok(_place) = places.acquire().await else {
                     return;
@@ -75,7 +78,7 @@ impl Backchannel {
                         reason = "it took too long"
                     );
                 }
-                match said(&http, &to, body.clone()).await {
+                match said(&http, &to, format!("logout_token={token}")).await {
                     Ok(()) => return audit!("logout_told", client = client),
                     Err(reason) => {
                         audit!("logout_not_told", client = client, reason = reason);

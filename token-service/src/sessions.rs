@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use service_kit::random;
 
 use crate::audit::audit;
+use crate::backchannel::LogoutTokens;
 use crate::core::Core;
 use crate::error::Trouble;
 use crate::jws::{Claims, Typ};
@@ -121,11 +122,19 @@ pub(crate) async fn end(
     for client in clients.into_iter().filter_map(|id| registry.client(id)) {
         if let Some(to) = &client.backchannel_logout {
             let farewell = Farewell { client, sub, sid };
-            let token = logout_token(core, &farewell)?;
-            core.backchannel.say(&client.id, to, &token);
+            core.backchannel
+                .say(&client.id, to, logout_tokens(core, &farewell)?);
         }
     }
     Ok(())
+}
+
+fn logout_tokens(core: &Core, farewell: &Farewell<'_>) -> Result<LogoutTokens, Trouble> {
+    let mut tokens: LogoutTokens = std::array::from_fn(|_| String::new());
+    for token in &mut tokens {
+        *token = logout_token(core, farewell)?;
+    }
+    Ok(tokens)
 }
 
 fn logout_token(core: &Core, farewell: &Farewell<'_>) -> Result<String, Trouble> {

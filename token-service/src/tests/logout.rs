@@ -1,5 +1,6 @@
 //! Logout: a login ends where its client or its person says so, and with it what it has led to.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -324,6 +325,14 @@ async fn a_client_that_does_not_listen_is_told_again_and_holds_nobody_up() {
     ]);
     assert_eq!(browser.get(&world, &uri).await.location(), AFTER);
     assert_eq!(told.count(2).await, 2, "a second attempt after a second");
+    // By another token: a client may refuse one that it has seen, though it could do nothing with it.
+    let bodies = told.bodies.lock().unwrap().clone();
+    let mut seen = BTreeSet::new();
+    for body in bodies {
+        let token = body.strip_prefix("logout_token=").unwrap();
+        let claims = verified(&world, token, "logout+jwt", "web").await;
+        assert!(seen.insert(claims["jti"].to_string()), "{claims}");
+    }
 }
 
 #[tokio::test]
