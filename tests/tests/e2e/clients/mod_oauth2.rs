@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use e2e::apache::Apache;
+use e2e::browser::plays;
 use e2e::http::{Answer, get};
 use e2e::site::eventually;
 use e2e::{Site, tokens};
@@ -71,6 +72,22 @@ async fn apache_behind_the_gateway_verifies_the_jwt_by_the_published_keys() {
     }
 }
 
+#[test]
+fn apache_takes_a_bound_token_with_a_proof_of_the_key_that_introspection_names() {
+    let site = site("", |text| text);
+    let apache = serve(&site);
+    plays(
+        "bound.mjs",
+        &[
+            ("ISSUER", site.token_service_url("").as_str()),
+            ("CLIENT_ID", "nightly-report"),
+            ("CLIENT_SECRET", "demo-secret-of-nightly-report"),
+            ("RESOURCE_URL", &apache.url("/proven/page")),
+        ],
+        &["proven", "unproven", "other_key"],
+    );
+}
+
 /// With one scope that the records know: the module compares the whole of the claim.
 async fn log_in(site: &Site) -> Value {
     let mut client = tokens::client(site).await;
@@ -101,6 +118,7 @@ fn serve(site: &Site) -> Apache {
         &[
             ("introspected/page", "introspected"),
             ("records/1001", "behind the gateway"),
+            ("proven/page", "proven"),
         ],
     )
 }
@@ -124,6 +142,12 @@ Header set X-Sub "expr=%{REMOTE_USER}"
   OAuth2TargetPass remote_user_claim=sub
   OAuth2TokenVerify introspect ISSUER/introspect introspect.auth=client_secret_basic&client_id=CALLER&client_secret=SECRET&expiry=1
   Require oauth2_claim scope:records:read
+</Location>
+<Location /proven>
+  AuthType oauth2
+  OAuth2AcceptTokenIn header type=DPoP
+  OAuth2TokenVerify introspect ISSUER/introspect introspect.auth=client_secret_basic&client_id=CALLER&client_secret=SECRET&type=dpop
+  Require oauth2_claim scope:records:list
 </Location>
 <Location /records>
   AuthType oauth2
