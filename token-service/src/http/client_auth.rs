@@ -47,6 +47,10 @@ pub(super) async fn client<'r>(
         Shown::Posted(_) | Shown::Nothing => named.ok_or_else(|| unknown("no client is named"))?,
     };
     if named.is_some_and(|named| named != id) {
+        // RFC 7521 section 4.2: an assertion that is not of the client that is named proves nothing.
+        if let Shown::Asserted(_) = shown {
+            return Err(unknown("`client_id` is not the client of the assertion"));
+        }
         return Err(Refusal::Denied(
             ErrorCode::InvalidRequest,
             "`client_id` is not the client that authenticates",

@@ -188,7 +188,7 @@ async fn an_assertion_stands_alone_and_for_one_client() {
             400,
             "invalid_request",
         ),
-        (&[("client_id", "svc")], 400, "invalid_request"),
+        (&[("client_id", "svc")], 401, "invalid_client"),
     ] {
         let answer = token(&world, &assertion, more).await;
         answer.assert_error(status, error);
