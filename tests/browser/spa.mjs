@@ -2,7 +2,7 @@
 //
 //   SITE       where the page is served, of which `/callback`, `/silent` and `/signed-out` are registered
 //              for the public client `spa`
-//   ISSUER     the token service, of another origin
+//   ISSUER     the token service, of another origin, which wants nonces in DPoP proofs
 //   USERNAME, PASSWORD
 //
 // Everything but the two redirects is done by script, through CORS: metadata, keys, token, userinfo and
@@ -28,6 +28,7 @@ async function main() {
       await step("signature", () => verifiesIdToken(page));
       await step("renewal", () => renewsByRefreshToken(page));
       await step("frame", () => renewsInFrame(page));
+      await step("bound", () => bindsToItsKey(page));
       await step("not_framed", () => showsNoLoginInFrame(page));
       await step("cors", () => isClosedToOtherScripts(page));
       await step("forged", () => refusesForged(page));
@@ -95,6 +96,35 @@ async function renewsInFrame(page) {
     return user.profile.sub;
   });
   expect(sub === summary.sub, `the frame is told who is logged in, not ${sub}`);
+}
+
+// Every token of this manager is bound to a key of the browser's (RFC 9449), and so is the code. The
+// service wants proofs to repeat a nonce, which the library learns by itself at the token endpoint.
+async function bindsToItsKey(page) {
+  await page.goto(`${site}/`);
+  page.evaluate(() => boundManager().signinRedirect()).catch(() => {});
+  await page.waitForURL(`${site}/callback?*`);
+  const told = await page.evaluate(async () => {
+    const manager = boundManager();
+    const user = await manager.signinRedirectCallback();
+    const { userinfo_endpoint } = await manager.metadataService.getMetadata();
+    const ask = (headers) => fetch(userinfo_endpoint, { headers });
+    const prove = async (nonce) => {
+      const dpop = await manager.dpopProof(userinfo_endpoint, user, "GET", nonce);
+      return ask({ authorization: `DPoP ${user.access_token}`, dpop });
+    };
+    const plain = await ask({ authorization: `Bearer ${user.access_token}` });
+    const first = await prove();
+    // A script has to be let see what it is to repeat.
+    const second = await prove(first.headers.get("dpop-nonce"));
+    const renewed = await manager.signinSilent();
+    return {
+      types: `${user.token_type} ${renewed.token_type}`,
+      statuses: [plain, first, second].map((answer) => answer.status).join(" "),
+    };
+  });
+  expect(told.types === "DPoP DPoP", `the tokens are bound, not ${told.types}`);
+  expect(told.statuses === "401 401 200", `proofs with a nonce alone are good, not ${told.statuses}`);
 }
 
 // What a person clicks on is never shown inside another page.

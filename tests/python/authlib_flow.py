@@ -1,11 +1,11 @@
 """A web application with Authlib, from its metadata to the end of its tokens.
 
 Authorization code with PKCE, the ID token (signature, issuer, audience, nonce, hash), userinfo, refresh,
-introspection, revocation, and a client that signs assertions in the place of a secret. The last line of
+introspection, revocation, logout, and a client that signs assertions in the place of a secret. The last line of
 the output is a JSON summary.
 
   ISSUER         the token service
-  CLIENT_ID, CLIENT_SECRET, REDIRECT_URI
+  CLIENT_ID, CLIENT_SECRET, REDIRECT_URI, AFTER_LOGOUT
   KEYS_ID, KEYS_JWK      a client with `private_key_jwt`, and its private key
   SERVER_ID, SERVER_SECRET  a resource server
   USERNAME, PASSWORD
@@ -16,6 +16,7 @@ import os
 import time
 from urllib.parse import parse_qs, urlsplit
 
+import requests
 from authlib.integrations.base_client import OAuthError
 from authlib.integrations.base_client.sync_app import BaseApp, OAuth2Mixin
 from authlib.integrations.base_client.sync_openid import OpenIDMixin
@@ -137,6 +138,18 @@ def refresh_and_end(app, token):
         raise AssertionError("userinfo after revocation")
 
 
+def logs_out(app):
+    """The browser comes back, and what the login has led to has ended."""
+    asked, arrived = ask(app, scope="openid records:read")
+    token = redeem(app, asked, arrived)
+    metadata = app.load_server_metadata()
+    assert introspect(metadata, token["access_token"])["active"]
+    end = app.create_logout_url(setting("AFTER_LOGOUT"), id_token_hint=token["id_token"])
+    answer = requests.get(end["url"], allow_redirects=False, timeout=10)
+    assert answer.headers.get("location") == f"{setting('AFTER_LOGOUT')}?state={end['state']}", answer.text
+    assert introspect(metadata, token["access_token"]) == {"active": False}
+
+
 def introspect(metadata, token):
     server = OAuth2Session(setting("SERVER_ID"), setting("SERVER_SECRET"))
     answer = server.introspect_token(metadata["introspection_endpoint"], token)
@@ -183,6 +196,7 @@ def main():
     assert told["sub"] == claims["sub"], told
     refuses_what_is_wrong(app)
     refresh_and_end(app, token)
+    logs_out(app)
     signs_assertions(app.load_server_metadata())
     print(json.dumps({"sub": claims["sub"], "email": told["email"], "scope": token.get("scope")}))
 

@@ -15,6 +15,7 @@ fn an_application_with_authlib_completes_the_flow_and_a_machine_signs_assertions
     let site = site(&client, |text| with_keys(&text, &public));
     let (issuer, key) = (site.token_service_url(""), key.to_string());
     let redirect = format!("http://{}:9999/python", site.host);
+    let after_logout = format!("http://{}:9999/signed-out", site.host);
     let summary = play(
         "authlib_flow.py",
         &[
@@ -22,6 +23,7 @@ fn an_application_with_authlib_completes_the_flow_and_a_machine_signs_assertions
             ("CLIENT_ID", "authlib"),
             ("CLIENT_SECRET", secret),
             ("REDIRECT_URI", &redirect),
+            ("AFTER_LOGOUT", &after_logout),
             ("KEYS_ID", "nightly-report"),
             ("KEYS_JWK", &key),
             ("SERVER_ID", OUTSIDE.0),
@@ -47,5 +49,6 @@ const CLIENT: &str = "    - id: authlib
       secret_hash: HASH
       grant_types: [authorization_code, refresh_token]
       redirect_uris: ['http://HOST:9999/python']
+      post_logout_redirect_uris: ['http://HOST:9999/signed-out']
       scope: openid profile email offline_access records:read
 ";

@@ -6,7 +6,13 @@ use super::site;
 
 #[test]
 fn a_page_without_a_server_logs_in_renews_and_logs_out_by_script_alone() {
-    let site = site(CLIENT, |text| text);
+    let site = site(CLIENT, |text| {
+        text.replacen(
+            "  clients:\n",
+            "  require_dpop_nonce: true\n  clients:\n",
+            1,
+        )
+    });
     let page = format!("http://{}:9700", site.host);
     let issuer = site.token_service_url("");
     let summary = plays(
@@ -22,6 +28,7 @@ fn a_page_without_a_server_logs_in_renews_and_logs_out_by_script_alone() {
             "signature",
             "renewal",
             "frame",
+            "bound",
             "not_framed",
             "cors",
             "forged",
