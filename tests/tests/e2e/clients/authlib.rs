@@ -45,8 +45,10 @@ fn with_keys(text: &str, public: &Value) -> String {
     format!("{before}    - id: nightly-report\n{own}      jwks: {keys}\n{after}")
 }
 
+/// The hash of an access token beside an ID token by Ed25519 is half a SHA-512, of which RFC 8032 tells.
 const CLIENT: &str = "    - id: authlib
       secret_hash: HASH
+      id_token_signed_response_alg: EdDSA
       grant_types: [authorization_code, refresh_token]
       redirect_uris: ['http://HOST:9999/python']
       post_logout_redirect_uris: ['http://HOST:9999/signed-out']

@@ -71,6 +71,7 @@ const KNOWN: [&str; 5] = [
 const CLIENT: &str = "    - id: apache
       name: A site behind Apache
       secret_hash: HASH
+      id_token_signed_response_alg: PS256
       grant_types: [authorization_code, refresh_token]
       redirect_uris: ['http://HOST:9710/private/callback']
       post_logout_redirect_uris: ['http://HOST:9710/signed-out']

@@ -50,6 +50,7 @@ async fn apache_lets_through_whom_introspection_names_and_refuses_the_others() {
 async fn apache_behind_the_gateway_verifies_the_jwt_by_the_published_keys() {
     let site = site("", |text| {
         let (before, after) = text.split_once("\nupstreams:").expect("upstreams");
+        let before = before.replacen("      claims_by_policy: true\n", SIGNED_BY_RSA, 1);
         format!(
             "{before}\nupstreams:{}",
             after.replacen(":9000", ":9720", 1)
@@ -132,6 +133,8 @@ fn complaints(apache: &Apache) -> Vec<String> {
         .map(str::to_owned)
         .collect()
 }
+
+const SIGNED_BY_RSA: &str = "      claims_by_policy: true\n      jwt_alg: RS256\n";
 
 /// The cache keeps an answer for a second: Apache's to choose.
 const CONFIGURATION: &str = r#"
