@@ -34,6 +34,10 @@ pub struct GatewayConfig {
     pub workers: usize,
     /// The `realm` of `WWW-Authenticate` challenges.
     pub realm: String,
+    /// Issuers that give out tokens for what is protected here. With them, the gateway says so to
+    /// clients that look (RFC 9728): of each upstream that has a `resource`, which then is the URL
+    /// under which clients reach it.
+    pub authorization_servers: Vec<String>,
     /// Header names that only the gateway may set towards an upstream, beside the built-in ones.
     /// A name that ends in `-` stands for every name that begins so.
     pub reserved_headers: Vec<String>,
@@ -130,6 +134,12 @@ pub struct RouteConfig {
     /// Scopes, separated by spaces, that the token must have before the PDP is asked.
     #[serde(default)]
     pub scope: Option<String>,
+    /// Who calls must have logged in by one of these (RFC 9470): the `acr` of the token.
+    #[serde(default)]
+    pub acr_values: Vec<String>,
+    /// Who calls must have logged in no longer ago (RFC 9470), in seconds.
+    #[serde(default)]
+    pub max_age_secs: Option<u64>,
     /// Anyone may pass: nothing is asked, and credentials are not forwarded.
     #[serde(default)]
     pub public: bool,
@@ -160,6 +170,7 @@ impl Default for GatewayConfig {
             listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080),
             workers: 0,
             realm: "cedargate".into(),
+            authorization_servers: Vec::new(),
             reserved_headers: Vec::new(),
             access_log: LineTarget::default(),
             limits: LimitsConfig::default(),

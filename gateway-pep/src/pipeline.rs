@@ -7,6 +7,7 @@
 pub(crate) mod authenticate;
 pub(crate) mod authorize;
 pub(crate) mod canonical;
+mod discover;
 pub(crate) mod forward;
 pub(crate) mod record;
 pub(crate) mod respond;
@@ -26,6 +27,7 @@ use crate::worker::connection::Connection;
 use authenticate::authenticate;
 use authorize::authorize;
 use canonical::{Ambiguity, CanonicalRequest};
+use discover::discover;
 use forward::forward;
 use record::Record;
 use respond::Refusal;
@@ -74,6 +76,9 @@ async fn answer(
         core.timeouts.idle_body,
     );
     record.body(progress);
+    if let Some(answer) = discover(&core.plan.discovery, &request) {
+        return answer;
+    }
     let routed = find_route(worker, request)?;
     record.routed(routed.route);
     let authenticated = authenticate(worker, routed, record).await?;

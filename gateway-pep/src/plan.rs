@@ -1,7 +1,9 @@
 //! The configuration, compiled: upstreams and routes as requests need them, or every reason why
 //! they cannot be.
 
+mod discovery;
 mod resource;
+mod step_up;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -13,7 +15,9 @@ use oauth::{ResourceId, Scope};
 use service_kit::{ConfigIssue, Secret};
 use url::Url;
 
+pub(crate) use discovery::{CACHE_CONTROL, Discovery};
 pub(crate) use resource::ResourceTemplate;
+pub(crate) use step_up::StepUp;
 
 use crate::config::{CacheConfig, Config, Mapping, RouteConfig, UpstreamConfig};
 use crate::headers::Reserved;
@@ -25,6 +29,7 @@ pub(crate) struct Plan {
     pub(crate) upstreams: Vec<UpstreamPlan>,
     pub(crate) routes: Vec<RoutePlan>,
     pub(crate) router: Router,
+    pub(crate) discovery: Discovery,
     pub(crate) reserved: Reserved,
     /// Seals what is shared.
     pub(crate) cache_secret: Option<Secret>,
@@ -59,6 +64,8 @@ pub(crate) enum Protection {
     Public,
     Token {
         scope: Scope,
+        /// What is wanted of the login, if anything.
+        step_up: Option<StepUp>,
         question: QuestionPlan,
         /// How old an answer may be when the PDP cannot be reached.
         stale: Option<Duration>,
@@ -105,6 +112,7 @@ impl Plan {
                 })),
             }
         }
+        let discovery = Discovery::compile(config, &upstreams, &routes, &mut issues);
         check_limits(config, &mut issues);
         let cache_secret = cache_secret(&config.gateway.cache, base).unwrap_or_else(|issue| {
             issues.push(issue);
@@ -118,6 +126,7 @@ impl Plan {
             upstreams,
             routes,
             router,
+            discovery,
             reserved: Reserved::new(&config.gateway.reserved_headers),
             cache_secret,
         })
@@ -213,10 +222,11 @@ impl Protection {
     fn compile(route: &RouteConfig) -> Result<Self, ConfigIssue> {
         let asks = route.action.is_some() || route.resource.is_some();
         if route.public {
-            if asks || route.scope.is_some() || route.mapping == Mapping::AuthzenRoute {
+            let login = !route.acr_values.is_empty() || route.max_age_secs.is_some();
+            if asks || login || route.scope.is_some() || route.mapping == Mapping::AuthzenRoute {
                 return Err(ConfigIssue::new(
-                    "`public` lets everyone pass, so `action`, `resource`, `scope` and `mapping` \
-                     would mean nothing",
+                    "`public` lets everyone pass, so `action`, `resource`, `scope`, `mapping`, \
+                     `acr_values` and `max_age_secs` would mean nothing",
                 )
                 .hint("remove them, or remove `public`"));
             }
@@ -244,6 +254,7 @@ impl Protection {
         };
         Ok(Self::Token {
             scope,
+            step_up: StepUp::compile(route)?,
             question,
             stale: route.stale_decision_secs.map(Duration::from_secs),
         })

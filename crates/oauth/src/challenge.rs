@@ -13,6 +13,8 @@ pub enum BearerError {
     InvalidToken,
     /// 403
     InsufficientScope,
+    /// 401 (RFC 9470 section 3)
+    InsufficientUserAuthentication,
 }
 
 /// A challenge. Without credentials in the request there is no error code (section 3.1).
@@ -21,6 +23,18 @@ pub struct BearerChallenge<'a> {
     pub realm: &'a str,
     pub error: Option<(BearerError, &'a str)>,
     pub scope: Option<&'a Scope>,
+    /// Which login would do.
+    pub step_up: Option<StepUp<'a>>,
+    /// Where the resource says who gives out tokens (RFC 9728 section 5.1): a URL.
+    pub resource_metadata: Option<&'a str>,
+}
+
+/// What a login must be for the request (RFC 9470 section 3).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct StepUp<'a> {
+    /// Separated by spaces.
+    pub acr_values: Option<&'a str>,
+    pub max_age_secs: Option<u64>,
 }
 
 /// `WWW-Authenticate: DPoP …` (RFC 9449 section 7.1).
@@ -57,6 +71,7 @@ impl BearerError {
             Self::InvalidRequest => "invalid_request",
             Self::InvalidToken => "invalid_token",
             Self::InsufficientScope => "insufficient_scope",
+            Self::InsufficientUserAuthentication => "insufficient_user_authentication",
         }
     }
 
@@ -64,7 +79,9 @@ impl BearerError {
     pub fn status(self) -> http::StatusCode {
         match self {
             Self::InvalidRequest => http::StatusCode::BAD_REQUEST,
-            Self::InvalidToken => http::StatusCode::UNAUTHORIZED,
+            Self::InvalidToken | Self::InsufficientUserAuthentication => {
+                http::StatusCode::UNAUTHORIZED
+            }
             Self::InsufficientScope => http::StatusCode::FORBIDDEN,
         }
     }
@@ -83,6 +100,16 @@ impl fmt::Display for BearerChallenge<'_> {
         }
         if let Some(scope) = self.scope {
             write!(formatter, ", scope=\"{scope}\"")?;
+        }
+        let step_up = self.step_up.unwrap_or_default();
+        if let Some(acr_values) = step_up.acr_values {
+            write!(formatter, ", acr_values=\"{}\"", Quoted(acr_values))?;
+        }
+        if let Some(max_age) = step_up.max_age_secs {
+            write!(formatter, ", max_age=\"{max_age}\"")?;
+        }
+        if let Some(url) = self.resource_metadata {
+            write!(formatter, ", resource_metadata=\"{}\"", Quoted(url))?;
         }
         Ok(())
     }
@@ -112,6 +139,8 @@ mod tests {
             realm: "a\"b\r\nX: y",
             error: Some((BearerError::InvalidToken, "expired")),
             scope: None,
+            step_up: None,
+            resource_metadata: None,
         };
         assert_eq!(
             challenge.to_string(),

@@ -13,7 +13,7 @@ mod scope;
 mod token;
 
 pub use actor::{Actor, Origin};
-pub use challenge::{BearerChallenge, BearerError, DpopChallenge};
+pub use challenge::{BearerChallenge, BearerError, DpopChallenge, StepUp};
 pub use client::{HttpTokenIntrospector, HttpTokenIntrospectorConfig, SwapAnswer, Swapped};
 pub use dpop::{DPOP_NONCE, DpopFault, DpopProof, DpopRequest, dpop_algorithms};
 pub use event::TokenEvent;

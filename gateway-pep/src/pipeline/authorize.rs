@@ -11,7 +11,7 @@ use crate::cache::Source;
 use crate::cache::decisions::{Keys, Outcome, Verdict};
 use crate::cache::tokens::Swapped;
 use crate::obligation::mask::Mask;
-use crate::plan::Protection;
+use crate::plan::{Protection, StepUp};
 use crate::question::{Parts, Question};
 use crate::worker::Worker;
 
@@ -89,6 +89,7 @@ pub(crate) async fn authorize(
         (
             Protection::Token {
                 scope,
+                step_up,
                 question,
                 stale,
             },
@@ -96,6 +97,11 @@ pub(crate) async fn authorize(
         ) => {
             if !scope.is_subset(&caller.token.facts.scope) {
                 return Err(Refusal::InsufficientScope { route });
+            }
+            // Of a remembered token, too: its login grows old meanwhile.
+            let is_met = |step_up: &StepUp| step_up.is_met(&caller.token.facts, record.moment.unix);
+            if !step_up.as_ref().is_none_or(is_met) {
+                return Err(Refusal::WeakLogin);
             }
             let question = Question {
                 caller: &caller,

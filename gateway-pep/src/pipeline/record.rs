@@ -98,6 +98,10 @@ impl Record {
         self.route = Some(route);
     }
 
+    pub(crate) fn route(&self) -> Option<usize> {
+        self.route
+    }
+
     pub(crate) fn traced(&mut self, parent: Option<&HeaderValue>) {
         self.trace = parent.cloned();
     }

@@ -4,14 +4,14 @@
 
 use http::header::{self, HeaderValue};
 use http::{Response, StatusCode};
-use oauth::{BearerChallenge, BearerError, Scope};
+use oauth::{BearerChallenge, BearerError, Scope, StepUp};
 use service_kit::Problem;
 
 use super::canonical::Ambiguity;
 use super::record::Record;
 use super::response_body::ResponseBody;
 use crate::core::Core;
-use crate::plan::Protection;
+use crate::plan::{Protection, RoutePlan};
 
 /// Why a request is not forwarded, or its answer not passed on.
 #[derive(Debug)]
@@ -30,6 +30,8 @@ pub(crate) enum Refusal {
     InsufficientScope {
         route: usize,
     },
+    /// The login behind the token is not what the route wants (RFC 9470).
+    WeakLogin,
     Denied,
     Obligation,
     TokenServiceUnavailable,
@@ -51,6 +53,7 @@ pub(crate) const REASONS: &[&str] = &[
     "malformed_token",
     "invalid_token",
     "insufficient_scope",
+    "insufficient_user_authentication",
     "denied",
     "obligation",
     "token_service_unavailable",
@@ -73,6 +76,7 @@ impl Refusal {
             Self::MalformedToken => "malformed_token",
             Self::InvalidToken | Self::BoundToken => "invalid_token",
             Self::InsufficientScope { .. } => "insufficient_scope",
+            Self::WeakLogin => "insufficient_user_authentication",
             Self::Denied => "denied",
             Self::Obligation => "obligation",
             Self::TokenServiceUnavailable => "token_service_unavailable",
@@ -96,7 +100,9 @@ impl Refusal {
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::TwoCredentials | Self::MalformedToken => StatusCode::BAD_REQUEST,
-            Self::NoCredentials | Self::InvalidToken | Self::BoundToken => StatusCode::UNAUTHORIZED,
+            Self::NoCredentials | Self::InvalidToken | Self::BoundToken | Self::WeakLogin => {
+                StatusCode::UNAUTHORIZED
+            }
             Self::InsufficientScope { .. } | Self::Denied | Self::Obligation => {
                 StatusCode::FORBIDDEN
             }
@@ -122,6 +128,7 @@ impl Refusal {
             Self::InvalidToken => Some("the token is not valid here".into()),
             Self::BoundToken => Some("the token is bound to a key, which is not taken here".into()),
             Self::InsufficientScope { .. } => Some("the token lacks a scope".into()),
+            Self::WeakLogin => Some("another or a newer login is needed".into()),
             Self::TokenServiceUnavailable | Self::DecisionPointUnavailable => {
                 Some("it cannot be found out whether this is allowed; try again".into())
             }
@@ -144,6 +151,10 @@ impl Refusal {
             Self::InsufficientScope { .. } => {
                 (BearerError::InsufficientScope, "the token lacks a scope")
             }
+            Self::WeakLogin => (
+                BearerError::InsufficientUserAuthentication,
+                "another or a newer login is needed",
+            ),
             _ => return (false, None),
         };
         (true, Some(error))
@@ -179,10 +190,13 @@ pub(crate) fn refuse(
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     let (challenges, error) = refusal.challenge();
     if challenges {
+        let route = record.route().and_then(|route| core.plan.routes.get(route));
         let challenge = BearerChallenge {
             realm: &core.realm,
             error,
             scope: needed_scope(core, refusal),
+            step_up: route.and_then(|route| needed_login(route, refusal)),
+            resource_metadata: route.and_then(|route| core.plan.discovery.url(route.upstream)),
         };
         if let Ok(challenge) = HeaderValue::try_from(challenge.to_string()) {
             headers.insert(header::WWW_AUTHENTICATE, challenge);
@@ -219,5 +233,14 @@ fn needed_scope<'c>(core: &'c Core, refusal: &Refusal) -> Option<&'c Scope> {
     match &core.plan.routes.get(*route)?.protection {
         Protection::Token { scope, .. } => Some(scope),
         Protection::Public => None,
+    }
+}
+
+fn needed_login<'c>(route: &'c RoutePlan, refusal: &Refusal) -> Option<StepUp<'c>> {
+    match (refusal, &route.protection) {
+        (Refusal::WeakLogin, Protection::Token { step_up, .. }) => {
+            step_up.as_ref().map(crate::plan::StepUp::challenge)
+        }
+        _ => None,
     }
 }

@@ -116,3 +116,70 @@ fn hosts_come_first_and_methods_are_told() {
         Lookup::NotFound
     ));
 }
+
+const ROUTE: &str =
+    "{ match: /a, methods: [GET], upstream: a, action: x, resource: R/x, scope: read }";
+
+#[test]
+fn the_metadata_of_a_resource_is_between_its_host_and_its_path() {
+    let plan = compile(&format!(
+        "gateway: {{ authorization_servers: ['https://as.example/tenant'] }}\n\
+         upstreams:\n\
+         \x20 a: {{ url: 'http://x:1', resource: 'https://one.example/mcp/' }}\n\
+         \x20 b: {{ url: 'http://x:2', resource: 'https://two.example:8443/mcp' }}\n\
+         \x20 c: http://inside:3\n\
+         routes: [{ROUTE}]\n"
+    ))
+    .unwrap();
+    let path = "/.well-known/oauth-protected-resource/mcp";
+    let discovery = &plan.discovery;
+    assert_eq!(
+        discovery.url(0),
+        Some(&*format!("https://one.example{path}"))
+    );
+    assert_eq!(
+        discovery.url(1),
+        Some(&*format!("https://two.example:8443{path}"))
+    );
+    assert_eq!(discovery.url(2), None, "an inner URL is not announced");
+    let named = |host: &str| {
+        let document = discovery.document(host, path)?;
+        let document: serde_json::Value = serde_json::from_slice(document).unwrap();
+        Some(document["resource"].as_str().unwrap().to_owned())
+    };
+    // Byte for byte as configured: clients compare it (section 3.3).
+    assert_eq!(
+        named("one.example").as_deref(),
+        Some("https://one.example/mcp/")
+    );
+    assert_eq!(
+        named("two.example").as_deref(),
+        Some("https://two.example:8443/mcp")
+    );
+    assert_eq!(named("other.example"), None, "which one is not known");
+}
+
+#[test]
+fn what_cannot_be_announced_or_asked_for_is_refused() {
+    let issues = compile(&format!(
+        "gateway: {{ authorization_servers: ['as.example', 'https://as.example?x'] }}\n\
+         upstreams: {{ a: {{ url: 'http://x:1', resource: 'urn:records' }} }}\n\
+         routes:\n\
+         - {ROUTE}\n\
+         - {{ match: /b, methods: [GET], upstream: a, action: x, resource: R/x, acr_values: ['a b'] }}\n\
+         - {{ match: /c, methods: [GET], upstream: a, public: true, max_age_secs: 1 }}\n"
+    ))
+    .unwrap_err();
+    for expected in [
+        "`as.example` is no issuer",
+        "`https://as.example?x` is no issuer",
+        "`resource: urn:records` cannot be announced",
+        "`acr_values`: `a b` must be a word",
+        "`public` lets everyone pass",
+    ] {
+        assert!(
+            issues.iter().any(|issue| issue.contains(expected)),
+            "{expected}: {issues:?}"
+        );
+    }
+}

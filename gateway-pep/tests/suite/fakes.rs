@@ -73,6 +73,16 @@ impl FakeTokens {
             .insert(format!("at_{name}"), Arc::new(token));
     }
 
+    /// Makes the token of a person who has logged in.
+    pub(crate) fn log_in(&self, name: &str, acr: Option<&str>, auth_time: Option<u64>) {
+        self.issue(name, 4_000_000_000);
+        let mut tokens = self.tokens.lock().unwrap();
+        let token = tokens.get_mut(&format!("at_{name}")).unwrap();
+        let facts = &mut Arc::make_mut(token).facts;
+        facts.acr = acr.map(str::to_owned);
+        facts.auth_time = auth_time;
+    }
+
     pub(crate) fn forget(&self, token: &str) {
         self.tokens.lock().unwrap().remove(token);
     }

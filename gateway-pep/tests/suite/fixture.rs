@@ -42,6 +42,7 @@ routes:
   - { match: '/admin/{*rest}', methods: [GET], upstream: a, action: administer, resource: 'Admin/{rest}' }
   - { match: '/only', methods: [GET], host: admin.gw.test, upstream: a, action: administer, resource: Service/x }
   - { match: '/todos/{todoId}', methods: ['*'], upstream: a, mapping: authzen_route }
+  - { match: '/pay', methods: [GET], upstream: a, action: view, resource: Service/x, acr_values: [phr, phrh], max_age_secs: 60 }
   - { match: '/ws', methods: [GET], upstream: a, action: connect, resource: Service/ws }
 ";
 

@@ -12,6 +12,7 @@
 mod access_log;
 mod agreement;
 mod caches;
+mod discovery;
 mod fakes;
 mod fixture;
 mod hostile;

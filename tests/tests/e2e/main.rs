@@ -15,6 +15,7 @@ mod readme;
 mod revocation;
 mod scope_edit;
 mod search;
+mod step_up;
 mod tidy;
 mod token_lifecycle;
 mod tour;

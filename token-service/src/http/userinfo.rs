@@ -222,6 +222,8 @@ fn challenged(core: &Core, challenge: &Challenge) -> Response {
         realm: REALM,
         error,
         scope: needs_scope.then_some(&scope),
+        step_up: None,
+        resource_metadata: None,
     }
     .to_string();
     let mut response = status.into_response();

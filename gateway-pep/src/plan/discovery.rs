@@ -1,0 +1,155 @@
+//! What the gateway says of the resources that it protects (RFC 9728): who gives out tokens for them,
+//! and which scopes there are. Made once, from configuration alone; nothing of a request is in it.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use http::HeaderValue;
+use oauth::Scope;
+use serde_json::json;
+use service_kit::ConfigIssue;
+use url::Url;
+
+use super::{Protection, RoutePlan, UpstreamPlan};
+use crate::config::{Config, UpstreamConfig};
+
+/// The documents, where they are found, and what challenges say of them.
+#[derive(Debug, Default)]
+pub(crate) struct Discovery {
+    /// By path; the resources of several hosts may share one.
+    documents: BTreeMap<String, Vec<Document>>,
+    /// By upstream: where its document is.
+    urls: Vec<Option<String>>,
+}
+
+#[derive(Debug)]
+struct Document {
+    host: String,
+    body: Bytes,
+}
+
+/// RFC 9728 section 3: between the host and the path of the resource.
+pub(crate) const WELL_KNOWN: &str = "/.well-known/oauth-protected-resource";
+
+impl Discovery {
+    /// Nothing is said where no authorization server is named.
+    pub(crate) fn compile(
+        config: &Config,
+        upstreams: &[UpstreamPlan],
+        routes: &[RoutePlan],
+        issues: &mut Vec<ConfigIssue>,
+    ) -> Self {
+        let servers = &config.gateway.authorization_servers;
+        if servers.is_empty() {
+            return Self::default();
+        }
+        for server in servers {
+            if !Url::parse(server).is_ok_and(|url| is_web(&url) && url.query().is_none()) {
+                issues.push(ConfigIssue::new(format!(
+                    "`gateway.authorization_servers`: `{server}` is no issuer: a URL without query \
+                     and fragment"
+                )));
+            }
+        }
+        let mut discovery = Self::default();
+        for (index, upstream) in upstreams.iter().enumerate() {
+            let written = config.upstreams.get(&*upstream.name);
+            let url = match announced(&upstream.name, written, issues) {
+                Some(resource) => {
+                    let scope = scope_of(routes, index);
+                    Some(discovery.add(&resource, upstream, servers, &scope))
+                }
+                None => None,
+            };
+            discovery.urls.push(url);
+        }
+        discovery
+    }
+
+    fn add(
+        &mut self,
+        resource: &Url,
+        upstream: &UpstreamPlan,
+        servers: &[String],
+        scope: &Scope,
+    ) -> String {
+        let document = json!({
+            "resource": upstream.resource.as_str(),
+            "authorization_servers": servers,
+            "scopes_supported": scope.iter().collect::<Vec<_>>(),
+            "bearer_methods_supported": ["header"],
+        });
+        let host = resource.host_str().unwrap_or_default().to_owned();
+        let path = resource.path().trim_end_matches('/');
+        let path = format!("{WELL_KNOWN}{path}");
+        let url = format!("{}{path}", resource.origin().ascii_serialization());
+        let documents = self.documents.entry(path).or_default();
+        if !documents.iter().any(|known| known.host == host) {
+            let body = document.to_string().into();
+            documents.push(Document { host, body });
+        }
+        url
+    }
+
+    /// The document at a path. Of several hosts' it is the one of `host`; a single one is found by
+    /// whatever name the gateway is called.
+    pub(crate) fn document(&self, host: &str, path: &str) -> Option<&Bytes> {
+        let documents = self.documents.get(path)?;
+        let found = match documents.as_slice() {
+            [only] => Some(only),
+            several => several.iter().find(|document| document.host == host),
+        };
+        found.map(|document| &document.body)
+    }
+
+    /// Whether anything is said at all: a look that costs nothing.
+    pub(crate) fn is_asked(&self, path: &str) -> bool {
+        !self.documents.is_empty() && path.starts_with(WELL_KNOWN)
+    }
+
+    /// Where the document of an upstream's resource is.
+    pub(crate) fn url(&self, upstream: usize) -> Option<&str> {
+        self.urls.get(upstream)?.as_deref()
+    }
+}
+
+/// The configuration changes seldom.
+pub(crate) const CACHE_CONTROL: HeaderValue = HeaderValue::from_static("public, max-age=3600");
+
+/// The resource that may be announced: one that was written, since the URL of an upstream is the
+/// inside's own business.
+fn announced(
+    name: &str,
+    written: Option<&UpstreamConfig>,
+    issues: &mut Vec<ConfigIssue>,
+) -> Option<Url> {
+    let resource = written?.resource.as_deref()?;
+    match Url::parse(resource) {
+        Ok(url) if is_web(&url) && url.query().is_none() => Some(url),
+        _ => {
+            issues.push(
+                ConfigIssue::new(format!(
+                    "upstream `{name}`: `resource: {resource}` cannot be announced to clients"
+                ))
+                .hint(
+                    "with `gateway.authorization_servers`, it is the URL under which clients reach \
+                     the resource, without query and fragment (RFC 9728)",
+                ),
+            );
+            None
+        }
+    }
+}
+
+fn is_web(url: &Url) -> bool {
+    matches!(url.scheme(), "https" | "http") && url.has_host() && url.fragment().is_none()
+}
+
+/// Every scope that some route to an upstream wants.
+fn scope_of(routes: &[RoutePlan], upstream: usize) -> Scope {
+    let to_it = routes.iter().filter(|route| route.upstream == upstream);
+    to_it.fold(Scope::empty(), |all, route| match &route.protection {
+        Protection::Token { scope, .. } => all.union(scope),
+        Protection::Public => all,
+    })
+}
