@@ -121,6 +121,11 @@ const CARRIED: &[(&str, &str)] = &[
         "AD-01",
         "a_token_is_refused_for_anything_but_its_own_search",
     ),
+    ("UI-05", "a_route_passes_the_login_that_it_wants"),
+    (
+        "UI-05",
+        "a_route_that_wants_a_login_says_which_and_a_remembered_one_grows_old",
+    ),
     ("AD-01", "a_page_token_of_another_caller_is_a_bad_token"),
 ];
 
@@ -129,7 +134,6 @@ const NOT_YET: &[(&str, &str)] = &[
     ("TX-08", "no transaction tokens"),
     ("DC-02", "no dynamic registration"),
     ("DC-04", "no client ID metadata documents"),
-    ("UI-05", "no route asks for a stronger login"),
 ];
 
 /// Every case of the corpus is carried here, carried elsewhere by tests that exist, or listed with the
