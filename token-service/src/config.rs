@@ -1,6 +1,7 @@
 //! The configuration of the token service, as it is written. What the values mean together is
 //! checked where they become a [`crate::registry::Registry`].
 
+mod assertion_issuer;
 mod exchange;
 
 use std::collections::BTreeMap;
@@ -12,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use service_kit::Secret;
 
+pub use assertion_issuer::{AssertionIssuerConfig, SubjectIs};
 pub use exchange::{ExchangeConfig, Semantics};
 
 /// Section `token_service`.
@@ -61,6 +63,9 @@ pub struct TokenServiceConfig {
     /// Who may introspect: gateways, and resource servers without one.
     #[serde(default)]
     pub resource_servers: Vec<ResourceServerConfig>,
+    /// Whose word is taken for users (RFC 7523).
+    #[serde(default)]
+    pub assertion_issuers: Vec<AssertionIssuerConfig>,
 }
 
 /// Lifetimes, in seconds.
@@ -189,7 +194,7 @@ pub struct ClientConfig {
     pub disabled: bool,
 }
 
-/// Grant types of RFC 6749, RFC 8628 and RFC 8693.
+/// Grant types of RFC 6749, RFC 7523, RFC 8628 and RFC 8693.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
 )]
@@ -205,6 +210,8 @@ pub enum GrantType {
     TokenExchange,
     /// A device shows a code, a person types it in a browser elsewhere.
     DeviceCode,
+    /// A trusted issuer says for whom the client asks (RFC 7523).
+    JwtBearer,
 }
 
 /// How something is signed (RFC 7518, RFC 8037).
@@ -362,12 +369,13 @@ impl Default for LoginConfig {
 
 impl GrantType {
     /// Every one that the token endpoint knows.
-    pub(crate) const ALL: [Self; 5] = [
+    pub(crate) const ALL: [Self; 6] = [
         Self::AuthorizationCode,
         Self::ClientCredentials,
         Self::RefreshToken,
         Self::TokenExchange,
         Self::DeviceCode,
+        Self::JwtBearer,
     ];
 
     /// The word on the wire.
@@ -378,6 +386,7 @@ impl GrantType {
             Self::RefreshToken => "refresh_token",
             Self::TokenExchange => "urn:ietf:params:oauth:grant-type:token-exchange",
             Self::DeviceCode => "urn:ietf:params:oauth:grant-type:device_code",
+            Self::JwtBearer => "urn:ietf:params:oauth:grant-type:jwt-bearer",
         }
     }
 

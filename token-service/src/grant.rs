@@ -6,6 +6,7 @@ mod authorization_code;
 mod client_credentials;
 mod device_code;
 mod family;
+mod jwt_bearer;
 mod refresh_token;
 mod token_exchange;
 
@@ -68,6 +69,7 @@ pub(crate) async fn exchange(
         GrantType::RefreshToken => refresh_token::exchange(request).await,
         GrantType::TokenExchange => token_exchange::exchange(request).await,
         GrantType::DeviceCode => device_code::exchange(request).await,
+        GrantType::JwtBearer => jwt_bearer::exchange(request).await,
     }?;
     request.core.meter.issued(grant_type);
     Ok(answer)

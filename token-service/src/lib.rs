@@ -5,6 +5,7 @@
 //! [`authzen::DecisionPoint`] which scopes may be granted, keeps everything in a
 //! [`store::Store`], and reads time from a [`service_kit::Clock`] alone.
 
+mod assertion;
 mod audit;
 mod backchannel;
 mod claims;
@@ -36,8 +37,9 @@ mod token;
 mod tests;
 
 pub use config::{
-    ClientConfig, ConsentMode, ExchangeConfig, GrantType, KeysConfig, LoginConfig, ResourceConfig,
-    ResourceServerConfig, Semantics, TokenServiceConfig, TtlConfig, UserConfig,
+    AssertionIssuerConfig, ClientConfig, ConsentMode, ExchangeConfig, GrantType, KeysConfig,
+    LoginConfig, ResourceConfig, ResourceServerConfig, Semantics, SubjectIs, TokenServiceConfig,
+    TtlConfig, UserConfig,
 };
 pub use error::TokenServiceError;
 pub use password::hash_password;

@@ -1,6 +1,7 @@
 //! Who and what the service knows: clients, users, resources and credentials for introspection,
 //! checked against each other. Immutable; a reload builds another.
 
+mod assertion_issuer;
 mod build;
 mod exchange;
 mod redirect;
@@ -19,6 +20,7 @@ use url::Url;
 
 use crate::config::{ConsentMode, GrantType, SigningAlgorithm};
 use crate::error::{TokenServiceError, Trouble};
+pub(crate) use assertion_issuer::AssertionIssuer;
 pub(crate) use exchange::Exchange;
 pub(crate) use redirect::RedirectUri;
 
@@ -37,6 +39,7 @@ pub(crate) struct Registry {
     usernames: BTreeMap<String, String>,
     resources: BTreeMap<String, Resource>,
     resource_servers: BTreeMap<String, ResourceServer>,
+    assertion_issuers: BTreeMap<String, AssertionIssuer>,
 }
 
 /// A client, enabled or not.

@@ -10,6 +10,7 @@ mod dpop;
 mod exchange;
 mod harness;
 mod introspect;
+mod jwt_bearer;
 mod logout;
 mod openid;
 mod outage;

@@ -73,6 +73,11 @@ impl Registry {
             let at = format!("token_service.resource_servers[{index}]");
             registry.add_resource_server(server, &mut Issues { all: issues, at });
         }
+        for (index, issuer) in config.assertion_issuers.iter().enumerate() {
+            let at = format!("token_service.assertion_issuers[{index}]");
+            let mut issues = Issues { all: issues, at };
+            registry.add_assertion_issuer(issuer, &config.issuer, &mut issues);
+        }
         let scopes = registry.scopes();
         for scope in config.scope_meanings.keys() {
             if !scopes.contains(scope) {
@@ -304,7 +309,7 @@ impl Issues<'_> {
             .ok()
     }
 
-    fn scope(&mut self, text: &str) -> Scope {
+    pub(super) fn scope(&mut self, text: &str) -> Scope {
         Scope::parse(text).unwrap_or_else(|error| {
             self.add("scope", &error.to_string());
             Scope::empty()
@@ -314,19 +319,20 @@ impl Issues<'_> {
     fn credential(&mut self, hash: Option<&Secret>, jwks: Option<&Value>) -> Option<Credential> {
         match (hash, jwks) {
             (Some(hash), None) => self.secret_hash(hash).map(Credential::Secret),
-            (None, Some(jwks)) => match KeySet::parse(jwks.to_string().as_bytes()) {
-                Ok(keys) => Some(Credential::Keys(Arc::new(keys))),
-                Err(problem) => {
-                    self.add("jwks", &problem);
-                    None
-                }
-            },
+            (None, Some(jwks)) => self.keys(jwks).map(Credential::Keys),
             (Some(_), Some(_)) => {
                 self.add("jwks", "cannot be given beside `secret_hash`");
                 None
             }
             (None, None) => None,
         }
+    }
+
+    pub(super) fn keys(&mut self, jwks: &Value) -> Option<Arc<KeySet>> {
+        KeySet::parse(jwks.to_string().as_bytes())
+            .map(Arc::new)
+            .inspect_err(|problem| self.add("jwks", problem))
+            .ok()
     }
 
     fn secret_hash(&mut self, hash: &Secret) -> Option<SecretHash> {
