@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 pub(crate) enum Change {
     Token(String),
     Grant(String),
+    Client(String),
     AllTokens { at: UnixTime },
     Everything { at: UnixTime },
 }
@@ -216,6 +217,7 @@ impl Follower {
             return match event {
                 TokenEvent::TokenRevoked { token_ref } => Change::Token(token_ref),
                 TokenEvent::GrantRevoked { grant } => Change::Grant(grant),
+                TokenEvent::ClientEnded { client_id } => Change::Client(client_id),
                 TokenEvent::RegistryChanged => Change::AllTokens { at },
             };
         }

@@ -22,6 +22,9 @@ pub struct Origin {
     pub token_ref: String,
     /// As in [`crate::ActiveToken::grant`].
     pub grant: String,
+    /// The client that it was issued to. Empty: an older version did not say.
+    #[serde(default)]
+    pub client_id: String,
 }
 
 impl Actor {

@@ -10,6 +10,8 @@ pub enum TokenEvent {
     TokenRevoked { token_ref: String },
     /// A grant and every token of it ([`crate::ActiveToken::grant`]).
     GrantRevoked { grant: String },
+    /// A client is gone for good, and with it every token of it.
+    ClientEnded { client_id: String },
     /// Users, clients, resources or keys changed: every swapped token is void.
     RegistryChanged,
 }

@@ -222,11 +222,7 @@ impl TokenCache {
         authorization.set_sensitive(true);
         let subject = subject_of(&token.facts);
         let subject_hash = self.0.hash.of(&serde_json::to_vec(&subject).ok()?);
-        let names = self
-            .0
-            .validity
-            .borrow()
-            .names(&token.token_ref, &token.grant, &token.origins);
+        let names = self.0.validity.borrow().names(&token);
         Some(Swap::Live(Rc::new(Swapped {
             token,
             subject,

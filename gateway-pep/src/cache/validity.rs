@@ -3,7 +3,7 @@
 use std::iter;
 use std::time::Duration;
 
-use oauth::Origin;
+use oauth::ActiveToken;
 use service_kit::UnixTime;
 
 use super::generations::HashedMap;
@@ -18,7 +18,7 @@ pub(crate) struct Validity {
     pub(crate) cursor: u64,
     tokens: Epoch,
     decisions: Epoch,
-    /// Revoked tokens and grants, and how long to remember each: longer than anything that was
+    /// Revoked tokens and grants, clients that are gone, and how long to remember each: longer than anything that was
     /// asked for before the revocation can be in a cache.
     revoked: HashedMap<UnixTime>,
     remember: Duration,
@@ -59,18 +59,18 @@ impl Validity {
         self.decisions
     }
 
-    /// Names of a token and its grant, and of all that it was exchanged from, as
+    /// Names of a token, its grant and its client, and of all that it was exchanged from, as
     /// [`Validity::is_revoked`] wants them.
-    pub(crate) fn names(&self, token_ref: &str, grant: &str, origins: &[Origin]) -> Box<[u128]> {
-        let own = iter::once((token_ref, grant));
-        let others = origins
-            .iter()
-            .map(|origin| (&*origin.token_ref, &*origin.grant));
+    pub(crate) fn names(&self, token: &ActiveToken) -> Box<[u128]> {
+        let own = iter::once((&token.token_ref, &token.grant, &token.facts.client_id));
+        let origins = token.origins.iter();
+        let others = origins.map(|it| (&it.token_ref, &it.grant, &it.client_id));
         own.chain(others)
-            .flat_map(|(token_ref, grant)| {
+            .flat_map(|(token_ref, grant, client)| {
                 [
                     self.hash.of_pair(0, token_ref.as_bytes()),
                     self.hash.of_pair(1, grant.as_bytes()),
+                    self.hash.of_pair(2, client.as_bytes()),
                 ]
             })
             .collect()
@@ -88,6 +88,10 @@ impl Validity {
             }
             Change::Grant(grant) => {
                 let name = self.hash.of_pair(1, grant.as_bytes());
+                self.revoke(name, now);
+            }
+            Change::Client(client) => {
+                let name = self.hash.of_pair(2, client.as_bytes());
                 self.revoke(name, now);
             }
             Change::AllTokens { at } => self.tokens.void(at.plus(self.skew)),
@@ -121,25 +125,55 @@ impl Epoch {
 
 #[cfg(test)]
 mod tests {
+    use oauth::{Origin, PhantomJwt, Scope, SubjectFacts, SubjectKind};
+
     use super::*;
+
+    fn token(token_ref: &str, grant: &str, client: &str, origins: Vec<Origin>) -> ActiveToken {
+        ActiveToken {
+            facts: SubjectFacts {
+                kind: SubjectKind::User,
+                sub: "alice".into(),
+                client_id: client.into(),
+                scope: Scope::empty(),
+                username: None,
+                auth_time: None,
+                acr: None,
+                amr: Vec::new(),
+                act: None,
+                attributes: serde_json::Map::new(),
+            },
+            jwt: PhantomJwt::new("j"),
+            exp: 0,
+            token_ref: token_ref.into(),
+            grant: grant.into(),
+            origins,
+            confirmation: None,
+        }
+    }
+
+    fn origin() -> Origin {
+        Origin {
+            token_ref: "t1".into(),
+            grant: "g1".into(),
+            client_id: "c1".into(),
+        }
+    }
 
     #[test]
     fn revocations_are_remembered_by_name_and_too_many_void_everything() {
         let hash = KeyedHash::random().unwrap();
         let mut validity = Validity::new(hash, Duration::from_mins(1), Duration::from_secs(2));
         let now = UnixTime::from_secs(1000);
-        let names = validity.names("t1", "g1", &[]);
-        let origin = Origin {
-            token_ref: "t1".into(),
-            grant: "g1".into(),
-        };
-        let exchanged = validity.names("t2", "g2", &[origin]);
+        let names = validity.names(&token("t1", "g1", "c1", Vec::new()));
+        let exchanged = validity.names(&token("t2", "g2", "c2", vec![origin()]));
         validity.apply(&Change::Token("g1".into()), now);
         assert!(!validity.is_revoked(&names), "a token is not a grant");
         validity.apply(&Change::Grant("g1".into()), now);
         assert!(validity.is_revoked(&names));
         assert!(validity.is_revoked(&exchanged), "with what it came from");
-        assert!(!validity.is_revoked(&validity.names("t2", "g2", &[])));
+        let other = validity.names(&token("t2", "g2", "c2", Vec::new()));
+        assert!(!validity.is_revoked(&other));
         assert_eq!(validity.tokens().generation, 0);
         for n in 0..MAX_REVOKED {
             validity.apply(&Change::Token(n.to_string()), now);
@@ -147,5 +181,18 @@ mod tests {
         assert_eq!(validity.tokens().generation, 1);
         assert_eq!(validity.tokens().trusted_from, UnixTime::from_secs(1002));
         assert_eq!(validity.decisions().generation, 0);
+    }
+
+    #[test]
+    fn the_end_of_a_client_is_about_its_tokens_and_what_came_of_them() {
+        let hash = KeyedHash::random().unwrap();
+        let mut validity = Validity::new(hash, Duration::from_mins(1), Duration::from_secs(2));
+        let own = validity.names(&token("t1", "g1", "c1", Vec::new()));
+        let exchanged = validity.names(&token("t2", "g2", "c2", vec![origin()]));
+        let other = validity.names(&token("c1", "c1", "c2", Vec::new()));
+        validity.apply(&Change::Client("c1".into()), UnixTime::from_secs(1000));
+        assert!(validity.is_revoked(&own) && validity.is_revoked(&exchanged));
+        assert!(!validity.is_revoked(&other), "neither a token nor a grant");
+        assert_eq!(validity.tokens().generation, 0);
     }
 }

@@ -26,6 +26,7 @@ pub(super) async fn with(
         live.origins.push(Origin {
             token_ref: origin.token.token_ref,
             grant: origin.token.grant,
+            client_id: origin.token.client_id,
         });
     }
     Ok(Ok(live))
