@@ -11,11 +11,15 @@ use url::Url;
 
 use crate::audit::audit;
 use crate::error::Trouble;
+use crate::public_web::PublicAddresses;
+use crate::registry::Client;
 
 /// Tells clients.
 #[derive(Debug)]
 pub(crate) struct Backchannel {
     http: reqwest::Client,
+    /// For clients that nobody has looked at: it finds public addresses alone.
+    http_to_strangers: reqwest::Client,
     tasks: Tasks,
     /// So many are told at once.
     places: Arc<Semaphore>,
@@ -43,26 +47,23 @@ const PLACES: usize = 64;
 
 impl Backchannel {
     pub(crate) fn new(tasks: Tasks) -> Result<Self, Trouble> {
-        let http = reqwest::Client::builder()
-            .timeout(PATIENCE)
-            .connect_timeout(PATIENCE)
-            // SECURITY: the token is for whom the configuration names.
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .build()
-            .map_err(|_| Trouble::Crypto {
-                message: "no HTTP client",
-            })?;
+        let strangers = http().dns_resolver(Arc::new(PublicAddresses));
         Ok(Self {
-            http,
+            http: built(http())?,
+            http_to_strangers: built(strangers)?,
             tasks,
             places: Arc::new(Semaphore::new(PLACES)),
         })
     }
 
     /// Tells a client, and does not wait for it.
-    pub(crate) fn say(&self, client: &str, to: &Url, tokens: LogoutTokens) {
-        let (http, to, client) = (self.http.clone(), to.clone(), client.to_owned());
+    pub(crate) fn say(&self, client: &Client, to: &Url, tokens: LogoutTokens) {
+        let http = if client.provenance.is_trusted_with_addresses() {
+            &self.http
+        } else {
+            &self.http_to_strangers
+        };
+        let (http, to, client) = (http.clone(), to.clone(), client.id.clone());
         let (places, draining) = (Arc::clone(&self.places), self.tasks.draining());
         self.tasks.spawn(async move {
             let begun = Instant::now();
@@ -91,6 +92,21 @@ impl Backchannel {
             }
         });
     }
+}
+
+fn http() -> reqwest::ClientBuilder {
+    reqwest::Client::builder()
+        .timeout(PATIENCE)
+        .connect_timeout(PATIENCE)
+        // SECURITY: the token is for whom the client has named.
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
+}
+
+fn built(http: reqwest::ClientBuilder) -> Result<reqwest::Client, Trouble> {
+    http.build().map_err(|_| Trouble::Crypto {
+        message: "no HTTP client",
+    })
 }
 
 /// Whether a client has taken the token (section 2.8).

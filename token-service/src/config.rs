@@ -2,7 +2,9 @@
 //! checked where they become a [`crate::registry::Registry`].
 
 mod assertion_issuer;
+mod client_documents;
 mod exchange;
+mod registration;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -14,7 +16,12 @@ use serde_json::{Map, Value};
 use service_kit::Secret;
 
 pub use assertion_issuer::{AssertionIssuerConfig, SubjectIs};
+pub use client_documents::ClientDocumentsConfig;
 pub use exchange::{ExchangeConfig, Semantics};
+pub use registration::{
+    AuthMethod, InitialAccessTokenConfig, OpenRegistrationConfig, RegistrationBoundsConfig,
+    RegistrationConfig,
+};
 
 /// Section `token_service`.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -51,6 +58,13 @@ pub struct TokenServiceConfig {
     /// Who may ask for tokens.
     #[serde(default)]
     pub clients: Vec<ClientConfig>,
+    /// Clients that register themselves (RFC 7591). Absent: nobody does.
+    #[serde(default)]
+    pub registration: Option<RegistrationConfig>,
+    /// Clients whose id is the URL of a document that describes them (OAuth Client ID Metadata
+    /// Documents). Absent: there are none.
+    #[serde(default)]
+    pub client_id_metadata_documents: Option<ClientDocumentsConfig>,
     /// Who may log in.
     #[serde(default)]
     pub users: Vec<UserConfig>,

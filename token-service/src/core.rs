@@ -18,6 +18,7 @@ use crate::meter::Meter;
 use crate::password::Passwords;
 use crate::registry::Registry;
 use crate::secrets::Secrets;
+use crate::web_document::Web;
 
 /// Shared by all requests.
 #[derive(Debug)]
@@ -39,6 +40,7 @@ pub(crate) struct Core {
     pub(crate) passwords: Passwords,
     pub(crate) meter: Meter,
     pub(crate) backchannel: Backchannel,
+    pub(crate) web: Web,
 }
 
 /// Lifetimes.

@@ -15,6 +15,7 @@ mod login;
 mod logout;
 mod metadata;
 mod pages;
+mod register;
 mod render;
 mod request;
 mod revoke;
@@ -61,7 +62,19 @@ pub(crate) fn router(core: Arc<Core>) -> Router {
         .route("/device", get(device::get).post(device::post))
         .route("/device/confirm", post(device::confirm::post))
         .route("/introspect", post(introspect::post));
-    let endpoints = scripts.merge(browsers);
+    let registration = Router::new()
+        .route("/register", post(register::post))
+        .route(
+            "/register/{client_id}",
+            get(register::manage::get)
+                .put(register::manage::put)
+                .delete(register::manage::delete),
+        )
+        .route_layer(middleware::from_fn_with_state(
+            core.clone(),
+            register::where_on,
+        ));
+    let endpoints = scripts.merge(browsers).merge(registration);
     let path = core.issuer.path().to_owned();
     let endpoints = if path.is_empty() {
         endpoints

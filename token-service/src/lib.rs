@@ -9,8 +9,11 @@ mod assertion;
 mod audit;
 mod backchannel;
 mod claims;
+mod client_metadata;
+mod clients;
 mod config;
 mod core;
+mod documents;
 mod error;
 mod facts;
 mod grant;
@@ -23,8 +26,10 @@ mod nonces;
 mod params;
 mod password;
 mod phantom;
+mod public_web;
 mod record;
 mod refusal;
+mod registration;
 mod registry;
 mod revocation;
 mod scopes;
@@ -32,14 +37,18 @@ mod secrets;
 mod service;
 mod sessions;
 mod token;
+mod web_document;
 
 #[cfg(test)]
 mod tests;
 
 pub use config::{
-    AssertionIssuerConfig, ClientConfig, ConsentMode, ExchangeConfig, GrantType, KeysConfig,
-    LoginConfig, ResourceConfig, ResourceServerConfig, Semantics, SubjectIs, TokenServiceConfig,
-    TtlConfig, UserConfig,
+    AssertionIssuerConfig,
+    SubjectIs,
+    AuthMethod, ClientConfig, ClientDocumentsConfig, ConsentMode, ExchangeConfig, GrantType,
+    InitialAccessTokenConfig, KeysConfig, LoginConfig, OpenRegistrationConfig,
+    RegistrationBoundsConfig, RegistrationConfig, ResourceConfig, ResourceServerConfig, Semantics,
+    TokenServiceConfig, TtlConfig, UserConfig,
 };
 pub use error::TokenServiceError;
 pub use password::hash_password;

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use service_kit::{UnixTime, random};
 
 use crate::claims;
+use crate::clients;
 use crate::core::Core;
 use crate::error::Trouble;
 use crate::facts;
@@ -124,38 +125,40 @@ async fn standing(
         token: token.bytes,
         grant: grant.bytes,
     };
-    Ok(known(registry, token.record, grant.record, kept))
+    known((core, registry), token.record, grant.record, kept).await
 }
 
 /// Everybody whom the records name must still be there.
-fn known(
-    registry: &Registry,
+async fn known(
+    (core, registry): (&Core, &Registry),
     mut token: AccessToken,
     grant: Grant,
     kept: Kept,
-) -> Result<Live, Inactive> {
-    let client = registry
-        .client(&token.client_id)
-        .ok_or(Inactive::ClientGone)?;
+) -> Result<Result<Live, Inactive>, Trouble> {
+    let Some(client) = clients::find(core, registry, &token.client_id).await? else {
+        return Ok(Err(Inactive::ClientGone));
+    };
     let scope = token.scope.intersection(&client.scope);
     let login = grant.authentication.as_ref();
-    let mut facts =
-        facts::gather(registry, client, &grant.subject, login, scope).ok_or(Inactive::UserGone)?;
+    let facts = facts::gather((core, registry), &client, &grant.subject, login, scope);
+    let Some(mut facts) = facts.await? else {
+        return Ok(Err(Inactive::UserGone));
+    };
     if let Some(exchanged) = &grant.exchanged {
-        let allowed = registry
-            .exchange(client, &grant.subject, exchanged)
-            .ok_or(Inactive::ExchangeGone)?;
+        let Some(allowed) = registry.exchange(&client, &grant.subject, exchanged) else {
+            return Ok(Err(Inactive::ExchangeGone));
+        };
         token.resources.retain(|id| allowed.audiences.contains(id));
         facts.act.clone_from(&exchanged.act);
     }
-    Ok(Live {
+    Ok(Ok(Live {
         token,
         grant,
         facts,
         claims: Vec::new(),
         origins: Vec::new(),
         kept,
-    })
+    }))
 }
 
 /// [`find`], cut for one resource: its audience, its scope, and what the decision point still

@@ -3,6 +3,7 @@
 
 mod access_token;
 mod assertion_use;
+mod client_document;
 mod code;
 mod consent;
 mod device_code;
@@ -11,6 +12,7 @@ mod interaction;
 mod proof_use;
 mod pushed_request;
 mod refresh_token;
+mod registered_client;
 mod session;
 mod session_grants;
 mod token_reference;
@@ -27,6 +29,7 @@ use crate::error::Trouble;
 
 pub(crate) use access_token::AccessToken;
 pub(crate) use assertion_use::AssertionUse;
+pub(crate) use client_document::ClientDocument;
 pub(crate) use code::{Code, CodeState};
 pub(crate) use consent::Consent;
 pub(crate) use device_code::{Approval, DeviceCode, DevicePace, DeviceState, UserCodeUse};
@@ -35,6 +38,9 @@ pub(crate) use interaction::{Asked, AuthorizationRequest, Interaction};
 pub(crate) use proof_use::ProofUse;
 pub(crate) use pushed_request::PushedRequest;
 pub(crate) use refresh_token::{RefreshState, RefreshToken, Rotation};
+pub(crate) use registered_client::{
+    KeptSecret, ListedClient, RegisteredClient, Registrar, Registrations,
+};
 pub(crate) use session::Session;
 pub(crate) use session_grants::{SessionGrant, SessionGrants};
 pub(crate) use token_reference::TokenReference;

@@ -6,7 +6,7 @@ use store::StoreError;
 
 use crate::error::Trouble;
 
-/// Error codes of RFC 6749, 7009, 8628, 8707, 9101, 9449 and OpenID Connect, as far as they are used.
+/// Error codes of RFC 6749, 7009, 7591, 8628, 8707, 9101, 9449 and OpenID Connect, as far as they are used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ErrorCode {
     InvalidRequest,
@@ -30,6 +30,8 @@ pub(crate) enum ErrorCode {
     RequestUriNotSupported,
     InvalidRequestUri,
     RegistrationNotSupported,
+    InvalidRedirectUri,
+    InvalidClientMetadata,
     ServerError,
     TemporarilyUnavailable,
 }
@@ -73,6 +75,8 @@ impl ErrorCode {
             Self::RequestUriNotSupported => "request_uri_not_supported",
             Self::InvalidRequestUri => "invalid_request_uri",
             Self::RegistrationNotSupported => "registration_not_supported",
+            Self::InvalidRedirectUri => "invalid_redirect_uri",
+            Self::InvalidClientMetadata => "invalid_client_metadata",
             Self::ServerError => "server_error",
             Self::TemporarilyUnavailable => "temporarily_unavailable",
         }

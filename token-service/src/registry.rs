@@ -3,8 +3,10 @@
 
 mod assertion_issuer;
 mod build;
+mod client_documents;
 mod exchange;
 mod redirect;
+mod registration;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -15,14 +17,17 @@ use jose::KeySet;
 use oauth::Scope;
 use serde::Serialize;
 use serde_json::{Map, Value};
-use service_kit::{Secret, digest, random};
+use service_kit::random::RandomError;
+use service_kit::{Secret, UnixTime, digest, random};
 use url::Url;
 
 use crate::config::{ConsentMode, GrantType, SigningAlgorithm};
 use crate::error::{TokenServiceError, Trouble};
 pub(crate) use assertion_issuer::AssertionIssuer;
+pub(crate) use client_documents::{ClientDocuments, DocumentUrl};
 pub(crate) use exchange::Exchange;
 pub(crate) use redirect::RedirectUri;
+pub(crate) use registration::Registration;
 
 /// Everything that configuration names.
 #[derive(Debug, Default, Serialize)]
@@ -32,7 +37,7 @@ pub(crate) struct Registry {
     /// What scopes allow, in words for people.
     #[serde(skip)]
     meanings: BTreeMap<String, String>,
-    clients: BTreeMap<String, Client>,
+    clients: BTreeMap<String, Arc<Client>>,
     users: BTreeMap<String, User>,
     /// From the lower-case username to the `sub`.
     #[serde(skip)]
@@ -40,6 +45,10 @@ pub(crate) struct Registry {
     resources: BTreeMap<String, Resource>,
     resource_servers: BTreeMap<String, ResourceServer>,
     assertion_issuers: BTreeMap<String, AssertionIssuer>,
+    /// None: no client registers itself.
+    pub(crate) registration: Option<Registration>,
+    /// None: no URL names a client.
+    pub(crate) client_documents: Option<ClientDocuments>,
 }
 
 /// A client, enabled or not.
@@ -71,6 +80,25 @@ pub(crate) struct Client {
     /// Who may act with its tokens; none: not restricted.
     pub(crate) may_act: Option<BTreeSet<String>>,
     pub(crate) disabled: bool,
+    #[serde(skip)]
+    pub(crate) provenance: Provenance,
+}
+
+/// Who says that there is a client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Provenance {
+    Configured,
+    /// It has registered itself (RFC 7591).
+    Registered {
+        /// When it last got a token, to a day.
+        used: Option<UnixTime>,
+        /// What it names may lead to addresses that are not public.
+        is_trusted_with_addresses: bool,
+    },
+    /// The document that is its id.
+    Document {
+        is_trusted_with_addresses: bool,
+    },
 }
 
 /// A person, enabled or not.
@@ -135,7 +163,12 @@ pub fn secret_hash(secret: &str) -> String {
 /// Makes a random secret of 256 bits for a client or a resource server, and the `secret_hash`
 /// that the configuration keeps of it.
 pub fn new_client_secret() -> Result<(String, String), TokenServiceError> {
-    let bytes = random::bytes::<32>().map_err(Trouble::from)?;
+    Ok(fresh_secret().map_err(Trouble::from)?)
+}
+
+/// The same in process.
+pub(crate) fn fresh_secret() -> Result<(String, String), RandomError> {
+    let bytes = random::bytes::<32>()?;
     let secret = URL_SAFE_NO_PAD.encode(bytes);
     let hash = secret_hash(&secret);
     Ok((secret, hash))
@@ -144,8 +177,9 @@ pub fn new_client_secret() -> Result<(String, String), TokenServiceError> {
 pub(crate) const SECRET_HASH_PREFIX: &str = "sha256:";
 
 impl Registry {
-    /// The client, where it is there and enabled.
-    pub(crate) fn client(&self, id: &str) -> Option<&Client> {
+    /// The client of the configuration, where it is there and enabled. Whoever is asked for by a
+    /// stranger is found by [`crate::clients`].
+    pub(crate) fn configured_client(&self, id: &str) -> Option<&Arc<Client>> {
         self.clients.get(id).filter(|client| !client.disabled)
     }
 
@@ -176,7 +210,16 @@ impl Registry {
         self.clients
             .values()
             .filter(|client| !client.disabled)
-            .fold(Scope::empty(), |all, client| all.union(&client.scope))
+            .map(|client| &client.scope)
+            .chain(&self.registration.as_ref().map(Registration::scopes))
+            .chain(self.client_documents.as_ref().map(ClientDocuments::scope))
+            .fold(Scope::empty(), |all, scope| all.union(scope))
+    }
+
+    /// What clients of the configuration are called.
+    fn client_names(&self) -> impl Iterator<Item = &str> {
+        let clients = self.clients.values();
+        clients.flat_map(|client| [client.id.as_str(), client.name.as_str()])
     }
 
     /// What a scope allows, in words for people.
@@ -197,7 +240,12 @@ impl Registry {
         let resources = self.resources().map(|resource| resource.jwt_alg);
         let servers = self.resource_servers.values();
         let servers = servers.map(|server| server.introspection_alg);
-        clients.chain(resources).chain(servers).collect()
+        let registered = self.registration.iter();
+        let registered = registered.flat_map(Registration::signing_algorithms);
+        let documents = self.client_documents.iter();
+        let documents = documents.flat_map(ClientDocuments::signing_algorithms);
+        let all = clients.chain(resources).chain(servers);
+        all.chain(registered).chain(documents).collect()
     }
 
     /// A hash to copy the cost of password verification from.
@@ -220,6 +268,22 @@ impl Registry {
     pub(crate) fn fingerprint(&self) -> String {
         let text = serde_json::to_vec(self).unwrap_or_default();
         digest::sha256_base64url(&text)
+    }
+}
+
+impl Provenance {
+    /// Whether what the client has named may be asked wherever it is.
+    pub(crate) fn is_trusted_with_addresses(self) -> bool {
+        match self {
+            Self::Configured => true,
+            Self::Registered {
+                is_trusted_with_addresses,
+                ..
+            }
+            | Self::Document {
+                is_trusted_with_addresses,
+            } => is_trusted_with_addresses,
+        }
     }
 }
 

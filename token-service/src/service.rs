@@ -23,6 +23,7 @@ use crate::password::Passwords;
 use crate::registry::Registry;
 use crate::revocation;
 use crate::secrets::{MIN_ROOT, Secrets};
+use crate::web_document::Web;
 
 /// The token service. Clones are the same service.
 #[derive(Debug, Clone)]
@@ -48,6 +49,8 @@ struct Understood {
     issuer: Issuer,
     secret: Secret,
     registry: Registry,
+    /// That are believed where documents are fetched, beside the system's.
+    authorities: Vec<reqwest::Certificate>,
 }
 
 /// How often the store is asked whether it is there.
@@ -69,6 +72,7 @@ impl TokenService {
             issuer,
             secret,
             registry,
+            authorities,
         } = understand(config, base).map_err(TokenServiceError::Config)?;
         let secrets = Secrets::derive(secret.reveal().as_bytes())?;
         let plan = key_plan(config, &registry);
@@ -99,6 +103,7 @@ impl TokenService {
             },
             meter: Meter::new(&parts.metrics)?,
             backchannel: Backchannel::new(parts.tasks.clone())?,
+            web: Web::new(&authorities)?,
         });
         let service = Self { core };
         service.announce_registry().await?;
@@ -127,7 +132,7 @@ impl TokenService {
     }
 
     /// Puts new clients, users, resources and credentials in force, and voids what gateways have
-    /// cached. Issuer, secret and lifetimes stay as they were opened.
+    /// cached. Issuer, secret, lifetimes and `ca_file` stay as they were opened.
     pub async fn reload(
         &self,
         config: &TokenServiceConfig,
@@ -221,16 +226,16 @@ fn understand(config: &TokenServiceConfig, base: &Path) -> Result<Understood, Ve
             add(key, &format!("must be from {least} to {most}"));
         }
     }
-    if let Some(problem) = publish_ahead_problem(&config.keys) {
-        add("keys.publish_ahead_secs", &problem);
-    }
+    add_publish_ahead(&config.keys, &mut add);
     let secret = root_secret(config, base, &mut issues);
     let registry = Registry::build(config, &mut issues);
+    let authorities = authorities(config, base, &mut issues);
     match (issuer, secret) {
         (Some(issuer), Some(secret)) if issues.is_empty() => Ok(Understood {
             issuer,
             secret,
             registry,
+            authorities,
         }),
         _ => Err(issues),
     }
@@ -238,10 +243,12 @@ fn understand(config: &TokenServiceConfig, base: &Path) -> Result<Understood, Ve
 
 const YEAR: u64 = 366 * 24 * 3600;
 
-fn publish_ahead_problem(keys: &KeysConfig) -> Option<String> {
+fn add_publish_ahead(keys: &KeysConfig, add: &mut impl FnMut(&str, &str)) {
     let (ahead, least) = (keys.publish_ahead_secs, MIN_PUBLISH_AHEAD.as_secs());
-    let is_good = ahead >= least && ahead.saturating_mul(2) <= keys.rotate_secs;
-    (!is_good).then(|| format!("must be from {least} to half of `keys.rotate_secs`"))
+    if ahead < least || ahead.saturating_mul(2) > keys.rotate_secs {
+        let problem = format!("must be from {least} to half of `keys.rotate_secs`");
+        add("keys.publish_ahead_secs", &problem);
+    }
 }
 
 fn root_secret(
@@ -263,6 +270,25 @@ fn root_secret(
             None
         }
     }
+}
+
+fn authorities(
+    config: &TokenServiceConfig,
+    base: &Path,
+    issues: &mut Vec<ConfigIssue>,
+) -> Vec<reqwest::Certificate> {
+    let documents = config.client_id_metadata_documents.as_ref();
+    let Some(file) = documents.and_then(|documents| documents.ca_file.as_ref()) else {
+        return Vec::new();
+    };
+    let read = std::fs::read(base.join(file)).ok();
+    let found = read.and_then(|text| reqwest::Certificate::from_pem_bundle(&text).ok());
+    found.filter(|found| !found.is_empty()).unwrap_or_else(|| {
+        issues.push(ConfigIssue::new(
+            "`token_service.client_id_metadata_documents.ca_file`: there are no certificates in it",
+        ));
+        Vec::new()
+    })
 }
 
 fn key_plan(config: &TokenServiceConfig, registry: &Registry) -> KeyPlan {

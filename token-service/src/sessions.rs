@@ -9,6 +9,7 @@ use service_kit::random;
 
 use crate::audit::audit;
 use crate::backchannel::LogoutTokens;
+use crate::clients;
 use crate::core::Core;
 use crate::error::Trouble;
 use crate::jws::{Claims, Typ};
@@ -118,12 +119,19 @@ pub(crate) async fn end(
     }
     audit!("logout", sub = sub, sid = sid);
     let registry = core.registry();
-    let clients: BTreeSet<_> = grants.iter().map(|grant| &grant.client_id).collect();
-    for client in clients.into_iter().filter_map(|id| registry.client(id)) {
+    let ids: BTreeSet<_> = grants.iter().map(|grant| &grant.client_id).collect();
+    for id in ids {
+        let Some(client) = clients::find(core, &registry, id).await? else {
+            continue;
+        };
         if let Some(to) = &client.backchannel_logout {
-            let farewell = Farewell { client, sub, sid };
+            let farewell = Farewell {
+                client: &client,
+                sub,
+                sid,
+            };
             core.backchannel
-                .say(&client.id, to, logout_tokens(core, &farewell)?);
+                .say(&client, to, logout_tokens(core, &farewell)?);
         }
     }
     Ok(())

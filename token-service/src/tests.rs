@@ -4,6 +4,7 @@
 mod algorithms;
 mod assertion;
 mod authorize;
+mod client_documents;
 mod configuration;
 mod device;
 mod dpop;
@@ -17,6 +18,7 @@ mod outage;
 mod pushed;
 mod races;
 mod refresh;
+mod registration;
 mod secrecy;
 mod signer;
 mod token;

@@ -33,6 +33,8 @@ pub(crate) enum Kind {
     PushedRequest,
     /// What a device polls with (RFC 8628).
     DeviceCode,
+    /// With which a registered client changes itself (RFC 7592).
+    RegistrationToken,
 }
 
 /// A fresh opaque string. It leaves in the answer that it was made for, and nowhere else.
@@ -60,7 +62,7 @@ const RANDOM: usize = 43;
 const CHECKSUM: usize = 6;
 
 impl Kind {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::AccessToken,
         Self::RefreshToken,
         Self::AuthorizationCode,
@@ -69,6 +71,7 @@ impl Kind {
         Self::Interaction,
         Self::PushedRequest,
         Self::DeviceCode,
+        Self::RegistrationToken,
     ];
 
     /// All are of one length.
@@ -82,6 +85,7 @@ impl Kind {
             Self::Interaction => "cg_in_",
             Self::PushedRequest => "cg_pr_",
             Self::DeviceCode => "cg_dc_",
+            Self::RegistrationToken => "cg_rg_",
         }
     }
 

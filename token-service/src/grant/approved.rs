@@ -55,8 +55,9 @@ impl Approved<'_> {
     ) -> Result<Left, Trouble> {
         let scope = self.scope.intersection(&request.client.scope);
         let (registry, client) = (request.registry, request.client);
-        let facts = facts::gather(registry, client, self.subject, self.authentication, scope);
-        let Some(facts) = facts else {
+        let from = (request.core, registry);
+        let facts = facts::gather(from, client, self.subject, self.authentication, scope);
+        let Some(facts) = facts.await? else {
             return Ok(Left::UserGone);
         };
         let question = ScopeQuestion {

@@ -80,7 +80,8 @@ async fn permitted(
     let allowed = requested
         .intersection(&client.scope)
         .filter(|token| !OF_PEOPLE.contains(&token));
-    let facts = facts::gather(request.registry, client, subject, None, allowed)
+    let facts = facts::gather((core, request.registry), client, subject, None, allowed)
+        .await?
         .ok_or_else(nothing_granted)?;
     let question = ScopeQuestion {
         facts: &facts,

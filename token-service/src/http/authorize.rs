@@ -14,10 +14,13 @@ use http::request::Parts;
 
 use super::browser::{self, LoggedIn};
 use super::{pages, request};
+use crate::clients;
 use crate::core::Core;
+use crate::error::Trouble;
 use crate::params::Params;
 use crate::record::AuthorizationRequest;
 use crate::refusal::{ErrorCode, Refusal};
+use crate::registry::{Client, Registry};
 use crate::sessions;
 use check::{Checked, Flaw, Way};
 pub(super) use check::{resources, scope};
@@ -48,7 +51,11 @@ async fn answer(core: &Core, parts: &Parts, params: Result<Params, Refusal>) -> 
         Err(refusal) => return pages::refusal(core, "authorize", &refusal),
     };
     let registry = core.registry();
-    let checked = match check::check(&registry, &params, way) {
+    let client = match named(core, &registry, &params).await {
+        Ok(client) => client,
+        Err(trouble) => return pages::refusal(core, "authorize", &trouble.into()),
+    };
+    let checked = match check::check(&registry, client.as_deref(), &params, way) {
         Ok(checked) => checked,
         Err(Flaw::Page(text)) => {
             let refusal = Refusal::Denied(ErrorCode::InvalidRequest, text);
@@ -61,6 +68,18 @@ async fn answer(core: &Core, parts: &Parts, params: Result<Params, Refusal>) -> 
     match ask(core, parts, &checked).await {
         Ok(response) => response,
         Err(refusal) => back(core, &checked.request, &refusal),
+    }
+}
+
+/// Whom a request names.
+async fn named(
+    core: &Core,
+    registry: &Registry,
+    params: &Params,
+) -> Result<Option<Arc<Client>>, Trouble> {
+    match params.get("client_id") {
+        Some(id) => clients::find_anew(core, registry, id).await,
+        None => Ok(None),
     }
 }
 

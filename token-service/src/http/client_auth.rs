@@ -6,12 +6,15 @@
 
 mod assertion;
 
+use std::sync::Arc;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::{HeaderMap, header};
 use zeroize::Zeroizing;
 
 use crate::audit::audit;
+use crate::clients;
 use crate::core::Core;
 use crate::params::{self, Params};
 use crate::refusal::{ErrorCode, Refusal};
@@ -33,12 +36,12 @@ enum Shown<'a> {
 }
 
 /// The client that sent the request.
-pub(super) async fn client<'r>(
+pub(super) async fn client(
     core: &Core,
-    registry: &'r Registry,
+    registry: &Registry,
     headers: &HeaderMap,
     params: &Params,
-) -> Result<&'r Client, Refusal> {
+) -> Result<Arc<Client>, Refusal> {
     let shown = shown(headers, params)?;
     let named = params.get("client_id");
     let id = match &shown {
@@ -56,13 +59,15 @@ pub(super) async fn client<'r>(
             "`client_id` is not the client that authenticates",
         ));
     }
-    let client = registry.client(id);
+    let client = clients::find_anew(core, registry, id).await?;
     if let Shown::Nothing = shown {
         return client
             .filter(|client| client.is_public())
             .ok_or_else(|| unknown("unknown, disabled, or in need of a credential"));
     }
-    let credential = client.and_then(|client| client.credential.as_ref());
+    let credential = client
+        .as_ref()
+        .and_then(|client| client.credential.as_ref());
     prove(core, credential, shown).await?;
     client.ok_or_else(|| unknown("unknown client"))
 }

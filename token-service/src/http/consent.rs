@@ -36,7 +36,7 @@ async fn show(core: &Core, parts: &Parts, params: &Params) -> Result<Response, R
     let asked = &asked;
     match next_step(core, asked, &logged_in.session).await {
         Ok(Step::Ask(scope) | Step::Issue(scope)) => {
-            Ok(pages::consent(core, asked, text, &logged_in, &scope))
+            Ok(pages::consent(core, asked, text, &logged_in, &scope).await?)
         }
         Err(refusal) => Ok(back(core, asked, &refusal)),
     }
@@ -71,7 +71,7 @@ async fn answer(core: &Core, request: Request) -> Result<Response, Refusal> {
     }
     let (Step::Ask(scope) | Step::Issue(scope)) = step;
     let session = &logged_in.session;
-    remember(core, session, &asked.client_id, &scope).await?;
+    remember(core, session, &asked, &scope).await?;
     audit!(
         "consent_given",
         client = asked.client_id,

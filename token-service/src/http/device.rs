@@ -85,13 +85,10 @@ async fn answer(core: &Core, request: Request) -> Result<Response, Refusal> {
         return Ok(pages::device::unknown(core, &logged_in));
     };
     match permitted(core, pending.code(), &logged_in).await? {
-        Some(scope) => Ok(pages::device::confirm(
-            core,
-            &logged_in,
-            &code,
-            &pending.code().client_id,
-            &scope,
-        )),
+        Some(scope) => {
+            let client = &pending.code().client_id;
+            Ok(pages::device::confirm(core, &logged_in, &code, client, &scope).await?)
+        }
         None => deny(core, &pending, &logged_in).await,
     }
 }

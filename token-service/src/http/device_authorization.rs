@@ -31,7 +31,7 @@ async fn answer(core: &Core, request: Request) -> Result<Response, Refusal> {
     let (parts, params) = request::posted(request).await?;
     let registry = core.registry();
     let client = client_auth::client(core, &registry, &parts.headers, &params).await?;
-    let code = wanted(core, &registry, client, &params)?;
+    let code = wanted(core, &registry, &client, &params)?;
     let (device_code, user_code) = keep(core, &code).await?;
     audit!(
         "device_code_issued",

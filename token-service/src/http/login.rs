@@ -63,7 +63,7 @@ async fn answer(core: &Core, request: Request) -> Result<Response, Refusal> {
             browser: &open.browser,
             problem: Some(again),
         };
-        return Ok(pages::login(core, &page));
+        return Ok(pages::login(core, &page).await?);
     };
     core.meter.login("ok");
     let session = session_of(core, parts, sub).await?;

@@ -15,6 +15,7 @@ use serde_json::Value;
 
 use super::browser::{self, LoggedIn};
 use super::{forms, pages, request};
+use crate::clients;
 use crate::core::Core;
 use crate::params::Params;
 use crate::refusal::{ErrorCode, Refusal};
@@ -73,7 +74,7 @@ async fn answer(core: &Core, parts: &Parts, params: &Params) -> Result<Response,
         return Ok(browser::see_other(&format!("{path}/logout?{form}")));
     }
     let registry = core.registry();
-    let asked = asked(core, &registry, params)?;
+    let asked = asked(core, &registry, params).await?;
     let Some(logged_in) = browser::logged_in(core, parts).await? else {
         // The browser has forgotten the login, and what it has led to may live on. Whoever has its ID
         // token is the client or the person.
@@ -111,7 +112,11 @@ async fn answer(core: &Core, parts: &Parts, params: &Params) -> Result<Response,
     Ok(response)
 }
 
-fn asked<'a>(core: &Core, registry: &Registry, params: &'a Params) -> Result<Asked<'a>, Refusal> {
+async fn asked<'a>(
+    core: &Core,
+    registry: &Registry,
+    params: &'a Params,
+) -> Result<Asked<'a>, Refusal> {
     let refuse = |text| Err(Refusal::Denied(ErrorCode::InvalidRequest, text));
     let named = params.get("client_id");
     // One that does not hold says nothing: its key may be gone, or never have been ours.
@@ -124,14 +129,19 @@ fn asked<'a>(core: &Core, registry: &Registry, params: &'a Params) -> Result<Ask
         return refuse("`client_id` is not the client of `id_token_hint`");
     }
     let client = hint.as_ref().map(|hint| hint.client.as_str()).or(named);
-    let client = client.and_then(|id| registry.client(id));
+    let client = match client {
+        Some(id) => clients::find(core, registry, id).await?,
+        None => None,
+    };
     let mut target = params.get("post_logout_redirect_uri");
     if client.is_none() && params.get("id_token_hint").is_some() && named.is_none() {
         // Of a key that is gone, nearly always: the person is asked, and goes nowhere.
         target = None;
     }
     if let Some(target) = target {
-        let is_registered = client.is_some_and(|client| client.accepts_after_logout(target));
+        let is_registered = client
+            .as_ref()
+            .is_some_and(|client| client.accepts_after_logout(target));
         if !is_registered {
             return refuse(
                 "`post_logout_redirect_uri` is not registered for the client that is named",

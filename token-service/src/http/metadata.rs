@@ -7,7 +7,7 @@ use axum::extract::State;
 use axum::response::Response;
 use http::{HeaderValue, header};
 use jose::Algorithm;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::render;
 use crate::config::{GrantType, SigningAlgorithm};
@@ -35,7 +35,7 @@ fn document(core: &Core) -> Value {
     ];
     let algorithms = Algorithm::ALL.map(Algorithm::name);
     let signing = SigningAlgorithm::ALL.map(SigningAlgorithm::as_str);
-    json!({
+    let mut document = json!({
         "issuer": issuer.as_str(),
         "authorization_endpoint": issuer.endpoint("/authorize"),
         "token_endpoint": issuer.endpoint("/token"),
@@ -75,5 +75,22 @@ fn document(core: &Core) -> Value {
         "request_parameter_supported": false,
         "request_uri_parameter_supported": false,
         "protected_resources": registry.resources().map(|resource| &resource.id).collect::<Vec<_>>(),
-    })
+    });
+    if let Some(members) = document.as_object_mut() {
+        add_others(core, members);
+    }
+    document
+}
+
+/// How clients that nobody has configured can come, where they can.
+fn add_others(core: &Core, members: &mut Map<String, Value>) {
+    let registry = core.registry();
+    if registry.registration.is_some() {
+        let endpoint = core.issuer.endpoint("/register");
+        members.insert("registration_endpoint".into(), endpoint.into());
+    }
+    if registry.client_documents.is_some() {
+        let name = "client_id_metadata_document_supported";
+        members.insert(name.into(), true.into());
+    }
 }

@@ -1,6 +1,7 @@
 //! What people see: login, consent, devices, and errors. Plain HTML, no script, no third party, not
 //! to be framed.
 
+mod asking;
 pub(super) mod device;
 
 use std::sync::LazyLock;
@@ -16,10 +17,12 @@ use url::{Host, Url};
 use super::browser::LoggedIn;
 use super::render;
 use crate::core::Core;
+use crate::error::Trouble;
 use crate::params::Params;
 use crate::record::AuthorizationRequest;
 use crate::refusal::Refusal;
 use crate::token::{Handle, UserCode};
+use asking::asking;
 
 /// The names of the forms: a token of one is none of another.
 pub(super) const LOGIN_FORM: &str = "login";
@@ -40,14 +43,16 @@ pub(super) struct SignIn<'a> {
 }
 
 /// The login page.
-pub(super) fn login(core: &Core, asked: &SignIn<'_>) -> Response {
+pub(super) async fn login(core: &Core, asked: &SignIn<'_>) -> Result<Response, Trouble> {
+    let client = match asked.request {
+        Some(request) => Some(asking(core, &request.client_id).await?),
+        None => None,
+    };
     let csrf = form_token(core, LOGIN_FORM, asked.text, asked.browser);
     let body = html! {
         h1 { "Sign in" }
-        @match asked.request {
-            Some(request) => {
-                p { "to continue to " strong { (client_name(core, &request.client_id)) } }
-            }
+        @match &client {
+            Some(client) => p { "to continue to " strong { (client.name) } },
             None => p { "to connect a device" },
         }
         @if let Some(problem) = asked.problem { p role="alert" { (problem) } }
@@ -73,20 +78,22 @@ pub(super) fn login(core: &Core, asked: &SignIn<'_>) -> Response {
         StatusCode::OK
     };
     let redirect_uri = asked.request.map(|request| request.redirect_uri.as_str());
-    page(status, "Sign in", redirect_uri, &body)
+    Ok(page(status, "Sign in", redirect_uri, &body))
 }
 
 /// The consent page.
-pub(super) fn consent(
+pub(super) async fn consent(
     core: &Core,
     asked: &AuthorizationRequest,
     text: &str,
     logged_in: &LoggedIn,
     scope: &Scope,
-) -> Response {
+) -> Result<Response, Trouble> {
+    let client = asking(core, &asked.client_id).await?;
     let csrf = form_token(core, CONSENT_FORM, text, &logged_in.handle);
     let body = html! {
-        h1 { strong { (client_name(core, &asked.client_id)) } " asks for access" }
+        h1 { strong { (client.name) } " asks for access" }
+        (client.warning(Some(&asked.redirect_uri)))
         p { "You are signed in as " strong { (user_name(core, logged_in)) } ". The application would be allowed to:" }
         (list(core, scope))
         form method="post" action=(format!("{}/consent", core.issuer.path())) {
@@ -96,12 +103,12 @@ pub(super) fn consent(
             button type="submit" name="decision" value="deny" class="quiet" { "Deny" }
         }
     };
-    page(
+    Ok(page(
         StatusCode::OK,
         "Allow access",
         Some(&asked.redirect_uri),
         &body,
-    )
+    ))
 }
 
 /// Asks whether a login is to end. What was asked for is asked again with the answer.
@@ -197,13 +204,6 @@ pub(super) fn too_many_attempts(core: &Core, endpoint: &str) -> Response {
 fn form_token(core: &Core, form: &str, interaction: &str, bound_to: &Handle) -> String {
     let handle = core.secrets.token_hash(interaction);
     core.secrets.form_token(form, &handle, bound_to.as_str())
-}
-
-fn client_name(core: &Core, client_id: &str) -> String {
-    let registry = core.registry();
-    registry
-        .client(client_id)
-        .map_or_else(|| client_id.to_owned(), |client| client.name.clone())
 }
 
 fn user_name(core: &Core, logged_in: &LoggedIn) -> String {

@@ -1,12 +1,14 @@
 //! Reading requests: a bounded form body, a query, the sender's address.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
 use axum::extract::Request;
+use bytes::Bytes;
 use http::header;
 use http::request::Parts;
+use serde_json::{Map, Value};
 use service_kit::serve::Client;
 
 use crate::params::Params;
@@ -32,17 +34,31 @@ pub(super) async fn form(parts: &Parts, body: Body) -> Result<Params, Refusal> {
             "parameters belong into the body",
         ));
     }
-    if !is_form(parts) {
+    if !is_of(parts, "application/x-www-form-urlencoded") {
         return Err(Refusal::Denied(
             ErrorCode::InvalidRequest,
             "the body must be application/x-www-form-urlencoded",
         ));
     }
-    let body = tokio::time::timeout(BODY_TIMEOUT, to_bytes(body, MAX_BODY))
+    read(&whole(body).await?)
+}
+
+async fn whole(body: Body) -> Result<Bytes, Refusal> {
+    tokio::time::timeout(BODY_TIMEOUT, to_bytes(body, MAX_BODY))
         .await
         .map_err(|_| Refusal::TooSlow)?
-        .map_err(|_| Refusal::TooLarge)?;
-    read(&body)
+        .map_err(|_| Refusal::TooLarge)
+}
+
+/// The JSON object of a POST or PUT.
+pub(super) async fn json(parts: &Parts, body: Body) -> Result<Map<String, Value>, Refusal> {
+    let refused = |text| Refusal::Denied(ErrorCode::InvalidClientMetadata, text);
+    if !is_of(parts, "application/json") {
+        return Err(refused("the body must be application/json"));
+    }
+    let body = whole(body).await?;
+    strict_json::parse_object(&body)
+        .map_err(|_| refused("the body is not one JSON object, in which no name is repeated"))
 }
 
 /// The query of a GET.
@@ -57,6 +73,19 @@ pub(super) fn peer(parts: &Parts) -> Option<IpAddr> {
     client.map(|client| client.address.ip())
 }
 
+/// The same, as a word for counting. Of an IPv6 address it is the half that names a network: the other
+/// half is free to whoever has one.
+pub(super) fn peer_network(parts: &Parts) -> String {
+    match peer(parts) {
+        None => "unknown".into(),
+        Some(IpAddr::V4(address)) => address.to_string(),
+        Some(IpAddr::V6(address)) => match address.to_ipv4_mapped() {
+            Some(address) => address.to_string(),
+            None => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).to_string(),
+        },
+    }
+}
+
 /// Of a body, of a query, or of what was kept of one.
 pub(super) fn read(encoded: &[u8]) -> Result<Params, Refusal> {
     Params::parse(encoded).map_err(|_| {
@@ -67,15 +96,11 @@ pub(super) fn read(encoded: &[u8]) -> Result<Params, Refusal> {
     })
 }
 
-fn is_form(parts: &Parts) -> bool {
+fn is_of(parts: &Parts, media_type: &str) -> bool {
     parts
         .headers
         .get(header::CONTENT_TYPE)
         .and_then(|value| value.to_str().ok())
         .and_then(|value| value.split(';').next())
-        .is_some_and(|media| {
-            media
-                .trim()
-                .eq_ignore_ascii_case("application/x-www-form-urlencoded")
-        })
+        .is_some_and(|media| media.trim().eq_ignore_ascii_case(media_type))
 }

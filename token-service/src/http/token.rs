@@ -6,6 +6,7 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 
 use super::{client_auth, dpop, render, request};
+use crate::clients;
 use crate::config::GrantType;
 use crate::core::Core;
 use crate::grant::{self, TokenRequest};
@@ -31,11 +32,17 @@ async fn answer(core: &Core, request: Request) -> Result<Response, Refusal> {
     let request = TokenRequest {
         core,
         registry: &registry,
-        client,
+        client: &client,
         params: &params,
         key: shown.as_ref().map(|shown| shown.thumbprint.as_str()),
     };
     let answer = grant::exchange(request, grant_type).await?;
+    if !clients::used(core, &registry, &client).await? {
+        return Err(Refusal::Denied(
+            ErrorCode::InvalidClient,
+            "the caller is not authenticated",
+        ));
+    }
     let mut response = render::json(&answer);
     if shown.is_some() {
         dpop::add_nonce(core, &mut response);

@@ -18,6 +18,11 @@ impl Consent {
     pub(crate) fn id(sub: &str, client_id: &str) -> String {
         id_of(sub, client_id)
     }
+
+    /// The same of what was approved for one redirect URI of the client alone.
+    pub(crate) fn id_at(sub: &str, client_id: &str, redirect_uri: &str) -> String {
+        id_of(sub, &id_of(client_id, redirect_uri))
+    }
 }
 
 impl Record for Consent {

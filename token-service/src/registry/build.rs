@@ -11,12 +11,14 @@ use service_kit::{ConfigIssue, Secret};
 use url::Url;
 
 use super::{
-    Client, Credential, Exchange, RedirectUri, Registry, Resource, ResourceServer, SecretHash, User,
+    Client, ClientDocuments, Credential, DocumentUrl, Exchange, Provenance, RedirectUri,
+    Registration, Registry, Resource, ResourceServer, SecretHash, User,
 };
 use crate::config::{
     ClientConfig, GrantType, ResourceConfig, ResourceServerConfig, TokenServiceConfig, UserConfig,
 };
 use crate::password;
+use crate::record::RegisteredClient;
 
 /// Claims that a resource cannot ask for: the service writes them itself.
 const RESERVED_CLAIMS: [&str; 19] = [
@@ -78,6 +80,18 @@ impl Registry {
             let mut issues = Issues { all: issues, at };
             registry.add_assertion_issuer(issuer, &config.issuer, &mut issues);
         }
+        if let Some(registration) = &config.registration {
+            let at = "token_service.registration".to_owned();
+            let understood =
+                Registration::understand(registration, &mut Issues { all: issues, at });
+            registry.registration = Some(understood);
+        }
+        if let Some(documents) = &config.client_id_metadata_documents {
+            let at = "token_service.client_id_metadata_documents".to_owned();
+            let understood =
+                ClientDocuments::understand(documents, &mut Issues { all: issues, at });
+            registry.client_documents = Some(understood);
+        }
         let scopes = registry.scopes();
         for scope in config.scope_meanings.keys() {
             if !scopes.contains(scope) {
@@ -136,6 +150,12 @@ impl Registry {
 
     fn add_client(&mut self, config: &ClientConfig, issues: &mut Issues<'_>) {
         issues.id(&config.id);
+        if RegisteredClient::is_id(&config.id) {
+            issues.add(
+                "id",
+                "looks like one of a client that has registered itself",
+            );
+        }
         let credential = issues.credential(config.secret_hash.as_ref(), config.jwks.as_ref());
         match (&credential, config.public) {
             (Some(_), true) => issues.add("public", "such a client has no secret and no keys"),
@@ -170,7 +190,9 @@ impl Registry {
             exchange: Exchange::build(config, self, issues),
             may_act: config.may_act.clone().map(BTreeSet::from_iter),
             disabled: config.disabled,
+            provenance: Provenance::Configured,
         };
+        let client = Arc::new(client);
         if self.clients.insert(client.id.clone(), client).is_some() {
             issues.add("id", &format!("`{}` is there twice", config.id));
         }
@@ -185,8 +207,12 @@ impl Registry {
             issues.add("username", "must not be empty, and `sub` at most 255 bytes");
         }
         // RFC 9700 section 4.15: no client may pass for a user.
-        if self.clients.contains_key(&sub) {
-            issues.add("sub", &format!("`{sub}` is the id of a client"));
+        let could_be_one = RegisteredClient::is_id(&sub) || DocumentUrl::read(&sub).is_some();
+        if self.clients.contains_key(&sub) || could_be_one {
+            issues.add(
+                "sub",
+                &format!("`{sub}` is the id of a client, or could be"),
+            );
         }
         if let Some(problem) = password::problem(config.password_hash.reveal()) {
             issues.add("password_hash", problem);

@@ -84,7 +84,10 @@ impl Exchange {
 impl Registry {
     /// Whether `party`, a client or a user, may act for the subject with a token of this client.
     pub(crate) fn may_act(&self, subject: &Subject, subject_client: &str, party: &str) -> bool {
-        let of_client = |id: &str| self.client(id).and_then(|client| client.may_act.as_ref());
+        let of_client = |id: &str| {
+            self.configured_client(id)
+                .and_then(|client| client.may_act.as_ref())
+        };
         let of_subject = match subject {
             Subject::User(sub) => self.user(sub).and_then(|user| user.may_act.as_ref()),
             Subject::Client(id) => of_client(id),

@@ -33,7 +33,26 @@ const SAID: [&str; 6] = [
 
 /// The log as text.
 #[derive(Debug, Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
+pub(super) struct Log(Arc<Mutex<Vec<u8>>>);
+
+/// Everything that is logged on this thread for as long as the guards live.
+pub(super) fn listen() -> (Log, (tracing::Dispatch, tracing::subscriber::DefaultGuard)) {
+    let log = Log::default();
+    // With one subscriber alone, an event that a test on another thread comes to first would be
+    // switched off for this thread, too.
+    let second = tracing::Dispatch::new(tracing_subscriber::registry());
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::TRACE)
+        .with_writer(log.clone())
+        .finish();
+    (log, (second, tracing::subscriber::set_default(subscriber)))
+}
+
+impl Log {
+    pub(super) fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
 
 impl Write for Log {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
@@ -56,15 +75,7 @@ impl<'a> MakeWriter<'a> for Log {
 
 #[tokio::test]
 async fn no_token_code_cookie_password_or_key_is_at_rest_or_in_a_log() {
-    let log = Log::default();
-    // With one subscriber alone, an event that a test on another thread comes to first would be
-    // switched off for this thread, too.
-    let _second = tracing::Dispatch::new(tracing_subscriber::registry());
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::TRACE)
-        .with_writer(log.clone())
-        .finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
+    let (log, _guards) = listen();
     let world = device::world().await;
 
     let mut browser = Browser::default();
@@ -96,7 +107,7 @@ async fn no_token_code_cookie_password_or_key_is_at_rest_or_in_a_log() {
         secrets.push(next[name].as_str().unwrap().to_owned());
     }
     secrets.extend(CONFIGURED.map(Into::into));
-    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let log = log.text();
     for said in SAID {
         assert!(log.contains(said), "{said} in {log}");
     }
@@ -127,7 +138,7 @@ async fn of_a_device(world: &World, browser: &mut Browser) -> [String; 5] {
 }
 
 /// Every key and value of the store.
-async fn at_rest(world: &World) -> String {
+pub(super) async fn at_rest(world: &World) -> String {
     let mut text = String::new();
     let mut cursor = None;
     loop {

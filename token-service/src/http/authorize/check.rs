@@ -53,17 +53,17 @@ pub(super) enum Flaw<'a> {
 
 pub(in crate::http) type Problem = (ErrorCode, &'static str);
 
+/// `client`: whom the request names, where there is such a client.
 pub(super) fn check<'a>(
-    registry: &'a Registry,
+    registry: &Registry,
+    client: Option<&'a Client>,
     params: &'a Params,
     way: Way,
 ) -> Result<Checked, Flaw<'a>> {
-    let id = params
-        .get("client_id")
-        .ok_or(Flaw::Page("`client_id` is missing"))?;
-    let client = registry
-        .client(id)
-        .ok_or(Flaw::Page("the client is not known"))?;
+    if params.get("client_id").is_none() {
+        return Err(Flaw::Page("`client_id` is missing"));
+    }
+    let client = client.ok_or(Flaw::Page("the client is not known"))?;
     let given = params.get("redirect_uri");
     let uri = match (given, client.redirect_uris.as_slice()) {
         (Some(uri), _) if client.accepts_redirect(uri) => uri,

@@ -6,6 +6,7 @@ use http::request::Parts;
 use oauth::Scope;
 
 use crate::audit::audit;
+use crate::clients;
 use crate::config::{ConsentMode, GrantType};
 use crate::core::Core;
 use crate::error::Trouble;
@@ -16,6 +17,7 @@ use crate::record::{
     self, Asked, AuthorizationRequest, Code, CodeState, Consent, Interaction, Session, Subject,
 };
 use crate::refusal::{ErrorCode, Refusal};
+use crate::registry::{Client, Provenance};
 use crate::scopes::{self, Moment, ScopeQuestion};
 use crate::token::{Handle, Kind, Minted, UserCode};
 
@@ -70,8 +72,7 @@ pub(in crate::http) async fn next_step(
             ErrorCode::AccessDenied,
             "nothing of the scope is granted",
         ))?;
-    let must_ask =
-        request.prompt_consent || !is_approved(core, &request.client_id, session, &scope).await?;
+    let must_ask = request.prompt_consent || !is_approved(core, request, session, &scope).await?;
     Ok(if must_ask {
         Step::Ask(scope)
     } else {
@@ -96,12 +97,20 @@ pub(in crate::http) async fn permitted(
         Ok(None)
     };
     let registry = core.registry();
-    let Some(client) = registry.client(wish.client_id) else {
+    let Some(client) = clients::find(core, &registry, wish.client_id).await? else {
         return denied("the client is gone or disabled");
     };
     let subject = Subject::User(session.sub.clone());
     let login = Some(&session.authentication);
-    let Some(facts) = facts::gather(&registry, client, &subject, login, wish.scope.clone()) else {
+    let Some(facts) = facts::gather(
+        (core, &registry),
+        &client,
+        &subject,
+        login,
+        wish.scope.clone(),
+    )
+    .await?
+    else {
         return denied("the user is gone or disabled");
     };
     let question = ScopeQuestion {
@@ -119,18 +128,35 @@ pub(in crate::http) async fn permitted(
 
 async fn is_approved(
     core: &Core,
-    client_id: &str,
+    request: &AuthorizationRequest,
     session: &Session,
     scope: &Scope,
 ) -> Result<bool, Trouble> {
-    let registry = core.registry();
-    let client = registry.client(client_id);
-    if client.is_some_and(|client| client.consent == ConsentMode::Skip) {
+    let client = clients::find(core, &core.registry(), &request.client_id).await?;
+    if client
+        .as_ref()
+        .is_some_and(|client| client.consent == ConsentMode::Skip)
+    {
         return Ok(true);
     }
-    let id = Consent::id(&session.sub, client_id);
+    let id = consent_id(client.as_deref(), request, session);
     let stored = record::load::<Consent>(&*core.store, &id).await?;
     Ok(stored.is_some_and(|stored| scope.is_subset(&stored.record.scope)))
+}
+
+/// What a person has approved for a client that says itself what it is, they have approved for the place
+/// that the page showed: it could name another afterwards.
+fn consent_id(
+    client: Option<&Client>,
+    request: &AuthorizationRequest,
+    session: &Session,
+) -> String {
+    let is_configured = client.is_some_and(|client| client.provenance == Provenance::Configured);
+    if is_configured {
+        Consent::id(&session.sub, &request.client_id)
+    } else {
+        Consent::id_at(&session.sub, &request.client_id, &request.redirect_uri)
+    }
 }
 
 /// Keeps the request and shows the first page: consent where somebody is logged in, else login.
@@ -145,8 +171,8 @@ pub(in crate::http) async fn begin(
     let begun = keep(core, parts, asked, session).await?;
     let text = begun.id.reveal();
     let response = match logged_in {
-        None => pages::login(core, &begun.sign_in(Some(request), None)),
-        Some((login, scope)) => pages::consent(core, request, text, login, scope),
+        None => pages::login(core, &begun.sign_in(Some(request), None)).await?,
+        Some((login, scope)) => pages::consent(core, request, text, login, scope).await?,
     };
     Ok(begun.introduced(core, response))
 }
@@ -158,7 +184,7 @@ pub(in crate::http) async fn begin_device(
     code: Option<&UserCode>,
 ) -> Result<Response, Refusal> {
     let begun = keep(core, parts, Asked::Device, None).await?;
-    let response = pages::login(core, &begun.sign_in(None, code));
+    let response = pages::login(core, &begun.sign_in(None, code)).await?;
     Ok(begun.introduced(core, response))
 }
 
@@ -249,10 +275,11 @@ pub(in crate::http) async fn open_interaction(
 pub(in crate::http) async fn remember(
     core: &Core,
     session: &Session,
-    client_id: &str,
+    request: &AuthorizationRequest,
     scope: &Scope,
 ) -> Result<(), Trouble> {
-    let id = Consent::id(&session.sub, client_id);
+    let client = clients::find(core, &core.registry(), &request.client_id).await?;
+    let id = consent_id(client.as_deref(), request, session);
     let before = record::load::<Consent>(&*core.store, &id).await?;
     let consent = Consent {
         scope: before.map_or_else(|| scope.clone(), |before| before.record.scope.union(scope)),
@@ -272,6 +299,14 @@ pub(in crate::http) async fn issue(
     session: &Session,
     scope: Scope,
 ) -> Result<Response, Refusal> {
+    // What the client may have can have changed while the person was thinking.
+    let client = clients::find(core, &core.registry(), &request.client_id).await?;
+    if !client.is_some_and(|client| client.accepts_redirect(&request.redirect_uri)) {
+        return Err(Refusal::Denied(
+            ErrorCode::InvalidRequest,
+            "the application has changed meanwhile; please start again there",
+        ));
+    }
     let minted = Kind::AuthorizationCode.mint(&core.secrets)?;
     let code = Code {
         state: CodeState::Unused,

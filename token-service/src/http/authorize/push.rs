@@ -69,7 +69,7 @@ async fn answer(core: &Core, request: Request) -> Result<Response, Refusal> {
     form.extend(url::form_urlencoded::byte_serialize(client.id.as_bytes()));
     // Section 2.1: what would be refused later is refused now, where the client hears of it.
     let whole = request::read(form.as_bytes())?;
-    check::check(&registry, &whole, Way::Pushed).map_err(|flaw| match flaw {
+    check::check(&registry, Some(&client), &whole, Way::Pushed).map_err(|flaw| match flaw {
         Flaw::Page(text) => Refusal::Denied(ErrorCode::InvalidRequest, text),
         Flaw::Redirect { code, text, .. } => Refusal::Denied(code, text),
     })?;

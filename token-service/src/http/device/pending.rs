@@ -2,6 +2,7 @@
 
 use store::Batch;
 
+use crate::clients;
 use crate::config::GrantType;
 use crate::core::Core;
 use crate::error::Trouble;
@@ -29,13 +30,14 @@ pub(super) async fn find(core: &Core, user_code: &Handle) -> Result<Option<Pendi
     };
     let device = used.record.device;
     let stored = record::load::<DeviceCode>(&*core.store, &device).await?;
-    Ok(stored
-        .filter(|stored| is_pending(core, &stored.record))
-        .map(|stored| Pending {
-            user_code: user_code.clone(),
-            device,
-            stored,
-        }))
+    let Some(stored) = stored else {
+        return Ok(None);
+    };
+    Ok(is_pending(core, &stored.record).await?.then(|| Pending {
+        user_code: user_code.clone(),
+        device,
+        stored,
+    }))
 }
 
 /// Writes the answer, and takes the user code out of use. False: somebody else has answered since
@@ -60,10 +62,10 @@ pub(super) async fn settle(
     Ok(core.store.commit(batch).await?.is_applied())
 }
 
-fn is_pending(core: &Core, code: &DeviceCode) -> bool {
-    let registry = core.registry();
-    let client = registry.client(&code.client_id);
-    code.state == DeviceState::Pending
-        && core.now() < code.exp
-        && client.is_some_and(|client| client.may_use(GrantType::DeviceCode))
+async fn is_pending(core: &Core, code: &DeviceCode) -> Result<bool, Trouble> {
+    if code.state != DeviceState::Pending || core.now() >= code.exp {
+        return Ok(false);
+    }
+    let client = clients::find(core, &core.registry(), &code.client_id).await?;
+    Ok(client.is_some_and(|client| client.may_use(GrantType::DeviceCode)))
 }

@@ -7,8 +7,10 @@ use maud::html;
 use oauth::Scope;
 use service_kit::digest;
 
-use super::{client_name, list, page, user_name};
+use super::asking::asking;
+use super::{list, page, user_name};
 use crate::core::Core;
+use crate::error::Trouble;
 use crate::http::browser::LoggedIn;
 use crate::http::forms;
 use crate::params::Params;
@@ -68,20 +70,22 @@ pub(in crate::http) fn check_form(
 }
 
 /// What the device wants, and the code to compare.
-pub(in crate::http) fn confirm(
+pub(in crate::http) async fn confirm(
     core: &Core,
     logged_in: &LoggedIn,
     code: &UserCode,
     client_id: &str,
     scope: &Scope,
-) -> Response {
+) -> Result<Response, Trouble> {
+    let client = asking(core, client_id).await?;
     core.meter.request("device", "ok");
     let session = logged_in.handle.as_str();
     let csrf = core
         .secrets
         .form_token(CONFIRM_FORM, &shown(core, code, scope), session);
     let body = html! {
-        h1 { strong { (client_name(core, client_id)) } " asks for access" }
+        h1 { strong { (client.name) } " asks for access" }
+        (client.warning(None))
         p { "Is this the code on the device in front of you?" }
         p class="code" { (code.shown()) }
         p role="alert" {
@@ -99,7 +103,7 @@ pub(in crate::http) fn confirm(
             button type="submit" name="decision" value="deny" class="quiet" { "Deny" }
         }
     };
-    page(StatusCode::OK, "Allow access", None, &body)
+    Ok(page(StatusCode::OK, "Allow access", None, &body))
 }
 
 /// Whether the form was sent from [`confirm`], as it showed this code and this scope to this login.
