@@ -12,6 +12,7 @@ mod pdp_tls;
 mod policy_edit;
 mod races;
 mod readme;
+mod register_client;
 mod revocation;
 mod scope_edit;
 mod search;
