@@ -43,12 +43,10 @@ mod web_document;
 mod tests;
 
 pub use config::{
-    AssertionIssuerConfig,
-    SubjectIs,
-    AuthMethod, ClientConfig, ClientDocumentsConfig, ConsentMode, ExchangeConfig, GrantType,
-    InitialAccessTokenConfig, KeysConfig, LoginConfig, OpenRegistrationConfig,
-    RegistrationBoundsConfig, RegistrationConfig, ResourceConfig, ResourceServerConfig, Semantics,
-    TokenServiceConfig, TtlConfig, UserConfig,
+    AssertionIssuerConfig, AuthMethod, ClientConfig, ClientDocumentsConfig, ConsentMode,
+    ExchangeConfig, GrantType, InitialAccessTokenConfig, KeysConfig, LoginConfig,
+    OpenRegistrationConfig, RegistrationBoundsConfig, RegistrationConfig, ResourceConfig,
+    ResourceServerConfig, Semantics, SubjectIs, TokenServiceConfig, TtlConfig, UserConfig,
 };
 pub use error::TokenServiceError;
 pub use password::hash_password;
