@@ -4,6 +4,7 @@
 mod assertion_issuer;
 mod client_documents;
 mod exchange;
+mod identity_provider;
 mod registration;
 
 use std::collections::BTreeMap;
@@ -18,6 +19,7 @@ use service_kit::Secret;
 pub use assertion_issuer::{AssertionIssuerConfig, SubjectIs};
 pub use client_documents::ClientDocumentsConfig;
 pub use exchange::{ExchangeConfig, Semantics};
+pub use identity_provider::{ClaimMapping, IdentityProviderConfig, LinkRule};
 pub use registration::{
     AuthMethod, InitialAccessTokenConfig, OpenRegistrationConfig, RegistrationBoundsConfig,
     RegistrationConfig,
@@ -68,6 +70,9 @@ pub struct TokenServiceConfig {
     /// Who may log in.
     #[serde(default)]
     pub users: Vec<UserConfig>,
+    /// Where else they may log in.
+    #[serde(default)]
+    pub identity_providers: Vec<IdentityProviderConfig>,
     /// What a scope allows, for whoever is asked to approve it: `see your records`.
     #[serde(default)]
     pub scope_meanings: BTreeMap<String, String>,

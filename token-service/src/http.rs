@@ -1,6 +1,7 @@
 //! The HTTP endpoints: one file each. Here is only what stands around them: paths, headers that
 //! every answer has, and who may call from a browser's script.
 
+mod after_login;
 mod authorize;
 mod browser;
 mod client_auth;
@@ -8,6 +9,7 @@ mod consent;
 mod device;
 mod device_authorization;
 mod dpop;
+mod federation;
 mod forms;
 mod introspect;
 mod jwks;
@@ -61,6 +63,16 @@ pub(crate) fn router(core: Arc<Core>) -> Router {
         .route("/device_authorization", post(device_authorization::post))
         .route("/device", get(device::get).post(device::post))
         .route("/device/confirm", post(device::confirm::post))
+        .route("/federation/{id}", post(federation::post))
+        .route("/federation/{id}/callback", get(federation::callback))
+        .route(
+            "/federation/{id}/logged_out",
+            get(federation::logout::logged_out),
+        )
+        .route(
+            "/federation/{id}/backchannel_logout",
+            post(federation::logout::backchannel),
+        )
         .route("/introspect", post(introspect::post));
     let registration = Router::new()
         .route("/register", post(register::post))

@@ -55,7 +55,7 @@ impl LocalIntrospector {
             })?;
         match phantom::resolve(core, &registry, token.reveal(), resource).await? {
             Resolved::Live(live) => {
-                let swapped = phantom::swap(core, &registry, &live, resource)?;
+                let swapped = phantom::swap(core, &live, resource)?;
                 Ok(Introspection::Active(Arc::new(swapped)))
             }
             Resolved::Inactive(reason) => {

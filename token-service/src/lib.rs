@@ -16,6 +16,7 @@ mod core;
 mod documents;
 mod error;
 mod facts;
+mod federation;
 mod grant;
 mod http;
 mod introspector;
@@ -26,6 +27,7 @@ mod nonces;
 mod params;
 mod password;
 mod phantom;
+mod provider;
 mod public_web;
 mod record;
 mod refusal;
@@ -37,16 +39,18 @@ mod secrets;
 mod service;
 mod sessions;
 mod token;
+mod users;
 mod web_document;
 
 #[cfg(test)]
 mod tests;
 
 pub use config::{
-    AssertionIssuerConfig, AuthMethod, ClientConfig, ClientDocumentsConfig, ConsentMode,
-    ExchangeConfig, GrantType, InitialAccessTokenConfig, KeysConfig, LoginConfig,
-    OpenRegistrationConfig, RegistrationBoundsConfig, RegistrationConfig, ResourceConfig,
-    ResourceServerConfig, Semantics, SubjectIs, TokenServiceConfig, TtlConfig, UserConfig,
+    AssertionIssuerConfig, AuthMethod, ClaimMapping, ClientConfig, ClientDocumentsConfig,
+    ConsentMode, ExchangeConfig, GrantType, IdentityProviderConfig, InitialAccessTokenConfig,
+    KeysConfig, LinkRule, LoginConfig, OpenRegistrationConfig, RegistrationBoundsConfig,
+    RegistrationConfig, ResourceConfig, ResourceServerConfig, Semantics, SubjectIs,
+    TokenServiceConfig, TtlConfig, UserConfig,
 };
 pub use error::TokenServiceError;
 pub use password::hash_password;

@@ -17,10 +17,10 @@ use crate::claims;
 use crate::clients;
 use crate::core::Core;
 use crate::error::Trouble;
-use crate::facts;
+use crate::facts::{self, Known};
 use crate::jws::{Claims, Typ};
 use crate::record::{self, AccessToken, Grant};
-use crate::registry::{Registry, Resource};
+use crate::registry::{Registry, Resource, User};
 use crate::scopes::{self, Moment, ScopeQuestion};
 use crate::token::{FormError, Handle, Kind};
 pub(crate) use returned::{Returned, returned};
@@ -39,6 +39,8 @@ pub(crate) struct Live {
     pub(crate) grant: Grant,
     /// The scope in it is cut to what is asked for.
     pub(crate) facts: SubjectFacts,
+    /// The subject, where it is a user.
+    pub(crate) user: Option<Arc<User>>,
     /// What a resource may be told beside; nothing before a resource is named.
     pub(crate) claims: Vec<String>,
     /// The tokens that it was exchanged from: live, too.
@@ -125,14 +127,13 @@ async fn standing(
         token: token.bytes,
         grant: grant.bytes,
     };
-    known((core, registry), token.record, grant.record, kept).await
+    known((core, registry), (token.record, grant.record), kept).await
 }
 
 /// Everybody whom the records name must still be there.
 async fn known(
     (core, registry): (&Core, &Registry),
-    mut token: AccessToken,
-    grant: Grant,
+    (mut token, grant): (AccessToken, Grant),
     kept: Kept,
 ) -> Result<Result<Live, Inactive>, Trouble> {
     let Some(client) = clients::find(core, registry, &token.client_id).await? else {
@@ -140,12 +141,13 @@ async fn known(
     };
     let scope = token.scope.intersection(&client.scope);
     let login = grant.authentication.as_ref();
-    let facts = facts::gather((core, registry), &client, &grant.subject, login, scope);
-    let Some(mut facts) = facts.await? else {
+    let known = facts::gather((core, registry), &client, &grant.subject, login, scope).await?;
+    let Some(Known { mut facts, user }) = known else {
         return Ok(Err(Inactive::UserGone));
     };
     if let Some(exchanged) = &grant.exchanged {
-        let Some(allowed) = registry.exchange(&client, &grant.subject, exchanged) else {
+        let subject = (&grant.subject, user.as_deref());
+        let Some(allowed) = registry.exchange(&client, subject, exchanged) else {
             return Ok(Err(Inactive::ExchangeGone));
         };
         token.resources.retain(|id| allowed.audiences.contains(id));
@@ -155,6 +157,7 @@ async fn known(
         token,
         grant,
         facts,
+        user,
         claims: Vec::new(),
         origins: Vec::new(),
         kept,
@@ -192,16 +195,11 @@ pub(crate) async fn resolve(
 }
 
 /// The JWT that the resource gets, with everything that a gateway has to know.
-pub(crate) fn swap(
-    core: &Core,
-    registry: &Registry,
-    live: &Live,
-    resource: &Resource,
-) -> Result<ActiveToken, Trouble> {
+pub(crate) fn swap(core: &Core, live: &Live, resource: &Resource) -> Result<ActiveToken, Trouble> {
     let now = core.now();
     let ttl = std::time::Duration::from_secs(resource.jwt_ttl_secs);
     let exp = now.plus(ttl).min(live.token.exp);
-    let claims = claims(core, registry, live, resource, exp)?;
+    let claims = claims(core, live, resource, exp)?;
     let jwt = core.sign(Typ::AccessToken, resource.jwt_alg, &claims)?;
     Ok(ActiveToken {
         facts: live.facts.clone(),
@@ -225,17 +223,11 @@ async fn permitted(core: &Core, live: &Live, resource: &Resource) -> Result<Scop
 }
 
 /// RFC 9068 section 2.2; beyond it only what the resource's configuration names.
-fn claims(
-    core: &Core,
-    registry: &Registry,
-    live: &Live,
-    resource: &Resource,
-    exp: UnixTime,
-) -> Result<Claims, Trouble> {
+fn claims(core: &Core, live: &Live, resource: &Resource, exp: UnixTime) -> Result<Claims, Trouble> {
     let facts = &live.facts;
     let mut claims = Claims::new();
     for name in &live.claims {
-        if let Some(value) = attribute(registry, facts, name) {
+        if let Some(value) = attribute(live, name) {
             claims.insert(name.clone(), value);
         }
     }
@@ -271,13 +263,12 @@ fn claims(
     Ok(claims)
 }
 
-fn attribute(registry: &Registry, facts: &SubjectFacts, name: &str) -> Option<Value> {
-    if let Some(value) = facts.attributes.get(name) {
+fn attribute(live: &Live, name: &str) -> Option<Value> {
+    if let Some(value) = live.facts.attributes.get(name) {
         return Some(value.clone());
     }
-    // Only a user has these; `username` tells a user from a client.
-    facts.username.as_ref()?;
-    let user = registry.user(&facts.sub)?;
+    // Only a user has these.
+    let user = live.user.as_ref()?;
     match name {
         "name" => user.name.as_deref().map(Value::from),
         "email" => user.email.as_deref().map(Value::from),

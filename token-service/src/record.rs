@@ -7,8 +7,11 @@ mod client_document;
 mod code;
 mod consent;
 mod device_code;
+mod federated_login;
+mod federated_user;
 mod grant;
 mod interaction;
+mod logout_token_use;
 mod proof_use;
 mod pushed_request;
 mod refresh_token;
@@ -16,6 +19,8 @@ mod registered_client;
 mod session;
 mod session_grants;
 mod token_reference;
+mod upstream_logins;
+mod upstream_logout;
 
 use std::time::Duration;
 
@@ -33,17 +38,22 @@ pub(crate) use client_document::ClientDocument;
 pub(crate) use code::{Code, CodeState};
 pub(crate) use consent::Consent;
 pub(crate) use device_code::{Approval, DeviceCode, DevicePace, DeviceState, UserCodeUse};
+pub(crate) use federated_login::FederatedLogin;
+pub(crate) use federated_user::{FederatedUser, PREFIX as FEDERATED};
 pub(crate) use grant::{Authentication, Exchanged, Grant, GrantState, Subject};
-pub(crate) use interaction::{Asked, AuthorizationRequest, Interaction};
+pub(crate) use interaction::{Asked, AuthorizationRequest, Interaction, LoginWanted};
+pub(crate) use logout_token_use::LogoutTokenUse;
 pub(crate) use proof_use::ProofUse;
 pub(crate) use pushed_request::PushedRequest;
 pub(crate) use refresh_token::{RefreshState, RefreshToken, Rotation};
 pub(crate) use registered_client::{
     KeptSecret, ListedClient, RegisteredClient, Registrar, Registrations,
 };
-pub(crate) use session::Session;
+pub(crate) use session::{Session, Upstream};
 pub(crate) use session_grants::{SessionGrant, SessionGrants};
 pub(crate) use token_reference::TokenReference;
+pub(crate) use upstream_logins::{UpstreamLogin, UpstreamLogins};
+pub(crate) use upstream_logout::UpstreamLogout;
 
 /// Something that the store keeps.
 pub(crate) trait Record: Serialize + DeserializeOwned {
@@ -109,6 +119,53 @@ pub(crate) fn put_new<R: Record>(
 /// Whether something is bound to a key, and `shown` is not that key.
 pub(crate) fn is_other_key(bound: Option<&str>, shown: Option<&str>) -> bool {
     bound.is_some() && bound != shown
+}
+
+/// What a record becomes.
+#[derive(Debug)]
+pub(crate) struct Change<R> {
+    pub(crate) record: R,
+    pub(crate) keep: Duration,
+    /// Written with it, or not at all.
+    pub(crate) also: Batch,
+}
+
+impl<R> Change<R> {
+    pub(crate) fn of(record: R, keep: Duration) -> Self {
+        Self {
+            record,
+            keep,
+            also: Batch::new(),
+        }
+    }
+}
+
+/// Attempts against other writers before giving up.
+const ATTEMPTS: usize = 16;
+
+/// Changes a record, or makes it, whoever else does at the same time. None where the change is none.
+pub(crate) async fn change<R: Record>(
+    store: &dyn Store,
+    id: &str,
+    change: impl Fn(Option<&R>) -> Option<Change<R>>,
+) -> Result<Option<R>, Trouble> {
+    for _ in 0..ATTEMPTS {
+        let stored = load::<R>(store, id).await?;
+        let Some(after) = change(stored.as_ref().map(|stored| &stored.record)) else {
+            return Ok(None);
+        };
+        let (key, bytes, keep) = (key::<R>(id), encode(&after.record)?, Some(after.keep));
+        let batch = match stored {
+            Some(stored) => after.also.replace(key, stored.bytes, bytes, keep),
+            None => after.also.put_new(key, bytes, keep),
+        };
+        if store.commit(batch).await?.is_applied() {
+            return Ok(Some(after.record));
+        }
+    }
+    Err(Trouble::Record {
+        message: format!("{} changes all the time", R::AREA),
+    })
 }
 
 /// An id made of two names. Hashed, because they may be long and hold anything.

@@ -23,6 +23,7 @@ use url::Url;
 
 use crate::config::{ConsentMode, GrantType, SigningAlgorithm};
 use crate::error::{TokenServiceError, Trouble};
+use crate::provider::Provider;
 pub(crate) use assertion_issuer::AssertionIssuer;
 pub(crate) use client_documents::{ClientDocuments, DocumentUrl};
 pub(crate) use exchange::Exchange;
@@ -38,10 +39,12 @@ pub(crate) struct Registry {
     #[serde(skip)]
     meanings: BTreeMap<String, String>,
     clients: BTreeMap<String, Arc<Client>>,
-    users: BTreeMap<String, User>,
+    users: BTreeMap<String, Arc<User>>,
     /// From the lower-case username to the `sub`.
     #[serde(skip)]
     usernames: BTreeMap<String, String>,
+    /// Where else people may log in.
+    pub(crate) providers: BTreeMap<String, Arc<Provider>>,
     resources: BTreeMap<String, Resource>,
     resource_servers: BTreeMap<String, ResourceServer>,
     assertion_issuers: BTreeMap<String, AssertionIssuer>,
@@ -106,8 +109,9 @@ pub(crate) enum Provenance {
 pub(crate) struct User {
     pub(crate) sub: String,
     pub(crate) username: String,
+    /// None: they log in elsewhere.
     #[serde(skip)]
-    pub(crate) password_hash: Secret,
+    pub(crate) password_hash: Option<Secret>,
     pub(crate) name: Option<String>,
     pub(crate) email: Option<String>,
     pub(crate) attributes: Map<String, Value>,
@@ -183,14 +187,29 @@ impl Registry {
         self.clients.get(id).filter(|client| !client.disabled)
     }
 
-    /// The user, where there and enabled.
-    pub(crate) fn user(&self, sub: &str) -> Option<&User> {
+    /// A user of the configuration, where there and enabled. Whoever is not sure that it is one asks
+    /// [`crate::users`].
+    pub(crate) fn local_user(&self, sub: &str) -> Option<&Arc<User>> {
         self.users.get(sub).filter(|user| !user.disabled)
     }
 
     /// The user who logs in by this name, where there and enabled.
-    pub(crate) fn user_named(&self, username: &str) -> Option<&User> {
-        self.user(self.usernames.get(&username.to_lowercase())?)
+    pub(crate) fn user_named(&self, username: &str) -> Option<&Arc<User>> {
+        self.local_user(self.usernames.get(&username.to_lowercase())?)
+    }
+
+    /// Whether a user of the configuration is called so, enabled or not.
+    pub(crate) fn has_username(&self, username: &str) -> bool {
+        self.usernames.contains_key(&username.to_lowercase())
+    }
+
+    /// Every user of the configuration, enabled or not.
+    pub(crate) fn local_users(&self) -> impl Iterator<Item = &Arc<User>> {
+        self.users.values()
+    }
+
+    pub(crate) fn provider(&self, id: &str) -> Option<&Arc<Provider>> {
+        self.providers.get(id)
     }
 
     pub(crate) fn resource(&self, id: &str) -> Option<&Resource> {
@@ -250,10 +269,11 @@ impl Registry {
 
     /// A hash to copy the cost of password verification from.
     pub(crate) fn any_password_hash(&self) -> Option<&str> {
-        self.users
+        let mut hashes = self
+            .users
             .values()
-            .next()
-            .map(|user| user.password_hash.reveal())
+            .filter_map(|user| user.password_hash.as_ref());
+        hashes.next().map(Secret::reveal)
     }
 
     /// The longest life of a JWT for any resource, in seconds.

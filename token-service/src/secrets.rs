@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use aws_lc_rs::aead::{AES_256_GCM, RandomizedNonceKey};
+use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
 use aws_lc_rs::hkdf::{HKDF_SHA256, KeyType, Salt};
 use aws_lc_rs::hmac;
 use base64::Engine as _;
@@ -22,7 +22,7 @@ pub(crate) struct Secrets {
     successors: hmac::Key,
     /// Makes the nonces of DPoP proofs.
     nonces: hmac::Key,
-    /// Seals signing keys at rest.
+    /// Seals at rest what has to be read again: signing keys, ID tokens of other providers.
     pub(crate) sealing: RandomizedNonceKey,
 }
 
@@ -73,6 +73,31 @@ impl Secrets {
     /// The nonce of a period of time.
     pub(crate) fn nonce(&self, period: u64) -> String {
         URL_SAFE_NO_PAD.encode(hmac::sign(&self.nonces, &period.to_be_bytes()))
+    }
+
+    /// Seals a text that the store is to keep; `purpose` opens it again, and no other does.
+    pub(crate) fn seal(&self, purpose: &str, text: &str) -> Result<String, Trouble> {
+        let mut sealed = text.as_bytes().to_vec();
+        let nonce = self
+            .sealing
+            .seal_in_place_append_tag(Aad::from(purpose.as_bytes()), &mut sealed)
+            .map_err(|_| Trouble::Crypto { message: "sealing" })?;
+        let mut bytes = nonce.as_ref().to_vec();
+        bytes.append(&mut sealed);
+        Ok(URL_SAFE_NO_PAD.encode(bytes))
+    }
+
+    /// Opens what [`Secrets::seal`] has sealed. None: with another secret, or it was changed.
+    pub(crate) fn open(&self, purpose: &str, sealed: &str) -> Option<Zeroizing<String>> {
+        let bytes = URL_SAFE_NO_PAD.decode(sealed).ok()?;
+        let (nonce, text) = bytes.split_at_checked(NONCE_LEN)?;
+        let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
+        let mut text = Zeroizing::new(text.to_vec());
+        let aad = Aad::from(purpose.as_bytes());
+        let opened = self.sealing.open_in_place(nonce, aad, &mut text).ok()?;
+        std::str::from_utf8(opened)
+            .ok()
+            .map(|text| Zeroizing::new(text.to_owned()))
     }
 
     /// The anti-forgery value of the form `purpose` of one interaction in one browser.
@@ -130,6 +155,18 @@ fn form_text(purpose: &str, interaction: &str, browser: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_sealed_is_opened_for_its_purpose_alone_and_never_twice_the_same() {
+        let secrets = Secrets::derive(&[7; 32]).unwrap();
+        let sealed = secrets.seal("a", "text").unwrap();
+        assert_eq!(secrets.open("a", &sealed).unwrap().as_str(), "text");
+        assert!(secrets.open("b", &sealed).is_none());
+        assert!(secrets.open("a", sealed.split_at(1).1).is_none());
+        assert_ne!(sealed, secrets.seal("a", "text").unwrap());
+        let other = Secrets::derive(&[8; 32]).unwrap();
+        assert!(other.open("a", &sealed).is_none());
+    }
 
     #[test]
     fn a_form_token_is_good_for_one_form_of_one_interaction_in_one_browser() {

@@ -20,6 +20,7 @@ use crate::introspector::LocalIntrospector;
 use crate::keys::{self, KeyPlan, Keys, MIN_PUBLISH_AHEAD};
 use crate::meter::Meter;
 use crate::password::Passwords;
+use crate::provider;
 use crate::registry::Registry;
 use crate::revocation;
 use crate::secrets::{MIN_ROOT, Secrets};
@@ -228,7 +229,8 @@ fn understand(config: &TokenServiceConfig, base: &Path) -> Result<Understood, Ve
     }
     add_publish_ahead(&config.keys, &mut add);
     let secret = root_secret(config, base, &mut issues);
-    let registry = Registry::build(config, &mut issues);
+    let mut registry = Registry::build(config, &mut issues);
+    registry.providers = provider::providers(&config.identity_providers, base, &mut issues);
     let authorities = authorities(config, base, &mut issues);
     match (issuer, secret) {
         (Some(issuer), Some(secret)) if issues.is_empty() => Ok(Understood {

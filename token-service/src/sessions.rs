@@ -13,7 +13,7 @@ use crate::clients;
 use crate::core::Core;
 use crate::error::Trouble;
 use crate::jws::{Claims, Typ};
-use crate::record::{self, Session, SessionGrant, SessionGrants};
+use crate::record::{self, Change, Session, SessionGrant, SessionGrants};
 use crate::registry::Client;
 use crate::revocation;
 use crate::token::Handle;
@@ -32,9 +32,6 @@ const EVENT: &str = "http://schemas.openid.net/event/backchannel-logout";
 /// Section 2.4 recommends two minutes: longer than all attempts take.
 const LIFE: Duration = Duration::from_mins(2);
 
-/// Attempts against other writers before giving up.
-const ATTEMPTS: usize = 16;
-
 /// It is remembered for so long that a login is over: longer than any code lives that it
 /// has led to.
 const OVER: Duration = Duration::from_hours(1);
@@ -47,45 +44,15 @@ pub(crate) async fn leads_to(
     grant: &SessionGrant,
 ) -> Result<bool, Trouble> {
     let now = core.now();
-    let after = change(core, sid, |before| {
+    let after = record::change::<SessionGrants>(&*core.store, sid, |before| {
+        let before = before.cloned().unwrap_or_default();
         (!before.is_over).then(|| {
             let after = before.with(grant.clone(), now);
             let keep = record::keep_until(after.exp().unwrap_or(now), now);
-            (after, keep)
+            Change::of(after, keep)
         })
     });
     Ok(after.await?.is_some())
-}
-
-/// Changes what a login has led to. None where the change is none.
-async fn change(
-    core: &Core,
-    sid: &str,
-    change: impl Fn(&SessionGrants) -> Option<(SessionGrants, Duration)>,
-) -> Result<Option<SessionGrants>, Trouble> {
-    for _ in 0..ATTEMPTS {
-        let stored = record::load::<SessionGrants>(&*core.store, sid).await?;
-        let before = stored.as_ref().map(|stored| stored.record.clone());
-        let Some((after, keep)) = change(&before.unwrap_or_default()) else {
-            return Ok(None);
-        };
-        let (key, bytes) = (record::key::<SessionGrants>(sid), record::encode(&after)?);
-        let is_written = match stored {
-            Some(stored) => {
-                let expected = stored.bytes;
-                core.store
-                    .replace(&key, expected, bytes, Some(keep))
-                    .await?
-            }
-            None => core.store.put_new(&key, bytes, Some(keep)).await?,
-        };
-        if is_written {
-            return Ok(Some(after));
-        }
-    }
-    Err(Trouble::Record {
-        message: "the grants of a login change all the time".into(),
-    })
 }
 
 /// Whether a login is over, all of it or by half.
@@ -102,12 +69,12 @@ pub(crate) async fn end(
     handle: Option<&Handle>,
 ) -> Result<(), Trouble> {
     // Before anything is revoked: what comes now is no part of the list, and sees that it is over.
-    let over = change(core, sid, |before| {
+    let over = record::change::<SessionGrants>(&*core.store, sid, |before| {
         let over = SessionGrants {
             is_over: true,
-            ..before.clone()
+            ..before.cloned().unwrap_or_default()
         };
-        Some((over, OVER))
+        Some(Change::of(over, OVER))
     });
     let grants = over.await?.unwrap_or_default().grants;
     for grant in grants.iter().filter(|grant| !grant.is_offline) {

@@ -9,6 +9,7 @@ mod configuration;
 mod device;
 mod dpop;
 mod exchange;
+mod federation;
 mod harness;
 mod introspect;
 mod jwt_bearer;

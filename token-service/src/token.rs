@@ -35,6 +35,10 @@ pub(crate) enum Kind {
     DeviceCode,
     /// With which a registered client changes itself (RFC 7592).
     RegistrationToken,
+    /// The `state` of a browser that logs in at an identity provider.
+    FederatedLogin,
+    /// The `state` of one that logs out there.
+    UpstreamLogout,
 }
 
 /// A fresh opaque string. It leaves in the answer that it was made for, and nowhere else.
@@ -62,7 +66,7 @@ const RANDOM: usize = 43;
 const CHECKSUM: usize = 6;
 
 impl Kind {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 11] = [
         Self::AccessToken,
         Self::RefreshToken,
         Self::AuthorizationCode,
@@ -72,6 +76,8 @@ impl Kind {
         Self::PushedRequest,
         Self::DeviceCode,
         Self::RegistrationToken,
+        Self::FederatedLogin,
+        Self::UpstreamLogout,
     ];
 
     /// All are of one length.
@@ -86,6 +92,8 @@ impl Kind {
             Self::PushedRequest => "cg_pr_",
             Self::DeviceCode => "cg_dc_",
             Self::RegistrationToken => "cg_rg_",
+            Self::FederatedLogin => "cg_fl_",
+            Self::UpstreamLogout => "cg_uo_",
         }
     }
 

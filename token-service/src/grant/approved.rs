@@ -7,7 +7,7 @@ use super::TokenRequest;
 use crate::audit::audit;
 use crate::config::GrantType;
 use crate::error::Trouble;
-use crate::facts;
+use crate::facts::{self, Known};
 use crate::record::{Authentication, Grant, GrantState, Subject};
 use crate::refusal::Refusal;
 use crate::scopes::{self, Moment, ScopeQuestion};
@@ -54,10 +54,10 @@ impl Approved<'_> {
         resources: &[String],
     ) -> Result<Left, Trouble> {
         let scope = self.scope.intersection(&request.client.scope);
-        let (registry, client) = (request.registry, request.client);
-        let from = (request.core, registry);
-        let facts = facts::gather(from, client, self.subject, self.authentication, scope);
-        let Some(facts) = facts.await? else {
+        let from = (request.core, request.registry);
+        let client = request.client;
+        let known = facts::gather(from, client, self.subject, self.authentication, scope);
+        let Some(Known { facts, .. }) = known.await? else {
             return Ok(Left::UserGone);
         };
         let question = ScopeQuestion {

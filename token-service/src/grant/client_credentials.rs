@@ -10,7 +10,7 @@ use super::{TokenAnswer, TokenRequest, nothing_granted};
 use crate::audit::audit;
 use crate::config::GrantType;
 use crate::error::Trouble;
-use crate::facts;
+use crate::facts::{self, Known};
 use crate::record::{self, Grant, GrantState, Subject};
 use crate::refusal::{ErrorCode, Refusal};
 use crate::scopes::{self, Moment, ScopeQuestion};
@@ -80,9 +80,9 @@ async fn permitted(
     let allowed = requested
         .intersection(&client.scope)
         .filter(|token| !OF_PEOPLE.contains(&token));
-    let facts = facts::gather((core, request.registry), client, subject, None, allowed)
-        .await?
-        .ok_or_else(nothing_granted)?;
+    let from = (core, request.registry);
+    let known = facts::gather(from, client, subject, None, allowed).await?;
+    let Known { facts, .. } = known.ok_or_else(nothing_granted)?;
     let question = ScopeQuestion {
         facts: &facts,
         grant_type: GrantType::ClientCredentials,

@@ -224,7 +224,9 @@ fn id_token(
     put("iat", now.as_secs().into());
     put("exp", now.plus(core.ttl.id_token).as_secs().into());
     put("auth_time", login.at.as_secs().into());
-    put("amr", login.amr.clone().into());
+    if !login.amr.is_empty() {
+        put("amr", login.amr.clone().into());
+    }
     if let Some(acr) = &login.acr {
         put("acr", acr.as_str().into());
     }

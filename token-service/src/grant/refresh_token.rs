@@ -16,6 +16,7 @@ use crate::refusal::{ErrorCode, Refusal};
 use crate::revocation;
 use crate::scopes::Moment;
 use crate::token::{Handle, Kind};
+use crate::users;
 
 pub(super) async fn exchange(request: TokenRequest<'_>) -> Result<TokenAnswer, Refusal> {
     let core = request.core;
@@ -120,9 +121,8 @@ async fn used(
         && is_repeated(request, rotation)?
     {
         let grant = live_grant(request, token).await?;
-        if let Subject::User(sub) = &grant.subject
-            && request.registry.user(sub).is_none()
-        {
+        let user = users::of_subject(core, request.registry, &grant.subject).await?;
+        if user.is_none() && matches!(grant.subject, Subject::User(_)) {
             return Err(refused(request, "the user is gone or disabled"));
         }
         let order = Order {

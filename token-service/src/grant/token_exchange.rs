@@ -194,7 +194,7 @@ async fn answered(
                 audited_refusal(request, "nothing that the JWT could say is permitted");
                 return Err(nothing_granted());
             };
-            Some(phantom::swap(core, registry, &live, resource)?)
+            Some(phantom::swap(core, &live, resource)?)
         }
     };
     let mut answer = issue.answer(core.now());

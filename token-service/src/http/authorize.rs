@@ -18,7 +18,7 @@ use crate::clients;
 use crate::core::Core;
 use crate::error::Trouble;
 use crate::params::Params;
-use crate::record::AuthorizationRequest;
+use crate::record::{AuthorizationRequest, LoginWanted};
 use crate::refusal::{ErrorCode, Refusal};
 use crate::registry::{Client, Registry};
 use crate::sessions;
@@ -26,6 +26,7 @@ use check::{Checked, Flaw, Way};
 pub(super) use check::{resources, scope};
 pub(super) use proceed::{
     Open, Step, Wish, begin, begin_device, issue, next_step, open_interaction, permitted, remember,
+    renew,
 };
 
 pub(super) async fn get(State(core): State<Arc<Core>>, request: Request) -> Response {
@@ -135,16 +136,20 @@ async fn ask(core: &Core, parts: &Parts, checked: &Checked) -> Result<Response, 
 
 /// Whether the client accepts this login, or wants another.
 fn is_good_enough(core: &Core, logged_in: &LoggedIn, checked: &Checked) -> bool {
-    let age = core.now().since(logged_in.session.authentication.at);
-    let is_fresh = checked
-        .max_age_secs
-        .is_none_or(|most| most > 0 && age <= Duration::from_secs(most));
-    // A new login helps where it would be called as the client wants it.
-    let is_wanted = |acr: &Option<String>| {
-        acr.as_ref()
-            .is_some_and(|acr| checked.acr_values.contains(acr))
-    };
-    let is_called_so =
-        is_wanted(&logged_in.session.authentication.acr) || !is_wanted(&core.login_acr);
-    !checked.prompt.login && is_fresh && is_called_so
+    let LoginWanted {
+        max_age_secs,
+        acr_values,
+    } = &checked.request.wanted;
+    let session = &logged_in.session;
+    let age = core.now().since(session.authentication.at);
+    // Of some logins elsewhere nobody says when they were.
+    let is_dated = session.upstream.as_ref().is_none_or(|it| it.is_dated);
+    let is_fresh =
+        max_age_secs.is_none_or(|most| most > 0 && is_dated && age <= Duration::from_secs(most));
+    // A new login helps where it could be called as the client wants it.
+    let is_wanted = |acr: &Option<String>| acr.as_ref().is_some_and(|acr| acr_values.contains(acr));
+    let registry = core.registry();
+    let mut elsewhere = registry.providers.values().map(|provider| &provider.acr);
+    let could_be = is_wanted(&core.login_acr) || elsewhere.any(is_wanted);
+    !checked.prompt.login && is_fresh && (is_wanted(&session.authentication.acr) || !could_be)
 }

@@ -1,6 +1,8 @@
 //! Browsers: which one it is and who is logged in there, by two cookies. And redirects back to
 //! the client.
 
+use std::sync::Arc;
+
 use axum::response::{IntoResponse, Response};
 use http::header::{self, HeaderMap, HeaderValue};
 use http::{StatusCode, request::Parts};
@@ -11,13 +13,16 @@ use crate::core::{Core, Issuer};
 use crate::error::Trouble;
 use crate::record::{self, AuthorizationRequest, Session};
 use crate::refusal::ErrorCode;
+use crate::registry::User;
 use crate::token::{Handle, Kind, Minted};
+use crate::users;
 
 /// A login that is still good.
 #[derive(Debug, Clone)]
 pub(super) struct LoggedIn {
     pub(super) handle: Handle,
     pub(super) session: Session,
+    pub(super) user: Arc<User>,
 }
 
 /// What the cookies say.
@@ -91,11 +96,18 @@ pub(super) async fn logged_in(core: &Core, parts: &Parts) -> Result<Option<Logge
         return Ok(None);
     };
     let stored = record::load::<Session>(&*core.store, handle.as_str()).await?;
-    let registry = core.registry();
-    Ok(stored
-        .map(|stored| stored.record)
-        .filter(|session| core.now() < session.exp && registry.user(&session.sub).is_some())
-        .map(|session| LoggedIn { handle, session }))
+    let Some(session) = stored.map(|stored| stored.record) else {
+        return Ok(None);
+    };
+    if core.now() >= session.exp {
+        return Ok(None);
+    }
+    let user = users::find(core, &core.registry(), &session.sub).await?;
+    Ok(user.map(|user| LoggedIn {
+        handle,
+        session,
+        user,
+    }))
 }
 
 /// Replaces whatever login the browser had.

@@ -67,8 +67,8 @@ async fn answer(core: &Core, parts: &Parts, params: &Params) -> Result<Response,
     match accept::form(&parts.headers) {
         Form::Json => Ok(render::json(&facts(core, live, resource))),
         Form::SignedJson => signed(core, server, live, resource),
-        Form::Jwt => jwt(core, &registry, live, resource),
-        Form::Swap => swap(core, &registry, live, resource),
+        Form::Jwt => jwt(core, live, resource),
+        Form::Swap => swap(core, live, resource),
     }
 }
 
@@ -173,12 +173,7 @@ fn signed(
 
 /// The wire of phantom-token plugins: the bare JWT, or 204. They keep the answer for `max-age`,
 /// so this form, alone, has one.
-fn jwt(
-    core: &Core,
-    registry: &Registry,
-    live: Option<&Live>,
-    resource: &Resource,
-) -> Result<Response, Refusal> {
+fn jwt(core: &Core, live: Option<&Live>, resource: &Resource) -> Result<Response, Refusal> {
     let Some(live) = live else {
         return Ok(StatusCode::NO_CONTENT.into_response());
     };
@@ -191,7 +186,7 @@ fn jwt(
         );
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
-    let swapped = phantom::swap(core, registry, live, resource)?;
+    let swapped = phantom::swap(core, live, resource)?;
     let left = swapped.exp.saturating_sub(core.now().as_secs());
     let max_age = left.min(core.ttl.introspection_cache.as_secs());
     let headers = [
@@ -202,14 +197,9 @@ fn jwt(
 }
 
 /// Our own gateway's form: facts and JWT at once.
-fn swap(
-    core: &Core,
-    registry: &Registry,
-    live: Option<&Live>,
-    resource: &Resource,
-) -> Result<Response, Refusal> {
+fn swap(core: &Core, live: Option<&Live>, resource: &Resource) -> Result<Response, Refusal> {
     let answer = match live {
-        Some(live) => SwapAnswer::active(&phantom::swap(core, registry, live, resource)?),
+        Some(live) => SwapAnswer::active(&phantom::swap(core, live, resource)?),
         None => SwapAnswer::inactive(),
     };
     let mut response = render::json(&answer);

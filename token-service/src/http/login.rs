@@ -5,30 +5,19 @@ use std::sync::Arc;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use http::request::Parts;
-use service_kit::{digest, random};
+use service_kit::{Secret, digest};
 use zeroize::Zeroizing;
 
-use super::authorize::{self, Open, Step, back, next_step, open_interaction};
+use super::after_login::{self, Authenticated, Login};
+use super::authorize::open_interaction;
 use super::pages::{self, SignIn};
-use super::{browser, device, forms, request};
+use super::{browser, forms, request};
 use crate::audit::audit;
 use crate::core::Core;
 use crate::error::Trouble;
-use crate::record::{self, Asked, Authentication, Interaction, Session};
-use crate::refusal::{ErrorCode, Refusal};
-use crate::sessions;
-use crate::token::{Handle, UserCode};
-
-/// Somebody who has just logged in.
-struct Login<'a> {
-    /// Handle of the new session.
-    cookie: &'a Handle,
-    session: &'a Session,
-    /// The interaction as it travels.
-    text: &'a str,
-    /// Of the device that brought them here.
-    code: Option<&'a UserCode>,
-}
+use crate::record::Asked;
+use crate::refusal::Refusal;
+use crate::token::UserCode;
 
 pub(super) async fn post(State(core): State<Arc<Core>>, request: Request) -> Response {
     let result = answer(&core, request).await;
@@ -66,7 +55,14 @@ async fn answer(core: &Core, request: Request) -> Result<Response, Refusal> {
         return Ok(pages::login(core, &page).await?);
     };
     core.meter.login("ok");
-    let session = session_of(core, parts, sub).await?;
+    let who = Authenticated {
+        sub,
+        at: core.now(),
+        amr: vec!["pwd".into()],
+        acr: core.login_acr.clone(),
+        upstream: None,
+    };
+    let session = after_login::session(core, parts, who).await?;
     let cookie = browser::log_in(core, parts, &session).await?;
     let login = Login {
         cookie: &cookie.handle,
@@ -74,77 +70,9 @@ async fn answer(core: &Core, request: Request) -> Result<Response, Refusal> {
         text,
         code: code.as_ref(),
     };
-    let mut response = after(core, open, &login).await?;
+    let mut response = after_login::go_on(core, open, &login).await?;
     browser::set_session(core, &cookie, &mut response);
     Ok(response)
-}
-
-/// A login by password, now. The same person in the same browser goes on with what the login before
-/// has led to; another person ends it.
-async fn session_of(core: &Core, parts: &Parts, sub: String) -> Result<Session, Refusal> {
-    let mut sid = random::id()?;
-    if let Some(before) = browser::logged_in(core, parts).await? {
-        let was = &before.session;
-        let login = (was.authentication.sid.as_str(), was.sub.as_str());
-        if was.sub != sub {
-            sessions::end(core, login, Some(&before.handle)).await?;
-        } else if !sessions::is_over(core, login.0).await? {
-            login.0.clone_into(&mut sid);
-        }
-    }
-    Ok(Session {
-        sub,
-        authentication: Authentication {
-            at: core.now(),
-            amr: vec!["pwd".into()],
-            acr: core.login_acr.clone(),
-            sid,
-        },
-        exp: core.now().plus(core.ttl.session),
-    })
-}
-
-/// The login is done: on to the consent page, back to the client, or to the device page.
-async fn after(core: &Core, open: Open, login: &Login<'_>) -> Result<Response, Refusal> {
-    let interaction = open.stored.record;
-    let key = record::key::<Interaction>(open.handle.as_str());
-    // The interaction goes one way only: a page that was posted twice is answered once.
-    let used = || Refusal::Denied(ErrorCode::InvalidRequest, "this page has been used already");
-    let Asked::Authorization(asked) = &interaction.asked else {
-        let taken = record::take::<Interaction>(&*core.store, open.handle.as_str()).await?;
-        taken.ok_or_else(used)?;
-        return Ok(device::go(core, login.code));
-    };
-    let step = match next_step(core, asked, login.session).await {
-        Ok(step) => step,
-        Err(refusal) => return Ok(back(core, asked, &refusal)),
-    };
-    match step {
-        Step::Ask(_) => {
-            let bound = Interaction {
-                session: Some(login.cookie.as_str().to_owned()),
-                ..interaction
-            };
-            let keep = Some(record::keep_until(bound.exp, core.now()));
-            let bytes = record::encode(&bound)?;
-            if !core
-                .store
-                .replace(&key, open.stored.bytes, bytes, keep)
-                .await?
-            {
-                return Err(used());
-            }
-            let (path, text) = (core.issuer.path(), login.text);
-            Ok(browser::see_other(&format!(
-                "{path}/consent?interaction={text}"
-            )))
-        }
-        Step::Issue(scope) => {
-            let taken = record::take::<Interaction>(&*core.store, open.handle.as_str()).await?;
-            taken.ok_or_else(used)?;
-            authorize::issue(core, asked, login.session, scope).await
-        }
-    }
 }
 
 /// The user's `sub`, where the password is right. Same work, same answer for nobody.
@@ -156,7 +84,8 @@ async fn verified(
 ) -> Result<Option<String>, Trouble> {
     let registry = core.registry();
     let user = registry.user_named(username);
-    let phc = user.map(|user| user.password_hash.reveal());
+    let hash = user.and_then(|user| user.password_hash.as_ref());
+    let phc = hash.map(Secret::reveal);
     let fits = core.passwords.verify(phc, password).await?;
     match user {
         Some(user) if fits => {

@@ -17,7 +17,9 @@ use super::browser::{self, LoggedIn};
 use super::{forms, pages, request};
 use crate::clients;
 use crate::core::Core;
+use crate::federation;
 use crate::params::Params;
+use crate::record::Session;
 use crate::refusal::{ErrorCode, Refusal};
 use crate::registry::Registry;
 use crate::sessions;
@@ -104,12 +106,39 @@ async fn answer(core: &Core, parts: &Parts, params: &Params) -> Result<Response,
             .form_token(pages::LOGOUT_FORM, NAME, logged_in.handle.as_str());
         return Ok(pages::logout(core, params, &csrf, &logged_in, asked.target));
     }
-    let LoggedIn { handle, session } = &logged_in;
+    let LoggedIn {
+        handle, session, ..
+    } = &logged_in;
     let login = (session.authentication.sid.as_str(), session.sub.as_str());
     sessions::end(core, login, Some(handle)).await?;
-    let mut response = after(core, params, &asked);
+    let mut response = match elsewhere(core, &registry, session, params, &asked).await? {
+        Some(response) => response,
+        None => after(core, params, &asked),
+    };
     browser::forget_session(core, &mut response);
     Ok(response)
+}
+
+/// On to the identity provider, where the login has come from one that is to end it, too.
+async fn elsewhere(
+    core: &Core,
+    registry: &Registry,
+    session: &Session,
+    params: &Params,
+    asked: &Asked<'_>,
+) -> Result<Option<Response>, Refusal> {
+    let Some(upstream) = &session.upstream else {
+        return Ok(None);
+    };
+    let Some(provider) = registry.provider(&upstream.provider) else {
+        return Ok(None);
+    };
+    let target = asked.target.map(|target| (target, params.get("state")));
+    let onward = federation::onward(core, provider, upstream, target).await?;
+    Ok(onward.map(|to| {
+        core.meter.request("logout", "elsewhere");
+        pages::federation::onward(&provider.name, &to)
+    }))
 }
 
 async fn asked<'a>(

@@ -3,6 +3,7 @@
 
 mod asking;
 pub(super) mod device;
+pub(super) mod federation;
 
 use std::sync::LazyLock;
 
@@ -48,7 +49,7 @@ pub(super) async fn login(core: &Core, asked: &SignIn<'_>) -> Result<Response, T
         Some(request) => Some(asking(core, &request.client_id).await?),
         None => None,
     };
-    let csrf = form_token(core, LOGIN_FORM, asked.text, asked.browser);
+    let registry = core.registry();
     let body = html! {
         h1 { "Sign in" }
         @match &client {
@@ -56,12 +57,23 @@ pub(super) async fn login(core: &Core, asked: &SignIn<'_>) -> Result<Response, T
             None => p { "to connect a device" },
         }
         @if let Some(problem) = asked.problem { p role="alert" { (problem) } }
+        @if registry.local_users().next().is_some() { (password_form(core, asked)) }
+        @if !registry.providers.is_empty() { (federation::buttons(core, asked, &registry)) }
+    };
+    let status = if asked.problem.is_some() {
+        StatusCode::FORBIDDEN
+    } else {
+        StatusCode::OK
+    };
+    let redirect_uri = asked.request.map(|request| request.redirect_uri.as_str());
+    Ok(page(status, "Sign in", redirect_uri, &body))
+}
+
+fn password_form(core: &Core, asked: &SignIn<'_>) -> Markup {
+    let csrf = form_token(core, LOGIN_FORM, asked.text, asked.browser);
+    html! {
         form method="post" action=(format!("{}/login", core.issuer.path())) {
-            input type="hidden" name="interaction" value=(asked.text);
-            input type="hidden" name="csrf" value=(csrf);
-            @if let Some(code) = asked.code {
-                input type="hidden" name="user_code" value=(code.shown());
-            }
+            (fields(asked, &csrf))
             label for="username" { "Username" }
             input type="text" id="username" name="username" autocomplete="username"
                 autocapitalize="none" spellcheck="false" required autofocus
@@ -71,14 +83,18 @@ pub(super) async fn login(core: &Core, asked: &SignIn<'_>) -> Result<Response, T
                 required;
             button type="submit" { "Sign in" }
         }
-    };
-    let status = if asked.problem.is_some() {
-        StatusCode::FORBIDDEN
-    } else {
-        StatusCode::OK
-    };
-    let redirect_uri = asked.request.map(|request| request.redirect_uri.as_str());
-    Ok(page(status, "Sign in", redirect_uri, &body))
+    }
+}
+
+/// What every form of the login page sends along.
+fn fields(asked: &SignIn<'_>, csrf: &str) -> Markup {
+    html! {
+        input type="hidden" name="interaction" value=(asked.text);
+        input type="hidden" name="csrf" value=(csrf);
+        @if let Some(code) = asked.code {
+            input type="hidden" name="user_code" value=(code.shown());
+        }
+    }
 }
 
 /// The consent page.
@@ -94,7 +110,7 @@ pub(super) async fn consent(
     let body = html! {
         h1 { strong { (client.name) } " asks for access" }
         (client.warning(Some(&asked.redirect_uri)))
-        p { "You are signed in as " strong { (user_name(core, logged_in)) } ". The application would be allowed to:" }
+        p { "You are signed in as " strong { (logged_in.user.username) } ". The application would be allowed to:" }
         (list(core, scope))
         form method="post" action=(format!("{}/consent", core.issuer.path())) {
             input type="hidden" name="interaction" value=(text);
@@ -119,9 +135,7 @@ pub(super) fn logout(
     logged_in: &LoggedIn,
     target: Option<&str>,
 ) -> Response {
-    let registry = core.registry();
-    let user = registry.user(&logged_in.session.sub);
-    let name = user.map_or("", |user| user.username.as_str());
+    let name = logged_in.user.username.as_str();
     let again = [
         "id_token_hint",
         "client_id",
@@ -206,12 +220,6 @@ fn form_token(core: &Core, form: &str, interaction: &str, bound_to: &Handle) -> 
     core.secrets.form_token(form, &handle, bound_to.as_str())
 }
 
-fn user_name(core: &Core, logged_in: &LoggedIn) -> String {
-    let registry = core.registry();
-    let user = registry.user(&logged_in.session.sub);
-    user.map_or_else(String::new, |user| user.username.clone())
-}
-
 fn list(core: &Core, scope: &Scope) -> Markup {
     let registry = core.registry();
     html! {
@@ -227,6 +235,16 @@ fn list(core: &Core, scope: &Scope) -> Markup {
 }
 
 fn page(status: StatusCode, title: &str, redirect_uri: Option<&str>, body: &Markup) -> Response {
+    page_of(status, (title, &html! {}), redirect_uri, body)
+}
+
+/// With something more in its head.
+fn page_of(
+    status: StatusCode,
+    (title, head): (&str, &Markup),
+    redirect_uri: Option<&str>,
+    body: &Markup,
+) -> Response {
     let markup = html! {
         (DOCTYPE)
         html lang="en" {
@@ -234,6 +252,7 @@ fn page(status: StatusCode, title: &str, redirect_uri: Option<&str>, body: &Mark
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="robots" content="noindex";
+                (head)
                 title { (title) }
                 style { (PreEscaped(STYLE)) }
             }
@@ -290,7 +309,8 @@ input{box-sizing:border-box;width:100%;padding:.55rem;font:inherit;border:1px so
 border-radius:.3rem}button{margin:1.5rem .5rem 0 0;padding:.55rem 1.4rem;font:inherit;color:#fff;\
 background:#2c5a34;border:1px solid #2c5a34;border-radius:.3rem;cursor:pointer}button.quiet{\
 color:#1c1f1a;background:#fff;border-color:#767b70}.code{font:1.6rem monospace;letter-spacing:.1em;\
-text-align:center}[role=alert]{padding:.6rem;border-left:4px solid \
+text-align:center}section{margin-top:1.5rem;border-top:1px solid #d5d9d0}section button{width:100%;\
+margin-right:0}[role=alert]{padding:.6rem;border-left:4px solid \
 #a3262a;background:#fbeeee}";
 
 #[cfg(test)]

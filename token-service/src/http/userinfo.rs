@@ -16,7 +16,7 @@ use crate::core::Core;
 use crate::error::Trouble;
 use crate::phantom::{self, Inactive, Live, Resolved};
 use crate::refusal::{ErrorCode, Refusal};
-use crate::registry::{Registry, User};
+use crate::registry::User;
 
 /// Why there is no answer, in the words of RFC 6750.
 enum Challenge {
@@ -81,7 +81,7 @@ async fn told(core: &Core, parts: &Parts) -> Result<Told, Trouble> {
     if let Err(challenge) = confirmed(core, parts, &brought, &live).await? {
         return Ok(Err(challenge));
     }
-    Ok(claims(&registry, &live))
+    Ok(claims(&live))
 }
 
 /// Whether a token came in the way that it has to, with the proof that it is bound to.
@@ -163,7 +163,7 @@ fn brought(headers: &HeaderMap) -> Result<Brought<'_>, Challenge> {
     Ok(Brought { token, is_bound })
 }
 
-fn claims(registry: &Registry, live: &Live) -> Result<Map<String, Value>, Challenge> {
+fn claims(live: &Live) -> Result<Map<String, Value>, Challenge> {
     if live.token.restricted {
         audit!(
             "userinfo_refused",
@@ -182,8 +182,9 @@ fn claims(registry: &Registry, live: &Live) -> Result<Map<String, Value>, Challe
             "the token lacks the scope",
         ));
     }
-    let user = registry
-        .user(&live.facts.sub)
+    let user = live
+        .user
+        .as_ref()
         .ok_or_else(|| inactive(&Inactive::UserGone))?;
     Ok(user_claims(user, scope))
 }

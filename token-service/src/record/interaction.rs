@@ -46,6 +46,20 @@ pub(crate) struct AuthorizationRequest {
     /// Who is expected to log in, as the client says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) login_hint: Option<String>,
+    /// How the person is to log in, for an identity provider that is asked.
+    #[serde(default)]
+    pub(crate) wanted: LoginWanted,
+}
+
+/// What a client wants of a login.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct LoginWanted {
+    /// Not longer ago. 0: now, whoever is logged in already.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) max_age_secs: Option<u64>,
+    /// To be called one of these, the first most of all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) acr_values: Vec<String>,
 }
 
 impl Record for Interaction {

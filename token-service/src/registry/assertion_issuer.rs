@@ -70,15 +70,19 @@ impl Registry {
     }
 
     /// The user whom an issuer calls so, where there, enabled, and the only one.
-    pub(crate) fn user_of_assertion(&self, issuer: &AssertionIssuer, sub: &str) -> Option<&User> {
+    pub(crate) fn user_of_assertion(
+        &self,
+        issuer: &AssertionIssuer,
+        sub: &str,
+    ) -> Option<&Arc<User>> {
         match issuer.subject {
-            SubjectIs::Sub => self.user(sub),
+            SubjectIs::Sub => self.local_user(sub),
             SubjectIs::Username => self.user_named(sub),
             SubjectIs::Email => self.user_with_email(sub),
         }
     }
 
-    fn user_with_email(&self, email: &str) -> Option<&User> {
+    fn user_with_email(&self, email: &str) -> Option<&Arc<User>> {
         let mut users = self.users.values().filter(|user| {
             let own = user.email.as_deref();
             own.is_some_and(|own| own.eq_ignore_ascii_case(email))

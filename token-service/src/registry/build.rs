@@ -18,7 +18,7 @@ use crate::config::{
     ClientConfig, GrantType, ResourceConfig, ResourceServerConfig, TokenServiceConfig, UserConfig,
 };
 use crate::password;
-use crate::record::RegisteredClient;
+use crate::record::{FEDERATED, FederatedUser, RegisteredClient};
 
 /// Claims that a resource cannot ask for: the service writes them itself.
 const RESERVED_CLAIMS: [&str; 19] = [
@@ -156,6 +156,7 @@ impl Registry {
                 "looks like one of a client that has registered itself",
             );
         }
+        issues.not_federated("id", &config.id);
         let credential = issues.credential(config.secret_hash.as_ref(), config.jwks.as_ref());
         match (&credential, config.public) {
             (Some(_), true) => issues.add("public", "such a client has no secret and no keys"),
@@ -206,6 +207,7 @@ impl Registry {
         if sub.is_empty() || sub.len() > 255 || config.username.is_empty() {
             issues.add("username", "must not be empty, and `sub` at most 255 bytes");
         }
+        issues.not_federated("sub", &sub);
         // RFC 9700 section 4.15: no client may pass for a user.
         let could_be_one = RegisteredClient::is_id(&sub) || DocumentUrl::read(&sub).is_some();
         if self.clients.contains_key(&sub) || could_be_one {
@@ -224,14 +226,14 @@ impl Registry {
         let user = User {
             sub: sub.clone(),
             username: config.username.clone(),
-            password_hash: config.password_hash.clone(),
+            password_hash: Some(config.password_hash.clone()),
             name: config.name.clone(),
             email: config.email.clone(),
             attributes: config.attributes.clone(),
             may_act: config.may_act.clone().map(BTreeSet::from_iter),
             disabled: config.disabled,
         };
-        if self.users.insert(sub.clone(), user).is_some() {
+        if self.users.insert(sub.clone(), Arc::new(user)).is_some() {
             issues.add("sub", &format!("`{sub}` is there twice"));
         }
     }
@@ -304,6 +306,15 @@ impl Issues<'_> {
     fn id(&mut self, id: &str) {
         if id.is_empty() || id.len() > 200 || !id.bytes().all(|byte| byte.is_ascii_graphic()) {
             self.add("id", "must be 1 to 200 visible ASCII characters");
+        }
+    }
+
+    /// Nobody of the configuration may pass for somebody who logs in elsewhere.
+    fn not_federated(&mut self, key: &str, id: &str) {
+        if FederatedUser::is_sub(id) {
+            let problem =
+                format!("must not begin with `{FEDERATED}`: so do those who log in elsewhere");
+            self.add(key, &problem);
         }
     }
 

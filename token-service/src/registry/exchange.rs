@@ -6,9 +6,9 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 
 use super::build::Issues;
-use super::{Client, Registry};
+use super::{Client, Registry, User};
 use crate::config::{ClientConfig, ExchangeConfig, GrantType, Semantics, TokenServiceConfig};
-use crate::record::{Exchanged, Subject};
+use crate::record::{Exchanged, FederatedUser, Subject};
 
 /// What one client may exchange. Exists only for a confidential client of this grant type.
 #[derive(Debug, Serialize)]
@@ -83,13 +83,19 @@ impl Exchange {
 
 impl Registry {
     /// Whether `party`, a client or a user, may act for the subject with a token of this client.
-    pub(crate) fn may_act(&self, subject: &Subject, subject_client: &str, party: &str) -> bool {
+    /// `user`: the subject, where it is one.
+    pub(crate) fn may_act(
+        &self,
+        (subject, user): (&Subject, Option<&User>),
+        subject_client: &str,
+        party: &str,
+    ) -> bool {
         let of_client = |id: &str| {
             self.configured_client(id)
                 .and_then(|client| client.may_act.as_ref())
         };
         let of_subject = match subject {
-            Subject::User(sub) => self.user(sub).and_then(|user| user.may_act.as_ref()),
+            Subject::User(_) => user.and_then(|user| user.may_act.as_ref()),
             Subject::Client(id) => of_client(id),
         };
         [of_subject, of_client(subject_client)]
@@ -102,7 +108,7 @@ impl Registry {
     pub(crate) fn exchange<'r>(
         &self,
         client: &'r Client,
-        subject: &Subject,
+        subject: (&Subject, Option<&User>),
         exchanged: &Exchanged,
     ) -> Option<&'r Exchange> {
         let from = &exchanged.subject_client;
@@ -144,7 +150,7 @@ impl Registry {
     }
 
     fn is_party(&self, id: &str) -> bool {
-        self.clients.contains_key(id) || self.users.contains_key(id)
+        self.clients.contains_key(id) || self.users.contains_key(id) || FederatedUser::is_sub(id)
     }
 }
 

@@ -29,9 +29,10 @@ impl Acting {
             None => (client, client),
         };
         let subject = &subject.live;
+        let whose = (&subject.grant.subject, subject.user.as_deref());
         if !request
             .registry
-            .may_act(&subject.grant.subject, &subject.token.client_id, party)
+            .may_act(whose, &subject.token.client_id, party)
         {
             return Err(refused(request, "`may_act` names others"));
         }

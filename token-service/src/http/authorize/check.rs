@@ -7,7 +7,7 @@ use url::Url;
 
 use crate::config::GrantType;
 use crate::params::Params;
-use crate::record::AuthorizationRequest;
+use crate::record::{AuthorizationRequest, LoginWanted};
 use crate::refusal::ErrorCode;
 use crate::registry::{Client, Registry};
 
@@ -16,9 +16,6 @@ use crate::registry::{Client, Registry};
 pub(super) struct Checked {
     pub(super) request: AuthorizationRequest,
     pub(super) prompt: Prompt,
-    pub(super) max_age_secs: Option<u64>,
-    /// What the login is to be called; the client takes another (OpenID Connect Core 3.1.2.1).
-    pub(super) acr_values: Vec<String>,
 }
 
 /// `prompt`, as far as it changes anything.
@@ -125,10 +122,12 @@ fn rest(
             resources: resources(registry, params)?,
             prompt_consent: prompt.consent,
             login_hint: login_hint(params),
+            wanted: LoginWanted {
+                max_age_secs: if prompt.login { Some(0) } else { max_age_secs },
+                acr_values: words(params.get("acr_values")).map(str::to_owned).collect(),
+            },
         },
         prompt,
-        max_age_secs,
-        acr_values: words(params.get("acr_values")).map(str::to_owned).collect(),
     })
 }
 

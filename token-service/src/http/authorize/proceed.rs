@@ -10,7 +10,7 @@ use crate::clients;
 use crate::config::{ConsentMode, GrantType};
 use crate::core::Core;
 use crate::error::Trouble;
-use crate::facts;
+use crate::facts::{self, Known};
 use crate::http::browser::{self, LoggedIn};
 use crate::http::pages::{self, SignIn};
 use crate::record::{
@@ -102,15 +102,14 @@ pub(in crate::http) async fn permitted(
     };
     let subject = Subject::User(session.sub.clone());
     let login = Some(&session.authentication);
-    let Some(facts) = facts::gather(
+    let known = facts::gather(
         (core, &registry),
         &client,
         &subject,
         login,
         wish.scope.clone(),
-    )
-    .await?
-    else {
+    );
+    let Some(Known { facts, .. }) = known.await? else {
         return denied("the user is gone or disabled");
     };
     let question = ScopeQuestion {
@@ -247,13 +246,6 @@ pub(in crate::http) async fn open_interaction(
     parts: &Parts,
     text: Option<&str>,
 ) -> Result<Open, Refusal> {
-    let gone = || {
-        Refusal::Denied(
-            ErrorCode::InvalidRequest,
-            "this page has been used or is too old, or it was opened in another browser; \
-             please start again at the application",
-        )
-    };
     let handle = text
         .and_then(|text| Kind::Interaction.read(text, &core.secrets).ok())
         .ok_or_else(gone)?;
@@ -269,6 +261,47 @@ pub(in crate::http) async fn open_interaction(
         stored,
         browser,
     })
+}
+
+/// An interaction that waits for a browser which was sent away, under a new name: its old page leads
+/// nowhere any more.
+pub(in crate::http) async fn renew(
+    core: &Core,
+    interaction: &str,
+    browser: Handle,
+) -> Result<(Open, Minted), Refusal> {
+    let is_its = |it: &Interaction| it.browser == browser.as_str() && core.now() < it.exp;
+    let stored = record::load::<Interaction>(&*core.store, interaction).await?;
+    if !stored.is_some_and(|stored| is_its(&stored.record)) {
+        return Err(gone());
+    }
+    let taken = record::take::<Interaction>(&*core.store, interaction).await?;
+    let record = taken.ok_or_else(gone)?;
+    let id = Kind::Interaction.mint(&core.secrets)?;
+    let handle = id.handle.clone();
+    record::keep(
+        &*core.store,
+        handle.as_str(),
+        &record,
+        record.exp,
+        core.now(),
+    )
+    .await?;
+    let bytes = record::encode(&record)?;
+    let open = Open {
+        handle,
+        stored: record::Stored { record, bytes },
+        browser,
+    };
+    Ok((open, id))
+}
+
+fn gone() -> Refusal {
+    Refusal::Denied(
+        ErrorCode::InvalidRequest,
+        "this page has been used or is too old, or it was opened in another browser; \
+         please start again at the application",
+    )
 }
 
 /// Remembers what was approved, added to what was approved before.

@@ -8,7 +8,7 @@ use oauth::Scope;
 use service_kit::digest;
 
 use super::asking::asking;
-use super::{list, page, user_name};
+use super::{list, page};
 use crate::core::Core;
 use crate::error::Trouble;
 use crate::http::browser::LoggedIn;
@@ -34,7 +34,7 @@ pub(in crate::http) fn form(
     let code = code.map(UserCode::shown);
     let body = html! {
         h1 { "Connect a device" }
-        p { "You are signed in as " strong { (user_name(core, logged_in)) } "." }
+        p { "You are signed in as " strong { (logged_in.user.username) } "." }
         @if let Some(problem) = problem { p role="alert" { (problem) } }
         form method="post" action=(format!("{}/device", core.issuer.path())) {
             input type="hidden" name="csrf" value=(csrf);
@@ -92,7 +92,7 @@ pub(in crate::http) async fn confirm(
             "If you do not hold this device in your hands, or somebody sent you the code or a link, \
              deny: they would get access in your name."
         }
-        p { "You are signed in as " strong { (user_name(core, logged_in)) }
+        p { "You are signed in as " strong { (logged_in.user.username) }
             ". The device would be allowed to:" }
         (list(core, scope))
         form method="post" action=(format!("{}/device/confirm", core.issuer.path())) {
