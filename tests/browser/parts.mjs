@@ -35,11 +35,11 @@ export async function step(name, run) {
 }
 
 // Opens Chromium with a profile of its own, and leaves nothing behind.
-export async function withBrowser(run) {
+export async function withBrowser(run, more = {}) {
   const profile = await mkdtemp(join(tmpdir(), "cedargate-browser-"));
   let browser;
   try {
-    browser = await step("browser", () => launch(profile));
+    browser = await step("browser", () => launch(profile, more));
     return await run(browser);
   } finally {
     await browser?.close();
@@ -47,10 +47,11 @@ export async function withBrowser(run) {
   }
 }
 
-function launch(profile) {
+function launch(profile, more) {
   return chromium.launchPersistentContext(profile, {
     executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
     headless: true,
+    ...more,
     args: [
       "--no-sandbox",
       "--disable-gpu",

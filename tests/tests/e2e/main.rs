@@ -4,6 +4,7 @@ mod clients;
 mod config_files;
 mod curity_wire;
 mod entities;
+mod federation;
 mod hostile;
 mod kill;
 mod oidc_client;
