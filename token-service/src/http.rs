@@ -63,30 +63,11 @@ pub(crate) fn router(core: Arc<Core>) -> Router {
         .route("/device_authorization", post(device_authorization::post))
         .route("/device", get(device::get).post(device::post))
         .route("/device/confirm", post(device::confirm::post))
-        .route("/federation/{id}", post(federation::post))
-        .route("/federation/{id}/callback", get(federation::callback))
-        .route(
-            "/federation/{id}/logged_out",
-            get(federation::logout::logged_out),
-        )
-        .route(
-            "/federation/{id}/backchannel_logout",
-            post(federation::logout::backchannel),
-        )
         .route("/introspect", post(introspect::post));
-    let registration = Router::new()
-        .route("/register", post(register::post))
-        .route(
-            "/register/{client_id}",
-            get(register::manage::get)
-                .put(register::manage::put)
-                .delete(register::manage::delete),
-        )
-        .route_layer(middleware::from_fn_with_state(
-            core.clone(),
-            register::where_on,
-        ));
-    let endpoints = scripts.merge(browsers).merge(registration);
+    let endpoints = scripts
+        .merge(browsers)
+        .merge(elsewhere())
+        .merge(registration(&core));
     let path = core.issuer.path().to_owned();
     let endpoints = if path.is_empty() {
         endpoints
@@ -104,6 +85,35 @@ pub(crate) fn router(core: Arc<Core>) -> Router {
         .layer(middleware::from_fn(harden))
         .layer(middleware::from_fn(serve::request_id))
         .with_state(core)
+}
+
+/// Where browsers come by on their way to and from identity providers, and these themselves.
+fn elsewhere() -> Router<Arc<Core>> {
+    Router::new()
+        .route("/federation/{id}", post(federation::post))
+        .route("/federation/{id}/callback", get(federation::callback))
+        .route(
+            "/federation/{id}/logged_out",
+            get(federation::logout::logged_out),
+        )
+        .route(
+            "/federation/{id}/backchannel_logout",
+            post(federation::logout::backchannel),
+        )
+}
+
+/// Clients that register and manage themselves, where that is configured.
+fn registration(core: &Arc<Core>) -> Router<Arc<Core>> {
+    let where_on = middleware::from_fn_with_state(Arc::clone(core), register::where_on);
+    Router::new()
+        .route("/register", post(register::post))
+        .route(
+            "/register/{client_id}",
+            get(register::manage::get)
+                .put(register::manage::put)
+                .delete(register::manage::delete),
+        )
+        .route_layer(where_on)
 }
 
 /// Answers the preflight, too.
