@@ -13,6 +13,7 @@ use std::sync::Arc;
 use ::http::HeaderMap;
 use service_kit::{
     ClientCertificate, ClientCertificates, ConfigIssue, Metrics, Secret, Tasks, Tls, UnixTime,
+    WantedCertificate,
 };
 
 use crate::PdpConfig;
@@ -20,14 +21,14 @@ use crate::config::{CallerConfig, EntityRight, ExplainRight};
 use crate::rate::Rate;
 use issuers::Issuers;
 use presented::Presented;
-use way::{Wanted, Way};
+use way::Way;
 
 /// The configured callers. None configured: nobody is asked for anything.
 #[derive(Debug, Default)]
 pub(crate) struct Callers {
     keys: Vec<Known>,
     issuers: Issuers,
-    certificates: Vec<(Wanted, Caller)>,
+    certificates: Vec<(WantedCertificate, Caller)>,
 }
 
 /// A caller that is known by a key.
@@ -227,18 +228,6 @@ impl Caller {
             entities: configured.entities,
             explain: configured.explain,
             residuals: configured.residuals,
-        }
-    }
-}
-
-impl Wanted {
-    fn is_met(&self, shown: &ClientCertificate) -> bool {
-        match self {
-            Self::Dns(name) => shown.dns_names.contains(name),
-            // X509-SVID section 2: a certificate with more than one URI is no SPIFFE identity.
-            Self::Uri(uri) if uri.starts_with("spiffe:") => shown.uris == [uri.as_str()],
-            Self::Uri(uri) => shown.uris.contains(uri),
-            Self::Sha256(sha256) => shown.sha256 == *sha256,
         }
     }
 }

@@ -28,5 +28,5 @@ pub use line_sink::LineSink;
 pub use metrics::Metrics;
 pub use problem::Problem;
 pub use secret::Secret;
-pub use tls::{ClientCertificate, ClientCertificates, Tls, TlsConfig};
+pub use tls::{ClientCertificate, ClientCertificates, Tls, TlsConfig, WantedCertificate};
 pub use traces::{TraceContext, Traces};

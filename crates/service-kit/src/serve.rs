@@ -171,11 +171,12 @@ async fn handshake(
     turns: &Semaphore,
 ) -> std::io::Result<(TlsStream<TcpStream>, Option<ClientCertificate>)> {
     let _turn = turns.acquire().await.map_err(std::io::Error::other)?;
-    let stream = TlsAcceptor::from(tls.current()).accept(stream).await?;
+    let current = tls.current();
+    let stream = TlsAcceptor::from(Arc::clone(&current.server))
+        .accept(stream)
+        .await?;
     let shown = stream.get_ref().1.peer_certificates();
-    let certificate = shown
-        .and_then(|chain| chain.first())
-        .and_then(ClientCertificate::read);
+    let certificate = shown.and_then(|chain| current.client(chain));
     Ok((stream, certificate))
 }
 

@@ -4,13 +4,18 @@
 //! Sessions are not resumed: every connection proves its certificate anew, against the
 //! authorities that are configured now.
 
+mod any_client;
+mod certificate;
+mod name;
+mod wanted;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use rustls::crypto::aws_lc_rs;
-use rustls::pki_types::CertificateDer;
+use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::{RootCertStore, ServerConfig};
@@ -18,6 +23,10 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::{ConfigIssue, Tasks, digest, pem};
+use any_client::AnyClient;
+pub use certificate::ClientCertificate;
+pub use name::{DistinguishedName, NotAName};
+pub use wanted::WantedCertificate;
 
 /// TLS on a listener. Files are PEM, relative to the configuration file, and read again when they
 /// change.
@@ -33,13 +42,16 @@ pub struct TlsConfig {
     pub client_ca_file: Option<PathBuf>,
 }
 
-/// Whether a client must show a certificate. Of a listener without client authorities, nobody
-/// asks for one.
+/// Whether a client must show a certificate, and which. `Optional` and `Required`: of a listener
+/// without client authorities, nobody asks for one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClientCertificates {
     /// One that is shown must hold; none is accepted too.
     Optional,
     Required,
+    /// Any whose key the client has, from whomever, and none too: whether an authority vouches for
+    /// it, [`ClientCertificate::is_trusted`] says.
+    Any,
 }
 
 /// TLS that is ready to serve. Clones share.
@@ -50,9 +62,24 @@ pub struct Tls(Arc<Shared>);
 struct Shared {
     files: Files,
     clients: ClientCertificates,
-    current: ArcSwap<ServerConfig>,
+    current: ArcSwap<Current>,
     /// What `current` was made of.
     version: ArcSwap<[u8; 32]>,
+}
+
+/// What the next connection is served by.
+#[derive(Debug)]
+pub(crate) struct Current {
+    pub(crate) server: Arc<ServerConfig>,
+    /// Where the handshake takes any certificate: whom authorities vouch for.
+    trust: Trust,
+}
+
+#[derive(Debug)]
+enum Trust {
+    /// The handshake has asked already.
+    Shaken,
+    Asked(Option<Arc<dyn ClientCertVerifier>>),
 }
 
 /// Where everything is, and what configuration calls it.
@@ -62,15 +89,6 @@ struct Files {
     certificate: PathBuf,
     key: PathBuf,
     client_authorities: Option<PathBuf>,
-}
-
-/// A client's certificate that holds. An axum extension of the requests on its connection.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ClientCertificate {
-    /// Its DNS names, in lower case; a wildcard is a name like any other here.
-    pub dns_names: Vec<String>,
-    pub uris: Vec<String>,
-    pub sha256: [u8; 32],
 }
 
 /// Files are compared this often.
@@ -138,7 +156,7 @@ impl Tls {
     }
 
     /// For the next connection.
-    pub(crate) fn current(&self) -> Arc<ServerConfig> {
+    pub(crate) fn current(&self) -> Arc<Current> {
         self.0.current.load_full()
     }
 
@@ -196,23 +214,25 @@ impl Files {
         })
     }
 
-    fn server(
-        &self,
-        texts: &Texts,
-        clients: ClientCertificates,
-    ) -> Result<ServerConfig, ConfigIssue> {
+    fn server(&self, texts: &Texts, clients: ClientCertificates) -> Result<Current, ConfigIssue> {
         let name = self.name("certificate_file");
         let chain = pem::certificates(&name, &self.certificate, &texts.certificate)?;
         let key = pem::private_key(&self.name("key_file"), &self.key, &texts.key)?;
         let provider = Arc::new(aws_lc_rs::default_provider());
-        let builder = ServerConfig::builder_with_provider(provider)
+        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()
             .map_err(|error| ConfigIssue::new(format!("`{}`: {error}", self.place)))?;
-        let builder = match (&self.client_authorities, &texts.client_authorities) {
-            (Some(path), Some(text)) => {
-                builder.with_client_cert_verifier(self.verifier(path, text, clients)?)
-            }
-            _ => builder.with_no_client_auth(),
+        let verifier = match (&self.client_authorities, &texts.client_authorities) {
+            (Some(path), Some(text)) => Some(self.verifier(path, text, clients)?),
+            _ => None,
+        };
+        let (builder, trust) = match (clients, verifier) {
+            (ClientCertificates::Any, verifier) => (
+                builder.with_client_cert_verifier(Arc::new(AnyClient::new(&provider))),
+                Trust::Asked(verifier),
+            ),
+            (_, Some(verifier)) => (builder.with_client_cert_verifier(verifier), Trust::Shaken),
+            (_, None) => (builder.with_no_client_auth(), Trust::Shaken),
         };
         let mut server = builder
             .with_single_cert(chain, key)
@@ -220,7 +240,10 @@ impl Files {
         server.alpn_protocols = vec![b"http/1.1".to_vec()];
         server.session_storage = Arc::new(NoServerSessionStorage {});
         server.send_tls13_tickets = 0;
-        Ok(server)
+        Ok(Current {
+            server: Arc::new(server),
+            trust,
+        })
     }
 
     fn verifier(
@@ -243,7 +266,7 @@ impl Files {
         let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
         let builder = match clients {
             ClientCertificates::Optional => builder.allow_unauthenticated(),
-            ClientCertificates::Required => builder,
+            ClientCertificates::Required | ClientCertificates::Any => builder,
         };
         builder
             .build()
@@ -251,20 +274,22 @@ impl Files {
     }
 }
 
-impl ClientCertificate {
-    /// Reads one that TLS has verified. None: it cannot be read, and so shows nobody.
-    pub(crate) fn read(verified: &CertificateDer<'_>) -> Option<Self> {
-        let certificate = webpki::EndEntityCert::try_from(verified).ok()?;
-        Some(Self {
-            // Compared whole and without wildcards by whoever uses them: they are names of the
-            // client, and nothing that a server could stand for.
-            dns_names: certificate
-                .valid_dns_names()
-                .map(str::to_ascii_lowercase)
-                .collect(),
-            uris: certificate.valid_uri_names().map(str::to_owned).collect(),
-            sha256: digest::sha256(verified),
-        })
+impl Current {
+    /// The certificate of a client whose handshake is over, its own first in the chain. None: there is
+    /// none, or it shows nobody.
+    pub(crate) fn client(&self, chain: &[CertificateDer<'_>]) -> Option<ClientCertificate> {
+        let (own, others) = chain.split_first()?;
+        match &self.trust {
+            Trust::Shaken => ClientCertificate::read(own, true),
+            Trust::Asked(authorities) => {
+                let now = UnixTime::now();
+                let is_trusted = authorities.as_ref().is_some_and(|authorities| {
+                    authorities.verify_client_cert(own, others, now).is_ok()
+                });
+                // Nobody has looked at its time yet where nobody vouches for it.
+                ClientCertificate::read(own, is_trusted).filter(|_| certificate::holds_at(own, now))
+            }
+        }
     }
 }
 

@@ -145,6 +145,8 @@ fn certificate(dns_names: &[&str], uris: &[&str]) -> ClientCertificate {
         dns_names: dns_names.iter().map(|name| (*name).to_owned()).collect(),
         uris: uris.iter().map(|uri| (*uri).to_owned()).collect(),
         sha256: [0xab; 32],
+        is_trusted: true,
+        ..ClientCertificate::default()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use service_kit::{ConfigIssue, Secret};
+use service_kit::{ConfigIssue, Secret, WantedCertificate};
 
 use super::claims::Expected;
 use super::keys::Source;
@@ -16,7 +16,7 @@ pub(super) enum Way {
         key: Secret,
     },
     Jwt(Jwt),
-    Certificate(Wanted),
+    Certificate(WantedCertificate),
 }
 
 /// By a token.
@@ -32,14 +32,6 @@ pub(super) struct Jwt {
 pub(super) enum KeysAt {
     File(PathBuf),
     Url(String),
-}
-
-/// By a certificate.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Wanted {
-    Dns(String),
-    Uri(String),
-    Sha256([u8; 32]),
 }
 
 impl CallerConfig {
@@ -127,22 +119,20 @@ impl CallerConfig {
         })
     }
 
-    fn certificate(&self, wanted: &CertificateCallerConfig) -> Result<Wanted, ConfigIssue> {
+    fn certificate(
+        &self,
+        wanted: &CertificateCallerConfig,
+    ) -> Result<WantedCertificate, ConfigIssue> {
         match (&wanted.san_dns, &wanted.san_uri, &wanted.sha256) {
-            (Some(name), None, None) => {
-                let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
-                if name.is_empty() || !name.bytes().all(plain) {
-                    return Err(self
-                        .issue("`certificate.san_dns` must be one DNS name")
-                        .hint("wildcards name many callers; give each its own"));
-                }
-                Ok(Wanted::Dns(name.to_ascii_lowercase()))
-            }
-            (None, Some(uri), None) if uri.contains(':') => Ok(Wanted::Uri(uri.clone())),
-            (None, Some(_), None) => Err(self
-                .issue("`certificate.san_uri` is not a URI")
-                .hint("write it whole, such as `spiffe://example.org/gateway`")),
-            (None, None, Some(text)) => fingerprint(text).map(Wanted::Sha256).ok_or_else(|| {
+            (Some(name), None, None) => WantedCertificate::dns(name).ok_or_else(|| {
+                self.issue("`certificate.san_dns` must be one DNS name")
+                    .hint("wildcards name many callers; give each its own")
+            }),
+            (None, Some(uri), None) => WantedCertificate::uri(uri).ok_or_else(|| {
+                self.issue("`certificate.san_uri` is not a URI")
+                    .hint("write it whole, such as `spiffe://example.org/gateway`")
+            }),
+            (None, None, Some(text)) => WantedCertificate::sha256(text).ok_or_else(|| {
                 self.issue("`certificate.sha256` must be 64 hexadecimal digits")
                     .hint("`openssl x509 -in FILE -noout -fingerprint -sha256` shows it")
             }),
@@ -167,20 +157,4 @@ impl KeysAt {
             Self::Url(url) => format!("`jwt.jwks_url` `{url}`"),
         }
     }
-}
-
-fn fingerprint(text: &str) -> Option<[u8; 32]> {
-    let digits: Vec<u32> = text
-        .chars()
-        .filter(|digit| *digit != ':')
-        .map(|digit| digit.to_digit(16))
-        .collect::<Option<_>>()?;
-    let bytes = digits
-        .chunks(2)
-        .map(|pair| match pair {
-            [high, low] => u8::try_from(high * 16 + low).ok(),
-            _ => None,
-        })
-        .collect::<Option<Vec<u8>>>()?;
-    bytes.try_into().ok()
 }

@@ -1,5 +1,7 @@
 //! TLS over real sockets, with certificates that are made for the test.
 
+mod any;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
