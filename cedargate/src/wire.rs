@@ -14,7 +14,7 @@ use oauth::{HttpTokenIntrospector, TokenIntrospector};
 use pdp::{Pdp, PdpParts};
 use service_kit::admin::{self, Admin};
 use service_kit::traces::Service;
-use service_kit::{Health, Metrics, SharedClock, Tasks, Traces, serve};
+use service_kit::{Health, Metrics, SharedClock, Tasks, Tls, Traces, serve};
 use store::Store;
 use token_service::{TokenService, TokenServiceParts};
 use tokio::net::TcpListener;
@@ -42,6 +42,8 @@ pub struct Running {
 pub struct Addresses {
     pub gateway: Option<SocketAddr>,
     pub token_service: Option<SocketAddr>,
+    /// For clients with certificates.
+    pub token_service_mtls: Option<SocketAddr>,
     pub pdp: Option<SocketAddr>,
     pub admin: Option<SocketAddr>,
     pub demo_upstream: Option<SocketAddr>,
@@ -175,14 +177,7 @@ async fn start_pdp(
     announce_policy_changes(&pdp, shared);
     let listener = bind(section.listen, "pdp.listen").await?;
     addresses.pdp = Some(listener.local_addr()?);
-    match pdp.tls() {
-        Some(tls) => {
-            tls.follow(&shared.tasks);
-            let serving = serve::serve_tls(listener, tls, pdp.api(), shared.tasks.clone());
-            shared.tasks.spawn(serving);
-        }
-        None => spawn_server(&shared.tasks, listener, pdp.api()),
-    }
+    spawn_server_by(&shared.tasks, listener, pdp.tls(), pdp.api());
     Ok(Some(pdp))
 }
 
@@ -251,7 +246,12 @@ async fn start_token_service(
     let service = TokenService::open(section, base, parts).await?;
     let listener = bind(section.listen, "token_service.listen").await?;
     addresses.token_service = Some(listener.local_addr()?);
-    spawn_server(&shared.tasks, listener, service.router());
+    spawn_server_by(&shared.tasks, listener, service.tls(), service.router());
+    if let (Some(mtls), Some((tls, router))) = (&section.mtls, service.mtls()) {
+        let listener = bind(mtls.listen, "token_service.mtls.listen").await?;
+        addresses.token_service_mtls = Some(listener.local_addr()?);
+        spawn_server_by(&shared.tasks, listener, Some(tls), router);
+    }
     Ok(Some(service))
 }
 
@@ -310,4 +310,15 @@ async fn bind(address: SocketAddr, key: &str) -> anyhow::Result<TcpListener> {
 
 fn spawn_server(tasks: &Tasks, listener: TcpListener, api: impl serve::Api) {
     tasks.spawn(serve::serve(listener, api, tasks.clone()));
+}
+
+/// By TLS, where there is some.
+fn spawn_server_by(tasks: &Tasks, listener: TcpListener, tls: Option<Tls>, api: impl serve::Api) {
+    match tls {
+        Some(tls) => {
+            tls.follow(tasks);
+            tasks.spawn(serve::serve_tls(listener, tls, api, tasks.clone()));
+        }
+        None => spawn_server(tasks, listener, api),
+    }
 }

@@ -5,6 +5,7 @@ mod assertion_issuer;
 mod client_documents;
 mod exchange;
 mod identity_provider;
+mod mtls;
 mod registration;
 
 use std::collections::BTreeMap;
@@ -14,12 +15,13 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use service_kit::Secret;
+use service_kit::{Secret, TlsConfig};
 
 pub use assertion_issuer::{AssertionIssuerConfig, SubjectIs};
 pub use client_documents::ClientDocumentsConfig;
 pub use exchange::{ExchangeConfig, Semantics};
 pub use identity_provider::{ClaimMapping, IdentityProviderConfig, LinkRule};
+pub use mtls::{MtlsConfig, SelfSignedTlsClientAuthConfig, TlsClientAuthConfig};
 pub use registration::{
     AuthMethod, InitialAccessTokenConfig, OpenRegistrationConfig, RegistrationBoundsConfig,
     RegistrationConfig,
@@ -32,6 +34,13 @@ pub struct TokenServiceConfig {
     /// Where it listens.
     #[serde(default = "default_listen")]
     pub listen: SocketAddr,
+    /// Serves by TLS, with an `https` issuer. Absent: plain HTTP, for loopback and behind a proxy.
+    /// Nobody is asked for a certificate here; that is what `mtls` is for.
+    #[serde(default)]
+    pub tls: Option<TlsConfig>,
+    /// A second listener, for clients and resource servers with certificates.
+    #[serde(default)]
+    pub mtls: Option<MtlsConfig>,
     /// The issuer identifier: the URL under which clients reach the service, without a trailing
     /// slash. Never taken from a request.
     #[serde(default = "default_issuer")]
@@ -166,6 +175,12 @@ pub struct ClientConfig {
     /// secret (`private_key_jwt`, RFC 7523).
     #[serde(default)]
     pub jwks: Option<Value>,
+    /// The client shows a certificate that an authority vouches for (`tls_client_auth`, RFC 8705).
+    #[serde(default)]
+    pub tls_client_auth: Option<TlsClientAuthConfig>,
+    /// The client shows a certificate of its own making (`self_signed_tls_client_auth`, RFC 8705).
+    #[serde(default)]
+    pub self_signed_tls_client_auth: Option<SelfSignedTlsClientAuthConfig>,
     /// A client without a secret: an app on somebody's machine, or in a browser.
     #[serde(default)]
     pub public: bool,
@@ -201,6 +216,10 @@ pub struct ClientConfig {
     /// Gets no tokens but such as are bound to a key of its own (RFC 9449 section 5.2).
     #[serde(default)]
     pub dpop_bound_access_tokens: bool,
+    /// Its access tokens are bound to the certificate that it has shown when it asked for them, whatever
+    /// it authenticates by (RFC 8705 section 3); it gets none without.
+    #[serde(default)]
+    pub tls_client_certificate_bound_access_tokens: bool,
     /// What it may exchange, and for what; belongs to `token_exchange`.
     #[serde(default)]
     pub exchange: Option<ExchangeConfig>,
@@ -339,6 +358,12 @@ pub struct ResourceServerConfig {
     /// As for clients.
     #[serde(default)]
     pub jwks: Option<Value>,
+    /// As for clients.
+    #[serde(default)]
+    pub tls_client_auth: Option<TlsClientAuthConfig>,
+    /// As for clients.
+    #[serde(default)]
+    pub self_signed_tls_client_auth: Option<SelfSignedTlsClientAuthConfig>,
     /// How signed introspection is signed for it (RFC 9701).
     #[serde(default)]
     pub introspection_signed_response_alg: SigningAlgorithm,

@@ -24,6 +24,8 @@ use crate::web_document::Web;
 #[derive(Debug)]
 pub(crate) struct Core {
     pub(crate) issuer: Issuer,
+    /// The listener for certificates, where there is one.
+    pub(crate) mtls: Option<MtlsEndpoints>,
     pub(crate) registry: ArcSwap<Registry>,
     pub(crate) secrets: Secrets,
     pub(crate) keys: Keys,
@@ -41,6 +43,14 @@ pub(crate) struct Core {
     pub(crate) meter: Meter,
     pub(crate) backchannel: Backchannel,
     pub(crate) web: Web,
+}
+
+/// Where clients with certificates go.
+#[derive(Debug)]
+pub(crate) struct MtlsEndpoints {
+    /// What the URLs of its endpoints begin with.
+    pub(crate) url: Issuer,
+    pub(crate) has_authorities: bool,
 }
 
 /// Lifetimes.

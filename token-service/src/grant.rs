@@ -28,6 +28,8 @@ pub(crate) struct TokenRequest<'a> {
     pub(crate) params: &'a Params,
     /// The thumbprint of the key that whoever asks has shown to have (RFC 9449).
     pub(crate) key: Option<&'a str>,
+    /// Names the certificate of the connection (RFC 8705).
+    pub(crate) certificate: Option<&'a str>,
 }
 
 /// RFC 6749 section 5.1. Holds secrets: no `Debug`.
@@ -63,6 +65,9 @@ pub(crate) async fn exchange(
             "the client must send a DPoP proof",
         ));
     }
+    if request.client.certificate_bound {
+        check_certificate(request)?;
+    }
     let answer = match grant_type {
         GrantType::AuthorizationCode => authorization_code::exchange(request).await,
         GrantType::ClientCredentials => client_credentials::exchange(request).await,
@@ -75,7 +80,29 @@ pub(crate) async fn exchange(
     Ok(answer)
 }
 
+/// RFC 8705 section 3, for a client whose tokens are bound to its certificate.
+fn check_certificate(request: TokenRequest<'_>) -> Result<(), Refusal> {
+    if request.certificate.is_none() {
+        return Err(Refusal::Denied(
+            ErrorCode::InvalidRequest,
+            "the client must show its certificate; see `mtls_endpoint_aliases`",
+        ));
+    }
+    if request.key.is_some() {
+        return Err(Refusal::Denied(
+            ErrorCode::InvalidDpopProof,
+            "the client's tokens are bound to its certificate, and to no key",
+        ));
+    }
+    Ok(())
+}
+
 impl<'a> TokenRequest<'a> {
+    /// Names the certificate that what is issued is bound to.
+    fn binding_certificate(&self) -> Option<&'a str> {
+        self.certificate.filter(|_| self.client.certificate_bound)
+    }
+
     fn required(&self, name: &str, missing: &'static str) -> Result<&'a str, Refusal> {
         self.params
             .get(name)

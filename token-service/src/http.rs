@@ -16,6 +16,7 @@ mod jwks;
 mod login;
 mod logout;
 mod metadata;
+mod mtls;
 mod pages;
 mod register;
 mod render;
@@ -114,6 +115,11 @@ fn registration(core: &Arc<Core>) -> Router<Arc<Core>> {
                 .delete(register::manage::delete),
         )
         .route_layer(where_on)
+}
+
+/// The endpoints of the listener for certificates.
+pub(crate) fn mtls_router(core: Arc<Core>) -> Router {
+    mtls::router(core)
 }
 
 /// Answers the preflight, too.

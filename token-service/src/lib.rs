@@ -22,6 +22,7 @@ mod http;
 mod introspector;
 mod jws;
 mod keys;
+mod listeners;
 mod meter;
 mod nonces;
 mod params;
@@ -48,9 +49,10 @@ mod tests;
 pub use config::{
     AssertionIssuerConfig, AuthMethod, ClaimMapping, ClientConfig, ClientDocumentsConfig,
     ConsentMode, ExchangeConfig, GrantType, IdentityProviderConfig, InitialAccessTokenConfig,
-    KeysConfig, LinkRule, LoginConfig, OpenRegistrationConfig, RegistrationBoundsConfig,
-    RegistrationConfig, ResourceConfig, ResourceServerConfig, Semantics, SubjectIs,
-    TokenServiceConfig, TtlConfig, UserConfig,
+    KeysConfig, LinkRule, LoginConfig, MtlsConfig, OpenRegistrationConfig,
+    RegistrationBoundsConfig, RegistrationConfig, ResourceConfig, ResourceServerConfig,
+    SelfSignedTlsClientAuthConfig, Semantics, SubjectIs, TlsClientAuthConfig, TokenServiceConfig,
+    TtlConfig, UserConfig,
 };
 pub use error::TokenServiceError;
 pub use password::hash_password;

@@ -116,7 +116,7 @@ pub(crate) fn put_new<R: Record>(
     Ok(batch.put_new(key::<R>(id), encode(record)?, keep))
 }
 
-/// Whether something is bound to a key, and `shown` is not that key.
+/// Whether something is bound to a key (or a certificate, by its hash), and `shown` is not that one.
 pub(crate) fn is_other_key(bound: Option<&str>, shown: Option<&str>) -> bool {
     bound.is_some() && bound != shown
 }

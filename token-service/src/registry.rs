@@ -3,6 +3,7 @@
 
 mod assertion_issuer;
 mod build;
+mod certificate;
 mod client_documents;
 mod exchange;
 mod redirect;
@@ -18,13 +19,14 @@ use oauth::Scope;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use service_kit::random::RandomError;
-use service_kit::{Secret, UnixTime, digest, random};
+use service_kit::{Secret, UnixTime, WantedCertificate, digest, random};
 use url::Url;
 
 use crate::config::{ConsentMode, GrantType, SigningAlgorithm};
 use crate::error::{TokenServiceError, Trouble};
 use crate::provider::Provider;
 pub(crate) use assertion_issuer::AssertionIssuer;
+pub(crate) use certificate::Mtls;
 pub(crate) use client_documents::{ClientDocuments, DocumentUrl};
 pub(crate) use exchange::Exchange;
 pub(crate) use redirect::RedirectUri;
@@ -35,6 +37,9 @@ pub(crate) use registration::Registration;
 pub(crate) struct Registry {
     /// Every authorization request must be pushed (RFC 9126 section 5).
     pub(crate) only_pushed: bool,
+    /// Whose certificates can be looked at.
+    #[serde(skip)]
+    mtls: Mtls,
     /// What scopes allow, in words for people.
     #[serde(skip)]
     meanings: BTreeMap<String, String>,
@@ -76,6 +81,8 @@ pub(crate) struct Client {
     pub(crate) only_pushed: bool,
     /// Its access tokens must be bound to a key.
     pub(crate) only_bound: bool,
+    /// Its access tokens are bound to the certificate that it shows.
+    pub(crate) certificate_bound: bool,
     /// Of its ID tokens and logout tokens.
     #[serde(skip)]
     pub(crate) id_token_alg: SigningAlgorithm,
@@ -150,6 +157,8 @@ pub(crate) enum Credential {
     Secret(SecretHash),
     /// `private_key_jwt`: the public halves.
     Keys(Arc<KeySet>),
+    /// `tls_client_auth`, `self_signed_tls_client_auth`: one of these.
+    Certificates(Vec<WantedCertificate>),
 }
 
 /// Hash of a random secret of 256 bits: nothing slow is needed to guard it.
@@ -340,13 +349,13 @@ impl Credential {
     pub(crate) fn secret(&self) -> Option<&SecretHash> {
         match self {
             Self::Secret(hash) => Some(hash),
-            Self::Keys(_) => None,
+            Self::Keys(_) | Self::Certificates(_) => None,
         }
     }
 
     pub(crate) fn keys(&self) -> Option<&KeySet> {
         match self {
-            Self::Secret(_) => None,
+            Self::Secret(_) | Self::Certificates(_) => None,
             Self::Keys(keys) => Some(keys),
         }
     }

@@ -8,16 +8,17 @@ use arc_swap::ArcSwap;
 use authzen::DecisionPoint;
 use bytes::Bytes;
 use oauth::{TokenEvent, TokenIntrospector};
-use service_kit::{ConfigIssue, Health, Metrics, Secret, SharedClock, Status, Tasks};
+use service_kit::{ConfigIssue, Health, Metrics, Secret, SharedClock, Status, Tasks, Tls};
 use store::{Batch, Store};
 
 use crate::backchannel::Backchannel;
 use crate::config::{KeysConfig, TokenServiceConfig};
-use crate::core::{Attempts, Core, Issuer, Ttl};
+use crate::core::{Attempts, Core, Issuer, MtlsEndpoints, Ttl};
 use crate::error::{TokenServiceError, Trouble};
 use crate::http;
 use crate::introspector::LocalIntrospector;
 use crate::keys::{self, KeyPlan, Keys, MIN_PUBLISH_AHEAD};
+use crate::listeners::{self, Listeners};
 use crate::meter::Meter;
 use crate::password::Passwords;
 use crate::provider;
@@ -30,6 +31,7 @@ use crate::web_document::Web;
 #[derive(Debug, Clone)]
 pub struct TokenService {
     core: Arc<Core>,
+    listeners: Listeners,
 }
 
 /// What the service works with.
@@ -52,6 +54,8 @@ struct Understood {
     registry: Registry,
     /// That are believed where documents are fetched, beside the system's.
     authorities: Vec<reqwest::Certificate>,
+    mtls: Option<MtlsEndpoints>,
+    listeners: Listeners,
 }
 
 /// How often the store is asked whether it is there.
@@ -74,6 +78,8 @@ impl TokenService {
             secret,
             registry,
             authorities,
+            mtls,
+            listeners,
         } = understand(config, base).map_err(TokenServiceError::Config)?;
         let secrets = Secrets::derive(secret.reveal().as_bytes())?;
         let plan = key_plan(config, &registry);
@@ -87,6 +93,7 @@ impl TokenService {
             })?;
         let core = Arc::new(Core {
             issuer,
+            mtls,
             passwords: Passwords::new(registry.any_password_hash())?,
             registry: ArcSwap::from_pointee(registry),
             secrets,
@@ -106,7 +113,7 @@ impl TokenService {
             backchannel: Backchannel::new(parts.tasks.clone())?,
             web: Web::new(&authorities)?,
         });
-        let service = Self { core };
+        let service = Self { core, listeners };
         service.announce_registry().await?;
         parts.health.set(HEALTH, Status::Ready);
         let core = service.core.clone();
@@ -119,6 +126,18 @@ impl TokenService {
     /// The HTTP endpoints.
     pub fn router(&self) -> axum::Router {
         http::router(self.core.clone())
+    }
+
+    /// By what the endpoints are served, where it is not plain HTTP.
+    pub fn tls(&self) -> Option<Tls> {
+        self.listeners.tls.clone()
+    }
+
+    /// By what the endpoints for clients with certificates are served, and these (RFC 8705). None:
+    /// there is no such listener.
+    pub fn mtls(&self) -> Option<(Tls, axum::Router)> {
+        let tls = self.listeners.mtls.clone()?;
+        Some((tls, http::mtls_router(self.core.clone())))
     }
 
     /// Introspection in process, with the rights of a credential of the configuration. None where
@@ -232,12 +251,16 @@ fn understand(config: &TokenServiceConfig, base: &Path) -> Result<Understood, Ve
     let mut registry = Registry::build(config, &mut issues);
     registry.providers = provider::providers(&config.identity_providers, base, &mut issues);
     let authorities = authorities(config, base, &mut issues);
+    let listeners = Listeners::open(config, base, &mut issues);
+    let mtls = listeners::mtls_endpoints(config, &mut issues);
     match (issuer, secret) {
         (Some(issuer), Some(secret)) if issues.is_empty() => Ok(Understood {
             issuer,
             secret,
             registry,
             authorities,
+            mtls,
+            listeners,
         }),
         _ => Err(issues),
     }

@@ -14,6 +14,7 @@ mod harness;
 mod introspect;
 mod jwt_bearer;
 mod logout;
+mod mtls;
 mod openid;
 mod outage;
 mod pushed;

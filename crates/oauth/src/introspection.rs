@@ -54,6 +54,9 @@ pub enum Confirmation {
     /// A key that signs DPoP proofs, by its thumbprint (RFC 9449 section 6.1).
     #[serde(rename = "jkt")]
     DpopKey(String),
+    /// The certificate of the connection, by its SHA-256 (RFC 8705 section 3.1).
+    #[serde(rename = "x5t#S256")]
+    Certificate(String),
 }
 
 /// Who calls, as attributes for the decision. Never more than the decision may need.

@@ -63,6 +63,11 @@ impl Issue {
                     .key
                     .filter(|_| client.is_public())
                     .map(str::to_owned),
+                // RFC 8705 section 4: the same.
+                certificate: request
+                    .binding_certificate()
+                    .filter(|_| client.is_public())
+                    .map(str::to_owned),
                 rotation: None,
             };
             Some((order.mint(core, Kind::RefreshToken)?, refresh_record))
@@ -197,6 +202,7 @@ fn access_record(request: TokenRequest<'_>, order: &Order<'_>) -> Result<AccessT
         issued: now,
         exp: now.plus(core.ttl.access_token).min(order.grant.exp),
         key: key.map(str::to_owned),
+        certificate: request.binding_certificate().map(str::to_owned),
     })
 }
 

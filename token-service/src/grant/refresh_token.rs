@@ -39,6 +39,7 @@ pub(super) async fn exchange(request: TokenRequest<'_>) -> Result<TokenAnswer, R
         seed: random::id()?,
         request: asked(request)?,
         key: request.key.map(str::to_owned),
+        certificate: request.binding_certificate().map(str::to_owned),
     };
     let order = Order {
         grant_id: &token.grant,
@@ -87,10 +88,10 @@ fn check(request: TokenRequest<'_>, token: &RefreshToken) -> Result<(), Refusal>
     if token.client_id != request.client.id {
         return Err(refused(request, "the refresh token of another client"));
     }
-    if record::is_other_key(token.key.as_deref(), request.key) {
+    if token.is_bound_to_other(request.key, request.certificate) {
         return Err(refused(
             request,
-            "not the key that the refresh token is bound to",
+            "not the key or certificate that the refresh token is bound to",
         ));
     }
     Ok(())
@@ -152,7 +153,9 @@ async fn used(
 fn is_repeated(request: TokenRequest<'_>, rotation: &Rotation) -> Result<bool, Refusal> {
     let core = request.core;
     let is_soon = core.now() < rotation.at.plus(core.ttl.refresh_retry);
-    Ok(is_soon && rotation.key.as_deref() == request.key && rotation.request == asked(request)?)
+    let is_same = rotation.key.as_deref() == request.key
+        && rotation.certificate.as_deref() == request.binding_certificate();
+    Ok(is_soon && is_same && rotation.request == asked(request)?)
 }
 
 /// Stands for what a request asks for.

@@ -10,9 +10,11 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use http::request::Parts;
 use http::{HeaderMap, header};
 use zeroize::Zeroizing;
 
+use super::mtls;
 use crate::audit::audit;
 use crate::clients;
 use crate::core::Core;
@@ -39,10 +41,10 @@ enum Shown<'a> {
 pub(super) async fn client(
     core: &Core,
     registry: &Registry,
-    headers: &HeaderMap,
+    parts: &Parts,
     params: &Params,
 ) -> Result<Arc<Client>, Refusal> {
-    let shown = shown(headers, params)?;
+    let shown = shown(&parts.headers, params)?;
     let named = params.get("client_id");
     let id = match &shown {
         Shown::Basic(basic) => basic.id.as_str(),
@@ -60,14 +62,15 @@ pub(super) async fn client(
         ));
     }
     let client = clients::find_anew(core, registry, id).await?;
-    if let Shown::Nothing = shown {
-        return client
-            .filter(|client| client.is_public())
-            .ok_or_else(|| unknown("unknown, disabled, or in need of a credential"));
-    }
     let credential = client
         .as_ref()
         .and_then(|client| client.credential.as_ref());
+    let is_known = is_known_by_certificate(credential, parts, &shown)?;
+    if let Shown::Nothing = shown {
+        return client
+            .filter(|client| is_known || client.is_public())
+            .ok_or_else(|| unknown("unknown, disabled, or in need of another credential"));
+    }
     prove(core, credential, shown).await?;
     client.ok_or_else(|| unknown("unknown client"))
 }
@@ -76,21 +79,48 @@ pub(super) async fn client(
 pub(super) async fn resource_server<'r>(
     core: &Core,
     registry: &'r Registry,
-    headers: &HeaderMap,
+    parts: &Parts,
     params: &Params,
 ) -> Result<&'r ResourceServer, Refusal> {
-    let shown = shown(headers, params)?;
+    let shown = shown(&parts.headers, params)?;
     let id = match &shown {
         Shown::Basic(basic) => basic.id.as_str(),
         Shown::Asserted(assertion) => &assertion.client,
-        Shown::Posted(_) | Shown::Nothing => {
+        Shown::Posted(_) => {
             return Err(unknown("a resource server did not authenticate"));
         }
+        Shown::Nothing => params
+            .get("client_id")
+            .ok_or_else(|| unknown("a resource server did not authenticate"))?,
     };
     let server = registry.resource_server(id);
     let credential = server.and_then(|server| server.credential.as_ref());
+    if is_known_by_certificate(credential, parts, &shown)? {
+        return server.ok_or_else(|| unknown("unknown resource server"));
+    }
     prove(core, credential, shown).await?;
     server.ok_or_else(|| unknown("unknown resource server"))
+}
+
+/// Whether the certificate of the connection is one that the credential wants (RFC 8705 section 2).
+fn is_known_by_certificate(
+    credential: Option<&Credential>,
+    parts: &Parts,
+    shown: &Shown<'_>,
+) -> Result<bool, Refusal> {
+    let is_known = credential
+        .zip(mtls::certificate(parts))
+        .is_some_and(|(credential, certificate)| credential.is_certificate(certificate));
+    match shown {
+        // Said to nobody but the client itself: strangers are not told who uses certificates.
+        Shown::Basic(_) | Shown::Posted(_) | Shown::Asserted(_) if is_known => {
+            Err(Refusal::Denied(
+                ErrorCode::InvalidRequest,
+                "more than one way of authenticating is used",
+            ))
+        }
+        _ => Ok(is_known),
+    }
 }
 
 fn shown<'a>(headers: &HeaderMap, params: &'a Params) -> Result<Shown<'a>, Refusal> {

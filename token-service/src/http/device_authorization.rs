@@ -30,7 +30,7 @@ pub(super) async fn post(State(core): State<Arc<Core>>, request: Request) -> Res
 async fn answer(core: &Core, request: Request) -> Result<Response, Refusal> {
     let (parts, params) = request::posted(request).await?;
     let registry = core.registry();
-    let client = client_auth::client(core, &registry, &parts.headers, &params).await?;
+    let client = client_auth::client(core, &registry, &parts, &params).await?;
     let code = wanted(core, &registry, &client, &params)?;
     let (device_code, user_code) = keep(core, &code).await?;
     audit!(

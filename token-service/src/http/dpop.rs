@@ -2,11 +2,12 @@
 //! wanted, made after we have said the nonce.
 
 use axum::response::Response;
-use http::HeaderMap;
-use http::{HeaderValue, Method};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Method};
 use oauth::{DPOP_NONCE, DpopFault, DpopProof, DpopRequest};
 use service_kit::UnixTime;
 
+use super::mtls;
 use crate::audit::audit;
 use crate::core::Core;
 use crate::error::Trouble;
@@ -34,16 +35,16 @@ pub(super) enum Unproven {
 /// The key that was shown at an endpoint where tokens are asked for; none where there is no proof.
 pub(super) async fn shown(
     core: &Core,
-    headers: &HeaderMap,
+    parts: &Parts,
     endpoint: &str,
 ) -> Result<Option<Shown>, Refusal> {
-    let url = core.issuer.endpoint(endpoint);
+    let url = mtls::url(core, parts, endpoint);
     let request = DpopRequest {
         method: &Method::POST,
         url: &url,
         access_token: None,
     };
-    match prove(core, headers, &request).await? {
+    match prove(core, &parts.headers, &request).await? {
         Ok(shown) => Ok(shown),
         Err(unproven) => {
             audit!("dpop_refused", endpoint = endpoint, reason = unproven);

@@ -39,13 +39,13 @@ pub(super) async fn post(State(core): State<Arc<Core>>, request: Request) -> Res
 async fn stranger(core: &Core, parts: &Parts) -> Option<Refusal> {
     let nothing = Params::parse(b"").ok()?;
     let registry = core.registry();
-    let server = client_auth::resource_server(core, &registry, &parts.headers, &nothing);
+    let server = client_auth::resource_server(core, &registry, parts, &nothing);
     server.await.err()
 }
 
 async fn answer(core: &Core, parts: &Parts, params: &Params) -> Result<Response, Refusal> {
     let registry = core.registry();
-    let server = client_auth::resource_server(core, &registry, &parts.headers, params).await?;
+    let server = client_auth::resource_server(core, &registry, parts, params).await?;
     let resource = resource(&registry, server, params)?;
     let text = params.get("token").ok_or(Refusal::Denied(
         ErrorCode::InvalidRequest,
@@ -178,11 +178,11 @@ fn jwt(core: &Core, live: Option<&Live>, resource: &Resource) -> Result<Response
         return Ok(StatusCode::NO_CONTENT.into_response());
     };
     // SECURITY: who asks in this form looks at no proof, and would forward what anybody has found.
-    if live.token.key.is_some() {
+    if live.token.confirmation().is_some() {
         audit!(
             "inactive",
             resource = resource.id,
-            reason = "bound to a key, and asked about as a bearer token"
+            reason = "bound, and asked about as a bearer token"
         );
         return Ok(StatusCode::NO_CONTENT.into_response());
     }

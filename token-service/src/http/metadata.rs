@@ -9,7 +9,7 @@ use http::{HeaderValue, header};
 use jose::Algorithm;
 use serde_json::{Map, Value, json};
 
-use super::render;
+use super::{mtls, render};
 use crate::config::{GrantType, SigningAlgorithm};
 use crate::core::Core;
 
@@ -76,6 +76,7 @@ fn document(core: &Core) -> Value {
         "request_uri_parameter_supported": false,
         "protected_resources": registry.resources().map(|resource| &resource.id).collect::<Vec<_>>(),
     });
+    mtls::describe(core, &mut document);
     if let Some(members) = document.as_object_mut() {
         add_others(core, members);
     }

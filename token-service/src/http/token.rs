@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::extract::{Request, State};
 use axum::response::Response;
 
-use super::{client_auth, dpop, render, request};
+use super::{client_auth, dpop, mtls, render, request};
 use crate::clients;
 use crate::config::GrantType;
 use crate::core::Core;
@@ -19,8 +19,8 @@ pub(super) async fn post(State(core): State<Arc<Core>>, request: Request) -> Res
 async fn answer(core: &Core, request: Request) -> Result<Response, Refusal> {
     let (parts, params) = request::posted(request).await?;
     let registry = core.registry();
-    let client = client_auth::client(core, &registry, &parts.headers, &params).await?;
-    let shown = dpop::shown(core, &parts.headers, "/token").await?;
+    let client = client_auth::client(core, &registry, &parts, &params).await?;
+    let shown = dpop::shown(core, &parts, "/token").await?;
     let word = params.get("grant_type").ok_or(Refusal::Denied(
         ErrorCode::InvalidRequest,
         "`grant_type` is missing",
@@ -29,12 +29,14 @@ async fn answer(core: &Core, request: Request) -> Result<Response, Refusal> {
         ErrorCode::UnsupportedGrantType,
         "the grant type is not supported",
     ))?;
+    let certificate = mtls::thumbprint(&parts);
     let request = TokenRequest {
         core,
         registry: &registry,
         client: &client,
         params: &params,
         key: shown.as_ref().map(|shown| shown.thumbprint.as_str()),
+        certificate: certificate.as_deref(),
     };
     let answer = grant::exchange(request, grant_type).await?;
     if !clients::used(core, &registry, &client).await? {

@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use oauth::{BearerChallenge, BearerError, DpopChallenge, DpopRequest, Scope, SubjectKind};
 use serde_json::{Map, Value};
 
-use super::{dpop, render};
+use super::{dpop, mtls, render};
 use crate::audit::audit;
 use crate::core::Core;
 use crate::error::Trouble;
@@ -100,6 +100,12 @@ async fn confirmed(
         Ok(Err(challenge))
     };
     let invalid = |text| Challenge::Dpop(ErrorCode::InvalidToken, text);
+    let wanted = live.token.certificate.as_ref();
+    if wanted.is_some_and(|wanted| mtls::thumbprint(parts).as_ref() != Some(wanted)) {
+        let text = "the token is bound to a certificate, which is not shown";
+        let challenge = Challenge::Error(BearerError::InvalidToken, text);
+        return refused(&"not the certificate that it is bound to", challenge);
+    }
     let key = match (&live.token.key, brought.is_bound) {
         (None, false) => return Ok(Ok(())),
         // RFC 9449 section 7.2: else a proof could be left out.
@@ -117,7 +123,7 @@ async fn confirmed(
         }
         (Some(key), true) => key,
     };
-    let url = core.issuer.endpoint("/userinfo");
+    let url = mtls::url(core, parts, "/userinfo");
     let request = DpopRequest {
         method: &parts.method,
         url: &url,

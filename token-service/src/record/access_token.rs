@@ -24,6 +24,9 @@ pub(crate) struct AccessToken {
     /// The thumbprint of the key that must be shown with it (RFC 9449). None: a bearer token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) key: Option<String>,
+    /// The certificate that must be shown with it, by its SHA-256 (RFC 8705 section 3).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) certificate: Option<String>,
 }
 
 impl AccessToken {
@@ -32,14 +35,16 @@ impl AccessToken {
         if self.key.is_some() { "DPoP" } else { "Bearer" }
     }
 
-    /// Whether it needs another key than the one that is shown.
-    pub(crate) fn is_bound_to_other(&self, shown: Option<&str>) -> bool {
-        is_other_key(self.key.as_deref(), shown)
+    /// Whether it needs another key or another certificate than what is shown.
+    pub(crate) fn is_bound_to_other(&self, key: Option<&str>, certificate: Option<&str>) -> bool {
+        is_other_key(self.key.as_deref(), key)
+            || is_other_key(self.certificate.as_deref(), certificate)
     }
 
     /// What whoever presents it has to prove.
     pub(crate) fn confirmation(&self) -> Option<Confirmation> {
-        self.key.clone().map(Confirmation::DpopKey)
+        let key = self.key.clone().map(Confirmation::DpopKey);
+        key.or_else(|| self.certificate.clone().map(Confirmation::Certificate))
     }
 }
 

@@ -4,7 +4,7 @@ use oauth::Scope;
 use serde::{Deserialize, Serialize};
 use service_kit::UnixTime;
 
-use super::Record;
+use super::{Record, is_other_key};
 
 /// One link of the chain that keeps a grant alive.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,6 +18,9 @@ pub(crate) struct RefreshToken {
     /// The thumbprint of the key that must be shown with it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) key: Option<String>,
+    /// The certificate that must be shown with it, by its SHA-256 (RFC 8705 section 4).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) certificate: Option<String>,
     /// How it was used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) rotation: Option<Rotation>,
@@ -33,6 +36,17 @@ pub(crate) struct Rotation {
     pub(crate) request: String,
     /// The thumbprint of the key that was shown.
     pub(crate) key: Option<String>,
+    /// Names the certificate that was shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) certificate: Option<String>,
+}
+
+impl RefreshToken {
+    /// Whether it needs another key or another certificate than what is shown.
+    pub(crate) fn is_bound_to_other(&self, key: Option<&str>, certificate: Option<&str>) -> bool {
+        is_other_key(self.key.as_deref(), key)
+            || is_other_key(self.certificate.as_deref(), certificate)
+    }
 }
 
 /// A token is used once. The used one is kept: whoever presents it again has a copy.

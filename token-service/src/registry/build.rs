@@ -10,6 +10,7 @@ use serde_json::Value;
 use service_kit::{ConfigIssue, Secret};
 use url::Url;
 
+use super::certificate::{Mtls, Written};
 use super::{
     Client, ClientDocuments, Credential, DocumentUrl, Exchange, Provenance, RedirectUri,
     Registration, Registry, Resource, ResourceServer, SecretHash, User,
@@ -56,6 +57,7 @@ impl Registry {
     pub(crate) fn build(config: &TokenServiceConfig, issues: &mut Vec<ConfigIssue>) -> Self {
         let mut registry = Self {
             only_pushed: config.require_pushed_authorization_requests,
+            mtls: Mtls::of(config.mtls.as_ref()),
             meanings: config.scope_meanings.clone(),
             ..Self::default()
         };
@@ -157,17 +159,7 @@ impl Registry {
             );
         }
         issues.not_federated("id", &config.id);
-        let credential = issues.credential(config.secret_hash.as_ref(), config.jwks.as_ref());
-        match (&credential, config.public) {
-            (Some(_), true) => issues.add("public", "such a client has no secret and no keys"),
-            (None, false) if config.secret_hash.is_none() && config.jwks.is_none() => {
-                issues.add(
-                    "secret_hash",
-                    "is missing; or give `jwks`, or say `public: true`",
-                );
-            }
-            _ => {}
-        }
+        let credential = self.client_credential(config, issues);
         let grant_types: BTreeSet<_> = config.grant_types.iter().copied().collect();
         check_grant_types(config, &grant_types, issues);
         let redirect_uris = issues.uris("redirect_uris", &config.redirect_uris);
@@ -188,6 +180,7 @@ impl Registry {
             only_pushed: config.require_pushed_authorization_requests,
             id_token_alg: config.id_token_signed_response_alg,
             only_bound: config.dpop_bound_access_tokens,
+            certificate_bound: config.tls_client_certificate_bound_access_tokens,
             exchange: Exchange::build(config, self, issues),
             may_act: config.may_act.clone().map(BTreeSet::from_iter),
             disabled: config.disabled,
@@ -197,6 +190,53 @@ impl Registry {
         if self.clients.insert(client.id.clone(), client).is_some() {
             issues.add("id", &format!("`{}` is there twice", config.id));
         }
+    }
+
+    /// None: public, or nothing that can be used.
+    fn client_credential(
+        &self,
+        config: &ClientConfig,
+        issues: &mut Issues<'_>,
+    ) -> Option<Credential> {
+        let written = Written {
+            by_authority: config.tls_client_auth.as_ref(),
+            self_signed: config.self_signed_tls_client_auth.as_ref(),
+        };
+        let credential = issues.credential(config.secret_hash.as_ref(), config.jwks.as_ref());
+        let credential = issues.with_certificates(credential, written, self.mtls);
+        let is_given =
+            config.secret_hash.is_some() || config.jwks.is_some() || !written.is_nothing();
+        match (&credential, config.public) {
+            (Some(_), true) => issues.add(
+                "public",
+                "such a client has no secret, no keys and no certificate to be known by",
+            ),
+            (None, false) if !is_given => {
+                issues.add(
+                    "secret_hash",
+                    "is missing; or give `jwks`, `tls_client_auth` or \
+                     `self_signed_tls_client_auth`, or say `public: true`",
+                );
+            }
+            _ => {}
+        }
+        if let Some(credential) = &credential {
+            let others = self.clients.values();
+            let mut others = others.filter_map(|other| other.credential.as_ref());
+            if others.any(|other| other.shares_certificate(credential)) {
+                issues.add("id", "its certificate is another client's, too");
+            }
+        }
+        if config.tls_client_certificate_bound_access_tokens {
+            let key = "tls_client_certificate_bound_access_tokens";
+            if self.mtls == Mtls::None {
+                issues.add(key, "needs `token_service.mtls`: nobody sees certificates");
+            }
+            if config.dpop_bound_access_tokens {
+                issues.add(key, "cannot be given beside `dpop_bound_access_tokens`");
+            }
+        }
+        credential
     }
 
     fn add_user(&mut self, config: &UserConfig, issues: &mut Issues<'_>) {
@@ -251,9 +291,22 @@ impl Registry {
                 );
             }
         }
+        let written = Written {
+            by_authority: config.tls_client_auth.as_ref(),
+            self_signed: config.self_signed_tls_client_auth.as_ref(),
+        };
+        let credential = issues.credential(config.secret_hash.as_ref(), config.jwks.as_ref());
+        let credential = issues.with_certificates(credential, written, self.mtls);
+        if let Some(credential) = &credential {
+            let others = self.resource_servers.values();
+            let mut others = others.filter_map(|other| other.credential.as_ref());
+            if others.any(|other| other.shares_certificate(credential)) {
+                issues.add("id", "its certificate is another resource server's, too");
+            }
+        }
         let server = ResourceServer {
             id: config.id.clone(),
-            credential: issues.credential(config.secret_hash.as_ref(), config.jwks.as_ref()),
+            credential,
             introspection_alg: config.introspection_signed_response_alg,
             resources: config.resources.clone(),
         };

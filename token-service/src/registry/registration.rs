@@ -186,6 +186,8 @@ impl Bounds {
             attributes: Map::new(),
             consent: ConsentMode::Ask,
             only_pushed: metadata.only_pushed,
+            // It has no certificate to be known by: none can be registered.
+            certificate_bound: false,
             only_bound: metadata.only_bound,
             id_token_alg: *alg.or(self.id_token_algs.first())?,
             exchange: None,

@@ -66,7 +66,7 @@ resource_servers:
         "`token_service.ttl.device_code_secs`: must be from 60 to 1800",
         "`token_service.ttl.device_poll_secs`: must be from 1 to 60",
         "`token_service.keys.publish_ahead_secs`",
-        "`token_service.clients[0].secret_hash`: is missing; or give `jwks`, or say `public: true`",
+        "`token_service.clients[0].secret_hash`: is missing; or give `jwks`, `tls_client_auth` or `self_signed_tls_client_auth`, or say `public: true`",
         "`token_service.clients[0].redirect_uris[0]`: `http://evil.example/cb` must be `https`",
         "`token_service.clients[0].redirect_uris[1]`",
         "`token_service.clients[1].secret_hash`: must be `sha256:` and a hash",

@@ -46,7 +46,7 @@ impl Holder {
     }
 
     /// A proof for the token endpoint, in order but for what is changed; `null` takes a claim away.
-    fn proof(&self, changes: &[(&str, Value)]) -> String {
+    pub(super) fn proof(&self, changes: &[(&str, Value)]) -> String {
         let claims = json!({
             "jti": "p-1", "htm": "POST", "htu": format!("{ISSUER}/token"), "iat": NOW,
         });

@@ -91,10 +91,16 @@ async fn find(
         return match phantom::find(core, registry, text).await? {
             // SECURITY: whoever has the token without its key may have found it. A JWT that was cut
             // from it is another matter: it has come from whoever checked the proof.
-            Resolved::Live(live) if live.token.is_bound_to_other(request.key) => Err(refused(
-                request,
-                "the token is bound to a key that is not shown",
-            )),
+            Resolved::Live(live)
+                if live
+                    .token
+                    .is_bound_to_other(request.key, request.certificate) =>
+            {
+                Err(refused(
+                    request,
+                    "the token is bound to a key or certificate that is not shown",
+                ))
+            }
             Resolved::Live(live) => Ok(Presented {
                 scope: live.facts.scope.clone(),
                 exp: live.token.exp,
