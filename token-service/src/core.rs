@@ -46,7 +46,7 @@ pub(crate) struct Core {
 }
 
 /// Where clients with certificates go.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct MtlsEndpoints {
     /// What the URLs of its endpoints begin with.
     pub(crate) url: Issuer,

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use service_kit::{ClientCertificates, ConfigIssue, Tls};
 
-use crate::config::TokenServiceConfig;
+use crate::config::{MtlsConfig, TokenServiceConfig};
 use crate::core::{Issuer, MtlsEndpoints};
 
 /// TLS of each listener that has it.
@@ -12,6 +12,7 @@ use crate::core::{Issuer, MtlsEndpoints};
 pub(crate) struct Listeners {
     pub(crate) tls: Option<Tls>,
     pub(crate) mtls: Option<Tls>,
+    pub(crate) mtls_endpoints: Option<MtlsEndpoints>,
 }
 
 impl Listeners {
@@ -43,17 +44,18 @@ impl Listeners {
             let place = "token_service.mtls.tls";
             let opened = Tls::open(place, &mtls.tls, base, ClientCertificates::Any);
             listeners.mtls = opened.map_err(|issue| issues.push(issue)).ok();
+            listeners.mtls_endpoints = mtls_endpoints(config, mtls, issues);
         }
         listeners
     }
 }
 
 /// Where clients with certificates go, by configuration alone.
-pub(crate) fn mtls_endpoints(
+fn mtls_endpoints(
     config: &TokenServiceConfig,
+    mtls: &MtlsConfig,
     issues: &mut Vec<ConfigIssue>,
 ) -> Option<MtlsEndpoints> {
-    let mtls = config.mtls.as_ref()?;
     let mut add = |key: &str, problem: &str| {
         let text = format!("`token_service.mtls.{key}`: {problem}");
         issues.push(ConfigIssue::new(text));

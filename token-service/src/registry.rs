@@ -60,6 +60,10 @@ pub(crate) struct Registry {
 }
 
 /// A client, enabled or not.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a question of its own about the client"
+)]
 #[derive(Debug, Serialize)]
 pub(crate) struct Client {
     pub(crate) id: String,

@@ -13,12 +13,12 @@ use store::{Batch, Store};
 
 use crate::backchannel::Backchannel;
 use crate::config::{KeysConfig, TokenServiceConfig};
-use crate::core::{Attempts, Core, Issuer, MtlsEndpoints, Ttl};
+use crate::core::{Attempts, Core, Issuer, Ttl};
 use crate::error::{TokenServiceError, Trouble};
 use crate::http;
 use crate::introspector::LocalIntrospector;
 use crate::keys::{self, KeyPlan, Keys, MIN_PUBLISH_AHEAD};
-use crate::listeners::{self, Listeners};
+use crate::listeners::Listeners;
 use crate::meter::Meter;
 use crate::password::Passwords;
 use crate::provider;
@@ -54,7 +54,6 @@ struct Understood {
     registry: Registry,
     /// That are believed where documents are fetched, beside the system's.
     authorities: Vec<reqwest::Certificate>,
-    mtls: Option<MtlsEndpoints>,
     listeners: Listeners,
 }
 
@@ -78,8 +77,7 @@ impl TokenService {
             secret,
             registry,
             authorities,
-            mtls,
-            listeners,
+            mut listeners,
         } = understand(config, base).map_err(TokenServiceError::Config)?;
         let secrets = Secrets::derive(secret.reveal().as_bytes())?;
         let plan = key_plan(config, &registry);
@@ -93,7 +91,7 @@ impl TokenService {
             })?;
         let core = Arc::new(Core {
             issuer,
-            mtls,
+            mtls: listeners.mtls_endpoints.take(),
             passwords: Passwords::new(registry.any_password_hash())?,
             registry: ArcSwap::from_pointee(registry),
             secrets,
@@ -202,9 +200,8 @@ impl TokenService {
 fn understand(config: &TokenServiceConfig, base: &Path) -> Result<Understood, Vec<ConfigIssue>> {
     let mut issues = Vec::new();
     let mut add = |key: &str, problem: &str| {
-        issues.push(ConfigIssue::new(format!(
-            "`token_service.{key}`: {problem}"
-        )));
+        let text = format!("`token_service.{key}`: {problem}");
+        issues.push(ConfigIssue::new(text));
     };
     let issuer = Issuer::parse(&config.issuer)
         .inspect_err(|problem| add("issuer", problem))
@@ -252,14 +249,12 @@ fn understand(config: &TokenServiceConfig, base: &Path) -> Result<Understood, Ve
     registry.providers = provider::providers(&config.identity_providers, base, &mut issues);
     let authorities = authorities(config, base, &mut issues);
     let listeners = Listeners::open(config, base, &mut issues);
-    let mtls = listeners::mtls_endpoints(config, &mut issues);
     match (issuer, secret) {
         (Some(issuer), Some(secret)) if issues.is_empty() => Ok(Understood {
             issuer,
             secret,
             registry,
             authorities,
-            mtls,
             listeners,
         }),
         _ => Err(issues),

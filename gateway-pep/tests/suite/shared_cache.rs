@@ -42,12 +42,21 @@ async fn wait_for_entries(store: &Arc<dyn Store>, count: usize) {
 }
 
 #[tokio::test]
-async fn a_token_that_is_bound_to_a_key_is_no_bearer_token_wherever_it_is_remembered() {
+async fn a_token_that_is_bound_is_no_bearer_token_wherever_it_is_remembered() {
+    for confirmation in [
+        Confirmation::DpopKey("thumbprint".into()),
+        Confirmation::Certificate("thumbprint".into()),
+    ] {
+        is_no_bearer_token(&confirmation).await;
+    }
+}
+
+async fn is_no_bearer_token(confirmation: &Confirmation) {
     let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
     let (one, two) = (gateway(&store, SHARED).await, gateway(&store, SHARED).await);
     tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    let bound = || Some(Confirmation::DpopKey("thumbprint".into()));
-    one.tokens.issue_bound("carol", 4_000_000_000, bound());
+    let bound = Some(confirmation.clone());
+    one.tokens.issue_bound("carol", 4_000_000_000, bound);
     // Asked, remembered here, remembered in the store.
     for (gateway, asked) in [(&one, 1), (&one, 1), (&two, 0)] {
         let refused = gateway.get("/records/1", "at_carol").await;

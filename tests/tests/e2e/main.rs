@@ -7,6 +7,7 @@ mod entities;
 mod federation;
 mod hostile;
 mod kill;
+mod mtls;
 mod oidc_client;
 mod outage;
 mod pdp_tls;

@@ -43,7 +43,7 @@ async fn metadata_names_the_listener_where_there_is_one() {
     }
     // Without authorities nobody is vouched for.
     let folder = files();
-    let alone = with_mtls(&folder, without_authorities);
+    let alone = with_mtls(&folder, |text| without_authorities(&text));
     let document = World::with(alone).await.get(METADATA).await.json();
     let methods = &document["token_endpoint_auth_methods_supported"];
     assert!(
@@ -55,7 +55,7 @@ async fn metadata_names_the_listener_where_there_is_one() {
 }
 
 /// The listener without `client_ca_file`, and nobody who would need it.
-fn without_authorities(text: String) -> String {
+fn without_authorities(text: &str) -> String {
     let (before, rest) = text.split_once(", client_ca_file: '").unwrap();
     let (_, after) = rest.split_once('\'').unwrap();
     format!("{before}{after}")
@@ -102,6 +102,9 @@ async fn a_key_set_with_certificates_names_those_that_are_taken() {
     refused.assert_error(401, "invalid_client");
 }
 
+/// As `billing` has it.
+const BY_AUTHORITY: &str = "tls_client_auth: { subject_dn: 'CN=billing,O=Example' }";
+
 #[track_caller]
 fn check(edit: impl Fn(String) -> String, expected: &[&str]) {
     let folder = files();
@@ -115,7 +118,7 @@ fn check(edit: impl Fn(String) -> String, expected: &[&str]) {
 
 #[test]
 fn what_does_not_fit_together_is_named_with_its_place() {
-    let own = "tls_client_auth: { subject_dn: 'CN=billing,O=Example' }";
+    let own = BY_AUTHORITY;
     check(|text| text, &[]);
     let as_own = |other: &'static str| move |text: String| text.replacen(own, other, 1);
     let one = "`token_service.clients[0].tls_client_auth`: must have exactly one";
@@ -152,6 +155,11 @@ fn what_does_not_fit_together_is_named_with_its_place() {
             &[],
         );
     }
+}
+
+#[test]
+fn there_is_one_way_to_be_known() {
+    let own = BY_AUTHORITY;
     for odd in [
         "{}",
         "{ sha256: [ab] }",
@@ -165,8 +173,11 @@ fn what_does_not_fit_together_is_named_with_its_place() {
             &["`token_service.clients[0].self_signed_tls_client_auth"],
         );
     }
-    let both = format!("{own}, jwks: {{ keys: [] }}");
-    check(|text| text.replacen(own, &both, 1), &["clients[0].jwks`"]);
+    let both = format!("{own}, secret_hash: 'sha256:{}'", "a".repeat(43));
+    check(
+        |text| text.replacen(own, &both, 1),
+        &["clients[0].tls_client_auth`: cannot be given beside `secret_hash`"],
+    );
     let both = format!("{own}, self_signed_tls_client_auth: {{ sha256: [] }}");
     check(
         |text| text.replacen(own, &both, 1),
