@@ -22,7 +22,7 @@ use crate::config::SigningAlgorithm;
 use crate::error::Trouble;
 use crate::secrets::Secrets;
 pub(crate) use ring::SEALED_WITH_ANOTHER_SECRET;
-use ring::{Ring, RingRecord};
+use ring::{Extent, KeyRecord, Ring, RingRecord};
 pub(crate) use signing_key::SigningKey;
 
 /// The keys as this process knows them.
@@ -91,6 +91,21 @@ impl Keys {
     /// Learns of other replicas' changes and does what is due: makes the next key, drops the
     /// dead. Safe to call from any number of replicas at once.
     pub(crate) async fn turn(&self, secrets: &Secrets, now: UnixTime) -> Result<(), Trouble> {
+        self.turn_to(Extent::InForce, secrets, now).await
+    }
+
+    /// The same, and keys of the algorithms that nothing is signed by yet: when something is, whoever
+    /// keeps a JWK Set has seen them. Not at start, which waits for nothing that it does not need.
+    pub(crate) async fn turn_all(&self, secrets: &Secrets, now: UnixTime) -> Result<(), Trouble> {
+        self.turn_to(Extent::All, secrets, now).await
+    }
+
+    async fn turn_to(
+        &self,
+        extent: Extent,
+        secrets: &Secrets,
+        now: UnixTime,
+    ) -> Result<(), Trouble> {
         for _ in 0..ATTEMPTS {
             let stored = self.store.get(KEY).await?;
             let first = match &stored {
@@ -101,7 +116,12 @@ impl Keys {
                 Some(bytes) => RingRecord::decode(bytes)?,
                 None => RingRecord::default(),
             };
-            let Some(after) = before.turned(secrets, &self.plan.load(), now)? else {
+            let plan = self.plan.load_full();
+            let mut made = Vec::new();
+            for (algorithm, signs_from) in before.due(&plan, extent, now) {
+                made.push(KeyRecord::make(algorithm, signs_from, secrets).await?);
+            }
+            let Some(after) = before.turned(&plan, extent, now, made) else {
                 self.ring.store(Arc::new(before.open(secrets)?));
                 return Ok(());
             };

@@ -341,7 +341,7 @@ async fn keep_fresh(core: Arc<Core>, health: Health, tasks: Tasks) {
         since_keys += PING;
         if result.is_ok() && since_keys >= keys::REFRESH {
             since_keys = Duration::ZERO;
-            result = core.keys.turn(&core.secrets, core.now()).await;
+            result = core.keys.turn_all(&core.secrets, core.now()).await;
         }
         health.set(
             HEALTH,

@@ -22,7 +22,7 @@ pub(super) struct RingRecord {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct KeyRecord {
+pub(super) struct KeyRecord {
     /// Those of before were all of one.
     #[serde(default)]
     algorithm: SigningAlgorithm,
@@ -32,11 +32,49 @@ struct KeyRecord {
     signs_from: UnixTime,
 }
 
+/// For which algorithms there are keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Extent {
+    /// Those that something is signed by.
+    InForce,
+    /// Those that something may be signed by one day, too: their keys are published until then.
+    All,
+}
+
 /// Keys that are ready to sign.
 #[derive(Debug, Default)]
 pub(super) struct Ring {
     keys: Vec<(UnixTime, Arc<SigningKey>)>,
     verifying: Arc<KeySet>,
+}
+
+impl Extent {
+    fn of(self, plan: &KeyPlan) -> impl Iterator<Item = SigningAlgorithm> {
+        SigningAlgorithm::ALL
+            .into_iter()
+            .filter(move |algorithm| self == Self::All || plan.algorithms.contains(algorithm))
+    }
+}
+
+impl KeyRecord {
+    /// Made aside: one of RSA takes a tenth of a second, in which others are to be answered.
+    pub(super) async fn make(
+        algorithm: SigningAlgorithm,
+        signs_from: UnixTime,
+        secrets: &Secrets,
+    ) -> Result<Self, Trouble> {
+        let made = tokio::task::spawn_blocking(move || SigningKey::generate(algorithm)).await;
+        let document = made.ok().flatten().ok_or(Trouble::Crypto {
+            message: "key generation",
+        })?;
+        let made = SigningKey::seal(algorithm, &document, secrets)?;
+        Ok(Self {
+            algorithm,
+            kid: made.key.kid().to_owned(),
+            sealed: made.sealed,
+            signs_from,
+        })
+    }
 }
 
 impl Ring {
@@ -108,46 +146,43 @@ impl RingRecord {
         Ring::of(keys.collect::<Result<_, _>>()?)
     }
 
-    /// What the ring should be now. None: it is.
-    pub(super) fn turned(
+    /// Of which algorithms a key is to be made now, and from when on it signs.
+    pub(super) fn due(
         &self,
-        secrets: &Secrets,
         plan: &KeyPlan,
+        extent: Extent,
         now: UnixTime,
-    ) -> Result<Option<Self>, Trouble> {
-        let mut turned = self.clone();
-        for algorithm in plan.algorithms.iter().copied() {
-            turned.drop_dead(algorithm, plan, now);
-            let of_it = |key: &&KeyRecord| key.algorithm == algorithm;
-            match turned.keys.iter().rev().find(of_it) {
-                // Nobody waits for tokens of it yet: the first key signs at once.
-                None => turned.add(algorithm, secrets, now)?,
+    ) -> Vec<(SigningAlgorithm, UnixTime)> {
+        let published = now.plus(plan.publish_ahead);
+        let of = |algorithm| {
+            let mut keys = self.keys.iter().rev();
+            match keys.find(|key| key.algorithm == algorithm) {
+                // It signs before anybody can have heard of it: there is no other.
+                None if plan.algorithms.contains(&algorithm) => Some((algorithm, now)),
+                None => Some((algorithm, published)),
                 Some(last) => {
                     let due = last.signs_from.plus(plan.rotate);
-                    if now.plus(plan.publish_ahead) >= due {
-                        let from = due.max(now.plus(plan.publish_ahead));
-                        turned.add(algorithm, secrets, from)?;
-                    }
+                    (published >= due).then(|| (algorithm, due.max(published)))
                 }
             }
-        }
-        Ok((turned != *self).then_some(turned))
+        };
+        extent.of(plan).filter_map(of).collect()
     }
 
-    fn add(
-        &mut self,
-        algorithm: SigningAlgorithm,
-        secrets: &Secrets,
-        signs_from: UnixTime,
-    ) -> Result<(), Trouble> {
-        let made = SigningKey::make(algorithm, secrets)?;
-        self.keys.push(KeyRecord {
-            algorithm,
-            kid: made.key.kid().to_owned(),
-            sealed: made.sealed,
-            signs_from,
-        });
-        Ok(())
+    /// What the ring should be now, with what was made for it. None: it is.
+    pub(super) fn turned(
+        &self,
+        plan: &KeyPlan,
+        extent: Extent,
+        now: UnixTime,
+        made: Vec<KeyRecord>,
+    ) -> Option<Self> {
+        let mut turned = self.clone();
+        for algorithm in extent.of(plan) {
+            turned.drop_dead(algorithm, plan, now);
+        }
+        turned.keys.extend(made);
+        (turned != *self).then_some(turned)
     }
 
     /// A key is dead when the one after it has signed for longer than any token lives.

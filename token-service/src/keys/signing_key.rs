@@ -43,12 +43,18 @@ pub(crate) struct Made {
 const NONCE: usize = 12;
 
 impl SigningKey {
-    /// Makes a key and seals it for the store. One of RSA takes a tenth of a second.
-    pub(crate) fn make(algorithm: SigningAlgorithm, secrets: &Secrets) -> Result<Made, Trouble> {
-        let document = generate(algorithm).ok_or(Trouble::Crypto {
-            message: "key generation",
-        })?;
-        let key = Self::from_pkcs8(algorithm, &document)?;
+    /// Makes a key, as PKCS#8.
+    pub(crate) fn generate(algorithm: SigningAlgorithm) -> Option<Zeroizing<Vec<u8>>> {
+        generate(algorithm)
+    }
+
+    /// Seals a key for the store.
+    pub(crate) fn seal(
+        algorithm: SigningAlgorithm,
+        document: &Zeroizing<Vec<u8>>,
+        secrets: &Secrets,
+    ) -> Result<Made, Trouble> {
+        let key = Self::from_pkcs8(algorithm, document)?;
         let mut sealed = document.to_vec();
         let nonce = secrets
             .sealing

@@ -200,6 +200,63 @@ async fn an_algorithm_that_is_wanted_later_gets_its_key_and_turns_by_itself() {
 }
 
 #[tokio::test]
+async fn a_key_is_published_before_anything_is_signed_by_its_algorithm() {
+    let store = Arc::new(MemoryStore::new());
+    let start = UnixTime::from_secs(1_800_000_000);
+    let keys = open(&store, start).await;
+    assert_eq!(kids(&keys).len(), 1);
+    // What a running service does in its first minutes.
+    for minute in 1..4 {
+        let now = start.plus(Duration::from_mins(minute));
+        keys.turn_all(&secrets(), now).await.unwrap();
+    }
+    let published = kids(&keys);
+    assert_eq!(published.len(), SigningAlgorithm::ALL.len());
+    // Wanted later, also by a service that is started anew.
+    let later = start.plus(Duration::from_hours(1));
+    keys.follow(plan(&[Es256, EdDsa]), &secrets(), later)
+        .await
+        .unwrap();
+    let restarted = Keys::open(store, &secrets(), plan(&[Rs256]), later)
+        .await
+        .unwrap();
+    for (keys, algorithm) in [(&keys, EdDsa), (&restarted, Rs256)] {
+        let kid = keys.current(algorithm, later).unwrap().kid().to_owned();
+        assert!(published.contains(&kid));
+    }
+    // They turn as the others do, and leave nothing behind.
+    for day in 1..4 {
+        for minute in 0..30 {
+            let now = start.plus(Duration::from_hours(24 * day) + Duration::from_mins(minute));
+            keys.turn_all(&secrets(), now).await.unwrap();
+        }
+    }
+    assert!(kids(&keys).iter().all(|kid| !published.contains(kid)));
+    assert_eq!(kids(&keys).len(), SigningAlgorithm::ALL.len());
+}
+
+/// On one thread: what is made on it would hold up everybody.
+#[tokio::test]
+async fn others_are_answered_while_a_key_is_made() {
+    let store = Arc::new(MemoryStore::new());
+    let start = UnixTime::from_secs(1_800_000_000);
+    let secrets = secrets();
+    let making = Keys::open(store, &secrets, plan(&[Rs256, Ps256]), start);
+    tokio::pin!(making);
+    let mut turns = 0;
+    let keys = loop {
+        tokio::select! {
+            biased;
+            keys = &mut making => break keys.unwrap(),
+            () = tokio::task::yield_now() => turns += 1,
+        }
+    };
+    assert_eq!(kids(&keys).len(), 2);
+    // Two keys made in place would let nobody in between.
+    assert!(turns > 2, "{turns}");
+}
+
+#[tokio::test]
 async fn the_ring_of_before_is_taken_over_and_left_alone() {
     let store = Arc::new(MemoryStore::new());
     let start = UnixTime::from_secs(1_800_000_000);
