@@ -39,6 +39,8 @@ pub(crate) enum Kind {
     FederatedLogin,
     /// The `state` of one that logs out there.
     UpstreamLogout,
+    /// Names a logout request that an application's page has posted.
+    LogoutRequest,
 }
 
 /// A fresh opaque string. It leaves in the answer that it was made for, and nowhere else.
@@ -66,7 +68,7 @@ const RANDOM: usize = 43;
 const CHECKSUM: usize = 6;
 
 impl Kind {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::AccessToken,
         Self::RefreshToken,
         Self::AuthorizationCode,
@@ -78,6 +80,7 @@ impl Kind {
         Self::RegistrationToken,
         Self::FederatedLogin,
         Self::UpstreamLogout,
+        Self::LogoutRequest,
     ];
 
     /// All are of one length.
@@ -94,6 +97,7 @@ impl Kind {
             Self::RegistrationToken => "cg_rg_",
             Self::FederatedLogin => "cg_fl_",
             Self::UpstreamLogout => "cg_uo_",
+            Self::LogoutRequest => "cg_lo_",
         }
     }
 

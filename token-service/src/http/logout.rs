@@ -4,6 +4,8 @@
 //! SECURITY: nobody is sent anywhere but to what the client has registered, and nobody is logged out
 //! by a link alone: either an ID token of this very login comes with it, or the person is asked.
 
+mod posted;
+
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
@@ -61,20 +63,25 @@ pub(super) async fn post(State(core): State<Arc<Core>>, request: Request) -> Res
 
 async fn respond(core: &Core, parts: &Parts, params: Result<Params, Refusal>) -> Response {
     let answered = match params {
-        Ok(params) => answer(core, parts, &params).await,
+        Ok(params) => begin(core, parts, params).await,
         Err(refusal) => Err(refusal),
     };
     answered.unwrap_or_else(|refusal| pages::refusal(core, "logout", &refusal))
 }
 
+async fn begin(core: &Core, parts: &Parts, params: Params) -> Result<Response, Refusal> {
+    if parts.method == Method::POST {
+        return match params.get("csrf") {
+            Some(_) => answer(core, parts, &params).await,
+            None => posted::come_again(core, &params).await,
+        };
+    }
+    let posted = posted::posted(core, &params).await?;
+    answer(core, parts, &posted.unwrap_or(params)).await
+}
+
 async fn answer(core: &Core, parts: &Parts, params: &Params) -> Result<Response, Refusal> {
     let csrf = params.get("csrf");
-    if parts.method == Method::POST && csrf.is_none() {
-        // From the application's own page: a browser brings no cookies along with such a form.
-        let form = params.to_form(&[]);
-        let path = core.issuer.path();
-        return Ok(browser::see_other(&format!("{path}/logout?{form}")));
-    }
     let registry = core.registry();
     let asked = asked(core, &registry, params).await?;
     let Some(logged_in) = browser::logged_in(core, parts).await? else {

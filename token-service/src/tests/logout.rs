@@ -263,7 +263,47 @@ async fn a_form_of_another_site_is_asked_again_with_the_cookies() {
     assert_eq!(answer.status, 303);
     let again = answer.location().to_owned();
     assert!(again.starts_with("/logout?"), "{again}");
+    // Nothing of the ID token is in a URL, which histories and logs keep.
+    assert!(
+        !again.contains(text(&tokens, "id_token")) && !again.contains("hint"),
+        "{again}"
+    );
     assert_eq!(browser.get(&world, &again).await.location(), AFTER);
+    // Whoever finds the link in one of them gets nothing for it.
+    assert_eq!(browser.get(&world, &again).await.status, 400);
+}
+
+#[tokio::test]
+async fn a_form_of_another_site_is_kept_for_a_moment_and_only_with_an_id_token_of_ours() {
+    let world = world("").await;
+    let (mut browser, tokens) = logged_in(&world, "openid orders:read").await;
+    let form = [("id_token_hint", text(&tokens, "id_token"))];
+    let answer = browser.post(&world, "/logout", &form).await;
+    let late = answer.location().to_owned();
+    world.advance(61);
+    assert_eq!(browser.get(&world, &late).await.status, 400);
+    for hint in ["x", "a.b.c"] {
+        let form = [
+            ("id_token_hint", hint),
+            ("client_id", "web"),
+            ("state", "s"),
+        ];
+        let answer = browser.post(&world, "/logout", &form).await;
+        assert_eq!(
+            answer.location(),
+            "/logout?client_id=web&state=s&id_token_hint=unreadable"
+        );
+    }
+    let guess = browser.get(&world, "/logout?logout_request=x").await;
+    assert_eq!(guess.status, 400);
+    // Still logged in: the person is asked.
+    assert!(
+        browser
+            .get(&world, "/logout")
+            .await
+            .body
+            .contains("Sign out?")
+    );
 }
 
 #[tokio::test]
