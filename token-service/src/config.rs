@@ -5,6 +5,7 @@ mod assertion_issuer;
 mod client_documents;
 mod exchange;
 mod identity_provider;
+mod limits;
 mod mtls;
 mod registration;
 
@@ -21,6 +22,7 @@ pub use assertion_issuer::{AssertionIssuerConfig, SubjectIs};
 pub use client_documents::ClientDocumentsConfig;
 pub use exchange::{ExchangeConfig, Semantics};
 pub use identity_provider::{ClaimMapping, IdentityProviderConfig, LinkRule};
+pub use limits::LimitsConfig;
 pub use mtls::{MtlsConfig, SelfSignedTlsClientAuthConfig, TlsClientAuthConfig};
 pub use registration::{
     AuthMethod, InitialAccessTokenConfig, OpenRegistrationConfig, RegistrationBoundsConfig,
@@ -60,6 +62,9 @@ pub struct TokenServiceConfig {
     /// Limits on guessing passwords.
     #[serde(default)]
     pub login: LoginConfig,
+    /// Limits on what needs no credential.
+    #[serde(default)]
+    pub limits: LimitsConfig,
     /// Authorization requests must be pushed, whatever the client (RFC 9126 section 5).
     #[serde(default)]
     pub require_pushed_authorization_requests: bool,

@@ -10,7 +10,7 @@ use service_kit::{SharedClock, UnixTime};
 use store::Store;
 
 use crate::backchannel::Backchannel;
-use crate::config::{SigningAlgorithm, TtlConfig};
+use crate::config::{LimitsConfig, SigningAlgorithm, TtlConfig};
 use crate::error::Trouble;
 use crate::jws::{self, Claims, Typ};
 use crate::keys::Keys;
@@ -37,6 +37,7 @@ pub(crate) struct Core {
     /// DPoP proofs without a nonce of ours are refused.
     pub(crate) wants_nonce: bool,
     pub(crate) attempts: Attempts,
+    pub(crate) limits: LimitsConfig,
     /// What a login is called.
     pub(crate) login_acr: Option<String>,
     pub(crate) passwords: Passwords,

@@ -13,6 +13,7 @@ mod federation;
 mod forms;
 mod introspect;
 mod jwks;
+mod limits;
 mod login;
 mod logout;
 mod metadata;

@@ -49,7 +49,7 @@ mod tests;
 pub use config::{
     AssertionIssuerConfig, AuthMethod, ClaimMapping, ClientConfig, ClientDocumentsConfig,
     ConsentMode, ExchangeConfig, GrantType, IdentityProviderConfig, InitialAccessTokenConfig,
-    KeysConfig, LinkRule, LoginConfig, MtlsConfig, OpenRegistrationConfig,
+    KeysConfig, LimitsConfig, LinkRule, LoginConfig, MtlsConfig, OpenRegistrationConfig,
     RegistrationBoundsConfig, RegistrationConfig, ResourceConfig, ResourceServerConfig,
     SelfSignedTlsClientAuthConfig, Semantics, SubjectIs, TlsClientAuthConfig, TokenServiceConfig,
     TtlConfig, UserConfig,

@@ -1,5 +1,7 @@
 //! "No" in OAuth's words: a closed set of codes, each with a text that is fit for strangers.
 
+use std::time::Duration;
+
 use authzen::DecisionError;
 use service_kit::random::RandomError;
 use store::StoreError;
@@ -46,6 +48,8 @@ pub(crate) enum Refusal {
     TooLarge,
     /// The body did not arrive in time.
     TooSlow,
+    /// Asked for too often; how long it is counted.
+    TooMany(Duration),
     /// Nothing is known.
     Trouble(Trouble),
 }

@@ -107,6 +107,7 @@ impl TokenService {
                 most: config.login.attempts,
                 window: Duration::from_secs(config.login.window_secs),
             },
+            limits: config.limits.clone(),
             meter: Meter::new(&parts.metrics)?,
             backchannel: Backchannel::new(parts.tasks.clone())?,
             web: Web::new(&authorities)?,
@@ -228,6 +229,7 @@ fn understand(config: &TokenServiceConfig, base: &Path) -> Result<Understood, Ve
         ),
         ("login.window_secs", config.login.window_secs, 24 * 3600),
         ("login.attempts", config.login.attempts, 1_000_000),
+        ("limits.window_secs", config.limits.window_secs, 24 * 3600),
         ("keys.rotate_secs", config.keys.rotate_secs, YEAR),
     ] {
         if !(1..=most).contains(&secs) {

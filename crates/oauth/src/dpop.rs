@@ -56,7 +56,8 @@ pub enum DpopFault {
     Token,
 }
 
-const HEADER: &str = "dpop";
+/// In a request: the proof.
+pub const DPOP: &str = "dpop";
 
 /// In an answer: what the next proof is to repeat (RFC 9449 section 8).
 pub const DPOP_NONCE: &str = "dpop-nonce";
@@ -74,7 +75,7 @@ const LONGEST_ID: usize = 255;
 impl DpopProof {
     /// The proof of a request; none where there is no such header.
     pub fn of(headers: &HeaderMap) -> Result<Option<Self>, DpopFault> {
-        let mut values = headers.get_all(HEADER).iter();
+        let mut values = headers.get_all(DPOP).iter();
         let Some(value) = values.next() else {
             return Ok(None);
         };
@@ -202,7 +203,7 @@ mod tests {
     fn headers(values: &[&str]) -> HeaderMap {
         let mut headers = HeaderMap::new();
         for value in values {
-            headers.append(HEADER, value.parse().unwrap());
+            headers.append(DPOP, value.parse().unwrap());
         }
         headers
     }

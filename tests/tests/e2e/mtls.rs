@@ -3,9 +3,11 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use e2e::Site;
 use e2e::http::get;
+use e2e::site::eventually;
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
     KeyPair,
@@ -155,6 +157,16 @@ impl Caller {
     fn start() -> Self {
         let folder = tempfile::tempdir().expect("folder");
         let site = start(folder.path());
+        for name in ["records.cedar", "scopes.cedar"] {
+            let file = site.policies().join(name);
+            let text = std::fs::read_to_string(&file).expect("policies");
+            let changed = text.replace(
+                "principal == Client::\"nightly-report\"",
+                "principal is Client",
+            );
+            assert_ne!(changed, text);
+            std::fs::write(file, changed).expect("write");
+        }
         Self { folder, site }
     }
 
@@ -219,6 +231,13 @@ const HEADERS: [&str; 5] = [
 #[tokio::test]
 async fn clients_and_resource_servers_are_known_by_the_certificates_of_their_connections() {
     let mut caller = Caller::start();
+    let permitted = || async { caller.token(Some("billing"), MTLS, "billing", &[]).status == 200 };
+    eventually(
+        "the policies permit every client",
+        Duration::from_secs(20),
+        permitted,
+    )
+    .await;
     let metadata = caller.curl(None, ORDINARY, "/.well-known/openid-configuration", &[]);
     let aliases = &metadata.json()["mtls_endpoint_aliases"];
     assert_eq!(

@@ -90,6 +90,7 @@ pub(super) fn back(core: &Core, request: &AuthorizationRequest, refusal: &Refusa
         Refusal::Denied(code, text) => (*code, *text),
         Refusal::TooLarge => (ErrorCode::InvalidRequest, "the body is too long"),
         Refusal::TooSlow => (ErrorCode::InvalidRequest, "the body is too slow"),
+        Refusal::TooMany(_) => (ErrorCode::TemporarilyUnavailable, "try again later"),
         Refusal::Trouble(trouble) => {
             super::render::log("authorize", trouble);
             (trouble.code(), "try again in a moment")

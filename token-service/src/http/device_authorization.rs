@@ -8,6 +8,7 @@ use axum::response::Response;
 use serde_json::json;
 use store::Batch;
 
+use super::limits::{self, Limited};
 use super::{authorize, client_auth, device, render, request};
 use crate::audit::audit;
 use crate::config::GrantType;
@@ -31,6 +32,7 @@ async fn answer(core: &Core, request: Request) -> Result<Response, Refusal> {
     let (parts, params) = request::posted(request).await?;
     let registry = core.registry();
     let client = client_auth::client(core, &registry, &parts, &params).await?;
+    limits::check(core, &parts, Limited::DeviceAuthorization, &client).await?;
     let code = wanted(core, &registry, &client, &params)?;
     let (device_code, user_code) = keep(core, &code).await?;
     audit!(

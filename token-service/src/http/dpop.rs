@@ -7,6 +7,7 @@ use http::{HeaderMap, HeaderValue, Method};
 use oauth::{DPOP_NONCE, DpopFault, DpopProof, DpopRequest};
 use service_kit::UnixTime;
 
+use super::limits::{self, Limited};
 use super::mtls;
 use crate::audit::audit;
 use crate::core::Core;
@@ -14,6 +15,7 @@ use crate::error::Trouble;
 use crate::nonces;
 use crate::record::{self, ProofUse};
 use crate::refusal::{ErrorCode, Refusal};
+use crate::registry::Client;
 
 /// A key that whoever sent the request has shown to have.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,8 +38,12 @@ pub(super) enum Unproven {
 pub(super) async fn shown(
     core: &Core,
     parts: &Parts,
+    client: &Client,
     endpoint: &str,
 ) -> Result<Option<Shown>, Refusal> {
+    if parts.headers.contains_key(oauth::DPOP) {
+        limits::check(core, parts, Limited::Proof, client).await?;
+    }
     let url = mtls::url(core, parts, endpoint);
     let request = DpopRequest {
         method: &Method::POST,

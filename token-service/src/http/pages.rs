@@ -175,6 +175,7 @@ pub(super) fn refusal(core: &Core, endpoint: &str, refusal: &Refusal) -> Respons
         Refusal::Denied(code, text) => (code.as_str(), *text),
         Refusal::TooLarge => ("invalid_request", "the request is too long"),
         Refusal::TooSlow => ("invalid_request", "the request is too slow"),
+        Refusal::TooMany(_) => ("temporarily_unavailable", "please try again later"),
         Refusal::Trouble(trouble) => {
             render::log(endpoint, trouble);
             (trouble.code().as_str(), "please try again in a moment")

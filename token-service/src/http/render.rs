@@ -46,6 +46,7 @@ pub(super) fn outcome(refusal: &Refusal) -> &'static str {
         Refusal::Denied(code, _) => code.as_str(),
         Refusal::TooLarge => "too_large",
         Refusal::TooSlow => "too_slow",
+        Refusal::TooMany(_) => "limited",
         Refusal::Trouble(trouble) => trouble.code().as_str(),
     }
 }
@@ -66,6 +67,7 @@ pub(super) fn status(refusal: &Refusal) -> StatusCode {
         Refusal::Denied(_, _) => StatusCode::BAD_REQUEST,
         Refusal::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         Refusal::TooSlow => StatusCode::REQUEST_TIMEOUT,
+        Refusal::TooMany(_) => StatusCode::TOO_MANY_REQUESTS,
         Refusal::Trouble(trouble) if trouble.is_outage() => StatusCode::SERVICE_UNAVAILABLE,
         Refusal::Trouble(_) => StatusCode::INTERNAL_SERVER_ERROR,
     }
@@ -85,6 +87,7 @@ fn refused(refusal: &Refusal) -> Response {
         Refusal::Denied(code, description) => (*code, *description),
         Refusal::TooLarge => (ErrorCode::InvalidRequest, "the body is too long"),
         Refusal::TooSlow => (ErrorCode::InvalidRequest, "the body is too slow"),
+        Refusal::TooMany(_) => (ErrorCode::TemporarilyUnavailable, "too many requests"),
         Refusal::Trouble(trouble) if trouble.is_outage() => {
             (trouble.code(), "try again in a moment")
         }
@@ -93,6 +96,10 @@ fn refused(refusal: &Refusal) -> Response {
     let body = json!({ "error": code.as_str(), "error_description": description });
     let mut response = with_json(status(refusal), &body);
     add_retry_after(&mut response);
+    if let Refusal::TooMany(window) = refusal {
+        let after = HeaderValue::from(window.as_secs());
+        response.headers_mut().insert(header::RETRY_AFTER, after);
+    }
     if code == ErrorCode::InvalidClient {
         response.headers_mut().insert(
             header::WWW_AUTHENTICATE,

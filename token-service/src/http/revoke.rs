@@ -7,11 +7,12 @@ use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 
-use super::{client_auth, render, request};
+use super::{client_auth, dpop, mtls, render, request};
 use crate::audit::audit;
 use crate::core::Core;
 use crate::record::{self, AccessToken, RefreshToken};
 use crate::refusal::{ErrorCode, Refusal};
+use crate::registry::Client;
 use crate::revocation;
 use crate::token::Kind;
 
@@ -23,6 +24,7 @@ async fn answer(core: &Core, request: Request) -> Result<Response, Refusal> {
     let (parts, params) = request::posted(request).await?;
     let registry = core.registry();
     let client = client_auth::client(core, &registry, &parts, &params).await?;
+    let shown = dpop::shown(core, &parts, client, "/revoke").await?;
     let text = params.get("token").ok_or(Refusal::Denied(
         ErrorCode::InvalidRequest,
         "`token` is missing",
@@ -44,6 +46,13 @@ async fn answer(core: &Core, request: Request) -> Result<Response, Refusal> {
         && let Some(token) = record::load::<RefreshToken>(&*core.store, handle.as_str()).await?
     {
         if token.record.client_id == client.id {
+            let key = shown.as_ref().map(|shown| shown.thumbprint.as_str());
+            check_bound(
+                client,
+                &token.record,
+                key,
+                mtls::thumbprint(&parts).as_deref(),
+            )?;
             revocation::revoke_grant(core, &token.record.grant, "revoked by its client").await?;
         } else {
             audit!(
@@ -54,4 +63,32 @@ async fn answer(core: &Core, request: Request) -> Result<Response, Refusal> {
         }
     }
     Ok(StatusCode::OK.into_response())
+}
+
+/// A public client's name is no secret: whoever found its refresh token could end the grant.
+fn check_bound(
+    client: &Client,
+    token: &RefreshToken,
+    key: Option<&str>,
+    certificate: Option<&str>,
+) -> Result<(), Refusal> {
+    if !token.is_bound_to_other(key, certificate) {
+        return Ok(());
+    }
+    audit!(
+        "revocation_refused",
+        client = client.id,
+        reason = "not the key or certificate that the token is bound to"
+    );
+    Err(if token.key.is_some() {
+        Refusal::Denied(
+            ErrorCode::InvalidDpopProof,
+            "the refresh token is revoked with a DPoP proof of its key",
+        )
+    } else {
+        Refusal::Denied(
+            ErrorCode::InvalidRequest,
+            "the refresh token is revoked over a connection with its certificate",
+        )
+    })
 }

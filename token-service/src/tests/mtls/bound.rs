@@ -186,7 +186,22 @@ async fn the_refresh_token_of_a_public_client_is_bound_to_its_certificate() {
     }
     // Whoever found it has not ended the grant either.
     assert!(world.is_active(&opaque).await);
-    token(&over(&world, Some(shown("phone")), own(&refresh_form(&refresh))).await);
+    let answer = over(&world, Some(shown("phone")), own(&refresh_form(&refresh))).await;
+    let renewed = token(&answer);
+    // Nor is it revoked by whoever found it.
+    let refresh = answer.json()["refresh_token"].as_str().unwrap().to_owned();
+    let revoke = |certificate| {
+        let form = [("token", refresh.as_str()), ("client_id", "native")];
+        over(&world, certificate, post("/revoke", &form))
+    };
+    for certificate in [None, Some(shown("thief"))] {
+        revoke(certificate)
+            .await
+            .assert_error(400, "invalid_request");
+        assert!(world.is_active(&renewed).await);
+    }
+    assert_eq!(revoke(Some(shown("phone"))).await.status, 200);
+    assert!(!world.is_active(&renewed).await);
 }
 
 #[tokio::test]

@@ -1,0 +1,129 @@
+//! What needs no credential is not endless: counted for each public client and address, for a while.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use axum::body::Body;
+use http::{Request, header};
+use service_kit::serve::Client;
+
+use super::dpop::{Holder, with_proof};
+use super::harness::{Answer, CHALLENGE, World, as_client, config, encode};
+
+/// Two of each in a minute; `native` has no secret and `web` has one.
+async fn world() -> World {
+    World::with(config(|text| {
+        let limits =
+            "limits: { device_authorizations: 2, pushed_requests: 2, proofs: 2 }\nclients:";
+        text.replacen("clients:", limits, 1).replace(
+            "grant_types: [authorization_code, refresh_token]",
+            "grant_types: [authorization_code, refresh_token, device_code]",
+        )
+    }))
+    .await
+}
+
+fn from(address: [u8; 4], mut request: Request<Body>) -> Request<Body> {
+    let client = Client::of(SocketAddr::from((address, 50_000)));
+    request.extensions_mut().insert(client);
+    request
+}
+
+fn native(path: &str, form: &[(&str, &str)]) -> Request<Body> {
+    let form: Vec<_> = form
+        .iter()
+        .copied()
+        .chain([("client_id", "native")])
+        .collect();
+    Request::post(path)
+        .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+        .body(Body::from(encode(&form)))
+        .unwrap()
+}
+
+const HERE: [u8; 4] = [192, 0, 2, 1];
+const THERE: [u8; 4] = [192, 0, 2, 2];
+
+const PUSHED: [(&str, &str); 5] = [
+    ("response_type", "code"),
+    ("redirect_uri", "http://127.0.0.1/cb"),
+    ("scope", "orders:read"),
+    ("code_challenge", CHALLENGE),
+    ("code_challenge_method", "S256"),
+];
+
+fn assert_limited(answer: &Answer) {
+    answer.assert_error(429, "temporarily_unavailable");
+    assert_eq!(answer.header(header::RETRY_AFTER), "60");
+}
+
+#[tokio::test]
+async fn a_public_client_gets_so_many_codes_and_names_from_one_address() {
+    let world = world().await;
+    let forms: [(&str, &[(&str, &str)]); 2] = [
+        ("/device_authorization", &[("scope", "orders:read")]),
+        ("/par", &PUSHED),
+    ];
+    for (path, form) in forms {
+        for _ in 0..2 {
+            let answer = world.send(from(HERE, native(path, form))).await;
+            assert!(answer.status.is_success(), "{}", answer.body);
+        }
+        assert_limited(&world.send(from(HERE, native(path, form))).await);
+        // Neither somebody elsewhere nor a client that has shown who it is pays for it.
+        let elsewhere = world.send(from(THERE, native(path, form))).await;
+        assert!(elsewhere.status.is_success(), "{}", elsewhere.body);
+        for _ in 0..3 {
+            let own = form.iter().map(|(name, value)| match *name {
+                "redirect_uri" => (*name, super::harness::CALLBACK),
+                _ => (*name, *value),
+            });
+            let answer = world.send(from(HERE, as_client("web", path, &own.collect::<Vec<_>>())));
+            let answer = answer.await;
+            assert!(answer.status.is_success(), "{}", answer.body);
+        }
+    }
+}
+
+#[tokio::test]
+async fn proofs_of_a_public_client_are_counted_whatever_they_are_worth() {
+    let (world, holder) = (world().await, Holder::new());
+    let form = [("grant_type", "refresh_token"), ("refresh_token", "x")];
+    let with = |proof: &str| with_proof(native("/token", &form), &[proof]);
+    for proof in ["x".to_owned(), holder.named("1")] {
+        let answer = world.send(from(HERE, with(&proof))).await;
+        assert_eq!(answer.status, 400, "{}", answer.body);
+    }
+    assert_limited(&world.send(from(HERE, with(&holder.named("2")))).await);
+    // Nothing was kept of it: elsewhere the same proof is the first.
+    let elsewhere = world.send(from(THERE, with(&holder.named("2")))).await;
+    elsewhere.assert_error(400, "invalid_grant");
+    // Without a proof nothing is written, and nothing counted.
+    let plain = world.send(from(HERE, native("/token", &form))).await;
+    plain.assert_error(400, "invalid_grant");
+    for jti in ["3", "4", "5"] {
+        let itself = as_client("svc", "/token", &[("grant_type", "client_credentials")]);
+        let itself = from(HERE, with_proof(itself, &[&holder.named(jti)]));
+        assert_eq!(world.send(itself).await.status, 200);
+    }
+}
+
+/// The window is the store's, which goes by the machine's clock: one of a second is waited for.
+#[tokio::test]
+async fn a_limit_is_over_when_its_window_is() {
+    let world = World::with(config(|text| {
+        let limits = "limits: { window_secs: 1, pushed_requests: 1 }\nclients:";
+        text.replacen("clients:", limits, 1)
+    }))
+    .await;
+    let ask = || world.send(from(HERE, native("/par", &PUSHED)));
+    assert_eq!(ask().await.status, 201);
+    let mut limited = 0;
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
+    while ask().await.status == 429 {
+        limited += 1;
+        assert!(tokio::time::Instant::now() < deadline, "for ever");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(limited > 0);
+}
