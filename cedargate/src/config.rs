@@ -17,7 +17,7 @@ use store::StoreConfig;
 use token_service::TokenServiceConfig;
 use url::Url;
 
-use crate::pdp_tls::{PdpTls, PdpTlsFiles};
+use crate::peer_tls::{PeerTls, PeerTlsFiles};
 
 /// A configuration file. A role runs where its section is present.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -113,6 +113,13 @@ pub struct ConnectTokenService {
     pub client_id: String,
     pub client_secret: Option<Secret>,
     pub client_secret_file: Option<PathBuf>,
+    /// The authorities whose certificates are believed there, as PEM. Absent: the system's.
+    pub ca_file: Option<PathBuf>,
+    /// Our own certificate, as PEM, where it knows us by one in the place of a secret; needs
+    /// `client_key_file`, and the introspection endpoint of `mtls_endpoint_aliases`.
+    pub client_certificate_file: Option<PathBuf>,
+    /// The private key of our certificate.
+    pub client_key_file: Option<PathBuf>,
     /// For one swap, milliseconds.
     #[serde(default = "default_timeout_ms")]
     pub timeout_ms: u64,
@@ -243,24 +250,49 @@ impl FileConfig {
 impl ConnectTokenService {
     /// As the HTTP client takes it.
     pub fn resolve(&self, base: &Path) -> Result<oauth::HttpTokenIntrospectorConfig, ConfigIssue> {
-        let secret = Secret::from_config(
-            "connect.token_service.client_secret",
-            self.client_secret.clone(),
-            self.client_secret_file.as_ref(),
-            base,
-        )?;
+        let files = PeerTlsFiles {
+            place: "connect.token_service.",
+            authorities: self.ca_file.as_deref(),
+            certificate: self.client_certificate_file.as_deref(),
+            key: self.client_key_file.as_deref(),
+        };
+        let tls = PeerTls::read(base, &files)?;
+        if self.introspection_url.scheme() != "https" && !tls.is_none() {
+            return Err(ConfigIssue::new(format!(
+                "`connect.token_service` has certificates, and `{}` is plain HTTP",
+                self.introspection_url
+            ))
+            .hint("write `https` into `introspection_url`, or leave the certificates out"));
+        }
+        let has_secret = self.client_secret.is_some() || self.client_secret_file.is_some();
+        if has_secret && tls.identity.is_some() {
+            return Err(ConfigIssue::new(
+                "`connect.token_service` has a secret and a certificate; keep one",
+            ));
+        }
+        let client_secret = match &tls.identity {
+            Some(_) => None,
+            None => Some(Secret::from_config(
+                "connect.token_service.client_secret",
+                self.client_secret.clone(),
+                self.client_secret_file.as_ref(),
+                base,
+            )?),
+        };
         Ok(oauth::HttpTokenIntrospectorConfig {
             url: self.introspection_url.clone(),
             client_id: self.client_id.clone(),
-            client_secret: secret.reveal().to_owned().into(),
+            client_secret: client_secret.map(|secret| secret.reveal().to_owned().into()),
+            trusted: tls.trusted,
+            identity: tls.identity,
             timeout: Duration::from_millis(self.timeout_ms),
         })
     }
 }
 
 impl ConnectPdp {
-    fn tls_files(&self, place: &'static str) -> PdpTlsFiles<'_> {
-        PdpTlsFiles {
+    fn tls_files(&self, place: &'static str) -> PeerTlsFiles<'_> {
+        PeerTlsFiles {
             place,
             authorities: self.ca_file.as_deref(),
             certificate: self.client_certificate_file.as_deref(),
@@ -284,7 +316,7 @@ impl ConnectPdp {
             value.set_sensitive(true);
             config.authorization = Some(value);
         }
-        let tls = PdpTls::read(base, &self.tls_files("connect.pdp."))?;
+        let tls = PeerTls::read(base, &self.tls_files("connect.pdp."))?;
         if self.url.scheme() != "https" && !tls.is_none() {
             return Err(ConfigIssue::new(format!(
                 "`connect.pdp` has certificates, and `{}` is plain HTTP",

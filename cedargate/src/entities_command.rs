@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 use service_kit::Secret;
 use url::Url;
 
-use crate::pdp_tls::{PdpTls, PdpTlsFiles};
+use crate::peer_tls::{PeerTls, PeerTlsFiles};
 use crate::print;
 
 /// What to do with entities.
@@ -155,13 +155,13 @@ impl Target {
             }
             None => None,
         };
-        let files = PdpTlsFiles {
+        let files = PeerTlsFiles {
             place: "",
             authorities: load.ca_file.as_deref(),
             certificate: load.client_certificate_file.as_deref(),
             key: load.client_key_file.as_deref(),
         };
-        let tls = PdpTls::read(Path::new(""), &files).map_err(|issue| anyhow!("{issue}"))?;
+        let tls = PeerTls::read(Path::new(""), &files).map_err(|issue| anyhow!("{issue}"))?;
         Ok(Self {
             client: tls
                 .client()

@@ -8,7 +8,7 @@ pub mod demo;
 pub mod demo_upstream;
 pub mod entities_command;
 pub mod oauth_client;
-mod pdp_tls;
+mod peer_tls;
 pub mod print;
 pub mod token_command;
 pub mod wire;

@@ -246,6 +246,16 @@ fn understand(config: &TokenServiceConfig, base: &Path) -> Result<Understood, Ve
         }
     }
     add_publish_ahead(&config.keys, &mut add);
+    built(config, base, issuer, issues)
+}
+
+/// What is made of a configuration whose single values have been looked at.
+fn built(
+    config: &TokenServiceConfig,
+    base: &Path,
+    issuer: Option<Issuer>,
+    mut issues: Vec<ConfigIssue>,
+) -> Result<Understood, Vec<ConfigIssue>> {
     let secret = root_secret(config, base, &mut issues);
     let mut registry = Registry::build(config, &mut issues);
     registry.providers = provider::providers(&config.identity_providers, base, &mut issues);

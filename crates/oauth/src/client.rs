@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::{HeaderValue, StatusCode, header};
-use reqwest::Url;
+use reqwest::{Certificate, Identity, Url};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
@@ -26,7 +26,11 @@ pub struct HttpTokenIntrospectorConfig {
     /// The introspection endpoint itself.
     pub url: Url,
     pub client_id: String,
-    pub client_secret: Zeroizing<String>,
+    /// None: it knows us by our certificate (RFC 8705).
+    pub client_secret: Option<Zeroizing<String>>,
+    /// The authorities whose certificates are believed. Empty: those that the system believes.
+    pub trusted: Vec<Certificate>,
+    pub identity: Option<Identity>,
     /// For the whole exchange.
     pub timeout: Duration,
 }
@@ -36,6 +40,8 @@ pub struct HttpTokenIntrospectorConfig {
 pub struct HttpTokenIntrospector {
     client: reqwest::Client,
     url: Url,
+    /// In each question, where no secret says who asks.
+    named: String,
 }
 
 /// Body of the swap answer: `{"active":false}`, or everything.
@@ -76,24 +82,28 @@ impl std::fmt::Debug for HttpTokenIntrospectorConfig {
 impl HttpTokenIntrospector {
     /// Opens nothing yet; fails where no HTTP client can be built.
     pub fn new(config: &HttpTokenIntrospectorConfig) -> Result<Self, IntrospectionError> {
-        let pair = Zeroizing::new(format!(
-            "{}:{}",
-            form_encode(&config.client_id),
-            form_encode(&config.client_secret)
-        ));
-        let mut authorization = HeaderValue::try_from(format!("Basic {}", STANDARD.encode(&*pair)))
-            .map_err(|error| IntrospectionError::Internal {
-                message: error.to_string(),
-            })?;
-        authorization.set_sensitive(true);
+        let id = form_encode(&config.client_id);
         let mut headers = http::HeaderMap::new();
-        headers.insert(header::AUTHORIZATION, authorization);
+        let mut named = String::new();
+        match &config.client_secret {
+            Some(secret) => {
+                headers.insert(header::AUTHORIZATION, basic(&id, secret)?);
+            }
+            None => named = format!("&client_id={id}"),
+        }
         headers.insert(header::ACCEPT, HeaderValue::from_static(SWAP_MEDIA_TYPE));
         headers.insert(
             header::CONTENT_TYPE,
             HeaderValue::from_static("application/x-www-form-urlencoded"),
         );
-        let client = reqwest::Client::builder()
+        let mut client = reqwest::Client::builder();
+        if !config.trusted.is_empty() {
+            client = client.tls_certs_only(config.trusted.iter().cloned());
+        }
+        if let Some(identity) = &config.identity {
+            client = client.identity(identity.clone());
+        }
+        let client = client
             .timeout(config.timeout)
             .connect_timeout(config.timeout)
             .redirect(reqwest::redirect::Policy::none())
@@ -106,6 +116,7 @@ impl HttpTokenIntrospector {
         Ok(Self {
             client,
             url: config.url.clone(),
+            named,
         })
     }
 }
@@ -118,9 +129,10 @@ impl TokenIntrospector for HttpTokenIntrospector {
         resource: &ResourceId,
     ) -> Result<Introspection, IntrospectionError> {
         let body = format!(
-            "token={}&resource={}",
+            "token={}&resource={}{}",
             token.reveal(),
-            form_encode(resource.as_str())
+            form_encode(resource.as_str()),
+            self.named,
         );
         let mut response = self
             .client
@@ -203,6 +215,16 @@ impl SwapAnswer {
             }),
         }
     }
+}
+
+fn basic(id: &str, secret: &str) -> Result<HeaderValue, IntrospectionError> {
+    let pair = Zeroizing::new(format!("{id}:{}", form_encode(secret)));
+    let mut authorization = HeaderValue::try_from(format!("Basic {}", STANDARD.encode(&*pair)))
+        .map_err(|error| IntrospectionError::Internal {
+            message: error.to_string(),
+        })?;
+    authorization.set_sensitive(true);
+    Ok(authorization)
 }
 
 fn form_encode(text: &str) -> String {

@@ -5,14 +5,20 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use cedargate::config::ConnectTokenService;
 use e2e::Site;
 use e2e::http::get;
 use e2e::site::eventually;
+use oauth::{
+    Confirmation, HttpTokenIntrospector, Introspection, IntrospectionError, OpaqueToken,
+    ResourceId, TokenIntrospector as _,
+};
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
     KeyPair,
 };
 use serde_json::{Value, json};
+use service_kit::Variables;
 
 type Authority = CertifiedIssuer<'static, KeyPair>;
 
@@ -341,6 +347,7 @@ async fn seen_from_outside(caller: &Caller, known: &Told, by_itself: &Told) {
             .status,
         200
     );
+    as_a_gateway(caller, &bound).await;
     // The gateway looks at no certificate yet: what is bound is no bearer token, also remembered.
     let url = caller.site.gateway_url("/records");
     assert_eq!(get(&url, Some(&plain)).await.status, 200);
@@ -349,6 +356,38 @@ async fn seen_from_outside(caller: &Caller, known: &Told, by_itself: &Told) {
         assert_eq!(refused.status, 401);
         assert!(refused.header("www-authenticate").contains("invalid_token"));
     }
+}
+
+/// A gateway in another process asks with a certificate, as it is configured.
+async fn as_a_gateway(caller: &Caller, bound: &str) {
+    let introspector = |certificate: &str| {
+        let text = format!(
+            "introspection_url: https://{}:{MTLS}/introspect\nclient_id: edge\nca_file: ca.pem\n\
+             client_certificate_file: {certificate}.pem\nclient_key_file: {certificate}.key\n",
+            caller.site.host
+        );
+        let connect: ConnectTokenService =
+            service_kit::config::parse(&text, &Variables::default()).expect("configuration");
+        let config = connect.resolve(caller.folder.path()).expect("files");
+        HttpTokenIntrospector::new(&config).expect("client")
+    };
+    let (token, resource) = (
+        OpaqueToken::parse(bound).expect("token"),
+        ResourceId::new("https://records.demo.internal"),
+    );
+    let told = introspector("edge").introspect(&token, &resource).await;
+    let Ok(Introspection::Active(active)) = told else {
+        panic!("{told:?}");
+    };
+    assert!(matches!(
+        active.confirmation,
+        Some(Confirmation::Certificate(_))
+    ));
+    let refused = introspector("robot").introspect(&token, &resource).await;
+    assert!(
+        matches!(refused, Err(IntrospectionError::Rejected { .. })),
+        "{refused:?}"
+    );
 }
 
 fn hex_of(base64url: &str) -> String {

@@ -1,4 +1,4 @@
-//! TLS towards a PDP in another process: whom we believe, and who we are.
+//! TLS towards a role in another process: whom we believe, and who we are.
 
 use std::path::Path;
 
@@ -6,7 +6,7 @@ use service_kit::{ConfigIssue, pem};
 
 /// Ready for an HTTP client.
 #[derive(Debug, Default)]
-pub(crate) struct PdpTls {
+pub(crate) struct PeerTls {
     /// None: the authorities that the system believes.
     pub(crate) trusted: Vec<reqwest::Certificate>,
     pub(crate) identity: Option<reqwest::Identity>,
@@ -14,7 +14,7 @@ pub(crate) struct PdpTls {
 
 /// Files as configuration or the command line names them.
 #[derive(Debug)]
-pub(crate) struct PdpTlsFiles<'a> {
+pub(crate) struct PeerTlsFiles<'a> {
     /// What stands before each key in messages.
     pub(crate) place: &'static str,
     pub(crate) authorities: Option<&'a Path>,
@@ -22,8 +22,8 @@ pub(crate) struct PdpTlsFiles<'a> {
     pub(crate) key: Option<&'a Path>,
 }
 
-impl PdpTls {
-    pub(crate) fn read(base: &Path, files: &PdpTlsFiles<'_>) -> Result<Self, ConfigIssue> {
+impl PeerTls {
+    pub(crate) fn read(base: &Path, files: &PeerTlsFiles<'_>) -> Result<Self, ConfigIssue> {
         let name = |key: &str| format!("{}{key}", files.place);
         let mut tls = Self::default();
         if let Some(file) = files.authorities {
