@@ -1,5 +1,6 @@
 //! Back-channel logout (OpenID Connect Back-Channel Logout 1.0): clients are told by a signed token
-//! that a login has ended. Tried a few times, beside whatever else is done.
+//! that a login has ended. A row of attempts, beside whatever else is done; what it does not come to
+//! waits in the store ([`crate::farewells`]).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,6 +12,7 @@ use url::Url;
 
 use crate::audit::audit;
 use crate::error::Trouble;
+use crate::farewells::Receipt;
 use crate::public_web::PublicAddresses;
 use crate::registry::Client;
 
@@ -57,13 +59,13 @@ impl Backchannel {
     }
 
     /// Tells a client, and does not wait for it.
-    pub(crate) fn say(&self, client: &Client, to: &Url, tokens: LogoutTokens) {
+    pub(crate) fn say(&self, client: &Client, to: &Url, tokens: LogoutTokens, receipt: Receipt) {
         let http = if client.provenance.is_trusted_with_addresses() {
             &self.http
         } else {
             &self.http_to_strangers
         };
-        let (http, to, client) = (http.clone(), to.clone(), client.id.clone());
+        let (http, to) = (http.clone(), to.clone());
         let (places, draining) = (Arc::clone(&self.places), self.tasks.draining());
         self.tasks.spawn(async move {
             let begun = Instant::now();
@@ -75,14 +77,21 @@ impl Backchannel {
                 if begun.elapsed() > GOOD {
                     return audit!(
                         "logout_not_told",
-                        client = client,
+                        client = receipt.client(),
                         reason = "it took too long"
                     );
                 }
                 match said(&http, &to, format!("logout_token={token}")).await {
-                    Ok(()) => return audit!("logout_told", client = client),
+                    Ok(()) => {
+                        audit!("logout_told", client = receipt.client());
+                        return receipt.heard().await;
+                    }
                     Err(reason) => {
-                        audit!("logout_not_told", client = client, reason = reason);
+                        audit!(
+                            "logout_not_told",
+                            client = receipt.client(),
+                            reason = reason
+                        );
                     }
                 }
                 // At shutdown there is one attempt more, and no waiting.

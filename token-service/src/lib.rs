@@ -16,6 +16,7 @@ mod core;
 mod documents;
 mod error;
 mod facts;
+mod farewells;
 mod federation;
 mod grant;
 mod http;

@@ -15,6 +15,7 @@ use crate::backchannel::Backchannel;
 use crate::config::{KeysConfig, TokenServiceConfig};
 use crate::core::{Attempts, Core, Issuer, Ttl};
 use crate::error::{TokenServiceError, Trouble};
+use crate::farewells;
 use crate::http;
 use crate::introspector::LocalIntrospector;
 use crate::keys::{self, KeyPlan, Keys, MIN_PUBLISH_AHEAD};
@@ -163,6 +164,12 @@ impl TokenService {
         core.keys.follow(plan, &core.secrets, core.now()).await?;
         core.registry.store(Arc::new(understood.registry));
         self.announce_registry().await
+    }
+
+    /// What the background task does about farewells.
+    #[cfg(test)]
+    pub(crate) async fn say_farewells(&self) {
+        farewells::say_due(&self.core).await.unwrap();
     }
 
     /// What the background task does about keys.
@@ -353,6 +360,12 @@ async fn keep_fresh(core: Arc<Core>, health: Health, tasks: Tasks) {
         since_keys += PING;
         if result.is_ok() && since_keys >= keys::REFRESH {
             since_keys = Duration::ZERO;
+            if let Err(trouble) = farewells::say_due(&core).await {
+                tracing::warn!(
+                    error = trouble.chain(),
+                    "clients do not hear of logouts yet"
+                );
+            }
             result = core.keys.turn_all(&core.secrets, core.now()).await;
         }
         health.set(

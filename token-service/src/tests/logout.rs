@@ -1,5 +1,7 @@
 //! Logout: a login ends where its client or its person says so, and with it what it has led to.
 
+mod farewells;
+
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
