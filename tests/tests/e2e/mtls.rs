@@ -296,6 +296,8 @@ async fn clients_and_resource_servers_are_known_by_the_certificates_of_their_con
 
     seen_from_outside(&caller, &known, &by_itself).await;
 
+    follows_its_files(&caller).await;
+
     // A client that is disabled is nobody from then on.
     let file = caller.site.folder.path().join("config/all-in-one.yaml");
     let text = std::fs::read_to_string(&file).expect("text");
@@ -310,6 +312,31 @@ async fn clients_and_resource_servers_are_known_by_the_certificates_of_their_con
         .token(Some("billing"), MTLS, "billing", &[])
         .assert_stranger();
     assert_eq!(caller.token(Some("robot"), MTLS, "robot", &[]).status, 200);
+}
+
+/// Certificates of the server and authorities of clients change while it serves.
+async fn follows_its_files(caller: &Caller) {
+    let (folder, host) = (caller.folder.path(), caller.site.host.to_string());
+    let other = authority();
+    let server = params(&host, ExtendedKeyUsagePurpose::ServerAuth);
+    write(folder, "server", &server, Some(&other));
+    std::fs::write(folder.join("ca.pem"), other.pem()).expect("file");
+    let is_new = || async {
+        let metadata = caller.curl(None, ORDINARY, "/.well-known/openid-configuration", &[]);
+        let known = caller.token(Some("robot"), MTLS, "robot", &[]);
+        let before = caller.token(Some("billing"), MTLS, "billing", &[]);
+        (metadata.status, known.status, before.status) == (200, 200, 401)
+    };
+    eventually(
+        "the new certificates serve",
+        Duration::from_secs(20),
+        is_new,
+    )
+    .await;
+    let client = params("billing", ExtendedKeyUsagePurpose::ClientAuth);
+    write(folder, "billing", &client, Some(&other));
+    let known = caller.token(Some("billing"), MTLS, "billing", &[]);
+    assert_eq!(known.status, 200, "{known:?}");
 }
 
 /// What resource servers and the gateway make of a token that is not bound, and of one that is.

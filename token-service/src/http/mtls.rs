@@ -4,6 +4,7 @@
 //! SECURITY: a certificate is what the handshake of this connection has shown. Headers say nothing of
 //! it, whatever they are called.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use axum::Router;
@@ -17,7 +18,6 @@ use http::request::Parts;
 use serde_json::{Map, Value, json};
 use service_kit::serve::Client;
 use service_kit::{ClientCertificate, serve};
-use std::convert::Infallible;
 
 use super::{authorize, device_authorization, introspect, revoke, token, userinfo};
 use crate::core::Core;
