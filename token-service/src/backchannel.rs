@@ -1,6 +1,6 @@
 //! Back-channel logout (OpenID Connect Back-Channel Logout 1.0): clients are told by a signed token
 //! that a login has ended. A row of attempts, beside whatever else is done; what it does not come to
-//! waits in the store ([`crate::farewells`]).
+//! waits in the store (module `farewells`).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +12,6 @@ use url::Url;
 
 use crate::audit::audit;
 use crate::error::Trouble;
-use crate::farewells::Receipt;
 use crate::public_web::PublicAddresses;
 use crate::registry::Client;
 
@@ -58,14 +57,20 @@ impl Backchannel {
         })
     }
 
-    /// Tells a client, and does not wait for it.
-    pub(crate) fn say(&self, client: &Client, to: &Url, tokens: LogoutTokens, receipt: Receipt) {
+    /// Tells a client, and does not wait for it; then, once it has heard, `heard`.
+    pub(crate) fn say(
+        &self,
+        client: &Client,
+        to: &Url,
+        tokens: LogoutTokens,
+        heard: impl Future<Output = ()> + Send + 'static,
+    ) {
         let http = if client.provenance.is_trusted_with_addresses() {
             &self.http
         } else {
             &self.http_to_strangers
         };
-        let (http, to) = (http.clone(), to.clone());
+        let (http, to, client) = (http.clone(), to.clone(), client.id.clone());
         let (places, draining) = (Arc::clone(&self.places), self.tasks.draining());
         self.tasks.spawn(async move {
             let begun = Instant::now();
@@ -77,21 +82,17 @@ impl Backchannel {
                 if begun.elapsed() > GOOD {
                     return audit!(
                         "logout_not_told",
-                        client = receipt.client(),
+                        client = client,
                         reason = "it took too long"
                     );
                 }
                 match said(&http, &to, format!("logout_token={token}")).await {
                     Ok(()) => {
-                        audit!("logout_told", client = receipt.client());
-                        return receipt.heard().await;
+                        audit!("logout_told", client = client);
+                        return heard.await;
                     }
                     Err(reason) => {
-                        audit!(
-                            "logout_not_told",
-                            client = receipt.client(),
-                            reason = reason
-                        );
+                        audit!("logout_not_told", client = client, reason = reason);
                     }
                 }
                 // At shutdown there is one attempt more, and no waiting.

@@ -44,8 +44,8 @@ const ID: &str = "all";
 const ATTEMPTS: usize = 32;
 
 /// Where word goes that a client has heard.
-#[derive(Debug, Clone)]
-pub(crate) struct Receipt {
+#[derive(Debug)]
+struct Receipt {
     store: Arc<dyn Store>,
     clock: SharedClock,
     farewell: Farewell,
@@ -96,7 +96,8 @@ pub(crate) async fn say(core: &Core, farewell: Farewell) -> Result<(), Trouble> 
         clock: core.clock.clone(),
         farewell,
     };
-    core.backchannel.say(client, to, tokens, receipt);
+    core.backchannel
+        .say(client, to, tokens, async move { receipt.heard().await });
     Ok(())
 }
 
@@ -121,12 +122,8 @@ pub(crate) async fn say_due(core: &Core) -> Result<(), Trouble> {
 }
 
 impl Receipt {
-    pub(crate) fn client(&self) -> &str {
-        &self.farewell.client_id
-    }
-
     /// The client has heard. Where that cannot be written, it hears again.
-    pub(crate) async fn heard(&self) {
+    async fn heard(&self) {
         let now = self.clock.now();
         let heard = change(&*self.store, now, |all| {
             all.retain(|it| !it.is_same(&self.farewell));

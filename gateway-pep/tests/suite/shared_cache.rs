@@ -42,7 +42,7 @@ async fn wait_for_entries(store: &Arc<dyn Store>, count: usize) {
 }
 
 #[tokio::test]
-async fn a_token_that_is_bound_is_no_bearer_token_wherever_it_is_remembered() {
+async fn a_token_that_is_bound_to_a_key_is_no_bearer_token_wherever_it_is_remembered() {
     for confirmation in [
         Confirmation::DpopKey("thumbprint".into()),
         Confirmation::Certificate("thumbprint".into()),
