@@ -24,7 +24,7 @@ async fn answer(core: &Core, request: Request) -> Result<Response, Refusal> {
     let (parts, params) = request::posted(request).await?;
     let registry = core.registry();
     let client = client_auth::client(core, &registry, &parts, &params).await?;
-    let shown = dpop::shown(core, &parts, client, "/revoke").await?;
+    let shown = dpop::shown(core, &parts, &client, "/revoke").await?;
     let text = params.get("token").ok_or(Refusal::Denied(
         ErrorCode::InvalidRequest,
         "`token` is missing",
@@ -48,7 +48,7 @@ async fn answer(core: &Core, request: Request) -> Result<Response, Refusal> {
         if token.record.client_id == client.id {
             let key = shown.as_ref().map(|shown| shown.thumbprint.as_str());
             check_bound(
-                client,
+                &client,
                 &token.record,
                 key,
                 mtls::thumbprint(&parts).as_deref(),

@@ -20,7 +20,7 @@ async fn answer(core: &Core, request: Request) -> Result<Response, Refusal> {
     let (parts, params) = request::posted(request).await?;
     let registry = core.registry();
     let client = client_auth::client(core, &registry, &parts, &params).await?;
-    let shown = dpop::shown(core, &parts, client, "/token").await?;
+    let shown = dpop::shown(core, &parts, &client, "/token").await?;
     let word = params.get("grant_type").ok_or(Refusal::Denied(
         ErrorCode::InvalidRequest,
         "`grant_type` is missing",

@@ -38,7 +38,7 @@ async fn answer(core: &Core, request: Request) -> Result<Response, Refusal> {
     let (parts, params) = request::posted(request).await?;
     let registry = core.registry();
     let client = client_auth::client(core, &registry, &parts, &params).await?;
-    limits::check(core, &parts, Limited::PushedRequest, client).await?;
+    limits::check(core, &parts, Limited::PushedRequest, &client).await?;
     if params.get("request_uri").is_some() {
         return Err(Refusal::Denied(
             ErrorCode::InvalidRequest,
@@ -46,7 +46,7 @@ async fn answer(core: &Core, request: Request) -> Result<Response, Refusal> {
         ));
     }
     // RFC 9449 section 10.1: a proof says which key the code is to be bound to, as `dpop_jkt` does.
-    let shown = dpop::shown(core, &parts, client, "/par").await?;
+    let shown = dpop::shown(core, &parts, &client, "/par").await?;
     let named = params.get("dpop_jkt");
     if let (Some(shown), Some(named)) = (&shown, named)
         && shown.thumbprint != named
