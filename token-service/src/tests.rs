@@ -11,6 +11,7 @@ mod dpop;
 mod exchange;
 mod federation;
 mod harness;
+mod interleavings;
 mod introspect;
 mod jwt_bearer;
 mod limits;

@@ -53,6 +53,14 @@ impl Commit {
     }
 }
 
+impl FromIterator<Write> for Batch {
+    fn from_iter<I: IntoIterator<Item = Write>>(writes: I) -> Self {
+        Self {
+            writes: writes.into_iter().collect(),
+        }
+    }
+}
+
 impl Batch {
     pub fn new() -> Self {
         Self::default()
@@ -112,6 +120,11 @@ impl Batch {
 
     pub fn is_empty(&self) -> bool {
         self.writes.is_empty()
+    }
+
+    /// For stores that stand before others.
+    pub fn writes(&self) -> &[Write] {
+        &self.writes
     }
 
     /// Whether followers have to be told.

@@ -29,7 +29,7 @@ async fn push(world: &World, who: &str, changes: &[(&str, &str)]) -> Answer {
 }
 
 /// Where a browser goes with what was pushed.
-async fn pushed(world: &World, who: &str, changes: &[(&str, &str)]) -> String {
+pub(super) async fn pushed(world: &World, who: &str, changes: &[(&str, &str)]) -> String {
     let answer = push(world, who, changes).await;
     assert_eq!(answer.status, 201, "{}", answer.body);
     assert_eq!(answer.header(header::CACHE_CONTROL), "no-store");
