@@ -1,5 +1,7 @@
 //! Fifty at once, over real sockets, on each of the stores: what is good once is good once.
 
+mod device;
+
 use std::collections::BTreeSet;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -32,6 +34,7 @@ async fn race(site: &Site) {
     refresh_token(site).await;
     proof(site).await;
     pushed_request(site).await;
+    device_code(site).await;
 }
 
 /// One redemption wins; since others tried, what it has bought dies.
@@ -124,6 +127,33 @@ async fn pushed_request(site: &Site) {
         (1, AT_ONCE - 1),
         "uses of one pushed request"
     );
+}
+
+/// One poll wins, and what it has bought is good: nobody but the device has the code.
+async fn device_code(site: &Site) {
+    let device = device::approved(site).await;
+    let url = site.token_service_url("/token");
+    let form = [
+        ("grant_type", "urn:ietf:params:oauth:grant-type:device_code"),
+        ("client_id", "cli"),
+        ("device_code", device.as_str()),
+    ];
+    let all = join_all((0..AT_ONCE).map(|_| post_form(&url, None, &form))).await;
+    let (won, lost): (Vec<&Answer>, Vec<&Answer>) =
+        all.iter().partition(|answer| answer.status == 200);
+    assert_eq!(won.len(), 1, "redemptions of one device code");
+    for answer in lost {
+        assert_eq!(answer.json()["error"], "invalid_grant", "{}", answer.body);
+    }
+    let tokens = won[0].json();
+    assert!(is_active(site, &text(&tokens, "access_token")).await);
+    let refresh = text(&tokens, "refresh_token");
+    let form = [
+        ("grant_type", "refresh_token"),
+        ("client_id", "cli"),
+        ("refresh_token", refresh.as_str()),
+    ];
+    assert_eq!(post_form(&url, None, &form).await.status, 200);
 }
 
 async fn is_active(site: &Site, token: &str) -> bool {
