@@ -67,7 +67,15 @@ impl Site {
 
     /// Three processes and the demo upstream, Redis between them.
     pub fn split() -> Self {
+        Self::split_with(|text| text)
+    }
+
+    /// The same, by a configuration of the token service that is changed before.
+    pub fn split_with(change: impl FnOnce(String) -> String) -> Self {
         let (host, folder) = prepare();
+        let file = folder.path().join("config/token-service.yaml");
+        let text = std::fs::read_to_string(&file).expect("token-service.yaml");
+        std::fs::write(&file, change(text)).expect("write");
         let redis = RedisServer::start(host, folder.path());
         let url = redis.url();
         let mut upstream = Process::start(

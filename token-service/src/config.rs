@@ -3,6 +3,7 @@
 
 mod assertion_issuer;
 mod client_documents;
+mod event_receiver;
 mod exchange;
 mod identity_provider;
 mod limits;
@@ -20,6 +21,7 @@ use service_kit::{Secret, TlsConfig};
 
 pub use assertion_issuer::{AssertionIssuerConfig, SubjectIs};
 pub use client_documents::ClientDocumentsConfig;
+pub use event_receiver::{EventReceiverConfig, SubjectFormat};
 pub use exchange::{ExchangeConfig, Semantics};
 pub use identity_provider::{ClaimMapping, IdentityProviderConfig, LinkRule};
 pub use limits::LimitsConfig;
@@ -99,6 +101,10 @@ pub struct TokenServiceConfig {
     /// Whose word is taken for users (RFC 7523).
     #[serde(default)]
     pub assertion_issuers: Vec<AssertionIssuerConfig>,
+    /// Who outside is told when a login ends or a user is disabled (OpenID Shared Signals Framework,
+    /// CAEP).
+    #[serde(default)]
+    pub event_receivers: Vec<EventReceiverConfig>,
 }
 
 /// Lifetimes, in seconds.

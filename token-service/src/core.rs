@@ -16,6 +16,7 @@ use crate::jws::{self, Claims, Typ};
 use crate::keys::Keys;
 use crate::meter::Meter;
 use crate::password::Passwords;
+use crate::push::Push;
 use crate::registry::Registry;
 use crate::secrets::Secrets;
 use crate::web_document::Web;
@@ -42,6 +43,7 @@ pub(crate) struct Core {
     pub(crate) login_acr: Option<String>,
     pub(crate) passwords: Passwords,
     pub(crate) meter: Meter,
+    pub(crate) push: Push,
     pub(crate) backchannel: Backchannel,
     pub(crate) web: Web,
 }

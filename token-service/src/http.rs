@@ -23,6 +23,7 @@ mod register;
 mod render;
 mod request;
 mod revoke;
+mod ssf;
 mod token;
 mod userinfo;
 
@@ -78,8 +79,10 @@ pub(crate) fn router(core: Arc<Core>) -> Router {
     };
     // RFC 8414 section 3.1: between host and path, not after it.
     let inserted = format!("/.well-known/oauth-authorization-server{path}");
+    let signals = format!("/.well-known/ssf-configuration{path}");
     let inserted = Router::new()
         .route(&inserted, open_to_scripts(get(metadata::get)))
+        .route(&signals, open_to_scripts(get(ssf::get)))
         .layer(middleware::from_fn(allow_scripts));
     endpoints
         .merge(inserted)

@@ -23,6 +23,8 @@ pub(crate) enum Typ {
     Introspection,
     /// OpenID Connect Back-Channel Logout
     Logout,
+    /// RFC 8417
+    SecurityEvent,
 }
 
 impl Typ {
@@ -31,6 +33,7 @@ impl Typ {
             Self::AccessToken => "at+jwt",
             Self::IdToken => "JWT",
             Self::Logout => "logout+jwt",
+            Self::SecurityEvent => "secevent+jwt",
             Self::Introspection => "token-introspection+jwt",
         }
     }

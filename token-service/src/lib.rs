@@ -31,6 +31,7 @@ mod password;
 mod phantom;
 mod provider;
 mod public_web;
+mod push;
 mod record;
 mod refusal;
 mod registration;
@@ -40,6 +41,7 @@ mod scopes;
 mod secrets;
 mod service;
 mod sessions;
+mod signals;
 mod token;
 mod users;
 mod web_document;
@@ -49,11 +51,11 @@ mod tests;
 
 pub use config::{
     AssertionIssuerConfig, AuthMethod, ClaimMapping, ClientConfig, ClientDocumentsConfig,
-    ConsentMode, ExchangeConfig, GrantType, IdentityProviderConfig, InitialAccessTokenConfig,
-    KeysConfig, LimitsConfig, LinkRule, LoginConfig, MtlsConfig, OpenRegistrationConfig,
-    RegistrationBoundsConfig, RegistrationConfig, ResourceConfig, ResourceServerConfig,
-    SelfSignedTlsClientAuthConfig, Semantics, SubjectIs, TlsClientAuthConfig, TokenServiceConfig,
-    TtlConfig, UserConfig,
+    ConsentMode, EventReceiverConfig, ExchangeConfig, GrantType, IdentityProviderConfig,
+    InitialAccessTokenConfig, KeysConfig, LimitsConfig, LinkRule, LoginConfig, MtlsConfig,
+    OpenRegistrationConfig, RegistrationBoundsConfig, RegistrationConfig, ResourceConfig,
+    ResourceServerConfig, SelfSignedTlsClientAuthConfig, Semantics, SubjectFormat, SubjectIs,
+    TlsClientAuthConfig, TokenServiceConfig, TtlConfig, UserConfig,
 };
 pub use error::TokenServiceError;
 pub use password::hash_password;

@@ -16,6 +16,7 @@ pub(crate) struct Meter {
     issued: IntCounterVec,
     logins: IntCounterVec,
     revocations: IntCounterVec,
+    signals: IntCounterVec,
 }
 
 impl Meter {
@@ -45,6 +46,11 @@ impl Meter {
                 "Revocations by what was revoked",
                 &["kind"],
             )?,
+            signals: metrics.counters(
+                "token_service_signals_total",
+                "Attempts to tell a receiver of an event, by outcome; lost: dropped",
+                &["outcome"],
+            )?,
         })
     }
 
@@ -63,6 +69,11 @@ impl Meter {
 
     pub(crate) fn login(&self, outcome: &str) {
         self.logins.with_label_values(&[outcome]).inc();
+    }
+
+    /// `outcome`: `taken`, `refused` (and dropped), `failed` (and tried again), `lost`.
+    pub(crate) fn signal(&self, outcome: &str) {
+        self.signals.with_label_values(&[outcome]).inc();
     }
 
     pub(crate) fn revoked(&self, kind: &str) {

@@ -16,6 +16,7 @@ mod logout_request;
 mod logout_token_use;
 mod proof_use;
 mod pushed_request;
+mod receiver_cursor;
 mod refresh_token;
 mod registered_client;
 mod session;
@@ -49,6 +50,7 @@ pub(crate) use logout_request::LogoutRequest;
 pub(crate) use logout_token_use::LogoutTokenUse;
 pub(crate) use proof_use::ProofUse;
 pub(crate) use pushed_request::PushedRequest;
+pub(crate) use receiver_cursor::ReceiverCursor;
 pub(crate) use refresh_token::{RefreshState, RefreshToken, Rotation};
 pub(crate) use registered_client::{
     KeptSecret, ListedClient, RegisteredClient, Registrar, Registrations,

@@ -6,6 +6,7 @@ mod build;
 mod certificate;
 mod client_documents;
 mod exchange;
+mod receiver;
 mod redirect;
 mod registration;
 
@@ -29,6 +30,7 @@ pub(crate) use assertion_issuer::AssertionIssuer;
 pub(crate) use certificate::Mtls;
 pub(crate) use client_documents::{ClientDocuments, DocumentUrl};
 pub(crate) use exchange::Exchange;
+pub(crate) use receiver::EventReceiver;
 pub(crate) use redirect::RedirectUri;
 pub(crate) use registration::Registration;
 
@@ -57,6 +59,8 @@ pub(crate) struct Registry {
     pub(crate) registration: Option<Registration>,
     /// None: no URL names a client.
     pub(crate) client_documents: Option<ClientDocuments>,
+    #[serde(skip)]
+    pub(crate) event_receivers: Vec<EventReceiver>,
 }
 
 /// A client, enabled or not.
@@ -277,7 +281,9 @@ impl Registry {
         let documents = self.client_documents.iter();
         let documents = documents.flat_map(ClientDocuments::signing_algorithms);
         let all = clients.chain(resources).chain(servers);
-        all.chain(registered).chain(documents).collect()
+        let receivers = self.event_receivers.iter().map(|receiver| receiver.alg);
+        let all = all.chain(registered).chain(documents);
+        all.chain(receivers).collect()
     }
 
     /// A hash to copy the cost of password verification from.

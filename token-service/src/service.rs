@@ -23,9 +23,11 @@ use crate::listeners::Listeners;
 use crate::meter::Meter;
 use crate::password::Passwords;
 use crate::provider;
+use crate::push::Push;
 use crate::registry::Registry;
 use crate::revocation;
 use crate::secrets::{MIN_ROOT, Secrets};
+use crate::signals;
 use crate::web_document::Web;
 
 /// The token service. Clones are the same service.
@@ -112,9 +114,12 @@ impl TokenService {
             meter: Meter::new(&parts.metrics)?,
             backchannel: Backchannel::new(parts.tasks.clone())?,
             web: Web::new(&authorities)?,
+            push: Push::new()?,
         });
         let service = Self { core, listeners };
+        signals::prepare(&service.core, &service.core.registry()).await?;
         service.announce_registry().await?;
+        signals::start(service.core.clone(), &parts.tasks);
         parts.health.set(HEALTH, Status::Ready);
         let core = service.core.clone();
         parts
@@ -162,6 +167,8 @@ impl TokenService {
         // Before anything is to be signed by a key that there is not.
         let (core, plan) = (&self.core, key_plan(config, &understood.registry));
         core.keys.follow(plan, &core.secrets, core.now()).await?;
+        // Before anything can happen that they are to be told.
+        signals::prepare(core, &understood.registry).await?;
         core.registry.store(Arc::new(understood.registry));
         self.announce_registry().await
     }
@@ -189,6 +196,7 @@ impl TokenService {
     async fn announce_registry(&self) -> Result<(), TokenServiceError> {
         let core = &self.core;
         let fingerprint = Bytes::from(core.registry().fingerprint());
+        signals::announce_users(core).await?;
         let before = core.store.get(REGISTRY_KEY).await?;
         if before.as_ref() == Some(&fingerprint) {
             return Ok(());
@@ -264,8 +272,7 @@ fn built(
     mut issues: Vec<ConfigIssue>,
 ) -> Result<Understood, Vec<ConfigIssue>> {
     let secret = root_secret(config, base, &mut issues);
-    let mut registry = Registry::build(config, &mut issues);
-    registry.providers = provider::providers(&config.identity_providers, base, &mut issues);
+    let registry = registry(config, base, &mut issues);
     let authorities = authorities(config, base, &mut issues);
     let listeners = Listeners::open(config, base, &mut issues);
     match (issuer, secret) {
@@ -278,6 +285,13 @@ fn built(
         }),
         _ => Err(issues),
     }
+}
+
+fn registry(config: &TokenServiceConfig, base: &Path, issues: &mut Vec<ConfigIssue>) -> Registry {
+    let mut registry = Registry::build(config, issues);
+    registry.providers = provider::providers(&config.identity_providers, base, issues);
+    registry.add_event_receivers(config, base, issues);
+    registry
 }
 
 const YEAR: u64 = 366 * 24 * 3600;

@@ -4,6 +4,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use service_kit::random;
+
 use crate::audit::audit;
 use crate::clients;
 use crate::core::Core;
@@ -11,6 +13,7 @@ use crate::error::Trouble;
 use crate::farewells;
 use crate::record::{self, Change, Session, SessionGrant, SessionGrants};
 use crate::revocation;
+use crate::signals::{self, Occurrence, Signal};
 use crate::token::Handle;
 
 /// It is remembered for so long that a login is over: longer than any code lives that it
@@ -50,12 +53,25 @@ pub(crate) async fn end(
     handle: Option<&Handle>,
 ) -> Result<(), Trouble> {
     // Before anything is revoked: what comes now is no part of the list, and sees that it is over.
+    // Whoever is to be told of it outside is told by the same write, and once.
+    let (is_heard, jti) = (signals::is_heard(&core.registry()), random::id()?);
     let over = record::change::<SessionGrants>(&*core.store, sid, |before| {
+        let before = before.cloned().unwrap_or_default();
         let over = SessionGrants {
             is_over: true,
-            ..before.cloned().unwrap_or_default()
+            ..before.clone()
         };
-        Some(Change::of(over, OVER))
+        let mut change = Change::of(over, OVER);
+        if is_heard && !before.is_over {
+            let ended = Occurrence::SessionEnded {
+                sid: sid.to_owned(),
+                sub: sub.to_owned(),
+                clients: before.clients(),
+            };
+            let signal = Signal::of(&jti, core.now(), ended).encode();
+            change.also = change.also.append(signals::LOG, signal);
+        }
+        Some(change)
     });
     let grants = over.await?.unwrap_or_default().grants;
     for grant in grants.iter().filter(|grant| !grant.is_offline) {

@@ -25,5 +25,6 @@ mod refresh;
 mod registration;
 mod revocation;
 mod secrecy;
+mod signals;
 mod signer;
 mod token;

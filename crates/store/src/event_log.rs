@@ -9,6 +9,18 @@ use crate::limits::{EVENTS_PER_PAGE, refused};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Position(pub(crate) String);
 
+impl Position {
+    /// As a record can keep it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// One that a record has kept.
+    pub fn kept(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+}
+
 /// What [`crate::Store::follow`] saw.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EventPage {

@@ -18,6 +18,7 @@ mod register_client;
 mod revocation;
 mod scope_edit;
 mod search;
+mod signals;
 mod step_up;
 mod tidy;
 mod token_lifecycle;

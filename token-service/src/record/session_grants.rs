@@ -1,5 +1,7 @@
 //! The grants that a login led to, under the login's public id: what ends with it.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 use service_kit::UnixTime;
 
@@ -50,6 +52,12 @@ impl SessionGrants {
             grants,
             is_over: self.is_over,
         }
+    }
+
+    /// The clients that took part.
+    pub(crate) fn clients(&self) -> BTreeSet<String> {
+        let clients = self.grants.iter().map(|grant| grant.client_id.clone());
+        clients.collect()
     }
 
     /// When the last of them ends.

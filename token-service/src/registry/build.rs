@@ -173,7 +173,8 @@ impl Registry {
             grant_types,
             redirect_uris,
             post_logout_redirect_uris,
-            backchannel_logout: backchannel_logout.and_then(|uri| issues.backchannel(uri)),
+            backchannel_logout: backchannel_logout
+                .and_then(|uri| issues.web_uri("backchannel_logout_uri", uri)),
             scope: issues.scope(&config.scope),
             attributes: config.attributes.clone(),
             consent: config.consent,
@@ -356,7 +357,7 @@ impl Issues<'_> {
             .push(ConfigIssue::new(format!("`{}.{key}`: {problem}", self.at)));
     }
 
-    fn id(&mut self, id: &str) {
+    pub(super) fn id(&mut self, id: &str) {
         if id.is_empty() || id.len() > 200 || !id.bytes().all(|byte| byte.is_ascii_graphic()) {
             self.add("id", "must be 1 to 200 visible ASCII characters");
         }
@@ -384,9 +385,12 @@ impl Issues<'_> {
         uris
     }
 
+    pub(super) fn at(at: String, all: &mut Vec<ConfigIssue>) -> Issues<'_> {
+        Issues { all, at }
+    }
+
     /// Asked by ourselves, so that it must be a place on the network.
-    fn backchannel(&mut self, text: &str) -> Option<Url> {
-        let key = "backchannel_logout_uri";
+    pub(super) fn web_uri(&mut self, key: &str, text: &str) -> Option<Url> {
         let parsed = RedirectUri::parse(text).and_then(|_| {
             let url = Url::parse(text).map_err(|_| "is not an absolute URI")?;
             let is_web = matches!(url.scheme(), "https" | "http");
