@@ -3,6 +3,7 @@
 
 pub mod apache;
 pub mod browser;
+pub mod drills;
 pub mod http;
 pub mod process;
 pub mod python;

@@ -29,6 +29,10 @@ impl RedisServer {
         format!("redis://{}", self.address)
     }
 
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     /// `kill -9`.
     pub fn kill(&mut self) {
         self.process.kill();

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use e2e::Site;
+use e2e::drills::kills::kills;
 use e2e::http::{client, get, try_send};
-use e2e::site::eventually;
+use e2e::site::{Topology, eventually};
 use e2e::tokens;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -52,6 +53,16 @@ async fn a_killed_redis_forgets_no_token_and_no_revocation() {
             401,
             "an acknowledged revocation is gone"
         );
+    }
+}
+
+/// `bench/kills` does it a thousand times.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_kill_in_the_middle_of_revocations_loses_an_acknowledged_one() {
+    for topology in [Topology::AllInOne, Topology::Split] {
+        let seen = kills(topology, 5).await;
+        println!("{topology:?}: {seen:?}");
+        assert!(seen.revocations >= 5 && seen.tokens >= 5, "{seen:?}");
     }
 }
 
