@@ -4,6 +4,7 @@
 mod after_login;
 mod authorize;
 mod browser;
+mod certificate;
 mod client_auth;
 mod consent;
 mod device;

@@ -6,6 +6,7 @@ mod build;
 mod certificate;
 mod client_documents;
 mod exchange;
+mod issues;
 mod receiver;
 mod redirect;
 mod registration;

@@ -14,7 +14,7 @@ use http::request::Parts;
 use http::{HeaderMap, header};
 use zeroize::Zeroizing;
 
-use super::mtls;
+use super::certificate;
 use crate::audit::audit;
 use crate::clients;
 use crate::core::Core;
@@ -109,7 +109,7 @@ fn is_known_by_certificate(
     shown: &Shown<'_>,
 ) -> Result<bool, Refusal> {
     let is_known = credential
-        .zip(mtls::certificate(parts))
+        .zip(certificate::shown(parts))
         .is_some_and(|(credential, certificate)| credential.is_certificate(certificate));
     match shown {
         // Said to nobody but the client itself: strangers are not told who uses certificates.

@@ -7,8 +7,8 @@ use http::{HeaderMap, HeaderValue, Method};
 use oauth::{DPOP_NONCE, DpopFault, DpopProof, DpopRequest};
 use service_kit::UnixTime;
 
+use super::certificate;
 use super::limits::{self, Limited};
-use super::mtls;
 use crate::audit::audit;
 use crate::core::Core;
 use crate::error::Trouble;
@@ -44,7 +44,7 @@ pub(super) async fn shown(
     if parts.headers.contains_key(oauth::DPOP) {
         limits::check(core, parts, Limited::Proof, client).await?;
     }
-    let url = mtls::url(core, parts, endpoint);
+    let url = certificate::url(core, parts, endpoint);
     let request = DpopRequest {
         method: &Method::POST,
         url: &url,

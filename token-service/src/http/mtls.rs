@@ -1,30 +1,16 @@
-//! Mutual TLS (RFC 8705): the endpoints of the listener for whoever has a certificate, and what one
-//! has shown.
-//!
-//! SECURITY: a certificate is what the handshake of this connection has shown. Headers say nothing of
-//! it, whatever they are called.
+//! Mutual TLS (RFC 8705): the endpoints of the listener for whoever has a certificate, and what the
+//! metadata says of them.
 
-use std::convert::Infallible;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::Request;
-use axum::middleware::{self, Next};
-use axum::response::Response;
+use axum::middleware;
 use axum::routing::{get, post};
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use http::request::Parts;
 use serde_json::{Map, Value, json};
-use service_kit::serve::Client;
-use service_kit::{ClientCertificate, serve};
+use service_kit::serve;
 
-use super::{authorize, device_authorization, introspect, revoke, token, userinfo};
+use super::{authorize, certificate, device_authorization, introspect, revoke, token, userinfo};
 use crate::core::Core;
-
-/// Marks what came over the listener for certificates.
-#[derive(Debug, Clone, Copy)]
-struct OverMtls;
 
 /// Endpoints that clients and resource servers call themselves, by their names in metadata.
 const ENDPOINTS: [(&str, &str); 6] = [
@@ -53,34 +39,10 @@ pub(super) fn router(core: Arc<Core>) -> Router {
     };
     endpoints
         .fallback(super::not_found)
-        .layer(middleware::from_fn(mark))
+        .layer(middleware::from_fn(certificate::mark))
         .layer(middleware::from_fn(super::harden))
         .layer(middleware::from_fn(serve::request_id))
         .with_state(core)
-}
-
-async fn mark(mut request: Request, next: Next) -> Result<Response, Infallible> {
-    request.extensions_mut().insert(OverMtls);
-    Ok(next.run(request).await)
-}
-
-/// The URL that a request went to, as the client knows it.
-pub(super) fn url(core: &Core, parts: &Parts, path: &str) -> String {
-    match &core.mtls {
-        Some(mtls) if parts.extensions.get::<OverMtls>().is_some() => mtls.url.endpoint(path),
-        _ => core.issuer.endpoint(path),
-    }
-}
-
-/// The certificate that the other end of the connection has shown.
-pub(super) fn certificate(parts: &Parts) -> Option<&ClientCertificate> {
-    parts.extensions.get::<OverMtls>()?;
-    parts.extensions.get::<Client>()?.certificate.as_deref()
-}
-
-/// Names it in tokens: `x5t#S256` (RFC 8705 section 3.1).
-pub(super) fn thumbprint(parts: &Parts) -> Option<String> {
-    certificate(parts).map(|shown| URL_SAFE_NO_PAD.encode(shown.sha256))
 }
 
 /// Says in the metadata what there is, where there is something (RFC 8705 sections 3.3 and 5).

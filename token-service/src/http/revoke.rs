@@ -7,7 +7,7 @@ use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 
-use super::{client_auth, dpop, mtls, render, request};
+use super::{certificate, client_auth, dpop, render, request};
 use crate::audit::audit;
 use crate::core::Core;
 use crate::record::{self, AccessToken, RefreshToken};
@@ -51,7 +51,7 @@ async fn answer(core: &Core, request: Request) -> Result<Response, Refusal> {
                 &client,
                 &token.record,
                 key,
-                mtls::thumbprint(&parts).as_deref(),
+                certificate::thumbprint(&parts).as_deref(),
             )?;
             revocation::revoke_grant(core, &token.record.grant, "revoked by its client").await?;
         } else {

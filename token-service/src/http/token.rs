@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::extract::{Request, State};
 use axum::response::Response;
 
-use super::{client_auth, dpop, mtls, render, request};
+use super::{certificate, client_auth, dpop, render, request};
 use crate::clients;
 use crate::config::GrantType;
 use crate::core::Core;
@@ -29,7 +29,7 @@ async fn answer(core: &Core, request: Request) -> Result<Response, Refusal> {
         ErrorCode::UnsupportedGrantType,
         "the grant type is not supported",
     ))?;
-    let certificate = mtls::thumbprint(&parts);
+    let certificate = certificate::thumbprint(&parts);
     let request = TokenRequest {
         core,
         registry: &registry,

@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use oauth::{BearerChallenge, BearerError, DpopChallenge, DpopRequest, Scope, SubjectKind};
 use serde_json::{Map, Value};
 
-use super::{dpop, mtls, render};
+use super::{certificate, dpop, render};
 use crate::audit::audit;
 use crate::core::Core;
 use crate::error::Trouble;
@@ -101,7 +101,7 @@ async fn confirmed(
     };
     let invalid = |text| Challenge::Dpop(ErrorCode::InvalidToken, text);
     let wanted = live.token.certificate.as_ref();
-    if wanted.is_some_and(|wanted| mtls::thumbprint(parts).as_ref() != Some(wanted)) {
+    if wanted.is_some_and(|wanted| certificate::thumbprint(parts).as_ref() != Some(wanted)) {
         let text = "the token is bound to a certificate, which is not shown";
         let challenge = Challenge::Error(BearerError::InvalidToken, text);
         return refused(&"not the certificate that it is bound to", challenge);
@@ -123,7 +123,7 @@ async fn confirmed(
         }
         (Some(key), true) => key,
     };
-    let url = mtls::url(core, parts, "/userinfo");
+    let url = certificate::url(core, parts, "/userinfo");
     let request = DpopRequest {
         method: &parts.method,
         url: &url,

@@ -8,7 +8,7 @@ use jose::KeySet;
 use oauth::Scope;
 use serde::Serialize;
 
-use super::build::Issues;
+use super::issues::Issues;
 use super::{Registry, User};
 use crate::config::{AssertionIssuerConfig, GrantType, SubjectIs};
 

@@ -4,22 +4,20 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use jose::KeySet;
-use oauth::Scope;
-use serde_json::Value;
-use service_kit::{ConfigIssue, Secret};
+use service_kit::ConfigIssue;
 use url::Url;
 
 use super::certificate::{Mtls, Written};
+use super::issues::Issues;
 use super::{
-    Client, ClientDocuments, Credential, DocumentUrl, Exchange, Provenance, RedirectUri,
-    Registration, Registry, Resource, ResourceServer, SecretHash, User,
+    Client, ClientDocuments, Credential, DocumentUrl, Exchange, Provenance, Registration, Registry,
+    Resource, ResourceServer, User,
 };
 use crate::config::{
     ClientConfig, GrantType, ResourceConfig, ResourceServerConfig, TokenServiceConfig, UserConfig,
 };
 use crate::password;
-use crate::record::{FEDERATED, FederatedUser, RegisteredClient};
+use crate::record::RegisteredClient;
 
 /// Claims that a resource cannot ask for: the service writes them itself.
 const RESERVED_CLAIMS: [&str; 19] = [
@@ -44,13 +42,6 @@ const RESERVED_CLAIMS: [&str; 19] = [
     "at_hash",
 ];
 
-/// Collects what is wrong, each with its place in the configuration.
-pub(super) struct Issues<'a> {
-    all: &'a mut Vec<ConfigIssue>,
-    /// `token_service.clients[2]`
-    at: String,
-}
-
 impl Registry {
     /// Builds what can be built and adds every problem to `issues`. With issues added, the
     /// result is not to be used.
@@ -63,35 +54,33 @@ impl Registry {
         };
         for (index, resource) in config.resources.iter().enumerate() {
             let at = format!("token_service.resources[{index}]");
-            registry.add_resource(resource, config, &mut Issues { all: issues, at });
+            registry.add_resource(resource, config, &mut Issues::at(at, issues));
         }
         for (index, client) in config.clients.iter().enumerate() {
             let at = format!("token_service.clients[{index}]");
-            registry.add_client(client, &mut Issues { all: issues, at });
+            registry.add_client(client, &mut Issues::at(at, issues));
         }
         for (index, user) in config.users.iter().enumerate() {
             let at = format!("token_service.users[{index}]");
-            registry.add_user(user, &mut Issues { all: issues, at });
+            registry.add_user(user, &mut Issues::at(at, issues));
         }
         for (index, server) in config.resource_servers.iter().enumerate() {
             let at = format!("token_service.resource_servers[{index}]");
-            registry.add_resource_server(server, &mut Issues { all: issues, at });
+            registry.add_resource_server(server, &mut Issues::at(at, issues));
         }
         for (index, issuer) in config.assertion_issuers.iter().enumerate() {
             let at = format!("token_service.assertion_issuers[{index}]");
-            let mut issues = Issues { all: issues, at };
+            let mut issues = Issues::at(at, issues);
             registry.add_assertion_issuer(issuer, &config.issuer, &mut issues);
         }
         if let Some(registration) = &config.registration {
             let at = "token_service.registration".to_owned();
-            let understood =
-                Registration::understand(registration, &mut Issues { all: issues, at });
+            let understood = Registration::understand(registration, &mut Issues::at(at, issues));
             registry.registration = Some(understood);
         }
         if let Some(documents) = &config.client_id_metadata_documents {
             let at = "token_service.client_id_metadata_documents".to_owned();
-            let understood =
-                ClientDocuments::understand(documents, &mut Issues { all: issues, at });
+            let understood = ClientDocuments::understand(documents, &mut Issues::at(at, issues));
             registry.client_documents = Some(understood);
         }
         let scopes = registry.scopes();
@@ -348,90 +337,5 @@ fn check_grant_types(
             "grant_types",
             "`client_credentials` needs a client with a secret",
         );
-    }
-}
-
-impl Issues<'_> {
-    pub(super) fn add(&mut self, key: &str, problem: &str) {
-        self.all
-            .push(ConfigIssue::new(format!("`{}.{key}`: {problem}", self.at)));
-    }
-
-    pub(super) fn id(&mut self, id: &str) {
-        if id.is_empty() || id.len() > 200 || !id.bytes().all(|byte| byte.is_ascii_graphic()) {
-            self.add("id", "must be 1 to 200 visible ASCII characters");
-        }
-    }
-
-    /// Nobody of the configuration may pass for somebody who logs in elsewhere.
-    fn not_federated(&mut self, key: &str, id: &str) {
-        if FederatedUser::is_sub(id) {
-            let problem =
-                format!("must not begin with `{FEDERATED}`: so do those who log in elsewhere");
-            self.add(key, &problem);
-        }
-    }
-
-    fn uris(&mut self, key: &str, texts: &[String]) -> Vec<RedirectUri> {
-        let mut uris = Vec::new();
-        for (index, text) in texts.iter().enumerate() {
-            match RedirectUri::parse(text) {
-                Ok(uri) => uris.push(uri),
-                Err(problem) => {
-                    self.add(&format!("{key}[{index}]"), &format!("`{text}` {problem}"));
-                }
-            }
-        }
-        uris
-    }
-
-    pub(super) fn at(at: String, all: &mut Vec<ConfigIssue>) -> Issues<'_> {
-        Issues { all, at }
-    }
-
-    /// Asked by ourselves, so that it must be a place on the network.
-    pub(super) fn web_uri(&mut self, key: &str, text: &str) -> Option<Url> {
-        let parsed = RedirectUri::parse(text).and_then(|_| {
-            let url = Url::parse(text).map_err(|_| "is not an absolute URI")?;
-            let is_web = matches!(url.scheme(), "https" | "http");
-            is_web
-                .then_some(url)
-                .ok_or("must be `https`, or `http` on loopback")
-        });
-        parsed
-            .inspect_err(|problem| self.add(key, &format!("`{text}` {problem}")))
-            .ok()
-    }
-
-    pub(super) fn scope(&mut self, text: &str) -> Scope {
-        Scope::parse(text).unwrap_or_else(|error| {
-            self.add("scope", &error.to_string());
-            Scope::empty()
-        })
-    }
-
-    fn credential(&mut self, hash: Option<&Secret>, jwks: Option<&Value>) -> Option<Credential> {
-        match (hash, jwks) {
-            (Some(hash), None) => self.secret_hash(hash).map(Credential::Secret),
-            (None, Some(jwks)) => self.keys(jwks).map(Credential::Keys),
-            (Some(_), Some(_)) => {
-                self.add("jwks", "cannot be given beside `secret_hash`");
-                None
-            }
-            (None, None) => None,
-        }
-    }
-
-    pub(super) fn keys(&mut self, jwks: &Value) -> Option<Arc<KeySet>> {
-        KeySet::parse(jwks.to_string().as_bytes())
-            .map(Arc::new)
-            .inspect_err(|problem| self.add("jwks", problem))
-            .ok()
-    }
-
-    fn secret_hash(&mut self, hash: &Secret) -> Option<SecretHash> {
-        SecretHash::parse(hash)
-            .inspect_err(|problem| self.add("secret_hash", problem))
-            .ok()
     }
 }

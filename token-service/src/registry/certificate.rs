@@ -10,7 +10,7 @@ use service_kit::tls::DistinguishedName;
 use service_kit::{ClientCertificate, WantedCertificate, digest};
 
 use super::Credential;
-use super::build::Issues;
+use super::issues::Issues;
 use crate::config::{MtlsConfig, SelfSignedTlsClientAuthConfig, TlsClientAuthConfig};
 
 /// Which certificates can be looked at.

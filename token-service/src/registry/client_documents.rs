@@ -7,7 +7,7 @@ use oauth::Scope;
 use serde::Serialize;
 use url::{Host, Url};
 
-use super::build::Issues;
+use super::issues::Issues;
 use super::registration::{self, Bounds, Flaw};
 use super::{Client, Provenance, Registry};
 use crate::client_metadata::{ClientMetadata, Said};

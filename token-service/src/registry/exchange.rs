@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use super::build::Issues;
+use super::issues::Issues;
 use super::{Client, Registry, User};
 use crate::config::{ClientConfig, ExchangeConfig, GrantType, Semantics, TokenServiceConfig};
 use crate::record::{Exchanged, FederatedUser, Subject};

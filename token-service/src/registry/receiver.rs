@@ -8,7 +8,7 @@ use service_kit::{ConfigIssue, Secret};
 use url::Url;
 
 use super::Registry;
-use super::build::Issues;
+use super::issues::Issues;
 use crate::config::{EventReceiverConfig, SigningAlgorithm, SubjectFormat, TokenServiceConfig};
 
 /// A receiver of security event tokens.

@@ -14,7 +14,7 @@ use crate::config::{
     RegistrationConfig,
 };
 use crate::registry::SecretHash;
-use crate::registry::build::Issues;
+use crate::registry::issues::Issues;
 
 const DAY: Duration = Duration::from_hours(24);
 
