@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
+use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep};
 
@@ -25,6 +26,8 @@ pub(crate) struct RequestBody {
 #[derive(Debug, Default)]
 pub(crate) struct Progress {
     pub(crate) bytes: Cell<u64>,
+    /// Nothing more of it is to come.
+    pub(crate) is_whole: Cell<bool>,
     /// Why it ended before its end.
     pub(crate) failure: Cell<Option<BodyError>>,
 }
@@ -52,6 +55,7 @@ impl RequestBody {
     /// Of a client; longer than `limit` is an error.
     pub(crate) fn new(incoming: Incoming, limit: u64, idle: Duration) -> (Self, Rc<Progress>) {
         let progress = Rc::<Progress>::default();
+        progress.is_whole.set(incoming.is_end_stream());
         let body = Self {
             incoming: (!incoming.is_end_stream()).then_some(incoming),
             left: limit,
@@ -69,6 +73,23 @@ impl RequestBody {
             patience: Patience::new(Duration::MAX),
             progress: Rc::default(),
         }
+    }
+
+    /// Reads on to the end of what nobody wants, if that is near: the connection is good for more
+    /// requests only then.
+    pub(crate) async fn skip(mut self) {
+        if self.size_hint().lower() > SKIPPED_BYTES {
+            return;
+        }
+        self.left = self.left.min(SKIPPED_BYTES);
+        let end = async { while let Some(Ok(_)) = self.frame().await {} };
+        let _ = tokio::time::timeout(SKIPPED_FOR, end).await;
+    }
+
+    fn end(&mut self) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        self.incoming = None;
+        self.progress.is_whole.set(true);
+        Poll::Ready(None)
     }
 
     fn fail(&mut self, error: BodyError) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
@@ -95,8 +116,7 @@ impl Body for RequestBody {
                 this.patience.reset();
                 // Trailers end here: whoever reads them further on would see two heads.
                 let Ok(data) = frame.into_data() else {
-                    this.incoming = None;
-                    return Poll::Ready(None);
+                    return this.end();
                 };
                 let length = u64::try_from(data.len()).unwrap_or(u64::MAX);
                 let Some(left) = this.left.checked_sub(length) else {
@@ -107,10 +127,7 @@ impl Body for RequestBody {
                 Poll::Ready(Some(Ok(Frame::data(data))))
             }
             Poll::Ready(Some(Err(_))) => this.fail(BodyError::Broken),
-            Poll::Ready(None) => {
-                this.incoming = None;
-                Poll::Ready(None)
-            }
+            Poll::Ready(None) => this.end(),
             Poll::Pending if this.patience.is_over(context) => this.fail(BodyError::Idle),
             Poll::Pending => Poll::Pending,
         }
@@ -152,3 +169,7 @@ impl Patience {
         timer.as_mut().poll(context).is_ready()
     }
 }
+
+/// What a client sends with its request and without waiting: a message, not an upload.
+const SKIPPED_BYTES: u64 = 64 << 10;
+const SKIPPED_FOR: Duration = Duration::from_secs(1);

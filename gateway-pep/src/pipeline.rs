@@ -17,7 +17,7 @@ mod shape;
 
 use std::rc::Rc;
 
-use http::{Request, Response};
+use http::{Request, Response, header};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 
@@ -25,7 +25,7 @@ use crate::body::RequestBody;
 use crate::worker::Worker;
 use crate::worker::connection::Connection;
 use authenticate::authenticate;
-use authorize::authorize;
+use authorize::{Permitted, authorize};
 use canonical::{Ambiguity, CanonicalRequest};
 use discover::discover;
 use forward::forward;
@@ -67,6 +67,7 @@ async fn answer(
     let core = &worker.core;
     let (mut parts, body) = request.into_parts();
     let on_upgrade = parts.extensions.remove::<OnUpgrade>();
+    let is_waiting = parts.headers.contains_key(header::EXPECT);
     let request = CanonicalRequest::new(parts, connection.client_ip(), core.request_limits)
         .map_err(Refusal::Ambiguous)?;
     record.canonical(&request);
@@ -79,11 +80,27 @@ async fn answer(
     if let Some(answer) = discover(&core.plan.discovery, &request) {
         return answer;
     }
+    match permit(worker, request, record).await {
+        Ok(permitted) => forward(worker, connection, permitted, body, on_upgrade, record).await,
+        Err(refusal) => {
+            // Whoever waits to be asked for it has not sent it (RFC 9110 section 10.1.1).
+            if !is_waiting {
+                body.skip().await;
+            }
+            Err(refusal)
+        }
+    }
+}
+
+async fn permit(
+    worker: &Rc<Worker>,
+    request: CanonicalRequest,
+    record: &mut Record,
+) -> Result<Permitted, Refusal> {
     let routed = find_route(worker, request)?;
     record.routed(routed.route);
     let authenticated = authenticate(worker, routed, record).await?;
-    let permitted = authorize(worker, authenticated, record).await?;
-    forward(worker, connection, permitted, body, on_upgrade, record).await
+    authorize(worker, authenticated, record).await
 }
 
 fn find_route(worker: &Worker, request: CanonicalRequest) -> Result<Routed, Refusal> {

@@ -94,6 +94,12 @@ impl Record {
             .and_then(|progress| progress.failure.get())
     }
 
+    /// Whether there is more of the client's body than was read.
+    pub(crate) fn leaves_body(&self) -> bool {
+        let progress = self.progress.as_ref();
+        progress.is_some_and(|progress| !progress.is_whole.get())
+    }
+
     pub(crate) fn routed(&mut self, route: usize) {
         self.route = Some(route);
     }

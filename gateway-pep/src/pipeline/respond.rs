@@ -211,7 +211,8 @@ pub(crate) fn refuse(
         }
         _ => {}
     }
-    if refusal.ends_connection() {
+    // RFC 9112 section 9.6: said, or the client sends its next request into a connection that closes.
+    if refusal.ends_connection() || record.leaves_body() {
         close_after(&mut response);
     }
     response
@@ -226,6 +227,8 @@ pub(crate) fn close_after(response: &mut Response<ResponseBody>) {
     }
 }
 
+/// Not where there is no token yet: a client that registers itself then, as those of MCP do, would
+/// register for no more, and could never get more. How much there is, the resource's metadata say.
 fn needed_scope<'c>(core: &'c Core, refusal: &Refusal) -> Option<&'c Scope> {
     let Refusal::InsufficientScope { route } = refusal else {
         return None;

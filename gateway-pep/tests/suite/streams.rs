@@ -81,6 +81,76 @@ async fn an_upload_is_streamed_whole() {
     assert!(seen.body == body.as_bytes() && !seen.headers.contains_key("expect"));
 }
 
+/// Sends the head of a request, and the rest a moment later; what has come after another moment.
+async fn in_two_pieces(stream: &mut TcpStream, head: &str, body: &str) -> String {
+    for piece in [head, body] {
+        stream.write_all(piece.as_bytes()).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let mut buffer = [0; 4096];
+    let length = timeout(Duration::from_secs(3), stream.read(&mut buffer));
+    let length = length.await.unwrap().unwrap();
+    String::from_utf8_lossy(&buffer[..length]).into_owned()
+}
+
+#[tokio::test]
+async fn a_refused_message_leaves_the_connection_good_for_the_next() {
+    let fixture = Fixture::start().await;
+    let mut stream = TcpStream::connect(fixture.addr).await.unwrap();
+    let line = "HTTP/1.1\r\nHost: a\r\n";
+    for (target, more, body, status) in [
+        ("/records/1", "Content-Length: 10\r\n", "0123456789", 401),
+        (
+            "/records/1",
+            "Transfer-Encoding: chunked\r\n",
+            "3\r\nabc\r\n0\r\n\r\n",
+            401,
+        ),
+        (
+            "/records/1",
+            "Authorization: Bearer at_nobody\r\nContent-Length: 3\r\n",
+            "abc",
+            401,
+        ),
+        ("/scoped", "Content-Length: 3\r\n", "abc", 405),
+        ("/records/1", "", "", 401),
+    ] {
+        let answer = in_two_pieces(
+            &mut stream,
+            &format!("POST {target} {line}{more}\r\n"),
+            body,
+        )
+        .await;
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status}")),
+            "{answer}"
+        );
+        assert!(!answer.contains("connection: close"), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_refused_upload_is_not_waited_for_and_ends_the_connection_in_words() {
+    let fixture = Fixture::start().await;
+    let line = "POST /records/1 HTTP/1.1\r\nHost: a\r\n";
+    for more in [
+        "Content-Length: 1000000\r\n",
+        // Nothing of it is asked for.
+        "Content-Length: 10\r\nExpect: 100-continue\r\n",
+        // Announced as a message, and never sent.
+        "Content-Length: 10\r\n",
+        "Transfer-Encoding: chunked\r\n",
+    ] {
+        let mut stream = TcpStream::connect(fixture.addr).await.unwrap();
+        let answer = in_two_pieces(&mut stream, &format!("{line}{more}\r\n"), "").await;
+        assert!(answer.starts_with("HTTP/1.1 401"), "{answer}");
+        assert!(answer.contains("connection: close"), "{answer}");
+        let mut rest = Vec::new();
+        let end = timeout(Duration::from_secs(3), stream.read_to_end(&mut rest));
+        end.await.unwrap().unwrap();
+    }
+}
+
 #[tokio::test]
 async fn a_client_that_goes_away_takes_its_upload_along() {
     let fixture = Fixture::start().await;
