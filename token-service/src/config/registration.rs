@@ -73,7 +73,8 @@ pub struct RegistrationBoundsConfig {
     /// What they may use at the token endpoint. Never `token_exchange`.
     #[serde(default = "default_grant_types")]
     pub grant_types: Vec<GrantType>,
-    /// How they may prove who they are; `none` is a public client.
+    /// How they may prove who they are; `none` is a public client. One that does not say has
+    /// `client_secret_basic`, or is public where it may not have that.
     #[serde(default = "default_auth_methods")]
     pub auth_methods: Vec<AuthMethod>,
     /// The hosts that `https` redirect URIs may have, compared exactly. Absent: any.

@@ -69,12 +69,25 @@ impl Bounds {
 impl Bounds {
     fn auth_method(&self, said: &Said) -> Result<AuthMethod, Flaw> {
         let method = match said.token_endpoint_auth_method.as_deref() {
-            None => Some(AuthMethod::ClientSecretBasic),
+            None => Some(self.default_auth_method(said)),
             Some(word) => AuthMethod::from_wire(word),
         };
         match method.filter(|method| self.auth_methods.contains(method)) {
             Some(method) => Ok(method),
             None => invalid("`token_endpoint_auth_method` is one that may not be registered"),
+        }
+    }
+
+    /// RFC 7591 section 2: `client_secret_basic`. Where that may not be had, section 3.2.1 lets the
+    /// server choose, and a client without keys that says nothing, as those of MCP do, can be public
+    /// alone.
+    fn default_auth_method(&self, said: &Said) -> AuthMethod {
+        let may_be = |method| self.auth_methods.contains(&method);
+        if may_be(AuthMethod::None) && !may_be(AuthMethod::ClientSecretBasic) && said.jwks.is_none()
+        {
+            AuthMethod::None
+        } else {
+            AuthMethod::ClientSecretBasic
         }
     }
 

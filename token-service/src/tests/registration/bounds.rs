@@ -11,6 +11,7 @@ use super::{
     web_of_one, with, world,
 };
 use crate::tests::harness::{World, config};
+use crate::tests::signer::Signer;
 
 const DAY: u64 = 24 * 3600;
 
@@ -136,6 +137,45 @@ async fn anybody_may_register_only_where_that_is_said_and_not_too_often() {
     assert_eq!(answer.header(header::RETRY_AFTER), "3600");
     // Who has a token does not wait for strangers.
     registered(&world, &web()).await;
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_say_how_it_authenticates_is_public_where_it_can_be_no_other() {
+    let only = |methods: &'static str| {
+        config(move |text| {
+            let open = format!(
+                "  open: {{ bounds: {{ scope: orders:read, auth_methods: [{methods}] }} }}"
+            );
+            text.replacen("clients:\n", &section(&open), 1)
+        })
+    };
+    let said = json!({ "redirect_uris": ["https://new.example/cb"] });
+    let mut with_keys = said.clone();
+    with_keys["jwks"] = json!({ "keys": [Signer::new().jwk()] });
+    let said_and_got = |methods: &'static str, said: Value| async move {
+        let world = World::with(only(methods)).await;
+        register(&world, None, &said).await
+    };
+    let public = said_and_got("none, private_key_jwt", said.clone()).await;
+    assert_eq!(public.status, 201, "{}", public.body);
+    let public = public.json();
+    assert_eq!(public["token_endpoint_auth_method"], "none");
+    assert!(public.get("client_secret").is_none(), "{public}");
+    // RFC 7591 section 2: what saying nothing means, wherever it may be had.
+    let secret = said_and_got("none, client_secret_basic", said.clone())
+        .await
+        .json();
+    assert_eq!(secret["token_endpoint_auth_method"], "client_secret_basic");
+    assert!(secret["client_secret"].is_string(), "{secret}");
+    // Keys are there to be used, and nobody is made weaker than they may be.
+    for (methods, said) in [
+        ("none, private_key_jwt", with_keys),
+        ("private_key_jwt", said),
+    ] {
+        said_and_got(methods, said)
+            .await
+            .assert_error(400, "invalid_client_metadata");
+    }
 }
 
 #[tokio::test]
