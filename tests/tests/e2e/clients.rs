@@ -2,6 +2,7 @@
 
 mod authlib;
 mod google_auth;
+mod mcp;
 mod mod_auth_openidc;
 mod mod_oauth2;
 mod spa;
@@ -10,12 +11,12 @@ use e2e::Site;
 use service_kit::digest;
 
 /// One process, with what the demo does not have: clients, and a resource server `outside` that fronts
-/// the records. `HOST` stands for the site's address.
+/// the records. `HOST` stands for the site's address, in what is changed, too.
 fn site(clients: &str, change: impl FnOnce(String) -> String) -> Site {
     Site::all_in_one_with(|text| {
         let (_, after) = text.split_once("issuer: http://").expect("an issuer");
         let (host, _) = after.split_once(':').expect("a port");
-        let clients = clients.replace("HOST", host);
+        let host = host.to_owned();
         let server = format!(
             "    - id: {}\n      secret_hash: {}\n      resources: [https://records.demo.internal]\n",
             OUTSIDE.0,
@@ -32,7 +33,7 @@ fn site(clients: &str, change: impl FnOnce(String) -> String) -> Site {
                 &format!("  resource_servers:\n{server}"),
                 1,
             );
-        change(text)
+        change(text).replace("HOST", &host)
     })
 }
 
