@@ -9,6 +9,7 @@ mod identity_provider;
 mod limits;
 mod mtls;
 mod registration;
+mod transaction_tokens;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -30,6 +31,7 @@ pub use registration::{
     AuthMethod, InitialAccessTokenConfig, OpenRegistrationConfig, RegistrationBoundsConfig,
     RegistrationConfig,
 };
+pub use transaction_tokens::TransactionTokensConfig;
 
 /// Section `token_service`.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -105,6 +107,9 @@ pub struct TokenServiceConfig {
     /// CAEP).
     #[serde(default)]
     pub event_receivers: Vec<EventReceiverConfig>,
+    /// What workloads tell each other of one transaction. Absent: there are no such tokens.
+    #[serde(default)]
+    pub transaction_tokens: Option<TransactionTokensConfig>,
 }
 
 /// Lifetimes, in seconds.

@@ -90,7 +90,7 @@ pub(crate) struct Issuer {
 }
 
 /// RFC 9068 wants JWTs that fit a header; the proxies that carry these have 4 KiB for all.
-const MAX_JWT: usize = 3500;
+pub(crate) const MAX_JWT: usize = 3500;
 
 impl Core {
     pub(crate) fn now(&self) -> UnixTime {

@@ -25,6 +25,8 @@ pub(crate) enum Typ {
     Logout,
     /// RFC 8417
     SecurityEvent,
+    /// draft-ietf-oauth-transaction-tokens
+    Transaction,
 }
 
 impl Typ {
@@ -34,6 +36,7 @@ impl Typ {
             Self::IdToken => "JWT",
             Self::Logout => "logout+jwt",
             Self::SecurityEvent => "secevent+jwt",
+            Self::Transaction => "txntoken+jwt",
             Self::Introspection => "token-introspection+jwt",
         }
     }

@@ -55,7 +55,7 @@ pub use config::{
     InitialAccessTokenConfig, KeysConfig, LimitsConfig, LinkRule, LoginConfig, MtlsConfig,
     OpenRegistrationConfig, RegistrationBoundsConfig, RegistrationConfig, ResourceConfig,
     ResourceServerConfig, SelfSignedTlsClientAuthConfig, Semantics, SubjectFormat, SubjectIs,
-    TlsClientAuthConfig, TokenServiceConfig, TtlConfig, UserConfig,
+    TlsClientAuthConfig, TokenServiceConfig, TransactionTokensConfig, TtlConfig, UserConfig,
 };
 pub use error::TokenServiceError;
 pub use password::hash_password;

@@ -23,7 +23,7 @@ use crate::record::{self, AccessToken, Grant};
 use crate::registry::{Registry, Resource, User};
 use crate::scopes::{self, Moment, ScopeQuestion};
 use crate::token::{FormError, Handle, Kind};
-pub(crate) use returned::{Returned, returned};
+pub(crate) use returned::{Returned, Unreturned, jti, made_of, returned, verified};
 
 /// What a text is worth.
 #[derive(Debug)]
@@ -240,10 +240,7 @@ fn claims(core: &Core, live: &Live, resource: &Resource, exp: UnixTime) -> Resul
     put("iat", core.now().as_secs().into());
     put("exp", exp.as_secs().into());
     // Each JWT has an id of its own, which begins with what names the token that it is cut from.
-    put(
-        "jti",
-        returned::jti(&live.token.token_ref, &random::id()?).into(),
-    );
+    put("jti", jti(&live.token.token_ref, &random::id()?).into());
     put("scope", facts.scope.to_string().into());
     if let Some(confirmation) = live.token.confirmation() {
         put("cnf", json!(confirmation));

@@ -10,6 +10,7 @@ mod issues;
 mod receiver;
 mod redirect;
 mod registration;
+mod transaction_tokens;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -34,6 +35,7 @@ pub(crate) use exchange::Exchange;
 pub(crate) use receiver::EventReceiver;
 pub(crate) use redirect::RedirectUri;
 pub(crate) use registration::Registration;
+pub(crate) use transaction_tokens::TransactionTokens;
 
 /// Everything that configuration names.
 #[derive(Debug, Default, Serialize)]
@@ -56,6 +58,8 @@ pub(crate) struct Registry {
     resources: BTreeMap<String, Resource>,
     resource_servers: BTreeMap<String, ResourceServer>,
     assertion_issuers: BTreeMap<String, AssertionIssuer>,
+    /// None: there are none.
+    pub(crate) transaction_tokens: Option<TransactionTokens>,
     /// None: no client registers itself.
     pub(crate) registration: Option<Registration>,
     /// None: no URL names a client.
@@ -284,7 +288,8 @@ impl Registry {
         let all = clients.chain(resources).chain(servers);
         let receivers = self.event_receivers.iter().map(|receiver| receiver.alg);
         let all = all.chain(registered).chain(documents);
-        all.chain(receivers).collect()
+        let transactions = self.transaction_tokens.iter().map(|tokens| tokens.alg);
+        all.chain(receivers).chain(transactions).collect()
     }
 
     /// A hash to copy the cost of password verification from.
@@ -296,10 +301,12 @@ impl Registry {
         hashes.next().map(Secret::reveal)
     }
 
-    /// The longest life of a JWT for any resource, in seconds.
+    /// The longest life of a JWT for any resource or transaction, in seconds.
     pub(crate) fn longest_jwt(&self) -> u64 {
+        let transactions = self.transaction_tokens.iter();
         self.resources()
             .map(|resource| resource.jwt_ttl_secs)
+            .chain(transactions.map(|tokens| tokens.ttl.as_secs()))
             .max()
             .unwrap_or_default()
     }

@@ -4,10 +4,15 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Token exchange of one client.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "as it is written in the file, each by its own name"
+)]
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ExchangeConfig {
     /// The resources that it may exchange tokens for.
+    #[serde(default)]
     pub audiences: Vec<String>,
     /// The clients whose tokens it may exchange; its own only where it names itself.
     #[serde(default)]
@@ -30,6 +35,10 @@ pub struct ExchangeConfig {
     /// through a gateway.
     #[serde(default)]
     pub jwts: bool,
+    /// It is a workload of the trust domain (`token_service.transaction_tokens`): it may ask for
+    /// transaction tokens, and replace them.
+    #[serde(default)]
+    pub transaction_tokens: bool,
 }
 
 /// Who is seen to act (RFC 8693 section 1.1).

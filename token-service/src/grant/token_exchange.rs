@@ -5,6 +5,8 @@
 
 mod acting;
 mod presented;
+mod replaced;
+mod transaction;
 mod wanted;
 
 use std::collections::BTreeMap;
@@ -25,7 +27,7 @@ use crate::registry::Exchange;
 use crate::scopes::{self, Moment, ScopeQuestion};
 use acting::Acting;
 use presented::Presented;
-use wanted::Wanted;
+use wanted::{TokenType, Wanted};
 
 /// A request and what its client may exchange.
 #[derive(Clone, Copy)]
@@ -40,7 +42,11 @@ pub(super) async fn exchange(request: TokenRequest<'_>) -> Result<TokenAnswer, R
         "the client may not exchange tokens",
     ))?;
     let exchanging = Exchanging { request, rule };
-    let wanted = Wanted::read(exchanging)?;
+    let kind = TokenType::wanted(request)?;
+    if kind == TokenType::Transaction {
+        return transaction::exchange(exchanging).await;
+    }
+    let wanted = Wanted::read(exchanging, kind)?;
     let subject = Presented::subject(exchanging).await?;
     let actor = Presented::actor(exchanging).await?;
     let acting = Acting::of(exchanging, &subject, actor.as_ref())?;

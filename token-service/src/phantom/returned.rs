@@ -48,8 +48,14 @@ const TYPES: Accepted = Accepted {
 const SEPARATOR: char = '.';
 
 /// The `jti` of a JWT that is cut from this token.
-pub(super) fn jti(token_ref: &str, unique: &str) -> String {
+pub(crate) fn jti(token_ref: &str, unique: &str) -> String {
     format!("{token_ref}{SEPARATOR}{unique}")
+}
+
+/// What a `jti` begins with.
+fn token_ref(jti: &str) -> Option<&str> {
+    let (token_ref, _) = jti.split_once(SEPARATOR)?;
+    Some(token_ref).filter(|name| !name.is_empty())
 }
 
 /// Reads a phantom JWT and finds its token.
@@ -58,7 +64,7 @@ pub(crate) async fn returned(
     registry: &Registry,
     text: &str,
 ) -> Result<Result<Returned, Unreturned>, Trouble> {
-    let claims = match verified(core, text) {
+    let claims = match verified(core, text, TYPES) {
         Ok(claims) => claims,
         Err(unreturned) => return Ok(Err(unreturned)),
     };
@@ -71,11 +77,7 @@ pub(crate) async fn returned(
     else {
         return Ok(Err(Unreturned::Claims));
     };
-    let Some(reference) = record::load::<TokenReference>(&*core.store, token_ref).await? else {
-        return Ok(Err(Inactive::Unknown.into()));
-    };
-    let handle = Handle::kept(reference.record.handle);
-    Ok(match of_handle(core, registry, handle).await? {
+    Ok(match behind(core, registry, token_ref).await? {
         Resolved::Live(live) if !live.token.resources.iter().any(|id| id == audience) => {
             Err(Inactive::Audience {
                 missing: audience.to_owned(),
@@ -93,9 +95,37 @@ pub(crate) async fn returned(
     })
 }
 
+/// The token that a reference names.
+async fn behind(core: &Core, registry: &Registry, token_ref: &str) -> Result<Resolved, Trouble> {
+    let Some(reference) = record::load::<TokenReference>(&*core.store, token_ref).await? else {
+        return Ok(Resolved::Inactive(Inactive::Unknown));
+    };
+    of_handle(core, registry, Handle::kept(reference.record.handle)).await
+}
+
+/// The token behind another kind of JWT that we made of one, by its `jti`.
+pub(crate) async fn made_of(
+    core: &Core,
+    registry: &Registry,
+    claims: &Map<String, Value>,
+) -> Result<Result<Box<Live>, Unreturned>, Trouble> {
+    let jti = claims.get("jti").and_then(Value::as_str);
+    let Some(token_ref) = jti.and_then(token_ref) else {
+        return Ok(Err(Unreturned::Claims));
+    };
+    Ok(match behind(core, registry, token_ref).await? {
+        Resolved::Live(live) => Ok(live),
+        Resolved::Inactive(inactive) => Err(inactive.into()),
+    })
+}
+
 /// The claims of a JWT that we made and that has not ended.
-fn verified(core: &Core, text: &str) -> Result<Map<String, Value>, Unreturned> {
-    let claims = Unverified::read(text, TYPES)?.verify(&core.keys.verifying())?;
+pub(crate) fn verified(
+    core: &Core,
+    text: &str,
+    types: Accepted,
+) -> Result<Map<String, Value>, Unreturned> {
+    let claims = Unverified::read(text, types)?.verify(&core.keys.verifying())?;
     let issuer = claims.get("iss").and_then(Value::as_str);
     if issuer != Some(core.issuer.as_str()) {
         return Err(Unreturned::Issuer);
@@ -117,9 +147,8 @@ struct Said<'a> {
 
 fn said(claims: &Map<String, Value>) -> Option<Said<'_>> {
     let text = |name: &str| claims.get(name).and_then(Value::as_str);
-    let (token_ref, _) = text("jti")?.split_once(SEPARATOR)?;
     Some(Said {
-        token_ref: Some(token_ref).filter(|name| !name.is_empty())?,
+        token_ref: token_ref(text("jti")?)?,
         audience: text("aud")?,
         scope: Scope::parse(text("scope")?).ok()?,
         exp: UnixTime::from_secs(claims.get("exp")?.as_u64()?),

@@ -11,7 +11,7 @@ use super::certificate::{Mtls, Written};
 use super::issues::Issues;
 use super::{
     Client, ClientDocuments, Credential, DocumentUrl, Exchange, Provenance, Registration, Registry,
-    Resource, ResourceServer, User,
+    Resource, ResourceServer, TransactionTokens, User,
 };
 use crate::config::{
     ClientConfig, GrantType, ResourceConfig, ResourceServerConfig, TokenServiceConfig, UserConfig,
@@ -56,6 +56,9 @@ impl Registry {
             let at = format!("token_service.resources[{index}]");
             registry.add_resource(resource, config, &mut Issues::at(at, issues));
         }
+        let at = "token_service.transaction_tokens".to_owned();
+        registry.transaction_tokens =
+            TransactionTokens::understand(config, &mut Issues::at(at, issues));
         for (index, client) in config.clients.iter().enumerate() {
             let at = format!("token_service.clients[{index}]");
             registry.add_client(client, &mut Issues::at(at, issues));

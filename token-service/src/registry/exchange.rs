@@ -13,13 +13,14 @@ use crate::record::{Exchanged, FederatedUser, Subject};
 /// What one client may exchange. Exists only for a confidential client of this grant type.
 #[derive(Debug, Serialize)]
 pub(crate) struct Exchange {
-    /// At least one, all known.
+    /// All known; none only where transaction tokens are all that it exchanges for.
     pub(crate) audiences: BTreeSet<String>,
     subject_clients: SubjectClients,
     subject_resources: BTreeSet<String>,
     pub(crate) without_actor_token: Semantics,
     pub(crate) beyond_jwt_scope: bool,
     pub(crate) jwts: bool,
+    pub(crate) transaction_tokens: bool,
 }
 
 /// Whose tokens.
@@ -62,6 +63,7 @@ impl Exchange {
             without_actor_token: exchange.without_actor_token,
             beyond_jwt_scope: exchange.beyond_jwt_scope,
             jwts: exchange.jwts,
+            transaction_tokens: exchange.transaction_tokens,
         })
     }
 
@@ -156,7 +158,9 @@ impl Registry {
 
 /// `own`: the id of the client that exchanges.
 fn check(own: &str, exchange: &ExchangeConfig, registry: &Registry, issues: &mut Issues<'_>) {
-    if exchange.audiences.is_empty() {
+    if exchange.transaction_tokens {
+        registry.check_workload(own, issues);
+    } else if exchange.audiences.is_empty() {
         issues.add("exchange.audiences", "must name at least one resource");
     }
     for (key, resources) in [

@@ -5,6 +5,7 @@ mod chain;
 mod configured;
 mod deny;
 mod hang;
+mod transaction;
 
 use serde_json::{Value, json};
 

@@ -87,6 +87,9 @@ async fn find(
     kind: TokenType,
 ) -> Result<Presented, Refusal> {
     let (core, registry) = (request.core, request.registry);
+    if kind == TokenType::Transaction {
+        return Err(refused(request, "a transaction token is no access token"));
+    }
     if kind == TokenType::AccessToken && !jose::is_like_one(text) {
         return match phantom::find(core, registry, text).await? {
             // SECURITY: whoever has the token without its key may have found it. A JWT that was cut

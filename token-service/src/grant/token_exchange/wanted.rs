@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use oauth::Scope;
 
-use super::{Exchanging, audited_refusal};
+use super::{Exchanging, TokenRequest, audited_refusal};
 use crate::refusal::{ErrorCode, Refusal};
 use crate::registry::{Registry, Resource};
 
@@ -23,6 +23,8 @@ pub(super) struct Wanted {
 pub(super) enum TokenType {
     AccessToken,
     Jwt,
+    /// draft-ietf-oauth-transaction-tokens
+    Transaction,
 }
 
 impl TokenType {
@@ -30,12 +32,13 @@ impl TokenType {
         match self {
             Self::AccessToken => "urn:ietf:params:oauth:token-type:access_token",
             Self::Jwt => "urn:ietf:params:oauth:token-type:jwt",
+            Self::Transaction => "urn:ietf:params:oauth:token-type:txn_token",
         }
     }
 
     /// Refresh tokens, ID tokens and SAML assertions are nothing that is exchanged here.
     pub(super) fn read(word: &str) -> Result<Self, Refusal> {
-        [Self::AccessToken, Self::Jwt]
+        [Self::AccessToken, Self::Jwt, Self::Transaction]
             .into_iter()
             .find(|kind| kind.as_str() == word)
             .ok_or(Refusal::Denied(
@@ -43,15 +46,19 @@ impl TokenType {
                 "the token type is not supported",
             ))
     }
+
+    /// What is asked for.
+    pub(super) fn wanted(request: TokenRequest<'_>) -> Result<Self, Refusal> {
+        match request.params.get("requested_token_type") {
+            None => Ok(Self::AccessToken),
+            Some(word) => Self::read(word),
+        }
+    }
 }
 
 impl Wanted {
-    pub(super) fn read(exchanging: Exchanging<'_>) -> Result<Self, Refusal> {
+    pub(super) fn read(exchanging: Exchanging<'_>, token_type: TokenType) -> Result<Self, Refusal> {
         let Exchanging { request, rule } = exchanging;
-        let token_type = match request.params.get("requested_token_type") {
-            None => TokenType::AccessToken,
-            Some(word) => TokenType::read(word)?,
-        };
         if token_type == TokenType::Jwt && !rule.jwts {
             audited_refusal(request, "no JWTs for this client");
             return Err(Refusal::Denied(
