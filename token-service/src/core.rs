@@ -13,8 +13,9 @@ use crate::backchannel::Backchannel;
 use crate::config::{LimitsConfig, SigningAlgorithm, TtlConfig};
 use crate::error::Trouble;
 use crate::jws::{self, Claims, Typ};
-use crate::keys::Keys;
+use crate::keys::{Keys, SigningKey};
 use crate::meter::Meter;
+use crate::minted::MintedJwts;
 use crate::password::Passwords;
 use crate::push::Push;
 use crate::registry::Registry;
@@ -44,6 +45,7 @@ pub(crate) struct Core {
     pub(crate) passwords: Passwords,
     pub(crate) meter: Meter,
     pub(crate) push: Push,
+    pub(crate) minted: MintedJwts,
     pub(crate) backchannel: Backchannel,
     pub(crate) web: Web,
 }
@@ -110,7 +112,12 @@ impl Core {
         claims: &Claims,
     ) -> Result<String, Trouble> {
         let key = self.keys.current(algorithm, self.now())?;
-        let jwt = jws::sign(&key, typ, claims)?;
+        Self::sign_by(&key, typ, claims)
+    }
+
+    /// Signs claims with a key.
+    pub(crate) fn sign_by(key: &SigningKey, typ: Typ, claims: &Claims) -> Result<String, Trouble> {
+        let jwt = jws::sign(key, typ, claims)?;
         if typ == Typ::AccessToken && jwt.len() > MAX_JWT {
             let resource = claims
                 .get("aud")

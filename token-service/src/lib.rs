@@ -25,6 +25,7 @@ mod jws;
 mod keys;
 mod listeners;
 mod meter;
+mod minted;
 mod nonces;
 mod params;
 mod password;

@@ -7,11 +7,12 @@ mod origins;
 mod returned;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use oauth::{ActiveToken, Origin, PhantomJwt, Scope, SubjectFacts};
 use serde_json::{Value, json};
-use service_kit::{UnixTime, random};
+use service_kit::random;
 
 use crate::claims;
 use crate::clients;
@@ -19,6 +20,7 @@ use crate::core::Core;
 use crate::error::Trouble;
 use crate::facts::{self, Known};
 use crate::jws::{Claims, Typ};
+use crate::minted::{Minted, Wanted};
 use crate::record::{self, AccessToken, Grant};
 use crate::registry::{Registry, Resource, User};
 use crate::scopes::{self, Moment, ScopeQuestion};
@@ -196,14 +198,10 @@ pub(crate) async fn resolve(
 
 /// The JWT that the resource gets, with everything that a gateway has to know.
 pub(crate) fn swap(core: &Core, live: &Live, resource: &Resource) -> Result<ActiveToken, Trouble> {
-    let now = core.now();
-    let ttl = std::time::Duration::from_secs(resource.jwt_ttl_secs);
-    let exp = now.plus(ttl).min(live.token.exp);
-    let claims = claims(core, live, resource, exp)?;
-    let jwt = core.sign(Typ::AccessToken, resource.jwt_alg, &claims)?;
+    let Minted { jwt, exp, .. } = mint(core, live, resource)?;
     Ok(ActiveToken {
         facts: live.facts.clone(),
-        jwt: PhantomJwt::new(Arc::<str>::from(jwt)),
+        jwt,
         exp: exp.as_secs(),
         token_ref: live.token.token_ref.clone(),
         grant: live.token.grant.clone(),
@@ -222,8 +220,40 @@ async fn permitted(core: &Core, live: &Live, resource: &Resource) -> Result<Scop
     Ok(scopes::permitted(&*core.decisions, &question).await?)
 }
 
-/// RFC 9068 section 2.2; beyond it only what the resource's configuration names.
-fn claims(core: &Core, live: &Live, resource: &Resource, exp: UnixTime) -> Result<Claims, Trouble> {
+/// The same again where one was signed a moment ago that says what a new one would.
+fn mint(core: &Core, live: &Live, resource: &Resource) -> Result<Minted, Trouble> {
+    let now = core.now();
+    let ttl = Duration::from_secs(resource.jwt_ttl_secs);
+    let exp = now.plus(ttl).min(live.token.exp);
+    let key = core.keys.current(resource.jwt_alg, now)?;
+    let mut claims = claims(core, live, resource);
+    let wanted = Wanted {
+        kid: key.kid(),
+        token_ref: &live.token.token_ref,
+        ttl,
+        claims: &claims,
+    };
+    let name = wanted.name()?;
+    if let Some(minted) = core.minted.find(name, now, exp) {
+        return Ok(minted);
+    }
+    let mut put = |name: &str, value: Value| claims.insert(name.to_owned(), value);
+    put("iat", now.as_secs().into());
+    put("exp", exp.as_secs().into());
+    // Each JWT has an id of its own, which begins with what names the token that it is cut from.
+    put("jti", jti(&live.token.token_ref, &random::id()?).into());
+    let jwt = Core::sign_by(&key, Typ::AccessToken, &claims)?;
+    let minted = Minted {
+        jwt: PhantomJwt::new(jwt),
+        iat: now,
+        exp,
+    };
+    core.minted.keep(name, minted.clone());
+    Ok(minted)
+}
+
+/// What lasts: all but its time and its id. RFC 9068 section 2.2; beyond it only what the resource's configuration names.
+fn claims(core: &Core, live: &Live, resource: &Resource) -> Claims {
     let facts = &live.facts;
     let mut claims = Claims::new();
     for name in &live.claims {
@@ -237,10 +267,6 @@ fn claims(core: &Core, live: &Live, resource: &Resource, exp: UnixTime) -> Resul
     put("sub", facts.sub.as_str().into());
     put("aud", resource.id.as_str().into());
     put("client_id", facts.client_id.as_str().into());
-    put("iat", core.now().as_secs().into());
-    put("exp", exp.as_secs().into());
-    // Each JWT has an id of its own, which begins with what names the token that it is cut from.
-    put("jti", jti(&live.token.token_ref, &random::id()?).into());
     put("scope", facts.scope.to_string().into());
     if let Some(confirmation) = live.token.confirmation() {
         put("cnf", json!(confirmation));
@@ -257,7 +283,7 @@ fn claims(core: &Core, live: &Live, resource: &Resource, exp: UnixTime) -> Resul
     if !facts.amr.is_empty() {
         put("amr", facts.amr.clone().into());
     }
-    Ok(claims)
+    claims
 }
 
 fn attribute(live: &Live, name: &str) -> Option<Value> {

@@ -21,6 +21,7 @@ use crate::introspector::LocalIntrospector;
 use crate::keys::{self, KeyPlan, Keys, MIN_PUBLISH_AHEAD};
 use crate::listeners::Listeners;
 use crate::meter::Meter;
+use crate::minted::MintedJwts;
 use crate::password::Passwords;
 use crate::provider;
 use crate::push::Push;
@@ -112,6 +113,7 @@ impl TokenService {
             },
             limits: config.limits.clone(),
             meter: Meter::new(&parts.metrics)?,
+            minted: MintedJwts::default(),
             backchannel: Backchannel::new(parts.tasks.clone())?,
             web: Web::new(&authorities)?,
             push: Push::new()?,

@@ -16,6 +16,7 @@ mod introspect;
 mod jwt_bearer;
 mod limits;
 mod logout;
+mod minted;
 mod mtls;
 mod openid;
 mod outage;
