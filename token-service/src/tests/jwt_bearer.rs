@@ -1,5 +1,7 @@
 //! The JWT bearer grant (RFC 7523 section 2.1): an issuer's word for a user, once, for us alone.
 
+mod hostile;
+
 use axum::body::Body;
 use futures_util::future::join_all;
 use http::{Request, header};

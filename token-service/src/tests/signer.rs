@@ -26,11 +26,12 @@ impl Signer {
 
     /// A JWS, whatever its header says.
     pub(super) fn sign(&self, header: &Value, claims: &Value) -> String {
-        let text = format!(
-            "{}.{}",
-            base64(header.to_string()),
-            base64(claims.to_string())
-        );
+        self.sign_texts(&header.to_string(), &claims.to_string())
+    }
+
+    /// The same of what is no JSON, or of what no writer of JSON would write.
+    pub(super) fn sign_texts(&self, header: &str, claims: &str) -> String {
+        let text = format!("{}.{}", base64(header), base64(claims));
         let signature = self.0.sign(&SystemRandom::new(), text.as_bytes()).unwrap();
         format!("{text}.{}", base64(signature))
     }

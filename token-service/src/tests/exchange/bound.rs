@@ -7,7 +7,7 @@ use super::super::dpop::{Holder, ask};
 use super::super::harness::{World, as_client, code_form};
 use super::{JWT, exchange, form, text, world};
 
-async fn bound(world: &World, holder: &Holder) -> String {
+pub(super) async fn bound(world: &World, holder: &Holder) -> String {
     let code = world.code("web", "openid orders:read billing:read").await;
     let answer = ask(world, "web", &code_form(&code), &holder.named("bound")).await;
     text(&answer.json(), "access_token")

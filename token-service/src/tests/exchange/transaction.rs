@@ -5,8 +5,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
+use super::super::dpop::{Holder, ask as prove};
 use super::super::harness::{Answer, BILLING, ORDERS, World, config, verified};
 use super::super::signer::{Signer, base64};
+use super::bound::bound;
 use super::{ACCESS_TOKEN, JWT, access, bad_token, exchange, exchanged, facts, form, jwt, text};
 use crate::{TokenServiceConfig, secret_hash};
 
@@ -216,6 +218,24 @@ async fn no_transaction_token_is_made_of_a_refresh_token_an_id_token_or_a_token_
         .post_as("web", "/revoke", &[("token", &subject)])
         .await;
     bad_token(&ask(&world, "edge", &subject, &[]).await);
+}
+
+#[tokio::test]
+async fn of_a_bound_token_a_transaction_begins_with_a_proof_of_its_key_alone() {
+    let (world, holder, other) = (world().await, Holder::new(), Holder::new());
+    let subject = bound(&world, &holder).await;
+    bad_token(&ask(&world, "edge", &subject, &[]).await);
+    let more = [
+        ("requested_token_type", TXN),
+        ("audience", DOMAIN),
+        ("scope", "orders:read"),
+    ];
+    let form = form(&subject, &more);
+    bad_token(&prove(&world, "edge", &form, &other.named("1")).await);
+    let answer = prove(&world, "edge", &form, &holder.named("2")).await;
+    assert_eq!(answer.json()["token_type"], "N_A", "{}", answer.body);
+    let token = text(&answer.json(), "access_token");
+    assert!(claims(&world, &token).await.get("cnf").is_none());
 }
 
 #[tokio::test]
