@@ -454,6 +454,11 @@ impl GrantType {
     pub fn from_wire(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.as_str() == word)
     }
+
+    /// A person has answered in a browser, and need not be there again: what this gives can be renewed.
+    pub(crate) fn is_renewable(self) -> bool {
+        matches!(self, Self::AuthorizationCode | Self::DeviceCode)
+    }
 }
 
 fn default_listen() -> SocketAddr {

@@ -1,5 +1,4 @@
-//! What a person has approved, when it is used: the grant that it becomes, and what of it is still
-//! permitted.
+//! What was approved, when it is used: the grant that it becomes, and what of it is still permitted.
 
 use oauth::Scope;
 
@@ -92,6 +91,11 @@ impl Approved<'_> {
     ) -> Grant {
         let ttl = &request.core.ttl;
         let now = request.core.now();
+        let life = if grant_type.is_renewable() {
+            ttl.refresh_token.max(ttl.access_token)
+        } else {
+            ttl.access_token
+        };
         Grant {
             state: GrantState::Live,
             subject: self.subject.clone(),
@@ -100,7 +104,7 @@ impl Approved<'_> {
             scope,
             resources: self.resources.to_vec(),
             created: now,
-            exp: now.plus(ttl.refresh_token.max(ttl.access_token)),
+            exp: now.plus(life),
             authentication: self.authentication.cloned(),
             exchanged: None,
         }

@@ -46,14 +46,10 @@ pub(super) async fn exchange(request: TokenRequest<'_>) -> Result<TokenAnswer, R
     let scope = left.or(gone, nothing_granted)?;
 
     let grant_id = random::id()?;
-    let grant = approved.grant(request, at.0, scope.clone());
+    let grant = approved.grant(request, at.0, scope);
     let order = Order {
-        grant_id: &grant_id,
-        grant: &grant,
-        scope,
-        resources,
         nonce: code.nonce.as_deref(),
-        after: None,
+        ..Order::first(&grant_id, &grant, resources)
     };
     let issue = Issue::make(request, &order)?;
     let batch = purchase(core, &handle, &stored, (&grant_id, &grant))?;

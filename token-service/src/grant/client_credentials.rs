@@ -5,13 +5,14 @@ use oauth::Scope;
 use service_kit::random;
 use store::Batch;
 
+use super::approved::Approved;
 use super::family::{Issue, Order};
 use super::{TokenAnswer, TokenRequest, nothing_granted};
 use crate::audit::audit;
 use crate::config::GrantType;
 use crate::error::Trouble;
 use crate::facts::{self, Known};
-use crate::record::{self, Grant, GrantState, Subject};
+use crate::record::{self, Subject};
 use crate::refusal::{ErrorCode, Refusal};
 use crate::scopes::{self, Moment, ScopeQuestion};
 
@@ -32,27 +33,14 @@ pub(super) async fn exchange(request: TokenRequest<'_>) -> Result<TokenAnswer, R
 
     let now = core.now();
     let grant_id = random::id()?;
-    let grant = Grant {
-        state: GrantState::Live,
-        subject,
-        client_id: client.id.clone(),
-        grant_type: GrantType::ClientCredentials,
-        scope: scope.clone(),
-        resources: resources.to_vec(),
-        created: now,
-        exp: now.plus(core.ttl.access_token),
+    let approved = Approved {
+        subject: &subject,
         authentication: None,
-        exchanged: None,
-    };
-    let order = Order {
-        grant_id: &grant_id,
-        grant: &grant,
-        scope,
+        scope: &scope,
         resources,
-        nonce: None,
-        after: None,
     };
-    let issue = Issue::make(request, &order)?;
+    let grant = approved.grant(request, GrantType::ClientCredentials, scope.clone());
+    let issue = Issue::make(request, &Order::first(&grant_id, &grant, resources))?;
     let batch = record::put_new(Batch::new(), &grant_id, &grant, grant.exp, now)?;
     if !issue.commit(core, batch).await? {
         return Err(Refusal::Trouble(Trouble::Record {

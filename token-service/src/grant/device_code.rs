@@ -135,16 +135,8 @@ async fn redeem(
     let scope = left.or(gone, denied)?;
 
     let grant_id = random::id()?;
-    let grant = approved.grant(request, at.0, scope.clone());
-    let order = Order {
-        grant_id: &grant_id,
-        grant: &grant,
-        scope,
-        resources,
-        nonce: None,
-        after: None,
-    };
-    let issue = Issue::make(request, &order)?;
+    let grant = approved.grant(request, at.0, scope);
+    let issue = Issue::make(request, &Order::first(&grant_id, &grant, resources))?;
     let batch = purchase(core, handle, stored, (&grant_id, &grant))?;
     if !issue.commit(core, batch).await? {
         return Err(refused(request, "another poll got the tokens"));

@@ -45,12 +45,9 @@ impl Issue {
         let access = order.mint(core, Kind::AccessToken)?;
         let access_record = access_record(request, order)?;
         let id_token = id_token(request, order, &order.scope, access.reveal())?;
-        let is_approved_by_a_person = matches!(
-            order.grant.grant_type,
-            GrantType::AuthorizationCode | GrantType::DeviceCode
-        );
-        let is_renewable = is_approved_by_a_person && client.may_use(GrantType::RefreshToken);
-        let refresh = if is_renewable {
+        let is_renewed =
+            order.grant.grant_type.is_renewable() && client.may_use(GrantType::RefreshToken);
+        let refresh = if is_renewed {
             let exp = core.now().plus(core.ttl.refresh_token_idle);
             let refresh_record = RefreshToken {
                 state: RefreshState::Live,
@@ -159,7 +156,19 @@ impl Issue {
     }
 }
 
-impl Order<'_> {
+impl<'a> Order<'a> {
+    /// What comes first: all that the grant has.
+    pub(super) fn first(grant_id: &'a str, grant: &'a Grant, resources: &'a [String]) -> Self {
+        Self {
+            grant_id,
+            grant,
+            scope: grant.scope.clone(),
+            resources,
+            nonce: None,
+            after: None,
+        }
+    }
+
     fn mint(&self, core: &Core, kind: Kind) -> Result<Minted, Trouble> {
         match self.after {
             None => kind.mint(&core.secrets),

@@ -9,14 +9,14 @@ use serde_json::Value;
 use service_kit::random;
 use store::Batch;
 
-use super::approved::{Approved, Left};
+use super::approved::Approved;
 use super::client_credentials::OF_PEOPLE;
 use super::family::{Issue, Order};
 use super::{TokenAnswer, TokenRequest, nothing_granted};
 use crate::assertion::{Unproven, Use};
 use crate::audit::audit;
 use crate::config::GrantType;
-use crate::record::{self, Grant, GrantState, Subject};
+use crate::record::{self, Subject};
 use crate::refusal::{ErrorCode, Refusal};
 use crate::scopes::Moment;
 
@@ -50,35 +50,14 @@ pub(super) async fn exchange(request: TokenRequest<'_>) -> Result<TokenAnswer, R
         resources,
     };
     let at = (GrantType::JwtBearer, Moment::Issue);
-    let scope = match approved.left(request, at, resources).await? {
-        Left::Permitted(scope) => scope,
-        Left::UserGone => return Err(refused(request, Unproven::Subject)),
-        Left::Nothing => return Err(nothing_granted()),
-    };
+    let left = approved.left(request, at, resources).await?;
+    let gone = || refused(request, Unproven::Subject);
+    let scope = left.or(gone, nothing_granted)?;
 
     let now = core.now();
     let grant_id = random::id()?;
-    let grant = Grant {
-        state: GrantState::Live,
-        subject: asserted.subject.clone(),
-        client_id: client.id.clone(),
-        grant_type: GrantType::JwtBearer,
-        scope: scope.clone(),
-        resources: resources.to_vec(),
-        created: now,
-        exp: now.plus(core.ttl.access_token),
-        authentication: None,
-        exchanged: None,
-    };
-    let order = Order {
-        grant_id: &grant_id,
-        grant: &grant,
-        scope,
-        resources,
-        nonce: None,
-        after: None,
-    };
-    let issue = Issue::make(request, &order)?;
+    let grant = approved.grant(request, at.0, scope);
+    let issue = Issue::make(request, &Order::first(&grant_id, &grant, resources))?;
     let batch = record::put_new(Batch::new(), &grant_id, &grant, grant.exp, now)?;
     if !issue.commit(core, asserted.used.first(batch, now)?).await? {
         return Err(refused(request, Unproven::Used));

@@ -50,26 +50,22 @@ pub(super) async fn exchange(request: TokenRequest<'_>) -> Result<TokenAnswer, R
     let subject = Presented::subject(exchanging).await?;
     let actor = Presented::actor(exchanging).await?;
     let acting = Acting::of(exchanging, &subject, actor.as_ref())?;
-    let scope = permitted(exchanging, &wanted, &subject, &acting).await?;
+    let requested = request.scope()?.unwrap_or_else(|| subject.scope.clone());
+    let facts = SubjectFacts {
+        // Nothing that no target knows.
+        scope: allowed(request, &requested, &subject.scope)?.intersection(&wanted.scope),
+        client_id: request.client.id.clone(),
+        act: acting.act.clone(),
+        ..subject.live.facts.clone()
+    };
+    let scope = permitted(request, &facts, &wanted.targets).await?;
 
     let grant = grant_of(exchanging, &wanted, scope, &subject, actor.as_ref(), acting)?;
     let grant_id = random::id()?;
-    let order = Order {
-        grant_id: &grant_id,
-        grant: &grant,
-        scope: grant.scope.clone(),
-        resources: &wanted.targets,
-        nonce: None,
-        after: None,
-    };
+    let order = Order::first(&grant_id, &grant, &wanted.targets);
     let issue = Issue::make(request, &order)?;
-    let batch = record::put_new(
-        Batch::new(),
-        &grant_id,
-        &grant,
-        grant.exp,
-        request.core.now(),
-    )?;
+    let now = request.core.now();
+    let batch = record::put_new(Batch::new(), &grant_id, &grant, grant.exp, now)?;
     let origins = [Some(&*subject.live), actor.as_ref().map(|it| &*it.live)];
     let batch = while_they_stand(request, batch, origins.into_iter().flatten());
     if !issue.commit(request.core, batch).await? {
@@ -121,37 +117,35 @@ fn grant_of(
     })
 }
 
-/// What is asked for, in the subject token, allowed to the client, known to a target, and permitted
-/// for the subject.
-async fn permitted(
-    Exchanging { request, .. }: Exchanging<'_>,
-    wanted: &Wanted,
-    subject: &Presented,
-    acting: &Acting,
+/// What may be asked for: all of it must be in the subject token; what the client may not have is taken
+/// away.
+fn allowed(
+    request: TokenRequest<'_>,
+    requested: &Scope,
+    of_subject: &Scope,
 ) -> Result<Scope, Refusal> {
-    let requested = request.scope()?.unwrap_or_else(|| subject.scope.clone());
-    if !requested.is_subset(&subject.scope) {
+    if !requested.is_subset(of_subject) {
         audited_refusal(request, "more scope than the subject token has");
         return Err(Refusal::Denied(
             ErrorCode::InvalidScope,
             "the scope is more than the subject token has",
         ));
     }
-    let scope = requested
-        .intersection(&request.client.scope)
-        .intersection(&wanted.scope)
-        .filter(|token| !OF_PEOPLE.contains(&token));
-    let facts = SubjectFacts {
-        scope,
-        client_id: request.client.id.clone(),
-        act: acting.act.clone(),
-        ..subject.live.facts.clone()
-    };
+    let allowed = requested.intersection(&request.client.scope);
+    Ok(allowed.filter(|token| !OF_PEOPLE.contains(&token)))
+}
+
+/// What of the scope is permitted for the subject.
+async fn permitted(
+    request: TokenRequest<'_>,
+    facts: &SubjectFacts,
+    resources: &[String],
+) -> Result<Scope, Refusal> {
     let question = ScopeQuestion {
-        facts: &facts,
+        facts,
         grant_type: GrantType::TokenExchange,
         moment: Moment::Issue,
-        resources: &wanted.targets,
+        resources,
     };
     let scope = scopes::permitted(&*request.core.decisions, &question).await?;
     if scope.is_empty() {

@@ -328,8 +328,8 @@ fn check_grant_types(
             "belong to `authorization_code`: give both, or neither",
         );
     }
-    let is_renewable = code || grant_types.contains(&GrantType::DeviceCode);
-    if grant_types.contains(&GrantType::RefreshToken) && !is_renewable {
+    let mut others = grant_types.iter();
+    if grant_types.contains(&GrantType::RefreshToken) && !others.any(|it| it.is_renewable()) {
         issues.add(
             "grant_types",
             "`refresh_token` needs `authorization_code` or `device_code`",

@@ -10,20 +10,17 @@ use serde_json::{Map, Value};
 use service_kit::{UnixTime, random};
 use strict_json::parse_object;
 
-use super::super::client_credentials::OF_PEOPLE;
-use super::super::{TokenAnswer, TokenRequest, nothing_granted};
+use super::super::{TokenAnswer, TokenRequest};
 use super::presented::Presented;
 use super::replaced::Replaced;
 use super::wanted::TokenType;
-use super::{Exchanging, audited_refusal, refused};
+use super::{Exchanging, allowed, audited_refusal, permitted, refused};
 use crate::audit::audit;
-use crate::config::GrantType;
 use crate::core::MAX_JWT;
 use crate::jws::{Claims, Typ};
 use crate::phantom::{self, Live};
 use crate::refusal::{ErrorCode, Refusal};
 use crate::registry::TransactionTokens;
-use crate::scopes::{self, Moment, ScopeQuestion};
 
 /// What a transaction token is made of.
 struct Made {
@@ -50,7 +47,13 @@ pub(super) async fn exchange(exchanging: Exchanging<'_>) -> Result<TokenAnswer, 
         .scope()?
         .ok_or(bad_request("`scope` is missing: it says what for"))?;
     let made = made_of(exchanging, domain).await?;
-    let scope = permitted(exchanging, domain, &made, &requested).await?;
+    let facts = SubjectFacts {
+        scope: allowed(request, &requested, &made.scope)?,
+        client_id: request.client.id.clone(),
+        ..made.live.facts.clone()
+    };
+    let domains = std::slice::from_ref(&domain.trust_domain);
+    let scope = permitted(request, &facts, domains).await?;
     let now = request.core.now();
     let exp = now.plus(domain.ttl).min(made.exp);
     let claims = claims(exchanging, domain, &made, (&scope, exp))?;
@@ -168,43 +171,6 @@ async fn replacing(
         live,
         said,
     })
-}
-
-/// Of what is asked for all must be the subject token's; the rest is taken away by what the client may
-/// have and by the decision point.
-async fn permitted(
-    Exchanging { request, .. }: Exchanging<'_>,
-    domain: &TransactionTokens,
-    made: &Made,
-    requested: &Scope,
-) -> Result<Scope, Refusal> {
-    if !requested.is_subset(&made.scope) {
-        audited_refusal(request, "more scope than the subject token has");
-        return Err(Refusal::Denied(
-            ErrorCode::InvalidScope,
-            "the scope is more than the subject token has",
-        ));
-    }
-    let scope = requested
-        .intersection(&request.client.scope)
-        .filter(|token| !OF_PEOPLE.contains(&token));
-    let facts = SubjectFacts {
-        scope,
-        client_id: request.client.id.clone(),
-        ..made.live.facts.clone()
-    };
-    let question = ScopeQuestion {
-        facts: &facts,
-        grant_type: GrantType::TokenExchange,
-        moment: Moment::Issue,
-        resources: std::slice::from_ref(&domain.trust_domain),
-    };
-    let scope = scopes::permitted(&*request.core.decisions, &question).await?;
-    if scope.is_empty() {
-        audited_refusal(request, "scope denied");
-        return Err(nothing_granted());
-    }
-    Ok(scope)
 }
 
 fn claims(

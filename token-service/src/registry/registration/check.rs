@@ -104,10 +104,8 @@ impl Bounds {
             return invalid("`grant_types` has one that may not be registered");
         }
         let uses_code = grant_types.contains(&GrantType::AuthorizationCode);
-        if grant_types.contains(&GrantType::RefreshToken)
-            && !uses_code
-            && !grant_types.contains(&GrantType::DeviceCode)
-        {
+        let mut others = grant_types.iter();
+        if grant_types.contains(&GrantType::RefreshToken) && !others.any(|it| it.is_renewable()) {
             return invalid("`refresh_token` needs a grant type that it can refresh");
         }
         if grant_types.contains(&GrantType::ClientCredentials) && method == AuthMethod::None {
