@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::core::Core;
 use crate::documents;
 use crate::error::Trouble;
-use crate::record::{self, RegisteredClient};
+use crate::record::{self, Change, Changed, RegisteredClient};
 use crate::registry::{Client, Provenance, Registry};
 
 /// How exactly it is known when a client was used last.
@@ -63,25 +63,22 @@ pub(crate) async fn used(
     if used.is_some_and(|used| now.since(used) < EXACTNESS) {
         return Ok(true);
     }
-    for _ in 0..ATTEMPTS {
-        let stored = record::load::<RegisteredClient>(&*core.store, &client.id).await?;
-        let Some(stored) = stored.filter(|stored| now < stored.record.exp) else {
-            return Ok(false);
-        };
-        let after = RegisteredClient {
-            used: Some(now),
-            // Later uses on the same day are not written down.
-            exp: now.plus(registration.unused).plus(EXACTNESS),
-            ..stored.record
-        };
-        let (key, bytes) = (
-            record::key::<RegisteredClient>(&client.id),
-            record::encode(&after)?,
-        );
-        let keep = Some(record::keep_until(after.exp, now));
-        if core.store.replace(&key, stored.bytes, bytes, keep).await? {
-            return Ok(true);
-        }
+    let store = &*core.store;
+    let changed =
+        record::change_within::<RegisteredClient>(ATTEMPTS, store, &client.id, |before| {
+            let before = before.filter(|before| now < before.exp)?;
+            let after = RegisteredClient {
+                used: Some(now),
+                // Later uses on the same day are not written down.
+                exp: now.plus(registration.unused).plus(EXACTNESS),
+                ..before.clone()
+            };
+            let keep = record::keep_until(after.exp, now);
+            Some(Change::of(after, keep))
+        });
+    match changed.await? {
+        Changed::To(_) => Ok(true),
+        Changed::Not => Ok(false),
+        Changed::Contended => Err(Trouble::Busy),
     }
-    Err(Trouble::Busy)
 }

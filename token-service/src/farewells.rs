@@ -17,7 +17,7 @@ use crate::clients;
 use crate::core::Core;
 use crate::error::Trouble;
 use crate::jws::{Claims, Typ};
-use crate::record::{self, Farewell, Farewells};
+use crate::record::{self, Change, Changed, Farewell, Farewells};
 use crate::registry::Client;
 
 /// The one event of these tokens (section 2.4).
@@ -143,36 +143,30 @@ async fn change(
     now: UnixTime,
     mut change: impl FnMut(&mut Vec<Farewell>),
 ) -> Result<(), Trouble> {
-    for _ in 0..ATTEMPTS {
-        let stored = record::load::<Farewells>(store, ID).await?;
-        let before = stored.as_ref().map(|it| it.record.clone());
-        let mut after = before.clone().unwrap_or_default();
-        let mut given_up: Vec<_> = after.all.extract_if(.., |it| it.exp <= now).collect();
+    let mut given_up = Vec::new();
+    let changed = record::change_within::<Farewells>(ATTEMPTS, store, ID, |before| {
+        let before = before.cloned().unwrap_or_default();
+        let mut after = before.clone();
+        given_up = after.all.extract_if(.., |it| it.exp <= now).collect();
         change(&mut after.all);
         let too_many = after.all.len().saturating_sub(MOST);
         given_up.extend(after.all.drain(..too_many));
-        if after == before.unwrap_or_default() {
-            return Ok(());
-        }
         let last = after.all.iter().map(|it| it.exp).max().unwrap_or(now);
-        let keep = Some(record::keep_until(last, now));
-        let (key, bytes) = (record::key::<Farewells>(ID), record::encode(&after)?);
-        let is_written = match stored {
-            Some(stored) => store.replace(&key, stored.bytes, bytes, keep).await?,
-            None => store.put_new(&key, bytes, keep).await?,
-        };
-        if is_written {
-            for farewell in given_up {
-                audit!(
-                    "logout_not_told",
-                    client = farewell.client_id,
-                    reason = "given up"
-                );
-            }
-            return Ok(());
-        }
+        (after != before).then(|| Change::of(after, record::keep_until(last, now)))
+    });
+    match changed.await? {
+        Changed::To(_) => {}
+        Changed::Not => return Ok(()),
+        Changed::Contended => return Err(Trouble::Busy),
     }
-    Err(Trouble::Busy)
+    for farewell in given_up {
+        audit!(
+            "logout_not_told",
+            client = farewell.client_id,
+            reason = "given up"
+        );
+    }
+    Ok(())
 }
 
 /// One for each attempt of a row: a client may refuse one that it has seen.

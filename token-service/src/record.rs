@@ -110,6 +110,18 @@ pub(crate) async fn keep<R: Record>(
     Ok(())
 }
 
+/// Writes a record that ends at `exp`, if there is none of its name; whether there was none.
+pub(crate) async fn keep_new<R: Record>(
+    store: &dyn Store,
+    id: &str,
+    record: &R,
+    exp: UnixTime,
+    now: UnixTime,
+) -> Result<bool, Trouble> {
+    let until = Some(keep_until(exp, now));
+    Ok(store.put_new(&key::<R>(id), encode(record)?, until).await?)
+}
+
 /// Adds to a batch that a record which ends at `exp` is written, if there is none of its name.
 pub(crate) fn put_new<R: Record>(
     batch: Batch,
@@ -146,6 +158,16 @@ impl<R> Change<R> {
     }
 }
 
+/// What came of changing a record.
+#[derive(Debug)]
+pub(crate) enum Changed<R> {
+    To(R),
+    /// The change was none.
+    Not,
+    /// Others were faster, each time.
+    Contended,
+}
+
 /// Attempts against other writers before giving up.
 const ATTEMPTS: usize = 16;
 
@@ -153,12 +175,28 @@ const ATTEMPTS: usize = 16;
 pub(crate) async fn change<R: Record>(
     store: &dyn Store,
     id: &str,
-    change: impl Fn(Option<&R>) -> Option<Change<R>>,
+    change: impl FnMut(Option<&R>) -> Option<Change<R>>,
 ) -> Result<Option<R>, Trouble> {
-    for _ in 0..ATTEMPTS {
+    match change_within(ATTEMPTS, store, id, change).await? {
+        Changed::To(after) => Ok(Some(after)),
+        Changed::Not => Ok(None),
+        Changed::Contended => Err(Trouble::Record {
+            message: format!("{} changes all the time", R::AREA),
+        }),
+    }
+}
+
+/// The same, where the caller knows for how long to try, and what it means to lose.
+pub(crate) async fn change_within<R: Record>(
+    attempts: usize,
+    store: &dyn Store,
+    id: &str,
+    mut change: impl FnMut(Option<&R>) -> Option<Change<R>>,
+) -> Result<Changed<R>, Trouble> {
+    for _ in 0..attempts {
         let stored = load::<R>(store, id).await?;
         let Some(after) = change(stored.as_ref().map(|stored| &stored.record)) else {
-            return Ok(None);
+            return Ok(Changed::Not);
         };
         let (key, bytes, keep) = (key::<R>(id), encode(&after.record)?, Some(after.keep));
         let batch = match stored {
@@ -166,12 +204,10 @@ pub(crate) async fn change<R: Record>(
             None => after.also.put_new(key, bytes, keep),
         };
         if store.commit(batch).await?.is_applied() {
-            return Ok(Some(after.record));
+            return Ok(Changed::To(after.record));
         }
     }
-    Err(Trouble::Record {
-        message: format!("{} changes all the time", R::AREA),
-    })
+    Ok(Changed::Contended)
 }
 
 /// An id made of two names. Hashed, because they may be long and hold anything.

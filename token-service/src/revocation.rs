@@ -3,16 +3,13 @@
 
 use bytes::Bytes;
 use oauth::TokenEvent;
-use store::{Batch, Commit};
+use store::Batch;
 
 use crate::audit::audit;
 use crate::core::Core;
 use crate::error::Trouble;
-use crate::record::{self, AccessToken, Grant, GrantState, Stored, TokenReference};
+use crate::record::{self, AccessToken, Change, Grant, GrantState, TokenReference};
 use crate::token::Handle;
-
-/// Attempts against other writers before giving up.
-const ATTEMPTS: usize = 16;
 
 /// Revokes one access token.
 pub(crate) async fn revoke_access_token(
@@ -43,38 +40,27 @@ pub(crate) async fn revoke_grant(core: &Core, id: &str, reason: &str) -> Result<
     let event = encode(&TokenEvent::GrantRevoked {
         grant: id.to_owned(),
     })?;
-    for _ in 0..ATTEMPTS {
-        let Some(stored) = record::load::<Grant>(&*core.store, id).await? else {
-            return Ok(());
+    let revoked = record::change::<Grant>(&*core.store, id, |before| {
+        let before = before.filter(|before| before.state != GrantState::Revoked)?;
+        let revoked = Grant {
+            state: GrantState::Revoked,
+            ..before.clone()
         };
-        if stored.record.state == GrantState::Revoked {
-            return Ok(());
-        }
-        let Stored { mut record, bytes } = stored;
-        record.state = GrantState::Revoked;
-        let ttl = Some(record::keep_until(record.exp, core.now()));
-        let batch = Batch::new()
-            .replace(
-                record::key::<Grant>(id),
-                bytes,
-                record::encode(&record)?,
-                ttl,
-            )
-            .append(&core.event_log, event.clone());
-        if core.store.commit(batch).await? == Commit::Applied {
-            core.meter.revoked("grant");
-            audit!(
-                "grant_revoked",
-                grant = id,
-                client = record.client_id,
-                reason = reason
-            );
-            return Ok(());
-        }
+        let keep = record::keep_until(revoked.exp, core.now());
+        let mut change = Change::of(revoked, keep);
+        change.also = change.also.append(&core.event_log, event.clone());
+        Some(change)
+    });
+    if let Some(revoked) = revoked.await? {
+        core.meter.revoked("grant");
+        audit!(
+            "grant_revoked",
+            grant = id,
+            client = revoked.client_id,
+            reason = reason
+        );
     }
-    Err(Trouble::Record {
-        message: "a grant changes all the time".into(),
-    })
+    Ok(())
 }
 
 /// As events stand in the log.

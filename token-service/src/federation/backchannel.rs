@@ -9,7 +9,6 @@ use service_kit::UnixTime;
 
 use super::Stop;
 use crate::core::Core;
-use crate::error::Trouble;
 use crate::provider::{self, Fault, Provider};
 use crate::record::{self, LogoutTokenUse};
 
@@ -42,11 +41,7 @@ pub(crate) async fn told(core: &Core, provider: &Provider, token: &str) -> Resul
         read(provider, &claims, now).ok_or(Fault::Invalid("the logout token's claims"))?;
     let exp = farewell.at.plus(OLDEST + SKEW);
     let id = LogoutTokenUse::id(&provider.id, jti);
-    let (key, used) = (record::key::<LogoutTokenUse>(&id), LogoutTokenUse { exp });
-    let keep = Some(record::keep_until(exp, now));
-    let bytes = record::encode(&used)?;
-    let is_first = core.store.put_new(&key, bytes, keep).await;
-    if is_first.map_err(Trouble::from)? {
+    if record::keep_new(&*core.store, &id, &LogoutTokenUse { exp }, exp, now).await? {
         Ok(farewell)
     } else {
         Err(Fault::Invalid("the logout token has come before").into())

@@ -76,13 +76,7 @@ pub(super) async fn prove(
     let used = ProofUse {
         exp: UnixTime::from_secs(proof.end()),
     };
-    let keep = Some(record::keep_until(used.exp, now));
-    let key = record::key::<ProofUse>(&id);
-    let is_first = core
-        .store
-        .put_new(&key, record::encode(&used)?, keep)
-        .await?;
-    if !is_first {
+    if !record::keep_new(&*core.store, &id, &used, used.exp, now).await? {
         return Ok(Err(Unproven::Used));
     }
     let thumbprint = proof.thumbprint().to_owned();
