@@ -10,6 +10,7 @@ use reqwest::header;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use service_kit::Secret;
+use service_kit::outbound::{self, Unread};
 use url::Url;
 
 use crate::peer_tls::{PeerTls, PeerTlsFiles};
@@ -186,13 +187,11 @@ impl Target {
         }
         let mut response = request.send().await.context("the PDP does not answer")?;
         let status = response.status();
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await? {
-            if body.len() + chunk.len() > MAX_ANSWER {
-                bail!("the PDP's answer is too long");
-            }
-            body.extend_from_slice(&chunk);
-        }
+        let body = outbound::body(&mut response, MAX_ANSWER).await;
+        let body = body.map_err(|unread| match unread {
+            Unread::TooLong => anyhow!("the PDP's answer is too long"),
+            Unread::Broken(error) => error.into(),
+        })?;
         let answer: Value = serde_json::from_slice(&body).unwrap_or_default();
         match Written::of(&answer) {
             Some(written) if status.is_success() => Ok(written),

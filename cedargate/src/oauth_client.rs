@@ -9,7 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::{HeaderMap, StatusCode, header};
 use serde_json::Value;
-use service_kit::{Secret, digest, random};
+use service_kit::{Secret, digest, outbound, random};
 use url::Url;
 
 /// Talks to one token service.
@@ -55,11 +55,7 @@ const REDIRECT_URI: &str = "http://127.0.0.1:51789/callback";
 impl OauthClient {
     /// Reads the token service's metadata.
     pub async fn discover(issuer: &Url) -> anyhow::Result<Self> {
-        let http = reqwest::Client::builder()
-            .timeout(Duration::from_secs(10))
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .build()?;
+        let http = outbound::client(Duration::from_secs(10)).build()?;
         let mut client = Self {
             http,
             issuer: issuer.clone(),
@@ -302,13 +298,7 @@ impl OauthClient {
 
     async fn send(&self, request: reqwest::RequestBuilder) -> anyhow::Result<Page> {
         let mut response = request.send().await.map_err(reqwest::Error::without_url)?;
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await? {
-            if body.len() + chunk.len() > MAX_ANSWER {
-                bail!("the answer is too long");
-            }
-            body.extend_from_slice(&chunk);
-        }
+        let body = outbound::body(&mut response, MAX_ANSWER).await?;
         Ok(Page {
             url: response.url().clone(),
             status: response.status(),

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::{Context as _, anyhow, bail};
 use clap::{Args, Subcommand};
 use serde_json::Value;
-use service_kit::Secret;
+use service_kit::{Secret, outbound};
 use url::Url;
 
 use crate::oauth_client::{Credential, OauthClient, clean};
@@ -172,13 +172,9 @@ impl Connection {
 
     /// The demo's secrets are public, and are offered to nobody but this machine.
     fn demo_secret(&self, secret: Option<String>) -> Option<Secret> {
-        let local = match self.issuer.host() {
-            Some(url::Host::Ipv4(address)) => address.is_loopback(),
-            Some(url::Host::Ipv6(address)) => address.is_loopback(),
-            Some(url::Host::Domain(name)) => name == "localhost",
-            None => false,
-        };
-        secret.filter(|_| local).map(Secret::new)
+        secret
+            .filter(|_| outbound::is_loopback(&self.issuer))
+            .map(Secret::new)
     }
 }
 

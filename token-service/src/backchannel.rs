@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use service_kit::Tasks;
+use service_kit::{Tasks, outbound};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use url::Url;
@@ -48,10 +48,11 @@ const PLACES: usize = 64;
 
 impl Backchannel {
     pub(crate) fn new(tasks: Tasks) -> Result<Self, Trouble> {
-        let strangers = http().dns_resolver(Arc::new(PublicAddresses));
+        let http = || outbound::client(PATIENCE);
+        let built = |http: reqwest::ClientBuilder| http.build().map_err(Trouble::no_http_client);
         Ok(Self {
             http: built(http())?,
-            http_to_strangers: built(strangers)?,
+            http_to_strangers: built(http().dns_resolver(Arc::new(PublicAddresses)))?,
             tasks,
             places: Arc::new(Semaphore::new(PLACES)),
         })
@@ -102,21 +103,6 @@ impl Backchannel {
             }
         });
     }
-}
-
-fn http() -> reqwest::ClientBuilder {
-    reqwest::Client::builder()
-        .timeout(PATIENCE)
-        .connect_timeout(PATIENCE)
-        // SECURITY: the token is for whom the client has named.
-        .redirect(reqwest::redirect::Policy::none())
-        .no_proxy()
-}
-
-fn built(http: reqwest::ClientBuilder) -> Result<reqwest::Client, Trouble> {
-    http.build().map_err(|_| Trouble::Crypto {
-        message: "no HTTP client",
-    })
 }
 
 /// Whether a client has taken the token (section 2.8).

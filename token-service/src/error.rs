@@ -49,6 +49,13 @@ pub(crate) enum Trouble {
 }
 
 impl Trouble {
+    /// Of building one.
+    pub(crate) fn no_http_client(_: reqwest::Error) -> Self {
+        Self::Crypto {
+            message: "no HTTP client",
+        }
+    }
+
     /// Whether the answer is "try later" (503) or "this is broken" (500).
     pub(crate) fn is_outage(&self) -> bool {
         match self {

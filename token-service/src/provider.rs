@@ -16,7 +16,7 @@ use url::Url;
 use crate::config::{ClaimMapping, IdentityProviderConfig, LinkRule};
 use discovery::Discovered;
 pub(crate) use discovery::{Metadata, algorithms, keys};
-use http::is_loopback;
+use http::is_local;
 pub(crate) use http::{Http, HttpError};
 
 /// Somewhere to log in. Serialized as far as tokens can depend on it.
@@ -173,7 +173,7 @@ fn check(config: &IdentityProviderConfig, add: &mut impl FnMut(&str, &str)) {
         Ok(url) if url.query().is_some() || url.fragment().is_some() => {
             add("issuer", "must have no query and no fragment");
         }
-        Ok(url) if url.scheme() == "https" && url.has_host() || is_loopback(&url) => {}
+        Ok(url) if url.scheme() == "https" && url.has_host() || is_local(&url) => {}
         Ok(_) => add("issuer", "must be `https`, or `http` on loopback"),
         Err(_) => add("issuer", "must be a URL"),
     }

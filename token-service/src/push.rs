@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use http::header;
-use service_kit::Secret;
+use service_kit::{Secret, outbound};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use url::Url;
 
@@ -32,18 +32,9 @@ const PLACES: usize = 64;
 
 impl Push {
     pub(crate) fn new() -> Result<Self, Trouble> {
-        let http = reqwest::Client::builder()
-            .timeout(PATIENCE)
-            .connect_timeout(PATIENCE)
-            // SECURITY: the message is for whom the configuration names.
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .build()
-            .map_err(|_| Trouble::Crypto {
-                message: "no HTTP client",
-            })?;
+        let http = outbound::client(PATIENCE).build();
         Ok(Self {
-            http,
+            http: http.map_err(Trouble::no_http_client)?,
             places: Semaphore::new(PLACES),
         })
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, StatusCode, header};
 use serde_json::{Map, Value};
+use service_kit::outbound::{self, Unread};
 use tokio::sync::Semaphore;
 use url::Url;
 
@@ -54,10 +55,15 @@ const LONGEST: usize = 5 << 10;
 impl Web {
     /// `trusted`: certificates of authorities that are believed beside the system's.
     pub(crate) fn new(trusted: &[reqwest::Certificate]) -> Result<Self, Trouble> {
-        let public = http(trusted).dns_resolver(Arc::new(PublicAddresses));
+        let http = || {
+            outbound::client(PATIENCE)
+                .https_only(true)
+                .tls_certs_merge(trusted.iter().cloned())
+        };
+        let built = |http: reqwest::ClientBuilder| http.build().map_err(Trouble::no_http_client);
         Ok(Self {
-            public: built(public)?,
-            any: built(http(trusted))?,
+            public: built(http().dns_resolver(Arc::new(PublicAddresses)))?,
+            any: built(http())?,
             places: Semaphore::new(PLACES),
         })
     }
@@ -91,31 +97,13 @@ async fn fetched(http: &reqwest::Client, url: &Url) -> Result<Document, Unfetche
         return Err(Unfetched::Type);
     }
     let max_age = max_age(answer.headers());
-    let mut body = Vec::new();
-    while let Some(chunk) = answer.chunk().await.map_err(|_| Unfetched::NoAnswer)? {
-        if body.len() + chunk.len() > LONGEST {
-            return Err(Unfetched::TooLong);
-        }
-        body.extend_from_slice(&chunk);
-    }
+    let body = outbound::body(&mut answer, LONGEST).await;
+    let body = body.map_err(|unread| match unread {
+        Unread::TooLong => Unfetched::TooLong,
+        Unread::Broken(_) => Unfetched::NoAnswer,
+    })?;
     let members = strict_json::parse_object(&body).map_err(|_| Unfetched::Malformed)?;
     Ok(Document { members, max_age })
-}
-
-fn http(trusted: &[reqwest::Certificate]) -> reqwest::ClientBuilder {
-    reqwest::Client::builder()
-        .timeout(PATIENCE)
-        .connect_timeout(PATIENCE)
-        .https_only(true)
-        .redirect(reqwest::redirect::Policy::none())
-        .no_proxy()
-        .tls_certs_merge(trusted.iter().cloned())
-}
-
-fn built(http: reqwest::ClientBuilder) -> Result<reqwest::Client, Trouble> {
-    http.build().map_err(|_| Trouble::Crypto {
-        message: "no HTTP client",
-    })
 }
 
 /// `application/json`, or something more specific that is JSON.

@@ -12,6 +12,7 @@ pub mod lifecycle;
 pub mod line_sink;
 pub mod log;
 pub mod metrics;
+pub mod outbound;
 pub mod pem;
 pub mod problem;
 pub mod random;

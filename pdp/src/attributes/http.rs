@@ -6,6 +6,7 @@ use ::http::{HeaderMap, StatusCode, header};
 use authzen::Properties;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use service_kit::TraceContext;
+use service_kit::outbound::{self, Unread};
 use service_kit::traces::Span;
 use url::Url;
 
@@ -170,13 +171,11 @@ impl Source {
             }
             _ => return Err(format!("it answers {}", status.as_u16())),
         }
-        let mut body = Vec::new();
-        while let Some(part) = answer.chunk().await.map_err(cannot)? {
-            if body.len() + part.len() > LONGEST {
-                return Err(format!("it answers with more than {LONGEST} bytes"));
-            }
-            body.extend_from_slice(&part);
-        }
+        let body = outbound::body(&mut answer, LONGEST).await;
+        let body = body.map_err(|unread| match unread {
+            Unread::TooLong => format!("it answers with more than {LONGEST} bytes"),
+            Unread::Broken(error) => cannot(error),
+        })?;
         let read = strict_json::parse_object(&body);
         read.map(Some)
             .map_err(|_| "it answers with no JSON object".to_owned())

@@ -13,6 +13,7 @@ use ::http::{StatusCode, header};
 use arc_swap::ArcSwapOption;
 use jose::KeySet;
 use prometheus::IntCounterVec;
+use service_kit::outbound::{self, Unread};
 use service_kit::{Tasks, digest};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
@@ -240,23 +241,12 @@ impl Source {
     /// A URL that can be trusted to be the issuer's: https, or this machine itself.
     pub(super) fn url(text: &str) -> Result<Self, String> {
         let url = Url::parse(text).map_err(|error| format!("is not a URL: {error}"))?;
-        let loopback = match url.host() {
-            Some(url::Host::Domain(name)) => name == "localhost",
-            Some(url::Host::Ipv4(address)) => address.is_loopback(),
-            Some(url::Host::Ipv6(address)) => address.is_loopback(),
-            None => false,
-        };
         match url.scheme() {
             "https" => {}
-            "http" if loopback => {}
+            "http" if outbound::is_loopback(&url) => {}
             _ => return Err("must be https".into()),
         }
-        let client = reqwest::Client::builder()
-            .timeout(TIMEOUT)
-            .connect_timeout(TIMEOUT)
-            // Whoever is redirected to was not configured.
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
+        let client = outbound::client(TIMEOUT)
             .build()
             .map_err(|error| format!("cannot be asked: {error}"))?;
         Ok(Self::Url(Box::new(Remote { url, client })))
@@ -284,13 +274,10 @@ impl Remote {
         if answer.status() != StatusCode::OK {
             return Err(format!("the answer is {}", answer.status()));
         }
-        let mut text = Vec::new();
-        while let Some(chunk) = answer.chunk().await.map_err(broken)? {
-            if text.len() + chunk.len() > LONGEST {
-                return Err(format!("the answer is longer than {LONGEST} bytes"));
-            }
-            text.extend_from_slice(&chunk);
-        }
-        Ok(text)
+        let text = outbound::body(&mut answer, LONGEST).await;
+        text.map_err(|unread| match unread {
+            Unread::TooLong => format!("the answer is longer than {LONGEST} bytes"),
+            Unread::Broken(error) => broken(error),
+        })
     }
 }

@@ -6,26 +6,24 @@ use std::time::Duration;
 
 use openidconnect::{AsyncHttpClient, HttpRequest, HttpResponse};
 use reqwest::Certificate;
-use url::{Host, Url};
+use service_kit::outbound::{self, Unread};
+use url::Url;
 
 /// Asks one provider.
 #[derive(Debug, Clone)]
 pub(crate) struct Http {
     client: reqwest::Client,
     /// The provider is configured to be on this machine.
-    is_loopback: bool,
+    is_local: bool,
 }
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
+#[error("{}", self.reason())]
 pub(crate) enum HttpError {
-    #[error("it cannot be reached")]
     Unreachable(#[source] reqwest::Error),
-    #[error("its answer is too long")]
     TooLong,
-    #[error("an endpoint of it is neither `https` nor on loopback")]
     Place,
-    #[error("the request cannot be made")]
     Malformed(#[from] ::http::Error),
 }
 
@@ -39,24 +37,19 @@ const LONGEST: usize = 256 << 10;
 impl Http {
     /// None: no client can be made, for the certificates cannot be used.
     pub(crate) fn new(issuer: &Url, trusted: Option<Vec<Certificate>>) -> Option<Self> {
-        let mut client = reqwest::Client::builder()
-            .timeout(PATIENCE)
-            .connect_timeout(CONNECT)
-            // SECURITY: a provider sends us nowhere else.
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy();
+        let mut client = outbound::client(PATIENCE).connect_timeout(CONNECT);
         if let Some(trusted) = trusted {
             client = client.tls_certs_only(trusted);
         }
         Some(Self {
             client: client.build().ok()?,
-            is_loopback: issuer.scheme() == "http",
+            is_local: issuer.scheme() == "http",
         })
     }
 
     /// Whether the browser, or we, may be sent there.
     pub(crate) fn is_acceptable(&self, url: &Url) -> bool {
-        url.scheme() == "https" || self.is_loopback && is_loopback(url)
+        url.scheme() == "https" || self.is_local && is_local(url)
     }
 
     async fn ask(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
@@ -65,25 +58,23 @@ impl Http {
         if !self.is_acceptable(&url) {
             return Err(HttpError::Place);
         }
-        let unreachable = |error: reqwest::Error| HttpError::Unreachable(error.without_url());
         let sent = self
             .client
             .request(parts.method, url)
             .headers(parts.headers)
             .body(body)
             .send();
+        let unreachable = |error: reqwest::Error| HttpError::Unreachable(error.without_url());
         let mut answer = sent.await.map_err(unreachable)?;
         let mut response = ::http::Response::builder().status(answer.status());
         if let Some(headers) = response.headers_mut() {
             headers.clone_from(answer.headers());
         }
-        let mut whole = Vec::new();
-        while let Some(chunk) = answer.chunk().await.map_err(unreachable)? {
-            if whole.len() + chunk.len() > LONGEST {
-                return Err(HttpError::TooLong);
-            }
-            whole.extend_from_slice(&chunk);
-        }
+        let whole = outbound::body(&mut answer, LONGEST).await;
+        let whole = whole.map_err(|unread| match unread {
+            Unread::TooLong => HttpError::TooLong,
+            Unread::Broken(error) => HttpError::Unreachable(error),
+        })?;
         Ok(response.body(whole)?)
     }
 }
@@ -110,14 +101,8 @@ impl HttpError {
 }
 
 /// `http` on this machine.
-pub(crate) fn is_loopback(url: &Url) -> bool {
-    let is_local = match url.host() {
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        Some(Host::Domain(name)) => name == "localhost",
-        None => false,
-    };
-    url.scheme() == "http" && is_local
+pub(crate) fn is_local(url: &Url) -> bool {
+    url.scheme() == "http" && outbound::is_loopback(url)
 }
 
 #[cfg(test)]

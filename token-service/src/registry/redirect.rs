@@ -2,7 +2,8 @@
 //! never normalised here, for every normalisation is a way round the comparison.
 
 use serde::Serialize;
-use url::{Host, Url};
+use service_kit::outbound;
+use url::Url;
 
 /// A registered redirect URI.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -26,7 +27,7 @@ impl RedirectUri {
         }
         match url.scheme() {
             "https" => {}
-            "http" if is_loopback(&url) => {}
+            "http" if outbound::is_loopback(&url) => {}
             "http" => return Err("must be `https` (plain `http` only on loopback)"),
             // RFC 8252 section 7.1: a reverse domain name, which no dangerous scheme is.
             scheme if scheme.contains('.') => {}
@@ -70,15 +71,6 @@ fn without_port<'a>(uri: &'a str, origin: &str) -> Option<&'a str> {
     };
     // Anything else would make the origin a prefix of a longer name (`127.0.0.1.evil`).
     (rest.is_empty() || rest.starts_with('/') || rest.starts_with('?')).then_some(rest)
-}
-
-fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        Some(Host::Domain(name)) => name == "localhost",
-        None => false,
-    }
 }
 
 #[cfg(test)]

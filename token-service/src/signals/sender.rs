@@ -2,6 +2,7 @@
 
 use http::StatusCode;
 use serde::Deserialize;
+use service_kit::outbound;
 
 use super::{Signal, message};
 use crate::core::Core;
@@ -69,13 +70,7 @@ async fn refusal(response: &mut reqwest::Response) -> Option<&'static str> {
     struct Refusal {
         err: String,
     }
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.ok()? {
-        body.extend_from_slice(&chunk);
-        if body.len() > LONGEST_REFUSAL {
-            return None;
-        }
-    }
+    let body = outbound::body(response, LONGEST_REFUSAL).await.ok()?;
     let refusal: Refusal = serde_json::from_slice(&body).ok()?;
     let known = CODES.into_iter().find(|code| *code == refusal.err);
     Some(known.unwrap_or("another code"))

@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use super::config::Target;
 use crate::Metrics;
 use crate::metrics::MetricError;
+use crate::outbound;
 
 /// The near end.
 #[derive(Debug)]
@@ -117,12 +118,7 @@ pub(super) fn queue(
 }
 
 pub(super) fn client() -> reqwest::Result<reqwest::Client> {
-    reqwest::Client::builder()
-        .timeout(TIMEOUT)
-        // Whoever is redirected to was not configured.
-        .redirect(reqwest::redirect::Policy::none())
-        .no_proxy()
-        .build()
+    outbound::client(TIMEOUT).build()
 }
 
 impl SpanProcessor for Queue {
