@@ -49,9 +49,9 @@ pub(super) async fn check(
     if !client.is_public() {
         return Ok(());
     }
-    let address = request::peer(parts).map_or_else(String::new, |address| address.to_string());
+    let network = request::peer_network(parts);
     let name = digest::sha256_base64url(client.id.as_bytes());
-    let key = format!("{}:{address}:{name}", what.name());
+    let key = format!("{}:{network}:{name}", what.name());
     let window = Duration::from_secs(core.limits.window_secs);
     if core.store.count(&key, window).await? <= what.most(&core.limits) {
         return Ok(());
@@ -60,7 +60,7 @@ pub(super) async fn check(
         "limited",
         what = what.name(),
         client = client.id,
-        address = address
+        address = network
     );
     Err(Refusal::TooMany(window))
 }

@@ -104,17 +104,17 @@ async fn verified(
     }
 }
 
-/// Counts the attempt for this username from this address.
+/// Counts the attempt for this username from this address, or from this network of IPv6.
 async fn is_over_limit(core: &Core, parts: &Parts, username: &str) -> Result<bool, Trouble> {
-    let address = request::peer(parts).map_or_else(String::new, |address| address.to_string());
+    let network = request::peer_network(parts);
     let name = digest::sha256_base64url(username.to_lowercase().as_bytes());
-    let key = format!("login-attempts:{address}:{name}");
+    let key = format!("login-attempts:{network}:{name}");
     let attempts = core.store.count(&key, core.attempts.window).await?;
     if attempts > core.attempts.most {
         audit!(
             "login_refused",
             reason = "too many attempts",
-            address = address
+            address = network
         );
     }
     Ok(attempts > core.attempts.most)

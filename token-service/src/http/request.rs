@@ -68,7 +68,7 @@ pub(super) fn query(parts: &Parts) -> Result<Params, Refusal> {
 
 /// Who is at the other end of the connection. A proxy's address where there is a proxy: nothing
 /// that a header says is believed.
-pub(super) fn peer(parts: &Parts) -> Option<IpAddr> {
+fn peer(parts: &Parts) -> Option<IpAddr> {
     let client = parts.extensions.get::<Client>();
     client.map(|client| client.address.ip())
 }

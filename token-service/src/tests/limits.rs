@@ -1,6 +1,6 @@
 //! What needs no credential is not endless: counted for each public client and address, for a while.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -23,8 +23,8 @@ async fn world() -> World {
     .await
 }
 
-fn from(address: [u8; 4], mut request: Request<Body>) -> Request<Body> {
-    let client = Client::of(SocketAddr::from((address, 50_000)));
+fn from(address: impl Into<IpAddr>, mut request: Request<Body>) -> Request<Body> {
+    let client = Client::of(SocketAddr::from((address.into(), 50_000)));
     request.extensions_mut().insert(client);
     request
 }
@@ -83,6 +83,29 @@ async fn a_public_client_gets_so_many_codes_and_names_from_one_address() {
             assert!(answer.status.is_success(), "{}", answer.body);
         }
     }
+}
+
+#[tokio::test]
+async fn addresses_of_one_network_are_one() {
+    let world = world().await;
+    let ask = |network: u16, host: u16| {
+        let address = Ipv6Addr::new(0x2001, 0xdb8, 0, network, host, 0, 0, 1);
+        from(address, native("/par", &PUSHED))
+    };
+    for host in [1, 2] {
+        assert_eq!(world.send(ask(1, host)).await.status, 201);
+    }
+    assert_limited(&world.send(ask(1, 3)).await);
+    assert_eq!(world.send(ask(2, 1)).await.status, 201);
+    // An IPv4 address is itself, however it is written.
+    for _ in 0..2 {
+        assert_eq!(
+            world.send(from(HERE, native("/par", &PUSHED))).await.status,
+            201
+        );
+    }
+    let mapped = Ipv6Addr::from_bits(0xffff_c000_0201);
+    assert_limited(&world.send(from(mapped, native("/par", &PUSHED))).await);
 }
 
 #[tokio::test]
