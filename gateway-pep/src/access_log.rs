@@ -121,15 +121,17 @@ impl AccessLog {
         json.maybe("error", line.error);
         json.0.extend_from_slice(b"}\n");
         if gathered.len() >= ENOUGH {
-            self.sink.send(std::mem::take(&mut gathered));
+            self.sink.send(&gathered);
+            gathered.clear();
         }
     }
 
     /// Hands over what is gathered.
     pub(crate) fn flush(&self) {
-        let gathered = self.gathered.take();
+        let mut gathered = self.gathered.borrow_mut();
         if !gathered.is_empty() {
-            self.sink.send(gathered);
+            self.sink.send(&gathered);
+            gathered.clear();
         }
     }
 

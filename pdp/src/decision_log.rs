@@ -140,9 +140,9 @@ impl DecisionLog {
     }
 
     /// Hands over whole lines, and counts what is lost by it.
-    fn hand_over(&self, lines: Vec<u8>) {
+    fn hand_over(&self, lines: &[u8]) {
         if let Some(sink) = &self.sink {
-            sink.send(unbroken(lines));
+            sink.send(&unbroken(lines));
             self.meters.dropped.is_now(sink.dropped());
         }
     }
@@ -150,8 +150,8 @@ impl DecisionLog {
 
 /// Escapes what some readers of lines take for the end of one (U+2028 and U+2029). In JSON these can
 /// stand in texts alone.
-fn unbroken(lines: Vec<u8>) -> Vec<u8> {
-    let mut rest = lines.as_slice();
+fn unbroken(lines: &[u8]) -> Cow<'_, [u8]> {
+    let mut rest = lines;
     let mut escaped = Vec::new();
     let mut from = 0;
     while let Some(at) = memchr::memchr(0xE2, rest.get(from..).unwrap_or_default()) {
@@ -169,10 +169,10 @@ fn unbroken(lines: Vec<u8>) -> Vec<u8> {
         (rest, from) = (rest.get(at + 3..).unwrap_or_default(), 0);
     }
     if escaped.is_empty() {
-        return lines;
+        return Cow::Borrowed(lines);
     }
     escaped.extend_from_slice(rest);
-    escaped
+    Cow::Owned(escaped)
 }
 
 impl Drop for DecisionLog {

@@ -3,6 +3,7 @@
 
 mod post;
 mod rotate;
+mod waiting;
 mod writer;
 
 use std::fs::File;
@@ -10,12 +11,12 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
+use waiting::Waiting;
 
 /// Where lines go.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
@@ -133,11 +134,22 @@ fn append_to(path: &Path) -> io::Result<File> {
     options.open(path)
 }
 
-/// The near end of the queue. Clones share it.
+/// The near end of the queue. Clones share it. Lines of one thread keep their order; beside those of
+/// another they may come some milliseconds early or late.
 #[derive(Debug, Clone)]
 pub struct LineSink {
-    queue: Option<Sender<Vec<u8>>>,
+    queue: Option<Arc<Near>>,
     counts: Arc<Counts>,
+}
+
+/// When the last sink is gone, the writer is told.
+#[derive(Debug)]
+struct Near(Arc<Waiting>);
+
+impl Drop for Near {
+    fn drop(&mut self) {
+        self.0.end();
+    }
 }
 
 #[derive(Debug, Default)]
@@ -227,18 +239,19 @@ impl LineSink {
         counts: Arc<Counts>,
         tick: Option<Duration>,
     ) -> io::Result<(Self, LineWriter)> {
-        let (queue, lines) = channel();
+        let waiting = Arc::new(Waiting::new());
         let inbox = writer::Inbox {
-            lines,
+            waiting: Arc::clone(&waiting),
             counts: counts.clone(),
             tick,
         };
         let thread = std::thread::Builder::new()
             .name("line-sink".into())
             .spawn(move || writer::write_lines(&inbox, out))?;
+        waiting.is_written_by(thread.thread().clone());
         Ok((
             Self {
-                queue: Some(queue),
+                queue: Some(Arc::new(Near(waiting))),
                 counts,
             },
             LineWriter(Some(thread)),
@@ -251,18 +264,15 @@ impl LineSink {
     }
 
     /// Hands over whole lines, newlines included. Never waits.
-    pub fn send(&self, lines: Vec<u8>) {
+    pub fn send(&self, lines: &[u8]) {
         let Some(queue) = &self.queue else { return };
         let length = lines.len();
         let waiting = self.counts.waiting.fetch_add(length, Ordering::Relaxed);
-        let lost = if waiting + length > QUEUE {
-            Some(lines)
-        } else {
-            queue.send(lines).err().map(|unsent| unsent.0)
-        };
-        if let Some(lines) = lost {
+        if waiting + length > QUEUE {
             self.counts.waiting.fetch_sub(length, Ordering::Relaxed);
-            self.counts.lose(&lines);
+            self.counts.lose(lines);
+        } else {
+            queue.0.put(lines);
         }
     }
 
@@ -283,7 +293,7 @@ impl LineWriter {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc::Receiver;
+    use std::sync::mpsc::{Receiver, channel};
 
     use super::*;
 
@@ -317,7 +327,7 @@ mod tests {
         let line = |number: usize| format!("{number:01023}\n").into_bytes();
         let sent = 2 * QUEUE / line(0).len();
         for number in 0..sent {
-            sink.send(line(number));
+            sink.send(&line(number));
         }
         let dropped = usize::try_from(sink.dropped()).unwrap();
         assert!((sent / 3..sent).contains(&dropped), "{dropped} of {sent}");

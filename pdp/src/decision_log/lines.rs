@@ -230,9 +230,9 @@ impl<'l> Lines<'l> {
     }
 
     fn hand_over(&mut self) {
-        let text = std::mem::take(&mut self.text);
-        if !text.is_empty() {
-            self.log.hand_over(text.into_bytes());
+        if !self.text.is_empty() {
+            self.log.hand_over(self.text.as_bytes());
+            self.text.truncate(0);
         }
     }
 }

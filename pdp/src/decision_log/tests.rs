@@ -293,9 +293,9 @@ fn what_some_take_for_the_end_of_a_line_is_escaped() {
     ];
     for text in texts {
         let line = serde_json::to_vec(text).unwrap();
-        let written = unbroken(line.clone());
+        let written = unbroken(&line);
         assert_eq!(serde_json::from_slice::<String>(&written).unwrap(), text);
-        let written = String::from_utf8(written).unwrap();
+        let written = String::from_utf8(written.into_owned()).unwrap();
         assert!(!written.contains(['\u{2028}', '\u{2029}']), "{written}");
         if !text.contains(['\u{2028}', '\u{2029}']) {
             assert_eq!(written.as_bytes(), line);

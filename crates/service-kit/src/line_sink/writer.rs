@@ -3,10 +3,10 @@
 use std::io::{self, ErrorKind, Write};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
 use super::Counts;
+use super::waiting::{Waiting, Woken};
 
 /// How long lines are gathered before they are written together.
 const PACE: Duration = Duration::from_millis(5);
@@ -18,22 +18,18 @@ const TOGETHER: usize = 64 << 10;
 /// that: nobody may wait for it.
 pub(super) fn write_lines(inbox: &Inbox, out: impl Write) {
     let mut output = Output::new(out, inbox.counts.clone());
-    while let Some(lines) = inbox.next() {
-        if lines.is_empty() {
-            output.write_out();
-            continue;
-        }
-        output.put(&lines);
-        // While lines keep coming the writer is not blocked on the queue, so that handing one over
-        // wakes nobody: a wake-up for each would cost a request more than its line.
-        let mut busy = true;
-        while busy {
-            output.write_out();
-            pause();
-            busy = false;
-            while let Some(lines) = inbox.next_now() {
-                output.put(&lines);
-                busy = true;
+    let mut spare = Vec::with_capacity(TOGETHER);
+    loop {
+        match inbox.waiting.wait(inbox.tick) {
+            Woken::Over => break,
+            Woken::Nothing => output.write_out(),
+            // While lines keep coming the writer does not sleep, so that putting one down wakes nobody: a
+            // wake-up for each would cost a request more than its line.
+            Woken::Lines => {
+                while inbox.pick_up(&mut spare, |lines| output.put(lines)) {
+                    output.write_out();
+                    inbox.waiting.pause(PACE);
+                }
             }
         }
     }
@@ -47,36 +43,21 @@ fn pause() {
 
 /// The far end of the queue.
 pub(super) struct Inbox {
-    pub(super) lines: Receiver<Vec<u8>>,
+    pub(super) waiting: Arc<Waiting>,
     pub(super) counts: Arc<Counts>,
     /// The output is flushed this often though nothing comes.
     pub(super) tick: Option<Duration>,
 }
 
 impl Inbox {
-    fn taken(&self, lines: Vec<u8>) -> Vec<u8> {
-        self.counts
-            .waiting
-            .fetch_sub(lines.len(), Ordering::Relaxed);
-        lines
-    }
-
-    /// Waits; none when every sink is gone. What a tick gives is empty.
-    fn next(&self) -> Option<Vec<u8>> {
-        let received = match self.tick {
-            None => self.lines.recv().ok(),
-            Some(tick) => match self.lines.recv_timeout(tick) {
-                Ok(lines) => Some(lines),
-                Err(RecvTimeoutError::Timeout) => return Some(Vec::new()),
-                Err(RecvTimeoutError::Disconnected) => None,
-            },
-        };
-        received.map(|lines| self.taken(lines))
-    }
-
-    /// What is there already.
-    fn next_now(&self) -> Option<Vec<u8>> {
-        self.lines.try_recv().ok().map(|lines| self.taken(lines))
+    /// What is there already. Says whether there was anything.
+    fn pick_up(&self, spare: &mut Vec<u8>, mut take: impl FnMut(&mut Vec<u8>)) -> bool {
+        self.waiting.pick_up(spare, |lines| {
+            self.counts
+                .waiting
+                .fetch_sub(lines.len(), Ordering::Relaxed);
+            take(lines);
+        })
     }
 }
 
@@ -103,11 +84,16 @@ impl<W: Write> Output<W> {
         }
     }
 
-    fn put(&mut self, lines: &[u8]) {
+    /// Takes lines over, and leaves an empty buffer in their place.
+    fn put(&mut self, lines: &mut Vec<u8>) {
         if self.gathered.len() + lines.len() > TOGETHER {
             self.write_out();
         }
-        self.gathered.extend_from_slice(lines);
+        if self.gathered.is_empty() {
+            std::mem::swap(&mut self.gathered, lines);
+        } else {
+            self.gathered.append(lines);
+        }
     }
 
     fn write_out(&mut self) {
@@ -156,7 +142,6 @@ impl<W: Write> Output<W> {
         self.counts
             .lose(self.gathered.get(kept..).unwrap_or_default());
         self.gathered.truncate(kept);
-        self.gathered.shrink_to(TOGETHER);
     }
 }
 

@@ -137,7 +137,7 @@ fn nothing_is_lost_by_a_receiver_that_is_away_for_a_while() {
     let (sink, writer) = LineSink::open(&target).unwrap();
     let send = |from: usize, to: usize| {
         for number in from..to {
-            sink.send(format!("{number}\n").into_bytes());
+            sink.send(format!("{number}\n").as_bytes());
         }
     };
     send(0, 2000);
@@ -168,13 +168,13 @@ fn what_a_dead_receiver_did_not_take_is_sent_after_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let dead = LineTarget::Http(target(folder.path(), "http://127.0.0.1:9/"));
     let (sink, writer) = LineSink::open(&dead).unwrap();
-    sink.send(b"7\n8\n".to_vec());
+    sink.send(b"7\n8\n");
     drop(sink);
     writer.join();
     let (url, peer) = peer(Mood::Takes);
     let alive = LineTarget::Http(target(folder.path(), &url));
     let (sink, writer) = LineSink::open(&alive).unwrap();
-    sink.send(b"9\n".to_vec());
+    sink.send(b"9\n");
     drop(sink);
     writer.join();
     assert_eq!(*peer.lines.lock().unwrap(), ["7", "8", "9"], "in order");
@@ -187,7 +187,7 @@ fn a_full_folder_drops_the_oldest_and_counts_them() {
     small.max_spool_bytes = 20_000;
     let (sink, writer) = LineSink::open(&LineTarget::Http(small)).unwrap();
     for number in 0..4000 {
-        sink.send(format!("{number:019}\n").into_bytes());
+        sink.send(format!("{number:019}\n").as_bytes());
         if number % 100 == 0 {
             pause(Duration::from_millis(5));
         }
@@ -232,12 +232,12 @@ fn a_slow_receiver_does_not_let_the_folder_grow() {
     let one_batch = slow.batch_bytes as u64 + 20;
     let (sink, writer) = LineSink::open(&LineTarget::Http(slow)).unwrap();
     let counts = sink.counts.clone();
-    sink.send(b"0\n".to_vec());
+    sink.send(b"0\n");
     eventually("it is asked", || peer.requests.load(Ordering::Relaxed) > 0);
     let mut largest = 0;
     let sent = 40_000;
     for number in 1..sent {
-        sink.send(format!("{number:019}\n").into_bytes());
+        sink.send(format!("{number:019}\n").as_bytes());
         if number % 100 == 0 {
             pause(Duration::from_millis(4));
             // A look is no snapshot: what comes and goes meanwhile may be seen beside each other.
@@ -276,9 +276,9 @@ fn a_batch_that_is_refused_for_good_does_not_hold_up_those_behind_it() {
     let (url, peer) = peer(Mood::Chooses);
     let target = LineTarget::Http(target(folder.path(), &url));
     let (sink, writer) = LineSink::open(&target).unwrap();
-    sink.send(b"poison\n7\n8\n".to_vec());
+    sink.send(b"poison\n7\n8\n");
     eventually("it is asked", || peer.requests.load(Ordering::Relaxed) > 0);
-    sink.send(b"9\n".to_vec());
+    sink.send(b"9\n");
     eventually("the next arrives", || numbers(&peer).contains(&9));
     assert_eq!(sink.dropped(), 3);
     assert_eq!(
@@ -300,7 +300,7 @@ fn a_token_that_is_refused_loses_nothing_and_another_one_is_taken_up() {
     let (sink, writer) = LineSink::open(&target).unwrap();
     // A batch that is new is a reason to try again at once.
     let sent = AtomicU64::new(0);
-    let send = || sink.send(format!("{}\n", sent.fetch_add(1, Ordering::Relaxed)).into_bytes());
+    let send = || sink.send(format!("{}\n", sent.fetch_add(1, Ordering::Relaxed)).as_bytes());
     let asked = |times| {
         send();
         peer.requests.load(Ordering::Relaxed) >= times
@@ -331,7 +331,7 @@ fn a_receiver_that_has_too_much_to_do_gets_all_in_order() {
     let target = LineTarget::Http(target(folder.path(), &url));
     let (sink, writer) = LineSink::open(&target).unwrap();
     for number in 0..1500 {
-        sink.send(format!("{number:019}\n").into_bytes());
+        sink.send(format!("{number:019}\n").as_bytes());
     }
     eventually("all arrive", || numbers(&peer).len() == 1500);
     assert!(peer.requests.load(Ordering::Relaxed) > 10, "many batches");
@@ -347,12 +347,12 @@ fn a_folder_that_is_cleared_away_costs_what_was_in_it_and_no_more() {
     let (url, peer) = peer(Mood::Fails);
     let target = LineTarget::Http(target(folder.path(), &url));
     let (sink, writer) = LineSink::open(&target).unwrap();
-    sink.send(b"1\n2\n".to_vec());
+    sink.send(b"1\n2\n");
     eventually("it is asked", || peer.requests.load(Ordering::Relaxed) > 0);
     std::fs::remove_dir_all(folder.path().join("spool")).unwrap();
     *peer.mood.lock().unwrap() = Mood::Takes;
     eventually("it is missed", || sink.dropped() == 2);
-    sink.send(b"3\n".to_vec());
+    sink.send(b"3\n");
     eventually("the next arrives", || numbers(&peer).contains(&3));
     assert_eq!(numbers(&peer).len(), 1);
     assert_eq!(sink.dropped(), 2);

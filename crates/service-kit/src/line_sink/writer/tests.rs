@@ -78,7 +78,7 @@ fn a_full_disk_loses_and_counts_every_line() {
     let (sink, writer) = LineSink::open(&target).unwrap();
     let counter = sink.counts.clone();
     for round in 0..50_000 {
-        sink.send(lines(round * 2..round * 2 + 2));
+        sink.send(&lines(round * 2..round * 2 + 2));
     }
     drop(sink);
     writer.join();
@@ -92,7 +92,7 @@ fn lines_are_written_or_counted_and_never_torn_while_an_output_comes_and_goes() 
     let (sink, writer) = LineSink::to(disk.clone()).unwrap();
     let counter = sink.counts.clone();
     for round in 0..200 {
-        sink.send(lines(round * 100..round * 100 + 100));
+        sink.send(&lines(round * 100..round * 100 + 100));
         if round % 10 == 0 {
             // Ends somewhere in a line, mostly.
             disk.set(|state| state.room = if round % 20 == 0 { 0 } else { 3_333 });
@@ -100,7 +100,7 @@ fn lines_are_written_or_counted_and_never_torn_while_an_output_comes_and_goes() 
         }
     }
     disk.set(|state| state.room = usize::MAX);
-    sink.send(lines(20_000..20_001));
+    sink.send(&lines(20_000..20_001));
     drop(sink);
     writer.join();
     let text = disk.text();
@@ -126,13 +126,13 @@ fn trouble_is_told_once_and_its_end_with_what_it_cost() {
     let said = logged(|| {
         let mut output = Output::new(disk.clone(), counts.clone());
         for number in 0..10 {
-            output.put(&lines(number * 3..number * 3 + 3));
+            output.put(&mut lines(number * 3..number * 3 + 3));
             output.write_out();
         }
         assert_eq!(counts.dropped(), 1028, "one is out, one is half out");
         disk.set(|state| state.room = usize::MAX);
         for number in 30..32 {
-            output.put(&lines(number..number + 1));
+            output.put(&mut lines(number..number + 1));
             output.write_out();
         }
     });
@@ -149,7 +149,7 @@ fn what_is_never_written_at_the_end_is_counted() {
     let disk = Disk::with_room(14);
     let (sink, writer) = LineSink::to(disk.clone()).unwrap();
     let counter = sink.counts.clone();
-    sink.send(lines(0..5));
+    sink.send(&lines(0..5));
     drop(sink);
     writer.join();
     assert_eq!(disk.text(), "000000000\n0000");
