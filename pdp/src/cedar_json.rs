@@ -7,7 +7,7 @@ use cedar_policy::Schema;
 use cedar_policy_core::ast::{EntityType, EntityUID};
 use cedar_policy_core::validator::ValidatorEntityType;
 use serde_json::{Map, Value};
-use strict_json::Json;
+use strict_json::{Arena, Json};
 
 use crate::mapping::{Members, Shape, is_extension, sent};
 use crate::short::short;
@@ -119,7 +119,7 @@ fn fits(shape: &Shape, value: &Value, path: &str) -> Result<(), Misfit> {
                 Some(wanted) if wanted.to_string() != kind => {
                     let message = format!(
                         "it must be of type `{}`, and not `{}`",
-                        **wanted,
+                        ***wanted,
                         short(kind)
                     );
                     Err(misfit(path, message))
@@ -165,7 +165,7 @@ fn below(path: &str, name: &str) -> String {
 }
 
 fn wrong(path: &str, wanted: &str, value: &Value) -> Misfit {
-    let sent = sent(&Json::from(value));
+    let sent = sent(&Json::lent(value, &Arena::new()));
     misfit(path, format!("it must be {wanted}, and {sent}"))
 }
 

@@ -63,11 +63,11 @@ struct Readers {
     context: Box<[u32; 128]>,
 }
 
-/// Reads are few bits of our own numbering, which no asker chooses: any hash will do.
-type Narrower = HashMap<Reads, SaidVary, foldhash::fast::RandomState>;
+/// Looked through one by one: nearly always they are one or two.
+type Narrower = Vec<(Reads, SaidVary)>;
 
 /// So many narrower answers are kept ready for each kind.
-const NARROWER: usize = 64;
+const NARROWER: usize = 32;
 
 impl Contracts {
     /// One for each kind of question that the schema knows.
@@ -249,17 +249,18 @@ impl Contract {
 /// What answers say that depend on these reads, made at the first of them.
 fn remembered(known: &ArcSwap<Narrower>, reads: Reads, make: impl FnOnce() -> Vary) -> SaidVary {
     let all = known.load();
-    all.get(&reads).cloned().unwrap_or_else(|| {
-        let vary = said(make());
-        if all.len() < NARROWER {
-            known.rcu(|known| {
-                let mut more = Narrower::clone(known);
-                more.insert(reads, Arc::clone(&vary));
-                more
-            });
+    if let Some((_, vary)) = all.iter().find(|(own, _)| *own == reads) {
+        return Arc::clone(vary);
+    }
+    let vary = said(make());
+    known.rcu(|known| {
+        let mut more = Narrower::clone(known);
+        if more.len() < NARROWER && more.iter().all(|(own, _)| *own != reads) {
+            more.push((reads, Arc::clone(&vary)));
         }
-        vary
-    })
+        more
+    });
+    vary
 }
 
 fn said(vary: Vary) -> SaidVary {

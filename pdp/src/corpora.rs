@@ -9,6 +9,7 @@ use authzen::{BatchBody, DecisionPoint as _};
 use cedar_policy::{Context, Entities, EntityUid, PolicySet, Request, Schema};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use strict_json::Arena;
 
 use crate::engine::tests::{assert_agree, ours, rules, theirs};
 use crate::entities::EntityStore;
@@ -41,7 +42,8 @@ async fn the_authzen_todo_scenario_passes() {
     let batches = decisions["evaluations"].as_array().unwrap();
     for batch in batches {
         let body = batch["request"].to_string();
-        let BatchBody::Many(request) = BatchBody::parse(body.as_bytes()).unwrap() else {
+        let arena = Arena::new();
+        let BatchBody::Many(request) = BatchBody::parse(body.as_bytes(), &arena).unwrap() else {
             panic!("no batch: {body}");
         };
         let answers = pdp.evaluate_many(&request.to_request()).await.unwrap();

@@ -17,7 +17,7 @@ use std::path::Path;
 use authzen::{Asked, DecisionError};
 use serde::Serialize;
 use service_kit::UnixTime;
-use strict_json::Members;
+use strict_json::{Arena, Members};
 
 use crate::config::Reading;
 use crate::engine::{Outcome, Question, Rule};
@@ -255,7 +255,8 @@ pub fn explain_policies(folder: &Path, question: &[u8]) -> Result<Explanation, P
     let snapshot = Snapshot::open(folder, &Reading::default(), 0)?;
     let unusable =
         |message: String| PdpError::Policies(vec![PolicyIssue::of_file("question", message)]);
-    let body = Members::parse(question).map_err(|error| unusable(error.to_string()))?;
+    let arena = Arena::new();
+    let body = Members::parse(question, &arena).map_err(|error| unusable(error.to_string()))?;
     let asked = Asked::of(&body).map_err(|error| unusable(error.to_string()))?;
     snapshot
         .explain(&asked, UnixTime::from_secs(0))

@@ -8,6 +8,7 @@ use authzen::{DecisionError, DecisionPoint as _, Evaluation, EvaluationRequest};
 use serde_json::Value;
 use service_kit::line_sink::LineTarget;
 use service_kit::{Health, ManualClock, Metrics, Tasks, Traces, UnixTime};
+use strict_json::Arena;
 use tempfile::TempDir;
 
 use crate::answer::Id;
@@ -159,7 +160,8 @@ pub(crate) fn answer<'s>(
     request: &EvaluationRequest,
     now: UnixTime,
 ) -> Result<Answered<'s>, DecisionError> {
-    let (lent, mut before) = (request.lend(), Before::default());
+    let (arena, mut before) = (Arena::new(), Before::default());
+    let lent = request.lend(&arena);
     let asked = lent.asked();
     match snapshot.read(&asked, now, &mut before)? {
         Read::Question(mapped) => snapshot.decide_mapped(mapped, Id::NONE, true),

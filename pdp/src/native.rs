@@ -7,7 +7,7 @@ use cedar_policy::{Context, Entity, EntityUid, Request, Schema};
 use cedar_policy_core::ast::{self, EntityType, EntityUID, Var};
 use serde_json::Value;
 use service_kit::UnixTime;
-use strict_json::Json;
+use strict_json::{Arena, Json};
 
 use crate::cedar_json::{self, Misfit};
 use crate::config::InlineEntities;
@@ -289,7 +289,7 @@ fn uid(name: &str, value: &Value) -> Result<EntityUid, NativeError> {
             .map_err(|error: cedar_policy::ParseErrors| unusable(name, chain(&error))),
         other => EntityUid::from_json(other.clone()).map_err(|_| {
             let message = "it must be `{\"type\": …, \"id\": …}`, or as Cedar writes it";
-            let sent = sent(&Json::from(other));
+            let sent = sent(&Json::lent(other, &Arena::new()));
             unusable(name, format!("{message} (`User::\"alice\"`), and {sent}"))
         }),
     }

@@ -18,6 +18,7 @@ use service_kit::random::Ids;
 use service_kit::traces::{Server, Span};
 use service_kit::{Health, Metrics, SharedClock, Status, Tasks, Tls, Traces, UnixTime};
 use store::{Position, Store};
+use strict_json::Arena;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -346,7 +347,8 @@ impl Inner {
 impl DecisionPoint for Pdp {
     async fn evaluate(&self, request: &EvaluationRequest) -> Result<Evaluation, DecisionError> {
         let snapshot = self.0.snapshot.load_full();
-        let (lent, asker) = (request.lend(), Asker::in_process());
+        let (arena, asker) = (Arena::new(), Asker::in_process());
+        let lent = request.lend(&arena);
         let answer = self.0.decide(&snapshot, &lent.asked(), &asker).await?;
         Ok(answer.into())
     }
@@ -357,8 +359,9 @@ impl DecisionPoint for Pdp {
     ) -> Result<Vec<Evaluation>, DecisionError> {
         let snapshot = self.0.snapshot.load_full();
         let entries = request.entries.iter();
+        let arena = Arena::new();
         let lent: Vec<_> = entries
-            .map(|entry| entry.as_ref().map(EvaluationRequest::lend))
+            .map(|entry| entry.as_ref().map(|entry| entry.lend(&arena)))
             .collect();
         let entries = lent.iter().map(|entry| match entry {
             Ok(lent) => Ok(lent.asked()),

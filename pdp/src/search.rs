@@ -13,6 +13,7 @@ use authzen::{
 };
 use cedar_policy_core::ast::EntityUID;
 use service_kit::UnixTime;
+use strict_json::Arena;
 use tokio::time::Instant;
 
 use crate::answer::Id;
@@ -173,7 +174,8 @@ impl Snapshot {
             .loaded
             .vocabulary
             .actions(&question.subject.kind, &question.resource.kind);
-        let (lent, mut before) = (question.lend(), Before::default());
+        let (arena, mut before) = (Arena::new(), Before::default());
+        let lent = question.lend(&arena);
         let mut asked = lent.asked();
         let mut page = Pager::new(bounds);
         page.end_at(Instant::now() + LONGEST);

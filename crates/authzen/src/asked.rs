@@ -1,7 +1,7 @@
 //! One question, borrowed from the body that it was read from: its parts are looked up, and never
 //! copied.
 
-use strict_json::{Json, Members};
+use strict_json::{Arena, Json, Members};
 
 use crate::{Action, EvaluationRequest, RequestError, Resource, Subject};
 
@@ -119,13 +119,13 @@ impl<'a> AskedEntity<'a> {
 
 impl EvaluationRequest {
     /// To be asked without a copy.
-    pub fn lend(&self) -> Lent<'_> {
+    pub fn lend<'a>(&'a self, arena: &'a Arena) -> Lent<'a> {
         Lent {
             request: self,
-            subject: Members::from(&self.subject.properties),
-            action: Members::from(&self.action.properties),
-            resource: Members::from(&self.resource.properties),
-            context: Members::from(&self.context),
+            subject: Members::lent(&self.subject.properties, arena),
+            action: Members::lent(&self.action.properties, arena),
+            resource: Members::lent(&self.resource.properties, arena),
+            context: Members::lent(&self.context, arena),
         }
     }
 }
@@ -250,7 +250,7 @@ pub(crate) fn object_or_none<'a>(
 }
 
 /// A member of an object, where `null` means absent.
-pub(crate) fn member<'a>(object: &'a Members<'a>, name: &str) -> Option<&'a Json<'a>> {
+pub(crate) fn member<'a>(object: &Members<'a>, name: &str) -> Option<&'a Json<'a>> {
     object.get(name).filter(|value| !value.is_null())
 }
 
@@ -267,12 +267,13 @@ mod tests {
 
     #[test]
     fn what_is_lent_is_what_is_kept() {
+        let arena = Arena::new();
         let body = br#"{"subject":{"type":"u","id":"1","properties":{"a":[1,{"b":null}]}},
             "action":{"name":"r","properties":{}},"resource":{"type":"d","id":"\u0032"},
             "context":{"c":-1.5},"more":1}"#;
-        let members = Members::parse(body).unwrap();
+        let members = Members::parse(body, &arena).unwrap();
         let kept = Asked::of(&members).unwrap().to_request();
-        assert_eq!(kept.lend().asked().to_request(), kept);
+        assert_eq!(kept.lend(&arena).asked().to_request(), kept);
         assert_eq!(kept.resource.id, "2");
         assert_eq!(kept.context.len(), 1);
     }

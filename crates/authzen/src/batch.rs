@@ -1,6 +1,6 @@
 //! Many questions at once: defaults, per-entry overrides, and the three semantics.
 
-use strict_json::{Json, Members};
+use strict_json::{Arena, Json, Members};
 
 use crate::asked::member;
 use crate::{Asked, Decision, EvaluationRequest, RequestError};
@@ -38,7 +38,7 @@ pub enum BatchBody<'a> {
 #[derive(Debug)]
 pub struct Batch<'a> {
     pub semantic: Semantic,
-    entries: Vec<Json<'a>>,
+    entries: &'a [Json<'a>],
     /// Without what no entry asks for: they are looked up for each.
     defaults: Members<'a>,
 }
@@ -74,12 +74,12 @@ impl Semantic {
         };
         match member(options, "evaluations_semantic") {
             None => Ok(Self::ExecuteAll),
-            Some(Json::Text(word)) => match &**word {
+            Some(Json::Text(word)) => match *word {
                 "execute_all" => Ok(Self::ExecuteAll),
                 "deny_on_first_deny" => Ok(Self::DenyOnFirstDeny),
                 "permit_on_first_permit" => Ok(Self::PermitOnFirstPermit),
                 _ => Err(RequestError::UnknownSemantic {
-                    value: word.clone().into_owned(),
+                    value: (*word).to_owned(),
                 }),
             },
             Some(_) => Err(RequestError::WrongType {
@@ -92,18 +92,17 @@ impl Semantic {
 
 impl<'a> BatchBody<'a> {
     /// Reads the body of an `evaluations`.
-    pub fn parse(body: &'a [u8]) -> Result<Self, RequestError> {
-        Members::parse(body)
-            .map_err(RequestError::Json)
-            .and_then(Self::of)
+    pub fn parse(body: &'a [u8], arena: &'a Arena) -> Result<Self, RequestError> {
+        let body = Members::parse(body, arena).map_err(RequestError::Json)?;
+        Self::of(body, arena)
     }
 
     /// The same of a body that has been read.
-    pub fn of(body: Members<'a>) -> Result<Self, RequestError> {
+    pub fn of(body: Members<'a>, arena: &'a Arena) -> Result<Self, RequestError> {
         let semantic = Semantic::of(&body)?;
-        let is_many = match member(&body, "evaluations") {
-            None => false,
-            Some(Json::Array(entries)) => !entries.is_empty(),
+        let entries: &[Json<'_>] = match member(&body, "evaluations") {
+            None => &[],
+            Some(Json::Array(entries)) => entries,
             Some(_) => {
                 return Err(RequestError::WrongType {
                     field: "`evaluations`".into(),
@@ -111,7 +110,7 @@ impl<'a> BatchBody<'a> {
                 });
             }
         };
-        if !is_many {
+        if entries.is_empty() {
             return Ok(Self::Single(body));
         }
         for name in PARTS {
@@ -122,18 +121,15 @@ impl<'a> BatchBody<'a> {
                 });
             }
         }
-        let (mut entries, mut defaults) = (Vec::new(), Members::NONE);
-        for (name, value) in body.into_members() {
-            match (&*name, value) {
-                ("evaluations", Json::Array(all)) => entries = all,
-                ("context", value) => defaults.push(name, value),
-                ("subject" | "action" | "resource", Json::Object(mut part)) => {
-                    part.retain(|name| matches!(name, "type" | "id" | "name" | "properties"));
-                    defaults.push(name, Json::Object(part));
-                }
-                _ => {}
+        let asked_for = |name: &str| matches!(name, "type" | "id" | "name" | "properties");
+        let default = |(name, value): (&'a str, &Json<'a>)| match value {
+            Json::Object(part) if name != "context" => {
+                (name, Json::Object(part.only(asked_for, arena)))
             }
-        }
+            value => (name, value.clone()),
+        };
+        let defaults = body.only(|name| PARTS.contains(&name), arena);
+        let defaults = Members::of(defaults.iter().map(default), arena);
         Ok(Self::Many(Batch {
             semantic,
             entries,
@@ -172,7 +168,7 @@ mod tests {
     use super::*;
 
     fn entries(body: &str) -> Vec<Result<EvaluationRequest, RequestError>> {
-        match BatchBody::parse(body.as_bytes()).unwrap() {
+        match BatchBody::parse(body.as_bytes(), &Arena::new()).unwrap() {
             BatchBody::Many(many) => many.to_request().entries,
             BatchBody::Single(_) => panic!("one entry"),
         }
@@ -202,7 +198,7 @@ mod tests {
     fn an_absent_or_empty_array_is_a_single_evaluation() {
         let body = r#"{"subject":{"type":"u","id":"1"},"action":{"name":"r"},"resource":{"type":"d","id":"2"},"evaluations":[]}"#;
         assert!(matches!(
-            BatchBody::parse(body.as_bytes()),
+            BatchBody::parse(body.as_bytes(), &Arena::new()),
             Ok(BatchBody::Single(_))
         ));
     }
@@ -211,7 +207,7 @@ mod tests {
     fn an_unknown_semantic_is_refused() {
         let body = r#"{"evaluations":[{}],"options":{"evaluations_semantic":"some"}}"#;
         assert!(matches!(
-            BatchBody::parse(body.as_bytes()),
+            BatchBody::parse(body.as_bytes(), &Arena::new()),
             Err(RequestError::UnknownSemantic { .. })
         ));
     }

@@ -1,7 +1,7 @@
 //! One question ([`EvaluationRequest`]), read from JSON with errors that name the field.
 
 use serde::Serialize;
-use strict_json::{JsonError, Members};
+use strict_json::{Arena, JsonError, Members};
 
 use crate::{Action, Asked, Properties, Resource, Subject};
 
@@ -39,7 +39,9 @@ pub enum RequestError {
 impl EvaluationRequest {
     /// Reads the body of an `evaluation`. Unknown members are ignored and `null` means absent.
     pub fn from_json(body: &[u8]) -> Result<Self, RequestError> {
-        Ok(Asked::of(&Members::parse(body).map_err(RequestError::Json)?)?.to_request())
+        let arena = Arena::new();
+        let body = Members::parse(body, &arena).map_err(RequestError::Json)?;
+        Ok(Asked::of(&body)?.to_request())
     }
 }
 

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use strict_json::{Json, Members};
+use strict_json::{Arena, Json, Members};
 
 use crate::asked::{Part, member, object_or_none};
 use crate::{Action, DecisionContext, Properties, RequestError, Resource, Subject};
@@ -181,17 +181,20 @@ impl SearchRequest {
 
     /// Reads the body of a search. A body with a token may leave the question out.
     pub fn from_json(kind: SearchKind, body: &[u8]) -> Result<Self, RequestError> {
-        Self::of(kind, &Members::parse(body).map_err(RequestError::Json)?)
+        let arena = Arena::new();
+        Self::of(
+            kind,
+            &Members::parse(body, &arena).map_err(RequestError::Json)?,
+        )
     }
 
     /// The same of a body that has been read.
     pub fn of(kind: SearchKind, body: &Members<'_>) -> Result<Self, RequestError> {
         let page = object_or_none(member(body, "page"), "page")?;
         let token = match member(page, "token") {
-            None => None,
             // A first request may say that it has none yet.
-            Some(Json::Text(token)) if token.is_empty() => None,
-            Some(Json::Text(token)) => Some(token.clone().into_owned()),
+            None | Some(Json::Text("")) => None,
+            Some(Json::Text(token)) => Some((*token).to_owned()),
             Some(_) => return Err(wrong_type("`page.token`", "a string")),
         };
         let whole = |limit: &Json<'_>| match limit {

@@ -5,10 +5,12 @@
 //! error and never "the last one wins" (RFC 7493 section 2.3). What is read borrows its texts from
 //! the document, so that a question can be answered without a copy of it.
 
+mod arena;
 mod read;
 mod text;
 mod value;
 
+pub use arena::Arena;
 pub use text::JsonText;
 pub use value::{Json, Members, Properties, parse_json, parse_object};
 

@@ -2,11 +2,10 @@
 //! by a table of its own is read by `serde_json`: numbers that are no short whole ones, texts with
 //! escapes, and what to say of a text that is no JSON.
 
-use std::borrow::Cow;
-
 use serde_json::{Number, Value};
+use smallvec::SmallVec;
 
-use crate::{Json, JsonError, Members};
+use crate::{Arena, Json, JsonError, Members};
 
 /// Why nothing was read.
 enum Refused {
@@ -21,6 +20,12 @@ type Reading<T> = Result<T, Refused>;
 /// Where reading has come to.
 struct Reader<'a> {
     text: &'a str,
+    /// Where arrays and objects are put once they are whole.
+    arena: &'a Arena,
+    /// Of all objects that are not whole yet, the outermost first.
+    members: SmallVec<[(&'a str, Json<'a>); 24]>,
+    /// Of all arrays that are not whole yet.
+    items: SmallVec<[Json<'a>; 24]>,
     at: usize,
     /// So many more levels may be entered.
     levels: usize,
@@ -30,11 +35,18 @@ struct Reader<'a> {
 
 /// Reads one value; nothing but space may stand around it. `levels` bounds how deep arrays and
 /// objects are nested.
-pub(super) fn read(body: &[u8], levels: usize) -> Result<Json<'_>, JsonError> {
+pub(super) fn read<'a>(
+    body: &'a [u8],
+    arena: &'a Arena,
+    levels: usize,
+) -> Result<Json<'a>, JsonError> {
     let refused = match std::str::from_utf8(body) {
         Ok(text) => {
             let mut reader = Reader {
                 text,
+                arena,
+                members: SmallVec::new(),
+                items: SmallVec::new(),
                 at: 0,
                 levels,
                 is_broken: false,
@@ -145,28 +157,30 @@ impl<'a> Reader<'a> {
         self.at += 1;
         if self.peek() == Some(b']') {
             self.at += 1;
-            return Ok(Json::Array(Vec::new()));
+            return Ok(Json::Array(&[]));
         }
-        let mut items = Vec::with_capacity(4);
+        let first = self.items.len();
         loop {
-            items.push(self.value()?);
+            let item = self.value()?;
+            self.items.push(item);
             match self.next()? {
                 b',' => {}
-                b']' => return Ok(Json::Array(items)),
+                b']' => break,
                 _ => return Err(Refused::Syntax),
             }
         }
+        let items = self.items.drain(first..);
+        Ok(Json::Array(self.arena.slice(items)))
     }
 
     fn object(&mut self) -> Reading<Json<'a>> {
         let (start, was_broken) = (self.at, self.is_broken);
         self.is_broken = false;
         self.at += 1;
-        let mut members = Vec::new();
+        let first = self.members.len();
         if self.peek() == Some(b'}') {
             self.at += 1;
         } else {
-            members.reserve(8);
             loop {
                 if self.next()? != b'"' {
                     return Err(Refused::Syntax);
@@ -175,7 +189,8 @@ impl<'a> Reader<'a> {
                 if self.next()? != b':' {
                     return Err(Refused::Syntax);
                 }
-                members.push((name, self.value()?));
+                let value = self.value()?;
+                self.members.push((name, value));
                 match self.next()? {
                     b',' => {}
                     b'}' => break,
@@ -185,7 +200,11 @@ impl<'a> Reader<'a> {
         }
         let text = self.text.get(start..self.at).filter(|_| !self.is_broken);
         self.is_broken |= was_broken;
-        let members = Members { members, text };
+        let members = self.members.drain(first..);
+        let members = Members {
+            members: self.arena.slice(members),
+            text,
+        };
         match members.repeated() {
             None => Ok(Json::Object(members)),
             Some(name) => Err(Refused::Twice(name.to_owned())),
@@ -193,19 +212,19 @@ impl<'a> Reader<'a> {
     }
 
     /// A text whose opening quote has been read.
-    fn string(&mut self) -> Reading<Cow<'a, str>> {
+    fn string(&mut self) -> Reading<&'a str> {
         let rest = self.text.get(self.at..).ok_or(Refused::Syntax)?;
         let len = plain(rest.as_bytes());
         if rest.as_bytes().get(len) != Some(&b'"') {
             return self.escaped();
         }
         self.at += len + 1;
-        rest.get(..len).map(Cow::Borrowed).ok_or(Refused::Syntax)
+        rest.get(..len).ok_or(Refused::Syntax)
     }
 
     /// The same, where something in it must be read by itself.
     #[cold]
-    fn escaped(&mut self) -> Reading<Cow<'a, str>> {
+    fn escaped(&mut self) -> Reading<&'a str> {
         let quote = self.at - 1;
         let bytes = self.text.as_bytes();
         loop {
@@ -219,8 +238,8 @@ impl<'a> Reader<'a> {
         }
         self.at += 1;
         let quoted = self.text.get(quote..self.at).ok_or(Refused::Syntax)?;
-        let read = serde_json::from_str(quoted).map_err(|_| Refused::Syntax)?;
-        Ok(Cow::Owned(read))
+        let read: String = serde_json::from_str(quoted).map_err(|_| Refused::Syntax)?;
+        Ok(self.arena.text(&read))
     }
 
     fn word(&mut self, word: &str, json: Json<'a>) -> Reading<Json<'a>> {
@@ -279,7 +298,8 @@ mod tests {
     #[test]
     fn an_object_knows_its_text_where_it_is_one_line() {
         let text = "{\"a\":{\"b\": 1},\n\"c\":[{\"d\" :2}]}";
-        let Ok(Json::Object(all)) = read(text.as_bytes(), 9) else {
+        let arena = Arena::new();
+        let Ok(Json::Object(all)) = read(text.as_bytes(), &arena, 9) else {
             panic!("an object")
         };
         assert_eq!(all.text, None);
@@ -290,7 +310,7 @@ mod tests {
         let Some(Json::Array(items)) = all.get("c") else {
             panic!("an array")
         };
-        let [Json::Object(last)] = &items[..] else {
+        let [Json::Object(last)] = items else {
             panic!("an object")
         };
         assert_eq!(last.text, Some("{\"d\" :2}"));
@@ -299,9 +319,10 @@ mod tests {
     #[test]
     fn levels_are_those_of_arrays_and_objects() {
         for (json, deepest) in [("1", 0), ("[]", 1), (r#"{"a":[{}],"b":[[]],"c":"[["}"#, 3)] {
-            assert!(read(json.as_bytes(), deepest).is_ok(), "{json}");
+            let arena = Arena::new();
+            assert!(read(json.as_bytes(), &arena, deepest).is_ok(), "{json}");
             if deepest > 0 {
-                let refused = read(json.as_bytes(), deepest - 1).unwrap_err();
+                let refused = read(json.as_bytes(), &arena, deepest - 1).unwrap_err();
                 let levels = deepest - 1;
                 assert_eq!(refused, JsonError::TooDeep { levels });
             }
@@ -383,8 +404,12 @@ mod tests {
     }
 
     fn agrees(body: &[u8]) -> Result<(), TestCaseError> {
-        match (read(body, 120), serde_json::from_slice::<Value>(body)) {
-            (Ok(ours), Ok(theirs)) => prop_assert_eq!(ours.into_value(), theirs),
+        let arena = Arena::new();
+        match (
+            read(body, &arena, 120),
+            serde_json::from_slice::<Value>(body),
+        ) {
+            (Ok(ours), Ok(theirs)) => prop_assert_eq!(ours.to_value(), theirs),
             // It takes the last one.
             (Err(JsonError::Malformed { message }), Ok(_)) => {
                 prop_assert!(message.ends_with("appears twice"), "{}", message);
@@ -418,7 +443,7 @@ mod tests {
             };
             let mut text = text.unwrap();
             agrees(&text)?;
-            prop_assert!(read(&text, 120).is_ok());
+            prop_assert!(read(&text, &Arena::new(), 120).is_ok());
             let at = cut.index(text.len());
             agrees(&text[..at])?;
             text[at] = byte;

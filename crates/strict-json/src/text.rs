@@ -129,7 +129,7 @@ impl JsonText {
             Json::Bool(false) => self.raw("false"),
             Json::Number(number) => self.value(number),
             Json::Text(text) => self.text(text),
-            Json::Array(items) => self.list(items, Self::json),
+            Json::Array(items) => self.list(*items, Self::json),
             Json::Object(members) => self.members(members),
         }
     }
@@ -157,6 +157,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::Arena;
 
     #[test]
     fn what_is_written_is_what_was_meant() {
@@ -165,7 +166,7 @@ mod tests {
             "deep": { "x": { "y": [{}, [[]], null, true, false] } },
         });
         let mut text = JsonText::default();
-        text.json(&Json::from(&value));
+        text.json(&Json::lent(&value, &Arena::new()));
         let bytes = text.into_bytes();
         assert_eq!(serde_json::from_slice::<Value>(&bytes).unwrap(), value);
         assert_eq!(bytes, serde_json::to_vec(&value).unwrap());

@@ -1,10 +1,10 @@
-//! What was read: values that borrow their texts from the document.
-
-use std::borrow::Cow;
+//! What was read: values that borrow their texts from the document and stand in an arena, so that
+//! nothing of them is made or freed by itself.
 
 use serde_json::{Map, Number, Value};
+use smallvec::SmallVec;
 
-use crate::{JsonError, read};
+use crate::{Arena, JsonError, read};
 
 /// The members of an object, with a life of their own. Equality does not look at the order of
 /// members, but bytes may: equal properties can serialize to different bytes.
@@ -16,15 +16,15 @@ pub enum Json<'a> {
     Null,
     Bool(bool),
     Number(Number),
-    Text(Cow<'a, str>),
-    Array(Vec<Json<'a>>),
+    Text(&'a str),
+    Array(&'a [Json<'a>]),
     Object(Members<'a>),
 }
 
 /// The members of an object, in the order in which they came.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Members<'a> {
-    pub(crate) members: Vec<(Cow<'a, str>, Json<'a>)>,
+    pub(crate) members: &'a [(&'a str, Json<'a>)],
     /// The whole object as it was read, where that was one line.
     pub(crate) text: Option<&'a str>,
 }
@@ -34,32 +34,48 @@ const LEVELS: usize = 127;
 
 /// Reads one JSON object. Refuses trailing bytes, duplicate names and nesting deeper than 127.
 pub fn parse_object(body: &[u8]) -> Result<Properties, JsonError> {
-    Members::parse(body).map(Members::into_properties)
+    Members::parse(body, &Arena::new()).map(Members::to_properties)
 }
 
 /// Reads any JSON value, as strictly.
 pub fn parse_json(body: &[u8]) -> Result<Value, JsonError> {
-    Json::parse(body).map(Json::into_value)
+    Json::parse(body, &Arena::new()).map(|json| json.to_value())
 }
 
 impl<'a> Json<'a> {
     /// As strictly as [`parse_json`].
-    pub fn parse(body: &'a [u8]) -> Result<Self, JsonError> {
-        read::read(body, LEVELS)
+    pub fn parse(body: &'a [u8], arena: &'a Arena) -> Result<Self, JsonError> {
+        read::read(body, arena, LEVELS)
+    }
+
+    /// Of a value that is kept.
+    pub fn lent(value: &'a Value, arena: &'a Arena) -> Self {
+        match value {
+            Value::Null => Self::Null,
+            Value::Bool(value) => Self::Bool(*value),
+            Value::Number(value) => Self::Number(value.clone()),
+            Value::String(text) => Self::Text(text),
+            Value::Array(items) => {
+                let items = items.iter().map(|item| Self::lent(item, arena));
+                Self::Array(arena.slice(items))
+            }
+            Value::Object(members) => Self::Object(Members::lent(members, arena)),
+        }
     }
 
     pub fn is_null(&self) -> bool {
         matches!(self, Self::Null)
     }
 
-    pub(crate) fn into_value(self) -> Value {
+    /// The same with a life of its own.
+    pub fn to_value(&self) -> Value {
         match self {
             Self::Null => Value::Null,
-            Self::Bool(value) => Value::Bool(value),
-            Self::Number(value) => Value::Number(value),
-            Self::Text(text) => Value::String(text.into_owned()),
-            Self::Array(items) => Value::Array(items.into_iter().map(Self::into_value).collect()),
-            Self::Object(members) => Value::Object(members.into_properties()),
+            Self::Bool(value) => Value::Bool(*value),
+            Self::Number(value) => Value::Number(value.clone()),
+            Self::Text(text) => Value::String((*text).to_owned()),
+            Self::Array(items) => Value::Array(items.iter().map(Self::to_value).collect()),
+            Self::Object(members) => Value::Object(members.to_properties()),
         }
     }
 }
@@ -67,33 +83,59 @@ impl<'a> Json<'a> {
 impl<'a> Members<'a> {
     /// Of an object that has none.
     pub const NONE: Self = Self {
-        members: Vec::new(),
+        members: &[],
         text: None,
     };
 
     /// As strictly as [`parse_object`].
-    pub fn parse(body: &'a [u8]) -> Result<Self, JsonError> {
-        Self::parse_within(body, LEVELS)
+    pub fn parse(body: &'a [u8], arena: &'a Arena) -> Result<Self, JsonError> {
+        Self::parse_within(body, arena, LEVELS)
     }
 
     /// The same, where `levels` bounds how deep arrays and objects are nested.
-    pub fn parse_within(body: &'a [u8], levels: usize) -> Result<Self, JsonError> {
+    pub fn parse_within(
+        body: &'a [u8],
+        arena: &'a Arena,
+        levels: usize,
+    ) -> Result<Self, JsonError> {
         if body.iter().all(u8::is_ascii_whitespace) {
             return Err(JsonError::Empty);
         }
-        match read::read(body, levels)? {
+        match read::read(body, arena, levels)? {
             Json::Object(members) => Ok(members),
             _ => Err(JsonError::NoObject),
         }
     }
 
-    pub fn get(&self, name: &str) -> Option<&Json<'a>> {
-        let found = self.members.iter().find(|(own, _)| own == name);
+    /// Of properties that are kept.
+    pub fn lent(properties: &'a Properties, arena: &'a Arena) -> Self {
+        let lent = |(name, value): (&'a String, &'a Value)| (&**name, Json::lent(value, arena));
+        Self::of(properties.iter().map(lent), arena)
+    }
+
+    /// Of members that each have a name of their own.
+    pub fn of(members: impl IntoIterator<Item = (&'a str, Json<'a>)>, arena: &'a Arena) -> Self {
+        let members: SmallVec<[_; 8]> = members.into_iter().collect();
+        Self {
+            members: arena.slice(members),
+            text: None,
+        }
+    }
+
+    /// The same without members of other names.
+    #[must_use]
+    pub fn only(self, keep: impl Fn(&str) -> bool, arena: &'a Arena) -> Self {
+        let kept = self.members.iter().filter(|(name, _)| keep(name));
+        Self::of(kept.cloned(), arena)
+    }
+
+    pub fn get(&self, name: &str) -> Option<&'a Json<'a>> {
+        let found = self.members.iter().find(|(own, _)| *own == name);
         found.map(|(_, value)| value)
     }
 
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &Json<'a>)> {
-        self.members.iter().map(|(name, value)| (&**name, value))
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&'a str, &'a Json<'a>)> + use<'a> {
+        self.members.iter().map(|(name, value)| (*name, value))
     }
 
     pub fn len(&self) -> usize {
@@ -104,77 +146,34 @@ impl<'a> Members<'a> {
         self.members.is_empty()
     }
 
-    pub fn into_members(self) -> impl Iterator<Item = (Cow<'a, str>, Json<'a>)> {
-        self.members.into_iter()
-    }
-
-    /// Adds a member of a name that is not there yet.
-    pub fn push(&mut self, name: Cow<'a, str>, value: Json<'a>) {
-        self.text = None;
-        self.members.push((name, value));
-    }
-
-    pub fn retain(&mut self, keep: impl Fn(&str) -> bool) {
-        self.text = None;
-        self.members.retain(|(name, _)| keep(name));
-    }
-
-    /// The same with a life of its own.
-    pub fn to_properties(&self) -> Properties {
-        self.clone().into_properties()
-    }
-
     /// The whole object as it was read, where that is one line of JSON.
     pub fn text(&self) -> Option<&'a str> {
         self.text
     }
 
-    pub fn into_properties(self) -> Properties {
-        let owned =
-            |(name, value): (Cow<'_, str>, Json<'_>)| (name.into_owned(), value.into_value());
-        self.members.into_iter().map(owned).collect()
+    /// The same with a life of its own.
+    pub fn to_properties(self) -> Properties {
+        let owned = |(name, value): (&str, &Json<'_>)| (name.to_owned(), value.to_value());
+        self.iter().map(owned).collect()
     }
 
     /// The name that occurs more than once.
-    pub(crate) fn repeated(&self) -> Option<&str> {
+    pub(crate) fn repeated(&self) -> Option<&'a str> {
         const FEW: usize = 16;
         if self.len() <= FEW {
-            let mut before = self.members.iter().enumerate();
-            let twice = before.find(|(at, (name, _))| {
-                self.members
-                    .iter()
-                    .take(*at)
-                    .any(|(other, _)| name == other)
-            });
-            return twice.map(|(_, (name, _))| &**name);
+            let mut rest = self.members;
+            while let Some(((name, _), others)) = rest.split_first() {
+                if others.iter().any(|(other, _)| name == other) {
+                    return Some(name);
+                }
+                rest = others;
+            }
+            return None;
         }
         let mut names: Vec<&str> = self.iter().map(|(name, _)| name).collect();
         names.sort_unstable();
         let twice = names.windows(2).find(|pair| pair.first() == pair.last());
         twice.and_then(|pair| pair.first().copied())
-    }
-}
-
-impl<'a> From<&'a Value> for Json<'a> {
-    fn from(value: &'a Value) -> Self {
-        match value {
-            Value::Null => Self::Null,
-            Value::Bool(value) => Self::Bool(*value),
-            Value::Number(value) => Self::Number(value.clone()),
-            Value::String(text) => Self::Text(text.as_str().into()),
-            Value::Array(items) => Self::Array(items.iter().map(Self::from).collect()),
-            Value::Object(members) => Self::Object(members.into()),
-        }
-    }
-}
-
-impl<'a> From<&'a Properties> for Members<'a> {
-    fn from(properties: &'a Properties) -> Self {
-        let lent = |(name, value): (&'a String, &'a Value)| (name.as_str().into(), value.into());
-        Self {
-            members: properties.iter().map(lent).collect(),
-            text: None,
-        }
     }
 }
 
@@ -225,9 +224,10 @@ mod tests {
         ] {
             let plain: Value = serde_json::from_str(text).unwrap();
             assert_eq!(parse_json(text.as_bytes()).unwrap(), plain);
-            let read = Json::parse(text.as_bytes()).unwrap();
-            for json in [read, Json::from(&plain)] {
-                assert_eq!(json.into_value(), plain);
+            let arena = Arena::new();
+            let read = Json::parse(text.as_bytes(), &arena).unwrap();
+            for json in [read, Json::lent(&plain, &arena)] {
+                assert_eq!(json.to_value(), plain);
             }
         }
     }

@@ -166,7 +166,7 @@ mod tests {
             (text(), Shape::Long),
             (text(), Shape::Bool),
             (text(), longs(Shape::String)),
-            (text(), Shape::Record(Members::default())),
+            (text(), Shape::Record(Box::default())),
             (text(), Shape::Impossible),
             (decimal(), extension("datetime")),
             (decimal(), Shape::String),
@@ -177,7 +177,7 @@ mod tests {
             (Cell::Written("[1".into()), longs(Shape::Long)),
             (
                 Cell::Written("{\"a\":1,\"a\":2}".into()),
-                Shape::Record(Members::default()),
+                Shape::Record(Box::default()),
             ),
         ];
         for (cell, shape) in bad {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use authzen::{Asked, AskedAction, AskedEntity};
 use serde_json::Value;
 use service_kit::UnixTime;
-use strict_json::{JsonText, Members};
+use strict_json::{Arena, JsonText, Members};
 
 use super::{Asker, DecisionLog, Share};
 use crate::answer::Id;
@@ -164,7 +164,10 @@ impl<'l> Lines<'l> {
         self.text.raw(r#","entities":"#);
         let (start, mask) = (self.text.len(), &self.log.mask);
         self.text.list(self.brought, |text, entity| match entity {
-            Value::Object(entity) => mask.write(&["entities"], &Members::from(entity), text),
+            Value::Object(entity) => {
+                let arena = Arena::new();
+                mask.write(&["entities"], &Members::lent(entity, &arena), text);
+            }
             _ => text.raw("null"),
         });
         self.bound(start, 0);

@@ -111,7 +111,7 @@ impl Mask {
         match value {
             Json::Object(members) => self.write_members(path, members, text),
             // Elements have no name of their own.
-            Json::Array(items) => text.list(items, |text, item| self.write_json(path, item, text)),
+            Json::Array(items) => text.list(*items, |text, item| self.write_json(path, item, text)),
             other => text.json(other),
         }
     }
@@ -192,6 +192,7 @@ mod tests {
     use authzen::Properties;
     use proptest::prelude::*;
     use serde_json::{Value, json};
+    use strict_json::Arena;
 
     use super::*;
 
@@ -213,7 +214,11 @@ mod tests {
             panic!("an object")
         };
         let mut text = JsonText::default();
-        mask(patterns).write(&["context"], &Members::from(&properties), &mut text);
+        mask(patterns).write(
+            &["context"],
+            &Members::lent(&properties, &Arena::new()),
+            &mut text,
+        );
         serde_json::from_slice(&text.into_bytes()).unwrap()
     }
 
@@ -264,10 +269,11 @@ mod tests {
             }
             let text = [value.to_string(), serde_json::to_string_pretty(&value).unwrap()];
             let Value::Object(properties) = &value else { panic!("an object") };
+            let arena = Arena::new();
             for members in [
-                Members::from(properties),
-                Members::parse(text[0].as_bytes()).unwrap(),
-                Members::parse(text[1].as_bytes()).unwrap(),
+                Members::lent(properties, &arena),
+                Members::parse(text[0].as_bytes(), &arena).unwrap(),
+                Members::parse(text[1].as_bytes(), &arena).unwrap(),
             ] {
                 for patterns in [&["pin"][..], &["**.pin"], &["subject.**.pin"]] {
                     let shown = written(&mask(patterns), &members);

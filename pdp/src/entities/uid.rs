@@ -8,7 +8,7 @@ use std::hash::{BuildHasher, Hash, Hasher};
 use std::ops::Deref;
 use std::sync::{Arc, LazyLock};
 
-use cedar_policy_core::ast::{Eid, EntityType, EntityUID};
+use cedar_policy_core::ast::{Eid, EntityType, EntityUID, InternalName, Name};
 use foldhash::fast::RandomState;
 
 /// An entity's name, shared by whatever refers to it.
@@ -63,8 +63,19 @@ impl HashedType {
 impl From<EntityType> for HashedType {
     fn from(name: EntityType) -> Self {
         let hash = SEEDS.hash_one(&name);
-        Self { name, hash }
+        Self {
+            name: placeless(name),
+            hash,
+        }
     }
+}
+
+/// The same type without its place in a source, which every name of an entity would have a share in.
+fn placeless(kind: EntityType) -> EntityType {
+    let name: &InternalName = kind.as_ref().as_ref();
+    let namespace = name.namespace_components().cloned();
+    let name = InternalName::new(name.basename().clone(), namespace, None);
+    Name::try_from(name).map_or(kind, EntityType::from)
 }
 
 impl Deref for HashedType {

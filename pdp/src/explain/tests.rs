@@ -3,6 +3,7 @@
 use ::http::StatusCode;
 use proptest::prelude::*;
 use serde_json::{Value, json};
+use strict_json::Arena;
 
 use super::*;
 use crate::config::ExplainRight;
@@ -37,7 +38,8 @@ fn a_deny_names_the_nearest_permits_and_what_would_have_to_change() {
     let small =
         Snapshot::open(fixture.folder.path(), &crate::config::Reading::default(), 0).unwrap();
     let body = question.to_string();
-    let members = Members::parse(body.as_bytes()).unwrap();
+    let arena = Arena::new();
+    let members = Members::parse(body.as_bytes(), &arena).unwrap();
     let asked = Asked::of(&members).unwrap();
     let mapped = small
         .loaded
@@ -175,7 +177,8 @@ proptest! {
         let request = json!({ "subject": { "type": "User", "id": "u0" }, "action": { "name": "read" },
             "resource": { "type": "Doc", "id": format!("d{doc}") }, "context": { "n": world.n } });
         let body = request.to_string();
-        let members = Members::parse(body.as_bytes()).unwrap();
+        let arena = Arena::new();
+    let members = Members::parse(body.as_bytes(), &arena).unwrap();
         let told = snapshot.explain(&Asked::of(&members).unwrap(), service_kit::UnixTime::from_secs(0)).unwrap();
         prop_assert_eq!(told.outcome == ExplainedOutcome::Permitted, outcome.permitted);
         prop_assert_eq!(told.outcome, way_of(&outcome));

@@ -65,7 +65,7 @@ impl Located {
                     return Ok(Self {
                         works: of.works.clone(),
                         of,
-                        kind: (**kind).clone(),
+                        kind: (***kind).clone(),
                         is_row: false,
                         path: name.to_owned(),
                     });
@@ -99,7 +99,7 @@ impl Located {
         let kind = match &self.shape(translator)?.shape {
             Shape::Long => Kind::Long,
             Shape::String => Kind::Text,
-            Shape::Entity(Some(kind)) => Kind::Entity((**kind).clone()),
+            Shape::Entity(Some(kind)) => Kind::Entity((***kind).clone()),
             _ => return Err(format!("`{}` is not of a type that is compared", self.path)),
         };
         let (scalar, works) = self.column(translator)?;
@@ -162,7 +162,7 @@ impl Located {
             Shape::Set(shape) => match &**shape {
                 Shape::Long => Kind::Long,
                 Shape::String => Kind::Text,
-                Shape::Entity(Some(kind)) => Kind::Entity((**kind).clone()),
+                Shape::Entity(Some(kind)) => Kind::Entity((***kind).clone()),
                 _ => return Err(format!("the elements of `{}` are not compared", self.path)),
             },
             _ => return Err(format!("`{}` is not a set", self.path)),

@@ -10,6 +10,7 @@ use cedar_policy_core::entities::EntityJson;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use service_kit::Problem;
+use strict_json::Arena;
 
 use super::bodies;
 use super::receive::{no_right, receive};
@@ -49,7 +50,8 @@ pub(super) async fn change(
 ) -> Result<Response, Problem> {
     allowed(&inner, request.extensions().get(), EntityRight::Write)?;
     let received = receive(&inner, request)?;
-    let (body, asker) = (received.object()?.into_properties(), received.asker);
+    let body = received.object(&Arena::new())?.to_properties();
+    let asker = received.asker;
     let Written {
         revision,
         upserted,

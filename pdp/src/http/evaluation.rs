@@ -8,7 +8,7 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use service_kit::Problem;
-use strict_json::{JsonText, Members};
+use strict_json::{Arena, JsonText, Members};
 
 use super::bodies;
 use super::receive::{Received, bad_request, no_answer, receive};
@@ -48,12 +48,14 @@ pub(super) async fn many(
 }
 
 pub(super) async fn answer_one(inner: &Inner, received: &Received) -> Result<Response, Problem> {
-    answer_question(inner, &received.object()?, &received.asker).await
+    let arena = Arena::new();
+    answer_question(inner, &received.object(&arena)?, &received.asker).await
 }
 
 pub(super) async fn answer_many(inner: &Inner, received: &Received) -> Result<Response, Problem> {
-    let asker = &received.asker;
-    let batch = match BatchBody::of(received.object()?).map_err(|error| bad_request(&error))? {
+    let (asker, arena) = (&received.asker, Arena::new());
+    let body = BatchBody::of(received.object(&arena)?, &arena);
+    let batch = match body.map_err(|error| bad_request(&error))? {
         BatchBody::Single(question) => return answer_question(inner, &question, asker).await,
         BatchBody::Many(batch) => batch,
     };

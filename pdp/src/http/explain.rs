@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Json, Response};
 use serde::Deserialize;
 use serde_json::json;
 use service_kit::Problem;
+use strict_json::Arena;
 
 use super::bodies;
 use super::receive::{bad_request, no_answer, no_right, receive};
@@ -56,7 +57,8 @@ pub(super) async fn answer(
         return Err(no_right("`explain: short` or `full`", "explain"));
     }
     let received = receive(&inner, request)?;
-    let (asker, body) = (&received.asker, received.object()?);
+    let arena = Arena::new();
+    let (asker, body) = (&received.asker, received.object(&arena)?);
     let asked = Asked::of(&body).map_err(|error| bad_request(&error))?;
     let snapshot = inner.snapshot.load_full();
     tracing::info!(caller = &*asker.caller, ?form, "an answer is explained");

@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Json, Response};
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use serde_json::{Value, json};
 use service_kit::Problem;
+use strict_json::Arena;
 
 use super::bodies;
 use super::entities::right_of;
@@ -120,7 +121,7 @@ async fn entry(
 pub(super) fn read(inner: &Inner, request: Request) -> Result<(Asker, Properties), Problem> {
     let right = right_of(inner, request.extensions().get());
     let received = receive(inner, request)?;
-    let body = received.object()?.into_properties();
+    let body = received.object(&Arena::new())?.to_properties();
     let asker = Asker {
         may_read: right >= EntityRight::Read,
         ..received.asker

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use http_body::Frame;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use service_kit::Problem;
-use strict_json::{JsonError, Members};
+use strict_json::{Arena, JsonError, Members};
 
 use crate::answer::Unavailable;
 use crate::decision_log::Asker;
@@ -161,8 +161,8 @@ impl Received {
     }
 
     /// The body, which is an object.
-    pub(super) fn object(&self) -> Result<Members<'_>, Problem> {
-        Members::parse_within(&self.body, self.levels)
+    pub(super) fn object<'a>(&'a self, arena: &'a Arena) -> Result<Members<'a>, Problem> {
+        Members::parse_within(&self.body, arena, self.levels)
             .map_err(|error| bad_request(&RequestError::Json(error)))
     }
 }

@@ -6,6 +6,7 @@ use authzen::{SearchKind, SearchRequest};
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Json, Response};
 use service_kit::Problem;
+use strict_json::Arena;
 
 use super::bodies;
 use super::receive::{bad_request, no_answer, receive};
@@ -65,7 +66,7 @@ async fn answer(
     request: Request,
 ) -> Result<Response, Problem> {
     let received = receive(&inner, request)?;
-    let request = SearchRequest::of(kind, &received.object()?);
+    let request = SearchRequest::of(kind, &received.object(&Arena::new())?);
     let request = request.map_err(|error| bad_request(&error))?;
     let results = inner
         .search(request, received.asker)

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use cedar_policy::{EntityUid, Schema, SlotId, Template};
 use cedar_policy_core::ast::EntityUID;
 use cedar_policy_core::validator::ValidatorEntityTypeKind;
-use strict_json::{Json, Members};
+use strict_json::{Arena, Json, Members};
 
 use super::entities::elements;
 use super::issues::Issues;
@@ -98,8 +98,9 @@ fn link(text: &str, templates: &Templates) -> Result<Link, Wrong> {
         message,
         hint: WRITE,
     };
-    let link =
-        Members::parse(text.as_bytes()).map_err(|error| wrong(format!("a link: {error}")))?;
+    let arena = Arena::new();
+    let link = Members::parse(text.as_bytes(), &arena)
+        .map_err(|error| wrong(format!("a link: {error}")))?;
     if let Some((name, _)) = link.iter().find(|(name, _)| !MEMBERS.contains(name)) {
         return Err(wrong(format!("`{}` is no member of a link", short(name))));
     }

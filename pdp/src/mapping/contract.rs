@@ -111,8 +111,8 @@ pub(super) fn names<'v>(
         names.dedup();
         names
     }
-    let attributes = sorted(kinds.flat_map(|kind| kind.members.names()));
-    let context = sorted(actions.flat_map(|term| term.context.names()));
+    let attributes = sorted(kinds.flat_map(|kind| kind.members.names().iter()));
+    let context = sorted(actions.flat_map(|term| term.context.names().iter()));
     Names::new(
         attributes,
         ["action"].into_iter().chain(clock).chain(context),
@@ -141,6 +141,7 @@ fn parameters(term: &ActionTerm, names: &Names) -> Vec<Matter> {
     let when = when_needed(parameters, names);
     let members = parameters.members.names();
     members
+        .iter()
         .map(|name| Matter {
             name: name.to_string(),
             when,

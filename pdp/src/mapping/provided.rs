@@ -3,6 +3,7 @@
 use authzen::Properties;
 use cedar_policy_core::ast::{EntityType, Value};
 use smol_str::SmolStr;
+use strict_json::{Arena, Members};
 
 use super::Vocabulary;
 use super::shape::Unfit;
@@ -27,14 +28,14 @@ impl Vocabulary {
         let members = kind
             .members
             .only(|name| names.iter().any(|own| own == name));
-        let read =
-            reader
-                .complete(&members, &said.into())
-                .map_err(|misfit| match misfit.why() {
-                    Unfit::Missing { path } => format!("it does not say `{path}`"),
-                    // A value of another system's is not repeated.
-                    Unfit::Wrong { path, discreet, .. } => format!("of its `{path}`, {discreet}"),
-                })?;
+        let arena = Arena::new();
+        let read = reader
+            .complete(&members, &Members::lent(said, &arena))
+            .map_err(|misfit| match misfit.why() {
+                Unfit::Missing { path } => format!("it does not say `{path}`"),
+                // A value of another system's is not repeated.
+                Unfit::Wrong { path, discreet, .. } => format!("of its `{path}`, {discreet}"),
+            })?;
         Ok(read.into_iter().collect())
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use authzen::{Action, AskedAction, Properties, Resource, Subject};
 use cedar_policy_core::ast::{Eid, EntityType, EntityUID, Var};
+use strict_json::{Arena, Members};
 
 use super::{NotAsked, Part, Vocabulary, not_asked, overlay};
 use crate::engine::Question;
@@ -107,18 +108,20 @@ impl Vocabulary {
             return Err(nobody());
         }
         let field = format!("{}.properties", given_part.word());
-        let (stored, sent) = (store.row_of(given.named()), properties.into());
+        let arena = Arena::new();
+        let stored = store.row_of(given.named());
+        let sent = Members::lent(properties, &arena);
         let row = overlay(&mut reader, &given, given_kind, stored, &sent);
         let mut overlays = Overlays::default();
         if let Some(row) = row.map_err(|misfit| not_asked(&field, misfit))? {
             overlays.describe(Arc::new(row));
         }
-        let parameters = (&action.properties).into();
+        let parameters = Members::lent(&action.properties, &arena);
         let action = AskedAction {
             name: &action.name,
             properties: &parameters,
         };
-        let context = term.context(&mut reader, &context.into(), &action)?;
+        let context = term.context(&mut reader, &Members::lent(context, &arena), &action)?;
         // Never decided: each candidate takes its place.
         let open = sought.entity_type.uid("");
         let (principal, resource, part) = match part {

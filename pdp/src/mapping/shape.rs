@@ -23,18 +23,22 @@ pub(crate) enum Shape {
     Long,
     String,
     Set(Box<Shape>),
-    Record(Members),
+    Record(Box<Members>),
     /// A reference, to a given type where the schema says so.
-    Entity(Option<HashedType>),
+    Entity(Option<Arc<HashedType>>),
     /// `ipaddr`, `decimal`, `datetime` or `duration`.
     Extension(String),
     /// Nothing that JSON can say.
     Impossible,
 }
 
-/// Declared attributes, in the order of their names.
+/// Declared attributes, in the order of their names. The names stand by themselves: what is sent is
+/// looked for among them, and with a hundred types they are not in a cache unless they are together.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Members(Vec<(SmolStr, Member)>);
+pub(crate) struct Members {
+    names: Arc<[SmolStr]>,
+    members: Box<[Member]>,
+}
 
 /// One declared attribute.
 #[derive(Debug, Clone)]
@@ -77,9 +81,10 @@ impl Shape {
             Type::Set { element_type } => Self::Set(Box::new(
                 element_type.as_deref().map_or(Self::Impossible, Self::of),
             )),
-            Type::Record { attrs, .. } => Self::Record(Members::of(attrs)),
+            Type::Record { attrs, .. } => Self::Record(Box::new(Members::of(attrs))),
             Type::Entity(EntityKind::Entity(kinds)) => {
-                Self::Entity(kinds.get_single_entity().cloned().map(HashedType::from))
+                let single = kinds.get_single_entity().cloned();
+                Self::Entity(single.map(|kind| Arc::new(HashedType::from(kind))))
             }
             Type::Entity(EntityKind::AnyEntity) => Self::Entity(None),
             Type::ExtensionType { name } => Self::Extension(name.to_string()),
@@ -107,28 +112,33 @@ impl Members {
 
     /// Its place among the others, too.
     fn find(&self, name: &str) -> Option<(usize, &Member)> {
-        let at = place_of(&self.0, name, |(own, _)| own)?;
-        self.0.get(at).map(|(_, member)| (at, member))
+        let at = place_of(&self.names, name, SmolStr::as_str)?;
+        self.members.get(at).map(|member| (at, member))
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&SmolStr, &Member)> {
-        self.0.iter().map(|(name, member)| (name, member))
+        self.names.iter().zip(&self.members)
     }
 
-    pub(crate) fn names(&self) -> impl ExactSizeIterator<Item = &SmolStr> {
-        self.0.iter().map(|(name, _)| name)
+    pub(crate) fn names(&self) -> &Arc<[SmolStr]> {
+        &self.names
     }
 
     /// Without those of other names.
     pub(super) fn only(&self, keep: impl Fn(&str) -> bool) -> Self {
-        let kept = self.0.iter().filter(|(name, _)| keep(name));
-        Self(kept.cloned().collect())
+        let kept = self.iter().filter(|(name, _)| keep(name));
+        kept.map(|(name, member)| (name.clone(), member.clone()))
+            .collect()
     }
 }
 
 impl FromIterator<(SmolStr, Member)> for Members {
     fn from_iter<T: IntoIterator<Item = (SmolStr, Member)>>(members: T) -> Self {
-        Self(BTreeMap::from_iter(members).into_iter().collect())
+        let (names, members): (Vec<_>, Vec<_>) = BTreeMap::from_iter(members).into_iter().unzip();
+        Self {
+            names: names.into(),
+            members: members.into(),
+        }
     }
 }
 
@@ -161,7 +171,7 @@ impl Reader<'_> {
     ) -> Result<BTreeMap<SmolStr, Value>, Misfit> {
         let mut read = BTreeMap::new();
         self.declared(members, sent, |at, value| {
-            if let Some((name, _)) = members.0.get(at) {
+            if let Some(name) = members.names.get(at) {
                 read.insert(name.clone(), value.value());
             }
         })?;
@@ -198,7 +208,7 @@ impl Reader<'_> {
             (Shape::Record(members), Json::Object(object)) => {
                 Ok(Value::record(self.complete(members, object)?, None).into())
             }
-            (Shape::Entity(kind), json) => self.reference(kind.as_ref(), json),
+            (Shape::Entity(kind), json) => self.reference(kind.as_deref(), json),
             (Shape::Extension(name), Json::Text(text)) => extension(name, text).map(Kept::from),
             (shape, json) => Err(wrong_of(shape.in_words(), json)),
         }

@@ -229,7 +229,7 @@ impl Vocabulary {
         let kind_of = Arc::new(Kind {
             entity_type: kind.name().clone().into(),
             number: numbered(self.kinds.len()),
-            names: members.names().cloned().collect(),
+            names: Arc::clone(members.names()),
             members,
             ids: ids(kind),
             request_properties,
@@ -322,7 +322,7 @@ fn split_parameters(context: Members) -> (Members, Option<Parameters>) {
             shape: Shape::Record(members),
             required,
         }) => Some(Parameters {
-            members: members.clone(),
+            members: (**members).clone(),
             required: *required,
         }),
         _ => None,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use authzen::{Asked, DecisionError, Evaluation};
 use service_kit::traces::Span;
 use service_kit::{TraceContext, UnixTime};
+use strict_json::Arena;
 use tokio::time::Instant;
 
 use super::Inner;
@@ -123,7 +124,8 @@ impl Inner {
             shown,
             brought,
         } = whole;
-        let lent = shown.lend();
+        let arena = Arena::new();
+        let lent = shown.lend(&arena);
         let mut lines = self.log.lines().with_entities(brought);
         let asked = lent.asked();
         let mut begun = self.begin(asker);

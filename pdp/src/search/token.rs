@@ -11,7 +11,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 use service_kit::{ConfigIssue, Secret, UnixTime, random};
-use strict_json::Members;
+use strict_json::{Arena, Members};
 
 use crate::PdpConfig;
 
@@ -168,8 +168,10 @@ impl PageTokens {
         if sealed.expires <= now.as_secs() || sealed.kind != kind.as_str() {
             return None;
         }
+        let arena = Arena::new();
+        let question = Members::lent(&sealed.question, &arena);
         Some(Place {
-            question: SearchQuestion::of(kind, &Members::from(&sealed.question)).ok()?,
+            question: SearchQuestion::of(kind, &question).ok()?,
             limit: sealed.limit,
             after: sealed.after,
         })

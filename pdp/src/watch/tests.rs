@@ -5,6 +5,7 @@ use std::time::Duration;
 use authzen::{BatchBody, Decision, DecisionPoint as _, Evaluation};
 use serde_json::{Value, json};
 use service_kit::Status;
+use strict_json::Arena;
 
 use super::*;
 use crate::fixture::{Fixture, POLICIES, ask};
@@ -172,7 +173,8 @@ async fn no_decision_mixes_two_snapshots() {
     let pdp = fixture.open();
     pdp.watch();
     let body = json!({ "evaluations": vec![question(); 20] }).to_string();
-    let BatchBody::Many(batch) = BatchBody::parse(body.as_bytes()).unwrap() else {
+    let arena = Arena::new();
+    let BatchBody::Many(batch) = BatchBody::parse(body.as_bytes(), &arena).unwrap() else {
         panic!("no batch");
     };
     let batch = batch.to_request();

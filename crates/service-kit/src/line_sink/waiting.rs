@@ -6,7 +6,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::Thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Where threads put lines down and one writer picks them up.
 pub(super) struct Waiting {
@@ -106,11 +106,6 @@ impl Waiting {
         }
     }
 
-    /// The writer's: lets lines gather.
-    pub(super) fn pause(&self, most: Duration) {
-        std::thread::park_timeout(most);
-    }
-
     /// Hands what each thread has put down to `take`, which leaves a buffer in its place. Lines of one
     /// thread stay in order. Says whether there was anything.
     pub(super) fn pick_up(&self, spare: &mut Vec<u8>, mut take: impl FnMut(&mut Vec<u8>)) -> bool {
@@ -133,20 +128,21 @@ impl Waiting {
 
     /// Waits for lines; for no longer than `most`, where it says so.
     pub(super) fn wait(&self, most: Option<Duration>) -> Woken {
-        let until = most.map(|most| Instant::now() + most);
+        let mut is_rested = false;
         loop {
             self.is_writer_asleep.store(true, Ordering::SeqCst);
             fence(Ordering::SeqCst);
             // First whether it is over: what came before that is seen after it.
             let is_over = self.is_over.load(Ordering::SeqCst);
             let has_lines = self.places.iter().any(|place| !place.lock().is_empty());
-            let left = until.map(|until| until.saturating_duration_since(Instant::now()));
-            let woken = match left {
+            let woken = match most {
                 _ if has_lines => Woken::Lines,
                 _ if is_over => Woken::Over,
-                Some(Duration::ZERO) => Woken::Nothing,
-                Some(left) => {
-                    std::thread::park_timeout(left);
+                // Early, where it was woken for what it has picked up already: that does no harm.
+                Some(_) if is_rested => Woken::Nothing,
+                Some(most) => {
+                    std::thread::park_timeout(most);
+                    is_rested = true;
                     continue;
                 }
                 None => {

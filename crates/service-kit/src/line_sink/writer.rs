@@ -28,7 +28,8 @@ pub(super) fn write_lines(inbox: &Inbox, out: impl Write) {
             Woken::Lines => {
                 while inbox.pick_up(&mut spare, |lines| output.put(lines)) {
                     output.write_out();
-                    inbox.waiting.pause(PACE);
+                    // Who has put down much ends it.
+                    std::thread::park_timeout(PACE);
                 }
             }
         }

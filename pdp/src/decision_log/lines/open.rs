@@ -8,7 +8,7 @@ use authzen::{
 };
 use cedar_policy_core::ast::Var;
 use service_kit::UnixTime;
-use strict_json::Members;
+use strict_json::{Arena, Members};
 
 use super::{Asker, Lines};
 use crate::search::PageFound;
@@ -145,7 +145,8 @@ impl Lines<'_> {
     }
 
     fn given(&mut self, part: &str, kind: &str, id: &str, properties: &Properties) {
-        let properties = &Members::from(properties);
+        let arena = Arena::new();
+        let properties = &Members::lent(properties, &arena);
         let asked = AskedEntity {
             kind,
             id,
@@ -164,7 +165,8 @@ impl Lines<'_> {
     }
 
     fn action(&mut self, action: &Action) {
-        let properties = &Members::from(&action.properties);
+        let arena = Arena::new();
+        let properties = &Members::lent(&action.properties, &arena);
         self.text.raw(r#""action":"#);
         self.named(&AskedAction {
             name: &action.name,
@@ -175,7 +177,7 @@ impl Lines<'_> {
     fn context(&mut self, context: &Properties) {
         if !context.is_empty() {
             self.text.raw(r#","context":"#);
-            self.shown(&["context"], &Members::from(context));
+            self.shown(&["context"], &Members::lent(context, &Arena::new()));
         }
     }
 }

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use serde_json::json;
 use service_kit::UnixTime;
+use strict_json::Arena;
 use tokio::time::Instant;
 
 use super::*;
@@ -47,7 +48,7 @@ fn seen(snapshot: &Snapshot) -> Vec<String> {
         let (question, verdict) = answered.decided.unwrap();
         assert!(verdict.agrees_with(&snapshot.by_cedar(&question).unwrap()));
         let explained = snapshot
-            .explain(&request.lend().asked(), UnixTime::from_secs(0))
+            .explain(&request.lend(&Arena::new()).asked(), UnixTime::from_secs(0))
             .unwrap();
         seen.push(format!("{:?} {}", explained.outcome, explained.summary));
         let mut policies: Vec<_> = explained

@@ -6,6 +6,7 @@ use authzen::{BatchBody, EvaluationRequest};
 use proptest::prelude::*;
 use proptest::sample::select;
 use serde_json::{Value, json};
+use strict_json::Arena;
 
 use super::*;
 use crate::Pdp;
@@ -136,8 +137,8 @@ proptest! {
         let mut body = defaults;
         body["evaluations"] = entries.into();
         // Of a default that is no object no entry is asked.
-        let body = body.to_string();
-        let BatchBody::Many(batch) = BatchBody::parse(body.as_bytes()).unwrap() else { panic!("many") };
+        let (body, arena) = (body.to_string(), Arena::new());
+        let BatchBody::Many(batch) = BatchBody::parse(body.as_bytes(), &arena).unwrap() else { panic!("many") };
         let snapshot = pdp().0.snapshot.load_full();
         let asker = Asker::default();
         let many = pdp().0.decide_many(&snapshot, batch.entries(), Semantic::ExecuteAll, &asker);
@@ -160,7 +161,8 @@ proptest! {
 }
 
 fn alone(snapshot: &Arc<Snapshot>, request: &EvaluationRequest) -> Evaluation {
-    let (lent, asker) = (request.lend(), Asker::default());
+    let (arena, asker) = (Arena::new(), Asker::default());
+    let lent = request.lend(&arena);
     match run(pdp().0.decide(snapshot, &lent.asked(), &asker)) {
         Ok(answer) => answer.into(),
         Err(DecisionError::Rejected { message }) => Evaluation::refused(&message),
