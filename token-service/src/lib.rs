@@ -26,7 +26,6 @@ mod keys;
 mod listeners;
 mod meter;
 mod minted;
-mod nonces;
 mod params;
 mod password;
 mod phantom;

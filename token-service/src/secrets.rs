@@ -8,6 +8,7 @@ use aws_lc_rs::hkdf::{HKDF_SHA256, KeyType, Salt};
 use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use oauth::DpopNonces;
 use zeroize::Zeroizing;
 
 use crate::error::Trouble;
@@ -21,7 +22,7 @@ pub(crate) struct Secrets {
     /// Makes what comes after a refresh token.
     successors: hmac::Key,
     /// Makes the nonces of DPoP proofs.
-    nonces: hmac::Key,
+    pub(crate) nonces: DpopNonces,
     /// Seals at rest what has to be read again: signing keys, ID tokens of other providers.
     pub(crate) sealing: RandomizedNonceKey,
 }
@@ -44,7 +45,7 @@ impl Secrets {
             pepper: hmac::Key::new(hmac::HMAC_SHA256, &*expand(root, PEPPER)?),
             forms: hmac::Key::new(hmac::HMAC_SHA256, &*expand(root, FORMS)?),
             successors: hmac::Key::new(hmac::HMAC_SHA256, &*expand(root, SUCCESSORS)?),
-            nonces: hmac::Key::new(hmac::HMAC_SHA256, &*expand(root, NONCES)?),
+            nonces: DpopNonces::new(&*expand(root, NONCES)?),
             sealing: RandomizedNonceKey::new(&AES_256_GCM, &*sealing).map_err(|_| {
                 Trouble::Crypto {
                     message: "no sealing key",
@@ -68,11 +69,6 @@ impl Secrets {
             *byte = *of;
         }
         made
-    }
-
-    /// The nonce of a period of time.
-    pub(crate) fn nonce(&self, period: u64) -> String {
-        URL_SAFE_NO_PAD.encode(hmac::sign(&self.nonces, &period.to_be_bytes()))
     }
 
     /// Seals a text that the store is to keep; `purpose` opens it again, and no other does.

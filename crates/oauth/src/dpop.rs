@@ -1,12 +1,16 @@
 //! DPoP proofs (RFC 9449 section 4): whoever sends a request shows that it has a key. Read, verified
 //! and held against the request; whether a proof was used before, whoever keeps that has to say.
 
+mod nonces;
+
 use std::time::Duration;
 
 use http::{HeaderMap, Method};
 use jose::{Accepted, Algorithm, Embedded, Fault};
 use serde_json::Value;
 use url::Url;
+
+pub use nonces::DpopNonces;
 
 /// A proof whose signature holds.
 #[derive(Debug)]

@@ -12,7 +12,6 @@ use super::limits::{self, Limited};
 use crate::audit::audit;
 use crate::core::Core;
 use crate::error::Trouble;
-use crate::nonces;
 use crate::record::{self, ProofUse};
 use crate::refusal::{ErrorCode, Refusal};
 use crate::registry::Client;
@@ -94,7 +93,7 @@ fn checked(
     };
     proof.check(request, now.as_secs())?;
     let is_fresh = match proof.nonce() {
-        Some(nonce) => nonces::is_good(&core.secrets, nonce, now),
+        Some(nonce) => core.secrets.nonces.is_good(nonce, now.as_secs()),
         None => !core.wants_nonce,
     };
     if is_fresh {
@@ -121,7 +120,7 @@ impl From<Unproven> for Refusal {
 
 /// Says what the next proof is to repeat.
 pub(super) fn add_nonce(core: &Core, response: &mut Response) {
-    let nonce = nonces::current(&core.secrets, core.now());
+    let nonce = core.secrets.nonces.current(core.now().as_secs());
     if let Ok(value) = HeaderValue::try_from(nonce) {
         response.headers_mut().insert(DPOP_NONCE, value);
     }
