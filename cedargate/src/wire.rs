@@ -286,6 +286,7 @@ fn start_gateway(
         decisions: decisions.ok_or_else(|| anyhow!("the gateway has no PDP"))?,
         events: shared.store.clone(),
         event_log: EVENT_LOG.to_owned(),
+        proofs: shared.store.clone(),
         shared_tokens: shared_if(local_tokens.is_none()),
         shared_decisions: shared_if(config.pdp.is_none()),
         clock: shared.clock.clone(),

@@ -3,6 +3,7 @@
 //! Only shapes and defaults. What the values mean together is checked when [`crate::plan`]
 //! compiles them.
 
+mod dpop;
 mod upstream;
 
 use std::collections::BTreeMap;
@@ -14,6 +15,7 @@ use serde::Deserialize;
 use service_kit::Secret;
 use service_kit::line_sink::LineTarget;
 
+pub use dpop::{DpopConfig, NoOrigin, PublicOrigin};
 pub use upstream::UpstreamConfig;
 
 /// Everything that a gateway is configured by.
@@ -38,6 +40,11 @@ pub struct GatewayConfig {
     /// clients that look (RFC 9728): of each upstream that has a `resource`, which then is the URL
     /// under which clients reach it.
     pub authorization_servers: Vec<String>,
+    /// How clients reach the gateway: `https://api.example.org`. With them, tokens that are bound to
+    /// a key are taken, beside a proof of the key (DPoP, RFC 9449): the proof names one of these, and
+    /// the path.
+    pub public_origins: Vec<PublicOrigin>,
+    pub dpop: DpopConfig,
     /// Header names that only the gateway may set towards an upstream, beside the built-in ones.
     /// A name that ends in `-` stands for every name that begins so.
     pub reserved_headers: Vec<String>,
@@ -140,6 +147,9 @@ pub struct RouteConfig {
     /// Who calls must have logged in no longer ago (RFC 9470), in seconds.
     #[serde(default)]
     pub max_age_secs: Option<u64>,
+    /// Only tokens that are bound to a key are taken (RFC 9449), each with a proof of the key.
+    #[serde(default)]
+    pub dpop_bound_access_tokens_required: bool,
     /// Anyone may pass: nothing is asked, and credentials are not forwarded.
     #[serde(default)]
     pub public: bool,
@@ -171,6 +181,8 @@ impl Default for GatewayConfig {
             workers: 0,
             realm: "cedargate".into(),
             authorization_servers: Vec::new(),
+            public_origins: Vec::new(),
+            dpop: DpopConfig::default(),
             reserved_headers: Vec::new(),
             access_log: LineTarget::default(),
             limits: LimitsConfig::default(),

@@ -10,11 +10,13 @@ use crate::events::Feed;
 use crate::metrics::GatewayMetrics;
 use crate::pipeline::canonical::Limits;
 use crate::plan::Plan;
+use crate::proofs::Proofs;
 
 /// What all workers share and nobody changes.
 #[derive(Debug)]
 pub(crate) struct Core {
     pub(crate) plan: Arc<Plan>,
+    pub(crate) proofs: Proofs,
     pub(crate) realm: String,
     pub(crate) request_limits: Limits,
     pub(crate) head_bytes: usize,

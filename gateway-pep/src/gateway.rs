@@ -27,6 +27,7 @@ use crate::metrics::GatewayMetrics;
 use crate::pipeline::canonical::Limits;
 use crate::pipeline::respond::REASONS;
 use crate::plan::Plan;
+use crate::proofs::Proofs;
 use crate::worker::Seed;
 use crate::worker::serve::{self, Fate};
 
@@ -53,6 +54,8 @@ pub struct GatewayParts {
     pub events: Arc<dyn Store>,
     /// The log's name.
     pub event_log: String,
+    /// Remembers which proofs of keys were used: one for all gateways.
+    pub proofs: Arc<dyn Store>,
     /// Where swapped tokens are shared; only where asking would cross the network.
     pub shared_tokens: Option<Arc<dyn Store>>,
     /// Where decisions are shared; only where asking would cross the network.
@@ -125,7 +128,9 @@ impl Gateway {
             lag: metrics.revocation_lag.clone(),
             received: metrics.events.clone(),
         };
+        let patience = Duration::from_millis(gateway.timeouts.ask_ms);
         let core = Arc::new(Core {
+            proofs: Proofs::new(parts.proofs.clone(), patience),
             realm: gateway.realm.clone(),
             request_limits: Limits {
                 target_bytes: gateway.limits.target_bytes,

@@ -24,6 +24,8 @@ pub(crate) struct Reserved {
 const NAMES: &[&str] = &[
     "baggage",
     "client-ip",
+    // A credential for this gateway, not for whoever is behind it.
+    "dpop",
     "forwarded",
     "http2-settings",
     "proxy",

@@ -18,13 +18,14 @@ mod metrics;
 mod obligation;
 mod pipeline;
 mod plan;
+mod proofs;
 mod question;
 mod subject;
 mod upstream;
 mod worker;
 
 pub use config::{
-    CacheConfig, Config, GatewayConfig, LimitsConfig, Mapping, RouteConfig, TimeoutsConfig,
-    UpstreamConfig,
+    CacheConfig, Config, DpopConfig, GatewayConfig, LimitsConfig, Mapping, NoOrigin, PublicOrigin,
+    RouteConfig, TimeoutsConfig, UpstreamConfig,
 };
 pub use gateway::{Gateway, GatewayError, GatewayParts, RunningGateway};

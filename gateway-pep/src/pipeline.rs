@@ -50,6 +50,7 @@ pub(crate) async fn handle(
         Ok(response) => response,
         Err(refusal) => respond::refuse(&worker.core, &refusal, &mut record),
     };
+    respond::say_nonce(&worker.core, &record, response.headers_mut());
     if worker.is_draining() {
         respond::close_after(&mut response);
     }

@@ -2,6 +2,7 @@
 //! they cannot be.
 
 mod discovery;
+mod dpop;
 mod resource;
 mod step_up;
 
@@ -16,6 +17,7 @@ use service_kit::{ConfigIssue, Secret};
 use url::Url;
 
 pub(crate) use discovery::{CACHE_CONTROL, Discovery};
+pub(crate) use dpop::Dpop;
 pub(crate) use resource::ResourceTemplate;
 pub(crate) use step_up::StepUp;
 
@@ -30,6 +32,8 @@ pub(crate) struct Plan {
     pub(crate) routes: Vec<RoutePlan>,
     pub(crate) router: Router,
     pub(crate) discovery: Discovery,
+    /// None: tokens that are bound to a key are refused.
+    pub(crate) dpop: Option<Dpop>,
     pub(crate) reserved: Reserved,
     /// Seals what is shared.
     pub(crate) cache_secret: Option<Secret>,
@@ -66,6 +70,8 @@ pub(crate) enum Protection {
         scope: Scope,
         /// What is wanted of the login, if anything.
         step_up: Option<StepUp>,
+        /// The token must be bound to a key.
+        needs_bound: bool,
         question: QuestionPlan,
         /// How old an answer may be when the PDP cannot be reached.
         stale: Option<Duration>,
@@ -112,7 +118,9 @@ impl Plan {
                 })),
             }
         }
-        let discovery = Discovery::compile(config, &upstreams, &routes, &mut issues);
+        let dpop = Dpop::compile(config, base, &routes, &mut issues);
+        let discovery =
+            Discovery::compile(config, &upstreams, (&routes, dpop.as_ref()), &mut issues);
         check_limits(config, &mut issues);
         let cache_secret = cache_secret(&config.gateway.cache, base).unwrap_or_else(|issue| {
             issues.push(issue);
@@ -127,6 +135,7 @@ impl Plan {
             routes,
             router,
             discovery,
+            dpop,
             reserved: Reserved::new(&config.gateway.reserved_headers),
             cache_secret,
         })
@@ -223,10 +232,17 @@ impl Protection {
         let asks = route.action.is_some() || route.resource.is_some();
         if route.public {
             let login = !route.acr_values.is_empty() || route.max_age_secs.is_some();
-            if asks || login || route.scope.is_some() || route.mapping == Mapping::AuthzenRoute {
+            let bound = route.dpop_bound_access_tokens_required;
+            if asks
+                || login
+                || bound
+                || route.scope.is_some()
+                || route.mapping == Mapping::AuthzenRoute
+            {
                 return Err(ConfigIssue::new(
                     "`public` lets everyone pass, so `action`, `resource`, `scope`, `mapping`, \
-                     `acr_values` and `max_age_secs` would mean nothing",
+                     `acr_values`, `max_age_secs` and `dpop_bound_access_tokens_required` would \
+                     mean nothing",
                 )
                 .hint("remove them, or remove `public`"));
             }
@@ -255,6 +271,7 @@ impl Protection {
         Ok(Self::Token {
             scope,
             step_up: StepUp::compile(route)?,
+            needs_bound: route.dpop_bound_access_tokens_required,
             question,
             stale: route.stale_decision_secs.map(Duration::from_secs),
         })

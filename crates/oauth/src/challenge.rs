@@ -1,4 +1,4 @@
-//! `WWW-Authenticate: Bearer …` (RFC 6750 section 3).
+//! `WWW-Authenticate: Bearer …` (RFC 6750 section 3) and `DPoP …` (RFC 9449 section 7.1).
 
 use std::fmt;
 
@@ -38,11 +38,22 @@ pub struct StepUp<'a> {
 }
 
 /// `WWW-Authenticate: DPoP …` (RFC 9449 section 7.1).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct DpopChallenge<'a> {
     pub realm: &'a str,
     /// A code and what it means; none where nothing was shown.
     pub error: Option<(&'a str, &'a str)>,
+    pub scope: Option<&'a Scope>,
+    pub step_up: Option<StepUp<'a>>,
+    pub resource_metadata: Option<&'a str>,
+}
+
+/// What a challenge of either scheme says: its parameters, in this order.
+struct Parameters<'a> {
+    error: Option<(&'a str, &'a str)>,
+    scope: Option<&'a Scope>,
+    step_up: Option<StepUp<'a>>,
+    resource_metadata: Option<&'a str>,
 }
 
 impl fmt::Display for DpopChallenge<'_> {
@@ -53,15 +64,20 @@ impl fmt::Display for DpopChallenge<'_> {
             "DPoP realm=\"{}\", algs=\"{algorithms}\"",
             Quoted(self.realm)
         )?;
-        match self.error {
-            None => Ok(()),
-            Some((error, description)) => write!(
-                formatter,
-                ", error=\"{}\", error_description=\"{}\"",
-                Quoted(error),
-                Quoted(description)
-            ),
-        }
+        let Self {
+            error,
+            scope,
+            step_up,
+            resource_metadata,
+            ..
+        } = *self;
+        let parameters = Parameters {
+            error,
+            scope,
+            step_up,
+            resource_metadata,
+        };
+        parameters.fmt(formatter)
     }
 }
 
@@ -90,11 +106,23 @@ impl BearerError {
 impl fmt::Display for BearerChallenge<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "Bearer realm=\"{}\"", Quoted(self.realm))?;
+        let parameters = Parameters {
+            error: self.error.map(|(error, text)| (error.as_str(), text)),
+            scope: self.scope,
+            step_up: self.step_up,
+            resource_metadata: self.resource_metadata,
+        };
+        parameters.fmt(formatter)
+    }
+}
+
+impl fmt::Display for Parameters<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some((error, description)) = self.error {
             write!(
                 formatter,
                 ", error=\"{}\", error_description=\"{}\"",
-                error.as_str(),
+                Quoted(error),
                 Quoted(description)
             )?;
         }
@@ -132,6 +160,22 @@ impl fmt::Display for Quoted<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_challenge_for_a_proof_says_with_which_algorithms() {
+        let scope = Scope::parse("read").unwrap();
+        let challenge = DpopChallenge {
+            realm: "r",
+            error: Some(("use_dpop_nonce", "repeat it")),
+            scope: Some(&scope),
+            resource_metadata: Some("https://a/m"),
+            ..DpopChallenge::default()
+        };
+        assert_eq!(
+            challenge.to_string(),
+            r#"DPoP realm="r", algs="ES256 ES384 EdDSA RS256 PS256", error="use_dpop_nonce", error_description="repeat it", scope="read", resource_metadata="https://a/m""#
+        );
+    }
 
     #[test]
     fn a_challenge_cannot_be_broken_out_of() {

@@ -1,8 +1,11 @@
-//! Step 3: who calls. One bearer token, swapped for facts and for the upstream's JWT.
+//! Step 3: who calls. One token, swapped for facts and for the upstream's JWT; beside one that is
+//! bound to a key, a proof of the key.
+
+mod credential;
+mod proof;
 
 use std::rc::Rc;
 
-use http::header::{self, HeaderMap};
 use oauth::{OpaqueToken, TokenSyntaxError};
 
 use super::canonical::CanonicalRequest;
@@ -14,6 +17,11 @@ use crate::cache::tokens::{Swap, Swapped};
 use crate::metrics::SwapOutcome;
 use crate::plan::Protection;
 use crate::worker::Worker;
+use credential::{Credential, has_token_in_query};
+use proof::Wanted;
+
+pub(crate) use credential::Scheme;
+pub(crate) use proof::Unproven;
 
 /// A routed request whose caller is known, or need not be.
 #[derive(Debug)]
@@ -42,29 +50,9 @@ pub(crate) async fn authenticate(
     let route_plan = plan.routes.get(route).ok_or(Refusal::NotFound)?;
     let caller = match route_plan.protection {
         Protection::Public => Caller::Anonymous,
-        Protection::Token { .. } => {
-            let token = bearer(request.headers())?;
-            if has_token_in_query(request.query()) {
-                return Err(Refusal::TwoCredentials);
-            }
-            let (swap, source) = swap(worker, token, route_plan.upstream, record).await?;
-            match swap {
-                // SECURITY: no proof is looked at here, and without one the token may be anybody's
-                // who found it (RFC 9449 section 7.2).
-                Swap::Live(live) if live.token.confirmation.is_some() => {
-                    worker.core.metrics.swapped(source, SwapOutcome::Live);
-                    return Err(Refusal::BoundToken);
-                }
-                Swap::Live(live) => {
-                    worker.core.metrics.swapped(source, SwapOutcome::Live);
-                    record.authenticated(live.clone(), source);
-                    Caller::Known(live)
-                }
-                Swap::Inactive => {
-                    worker.core.metrics.swapped(source, SwapOutcome::Inactive);
-                    return Err(Refusal::InvalidToken);
-                }
-            }
+        Protection::Token { needs_bound, .. } => {
+            let upstream = route_plan.upstream;
+            Caller::Known(known(worker, &request, (upstream, needs_bound), record).await?)
         }
     };
     Ok(Authenticated {
@@ -72,6 +60,40 @@ pub(crate) async fn authenticate(
         route,
         caller,
     })
+}
+
+async fn known(
+    worker: &Worker,
+    request: &CanonicalRequest,
+    (upstream, needs_bound): (usize, bool),
+    record: &mut Record,
+) -> Result<Rc<Swapped>, Refusal> {
+    let core = &worker.core;
+    let now = record.moment.unix;
+    let dpop = core.plan.dpop.as_ref();
+    let Credential { scheme, token } = Credential::of(request.headers(), dpop.is_some())?;
+    record.presented(scheme);
+    if has_token_in_query(request.query()) {
+        return Err(Refusal::TwoCredentials);
+    }
+    let proof = match (scheme, dpop) {
+        (Scheme::Dpop, Some(dpop)) => Some(proof::of_request(dpop, request, token, now)?),
+        _ => None,
+    };
+    let (swap, source) = swap(worker, token, upstream, record).await?;
+    let Swap::Live(live) = swap else {
+        core.metrics.swapped(source, SwapOutcome::Inactive);
+        return Err(Refusal::InvalidToken);
+    };
+    core.metrics.swapped(source, SwapOutcome::Live);
+    let wanted = Wanted {
+        proofs: &core.proofs,
+        needs_bound,
+        now,
+    };
+    proof::confirm(&live.token, proof, wanted).await?;
+    record.authenticated(live.clone(), source);
+    Ok(live)
 }
 
 async fn swap(
@@ -107,91 +129,4 @@ async fn swap(
             tracing::warn!(request_id = record.id.as_str(), error = %error, "no token swap");
             Refusal::TokenServiceUnavailable
         })
-}
-
-/// The one bearer token (RFC 6750 section 2.1), unparsed.
-fn bearer(headers: &HeaderMap) -> Result<&[u8], Refusal> {
-    let mut fields = headers.get_all(header::AUTHORIZATION).iter();
-    let Some(field) = fields.next() else {
-        return Err(Refusal::NoCredentials);
-    };
-    if fields.next().is_some() {
-        return Err(Refusal::TwoCredentials);
-    }
-    let field = field.as_bytes();
-    let scheme = field
-        .iter()
-        .position(|byte| *byte == b' ')
-        .unwrap_or(field.len());
-    let (scheme, token) = field.split_at(scheme);
-    if !scheme.eq_ignore_ascii_case(b"bearer") {
-        return Err(Refusal::NoCredentials);
-    }
-    let token = token.trim_ascii();
-    // `b64token`
-    let fits = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(byte);
-    if token.is_empty() || !token.iter().all(fits) {
-        return Err(Refusal::MalformedToken);
-    }
-    Ok(token)
-}
-
-/// A second credential beside the header, in whatever spelling (RFC 6750 section 2).
-fn has_token_in_query(query: Option<&str>) -> bool {
-    query.is_some_and(|query| {
-        query.split('&').any(|pair| {
-            let name = pair.split('=').next().unwrap_or_default();
-            percent_encoding::percent_decode_str(name).eq("access_token".bytes())
-        })
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use http::HeaderValue;
-
-    use super::*;
-
-    #[track_caller]
-    fn check(fields: &[&'static str], expected: Result<&str, &str>) {
-        let mut headers = HeaderMap::new();
-        for field in fields {
-            headers.append(header::AUTHORIZATION, HeaderValue::from_static(field));
-        }
-        let actual = bearer(&headers);
-        let actual = actual.map(|token| std::str::from_utf8(token).unwrap());
-        assert_eq!(
-            actual.map_err(|refusal| refusal.reason()),
-            expected,
-            "{fields:?}"
-        );
-    }
-
-    #[test]
-    fn there_is_one_bearer_token() {
-        check(&["Bearer abc"], Ok("abc"));
-        check(&["bearer  abc"], Ok("abc"));
-        check(&["BEARER a.b.c"], Ok("a.b.c"));
-        check(&[], Err("no_credentials"));
-        check(&["Basic abc"], Err("no_credentials"));
-        check(&["Bearerabc"], Err("no_credentials"));
-        check(&["Bearer"], Err("malformed_token"));
-        check(&["Bearer a b"], Err("malformed_token"));
-        check(&["Bearer a,b"], Err("malformed_token"));
-        check(&["Bearer\tabc"], Err("no_credentials"));
-        check(&["Bearer abc", "Bearer abc"], Err("two_credentials"));
-    }
-
-    #[test]
-    fn a_token_in_the_query_is_seen_in_every_spelling() {
-        for query in [
-            "access_token=x",
-            "a=1&access_token",
-            "access%5Ftoken=x",
-            "%61ccess_token=",
-        ] {
-            assert!(has_token_in_query(Some(query)), "{query}");
-        }
-        assert!(!has_token_in_query(Some("x=access_token&access_tokens=1")));
-    }
 }

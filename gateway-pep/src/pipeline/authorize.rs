@@ -92,6 +92,7 @@ pub(crate) async fn authorize(
                 step_up,
                 question,
                 stale,
+                needs_bound: _,
             },
             Caller::Known(caller),
         ) => {

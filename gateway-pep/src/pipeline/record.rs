@@ -6,6 +6,7 @@ use std::time::Duration;
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, StatusCode, header};
 
+use super::authenticate::Scheme;
 use super::canonical::{Authority, CanonicalRequest};
 use crate::access_log::Line;
 use crate::body::{BodyError, Progress};
@@ -28,6 +29,7 @@ pub(crate) struct Record {
     trace: Option<HeaderValue>,
     route: Option<usize>,
     progress: Option<Rc<Progress>>,
+    scheme: Option<Scheme>,
     caller: Option<Rc<Swapped>>,
     token_source: Option<Source>,
     decision: Option<(Rc<Verdict>, Source)>,
@@ -61,6 +63,7 @@ impl Record {
             trace: None,
             route: None,
             progress: None,
+            scheme: None,
             caller: None,
             token_source: None,
             decision: None,
@@ -110,6 +113,15 @@ impl Record {
 
     pub(crate) fn traced(&mut self, parent: Option<&HeaderValue>) {
         self.trace = parent.cloned();
+    }
+
+    pub(crate) fn presented(&mut self, scheme: Scheme) {
+        self.scheme = Some(scheme);
+    }
+
+    /// How the request presents its token, if it has one.
+    pub(crate) fn scheme(&self) -> Option<Scheme> {
+        self.scheme
     }
 
     pub(crate) fn authenticated(&mut self, caller: Rc<Swapped>, source: Source) {

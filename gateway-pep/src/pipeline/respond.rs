@@ -2,16 +2,19 @@
 //!
 //! Texts come from a closed set; why a policy denied, or how a backend failed, goes to the log.
 
+mod challenge;
+
 use http::header::{self, HeaderValue};
 use http::{Response, StatusCode};
-use oauth::{BearerChallenge, BearerError, Scope, StepUp};
 use service_kit::Problem;
 
+use super::authenticate::Unproven;
 use super::canonical::Ambiguity;
 use super::record::Record;
 use super::response_body::ResponseBody;
 use crate::core::Core;
-use crate::plan::{Protection, RoutePlan};
+
+pub(crate) use challenge::say_nonce;
 
 /// Why a request is not forwarded, or its answer not passed on.
 #[derive(Debug)]
@@ -25,8 +28,18 @@ pub(crate) enum Refusal {
     TwoCredentials,
     MalformedToken,
     InvalidToken,
-    /// It is bound to a key, of which nothing is shown here.
-    BoundToken,
+    /// It came alone, and is bound to a key.
+    BoundToKey,
+    /// Of which nothing is shown here.
+    BoundToCertificate,
+    /// It is bound to no key, and came as one that is, or to a route that wants one.
+    UnboundToken,
+    /// Its proof is of another key than the one that it is bound to.
+    OtherKey,
+    /// The proof beside it is none.
+    Unproven(Unproven),
+    /// Nobody knows whether the proof was used before.
+    ProofStoreUnavailable,
     InsufficientScope {
         route: usize,
     },
@@ -52,6 +65,9 @@ pub(crate) const REASONS: &[&str] = &[
     "two_credentials",
     "malformed_token",
     "invalid_token",
+    "invalid_dpop_proof",
+    "use_dpop_nonce",
+    "proof_store_unavailable",
     "insufficient_scope",
     "insufficient_user_authentication",
     "denied",
@@ -74,7 +90,13 @@ impl Refusal {
             Self::NoCredentials => "no_credentials",
             Self::TwoCredentials => "two_credentials",
             Self::MalformedToken => "malformed_token",
-            Self::InvalidToken | Self::BoundToken => "invalid_token",
+            Self::InvalidToken
+            | Self::BoundToKey
+            | Self::BoundToCertificate
+            | Self::UnboundToken
+            | Self::OtherKey => "invalid_token",
+            Self::Unproven(unproven) => unproven.code(),
+            Self::ProofStoreUnavailable => "proof_store_unavailable",
             Self::InsufficientScope { .. } => "insufficient_scope",
             Self::WeakLogin => "insufficient_user_authentication",
             Self::Denied => "denied",
@@ -100,15 +122,20 @@ impl Refusal {
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::TwoCredentials | Self::MalformedToken => StatusCode::BAD_REQUEST,
-            Self::NoCredentials | Self::InvalidToken | Self::BoundToken | Self::WeakLogin => {
-                StatusCode::UNAUTHORIZED
-            }
+            Self::NoCredentials
+            | Self::InvalidToken
+            | Self::BoundToKey
+            | Self::BoundToCertificate
+            | Self::UnboundToken
+            | Self::OtherKey
+            | Self::Unproven(_)
+            | Self::WeakLogin => StatusCode::UNAUTHORIZED,
             Self::InsufficientScope { .. } | Self::Denied | Self::Obligation => {
                 StatusCode::FORBIDDEN
             }
-            Self::TokenServiceUnavailable | Self::DecisionPointUnavailable => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Self::TokenServiceUnavailable
+            | Self::DecisionPointUnavailable
+            | Self::ProofStoreUnavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::UpstreamFailed | Self::Unmaskable(_) => StatusCode::BAD_GATEWAY,
             Self::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
@@ -122,14 +149,24 @@ impl Refusal {
             Self::NotFound | Self::MethodNotAllowed { .. } | Self::Denied | Self::Obligation => {
                 None
             }
-            Self::NoCredentials => Some("a bearer token is needed".into()),
+            Self::NoCredentials => Some("an access token is needed".into()),
             Self::TwoCredentials => Some("there is more than one credential".into()),
-            Self::MalformedToken => Some("the bearer token is malformed".into()),
+            Self::MalformedToken => Some("the access token is malformed".into()),
             Self::InvalidToken => Some("the token is not valid here".into()),
-            Self::BoundToken => Some("the token is bound to a key, which is not taken here".into()),
+            Self::BoundToKey => {
+                Some("the token is bound to a key, of which nothing is shown".into())
+            }
+            Self::BoundToCertificate => {
+                Some("the token is bound to a certificate, which is not taken here".into())
+            }
+            Self::UnboundToken => Some("the token is not bound to a key".into()),
+            Self::OtherKey => Some("the token is bound to another key".into()),
+            Self::Unproven(unproven) => Some(unproven.to_string()),
             Self::InsufficientScope { .. } => Some("the token lacks a scope".into()),
             Self::WeakLogin => Some("another or a newer login is needed".into()),
-            Self::TokenServiceUnavailable | Self::DecisionPointUnavailable => {
+            Self::TokenServiceUnavailable
+            | Self::DecisionPointUnavailable
+            | Self::ProofStoreUnavailable => {
                 Some("it cannot be found out whether this is allowed; try again".into())
             }
             Self::RequestTimeout => Some("the body did not arrive in time".into()),
@@ -137,27 +174,6 @@ impl Refusal {
             Self::UpstreamTimeout => Some("the service behind this gateway is too slow".into()),
             Self::Unmaskable(why) => Some((*why).into()),
         }
-    }
-
-    /// RFC 6750 section 3.1: whether to challenge at all, and with which code. There is no code
-    /// where no credentials came.
-    fn challenge(&self) -> (bool, Option<(BearerError, &'static str)>) {
-        let error = match self {
-            Self::NoCredentials => return (true, None),
-            Self::TwoCredentials => (BearerError::InvalidRequest, "more than one credential"),
-            Self::MalformedToken => (BearerError::InvalidRequest, "the token is malformed"),
-            Self::InvalidToken => (BearerError::InvalidToken, "the token is not valid"),
-            Self::BoundToken => (BearerError::InvalidToken, "the token is bound to a key"),
-            Self::InsufficientScope { .. } => {
-                (BearerError::InsufficientScope, "the token lacks a scope")
-            }
-            Self::WeakLogin => (
-                BearerError::InsufficientUserAuthentication,
-                "another or a newer login is needed",
-            ),
-            _ => return (false, None),
-        };
-        (true, Some(error))
     }
 
     /// After these, what else the connection holds cannot be believed, or is not wanted.
@@ -188,25 +204,14 @@ pub(crate) fn refuse(
         HeaderValue::from_static("application/problem+json"),
     );
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    let (challenges, error) = refusal.challenge();
-    if challenges {
-        let route = record.route().and_then(|route| core.plan.routes.get(route));
-        let challenge = BearerChallenge {
-            realm: &core.realm,
-            error,
-            scope: needed_scope(core, refusal),
-            step_up: route.and_then(|route| needed_login(route, refusal)),
-            resource_metadata: route.and_then(|route| core.plan.discovery.url(route.upstream)),
-        };
-        if let Ok(challenge) = HeaderValue::try_from(challenge.to_string()) {
-            headers.insert(header::WWW_AUTHENTICATE, challenge);
-        }
-    }
+    challenge::add(core, refusal, record, headers);
     match refusal {
         Refusal::MethodNotAllowed { allow } => {
             headers.insert(header::ALLOW, allow.clone());
         }
-        Refusal::TokenServiceUnavailable | Refusal::DecisionPointUnavailable => {
+        Refusal::TokenServiceUnavailable
+        | Refusal::DecisionPointUnavailable
+        | Refusal::ProofStoreUnavailable => {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
         _ => {}
@@ -224,26 +229,5 @@ pub(crate) fn close_after(response: &mut Response<ResponseBody>) {
         response
             .headers_mut()
             .insert(header::CONNECTION, HeaderValue::from_static("close"));
-    }
-}
-
-/// Not where there is no token yet: a client that registers itself then, as those of MCP do, would
-/// register for no more, and could never get more. How much there is, the resource's metadata say.
-fn needed_scope<'c>(core: &'c Core, refusal: &Refusal) -> Option<&'c Scope> {
-    let Refusal::InsufficientScope { route } = refusal else {
-        return None;
-    };
-    match &core.plan.routes.get(*route)?.protection {
-        Protection::Token { scope, .. } => Some(scope),
-        Protection::Public => None,
-    }
-}
-
-fn needed_login<'c>(route: &'c RoutePlan, refusal: &Refusal) -> Option<StepUp<'c>> {
-    match (refusal, &route.protection) {
-        (Refusal::WeakLogin, Protection::Token { step_up, .. }) => {
-            step_up.as_ref().map(crate::plan::StepUp::challenge)
-        }
-        _ => None,
     }
 }

@@ -88,6 +88,8 @@ pub(super) fn upstream_request(
 /// The headers of a response that is passed on as it is.
 pub(super) fn response_headers(headers: &mut HeaderMap) {
     strip_hop_by_hop(headers);
+    // Nonces of proofs are the gateway's to say: no proof gets further.
+    headers.remove(oauth::DPOP_NONCE);
 }
 
 /// The headers of a response whose body was masked.

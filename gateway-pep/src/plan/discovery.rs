@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use http::HeaderValue;
-use oauth::Scope;
-use serde_json::json;
+use oauth::{Scope, dpop_algorithms};
+use serde_json::{Map, Value, json};
 use service_kit::ConfigIssue;
 use url::Url;
 
-use super::{Protection, RoutePlan, UpstreamPlan};
+use super::{Dpop, Protection, RoutePlan, UpstreamPlan};
 use crate::config::{Config, UpstreamConfig};
 
 /// The documents, where they are found, and what challenges say of them.
@@ -36,7 +36,7 @@ impl Discovery {
     pub(crate) fn compile(
         config: &Config,
         upstreams: &[UpstreamPlan],
-        routes: &[RoutePlan],
+        (routes, dpop): (&[RoutePlan], Option<&Dpop>),
         issues: &mut Vec<ConfigIssue>,
     ) -> Self {
         let servers = &config.gateway.authorization_servers;
@@ -56,8 +56,11 @@ impl Discovery {
             let written = config.upstreams.get(&*upstream.name);
             let url = match announced(&upstream.name, written, issues) {
                 Some(resource) => {
-                    let scope = scope_of(routes, index);
-                    Some(discovery.add(&resource, upstream, servers, &scope))
+                    let mut document = document(upstream, servers, &scope_of(routes, index));
+                    if dpop.is_some() {
+                        say_dpop(&mut document, needs_bound(routes, index));
+                    }
+                    Some(discovery.add(&resource, &document.into()))
                 }
                 None => None,
             };
@@ -66,19 +69,7 @@ impl Discovery {
         discovery
     }
 
-    fn add(
-        &mut self,
-        resource: &Url,
-        upstream: &UpstreamPlan,
-        servers: &[String],
-        scope: &Scope,
-    ) -> String {
-        let document = json!({
-            "resource": upstream.resource.as_str(),
-            "authorization_servers": servers,
-            "scopes_supported": scope.iter().collect::<Vec<_>>(),
-            "bearer_methods_supported": ["header"],
-        });
+    fn add(&mut self, resource: &Url, document: &Value) -> String {
         let host = resource.host_str().unwrap_or_default().to_owned();
         let path = resource.path().trim_end_matches('/');
         let path = format!("{WELL_KNOWN}{path}");
@@ -143,6 +134,42 @@ fn announced(
 
 fn is_web(url: &Url) -> bool {
     matches!(url.scheme(), "https" | "http") && url.has_host() && url.fragment().is_none()
+}
+
+/// RFC 9728 section 2.
+fn document(upstream: &UpstreamPlan, servers: &[String], scope: &Scope) -> Map<String, Value> {
+    let mut document = Map::new();
+    for (name, value) in [
+        ("resource", json!(upstream.resource.as_str())),
+        ("authorization_servers", json!(servers)),
+        ("scopes_supported", scope.iter().collect()),
+        ("bearer_methods_supported", json!(["header"])),
+    ] {
+        document.insert(name.to_owned(), value);
+    }
+    document
+}
+
+fn say_dpop(document: &mut Map<String, Value>, needs_bound: bool) {
+    let mut say = |name: &str, value: Value| document.insert(name.to_owned(), value);
+    say(
+        "dpop_signing_alg_values_supported",
+        json!(dpop_algorithms()),
+    );
+    if needs_bound {
+        say("dpop_bound_access_tokens_required", true.into());
+    }
+}
+
+/// Whether no route to an upstream takes a token that is not bound to a key.
+fn needs_bound(routes: &[RoutePlan], upstream: usize) -> bool {
+    let to_it = routes.iter().filter(|route| route.upstream == upstream);
+    let mut bound = to_it.filter_map(|route| match route.protection {
+        Protection::Token { needs_bound, .. } => Some(needs_bound),
+        Protection::Public => None,
+    });
+    // Where nothing is protected, nothing is required.
+    bound.next().unwrap_or(false) && bound.all(|needs_bound| needs_bound)
 }
 
 /// Every scope that some route to an upstream wants.

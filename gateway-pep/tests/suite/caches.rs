@@ -4,13 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use async_trait::async_trait;
-use bytes::Bytes;
 use serde_json::json;
 use service_kit::{ManualClock, UnixTime};
-use store::{Batch, Commit, EventPage, MemoryStore, Position, ScanPage, Store, StoreError};
 use tokio::sync::Semaphore;
 
+use crate::cut_store::CutStore;
 use crate::fixture::{Fixture, Setup, eventually, get, raw};
 
 #[tokio::test]
@@ -353,57 +351,9 @@ async fn keys_do_not_come_and_go_with_what_each_answer_depends_on() {
     assert!(again - asked <= 2, "{asked} {again}");
 }
 
-/// An event log that can be cut off.
-#[derive(Debug, Default)]
-struct Cut {
-    inner: MemoryStore,
-    is_cut: std::sync::atomic::AtomicBool,
-}
-
-#[async_trait]
-impl Store for Cut {
-    async fn get(&self, key: &str) -> Result<Option<Bytes>, StoreError> {
-        self.inner.get(key).await
-    }
-    async fn take(&self, key: &str) -> Result<Option<Bytes>, StoreError> {
-        self.inner.take(key).await
-    }
-    async fn commit(&self, batch: Batch) -> Result<Commit, StoreError> {
-        self.inner.commit(batch).await
-    }
-    async fn scan(&self, p: &str, c: Option<&str>, l: usize) -> Result<ScanPage, StoreError> {
-        self.inner.scan(p, c, l).await
-    }
-    async fn count(&self, key: &str, window: Duration) -> Result<u64, StoreError> {
-        self.inner.count(key, window).await
-    }
-    async fn tail(&self, log: &str) -> Result<Position, StoreError> {
-        self.inner.tail(log).await
-    }
-    async fn follow(
-        &self,
-        log: &str,
-        p: &Position,
-        wait: Duration,
-    ) -> Result<EventPage, StoreError> {
-        if self.is_cut.load(Ordering::SeqCst) {
-            return Err(StoreError::Unavailable(None));
-        }
-        let page = self.inner.follow(log, p, wait).await;
-        if self.is_cut.load(Ordering::SeqCst) {
-            Err(StoreError::Timeout)
-        } else {
-            page
-        }
-    }
-    async fn ping(&self) -> Result<(), StoreError> {
-        self.inner.ping().await
-    }
-}
-
 #[tokio::test]
 async fn caches_are_bypassed_when_the_event_log_is_not_heard_and_nothing_was_missed_after() {
-    let cut = Arc::new(Cut::default());
+    let cut = Arc::new(CutStore::default());
     let setup = Setup {
         events: cut.clone(),
         gateway: "{ workers: 1, access_log: 'off', cache: { max_event_lag_ms: 800 } }".into(),
@@ -411,7 +361,7 @@ async fn caches_are_bypassed_when_the_event_log_is_not_heard_and_nothing_was_mis
     };
     let fixture = setup.start().await;
     fixture.get("/records/1", "at_alice").await;
-    cut.is_cut.store(true, Ordering::SeqCst);
+    cut.is_mute.store(true, Ordering::SeqCst);
     fixture.get("/records/1", "at_alice").await;
     assert_eq!(fixture.tokens.count(), 1, "within the bound");
     tokio::time::sleep(Duration::from_millis(1500)).await;
@@ -430,7 +380,7 @@ async fn caches_are_bypassed_when_the_event_log_is_not_heard_and_nothing_was_mis
         reason: "the event log is not heard; caches are bypassed".into(),
     };
     assert_eq!(fixture.health.parts()["events"], stale);
-    cut.is_cut.store(false, Ordering::SeqCst);
+    cut.is_mute.store(false, Ordering::SeqCst);
     eventually("it is heard again", || {
         fixture.metric("pep_events_total") > 0.0
     })

@@ -53,6 +53,10 @@ pub(crate) struct Setup {
     pub(crate) gateway: String,
     pub(crate) events: Arc<dyn Store>,
     pub(crate) shared: Option<Arc<dyn Store>>,
+    /// Beside those that every test has, a line each.
+    pub(crate) more_routes: &'static str,
+    /// Remembers used proofs.
+    pub(crate) proofs: Arc<dyn Store>,
     pub(crate) tokens: Arc<FakeTokens>,
     pub(crate) pdp: Arc<FakePdp>,
     pub(crate) upstream: Upstream,
@@ -78,6 +82,8 @@ impl Setup {
             gateway: "{ workers: 1, access_log: 'off' }".into(),
             events: Arc::new(MemoryStore::new()),
             shared: None,
+            more_routes: "",
+            proofs: Arc::new(MemoryStore::new()),
             tokens: FakeTokens::new(),
             pdp: FakePdp::new(),
             upstream: Upstream::start().await,
@@ -94,8 +100,8 @@ impl Setup {
 
     pub(crate) fn start_unheard(self) -> Fixture {
         let text = format!(
-            "gateway: {}\nupstreams: {{ a: {{ url: 'http://{}', resource: 'https://a' }} }}\n{ROUTES}",
-            self.gateway, self.upstream.addr
+            "gateway: {}\nupstreams: {{ a: {{ url: 'http://{}', resource: 'https://a' }} }}\n{ROUTES}{}",
+            self.gateway, self.upstream.addr, self.more_routes
         );
         let file: File = service_kit::config::parse(&text, &Variables::default())
             .map_err(|issue| issue.to_string())
@@ -111,6 +117,7 @@ impl Setup {
             decisions: self.pdp.clone(),
             events: self.events.clone(),
             event_log: LOG.into(),
+            proofs: self.proofs.clone(),
             shared_tokens: self.shared.clone(),
             shared_decisions: self.shared,
             clock: self.clock,

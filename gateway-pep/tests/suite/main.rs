@@ -12,9 +12,12 @@
 mod access_log;
 mod agreement;
 mod caches;
+mod cut_store;
 mod discovery;
+mod dpop;
 mod fakes;
 mod fixture;
+mod holder;
 mod hostile;
 mod obligations;
 mod passage;

@@ -238,7 +238,7 @@ fn challenged(core: &Core, challenge: &Challenge) -> Response {
     if error.is_none() {
         let also = DpopChallenge {
             realm: REALM,
-            error: None,
+            ..DpopChallenge::default()
         };
         challenge_with(&mut response, &also.to_string());
     }
@@ -250,6 +250,7 @@ fn challenged_dpop(core: &Core, code: ErrorCode, text: &str) -> Response {
     let challenge = DpopChallenge {
         realm: REALM,
         error: Some((code.as_str(), text)),
+        ..DpopChallenge::default()
     };
     let mut response = StatusCode::UNAUTHORIZED.into_response();
     challenge_with(&mut response, &challenge.to_string());

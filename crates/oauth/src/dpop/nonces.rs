@@ -52,10 +52,7 @@ mod tests {
         let nonces = DpopNonces::new(&[7; 32]);
         let nonce = nonces.current(10 * PERIOD);
         for (now, expected) in [(10, true), (11, true), (12, false), (9, false)] {
-            assert_eq!(
-                nonces.is_good(&nonce, now * PERIOD + PERIOD - 1),
-                expected
-            );
+            assert_eq!(nonces.is_good(&nonce, now * PERIOD + PERIOD - 1), expected);
         }
         let others = DpopNonces::new(&[8; 32]);
         assert!(!others.is_good(&nonce, 10 * PERIOD));

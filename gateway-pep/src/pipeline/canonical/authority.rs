@@ -65,6 +65,12 @@ impl Authority {
         self.as_str().get(..self.host_length).unwrap_or_default()
     }
 
+    /// None where it is the scheme's own, or was not said.
+    pub(crate) fn port(&self) -> Option<u16> {
+        let port = self.as_str().get(self.host_length..)?.strip_prefix(':')?;
+        port.parse().ok()
+    }
+
     /// With the port, where it is not the scheme's own.
     pub(crate) fn as_str(&self) -> &str {
         self.value.to_str().unwrap_or_default()

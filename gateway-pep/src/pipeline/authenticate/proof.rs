@@ -1,0 +1,110 @@
+//! What a bound token needs beside it (RFC 9449 section 4.3): a DPoP proof of this request and of this
+//! token, made now, by the key that the token is bound to, and not used before at any gateway.
+
+use http::HeaderMap;
+use oauth::{ActiveToken, Confirmation, DpopFault, DpopProof, DpopRequest};
+use service_kit::UnixTime;
+
+use crate::pipeline::canonical::CanonicalRequest;
+use crate::pipeline::respond::Refusal;
+use crate::plan::Dpop;
+use crate::proofs::Proofs;
+
+/// Why a proof is not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Unproven {
+    #[error("there is no DPoP proof")]
+    Missing,
+    #[error(transparent)]
+    Fault(#[from] DpopFault),
+    #[error("the proof must repeat the nonce of this answer")]
+    Nonce,
+    #[error("the proof was used before")]
+    Used,
+}
+
+/// What the route and the gateway want of whoever presents a token.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Wanted<'a> {
+    pub(super) proofs: &'a Proofs,
+    /// The token must be bound to a key.
+    pub(super) needs_bound: bool,
+    pub(super) now: UnixTime,
+}
+
+impl Unproven {
+    /// As challenges, metrics and logs name it (RFC 9449 sections 7.1 and 9).
+    pub(crate) fn code(self) -> &'static str {
+        match self {
+            Self::Nonce => "use_dpop_nonce",
+            Self::Missing | Self::Fault(_) | Self::Used => "invalid_dpop_proof",
+        }
+    }
+}
+
+/// A proof in order. Whose key made it is to be held against the token, and whether it was used
+/// before is not known yet.
+pub(super) fn of_request(
+    dpop: &Dpop,
+    request: &CanonicalRequest,
+    token: &[u8],
+    now: UnixTime,
+) -> Result<DpopProof, Unproven> {
+    let proof = read(request.headers())?;
+    let url = dpop.url(request).ok_or(DpopFault::Url)?;
+    let asked = DpopRequest {
+        method: request.method(),
+        url: &url,
+        access_token: Some(std::str::from_utf8(token).map_err(|_| DpopFault::Token)?),
+    };
+    proof.check(&asked, now.as_secs())?;
+    // Before the proof is used up: whoever is told a nonce asks again.
+    match (&dpop.nonces, proof.nonce()) {
+        (None, _) => Ok(proof),
+        (Some(nonces), Some(nonce)) if nonces.is_good(nonce, now.as_secs()) => Ok(proof),
+        (Some(_), _) => Err(Unproven::Nonce),
+    }
+}
+
+fn read(headers: &HeaderMap) -> Result<DpopProof, Unproven> {
+    DpopProof::of(headers)?.ok_or(Unproven::Missing)
+}
+
+/// Whether whoever presents a live token may use it.
+///
+/// SECURITY: of every request anew, wherever the token's facts were remembered. A token that is bound
+/// is worth nothing without its key, and one that is not bound is no bound one by whatever proof.
+pub(super) async fn confirm(
+    token: &ActiveToken,
+    proof: Option<DpopProof>,
+    wanted: Wanted<'_>,
+) -> Result<(), Refusal> {
+    match (&token.confirmation, proof) {
+        (None, None) if !wanted.needs_bound => Ok(()),
+        (None, _) => Err(Refusal::UnboundToken),
+        (Some(Confirmation::Certificate(_)), _) => Err(Refusal::BoundToCertificate),
+        (Some(Confirmation::DpopKey(_)), None) => Err(Refusal::BoundToKey),
+        (Some(Confirmation::DpopKey(key)), Some(proof)) if key == proof.thumbprint() => {
+            use_up(&proof, wanted).await
+        }
+        (Some(Confirmation::DpopKey(_)), Some(_)) => Err(Refusal::OtherKey),
+    }
+}
+
+/// Last, so that only what holds is remembered.
+async fn use_up(proof: &DpopProof, wanted: Wanted<'_>) -> Result<(), Refusal> {
+    match wanted.proofs.use_up(proof, wanted.now).await {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(Unproven::Used.into()),
+        Err(error) => {
+            tracing::warn!(%error, "it is not known whether a proof was used");
+            Err(Refusal::ProofStoreUnavailable)
+        }
+    }
+}
+
+impl From<Unproven> for Refusal {
+    fn from(unproven: Unproven) -> Self {
+        Self::Unproven(unproven)
+    }
+}
