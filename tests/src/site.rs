@@ -72,9 +72,18 @@ impl Site {
 
     /// The same, by a configuration of the token service that is changed before.
     pub fn split_with(change: impl FnOnce(String) -> String) -> Self {
+        Self::split_changed("token-service.yaml", change)
+    }
+
+    /// The same, by a configuration of the gateways that is changed before.
+    pub fn split_with_gateway(change: impl FnOnce(String) -> String) -> Self {
+        Self::split_changed("gateway.yaml", change)
+    }
+
+    fn split_changed(name: &str, change: impl FnOnce(String) -> String) -> Self {
         let (host, folder) = prepare();
-        let file = folder.path().join("config/token-service.yaml");
-        let text = std::fs::read_to_string(&file).expect("token-service.yaml");
+        let file = folder.path().join("config").join(name);
+        let text = std::fs::read_to_string(&file).expect(name);
         std::fs::write(&file, change(text)).expect("write");
         let redis = RedisServer::start(host, folder.path());
         let url = redis.url();

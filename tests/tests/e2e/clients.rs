@@ -5,6 +5,7 @@ mod google_auth;
 mod mcp;
 mod mod_auth_openidc;
 mod mod_oauth2;
+mod openid_client;
 mod spa;
 
 use e2e::Site;

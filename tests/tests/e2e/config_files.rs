@@ -96,6 +96,26 @@ fn mistakes_are_shown_with_line_column_and_hint() {
         "pdp:\n  policies: ${NOWHERE}\n",
         &["bad.yaml:2:", "`NOWHERE` is not set"],
     );
+    check_bad(
+        "gateway:\n  public_origins: ['https://api.example.org/v1']\n",
+        &[
+            "bad.yaml:2:",
+            "`https://api.example.org/v1` is no origin; write scheme, host and port alone",
+        ],
+    );
+    check_bad(
+        "gateway:\n  dpop: { require_nonces: true }\n",
+        &["bad.yaml:2:", "did you mean `require_nonce`"],
+    );
+    check_bad(
+        "gateway:\n  dpop: { require_nonce: true }\n",
+        &[
+            "bad.yaml",
+            "`gateway.dpop.require_nonce` needs `gateway.public_origins`",
+            "list how clients reach the gateway",
+            "`gateway.dpop.nonce_secret` is missing; give `gateway.dpop.nonce_secret_file: PATH`",
+        ],
+    );
     check_bad("gateway: {}\n", &["no PDP to ask", "no token service"]);
     check_bad("pdp:\n  policies: nowhere\n", &["nowhere"]);
     check_bad(

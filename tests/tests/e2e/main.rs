@@ -3,6 +3,7 @@
 mod clients;
 mod config_files;
 mod curity_wire;
+mod dpop;
 mod entities;
 mod federation;
 mod hostile;

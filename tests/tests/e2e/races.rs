@@ -3,11 +3,9 @@
 mod device;
 
 use std::collections::BTreeSet;
-use std::time::{SystemTime, UNIX_EPOCH};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use e2e::Site;
+use e2e::holder::Holder;
 use e2e::http::{Answer, get, post_form};
 use e2e::site::Topology;
 use e2e::tokens::{self, text};
@@ -33,6 +31,7 @@ async fn race(site: &Site) {
     code(site).await;
     refresh_token(site).await;
     proof(site).await;
+    proof_at_the_gateway(site).await;
     pushed_request(site).await;
     device_code(site).await;
 }
@@ -76,7 +75,7 @@ async fn refresh_token(site: &Site) {
 
 async fn proof(site: &Site) {
     let url = site.token_service_url("/token");
-    let proof = signed_proof(&url);
+    let proof = Holder::new().proof("POST", &url, None);
     let ask = || async {
         let request = e2e::http::client()
             .post(&url)
@@ -93,6 +92,22 @@ async fn proof(site: &Site) {
     assert_eq!(won[0].json()["token_type"], "DPoP");
     for answer in lost {
         assert_eq!(answer.json()["error"], "invalid_dpop_proof");
+    }
+}
+
+async fn proof_at_the_gateway(site: &Site) {
+    let holder = Holder::new();
+    let token = holder.bound_token(site, MACHINE).await;
+    let url = site.gateway_url("/records");
+    let proof = holder.proof("GET", &url, Some(&token));
+    let all = join_all((0..AT_ONCE).map(|_| Holder::send(&url, &token, &proof))).await;
+    let (won, lost): (Vec<&Answer>, Vec<&Answer>) =
+        all.iter().partition(|answer| answer.status == 200);
+    assert_eq!(won.len(), 1, "uses of one proof at the gateway");
+    for answer in lost {
+        assert_eq!(answer.status, 401, "{}", answer.body);
+        let challenge = answer.header("www-authenticate");
+        assert!(challenge.contains("invalid_dpop_proof"), "{challenge}");
     }
 }
 
@@ -160,21 +175,4 @@ async fn is_active(site: &Site, token: &str) -> bool {
     let url = site.token_service_url("/introspect");
     let answer = post_form(&url, Some(GATEWAY), &[("token", token)]).await;
     answer.json()["active"] == json!(true)
-}
-
-/// A DPoP proof of a new key, now.
-fn signed_proof(url: &str) -> String {
-    let key = rcgen::KeyPair::generate().expect("a key");
-    let (x, y) = key.public_key_raw()[1..].split_at(32);
-    let encode = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
-    let jwk = json!({ "kty": "EC", "crv": "P-256", "x": encode(x), "y": encode(y) });
-    let mut header = jsonwebtoken::Header::new(jsonwebtoken::Algorithm::ES256);
-    header.typ = Some("dpop+jwt".into());
-    header.jwk = Some(serde_json::from_value(jwk).expect("a JWK"));
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .expect("after 1970");
-    let claims = json!({ "jti": "one", "htm": "POST", "htu": url, "iat": now.as_secs() });
-    let signer = jsonwebtoken::EncodingKey::from_ec_der(&key.serialize_der());
-    jsonwebtoken::encode(&header, &claims, &signer).expect("signed")
 }

@@ -68,6 +68,23 @@ const CARRIED: &[(&str, &str)] = &[
         "a_proof_that_is_not_in_order_is_refused_and_gets_no_token",
     ),
     (
+        "DP-02",
+        "every_claim_is_of_this_request_and_this_token_and_now",
+    ),
+    (
+        "DP-04",
+        "a_used_proof_is_refused_until_it_is_too_old_for_every_clock",
+    ),
+    ("DP-04", "of_fifty_at_once_at_two_gateways_one_passes"),
+    (
+        "DP-04",
+        "a_proof_that_was_used_at_one_gateway_is_refused_at_every_other",
+    ),
+    (
+        "DP-06",
+        "whoever_has_the_token_alone_has_nothing_also_where_it_is_remembered",
+    ),
+    (
         "DP-04",
         "a_proof_is_good_once_until_it_is_too_old_to_be_good",
     ),
