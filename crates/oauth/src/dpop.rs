@@ -197,6 +197,8 @@ fn place(url: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     /// RFC 9449 section 7.1: the proof at a resource.
@@ -268,6 +270,26 @@ mod tests {
         assert_eq!(two, DpopFault::Several);
         for damaged in [PROOF.split_at(PROOF.len() - 2).0, "", "a.b.c"] {
             assert!(DpopProof::of(&headers(&[damaged])).is_err());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_proof_of_which_a_character_is_another_is_none(
+            at in 0..PROOF.len(),
+            byte in prop::sample::select(&b"ABYZabyz0189-_.=+/ "[..]),
+        ) {
+            let mut changed = PROOF.as_bytes().to_vec();
+            prop_assume!(changed[at] != byte);
+            changed[at] = byte;
+            let changed = String::from_utf8(changed).unwrap();
+            prop_assert!(DpopProof::of(&headers(&[&changed])).is_err());
+        }
+
+        #[test]
+        fn whatever_strangers_send_is_an_answer(text in "[ -~]{0,64}(\\.[A-Za-z0-9_-]{0,64}){0,3}") {
+            let _ = DpopProof::of(&headers(&[&text]));
+            let _ = place(&text);
         }
     }
 

@@ -90,6 +90,7 @@ async fn known(
         proofs: &core.proofs,
         needs_bound,
         now,
+        request_id: &record.id,
     };
     proof::confirm(&live.token, proof, wanted).await?;
     record.authenticated(live.clone(), source);

@@ -8,7 +8,8 @@ use super::canonical::Upgrade;
 use super::record::Record;
 use crate::body::RequestBody;
 use crate::headers::{
-    X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO, X_REQUEST_ID, strip_hop_by_hop,
+    DPOP_NONCE, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO, X_REQUEST_ID,
+    strip_hop_by_hop,
 };
 use crate::identity::continue_trace;
 use crate::plan::{Plan, UpstreamPlan};
@@ -88,8 +89,7 @@ pub(super) fn upstream_request(
 /// The headers of a response that is passed on as it is.
 pub(super) fn response_headers(headers: &mut HeaderMap) {
     strip_hop_by_hop(headers);
-    // Nonces of proofs are the gateway's to say: no proof gets further.
-    headers.remove(oauth::DPOP_NONCE);
+    headers.remove(DPOP_NONCE);
 }
 
 /// The headers of a response whose body was masked.

@@ -180,6 +180,43 @@ async fn a_token_that_is_not_bound_is_no_bound_one_by_any_proof() {
 }
 
 #[tokio::test]
+async fn a_token_that_is_bound_to_a_certificate_is_refused_by_either_scheme() {
+    let (gateway, _) = gateway(GATEWAY).await;
+    let holder = Holder::new();
+    let certificate = oauth::Confirmation::Certificate("thumbprint".into());
+    let tokens = &gateway.tokens;
+    tokens.issue_bound("carol", 4_000_000_000, Some(certificate));
+    let bearer = gateway.get("/records/1", "at_carol").await;
+    assert_eq!(bearer.status(), 401, "{bearer:?}");
+    let by_proof = carol(&gateway, &holder.proof(URL, NOW, &[])).await;
+    assert_refused(&by_proof, "invalid_token");
+    assert!(gateway.upstream.seen().is_empty());
+}
+
+#[tokio::test]
+async fn neither_token_nor_proof_is_logged() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("access.jsonl");
+    let settings = GATEWAY.replacen("'off'", &format!("{{ file: '{}' }}", file.display()), 1);
+    let (gateway, _) = gateway(&settings).await;
+    let holder = Holder::known_to(&[&gateway]);
+    let proof = holder.proof(URL, NOW, &[]);
+    for expected in [200, 401] {
+        assert_eq!(carol(&gateway, &proof).await.status(), expected);
+    }
+    let lines = || std::fs::read_to_string(&file).unwrap_or_default();
+    eventually("both are logged", || lines().lines().count() == 2).await;
+    let lines = lines();
+    assert!(
+        lines.contains("\"error\":\"invalid_dpop_proof\""),
+        "{lines}"
+    );
+    for secret in ["at_carol", proof.split('.').next().unwrap()] {
+        assert!(!lines.contains(secret), "{lines}");
+    }
+}
+
+#[tokio::test]
 async fn where_no_origin_is_configured_proofs_are_not_looked_at_and_bound_tokens_refused() {
     let (gateway, _) = gateway("{ workers: 1, access_log: 'off' }").await;
     let holder = Holder::known_to(&[&gateway]);

@@ -5,6 +5,7 @@ use http::HeaderMap;
 use oauth::{ActiveToken, Confirmation, DpopFault, DpopProof, DpopRequest};
 use service_kit::UnixTime;
 
+use crate::identity::RequestId;
 use crate::pipeline::canonical::CanonicalRequest;
 use crate::pipeline::respond::Refusal;
 use crate::plan::Dpop;
@@ -30,6 +31,7 @@ pub(super) struct Wanted<'a> {
     /// The token must be bound to a key.
     pub(super) needs_bound: bool,
     pub(super) now: UnixTime,
+    pub(super) request_id: &'a RequestId,
 }
 
 impl Unproven {
@@ -97,7 +99,8 @@ async fn use_up(proof: &DpopProof, wanted: Wanted<'_>) -> Result<(), Refusal> {
         Ok(true) => Ok(()),
         Ok(false) => Err(Unproven::Used.into()),
         Err(error) => {
-            tracing::warn!(%error, "it is not known whether a proof was used");
+            let request_id = wanted.request_id.as_str();
+            tracing::warn!(request_id, %error, "it is not known whether a proof was used");
             Err(Refusal::ProofStoreUnavailable)
         }
     }

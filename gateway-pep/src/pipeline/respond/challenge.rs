@@ -3,11 +3,11 @@
 
 use http::HeaderMap;
 use http::header::{self, HeaderValue};
-use oauth::{BearerChallenge, BearerError, DPOP_NONCE, DpopChallenge, Scope, StepUp};
-use service_kit::UnixTime;
+use oauth::{BearerChallenge, BearerError, DpopChallenge, Scope, StepUp};
 
 use super::Refusal;
 use crate::core::Core;
+use crate::headers::DPOP_NONCE;
 use crate::pipeline::authenticate::{Scheme, Unproven};
 use crate::pipeline::record::Record;
 use crate::plan::{Protection, RoutePlan};
@@ -60,7 +60,7 @@ pub(super) fn add(core: &Core, refusal: &Refusal, record: &Record, headers: &mut
 
 /// Says to whoever sends proofs what the next one is to repeat, where that is wanted.
 pub(crate) fn say_nonce(core: &Core, record: &Record, headers: &mut HeaderMap) {
-    let now: UnixTime = record.moment.unix;
+    let now = record.moment.unix;
     let nonces = core
         .plan
         .dpop
