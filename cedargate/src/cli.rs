@@ -14,7 +14,7 @@ use url::Url;
 use crate::config::{AdminConfig, ConnectConfig, DemoUpstreamConfig, FileConfig, Loaded};
 use crate::entities_command::{self, EntitiesCommand};
 use crate::token_command::{self, TokenCommand};
-use crate::{check, demo, print, wire};
+use crate::{attack, check, demo, print, wire};
 
 /// Externalized authorization: PDP, phantom-token service and enforcing gateway.
 ///
@@ -38,6 +38,17 @@ enum Command {
     Gateway(File),
     /// Say everything that is wrong with a configuration file and its policies
     Check(File),
+    /// Attack the file's gateway on loopback with hostile requests, and say what got through
+    ///
+    /// Routes and limits are the file's; upstreams, token service, PDP and store are stand-ins. Nothing
+    /// leaves this machine. Exit code 0 only when every case passes.
+    Attack {
+        #[command(flatten)]
+        file: File,
+        /// Print the result as JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Work on policies
     #[command(subcommand)]
     Policy(PolicyCommand),
@@ -157,6 +168,9 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
             serve(loaded).await
         }
         Some(Command::Check(file)) => run_check(&file.config, &variables),
+        Some(Command::Attack { file, json }) => {
+            run_attack(&Loaded::read(&file.config, &variables)?, json).await
+        }
         Some(Command::Policy(command)) => run_policy(&command),
         Some(Command::Entities(command)) => entities_command::run(command).await,
         Some(Command::Token(command)) => token_command::run(command).await,
@@ -226,6 +240,25 @@ fn run_check(file: &Path, variables: &Variables) -> anyhow::Result<()> {
             bail!("`{}` cannot be used", file.display())
         }
     }
+}
+
+async fn run_attack(loaded: &Loaded, json: bool) -> anyhow::Result<()> {
+    let report = attack::attack(loaded)
+        .await
+        .with_context(|| loaded.file.display().to_string())?;
+    if json {
+        print::out(&serde_json::to_string_pretty(&report)?);
+    } else {
+        print::out(&report.to_string());
+    }
+    if report.is_clean() {
+        return Ok(());
+    }
+    bail!(
+        "{} of {} cases failed",
+        report.failures.len(),
+        report.cases()
+    )
 }
 
 fn hash_password() -> anyhow::Result<()> {

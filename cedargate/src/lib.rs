@@ -1,6 +1,7 @@
 //! The one binary: all roles, the demo, and the operator's commands. The only crate that sees
 //! every other, and the only place that picks local or remote, memory, redb or Redis.
 
+pub mod attack;
 pub mod check;
 pub mod cli;
 pub mod config;

@@ -1,0 +1,50 @@
+//! What the gateway does not do, and so cannot be attacked in. Where a feature comes, its attacks must
+//! come with it: a test holds each of these against the configuration's schema.
+
+/// One kind of attack without a target.
+#[derive(Debug, Clone, Copy)]
+pub struct Absent {
+    pub what: &'static str,
+    pub reason: &'static str,
+    /// Words that would be in the name of a key of `gateway`, `upstreams` or `routes` that turned it on.
+    pub keys: &'static [&'static str],
+}
+
+/// All of them.
+pub const ABSENT: &[Absent] = &[
+    Absent {
+        what: "HTTP/2",
+        reason: "the gateway takes HTTP/1.1 only",
+        keys: &["http2", "h2"],
+    },
+    Absent {
+        what: "TLS",
+        reason: "the gateway does not terminate TLS",
+        keys: &["tls", "certificate", "sni"],
+    },
+    Absent {
+        what: "JWT bearer",
+        reason: "routes take opaque tokens only",
+        keys: &["jwt", "jwks", "issuer"],
+    },
+    Absent {
+        what: "browser sessions",
+        reason: "nobody logs in at the gateway",
+        keys: &["oidc", "session", "cookie", "login", "redirect"],
+    },
+    Absent {
+        what: "response cache",
+        reason: "the gateway keeps no responses",
+        keys: &["response_cache", "responses", "freshness"],
+    },
+    Absent {
+        what: "rate limits",
+        reason: "the gateway counts no requests",
+        keys: &["rate", "quota", "per_minute", "per_second"],
+    },
+    Absent {
+        what: "rewriting",
+        reason: "a path is forwarded as it was decided on",
+        keys: &["rewrite", "strip", "prefix", "regex"],
+    },
+];

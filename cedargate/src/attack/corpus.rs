@@ -1,0 +1,77 @@
+//! The attacks, by class, written for the routes at hand. Facts about what has broken gateways are
+//! everybody's; the cases are our own.
+
+mod address;
+mod bearer;
+mod chunked;
+mod control;
+mod framing;
+mod grammar;
+mod headers;
+mod path;
+mod upgrade;
+
+use super::absent::ABSENT;
+use super::case::Case;
+use super::report::NotApplicable;
+use super::target::Target;
+
+/// What there is to attack.
+#[derive(Debug)]
+pub(super) struct Range<'t> {
+    all: &'t [Target],
+    read: Option<&'t Target>,
+    write: Option<&'t Target>,
+    reserved: &'t [String],
+}
+
+impl<'t> Range<'t> {
+    pub(super) fn new(targets: &'t [Target], reserved: &'t [String]) -> Self {
+        Self {
+            all: targets,
+            read: Target::to_read(targets),
+            write: Target::to_write(targets),
+            reserved,
+        }
+    }
+}
+
+/// Every case that applies.
+pub(super) fn cases(range: &Range<'_>) -> Vec<Case> {
+    let (Some(read), Some(write)) = (range.read, range.write) else {
+        return Vec::new();
+    };
+    let mut cases = control::cases(range.all, read, write);
+    cases.extend(path::cases(read));
+    cases.extend(address::cases(read));
+    cases.extend(headers::cases(read, range.reserved));
+    cases.extend(bearer::cases(range.all, read));
+    cases.extend(framing::cases(write));
+    cases.extend(chunked::cases(write));
+    cases.extend(grammar::cases(read));
+    cases.extend(upgrade::cases(read));
+    cases
+}
+
+/// What is not tried, and why.
+pub(super) fn not_applicable(range: &Range<'_>) -> Vec<NotApplicable> {
+    let mut list: Vec<_> = ABSENT
+        .iter()
+        .map(|absent| NotApplicable {
+            what: absent.what,
+            reason: absent.reason.to_owned(),
+        })
+        .collect();
+    if range.all.iter().all(|target| target.token.is_none()) {
+        list.push(NotApplicable {
+            what: "bearer",
+            reason: "every route of this file is public".to_owned(),
+        });
+    } else if !range.all.iter().any(|target| target.is_scoped) {
+        list.push(NotApplicable {
+            what: "scopes",
+            reason: "no route of this file wants one".to_owned(),
+        });
+    }
+    list
+}

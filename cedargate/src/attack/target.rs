@@ -1,0 +1,132 @@
+//! What of a configuration is attacked: a route, with a path, a host and a token that pass.
+
+use gateway_pep::RouteConfig;
+
+use super::case::latin1;
+use super::stubs;
+
+/// One route, and how a request is written that it lets through.
+#[derive(Debug, Clone)]
+pub struct Target {
+    pub(super) template: String,
+    pub(super) method: String,
+    pub(super) host: String,
+    pub(super) path: String,
+    /// None: the route is public.
+    pub(super) token: Option<String>,
+    /// The route wants scopes.
+    pub(super) is_scoped: bool,
+}
+
+impl Target {
+    /// One for each method of each route; `*` is tried as GET and as POST.
+    pub fn all(routes: &[RouteConfig]) -> Vec<Self> {
+        let mut targets = Vec::new();
+        for (index, route) in routes.iter().enumerate() {
+            for method in methods(route) {
+                targets.push(Self {
+                    template: route.matches.clone(),
+                    method,
+                    host: route.host.clone().unwrap_or_else(|| ANY_HOST.to_owned()),
+                    path: fill(&route.matches),
+                    token: (!route.public).then(|| stubs::good_token(index)),
+                    is_scoped: route
+                        .scope
+                        .as_deref()
+                        .is_some_and(|scope| !scope.is_empty()),
+                });
+            }
+        }
+        targets
+    }
+
+    /// The best one to try reading with: protected, GET.
+    pub(super) fn to_read(targets: &[Self]) -> Option<&Self> {
+        best(targets, |method| method == "GET")
+    }
+
+    /// The best one to send bodies to: protected, a method that has one.
+    pub(super) fn to_write(targets: &[Self]) -> Option<&Self> {
+        best(targets, |method| matches!(method, "POST" | "PUT" | "PATCH"))
+    }
+
+    /// A request that passes, with these fields besides, each ended by a line end.
+    pub(super) fn request(&self, fields: &str) -> Vec<u8> {
+        self.request_to(&self.path, fields)
+    }
+
+    /// The same with another request target.
+    pub(super) fn request_to(&self, target: &str, fields: &str) -> Vec<u8> {
+        let line = format!("{} {target} HTTP/1.1", self.method);
+        self.message(&line, &format!("{fields}Connection: close\r\n"), "")
+    }
+
+    /// The same with another request line, with a body, and without the wish to close.
+    pub(super) fn message(&self, line: &str, fields: &str, body: &str) -> Vec<u8> {
+        let authorization = self.authorization();
+        let host = &self.host;
+        latin1(&format!(
+            "{line}\r\nHost: {host}\r\n{authorization}{fields}\r\n{body}"
+        ))
+    }
+
+    /// The line of a request that passes.
+    pub(super) fn line(&self) -> String {
+        format!("{} {} HTTP/1.1", self.method, self.path)
+    }
+
+    /// The credential as a field, where the route wants one.
+    pub(super) fn authorization(&self) -> String {
+        self.token
+            .as_ref()
+            .map(|token| format!("Authorization: Bearer {token}\r\n"))
+            .unwrap_or_default()
+    }
+}
+
+fn best(targets: &[Target], fits: impl Fn(&str) -> bool) -> Option<&Target> {
+    let protected = |target: &&Target| target.token.is_some();
+    let fitting = |target: &&Target| fits(&target.method);
+    targets
+        .iter()
+        .filter(protected)
+        .find(fitting)
+        .or_else(|| targets.iter().find(protected))
+        .or_else(|| targets.iter().find(fitting))
+        .or_else(|| targets.first())
+}
+
+fn methods(route: &RouteConfig) -> Vec<String> {
+    if route.methods.iter().any(|method| method == "*") {
+        return vec!["GET".to_owned(), "POST".to_owned()];
+    }
+    route.methods.clone()
+}
+
+/// The template with something in the place of each parameter.
+fn fill(template: &str) -> String {
+    let mut path = String::new();
+    let mut rest = template;
+    while let Some((before, after)) = rest.split_once('{') {
+        path.push_str(before);
+        path.push_str("cg1");
+        rest = after.split_once('}').map_or("", |(_, after)| after);
+    }
+    path.push_str(rest);
+    path
+}
+
+/// Where a route takes every host. Reserved by RFC 2606: nobody's.
+const ANY_HOST: &str = "gateway.test";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_parameter_of_a_template_is_filled() {
+        assert_eq!(fill("/records/{id}"), "/records/cg1");
+        assert_eq!(fill("/a/{b}/c/{*rest}"), "/a/cg1/c/cg1");
+        assert_eq!(fill("/plain"), "/plain");
+    }
+}
