@@ -1,6 +1,7 @@
 //! `cedargate attack`: nothing gets through our gateway, and what gets through a bad one is found.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use cedargate::attack::{ABSENT, Report, Target, Upstream, attack, attack_at};
 use cedargate::config::{FileConfig, Loaded};
@@ -119,7 +120,9 @@ async fn bad_gateway(upstream: Option<SocketAddr>) -> SocketAddr {
                     return;
                 };
                 let mut server = TcpStream::connect(upstream).await.expect("connects");
-                let _ = copy_bidirectional(&mut client, &mut server).await;
+                // Where neither side would say more.
+                let passing = copy_bidirectional(&mut client, &mut server);
+                let _ = tokio::time::timeout(Duration::from_millis(40), passing).await;
             });
         }
     });

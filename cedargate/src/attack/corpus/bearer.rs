@@ -62,6 +62,10 @@ pub(super) fn cases(all: &[Target], read: &Target) -> Vec<Case> {
 }
 
 /// A live token, in ways that are none.
+#[expect(
+    clippy::too_many_lines,
+    reason = "a list of cases reads best in one piece"
+)]
 fn spelled(read: &Target, token: &str) -> Vec<Case> {
     let mut cases = Vec::new();
     for fields in [

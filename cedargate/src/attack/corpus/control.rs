@@ -3,6 +3,10 @@
 use super::super::case::{Case, Class, Expect};
 use super::super::target::Target;
 
+#[expect(
+    clippy::too_many_lines,
+    reason = "a list of cases reads best in one piece"
+)]
 pub(super) fn cases(all: &[Target], read: &Target, write: &Target) -> Vec<Case> {
     let mut cases = Vec::new();
     for target in all {

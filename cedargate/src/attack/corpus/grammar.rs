@@ -81,6 +81,10 @@ const BAD_LINES: &[&str] = &[
     "\u{0}",
 ];
 
+#[expect(
+    clippy::too_many_lines,
+    reason = "a list of cases reads best in one piece"
+)]
 pub(super) fn cases(read: &Target) -> Vec<Case> {
     let mut cases = controls(read);
     let mut case = |title: String, bytes: Vec<u8>, expect: Expect| {

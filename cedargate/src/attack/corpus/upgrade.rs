@@ -5,6 +5,10 @@ use super::super::target::Target;
 
 const WEBSOCKET: &str = "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 
+#[expect(
+    clippy::too_many_lines,
+    reason = "a list of cases reads best in one piece"
+)]
 pub(super) fn cases(read: &Target) -> Vec<Case> {
     let mut cases = Vec::new();
     let smuggled = format!("GET {SMUGGLED} HTTP/1.1\r\nHost: {}\r\n\r\n", read.host);
