@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use gateway_pep::{Config, Gateway, GatewayParts, RunningGateway};
+use gateway_pep::{Config, DpopConfig, Gateway, GatewayParts, RunningGateway};
 use service_kit::line_sink::LineTarget;
 use service_kit::{Clock as _, Health, Metrics, SystemClock, Tasks};
 use store::MemoryStore;
@@ -44,6 +44,7 @@ impl Stage {
         let parts = GatewayParts {
             introspector: Arc::new(tokens),
             decisions: pdp.clone(),
+            proofs: Arc::new(MemoryStore::new()),
             events: Arc::new(MemoryStore::new()),
             event_log: EVENT_LOG.to_owned(),
             shared_tokens: None,
@@ -112,5 +113,10 @@ fn on_loopback(mut config: Config, upstream: SocketAddr) -> Config {
     // Each question must be asked, so that it can be compared with what is forwarded.
     gateway.cache.tokens = 0;
     gateway.cache.decisions = 0;
+    // Nonces are made of a secret of the user's. Tokens here are for whoever has them, but for one.
+    gateway.dpop = DpopConfig::default();
+    for route in &mut config.routes {
+        route.dpop_bound_access_tokens_required = false;
+    }
     config
 }

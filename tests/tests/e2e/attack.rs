@@ -11,7 +11,10 @@ use tokio::net::{TcpListener, TcpStream};
 
 /// Every kind of route that there is.
 const ROUTES: &str = "
-gateway: { reserved_headers: [X-Tenant, X-House-] }
+gateway:
+  reserved_headers: [X-Tenant, X-House-]
+  public_origins: ['https://gw.test', 'https://admin.gw.test']
+  dpop: { require_nonce: true, nonce_secret_file: nowhere/nonces }
 upstreams: { a: 'http://192.0.2.1:9', b: { url: 'http://192.0.2.2:9', preserve_host: true } }
 pdp: { policies: nowhere }
 connect: { token_service: { introspection_url: 'http://192.0.2.3/', client_secret: x } }
@@ -22,6 +25,7 @@ routes:
   - { match: '/public/{*rest}', methods: ['*'], upstream: b, public: true }
   - { match: '/only', methods: [GET, HEAD], host: admin.gw.test, upstream: a, action: administer, resource: Service/x }
   - { match: '/todos/{todoId}', methods: ['*'], upstream: a, mapping: authzen_route }
+  - { match: '/bound', methods: [GET], upstream: a, action: view, resource: Service/x, dpop_bound_access_tokens_required: true }
   - { match: '/pay', methods: [GET], upstream: a, action: view, resource: Service/x, acr_values: [phr, phrh], max_age_secs: 60 }
 ";
 
