@@ -126,7 +126,7 @@ async fn bad_gateway(upstream: Option<SocketAddr>) -> SocketAddr {
                 let mut server = TcpStream::connect(upstream).await.expect("connects");
                 // Where neither side would say more.
                 let passing = copy_bidirectional(&mut client, &mut server);
-                let _ = tokio::time::timeout(Duration::from_millis(40), passing).await;
+                let _ = tokio::time::timeout(Duration::from_millis(15), passing).await;
             });
         }
     });
