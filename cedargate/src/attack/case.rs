@@ -151,10 +151,3 @@ impl Class {
         }
     }
 }
-
-/// Characters up to U+00FF stand for bytes; none above is written here.
-pub(super) fn latin1(text: &str) -> Vec<u8> {
-    text.chars()
-        .map(|character| u8::try_from(u32::from(character)).unwrap_or(b'?'))
-        .collect()
-}

@@ -2,7 +2,6 @@
 
 use gateway_pep::RouteConfig;
 
-use super::case::latin1;
 use super::stubs;
 
 /// One route, and how a request is written that it lets through.
@@ -114,6 +113,13 @@ fn fill(template: &str) -> String {
     }
     path.push_str(rest);
     path
+}
+
+/// Characters up to U+00FF stand for bytes; none above is written here.
+pub(super) fn latin1(text: &str) -> Vec<u8> {
+    text.chars()
+        .map(|character| u8::try_from(u32::from(character)).unwrap_or(b'?'))
+        .collect()
 }
 
 /// Where a route takes every host. Reserved by RFC 2606: nobody's.

@@ -9,6 +9,7 @@ use std::rc::Rc;
 use oauth::{OpaqueToken, TokenSyntaxError};
 
 use super::canonical::CanonicalRequest;
+use super::presented::Scheme;
 use super::record::Record;
 use super::respond::Refusal;
 use super::route::Routed;
@@ -19,9 +20,6 @@ use crate::plan::Protection;
 use crate::worker::Worker;
 use credential::{Credential, has_token_in_query};
 use proof::Wanted;
-
-pub(crate) use credential::Scheme;
-pub(crate) use proof::Unproven;
 
 /// A routed request whose caller is known, or need not be.
 #[derive(Debug)]

@@ -6,8 +6,8 @@ use std::time::Duration;
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, StatusCode, header};
 
-use super::authenticate::Scheme;
 use super::canonical::{Authority, CanonicalRequest};
+use super::presented::Scheme;
 use crate::access_log::Line;
 use crate::body::{BodyError, Progress};
 use crate::cache::decisions::{Outcome, Verdict};

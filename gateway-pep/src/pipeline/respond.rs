@@ -8,8 +8,8 @@ use http::header::{self, HeaderValue};
 use http::{Response, StatusCode};
 use service_kit::Problem;
 
-use super::authenticate::Unproven;
 use super::canonical::Ambiguity;
+use super::presented::Unproven;
 use super::record::Record;
 use super::response_body::ResponseBody;
 use crate::core::Core;

@@ -1,7 +1,7 @@
 //! Forms of the request target, and hosts, that two readers could take for different places.
 
-use super::super::case::{Case, Class, Expect, latin1};
-use super::super::target::Target;
+use super::super::case::{Case, Class, Expect};
+use super::super::target::{Target, latin1};
 
 /// `~` is the host.
 const BAD_HOSTS: &[&str] = &[

@@ -1,8 +1,8 @@
 //! Credentials: none, dead, doubled, elsewhere; and answers of token service and PDP that are no.
 
-use super::super::case::{Case, Class, Expect, latin1};
+use super::super::case::{Case, Class, Expect};
 use super::super::stubs::{BOUND, DENIED, JWT, OUTAGE, UNDECIDED, UNKNOWN, WITHOUT_SCOPE};
-use super::super::target::Target;
+use super::super::target::{Target, latin1};
 
 pub(super) fn cases(all: &[Target], read: &Target) -> Vec<Case> {
     let mut cases = Vec::new();

@@ -1,7 +1,7 @@
 //! Heads that are almost HTTP, and each control byte in each place.
 
-use super::super::case::{Case, Class, Expect, latin1};
-use super::super::target::Target;
+use super::super::case::{Case, Class, Expect};
+use super::super::target::{Target, latin1};
 
 /// Fields that are none.
 const BAD_FIELDS: &[&str] = &[

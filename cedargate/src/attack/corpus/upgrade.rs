@@ -1,7 +1,7 @@
 //! Connections that pretend to become something else. The upstream of an attack never agrees to it.
 
-use super::super::case::{Case, Class, Expect, MARKER, SMUGGLED, latin1};
-use super::super::target::Target;
+use super::super::case::{Case, Class, Expect, MARKER, SMUGGLED};
+use super::super::target::{Target, latin1};
 
 const WEBSOCKET: &str = "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 

@@ -3,6 +3,7 @@
 
 use http::header::{self, HeaderMap};
 
+use crate::pipeline::presented::Scheme;
 use crate::pipeline::respond::Refusal;
 
 /// What a request brings to be known by.
@@ -10,15 +11,6 @@ use crate::pipeline::respond::Refusal;
 pub(super) struct Credential<'r> {
     pub(super) scheme: Scheme,
     pub(super) token: &'r [u8],
-}
-
-/// How a token is presented.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Scheme {
-    /// RFC 6750 section 2.1: whoever has it may use it.
-    Bearer,
-    /// RFC 9449 section 7.1: beside it there is a proof of the key that it is bound to.
-    Dpop,
 }
 
 impl<'r> Credential<'r> {

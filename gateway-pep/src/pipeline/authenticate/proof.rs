@@ -7,22 +7,10 @@ use service_kit::UnixTime;
 
 use crate::identity::RequestId;
 use crate::pipeline::canonical::CanonicalRequest;
+use crate::pipeline::presented::Unproven;
 use crate::pipeline::respond::Refusal;
 use crate::plan::Dpop;
 use crate::proofs::Proofs;
-
-/// Why a proof is not taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Unproven {
-    #[error("there is no DPoP proof")]
-    Missing,
-    #[error(transparent)]
-    Fault(#[from] DpopFault),
-    #[error("the proof must repeat the nonce of this answer")]
-    Nonce,
-    #[error("the proof was used before")]
-    Used,
-}
 
 /// What the route and the gateway want of whoever presents a token.
 #[derive(Debug, Clone, Copy)]
@@ -32,16 +20,6 @@ pub(super) struct Wanted<'a> {
     pub(super) needs_bound: bool,
     pub(super) now: UnixTime,
     pub(super) request_id: &'a RequestId,
-}
-
-impl Unproven {
-    /// As challenges, metrics and logs name it (RFC 9449 sections 7.1 and 9).
-    pub(crate) fn code(self) -> &'static str {
-        match self {
-            Self::Nonce => "use_dpop_nonce",
-            Self::Missing | Self::Fault(_) | Self::Used => "invalid_dpop_proof",
-        }
-    }
 }
 
 /// A proof in order. Whose key made it is to be held against the token, and whether it was used

@@ -8,7 +8,7 @@ use oauth::{BearerChallenge, BearerError, DpopChallenge, Scope, StepUp};
 use super::Refusal;
 use crate::core::Core;
 use crate::headers::DPOP_NONCE;
-use crate::pipeline::authenticate::{Scheme, Unproven};
+use crate::pipeline::presented::{Scheme, Unproven};
 use crate::pipeline::record::Record;
 use crate::plan::{Protection, RoutePlan};
 

@@ -6,7 +6,6 @@ use oauth::Scope;
 use serde_json::{Map, Value};
 use service_kit::UnixTime;
 
-use super::transaction::Said;
 use super::{Exchanging, refused};
 use crate::phantom::{self, Live, Unreturned};
 use crate::refusal::Refusal;
@@ -18,6 +17,15 @@ pub(super) struct Replaced {
     pub(super) scope: Scope,
     pub(super) exp: UnixTime,
     pub(super) said: Said,
+}
+
+/// What stays as it is, however often the token is replaced.
+pub(super) struct Said {
+    pub(super) txn: String,
+    /// Whoever has asked, the first first.
+    pub(super) workloads: String,
+    pub(super) details: Option<Map<String, Value>>,
+    pub(super) context: Option<Map<String, Value>>,
 }
 
 /// Nothing else that the same keys have signed.

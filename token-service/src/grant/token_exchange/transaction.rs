@@ -12,7 +12,7 @@ use strict_json::parse_object;
 
 use super::super::{TokenAnswer, TokenRequest};
 use super::presented::Presented;
-use super::replaced::Replaced;
+use super::replaced::{Replaced, Said};
 use super::wanted::TokenType;
 use super::{Exchanging, allowed, audited_refusal, permitted, refused};
 use crate::audit::audit;
@@ -29,15 +29,6 @@ struct Made {
     scope: Scope,
     exp: UnixTime,
     said: Said,
-}
-
-/// What stays as it is, however often the token is replaced.
-pub(super) struct Said {
-    pub(super) txn: String,
-    /// Whoever has asked, the first first.
-    pub(super) workloads: String,
-    pub(super) details: Option<Map<String, Value>>,
-    pub(super) context: Option<Map<String, Value>>,
 }
 
 pub(super) async fn exchange(exchanging: Exchanging<'_>) -> Result<TokenAnswer, Refusal> {
