@@ -16,8 +16,8 @@ use crate::revocation;
 use crate::signals::{self, Occurrence, Signal};
 use crate::token::Handle;
 
-/// It is remembered for so long that a login is over: longer than any code lives that it
-/// has led to.
+/// It is remembered for at least so long that a login is over: longer than any code lives that it has
+/// led to.
 const OVER: Duration = Duration::from_hours(1);
 
 /// Says that a login has led to a grant, and whether it still might: the end of a login finds it from
@@ -61,7 +61,8 @@ pub(crate) async fn end(
             is_over: true,
             ..before.clone()
         };
-        let mut change = Change::of(over, OVER);
+        // And as long as its browser, which may not have been there, can come back with it.
+        let mut change = Change::of(over, core.ttl.session.max(OVER));
         if is_heard && !before.is_over {
             let ended = Occurrence::SessionEnded {
                 sid: sid.to_owned(),

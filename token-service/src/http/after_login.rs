@@ -41,7 +41,7 @@ pub(super) async fn session(
     who: Authenticated,
 ) -> Result<Session, Refusal> {
     let mut sid = random::id()?;
-    if let Some(before) = browser::logged_in(core, parts).await? {
+    if let Some(before) = browser::login(core, parts).await? {
         let was = &before.session;
         let login = (was.authentication.sid.as_str(), was.sub.as_str());
         if was.sub != who.sub {

@@ -21,7 +21,6 @@ use crate::params::Params;
 use crate::record::{AuthorizationRequest, LoginWanted};
 use crate::refusal::{ErrorCode, Refusal};
 use crate::registry::{Client, Registry};
-use crate::sessions;
 use check::{Checked, Flaw, Way};
 pub(super) use check::{resources, scope};
 pub(super) use proceed::{
@@ -111,11 +110,6 @@ async fn ask(core: &Core, parts: &Parts, checked: &Checked) -> Result<Response, 
     let logged_in = browser::logged_in(core, parts)
         .await?
         .filter(|logged_in| is_good_enough(core, logged_in, checked));
-    let logged_in = match logged_in {
-        // One that is over by half leads to nothing, and looks as if it did.
-        Some(it) if sessions::is_over(core, &it.session.authentication.sid).await? => None,
-        other => other,
-    };
     let Some(logged_in) = logged_in else {
         if checked.prompt.none {
             return Err(Refusal::Denied(

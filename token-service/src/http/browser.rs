@@ -14,6 +14,7 @@ use crate::error::Trouble;
 use crate::record::{self, AuthorizationRequest, Session};
 use crate::refusal::ErrorCode;
 use crate::registry::User;
+use crate::sessions;
 use crate::token::{Handle, Kind, Minted};
 use crate::users;
 
@@ -90,8 +91,17 @@ pub(super) fn introduce(core: &Core, minted: &Minted, response: &mut Response) {
     Cookie::Browser.set(core, minted, response);
 }
 
-/// Who is logged in there: a live session of a user who is still there.
+/// Who is logged in there: a live session of a user who is still there, which nobody has ended, not by
+/// half neither: its browser may not have been there.
 pub(super) async fn logged_in(core: &Core, parts: &Parts) -> Result<Option<LoggedIn>, Trouble> {
+    match login(core, parts).await? {
+        Some(it) if sessions::is_over(core, &it.session.authentication.sid).await? => Ok(None),
+        other => Ok(other),
+    }
+}
+
+/// The same, also where it is over: for whoever is to end it, all of it.
+pub(super) async fn login(core: &Core, parts: &Parts) -> Result<Option<LoggedIn>, Trouble> {
     let Some(handle) = Cookie::Session.read(core, &parts.headers) else {
         return Ok(None);
     };

@@ -47,7 +47,7 @@ async fn answer(core: &Core, request: Request) -> Result<Response, Refusal> {
     let text = params.get("interaction").unwrap_or_default();
     let (open, asked, logged_in) = question(core, parts, text).await?;
     let (handle, session) = (open.handle.as_str(), logged_in.handle.as_str());
-    forms::check(core, params, pages::CONSENT_FORM, handle, session)?;
+    let shown = forms::shown_scope(core, params, pages::CONSENT_FORM, handle, session)?;
     let approves = forms::approves(params)?;
     // Asked before the page is used up: an outage can be sat out by sending the form again.
     let step = match next_step(core, &asked, &logged_in.session).await {
@@ -69,7 +69,16 @@ async fn answer(core: &Core, request: Request) -> Result<Response, Refusal> {
         let refusal = Refusal::Denied(ErrorCode::AccessDenied, "the resource owner said no");
         return Ok(back(core, &asked, &refusal));
     }
-    let (Step::Ask(scope) | Step::Issue(scope)) = step;
+    let (Step::Ask(permitted) | Step::Issue(permitted)) = step;
+    // SECURITY: what has come to be permitted since was not shown, and so was not approved.
+    let scope = permitted.intersection(&shown);
+    if scope.is_empty() && !shown.is_empty() {
+        let refusal = Refusal::Denied(
+            ErrorCode::AccessDenied,
+            "nothing of what was approved is permitted any more",
+        );
+        return Ok(back(core, &asked, &refusal));
+    }
     let session = &logged_in.session;
     remember(core, session, &asked, &scope).await?;
     audit!(

@@ -84,7 +84,7 @@ async fn answer(core: &Core, parts: &Parts, params: &Params) -> Result<Response,
     let csrf = params.get("csrf");
     let registry = core.registry();
     let asked = asked(core, &registry, params).await?;
-    let Some(logged_in) = browser::logged_in(core, parts).await? else {
+    let Some(logged_in) = browser::login(core, parts).await? else {
         // The browser has forgotten the login, and what it has led to may live on. Whoever has its ID
         // token is the client or the person.
         if let Some((hint, sid)) = asked

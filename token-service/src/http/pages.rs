@@ -16,7 +16,7 @@ use oauth::Scope;
 use url::{Host, Url};
 
 use super::browser::LoggedIn;
-use super::render;
+use super::{forms, render};
 use crate::core::Core;
 use crate::error::Trouble;
 use crate::params::Params;
@@ -106,7 +106,9 @@ pub(super) async fn consent(
     scope: &Scope,
 ) -> Result<Response, Trouble> {
     let client = asking(core, &asked.client_id).await?;
-    let csrf = form_token(core, CONSENT_FORM, text, &logged_in.handle);
+    let interaction = core.secrets.token_hash(text);
+    let session = logged_in.handle.as_str();
+    let csrf = forms::token_showing(core, CONSENT_FORM, &interaction, scope, session);
     let body = html! {
         h1 { strong { (client.name) } " asks for access" }
         (client.warning(Some(&asked.redirect_uri)))

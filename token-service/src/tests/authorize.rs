@@ -2,7 +2,9 @@
 
 use http::header;
 
-use super::harness::{Answer, Browser, CALLBACK, ISSUER, ORDERS, World, authorize_uri, query};
+use super::harness::{
+    Answer, Browser, CALLBACK, ISSUER, ORDERS, World, authorize_uri, config, query,
+};
 
 fn assert_page(answer: &Answer) {
     let policy = answer.header(header::CONTENT_SECURITY_POLICY);
@@ -305,6 +307,56 @@ async fn consent_cannot_be_given_from_elsewhere_or_by_somebody_else() {
     shared.log_in(&world, &login, "bob").await;
     let answer = shared.decide(&world, &consent, "approve").await;
     assert_eq!((answer.status.as_u16(), answer.location()), (400, ""));
+}
+
+#[tokio::test]
+async fn what_has_come_to_be_permitted_since_the_page_was_shown_is_not_approved() {
+    let world = World::new().await;
+    world.decisions.deny("orders:write");
+    let uri = authorize_uri(&[("scope", "openid orders:read orders:write")]);
+    let mut browser = Browser::default();
+    let login = browser.get(&world, &uri).await;
+    let shown = browser.log_in(&world, &login, "alice").await;
+    let page = browser.get(&world, shown.location()).await;
+    assert!(page.body.contains("orders:read") && !page.body.contains("orders:write"));
+    let later = world.restarted(config(|text| text)).await;
+    // Nor does a page say what it has not shown.
+    let (interaction, csrf) = (page.field("interaction"), page.field("csrf"));
+    let (tag, _) = csrf.split_once('.').unwrap();
+    for csrf in [tag, &format!("{tag}."), &format!("{tag}.b3JkZXJzOndyaXRl")] {
+        let form = [
+            ("interaction", interaction.as_str()),
+            ("csrf", csrf),
+            ("decision", "approve"),
+        ];
+        let refused = browser.post(&later, "/consent", &form).await;
+        assert_eq!(refused.status, 400, "{csrf}");
+    }
+    let answer = browser.decide(&later, &page, "approve").await;
+    let code = query(answer.location())["code"].clone();
+    let tokens = later.redeem("web", &code).await.json();
+    assert_eq!(tokens["scope"], "openid orders:read");
+    // And the next time it is asked about.
+    let again = format!("{uri}&prompt=none");
+    assert_sent_back(&browser.get(&later, &again).await, "consent_required");
+}
+
+#[tokio::test]
+async fn what_is_kept_of_a_request_is_bounded() {
+    let world = World::new().await;
+    for name in ["state", "nonce", "acr_values"] {
+        for (length, is_fine) in [(2048, true), (2049, false)] {
+            let long = "x".repeat(length);
+            let uri = authorize_uri(&[(name, &long)]);
+            let answer = Browser::default().get(&world, &uri).await;
+            if is_fine {
+                assert_eq!(answer.status, 200, "{name}");
+            } else {
+                let sent = query(answer.location());
+                assert_eq!(sent["error"], "invalid_request", "{name}");
+            }
+        }
+    }
 }
 
 #[tokio::test]

@@ -94,6 +94,26 @@ async fn is_logged_out(browser: &mut Browser, world: &World) -> bool {
 }
 
 #[tokio::test]
+async fn a_login_that_was_ended_without_its_browser_leads_to_nothing_as_long_as_it_would_have_lasted()
+ {
+    let world = world("").await;
+    let (mut browser, tokens) = logged_in(&world, "openid orders:read").await;
+    let uri = logout_uri(&[("id_token_hint", text(&tokens, "id_token"))]);
+    Browser::default().get(&world, &uri).await;
+    for later in [0, 3700, 3 * 3600] {
+        world.advance(later);
+        assert!(is_logged_out(&mut browser, &world).await);
+        let device = browser.clone().get(&world, "/device").await;
+        let page = if device.status == 303 {
+            browser.clone().get(&world, device.location()).await
+        } else {
+            device
+        };
+        assert!(page.body.contains("name=\"password\""), "{}", page.body);
+    }
+}
+
+#[tokio::test]
 async fn an_id_token_of_the_login_ends_it_and_what_it_has_led_to() {
     let world = world("").await;
     let (mut browser, tokens) = logged_in(&world, "openid orders:read").await;

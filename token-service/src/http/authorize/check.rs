@@ -92,6 +92,7 @@ fn rest(
     redirect_uri_given: bool,
 ) -> Result<Checked, Problem> {
     unsupported(params)?;
+    within_bounds(params)?;
     if !client.may_use(GrantType::AuthorizationCode) {
         return Err((
             ErrorCode::UnauthorizedClient,
@@ -129,6 +130,21 @@ fn rest(
         },
         prompt,
     })
+}
+
+/// What is kept while the person reads: anybody can ask for pages, and each is a record.
+fn within_bounds(params: &Params) -> Result<(), Problem> {
+    const LONGEST: usize = 2048;
+    for (name, text) in [
+        ("state", "`state` is longer than 2048 bytes"),
+        ("nonce", "`nonce` is longer than 2048 bytes"),
+        ("acr_values", "`acr_values` is longer than 2048 bytes"),
+    ] {
+        if params.get(name).is_some_and(|value| value.len() > LONGEST) {
+            return Err((ErrorCode::InvalidRequest, text));
+        }
+    }
+    Ok(())
 }
 
 /// What is not spoken here. A request object by reference is never fetched.
