@@ -47,7 +47,9 @@ async fn answer(core: &Core, request: Request) -> Result<Response, Refusal> {
     let text = params.get("interaction").unwrap_or_default();
     let (open, asked, logged_in) = question(core, parts, text).await?;
     let (handle, session) = (open.handle.as_str(), logged_in.handle.as_str());
-    let shown = forms::shown_scope(core, params, pages::CONSENT_FORM, handle, session)?;
+    let shown = forms::scope(params)?;
+    let page = forms::showing(handle, &shown);
+    forms::check(core, params, pages::CONSENT_FORM, &page, session)?;
     let approves = forms::approves(params)?;
     // Asked before the page is used up: an outage can be sat out by sending the form again.
     let step = match next_step(core, &asked, &logged_in.session).await {

@@ -1,8 +1,7 @@
 //! Forms as browsers send them back: only from the page that was shown, and with an answer.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use oauth::Scope;
+use service_kit::digest;
 
 use crate::core::Core;
 use crate::params::Params;
@@ -25,44 +24,15 @@ pub(super) fn check(
     }
 }
 
-/// The token of a page that shows a scope: it says which, so that nothing else is answered.
-pub(super) fn token_showing(
-    core: &Core,
-    form: &str,
-    shown: &str,
-    scope: &Scope,
-    browser: &str,
-) -> String {
-    let tag = core
-        .secrets
-        .form_token(form, &with_scope(shown, scope), browser);
-    format!("{tag}.{}", URL_SAFE_NO_PAD.encode(scope.to_string()))
+/// What a page shows that asks whether a scope may be given, in the characters of a token's text.
+pub(super) fn showing(asked: &str, scope: &Scope) -> String {
+    digest::sha256_base64url(format!("{asked} {scope}").as_bytes())
 }
 
-/// SECURITY: the same as [`check`] of such a page; gives the scope that it has shown.
-pub(super) fn shown_scope(
-    core: &Core,
-    params: &Params,
-    form: &str,
-    shown: &str,
-    browser: &str,
-) -> Result<Scope, Refusal> {
-    let token = params.get("csrf").unwrap_or_default();
-    let (tag, scope) = token.split_once('.').ok_or_else(from_elsewhere)?;
-    let scope = URL_SAFE_NO_PAD.decode(scope).ok();
-    let scope = scope.and_then(|scope| String::from_utf8(scope).ok());
-    let scope = scope.and_then(|scope| Scope::parse(&scope).ok());
-    let scope = scope.ok_or_else(from_elsewhere)?;
-    let text = with_scope(shown, &scope);
-    if core.secrets.is_form_token(tag, form, &text, browser) {
-        Ok(scope)
-    } else {
-        Err(from_elsewhere())
-    }
-}
-
-fn with_scope(shown: &str, scope: &Scope) -> String {
-    format!("{shown} {scope}")
+/// The scope that a page says it has shown. Worth no more than the check of the form.
+pub(super) fn scope(params: &Params) -> Result<Scope, Refusal> {
+    let scope = params.get("scope").and_then(|text| Scope::parse(text).ok());
+    scope.ok_or_else(from_elsewhere)
 }
 
 /// What is said of a form that somebody else's page may have sent.

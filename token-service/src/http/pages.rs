@@ -106,9 +106,9 @@ pub(super) async fn consent(
     scope: &Scope,
 ) -> Result<Response, Trouble> {
     let client = asking(core, &asked.client_id).await?;
-    let interaction = core.secrets.token_hash(text);
+    let shown = forms::showing(&core.secrets.token_hash(text), scope);
     let session = logged_in.handle.as_str();
-    let csrf = forms::token_showing(core, CONSENT_FORM, &interaction, scope, session);
+    let csrf = core.secrets.form_token(CONSENT_FORM, &shown, session);
     let body = html! {
         h1 { strong { (client.name) } " asks for access" }
         (client.warning(Some(&asked.redirect_uri)))
@@ -116,6 +116,7 @@ pub(super) async fn consent(
         (list(core, scope))
         form method="post" action=(format!("{}/consent", core.issuer.path())) {
             input type="hidden" name="interaction" value=(text);
+            input type="hidden" name="scope" value=(scope);
             input type="hidden" name="csrf" value=(csrf);
             button type="submit" name="decision" value="approve" { "Allow" }
             button type="submit" name="decision" value="deny" class="quiet" { "Deny" }

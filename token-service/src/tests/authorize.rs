@@ -322,15 +322,22 @@ async fn what_has_come_to_be_permitted_since_the_page_was_shown_is_not_approved(
     let later = world.restarted(config(|text| text)).await;
     // Nor does a page say what it has not shown.
     let (interaction, csrf) = (page.field("interaction"), page.field("csrf"));
-    let (tag, _) = csrf.split_once('.').unwrap();
-    for csrf in [tag, &format!("{tag}."), &format!("{tag}.b3JkZXJzOndyaXRl")] {
+    for scope in [
+        None,
+        Some(""),
+        Some("openid"),
+        Some("openid orders:read orders:write"),
+        Some("\""),
+    ] {
         let form = [
             ("interaction", interaction.as_str()),
-            ("csrf", csrf),
+            ("csrf", csrf.as_str()),
             ("decision", "approve"),
         ];
+        let shown = scope.map(|scope| ("scope", scope));
+        let form: Vec<_> = form.into_iter().chain(shown).collect();
         let refused = browser.post(&later, "/consent", &form).await;
-        assert_eq!(refused.status, 400, "{csrf}");
+        assert_eq!(refused.status, 400, "{scope:?}");
     }
     let answer = browser.decide(&later, &page, "approve").await;
     let code = query(answer.location())["code"].clone();

@@ -48,8 +48,8 @@ async fn answer(core: &Core, request: Request) -> Result<Response, Refusal> {
 /// The code and the scope that the page showed, if it was shown to this login.
 fn shown(core: &Core, params: &Params, logged_in: &LoggedIn) -> Result<(UserCode, Scope), Refusal> {
     let code = params.get("user_code").and_then(UserCode::read);
-    let scope = params.get("scope").and_then(|text| Scope::parse(text).ok());
-    let (code, scope) = code.zip(scope).ok_or_else(forms::from_elsewhere)?;
+    let code = code.ok_or_else(forms::from_elsewhere)?;
+    let scope = forms::scope(params)?;
     pages::device::check_confirmed(core, logged_in, params, (&code, &scope))?;
     Ok((code, scope))
 }

@@ -5,7 +5,6 @@ use axum::response::Response;
 use http::StatusCode;
 use maud::html;
 use oauth::Scope;
-use service_kit::digest;
 
 use super::asking::asking;
 use super::{list, page};
@@ -139,8 +138,6 @@ pub(in crate::http) fn done(core: &Core, approved: bool) -> Response {
     page(StatusCode::OK, "Connect a device", None, &body)
 }
 
-/// What the page showed, in the characters of a form token's text.
 fn shown(core: &Core, code: &UserCode, scope: &Scope) -> String {
-    let handle = code.handle(&core.secrets);
-    digest::sha256_base64url(format!("{} {scope}", handle.as_str()).as_bytes())
+    forms::showing(code.handle(&core.secrets).as_str(), scope)
 }

@@ -59,6 +59,7 @@ impl Browser {
         let (interaction, csrf) = (page.field("interaction"), page.field("csrf"));
         let form = [
             ("interaction", interaction.as_str()),
+            ("scope", &page.field("scope")),
             ("csrf", csrf.as_str()),
             ("decision", decision),
         ];
