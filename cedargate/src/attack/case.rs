@@ -49,8 +49,6 @@ pub(super) enum Expect {
 
 /// What an attacker says in fields that must not arrive.
 pub(super) const MARKER: &str = "cg-marker";
-/// The path of requests that are hidden in bodies.
-pub(super) const SMUGGLED: &str = "/cg-smuggled";
 
 impl Case {
     pub(super) fn new(
@@ -85,9 +83,14 @@ impl Case {
 impl Expect {
     /// It passes as the target stands, without a body.
     pub(super) fn passes(target: &Target) -> Self {
+        Self::passes_with(target, "")
+    }
+
+    /// The same with a body.
+    pub(super) fn passes_with(target: &Target, body: &str) -> Self {
         Self::Passes {
             target: target.path.clone(),
-            body: Vec::new(),
+            body: body.as_bytes().to_vec(),
         }
     }
 }

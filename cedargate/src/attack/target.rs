@@ -49,6 +49,19 @@ impl Target {
         best(targets, |method| matches!(method, "POST" | "PUT" | "PATCH"))
     }
 
+    /// The same without a credential.
+    pub(super) fn anonymous(&self) -> Self {
+        Self {
+            token: None,
+            ..self.clone()
+        }
+    }
+
+    /// A request that is hidden in another, or behind it.
+    pub(super) fn smuggled(&self) -> String {
+        format!("GET {SMUGGLED} HTTP/1.1\r\nHost: {}\r\n\r\n", self.host)
+    }
+
     /// A request that passes, with these fields besides, each ended by a line end.
     pub(super) fn request(&self, fields: &str) -> Vec<u8> {
         self.request_to(&self.path, fields)
@@ -121,6 +134,9 @@ pub(super) fn latin1(text: &str) -> Vec<u8> {
         .map(|character| u8::try_from(u32::from(character)).unwrap_or(b'?'))
         .collect()
 }
+
+/// The path of requests that are hidden in others.
+pub(super) const SMUGGLED: &str = "/cg-smuggled";
 
 /// Where a route takes every host. Reserved by RFC 2606: nobody's.
 const ANY_HOST: &str = "gateway.test";

@@ -1,8 +1,9 @@
 //! Whether a gateway did right: what came back, what the upstream got, what was decided on.
 
-use super::case::{Case, Expect, MARKER, SMUGGLED};
+use super::case::{Case, Expect, MARKER};
 use super::exchange::statuses;
 use super::stubs::JWT;
+use super::target::SMUGGLED;
 use super::upstream::{Seen, field};
 
 /// Everything that one case produced.

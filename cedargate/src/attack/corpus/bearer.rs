@@ -2,21 +2,48 @@
 
 use super::super::case::{Case, Class, Expect};
 use super::super::stubs::{BOUND, DENIED, JWT, OUTAGE, UNDECIDED, UNKNOWN, WITHOUT_SCOPE};
-use super::super::target::{Target, latin1};
+use super::super::target::Target;
+
+/// A live token, which is `~`, in ways that are none.
+const MISSPELT: &[&str] = &[
+    "Authorization: Bearer\r\n",
+    "Authorization: Bearer \r\n",
+    "Authorization:\r\n",
+    "Authorization: ~\r\n",
+    "Authorization: Bearer~\r\n",
+    "Authorization: Bearer\t~\r\n",
+    "Authorization: Bearer ~ x\r\n",
+    "Authorization: Bearer ~,~\r\n",
+    "Authorization: Bearer ~, Bearer ~\r\n",
+    "Authorization: Bearer ~;a=b\r\n",
+    "Authorization: Bearer ~=\r\n",
+    "Authorization: Bearer ~\u{a0}\r\n",
+    "Authorization: Bearer \"~\"\r\n",
+    "Authorization: Bearer x ~\r\n",
+    "Authorization: Bearer ~%20\r\n",
+    "Authorization: Bearer ~.\r\n",
+    "Authorization: Basic ~\r\n",
+    "Authorization: DPoP ~\r\n",
+    "Authorization: Bearer Bearer ~\r\n",
+    "Authorization: Bearer eyJhbGciOiJub25lIn0.eyJzdWIiOiJyb290In0.\r\n",
+    "Authorization: Bearer ~\r\nAuthorization: Bearer ~\r\n",
+    "Authorization: Basic eDp5\r\nAuthorization: Bearer ~\r\n",
+    "Proxy-Authorization: Bearer ~\r\n",
+    "X-Authorization: Bearer ~\r\n",
+    "X-Forwarded-Access-Token: ~\r\n",
+    "Cookie: access_token=~; Authorization=Bearer ~\r\n",
+    "Authorization : Bearer ~\r\n",
+    "Authorization:\r\n Bearer ~\r\n",
+];
 
 pub(super) fn cases(all: &[Target], read: &Target) -> Vec<Case> {
     let mut cases = Vec::new();
     for target in all.iter().filter(|target| target.token.is_some()) {
         let name = |what: &str| format!("{} {}: {what}", target.method, target.template);
         let mut case = |class: Class, what: &str, fields: &str, allowed: &'static [u16]| {
-            let bytes = plain(target, &target.path, fields);
-            cases.push(Case::new(
-                class,
-                target,
-                name(what),
-                bytes,
-                Expect::Status(allowed),
-            ));
+            let bytes = target.anonymous().request(fields);
+            let expect = Expect::Status(allowed);
+            cases.push(Case::new(class, target, name(what), bytes, expect));
         };
         let bearer = |token: &str| format!("Authorization: Bearer {token}\r\n");
         case(Class::Bearer, "no token", "", &[401]);
@@ -61,118 +88,47 @@ pub(super) fn cases(all: &[Target], read: &Target) -> Vec<Case> {
     cases
 }
 
-/// A live token, in ways that are none.
-#[expect(
-    clippy::too_many_lines,
-    reason = "a list of cases reads best in one piece"
-)]
+/// A live token where it does not count.
 fn spelled(read: &Target, token: &str) -> Vec<Case> {
     let mut cases = Vec::new();
-    for fields in [
-        "Authorization: Bearer\r\n".to_owned(),
-        "Authorization: Bearer \r\n".to_owned(),
-        "Authorization:\r\n".to_owned(),
-        format!("Authorization: {token}\r\n"),
-        format!("Authorization: Bearer{token}\r\n"),
-        format!("Authorization: Bearer\t{token}\r\n"),
-        format!("Authorization: Bearer {token} x\r\n"),
-        format!("Authorization: Bearer {token},{token}\r\n"),
-        format!("Authorization: Bearer {token}, Bearer {token}\r\n"),
-        format!("Authorization: Bearer {token};a=b\r\n"),
-        format!("Authorization: Bearer {token}=\r\n"),
-        format!("Authorization: Bearer {token}\u{a0}\r\n"),
-        format!("Authorization: Bearer \"{token}\"\r\n"),
-        format!("Authorization: Bearer x {token}\r\n"),
-        format!("Authorization: Bearer {token}%20\r\n"),
-        format!("Authorization: Bearer {token}.\r\n"),
-        format!("Authorization: Basic {token}\r\n"),
-        format!("Authorization: DPoP {token}\r\n"),
-        format!("Authorization: Bearer Bearer {token}\r\n"),
+    let mut case = |title: String, bytes: Vec<u8>, expect: Expect| {
+        cases.push(Case::new(Class::Bearer, read, title, bytes, expect));
+    };
+    let plain = read.anonymous();
+    let misspelt = MISSPELT.iter().map(|shape| shape.replace('~', token));
+    let others = [
         format!("Authorization: Bearer {JWT}\r\n"),
-        "Authorization: Bearer eyJhbGciOiJub25lIn0.eyJzdWIiOiJyb290In0.\r\n".to_owned(),
         format!("Authorization: Bearer {}\r\n", "a".repeat(6000)),
-        format!("Authorization: Bearer {token}\r\nAuthorization: Bearer {token}\r\n"),
         format!("Authorization: Bearer {token}\r\nAuthorization: Bearer {UNKNOWN}\r\n"),
-        format!("Authorization: Basic eDp5\r\nAuthorization: Bearer {token}\r\n"),
-        format!("Proxy-Authorization: Bearer {token}\r\n"),
-        format!("X-Authorization: Bearer {token}\r\n"),
-        format!("X-Forwarded-Access-Token: {token}\r\n"),
-        format!("Cookie: access_token={token}; Authorization=Bearer {token}\r\n"),
-        format!("Authorization : Bearer {token}\r\n"),
-        format!("Authorization:\r\n Bearer {token}\r\n"),
-    ] {
+    ];
+    for fields in misspelt.chain(others) {
         let title = fields.trim_end().escape_default().to_string();
-        let title = title.chars().take(90).collect::<String>();
-        let bytes = plain(read, &read.path, &fields);
-        cases.push(Case::new(
-            Class::Bearer,
-            read,
-            title,
-            bytes,
-            Expect::Refused,
-        ));
+        let title = title.chars().take(90).collect();
+        case(title, plain.request(&fields), Expect::Refused);
     }
     for query in ["access_token", "token", "jwt", "bearer_token"] {
         let target = format!("{}?{query}={token}", read.path);
-        let bytes = plain(read, &target, "");
         let title = format!("the token as `{query}` in the query");
-        cases.push(Case::new(
-            Class::Bearer,
-            read,
-            title,
-            bytes,
-            Expect::Refused,
-        ));
+        case(title, plain.request_to(&target, ""), Expect::Refused);
     }
     let both = format!("{}?access_token={token}", read.path);
-    let bytes = read.request_to(&both, "");
     let title = "a token in the header and one in the query";
-    cases.push(Case::new(
-        Class::Bearer,
-        read,
-        title,
-        bytes,
+    case(
+        title.to_owned(),
+        read.request_to(&both, ""),
         Expect::Refused,
-    ));
+    );
     for method in [
         "GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "get", "PROPFIND",
     ] {
         let line = format!("{method} {} HTTP/1.1", read.path);
-        let bytes = latin1(&format!(
-            "{line}\r\nHost: {}\r\nConnection: close\r\n\r\n",
-            read.host
-        ));
-        let title = format!("{method} without a token");
-        cases.push(Case::new(
-            Class::Bearer,
-            read,
-            title,
-            bytes,
-            Expect::Refused,
-        ));
+        let bytes = plain.message(&line, "Connection: close\r\n", "");
+        case(format!("{method} without a token"), bytes, Expect::Refused);
     }
     for scheme in ["bearer ", "BEARER "] {
-        let bytes = plain(
-            read,
-            &read.path,
-            &format!("Authorization: {scheme}{token}\r\n"),
-        );
+        let fields = format!("Authorization: {scheme}{token}\r\n");
         let title = format!("the scheme as `{scheme}`");
-        cases.push(Case::new(
-            Class::Bearer,
-            read,
-            title,
-            bytes,
-            Expect::passes(read),
-        ));
+        case(title, plain.request(&fields), Expect::passes(read));
     }
     cases
-}
-
-/// A request with no credential but what the fields hold.
-fn plain(target: &Target, path: &str, fields: &str) -> Vec<u8> {
-    latin1(&format!(
-        "{} {path} HTTP/1.1\r\nHost: {}\r\n{fields}Connection: close\r\n\r\n",
-        target.method, target.host
-    ))
 }

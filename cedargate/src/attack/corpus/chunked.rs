@@ -1,6 +1,6 @@
 //! Chunked bodies that one reader ends earlier than another.
 
-use super::super::case::{Case, Class, Expect, SMUGGLED};
+use super::super::case::{Case, Class, Expect};
 use super::super::target::Target;
 
 const BAD: &[&str] = &[
@@ -80,7 +80,7 @@ const GOOD: &[&str] = &[
 ];
 
 pub(super) fn cases(write: &Target) -> Vec<Case> {
-    let next = format!("GET {SMUGGLED} HTTP/1.1\r\nHost: {}\r\n\r\n", write.host);
+    let next = write.smuggled();
     let mut cases = Vec::new();
     let mut case = |fields: &str, body: &str, title: String, expect: Expect| {
         let fields = format!("Transfer-Encoding: chunked\r\n{fields}");
@@ -100,10 +100,7 @@ pub(super) fn cases(write: &Target) -> Vec<Case> {
     );
     for good in GOOD {
         let title = good.escape_default().to_string();
-        let expect = Expect::Passes {
-            target: write.path.clone(),
-            body: b"hello".to_vec(),
-        };
+        let expect = Expect::passes_with(write, "hello");
         case("Connection: close\r\n", good, title, expect);
     }
     cases

@@ -50,10 +50,6 @@ pub(super) fn cases(all: &[Target], read: &Target, write: &Target) -> Vec<Case> 
     ] {
         passes(read, title, read.request(fields), Expect::passes(read));
     }
-    let hello = || Expect::Passes {
-        target: write.path.clone(),
-        body: b"hello".to_vec(),
-    };
     for (title, fields, body) in [
         ("a body with a length", "Content-Length: 5\r\n", "hello"),
         (
@@ -67,7 +63,7 @@ pub(super) fn cases(all: &[Target], read: &Target, write: &Target) -> Vec<Case> 
             write,
             title,
             write.message(&write.line(), &fields, body),
-            hello(),
+            Expect::passes_with(write, "hello"),
         );
     }
     let mut two = read.message(&read.line(), "", "");

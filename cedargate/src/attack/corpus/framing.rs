@@ -1,7 +1,7 @@
 //! Where a body ends, said twice or badly: every way to write `Transfer-Encoding` that somebody takes
 //! for it and somebody else does not, alone and beside a length, in both orders.
 
-use super::super::case::{Case, Class, Expect, SMUGGLED};
+use super::super::case::{Case, Class, Expect};
 use super::super::target::Target;
 
 /// Wrong, whatever stands beside it.
@@ -143,7 +143,7 @@ const BAD_LENGTHS: &[&str] = &[
 ];
 
 pub(super) fn cases(write: &Target) -> Vec<Case> {
-    let hidden = format!("GET {SMUGGLED} HTTP/1.1\r\nHost: {}\r\n\r\n", write.host);
+    let hidden = write.smuggled();
     let mut cases = Vec::new();
     let mut case = |version: &str, fields: &str, body: &str, expect: Expect| {
         let line = format!("{} {} {version}", write.method, write.path);
@@ -168,10 +168,7 @@ pub(super) fn cases(write: &Target) -> Vec<Case> {
     for encoding in GOOD_ENCODINGS {
         case("HTTP/1.0", encoding, &chunked, Expect::Refused);
         let fields = format!("{encoding}\r\nConnection: close");
-        let passes = Expect::Passes {
-            target: write.path.clone(),
-            body: b"hello".to_vec(),
-        };
+        let passes = Expect::passes_with(write, "hello");
         case("HTTP/1.1", &fields, "5\r\nhello\r\n0\r\n\r\n", passes);
     }
     for length in BAD_LENGTHS {

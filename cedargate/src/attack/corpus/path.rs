@@ -150,13 +150,7 @@ pub(super) fn cases(read: &Target) -> Vec<Case> {
                 u32::from(letter),
                 after.get(1..).unwrap_or_default()
             );
-            case(
-                escaped,
-                Expect::Passes {
-                    target: read.path.clone(),
-                    body: Vec::new(),
-                },
-            );
+            case(escaped, Expect::passes(read));
         }
     }
     for byte in (0..0x20).chain([0x7f]) {
