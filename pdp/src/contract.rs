@@ -67,7 +67,7 @@ struct Readers {
 type Narrower = Vec<(Reads, SaidVary)>;
 
 /// So many narrower answers are kept ready for each kind.
-const NARROWER: usize = 32;
+const NARROWER: usize = 64;
 
 impl Contracts {
     /// One for each kind of question that the schema knows.
@@ -253,13 +253,16 @@ fn remembered(known: &ArcSwap<Narrower>, reads: Reads, make: impl FnOnce() -> Va
         return Arc::clone(vary);
     }
     let vary = said(make());
-    known.rcu(|known| {
-        let mut more = Narrower::clone(known);
-        if more.len() < NARROWER && more.iter().all(|(own, _)| *own != reads) {
-            more.push((reads, Arc::clone(&vary)));
-        }
-        more
-    });
+    if all.len() < NARROWER {
+        known.rcu(|known| {
+            let mut more = Narrower::clone(known);
+            // Another answer may have been faster.
+            if more.iter().all(|(own, _)| *own != reads) {
+                more.push((reads, Arc::clone(&vary)));
+            }
+            more
+        });
+    }
     vary
 }
 

@@ -128,8 +128,8 @@ impl<'a> BatchBody<'a> {
             }
             value => (name, value.clone()),
         };
-        let defaults = body.only(|name| PARTS.contains(&name), arena);
-        let defaults = Members::of(defaults.iter().map(default), arena);
+        let parts = body.iter().filter(|(name, _)| PARTS.contains(name));
+        let defaults = Members::of(parts.map(default), arena);
         Ok(Self::Many(Batch {
             semantic,
             entries,

@@ -1,7 +1,6 @@
 //! Lines that wait to be written. Each thread puts its own down in a place of its own: that is a copy
 //! into memory that is warm, and no thread waits for another.
 
-use std::cell::Cell;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
@@ -46,7 +45,7 @@ const LARGE: usize = 1 << 20;
 static THREADS: AtomicUsize = AtomicUsize::new(0);
 
 thread_local! {
-    static OWN: Cell<usize> = Cell::new(THREADS.fetch_add(1, Ordering::Relaxed));
+    static OWN: usize = THREADS.fetch_add(1, Ordering::Relaxed);
 }
 
 impl Waiting {
@@ -66,7 +65,7 @@ impl Waiting {
 
     /// Puts whole lines down.
     pub(super) fn put(&self, lines: &[u8]) {
-        let own = OWN.with(Cell::get) % PLACES;
+        let own = OWN.with(|own| own % PLACES);
         let Some(place) = self.places.get(own) else {
             return;
         };
