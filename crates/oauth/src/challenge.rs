@@ -48,14 +48,6 @@ pub struct DpopChallenge<'a> {
     pub resource_metadata: Option<&'a str>,
 }
 
-/// What a challenge of either scheme says: its parameters, in this order.
-struct Parameters<'a> {
-    error: Option<(&'a str, &'a str)>,
-    scope: Option<&'a Scope>,
-    step_up: Option<StepUp<'a>>,
-    resource_metadata: Option<&'a str>,
-}
-
 impl fmt::Display for DpopChallenge<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let algorithms = dpop_algorithms().join(" ");
@@ -64,20 +56,8 @@ impl fmt::Display for DpopChallenge<'_> {
             "DPoP realm=\"{}\", algs=\"{algorithms}\"",
             Quoted(self.realm)
         )?;
-        let Self {
-            error,
-            scope,
-            step_up,
-            resource_metadata,
-            ..
-        } = *self;
-        let parameters = Parameters {
-            error,
-            scope,
-            step_up,
-            resource_metadata,
-        };
-        parameters.fmt(formatter)
+        error(formatter, self.error)?;
+        wanted(formatter, self.scope, self.step_up, self.resource_metadata)
     }
 }
 
@@ -106,41 +86,47 @@ impl BearerError {
 impl fmt::Display for BearerChallenge<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "Bearer realm=\"{}\"", Quoted(self.realm))?;
-        let parameters = Parameters {
-            error: self.error.map(|(error, text)| (error.as_str(), text)),
-            scope: self.scope,
-            step_up: self.step_up,
-            resource_metadata: self.resource_metadata,
-        };
-        parameters.fmt(formatter)
+        error(
+            formatter,
+            self.error.map(|(code, text)| (code.as_str(), text)),
+        )?;
+        wanted(formatter, self.scope, self.step_up, self.resource_metadata)
     }
 }
 
-impl fmt::Display for Parameters<'_> {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some((error, description)) = self.error {
-            write!(
-                formatter,
-                ", error=\"{}\", error_description=\"{}\"",
-                Quoted(error),
-                Quoted(description)
-            )?;
-        }
-        if let Some(scope) = self.scope {
-            write!(formatter, ", scope=\"{scope}\"")?;
-        }
-        let step_up = self.step_up.unwrap_or_default();
-        if let Some(acr_values) = step_up.acr_values {
-            write!(formatter, ", acr_values=\"{}\"", Quoted(acr_values))?;
-        }
-        if let Some(max_age) = step_up.max_age_secs {
-            write!(formatter, ", max_age=\"{max_age}\"")?;
-        }
-        if let Some(url) = self.resource_metadata {
-            write!(formatter, ", resource_metadata=\"{}\"", Quoted(url))?;
-        }
-        Ok(())
+fn error(formatter: &mut fmt::Formatter<'_>, error: Option<(&str, &str)>) -> fmt::Result {
+    let Some((code, description)) = error else {
+        return Ok(());
+    };
+    write!(
+        formatter,
+        ", error=\"{}\", error_description=\"{}\"",
+        Quoted(code),
+        Quoted(description)
+    )
+}
+
+/// What would do, in either scheme.
+fn wanted(
+    formatter: &mut fmt::Formatter<'_>,
+    scope: Option<&Scope>,
+    step_up: Option<StepUp<'_>>,
+    resource_metadata: Option<&str>,
+) -> fmt::Result {
+    if let Some(scope) = scope {
+        write!(formatter, ", scope=\"{scope}\"")?;
     }
+    let step_up = step_up.unwrap_or_default();
+    if let Some(acr_values) = step_up.acr_values {
+        write!(formatter, ", acr_values=\"{}\"", Quoted(acr_values))?;
+    }
+    if let Some(max_age) = step_up.max_age_secs {
+        write!(formatter, ", max_age=\"{max_age}\"")?;
+    }
+    if let Some(url) = resource_metadata {
+        write!(formatter, ", resource_metadata=\"{}\"", Quoted(url))?;
+    }
+    Ok(())
 }
 
 /// Text inside a quoted-string: what the grammar of RFC 6750 forbids becomes a space.

@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use http::HeaderValue;
 use oauth::{Scope, dpop_algorithms};
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde_json::{Value, json};
 use service_kit::ConfigIssue;
 use url::Url;
 
@@ -26,6 +27,19 @@ pub(crate) struct Discovery {
 struct Document {
     host: String,
     body: Bytes,
+}
+
+/// What is said of a resource (RFC 9728 section 2).
+#[derive(Serialize)]
+struct Metadata<'a> {
+    resource: &'a str,
+    authorization_servers: &'a [String],
+    scopes_supported: Vec<&'a str>,
+    bearer_methods_supported: [&'a str; 1],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dpop_signing_alg_values_supported: Option<[&'a str; 5]>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    dpop_bound_access_tokens_required: bool,
 }
 
 /// RFC 9728 section 3: between the host and the path of the resource.
@@ -56,11 +70,16 @@ impl Discovery {
             let written = config.upstreams.get(&*upstream.name);
             let url = match announced(&upstream.name, written, issues) {
                 Some(resource) => {
-                    let mut document = document(upstream, servers, &scope_of(routes, index));
-                    if dpop.is_some() {
-                        say_dpop(&mut document, needs_bound(routes, index));
-                    }
-                    Some(discovery.add(&resource, &document.into()))
+                    let scope = scope_of(routes, index);
+                    let metadata = Metadata {
+                        resource: upstream.resource.as_str(),
+                        authorization_servers: servers,
+                        scopes_supported: scope.iter().collect(),
+                        bearer_methods_supported: ["header"],
+                        dpop_signing_alg_values_supported: dpop.map(|_| dpop_algorithms()),
+                        dpop_bound_access_tokens_required: needs_bound(routes, index),
+                    };
+                    Some(discovery.add(&resource, &json!(metadata)))
                 }
                 None => None,
             };
@@ -134,31 +153,6 @@ fn announced(
 
 fn is_web(url: &Url) -> bool {
     matches!(url.scheme(), "https" | "http") && url.has_host() && url.fragment().is_none()
-}
-
-/// RFC 9728 section 2.
-fn document(upstream: &UpstreamPlan, servers: &[String], scope: &Scope) -> Map<String, Value> {
-    let mut document = Map::new();
-    for (name, value) in [
-        ("resource", json!(upstream.resource.as_str())),
-        ("authorization_servers", json!(servers)),
-        ("scopes_supported", scope.iter().collect()),
-        ("bearer_methods_supported", json!(["header"])),
-    ] {
-        document.insert(name.to_owned(), value);
-    }
-    document
-}
-
-fn say_dpop(document: &mut Map<String, Value>, needs_bound: bool) {
-    let mut say = |name: &str, value: Value| document.insert(name.to_owned(), value);
-    say(
-        "dpop_signing_alg_values_supported",
-        json!(dpop_algorithms()),
-    );
-    if needs_bound {
-        say("dpop_bound_access_tokens_required", true.into());
-    }
 }
 
 /// Whether no route to an upstream takes a token that is not bound to a key.
