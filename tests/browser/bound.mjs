@@ -4,26 +4,12 @@
 //   CLIENT_ID, CLIENT_SECRET  a client with client_credentials
 //   RESOURCE_URL   a GET at the resource server
 
-import { webcrypto } from "node:crypto";
-
-import { expect, failure, play, required, step } from "./parts.mjs";
-
-// Node.js 18 keeps these out of the global scope; the client library expects them there.
-globalThis.crypto ??= webcrypto;
-globalThis.CryptoKey ??= webcrypto.CryptoKey;
-
-const oidc = await import("openid-client");
+import { clientWithSecret, holder, oidc, refused } from "./oidc.mjs";
+import { expect, play, required, step } from "./parts.mjs";
 
 async function main() {
-  const config = await oidc.discovery(
-    new URL(required("ISSUER")),
-    required("CLIENT_ID"),
-    undefined,
-    oidc.ClientSecretBasic(required("CLIENT_SECRET")),
-    { execute: [oidc.allowInsecureRequests] },
-  );
-  const handle = async () => oidc.getDPoPHandle(config, await oidc.randomDPoPKeyPair("ES256"));
-  const DPoP = await handle();
+  const config = await clientWithSecret();
+  const DPoP = await holder(config);
   const tokens = await oidc.clientCredentialsGrant(config, {}, { DPoP });
   const fetched = (options) =>
     oidc.fetchProtectedResource(
@@ -34,12 +20,7 @@ async function main() {
     expect(answer.status === 200, `let through, not ${answer.status}`);
   });
   await step("unproven", () => refused(fetched({})));
-  await step("other_key", async () => refused(fetched({ DPoP: await handle() })));
-}
-
-async function refused(answer) {
-  const error = await failure(answer);
-  expect(error.status === 401, `refused, not ${error.status}`);
+  await step("other_key", async () => refused(fetched({ DPoP: await holder(config) })));
 }
 
 await play(main);

@@ -6,24 +6,11 @@
 //   OTHER_URL      another GET at the same gateway
 //   BOUND_URL      a GET that takes bound tokens alone, and answers what the upstream was sent
 
-import { webcrypto } from "node:crypto";
-
+import { clientWithSecret, holder, oidc, refused } from "./oidc.mjs";
 import { expect, failure, play, required, step, summary } from "./parts.mjs";
 
-// Node.js 18 keeps these out of the global scope; the client library expects them there.
-globalThis.crypto ??= webcrypto;
-globalThis.CryptoKey ??= webcrypto.CryptoKey;
-
-const oidc = await import("openid-client");
-
 async function main() {
-  const config = await oidc.discovery(
-    new URL(required("ISSUER")),
-    required("CLIENT_ID"),
-    undefined,
-    oidc.ClientSecretBasic(required("CLIENT_SECRET")),
-    { execute: [oidc.allowInsecureRequests] },
-  );
+  const config = await clientWithSecret();
   // What was sent, as a thief in the middle would have it.
   const sent = [];
   let holdsBack = false;
@@ -31,13 +18,13 @@ async function main() {
     sent.push({ url, headers: new Headers(options.headers) });
     return holdsBack ? Promise.reject(new Error("held back")) : fetch(url, options);
   };
-  const handle = async () => oidc.getDPoPHandle(config, await oidc.randomDPoPKeyPair("ES256"));
-  const DPoP = await handle();
+  const DPoP = await holder(config);
   const tokens = await oidc.clientCredentialsGrant(config, {}, { DPoP });
-  const fetched = (name, options) =>
+  const fetchedBy = (token, name, options) =>
     oidc.fetchProtectedResource(
-      config, tokens.access_token, new URL(required(name)), "GET", undefined, undefined, options,
+      config, token, new URL(required(name)), "GET", undefined, undefined, options,
     );
+  const fetched = (name, options) => fetchedBy(tokens.access_token, name, options);
 
   await step("proven", async () => {
     const before = sent.length;
@@ -83,31 +70,20 @@ async function main() {
     expect(error === "invalid_token", error);
   });
   await step("unproven", () => refused(fetched("RESOURCE_URL", {})));
-  await step("other_key", async () => refused(fetched("RESOURCE_URL", { DPoP: await handle() })));
+  await step("other_key", async () => refused(fetched("RESOURCE_URL", { DPoP: await holder(config) })));
   await step("arrived_late", async () => {
     const answer = await fetch(fresh.url, { headers: fresh.headers });
     expect(answer.status === 200, `none of that used the proof up: ${answer.status}`);
   });
   await step("by_every_algorithm", async () => {
     for (const algorithm of ["ES256", "ES384", "RS256", "PS256"]) {
-      await passes(config, fetchedBy(config, "RESOURCE_URL"), algorithm);
+      const DPoP = await holder(config, algorithm);
+      const tokens = await oidc.clientCredentialsGrant(config, {}, { DPoP });
+      const answer = await fetchedBy(tokens.access_token, "RESOURCE_URL", { DPoP });
+      expect(answer.status === 200, `${algorithm}: ${answer.status}`);
     }
   });
   summary.requests = sent.length;
-}
-
-function fetchedBy(config, name) {
-  return (token, options) =>
-    oidc.fetchProtectedResource(
-      config, token, new URL(required(name)), "GET", undefined, undefined, options,
-    );
-}
-
-async function passes(config, fetchedWith, algorithm) {
-  const DPoP = oidc.getDPoPHandle(config, await oidc.randomDPoPKeyPair(algorithm));
-  const tokens = await oidc.clientCredentialsGrant(config, {}, { DPoP });
-  const answer = await fetchedWith(tokens.access_token, { DPoP });
-  expect(answer.status === 200, `${algorithm}: ${answer.status}`);
 }
 
 // The error that a refusal names, by the scheme DPoP.
@@ -115,11 +91,6 @@ function challenge(answer) {
   const text = answer.headers.get("www-authenticate") ?? "";
   expect(answer.status === 401 && text.startsWith("DPoP "), `${answer.status} ${text}`);
   return /error="([^"]*)"/.exec(text)?.[1];
-}
-
-async function refused(answer) {
-  const error = await failure(answer);
-  expect(error.status === 401, `refused, not ${error.status}`);
 }
 
 await play(main);

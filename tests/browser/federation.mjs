@@ -13,15 +13,10 @@
 
 import { createServer } from "node:http";
 import { join } from "node:path";
-import { webcrypto } from "node:crypto";
 
+import { clientWithSecret, oidc } from "./oidc.mjs";
 import { PATIENCE_MS, decide, expect, openPage, play, step, summary, withBrowser } from "./parts.mjs";
 
-// Node.js 18 keeps these out of the global scope; the libraries expect them there.
-globalThis.crypto ??= webcrypto;
-globalThis.CryptoKey ??= webcrypto.CryptoKey;
-
-const oidc = await import("openid-client");
 const { default: Provider } = await import("oidc-provider");
 
 const SCOPE = "openid profile email records:read";
@@ -46,7 +41,7 @@ async function main() {
 }
 
 async function visit(callback, browser) {
-  const config = await discover();
+  const config = await clientWithSecret();
   await step("page", () => loginPage(config, callback, browser));
   const tokens = await step("login", () => login(config, callback, browser, true));
   await step("claims", () => claims(config, tokens));
@@ -89,12 +84,6 @@ async function startProvider() {
   const server = createServer(provider.callback());
   await new Promise((resolve) => server.listen(Number(port), hostname, resolve));
   return server;
-}
-
-function discover() {
-  const secret = oidc.ClientSecretBasic(process.env.CLIENT_SECRET);
-  const insecure = { execute: [oidc.allowInsecureRequests] };
-  return oidc.discovery(new URL(process.env.ISSUER), process.env.CLIENT_ID, undefined, secret, insecure);
 }
 
 // Nothing may be wider than a telephone, and everything has to be reached by the keyboard.

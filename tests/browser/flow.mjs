@@ -19,17 +19,12 @@
 //   PAR            optional: the authorization request is pushed (RFC 9126)
 
 import { createServer } from "node:http";
-import { webcrypto } from "node:crypto";
 
+import { oidc } from "./oidc.mjs";
 import {
   PATIENCE_MS, expect, failure, fillLogin, openPage, play, required, step, summary, withBrowser,
 } from "./parts.mjs";
 
-// Node.js 18 keeps these out of the global scope; the client library expects them there.
-globalThis.crypto ??= webcrypto;
-globalThis.CryptoKey ??= webcrypto.CryptoKey;
-
-const oidc = await import("openid-client");
 const oauth = await import("oauth4webapi");
 
 const settings = {

@@ -12,15 +12,9 @@
 //   CHROMIUM       path of the browser
 
 import { createServer } from "node:http";
-import { webcrypto } from "node:crypto";
 
+import { oidc } from "./oidc.mjs";
 import { PATIENCE_MS, decide, eventually, expect, failure, fillLogin, openPage, play, required, step, withBrowser } from "./parts.mjs";
-
-// Node.js 18 keeps these out of the global scope; the client library expects them there.
-globalThis.crypto ??= webcrypto;
-globalThis.CryptoKey ??= webcrypto.CryptoKey;
-
-const oidc = await import("openid-client");
 
 const SCOPE = "openid offline_access records:read";
 

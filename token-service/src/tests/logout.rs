@@ -1,5 +1,6 @@
 //! Logout: a login ends where its client or its person says so, and with it what it has led to.
 
+mod browsers;
 mod farewells;
 
 use std::collections::BTreeSet;
@@ -91,26 +92,6 @@ async fn is_logged_out(browser: &mut Browser, world: &World) -> bool {
     let uri = authorize_uri(&[("client_id", "web"), ("prompt", "none")]);
     let target = browser.get(world, &uri).await.location().to_owned();
     query(&target).get("error").map(String::as_str) == Some("login_required")
-}
-
-#[tokio::test]
-async fn a_login_that_was_ended_without_its_browser_leads_to_nothing_as_long_as_it_would_have_lasted()
- {
-    let world = world("").await;
-    let (mut browser, tokens) = logged_in(&world, "openid orders:read").await;
-    let uri = logout_uri(&[("id_token_hint", text(&tokens, "id_token"))]);
-    Browser::default().get(&world, &uri).await;
-    for later in [0, 3700, 3 * 3600] {
-        world.advance(later);
-        assert!(is_logged_out(&mut browser, &world).await);
-        let device = browser.clone().get(&world, "/device").await;
-        let page = if device.status == 303 {
-            browser.clone().get(&world, device.location()).await
-        } else {
-            device
-        };
-        assert!(page.body.contains("name=\"password\""), "{}", page.body);
-    }
 }
 
 #[tokio::test]
@@ -432,63 +413,6 @@ async fn a_hint_of_a_key_that_is_gone_asks_the_person_and_sends_nobody_anywhere(
     let done = browser.post(&world, "/logout", &form).await;
     assert_eq!((done.status.as_u16(), done.location()), (200, ""));
     assert!(is_logged_out(&mut browser, &world).await);
-}
-
-#[tokio::test]
-async fn who_logs_in_again_in_the_same_browser_logs_out_of_it_all() {
-    let world = world("").await;
-    let (mut browser, first) = logged_in(&world, "openid orders:read").await;
-    let uri = authorize_uri(&[("prompt", "login"), ("scope", "openid orders:read")]);
-    let page = browser.get(&world, &uri).await;
-    let target = browser
-        .log_in(&world, &page, "alice")
-        .await
-        .location()
-        .to_owned();
-    let second = world.redeem("web", &query(&target)["code"]).await.json();
-    for tokens in [&first, &second] {
-        assert!(world.is_active(text(tokens, "access_token")).await);
-    }
-    // By the token of the first login, too.
-    let uri = logout_uri(&[("id_token_hint", text(&first, "id_token"))]);
-    assert!(
-        browser
-            .get(&world, &uri)
-            .await
-            .body
-            .contains("You are signed out")
-    );
-    for tokens in [&first, &second] {
-        assert!(!world.is_active(text(tokens, "access_token")).await);
-    }
-}
-
-#[tokio::test]
-async fn another_person_in_the_same_browser_ends_the_login_before() {
-    let world = world("").await;
-    let (mut browser, first) = logged_in(&world, "openid orders:read").await;
-    let uri = authorize_uri(&[("prompt", "login"), ("scope", "openid orders:read")]);
-    let page = browser.get(&world, &uri).await;
-    browser.log_in(&world, &page, "bob").await;
-    assert!(!world.is_active(text(&first, "access_token")).await);
-}
-
-#[tokio::test]
-async fn a_login_that_the_browser_has_forgotten_ends_by_its_id_token() {
-    let (told, address) = Told::listen(StatusCode::OK).await;
-    let world = world(&format!("backchannel_logout_uri: 'http://{address}/bye',")).await;
-    let (mut browser, tokens) = logged_in(&world, "openid orders:read").await;
-    world.advance(8 * 3600 + 1);
-    let refreshed = world
-        .token("web", &refresh_form(text(&tokens, "refresh_token")))
-        .await
-        .json();
-    assert!(world.is_active(text(&refreshed, "access_token")).await);
-    let hint = text(&refreshed, "id_token");
-    let uri = logout_uri(&[("id_token_hint", hint), ("post_logout_redirect_uri", AFTER)]);
-    assert_eq!(browser.get(&world, &uri).await.location(), AFTER);
-    assert!(!world.is_active(text(&refreshed, "access_token")).await);
-    assert_eq!(told.count(1).await, 1);
 }
 
 #[tokio::test]
