@@ -7,7 +7,7 @@ mod resource;
 mod step_up;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -347,19 +347,25 @@ fn cache_secret(config: &CacheConfig, base: &Path) -> Result<Option<Secret>, Con
     if config.secret.is_none() && config.secret_file.is_none() {
         return Ok(None);
     }
-    let secret = Secret::from_config(
-        "gateway.cache.secret",
-        config.secret.clone(),
-        config.secret_file.as_ref(),
-        base,
-    )?;
+    let (inline, file) = (config.secret.clone(), config.secret_file.as_ref());
+    key_secret("gateway.cache.secret", inline, file, base).map(Some)
+}
+
+/// A secret that keys are made of: no word that somebody has thought up.
+fn key_secret(
+    name: &str,
+    inline: Option<Secret>,
+    file: Option<&PathBuf>,
+    base: &Path,
+) -> Result<Secret, ConfigIssue> {
+    let secret = Secret::from_config(name, inline, file, base)?;
     if secret.reveal().len() < 32 {
         return Err(
-            ConfigIssue::new("`gateway.cache.secret` is shorter than 32 characters")
+            ConfigIssue::new(format!("`{name}` is shorter than 32 characters"))
                 .hint("make one: `openssl rand -base64 32`"),
         );
     }
-    Ok(Some(secret))
+    Ok(secret)
 }
 
 #[cfg(test)]

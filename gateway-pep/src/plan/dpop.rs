@@ -4,9 +4,9 @@
 use std::path::Path;
 
 use oauth::DpopNonces;
-use service_kit::{ConfigIssue, Secret};
+use service_kit::ConfigIssue;
 
-use super::{Protection, RoutePlan, place};
+use super::{Protection, RoutePlan, key_secret, place};
 use crate::config::{Config, PublicOrigin};
 use crate::pipeline::canonical::CanonicalRequest;
 
@@ -96,18 +96,8 @@ fn nonces(config: &Config, base: &Path) -> Result<Option<DpopNonces>, ConfigIssu
     if !dpop.require_nonce {
         return Ok(None);
     }
-    let secret = Secret::from_config(
-        "gateway.dpop.nonce_secret",
-        dpop.nonce_secret.clone(),
-        dpop.nonce_secret_file.as_ref(),
-        base,
-    )?;
-    if secret.reveal().len() < 32 {
-        return Err(
-            ConfigIssue::new("`gateway.dpop.nonce_secret` is shorter than 32 characters")
-                .hint("make one: `openssl rand -base64 32`"),
-        );
-    }
+    let (inline, file) = (dpop.nonce_secret.clone(), dpop.nonce_secret_file.as_ref());
+    let secret = key_secret("gateway.dpop.nonce_secret", inline, file, base)?;
     Ok(Some(DpopNonces::new(secret.reveal().as_bytes())))
 }
 
