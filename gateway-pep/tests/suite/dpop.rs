@@ -20,7 +20,12 @@ pub(crate) const URL: &str = "https://gw.test/records/1";
 /// Of a gateway that takes bound tokens.
 const GATEWAY: &str = "{ workers: 1, access_log: 'off', public_origins: ['https://gw.test', 'https://admin.gw.test'] }";
 
-const SHARING: &str = "{ workers: 1, access_log: 'off', public_origins: ['https://gw.test', 'https://admin.gw.test'], cache: { clock_skew_secs: 0, secret: 0123456789abcdef0123456789abcdef } }";
+const SHARING: &str = "cache: { clock_skew_secs: 0, secret: 0123456789abcdef0123456789abcdef }";
+
+/// The same with more.
+fn gateway_with(more: &str) -> String {
+    GATEWAY.replacen(" }", &format!(", {more} }}"), 1)
+}
 
 async fn gateway(settings: &str) -> (Fixture, Arc<ManualClock>) {
     let clock = ManualClock::at(UnixTime::from_secs(NOW));
@@ -35,7 +40,7 @@ async fn gateway(settings: &str) -> (Fixture, Arc<ManualClock>) {
 /// One of several on a store, with services of its own.
 async fn one_of_several(store: &Arc<dyn Store>, clock: &Arc<ManualClock>) -> Fixture {
     let setup = Setup {
-        gateway: SHARING.into(),
+        gateway: gateway_with(SHARING),
         events: store.clone(),
         shared: Some(store.clone()),
         proofs: store.clone(),

@@ -3,17 +3,17 @@
 use serde_json::{Value, json};
 use service_kit::{ManualClock, UnixTime};
 
-use super::{NOW, assert_refused, carol, challenges, request};
+use super::{NOW, assert_refused, carol, challenges, gateway_with, request};
 use crate::fixture::{Fixture, Setup};
 use crate::holder::Holder;
 
-const ANNOUNCING: &str = "{ workers: 1, access_log: 'off', public_origins: ['https://gw.test', 'https://admin.gw.test'], authorization_servers: ['https://as.example'] }";
+const ANNOUNCING: &str = "authorization_servers: ['https://as.example']";
 const BOUND: &str = "  - { match: '/bound', methods: [GET], upstream: a, action: view, resource: Service/x, dpop_bound_access_tokens_required: true }\n";
 const METADATA: &str = "/.well-known/oauth-protected-resource";
 
 async fn announcing() -> Fixture {
     let setup = Setup {
-        gateway: ANNOUNCING.into(),
+        gateway: gateway_with(ANNOUNCING),
         more_routes: BOUND,
         clock: ManualClock::at(UnixTime::from_secs(NOW)),
         ..Setup::new().await

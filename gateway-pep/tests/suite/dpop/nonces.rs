@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{NOW, URL, assert_refused, carol, gateway};
+use super::{NOW, URL, assert_refused, carol, gateway, gateway_with};
 use crate::fixture::Answer;
 use crate::holder::Holder;
 
-const WANTING: &str = "{ workers: 1, access_log: 'off', public_origins: ['https://gw.test', 'https://admin.gw.test'], dpop: { require_nonce: true, nonce_secret: 0123456789abcdef0123456789abcdef } }";
+const WANTING: &str =
+    "dpop: { require_nonce: true, nonce_secret: 0123456789abcdef0123456789abcdef }";
 
 fn nonce(answer: &Answer) -> String {
     answer.header("dpop-nonce").unwrap_or_default().to_owned()
@@ -16,7 +17,7 @@ fn nonce(answer: &Answer) -> String {
 
 #[tokio::test]
 async fn a_proof_repeats_the_nonce_that_the_refusal_has_said() {
-    let (gateway, clock) = gateway(WANTING).await;
+    let (gateway, clock) = gateway(&gateway_with(WANTING)).await;
     let holder = Holder::known_to(&[&gateway]);
     let with = |nonce: &str, at: u64| holder.proof(URL, at, &[("nonce", json!(nonce))]);
     let first = carol(&gateway, &holder.proof(URL, NOW, &[])).await;
@@ -40,9 +41,9 @@ async fn a_proof_repeats_the_nonce_that_the_refusal_has_said() {
 
 #[tokio::test]
 async fn every_gateway_with_the_same_secret_knows_the_nonces_of_the_others() {
-    let (one, _) = gateway(WANTING).await;
-    let (two, _) = gateway(WANTING).await;
-    let (other, _) = gateway(&WANTING.replace("0123", "3210")).await;
+    let (one, _) = gateway(&gateway_with(WANTING)).await;
+    let (two, _) = gateway(&gateway_with(WANTING)).await;
+    let (other, _) = gateway(&gateway_with(&WANTING.replace("0123", "3210"))).await;
     let holder = Holder::known_to(&[&one, &two, &other]);
     let said = nonce(&carol(&one, &holder.proof(URL, NOW, &[])).await);
     let with = || holder.proof(URL, NOW, &[("nonce", json!(said))]);
@@ -52,7 +53,7 @@ async fn every_gateway_with_the_same_secret_knows_the_nonces_of_the_others() {
 
 #[tokio::test]
 async fn whoever_is_told_a_nonce_has_not_used_the_proof_up() {
-    let (gateway, _) = gateway(WANTING).await;
+    let (gateway, _) = gateway(&gateway_with(WANTING)).await;
     let holder = Holder::known_to(&[&gateway]);
     let jti = json!("one");
     let bare = holder.proof(URL, NOW, &[("jti", jti.clone())]);
