@@ -9,11 +9,11 @@
 //   PROVIDER_ID    what it is called in the configuration under test
 //   RESOURCE_URL   a GET through the gateway that support staff alone may do
 //   CHROMIUM       path of the browser
-//   SCREENSHOTS    optional: a folder for pictures of the login page
+//   SCREENSHOTS    optional: a folder for pictures, see look.mjs
 
 import { createServer } from "node:http";
-import { join } from "node:path";
 
+import { look } from "./look.mjs";
 import { clientWithSecret, oidc } from "./oidc.mjs";
 import { PATIENCE_MS, decide, expect, openPage, play, step, summary, withBrowser } from "./parts.mjs";
 
@@ -31,6 +31,7 @@ async function main() {
   const provider = await step("provider", startProvider);
   const callback = await listen(process.env.REDIRECT_URI);
   try {
+    await withBrowser((browser) => step("page", () => loginPage(callback, browser)));
     await withBrowser((browser) => visit(callback, browser), { javaScriptEnabled: false });
   } finally {
     for (const server of [provider, callback.server]) {
@@ -42,7 +43,6 @@ async function main() {
 
 async function visit(callback, browser) {
   const config = await clientWithSecret();
-  await step("page", () => loginPage(config, callback, browser));
   const tokens = await step("login", () => login(config, callback, browser, true));
   await step("claims", () => claims(config, tokens));
   await step("gateway", () => gateway(tokens, 200));
@@ -86,20 +86,14 @@ async function startProvider() {
   return server;
 }
 
-// Nothing may be wider than a telephone, and everything has to be reached by the keyboard.
-async function loginPage(config, callback, browser) {
+// Everything has to be reached by the keyboard, too.
+async function loginPage(callback, browser) {
+  const config = await clientWithSecret();
   const page = await openPage(browser);
-  for (const width of [375, 1280]) {
-    await page.setViewportSize({ width, height: 800 });
-    const { url } = await authorizationRequest(config, callback);
-    await page.goto(url.href);
-    const button = page.locator("button", { hasText: "Continue with" });
-    const box = await button.boundingBox();
-    expect(box.x >= 0 && box.x + box.width <= width, `the button is within ${width} px`);
-    if (process.env.SCREENSHOTS) {
-      await page.screenshot({ path: join(process.env.SCREENSHOTS, `login-${width}.png`) });
-    }
-  }
+  const { url } = await authorizationRequest(config, callback);
+  await page.goto(url.href);
+  await page.locator("button", { hasText: "Continue with" }).waitFor();
+  await look(page, "login-elsewhere");
   await page.locator("#password").focus();
   await page.keyboard.press("Tab");
   await page.keyboard.press("Tab");

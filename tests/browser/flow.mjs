@@ -17,9 +17,11 @@
 //   AFTER_LOGOUT   optional: a registered post_logout_redirect_uri; the browser signs out in the end
 //   DPOP           optional: every token is bound to a key (RFC 9449)
 //   PAR            optional: the authorization request is pushed (RFC 9126)
+//   SCREENSHOTS    optional: see look.mjs
 
 import { createServer } from "node:http";
 
+import { look } from "./look.mjs";
 import { oidc } from "./oidc.mjs";
 import {
   PATIENCE_MS, expect, failure, fillLogin, openPage, play, required, step, summary, withBrowser,
@@ -110,8 +112,10 @@ async function login(config, callback, browser) {
   const { url, checks } = await authorizationRequest(config, callback, {});
   const page = await openPage(browser);
   await page.goto(url.href);
+  await look(page, "login");
   await fillLogin(page, settings.username, `${settings.password}-but-wrong`);
   await page.waitForSelector('input[name="password"]');
+  await look(page, "login-again");
   expect(page.url().startsWith(settings.issuer), "a wrong password stays at the token service");
   const arrived = callback.next();
   await fillLogin(page, settings.username, settings.password);
@@ -140,6 +144,7 @@ async function denyConsent(config, callback, browser) {
   const page = await openPage(browser);
   const arrived = callback.next();
   await page.goto(url.href);
+  await look(page, "consent");
   await page.click('button[name="decision"][value="deny"]');
   const answer = await arrived;
   await page.close();
@@ -155,11 +160,14 @@ async function connectDevice(browser) {
   const device = await oidc.initiateDeviceAuthorization(config, request);
   const page = await openPage(browser);
   await page.goto(device.verification_uri_complete);
+  await look(page, "device");
   await page.click('form:has(input[name="user_code"]) button[type="submit"]');
   const shown = await page.textContent(".code");
   expect(shown === device.user_code, `the page shows ${device.user_code}, not ${shown}`);
+  await look(page, "device-consent");
   await page.click('button[name="decision"][value="approve"]');
   await page.waitForSelector("text=Your device is connected");
+  await look(page, "device-connected");
   await page.close();
   // The first poll comes after one interval; the service does not mind an earlier one.
   const tokens = await oidc.pollDeviceAuthorizationGrant(config, { ...device, interval: 1 });
@@ -225,6 +233,10 @@ function statusOf(error) {
 // The ID token says whose login it is, so that nobody is asked; then nobody is signed in any more.
 async function logout(config, callback, browser, tokens) {
   const page = await openPage(browser);
+  // A link alone ends nothing: the person is asked.
+  await page.goto(`${settings.issuer}/logout`);
+  await page.waitForSelector('button[type="submit"]');
+  await look(page, "logout");
   const state = oidc.randomState();
   const end = oidc.buildEndSessionUrl(config, {
     id_token_hint: tokens.id_token,
@@ -239,6 +251,10 @@ async function logout(config, callback, browser, tokens) {
   await page.goto(url.href);
   const error = (await arrived).searchParams.get("error");
   expect(error === "login_required", `the client hears login_required, not ${error}`);
+  await page.goto(`${settings.issuer}/logout`);
+  await look(page, "signed-out");
+  await page.goto(`${settings.issuer}/authorize?client_id=nobody`);
+  await look(page, "error");
   await page.close();
 }
 

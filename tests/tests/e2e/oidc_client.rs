@@ -59,4 +59,6 @@ fn completes(site: &Site, more: &[(&str, &str)]) {
     ];
     let summary = plays("flow.mjs", &variables, &steps);
     assert_eq!(summary["sub"], "alice");
+    let pages = summary["looked_at"].as_array().expect("pages");
+    assert_eq!(pages.len(), 9, "{pages:?}");
 }

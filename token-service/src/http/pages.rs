@@ -195,7 +195,7 @@ pub(super) fn refusal(core: &Core, endpoint: &str, refusal: &Refusal) -> Respons
         status => status,
     };
     let mut response = page(status, "Error", None, &body);
-    render::add_retry_after(&mut response);
+    render::add_retry_after(&mut response, refusal);
     response
 }
 
@@ -212,10 +212,7 @@ pub(super) fn too_many_attempts(core: &Core, endpoint: &str) -> Response {
         None,
         &body,
     );
-    let wait = core.attempts.window.as_secs();
-    response
-        .headers_mut()
-        .insert(header::RETRY_AFTER, HeaderValue::from(wait));
+    render::come_back(&mut response, core.attempts.window);
     response
 }
 
@@ -308,7 +305,7 @@ static STYLE_HASH: LazyLock<String> = LazyLock::new(|| {
 const STYLE: &str = "\
 body{margin:0;font:1rem/1.5 system-ui,sans-serif;background:#f3f4f2;color:#1c1f1a}\
 main{max-width:24rem;margin:12vh auto 0;padding:2rem;background:#fff;border:1px solid #d5d9d0;\
-border-radius:.5rem}h1{margin:0 0 .5rem;font-size:1.4rem}label{display:block;margin-top:1rem}\
+border-radius:.5rem;overflow-wrap:anywhere}h1{margin:0 0 .5rem;font-size:1.4rem}label{display:block;margin-top:1rem}\
 input{box-sizing:border-box;width:100%;padding:.55rem;font:inherit;border:1px solid #767b70;\
 border-radius:.3rem}button{margin:1.5rem .5rem 0 0;padding:.55rem 1.4rem;font:inherit;color:#fff;\
 background:#2c5a34;border:1px solid #2c5a34;border-radius:.3rem;cursor:pointer}button.quiet{\
