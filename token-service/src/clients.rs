@@ -37,13 +37,13 @@ pub(crate) async fn find(
 }
 
 /// The same where a client begins something: what is said of it elsewhere is fetched, where what is kept
-/// of that is too old.
+/// of that is too old. `network`: whence it comes.
 pub(crate) async fn find_anew(
     core: &Core,
     registry: &Registry,
-    id: &str,
+    (id, network): (&str, &str),
 ) -> Result<Option<Arc<Client>>, Trouble> {
-    documents::refresh(core, registry, id).await?;
+    documents::refresh(core, registry, (id, network)).await?;
     find(core, registry, id).await
 }
 

@@ -158,15 +158,21 @@ pub struct KeysConfig {
     pub publish_ahead_secs: u64,
 }
 
-/// Failed and successful logins are counted alike.
+/// Logins by password. Addresses of IPv6 count by network (/64); a proxy's counts for everybody behind it.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct LoginConfig {
     /// What a login by password is called (`acr`): in ID tokens, in JWTs, for policies, and as what
     /// `acr_values` may ask for. Absent: nothing is said of it.
     pub acr: Option<String>,
-    /// Attempts for one username from one address.
+    /// Attempts for one username from one address, right and wrong alike.
     pub attempts: u64,
+    /// Wrong passwords for one username, from wherever they come; then nobody logs in by that name until
+    /// a window has passed. Whoever has very many addresses can bring that about.
+    pub failures_per_username: u64,
+    /// Wrong passwords from one address, for whatever usernames; then nobody logs in from there until a
+    /// window has passed.
+    pub failures_per_address: u64,
     /// The window in which they are counted, in seconds.
     pub window_secs: u64,
 }
@@ -422,6 +428,8 @@ impl Default for LoginConfig {
         Self {
             acr: None,
             attempts: 10,
+            failures_per_username: 100,
+            failures_per_address: 300,
             window_secs: 300,
         }
     }

@@ -79,6 +79,8 @@ pub(crate) struct Ttl {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Attempts {
     pub(crate) most: u64,
+    pub(crate) failures_per_username: u64,
+    pub(crate) failures_per_address: u64,
     pub(crate) window: Duration,
 }
 

@@ -20,7 +20,7 @@ const SHORTEST: Duration = Duration::from_mins(1);
 const USUAL: Duration = Duration::from_hours(1);
 /// A document that cannot be fetched again counts for so much longer: its server may be down.
 const PATIENCE: Duration = Duration::from_hours(24);
-/// In which fetches from one host are counted.
+/// In which fetches from one host, and for one network of callers, are counted.
 const WINDOW: Duration = Duration::from_mins(1);
 
 /// The client of a document, as it was fetched last.
@@ -37,8 +37,13 @@ pub(crate) async fn find(
     Ok(metadata.and_then(|metadata| registry.documented(id, &metadata)))
 }
 
-/// Fetches the document that an id names, where it does and what is kept is too old.
-pub(crate) async fn refresh(core: &Core, registry: &Registry, id: &str) -> Result<(), Trouble> {
+/// Fetches the document that an id names, where it does and what is kept is too old. `network`: whence
+/// the id came. Nobody there can keep everybody else's documents waiting.
+pub(crate) async fn refresh(
+    core: &Core,
+    registry: &Registry,
+    (id, network): (&str, &str),
+) -> Result<(), Trouble> {
     let Some((documents, url)) = registry.document_of(id) else {
         return Ok(());
     };
@@ -52,14 +57,16 @@ pub(crate) async fn refresh(core: &Core, registry: &Registry, id: &str) -> Resul
     {
         return Ok(());
     }
-    let key = format!("client-documents:{}", url.host());
-    if core.store.count(&key, WINDOW).await? > documents.fetches {
-        audit!(
-            "client_document_refused",
-            client = id,
-            reason = "too many of this host"
-        );
-        return Ok(());
+    for (kind, whose, most) in [
+        ("from", network, documents.fetches_per_address),
+        ("of", url.host(), documents.fetches),
+    ] {
+        let key = format!("client-documents:{kind}:{whose}");
+        if core.store.count(&key, WINDOW).await? > most {
+            let reason = format!("too many {kind} {whose}");
+            audit!("client_document_refused", client = id, reason = reason);
+            return Ok(());
+        }
     }
     let kept = match fetched(core, registry, documents, &url).await {
         Ok((metadata, cache)) => ClientDocument {

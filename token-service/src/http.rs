@@ -12,6 +12,7 @@ mod device_authorization;
 mod dpop;
 mod federation;
 mod forms;
+mod id_token_hint;
 mod introspect;
 mod jwks;
 mod limits;

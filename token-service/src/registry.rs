@@ -355,6 +355,12 @@ impl Client {
             .iter()
             .any(|uri| uri.matches(given, self.is_public()))
     }
+
+    /// Whether it is certain that what is sent to a redirect URI of it reaches the client, and not just
+    /// some program of the person's machine (RFC 8252 section 8.6).
+    pub(crate) fn is_certain_at(&self, redirect_uri: &str) -> bool {
+        !self.is_public() || !redirect::may_be_any_program(redirect_uri)
+    }
 }
 
 impl ResourceServer {

@@ -109,6 +109,8 @@ impl TokenService {
             login_acr: config.login.acr.clone(),
             attempts: Attempts {
                 most: config.login.attempts,
+                failures_per_username: config.login.failures_per_username,
+                failures_per_address: config.login.failures_per_address,
                 window: Duration::from_secs(config.login.window_secs),
             },
             limits: config.limits.clone(),

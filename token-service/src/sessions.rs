@@ -36,7 +36,24 @@ pub(crate) async fn leads_to(
             Change::of(after, keep)
         })
     });
-    Ok(after.await?.is_some())
+    let Some(after) = after.await? else {
+        return Ok(false);
+    };
+    // No list grows without end, and what is on no list would outlive the login: it ends first.
+    let surplus = after.surplus();
+    if surplus.is_empty() {
+        return Ok(true);
+    }
+    for oldest in surplus.iter().filter(|oldest| !oldest.is_offline) {
+        revocation::revoke_grant(core, &oldest.id, "its login has led to too many").await?;
+    }
+    let shorter = record::change::<SessionGrants>(&*core.store, sid, |before| {
+        let after = before.filter(|before| !before.is_over)?.without(surplus);
+        let keep = record::keep_until(after.exp().unwrap_or(now), now);
+        Some(Change::of(after, keep))
+    });
+    shorter.await?;
+    Ok(true)
 }
 
 /// Whether a login is over, all of it or by half.

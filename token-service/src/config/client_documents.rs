@@ -43,6 +43,10 @@ pub struct ClientDocumentsConfig {
     /// So many documents of one host are fetched in a minute.
     #[serde(default = "default_fetches")]
     pub fetches: u64,
+    /// So many documents are fetched in a minute because somebody at one address (a proxy's, where there
+    /// is one) names them.
+    #[serde(default = "default_fetches")]
+    pub fetches_per_address: u64,
     /// Documents may be at addresses that are not public. For closed networks.
     #[serde(default)]
     pub private_addresses: bool,

@@ -3,8 +3,8 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-/// Requests of one public client from one address (a proxy's, where there is one) in a window. Whoever
-/// has a credential is not counted. More are answered 429.
+/// Requests from one address (a proxy's, where there is one) in a window; but for pages, of one public
+/// client: whoever has a credential is not counted. More are answered 429.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct LimitsConfig {
@@ -16,6 +16,9 @@ pub struct LimitsConfig {
     pub pushed_requests: u64,
     /// DPoP proofs (RFC 9449) where tokens are asked for or revoked.
     pub proofs: u64,
+    /// Login and consent pages that browsers are shown, and logins at identity providers that they begin,
+    /// whatever the client: what is asked is kept until the person has answered.
+    pub pages: u64,
 }
 
 impl Default for LimitsConfig {
@@ -25,6 +28,7 @@ impl Default for LimitsConfig {
             device_authorizations: 300,
             pushed_requests: 1000,
             proofs: 3000,
+            pages: 1000,
         }
     }
 }

@@ -21,7 +21,7 @@ use crate::params::Params;
 use crate::record::{AuthorizationRequest, LoginWanted};
 use crate::refusal::{ErrorCode, Refusal};
 use crate::registry::{Client, Registry};
-use check::{Checked, Flaw, Way};
+use check::{Checked, Flaw, Received, Way};
 pub(super) use check::{resources, scope};
 pub(super) use proceed::{
     Open, Step, Wish, begin, begin_device, issue, next_step, open_interaction, permitted, remember,
@@ -51,11 +51,16 @@ async fn answer(core: &Core, parts: &Parts, params: Result<Params, Refusal>) -> 
         Err(refusal) => return pages::refusal(core, "authorize", &refusal),
     };
     let registry = core.registry();
-    let client = match named(core, &registry, &params).await {
+    let client = match named(core, &registry, parts, &params).await {
         Ok(client) => client,
         Err(trouble) => return pages::refusal(core, "authorize", &trouble.into()),
     };
-    let checked = match check::check(&registry, client.as_deref(), &params, way) {
+    let received = Received {
+        client: client.as_deref(),
+        params: &params,
+        way,
+    };
+    let checked = match check::check(core, &registry, received) {
         Ok(checked) => checked,
         Err(Flaw::Page(text)) => {
             let refusal = Refusal::Denied(ErrorCode::InvalidRequest, text);
@@ -75,10 +80,12 @@ async fn answer(core: &Core, parts: &Parts, params: Result<Params, Refusal>) -> 
 async fn named(
     core: &Core,
     registry: &Registry,
+    parts: &Parts,
     params: &Params,
 ) -> Result<Option<Arc<Client>>, Trouble> {
+    let network = request::peer_network(parts);
     match params.get("client_id") {
-        Some(id) => clients::find_anew(core, registry, id).await,
+        Some(id) => clients::find_anew(core, registry, (id, &network)).await,
         None => Ok(None),
     }
 }
@@ -134,6 +141,7 @@ fn is_good_enough(core: &Core, logged_in: &LoggedIn, checked: &Checked) -> bool 
     let LoginWanted {
         max_age_secs,
         acr_values,
+        sub,
     } = &checked.request.wanted;
     let session = &logged_in.session;
     let age = core.now().since(session.authentication.at);
@@ -146,5 +154,9 @@ fn is_good_enough(core: &Core, logged_in: &LoggedIn, checked: &Checked) -> bool 
     let registry = core.registry();
     let mut elsewhere = registry.providers.values().map(|provider| &provider.acr);
     let could_be = is_wanted(&core.login_acr) || elsewhere.any(is_wanted);
-    !checked.prompt.login && is_fresh && (is_wanted(&session.authentication.acr) || !could_be)
+    let is_expected = sub.as_ref().is_none_or(|sub| *sub == session.sub);
+    !checked.prompt.login
+        && is_fresh
+        && is_expected
+        && (is_wanted(&session.authentication.acr) || !could_be)
 }

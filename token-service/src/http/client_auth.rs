@@ -14,7 +14,7 @@ use http::request::Parts;
 use http::{HeaderMap, header};
 use zeroize::Zeroizing;
 
-use super::certificate;
+use super::{certificate, request};
 use crate::audit::audit;
 use crate::clients;
 use crate::core::Core;
@@ -61,7 +61,8 @@ pub(super) async fn client(
             "`client_id` is not the client that authenticates",
         ));
     }
-    let client = clients::find_anew(core, registry, id).await?;
+    let network = request::peer_network(parts);
+    let client = clients::find_anew(core, registry, (id, &network)).await?;
     let credential = client
         .as_ref()
         .and_then(|client| client.credential.as_ref());

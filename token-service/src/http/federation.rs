@@ -16,6 +16,7 @@ use zeroize::Zeroizing;
 
 use super::after_login::{self, Authenticated, Login};
 use super::authorize::{self, Open};
+use super::limits::{self, Limited};
 use super::pages::{self, SignIn};
 use super::{browser, forms, render, request};
 use crate::audit::audit;
@@ -73,6 +74,7 @@ async fn send(core: &Core, id: &str, request: Request) -> Result<Response, Refus
     let open = authorize::open_interaction(core, parts, Some(text)).await?;
     let (handle, browser) = (open.handle.as_str(), open.browser.as_str());
     forms::check(core, params, pages::federation::FORM, handle, browser)?;
+    limits::check_browser(core, parts, Limited::Page).await?;
     let visit = Visit {
         core,
         provider,
@@ -200,7 +202,7 @@ impl Visit<'_> {
         let mut response = pages::login(core, &page).await?;
         if matches!(fault, Fault::Down(_)) {
             *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
-            render::add_retry_after(&mut response);
+            render::come_back(&mut response, render::SOON);
         }
         Ok(response)
     }

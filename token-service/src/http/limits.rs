@@ -19,6 +19,7 @@ pub(super) enum Limited {
     DeviceAuthorization,
     PushedRequest,
     Proof,
+    Page,
 }
 
 impl Limited {
@@ -27,6 +28,7 @@ impl Limited {
             Self::DeviceAuthorization => "device-authorizations",
             Self::PushedRequest => "pushed-requests",
             Self::Proof => "proofs",
+            Self::Page => "pages",
         }
     }
 
@@ -35,6 +37,7 @@ impl Limited {
             Self::DeviceAuthorization => limits.device_authorizations,
             Self::PushedRequest => limits.pushed_requests,
             Self::Proof => limits.proofs,
+            Self::Page => limits.pages,
         }
     }
 }
@@ -49,8 +52,27 @@ pub(super) async fn check(
     if !client.is_public() {
         return Ok(());
     }
-    let network = request::peer_network(parts);
     let name = digest::sha256_base64url(client.id.as_bytes());
+    count(core, parts, what, Some((client, &name))).await
+}
+
+/// Counts what a browser asks for, whatever the client: it need not be there at all.
+pub(super) async fn check_browser(
+    core: &Core,
+    parts: &Parts,
+    what: Limited,
+) -> Result<(), Refusal> {
+    count(core, parts, what, None).await
+}
+
+async fn count(
+    core: &Core,
+    parts: &Parts,
+    what: Limited,
+    client: Option<(&Client, &str)>,
+) -> Result<(), Refusal> {
+    let network = request::peer_network(parts);
+    let (client, name) = client.map_or(("", ""), |(client, name)| (client.id.as_str(), name));
     let key = format!("{}:{network}:{name}", what.name());
     let window = Duration::from_secs(core.limits.window_secs);
     if core.store.count(&key, window).await? <= what.most(&core.limits) {
@@ -59,7 +81,7 @@ pub(super) async fn check(
     audit!(
         "limited",
         what = what.name(),
-        client = client.id,
+        client = client,
         address = network
     );
     Err(Refusal::TooMany(window))

@@ -1,11 +1,12 @@
 //! `POST /login`: username and password of the login page.
 
+mod attempts;
+
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::response::Response;
-use http::request::Parts;
-use service_kit::{Secret, digest};
+use service_kit::Secret;
 use zeroize::Zeroizing;
 
 use super::after_login::{self, Authenticated, Login};
@@ -18,6 +19,7 @@ use crate::error::Trouble;
 use crate::record::Asked;
 use crate::refusal::Refusal;
 use crate::token::UserCode;
+use attempts::Attempt;
 
 pub(super) async fn post(State(core): State<Arc<Core>>, request: Request) -> Response {
     let result = answer(&core, request).await;
@@ -31,7 +33,8 @@ async fn answer(core: &Core, request: Request) -> Result<Response, Refusal> {
     let (handle, browser) = (open.handle.as_str(), open.browser.as_str());
     forms::check(core, params, pages::LOGIN_FORM, handle, browser)?;
     let username = params.get("username").unwrap_or_default();
-    if is_over_limit(core, parts, username).await? {
+    let attempt = Attempt::of(parts, username);
+    if !attempt.may_be_made(core).await? {
         core.meter.login("limited");
         return Ok(pages::too_many_attempts(core, "login"));
     }
@@ -44,6 +47,7 @@ async fn answer(core: &Core, request: Request) -> Result<Response, Refusal> {
     let password = Zeroizing::new(params.get("password").unwrap_or_default().to_owned());
     let Some(sub) = verified(core, client, username, password).await? else {
         core.meter.login("refused");
+        attempt.has_failed(core).await?;
         let again = "The username or the password is not right.";
         let page = SignIn {
             request,
@@ -102,20 +106,4 @@ async fn verified(
             Ok(None)
         }
     }
-}
-
-/// Counts the attempt for this username from this address, or from this network of IPv6.
-async fn is_over_limit(core: &Core, parts: &Parts, username: &str) -> Result<bool, Trouble> {
-    let network = request::peer_network(parts);
-    let name = digest::sha256_base64url(username.to_lowercase().as_bytes());
-    let key = format!("login-attempts:{network}:{name}");
-    let attempts = core.store.count(&key, core.attempts.window).await?;
-    if attempts > core.attempts.most {
-        audit!(
-            "login_refused",
-            reason = "too many attempts",
-            address = network
-        );
-    }
-    Ok(attempts > core.attempts.most)
 }

@@ -12,10 +12,9 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use http::Method;
 use http::request::Parts;
-use jose::{Accepted, Unverified};
-use serde_json::Value;
 
 use super::browser::{self, LoggedIn};
+use super::id_token_hint::Hint;
 use super::{forms, pages, request};
 use crate::clients;
 use crate::core::Core;
@@ -26,27 +25,15 @@ use crate::refusal::{ErrorCode, Refusal};
 use crate::registry::Registry;
 use crate::sessions;
 
-/// An ID token of ours, alive or expired.
-const HINTS: Accepted = Accepted {
-    types: &["jwt"],
-    untyped: false,
-};
-
 /// What the confirmation is about: there is one in a browser at a time.
 const NAME: &str = "logout";
 
 /// A request that is in order.
 struct Asked<'a> {
+    /// Whose login is to end.
     hint: Option<Hint>,
     /// Where the browser goes afterwards.
     target: Option<&'a str>,
-}
-
-/// Whose login is to end, as an ID token says.
-struct Hint {
-    sub: String,
-    sid: Option<String>,
-    client: String,
 }
 
 pub(super) async fn get(State(core): State<Arc<Core>>, request: Request) -> Response {
@@ -193,27 +180,5 @@ fn after(core: &Core, params: &Params, asked: &Asked<'_>) -> Response {
     match asked.target {
         Some(target) => browser::redirect_after_logout(target, params.get("state")),
         None => pages::logged_out(),
-    }
-}
-
-impl Hint {
-    fn read(core: &Core, text: &str) -> Option<Self> {
-        let unverified = Unverified::read(text, HINTS).ok()?;
-        let claims = unverified.verify(&core.keys.verifying()).ok()?;
-        let text = |name: &str| claims.get(name).and_then(Value::as_str);
-        if text("iss") != Some(core.issuer.as_str()) {
-            return None;
-        }
-        Some(Self {
-            sub: text("sub")?.to_owned(),
-            sid: text("sid").map(str::to_owned),
-            client: text("aud")?.to_owned(),
-        })
-    }
-
-    /// Whether it is of this very login.
-    fn is_of(&self, logged_in: &LoggedIn) -> bool {
-        let session = &logged_in.session;
-        self.sub == session.sub && self.sid.as_deref() == Some(&session.authentication.sid)
     }
 }

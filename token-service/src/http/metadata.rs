@@ -1,6 +1,7 @@
 //! The two metadata documents (RFC 8414, OpenID Connect Discovery): one content, two places.
 //! Made from the configured issuer alone; nothing of the request is in it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::extract::State;
@@ -12,6 +13,7 @@ use serde_json::{Map, Value, json};
 use super::{mtls, render};
 use crate::config::{GrantType, SigningAlgorithm};
 use crate::core::Core;
+use crate::registry::Registry;
 
 pub(super) async fn get(State(core): State<Arc<Core>>) -> Response {
     let mut response = render::json(&document(&core));
@@ -63,7 +65,7 @@ fn document(core: &Core) -> Value {
         "dpop_signing_alg_values_supported": oauth::dpop_algorithms(),
         "introspection_signing_alg_values_supported": signing,
         "id_token_signing_alg_values_supported": signing,
-        "acr_values_supported": core.login_acr.iter().collect::<Vec<_>>(),
+        "acr_values_supported": logins(core, &registry),
         "subject_types_supported": ["public"],
         "claims_supported": [
             "iss", "sub", "aud", "exp", "iat", "auth_time", "acr", "amr", "nonce", "sid", "at_hash",
@@ -81,6 +83,13 @@ fn document(core: &Core) -> Value {
         add_others(core, members);
     }
     document
+}
+
+/// What logins can be called, by whatever way.
+fn logins<'a>(core: &'a Core, registry: &'a Registry) -> BTreeSet<&'a String> {
+    let providers = registry.providers.values();
+    let elsewhere = providers.filter_map(|provider| provider.acr.as_ref());
+    core.login_acr.iter().chain(elsewhere).collect()
 }
 
 /// How clients that nobody has configured can come, where they can.

@@ -223,8 +223,7 @@ fn too_many(wait: Duration) -> Response {
         "error_description": "there are too many registrations; come again later",
     }));
     *response.status_mut() = StatusCode::TOO_MANY_REQUESTS;
-    let wait = HeaderValue::from(wait.as_secs());
-    response.headers_mut().insert(header::RETRY_AFTER, wait);
+    render::come_back(&mut response, wait);
     response
 }
 

@@ -1,6 +1,8 @@
 //! Answers of the endpoints that machines call: JSON, and errors as RFC 6749 section 5.2 wants
 //! them. The one place where a [`Refusal`] becomes a status.
 
+use std::time::Duration;
+
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
@@ -11,8 +13,8 @@ use crate::core::Core;
 use crate::error::Trouble;
 use crate::refusal::{ErrorCode, Refusal};
 
-/// When to come back after an outage. Seconds.
-const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
+/// When to come back after an outage.
+pub(super) const SOON: Duration = Duration::from_secs(1);
 
 /// 200 with JSON.
 pub(super) fn json<T: Serialize>(body: &T) -> Response {
@@ -74,12 +76,18 @@ pub(super) fn status(refusal: &Refusal) -> StatusCode {
 }
 
 /// Adds `Retry-After` where coming back may help.
-pub(super) fn add_retry_after(response: &mut Response) {
-    if response.status() == StatusCode::SERVICE_UNAVAILABLE {
-        response
-            .headers_mut()
-            .insert(header::RETRY_AFTER, RETRY_AFTER);
+pub(super) fn add_retry_after(response: &mut Response, refusal: &Refusal) {
+    match refusal {
+        Refusal::TooMany(window) => come_back(response, *window),
+        Refusal::Trouble(trouble) if trouble.is_outage() => come_back(response, SOON),
+        _ => {}
     }
+}
+
+/// Says when to come back.
+pub(super) fn come_back(response: &mut Response, wait: Duration) {
+    let after = HeaderValue::from(wait.as_secs());
+    response.headers_mut().insert(header::RETRY_AFTER, after);
 }
 
 fn refused(refusal: &Refusal) -> Response {
@@ -95,11 +103,7 @@ fn refused(refusal: &Refusal) -> Response {
     };
     let body = json!({ "error": code.as_str(), "error_description": description });
     let mut response = with_json(status(refusal), &body);
-    add_retry_after(&mut response);
-    if let Refusal::TooMany(window) = refusal {
-        let after = HeaderValue::from(window.as_secs());
-        response.headers_mut().insert(header::RETRY_AFTER, after);
-    }
+    add_retry_after(&mut response, refusal);
     if code == ErrorCode::InvalidClient {
         response.headers_mut().insert(
             header::WWW_AUTHENTICATE,

@@ -34,7 +34,7 @@ pub(super) async fn form(parts: &Parts, body: Body) -> Result<Params, Refusal> {
             "parameters belong into the body",
         ));
     }
-    if !is_of(parts, "application/x-www-form-urlencoded") {
+    if !is_form(parts) {
         return Err(Refusal::Denied(
             ErrorCode::InvalidRequest,
             "the body must be application/x-www-form-urlencoded",
@@ -94,6 +94,11 @@ pub(super) fn read(encoded: &[u8]) -> Result<Params, Refusal> {
             "a parameter is repeated or not UTF-8, or there are too many",
         )
     })
+}
+
+/// Whether the body says that it is a form.
+pub(super) fn is_form(parts: &Parts) -> bool {
+    is_of(parts, "application/x-www-form-urlencoded")
 }
 
 fn is_of(parts: &Parts, media_type: &str) -> bool {

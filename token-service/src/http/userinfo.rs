@@ -1,54 +1,47 @@
 //! `GET|POST /userinfo` (OpenID Connect Core section 5.3), challenges as in RFC 6750 section 3 and
 //! RFC 9449 section 7.1.
 
+mod brought;
+mod challenge;
+
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, StatusCode, header};
-use oauth::{BearerChallenge, BearerError, DpopChallenge, DpopRequest, Scope, SubjectKind};
+use oauth::{BearerError, DpopRequest, Scope, SubjectKind};
 use serde_json::{Map, Value};
 
-use super::{certificate, dpop, render};
+use super::{certificate, dpop, render, request};
 use crate::audit::audit;
 use crate::core::Core;
 use crate::error::Trouble;
+use crate::params::Params;
 use crate::phantom::{self, Inactive, Live, Resolved};
 use crate::refusal::{ErrorCode, Refusal};
 use crate::registry::User;
-
-/// Why there is no answer, in the words of RFC 6750.
-enum Challenge {
-    NoToken,
-    Error(BearerError, &'static str),
-    /// In those of RFC 9449.
-    Dpop(ErrorCode, &'static str),
-}
-
-/// What a request brings.
-struct Brought<'a> {
-    token: &'a str,
-    /// By the scheme `DPoP`: a proof belongs to it.
-    is_bound: bool,
-}
-
-const REALM: &str = "cedargate";
-const SCOPE: &str = "openid";
+use brought::Brought;
+use challenge::{Challenge, SCOPE, challenged};
 
 pub(super) async fn get(State(core): State<Arc<Core>>, request: Request) -> Response {
     let (parts, _) = request.into_parts();
-    answer(&core, &parts).await
+    answer(&core, &parts, None).await
 }
 
-/// The same: a token in the body is not read.
+/// The same, where the token may be in a form.
 pub(super) async fn post(State(core): State<Arc<Core>>, request: Request) -> Response {
-    let (parts, _) = request.into_parts();
-    answer(&core, &parts).await
+    let (parts, body) = request.into_parts();
+    if !request::is_form(&parts) {
+        return answer(&core, &parts, None).await;
+    }
+    match request::form(&parts, body).await {
+        Ok(params) => answer(&core, &parts, Some(&params)).await,
+        Err(refusal) => render::finish(&core, "userinfo", Err(refusal)),
+    }
 }
 
-async fn answer(core: &Core, parts: &Parts) -> Response {
-    match told(core, parts).await {
+async fn answer(core: &Core, parts: &Parts, form: Option<&Params>) -> Response {
+    match told(core, parts, form).await {
         Ok(Ok(claims)) => {
             core.meter.request("userinfo", "ok");
             render::json(&claims)
@@ -60,8 +53,8 @@ async fn answer(core: &Core, parts: &Parts) -> Response {
 
 type Told = Result<Map<String, Value>, Challenge>;
 
-async fn told(core: &Core, parts: &Parts) -> Result<Told, Trouble> {
-    let brought = match brought(&parts.headers) {
+async fn told(core: &Core, parts: &Parts, form: Option<&Params>) -> Result<Told, Trouble> {
+    let brought = match Brought::read(&parts.headers, form) {
         Ok(brought) => brought,
         Err(challenge) => return Ok(Err(challenge)),
     };
@@ -146,29 +139,6 @@ async fn confirmed(
     }
 }
 
-/// The token of the Authorization header. Never one of the query or the body.
-fn brought(headers: &HeaderMap) -> Result<Brought<'_>, Challenge> {
-    let mut values = headers.get_all(header::AUTHORIZATION).iter();
-    let Some(value) = values.next() else {
-        return Err(Challenge::NoToken);
-    };
-    let malformed =
-        || Challenge::Error(BearerError::InvalidRequest, "one access token is expected");
-    if values.next().is_some() {
-        return Err(malformed());
-    }
-    let (scheme, token) = value
-        .to_str()
-        .ok()
-        .and_then(|value| value.split_once(' '))
-        .ok_or_else(malformed)?;
-    let is_bound = scheme.eq_ignore_ascii_case("dpop");
-    if !is_bound && !scheme.eq_ignore_ascii_case("bearer") {
-        return Err(Challenge::NoToken);
-    }
-    Ok(Brought { token, is_bound })
-}
-
 fn claims(live: &Live) -> Result<Map<String, Value>, Challenge> {
     if live.token.restricted {
         audit!(
@@ -214,56 +184,4 @@ fn user_claims(user: &User, scope: &Scope) -> Map<String, Value> {
 fn inactive(reason: &Inactive) -> Challenge {
     audit!("userinfo_refused", reason = reason);
     Challenge::Error(BearerError::InvalidToken, "the token is not valid")
-}
-
-fn challenged(core: &Core, challenge: &Challenge) -> Response {
-    let (status, outcome, error) = match challenge {
-        Challenge::NoToken => (StatusCode::UNAUTHORIZED, "no_token", None),
-        Challenge::Error(error, text) => (error.status(), error.as_str(), Some((*error, *text))),
-        Challenge::Dpop(code, text) => return challenged_dpop(core, *code, text),
-    };
-    core.meter.request("userinfo", outcome);
-    let scope = Scope::parse(SCOPE).unwrap_or_default();
-    let needs_scope = error.is_some_and(|(error, _)| error == BearerError::InsufficientScope);
-    let header_text = BearerChallenge {
-        realm: REALM,
-        error,
-        scope: needs_scope.then_some(&scope),
-        step_up: None,
-        resource_metadata: None,
-    }
-    .to_string();
-    let mut response = status.into_response();
-    challenge_with(&mut response, &header_text);
-    if error.is_none() {
-        let also = DpopChallenge {
-            realm: REALM,
-            ..DpopChallenge::default()
-        };
-        challenge_with(&mut response, &also.to_string());
-    }
-    response
-}
-
-fn challenged_dpop(core: &Core, code: ErrorCode, text: &str) -> Response {
-    core.meter.request("userinfo", code.as_str());
-    let challenge = DpopChallenge {
-        realm: REALM,
-        error: Some((code.as_str(), text)),
-        ..DpopChallenge::default()
-    };
-    let mut response = StatusCode::UNAUTHORIZED.into_response();
-    challenge_with(&mut response, &challenge.to_string());
-    if code == ErrorCode::UseDpopNonce {
-        dpop::add_nonce(core, &mut response);
-    }
-    response
-}
-
-fn challenge_with(response: &mut Response, text: &str) {
-    if let Ok(value) = HeaderValue::try_from(text) {
-        response
-            .headers_mut()
-            .append(header::WWW_AUTHENTICATE, value);
-    }
 }

@@ -60,6 +60,9 @@ pub(crate) struct LoginWanted {
     /// To be called one of these, the first most of all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) acr_values: Vec<String>,
+    /// Of this person, and nobody else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) sub: Option<String>,
 }
 
 impl Record for Interaction {

@@ -38,18 +38,30 @@ impl SessionGrant {
     }
 }
 
-/// Of a login that leads to more, the oldest are forgotten.
+/// Of a login that leads to more, the oldest have to end.
 const MOST: usize = 1000;
 
 impl SessionGrants {
     /// The same with one more, and without those that have ended by themselves.
     pub(crate) fn with(&self, grant: SessionGrant, now: UnixTime) -> Self {
         let alive = self.grants.iter().filter(|grant| now < grant.exp);
-        let mut grants: Vec<_> = alive.cloned().chain([grant]).collect();
-        let forgotten = grants.len().saturating_sub(MOST);
-        grants.drain(..forgotten);
         Self {
-            grants,
+            grants: alive.cloned().chain([grant]).collect(),
+            is_over: self.is_over,
+        }
+    }
+
+    /// The oldest, where there are too many.
+    pub(crate) fn surplus(&self) -> &[SessionGrant] {
+        let (surplus, _) = self.grants.split_at(self.grants.len().saturating_sub(MOST));
+        surplus
+    }
+
+    /// The same without some.
+    pub(crate) fn without(&self, ended: &[SessionGrant]) -> Self {
+        let left = self.grants.iter().filter(|grant| !ended.contains(grant));
+        Self {
+            grants: left.cloned().collect(),
             is_over: self.is_over,
         }
     }
@@ -75,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_has_ended_is_forgotten_and_so_is_the_oldest_of_very_many() {
+    fn what_has_ended_is_forgotten_and_the_oldest_of_very_many_is_to_end() {
         let at = UnixTime::from_secs;
         let grant = |n: usize, exp: u64| SessionGrant {
             id: n.to_string(),
@@ -85,9 +97,13 @@ mod tests {
         };
         let mut all = SessionGrants::default();
         assert_eq!(all.exp(), None);
-        for n in 0..=MOST {
+        for n in 0..MOST {
             all = all.with(grant(n, 100), at(1));
         }
+        assert_eq!(all.surplus(), []);
+        all = all.with(grant(MOST, 100), at(1));
+        assert_eq!(all.surplus(), [grant(0, 100)]);
+        all = all.without(all.surplus());
         assert_eq!((all.grants.len(), all.grants[0].id.as_str()), (MOST, "1"));
         all = all.with(grant(7, 200), at(100));
         assert_eq!((all.grants.len(), all.exp()), (1, Some(at(200))));

@@ -27,6 +27,7 @@ pub(crate) struct ClientDocuments {
     /// Of one host, in a minute.
     #[serde(skip)]
     pub(crate) fetches: u64,
+    pub(crate) fetches_per_address: u64,
     #[serde(skip)]
     pub(crate) private_addresses: bool,
 }
@@ -77,12 +78,16 @@ impl ClientDocuments {
         if config.fetches == 0 {
             issues.add("fetches", "must be at least 1");
         }
+        if config.fetches_per_address == 0 {
+            issues.add("fetches_per_address", "must be at least 1");
+        }
         Self {
             bounds: Bounds::understand(&config.bounds(), config.private_addresses, "", issues),
             hosts: config.hosts.clone().map(BTreeSet::from_iter),
             redirects_to_other_hosts: config.redirects_to_other_hosts,
             cache: Duration::from_secs(config.cache_secs),
             fetches: config.fetches,
+            fetches_per_address: config.fetches_per_address,
             private_addresses: config.private_addresses,
         }
     }

@@ -55,6 +55,14 @@ impl RedirectUri {
     }
 }
 
+/// Whether any program on the person's machine could be what is behind a redirect URI: a loopback address,
+/// whose port is free, or a scheme that apps claim for themselves (RFC 8252 sections 7.1 and 7.3).
+pub(crate) fn may_be_any_program(uri: &str) -> bool {
+    let is_web = uri.starts_with("https:") || uri.starts_with("http:");
+    let mut loopbacks = LOOPBACKS.iter();
+    !is_web || loopbacks.any(|origin| without_port(uri, origin).is_some())
+}
+
 /// What follows `origin` and its port. None for another origin.
 fn without_port<'a>(uri: &'a str, origin: &str) -> Option<&'a str> {
     let rest = uri.strip_prefix(origin)?;
@@ -124,6 +132,21 @@ mod tests {
             "file:///etc/passwd",
         ] {
             assert!(RedirectUri::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn only_a_web_address_that_is_not_of_the_machine_itself_has_one_owner() {
+        for uri in [
+            "http://127.0.0.1/cb",
+            "http://127.0.0.1:5000/cb",
+            "http://[::1]:5000/cb",
+            "com.example.app:/cb",
+        ] {
+            assert!(may_be_any_program(uri), "{uri}");
+        }
+        for uri in ["https://app.example/cb", "https://127.0.0.1.example/cb"] {
+            assert!(!may_be_any_program(uri), "{uri}");
         }
     }
 

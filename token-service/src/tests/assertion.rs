@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use http::{Request, header};
 use serde_json::{Value, json};
 
-use super::harness::{Answer, ISSUER, World, config, encode};
+use super::harness::{Answer, ISSUER, World, config, posted};
 use super::signer::{Signer, changed};
+use super::timing::{TURNS, assert_alike, took};
 
 const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 /// What the clock of every test says, in seconds.
@@ -52,11 +52,7 @@ async fn world(signer: &Signer) -> World {
 }
 
 async fn post(world: &World, path: &str, form: &[(&str, &str)]) -> Answer {
-    let request = Request::post(path)
-        .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
-        .body(axum::body::Body::from(encode(form)))
-        .unwrap();
-    world.send(request).await
+    world.send(posted(path, form)).await
 }
 
 async fn token(world: &World, assertion: &str, more: &[(&str, &str)]) -> Answer {
@@ -266,4 +262,20 @@ async fn of_fifty_uses_of_one_assertion_one_wins() {
     for answer in lost {
         answer.assert_error(401, "invalid_client");
     }
+}
+
+#[tokio::test]
+async fn a_client_that_is_not_there_takes_as_long_as_a_signature_that_is_wrong() {
+    let (signer, stranger) = (Signer::new(), Signer::new());
+    let world = world(&signer).await;
+    let of_nobody = [("iss", json!("nobody")), ("sub", json!("nobody"))];
+    let wrong = stranger.assertion(&[]);
+    let unknown = stranger.assertion(&of_nobody);
+    let mut each = [Vec::new(), Vec::new()];
+    for _ in 0..TURNS {
+        for (each, assertion) in each.iter_mut().zip([&wrong, &unknown]) {
+            each.push(took(token(&world, assertion, &[]), 401).await);
+        }
+    }
+    assert_alike("a client and nobody", each, 1.3);
 }

@@ -367,36 +367,6 @@ async fn what_is_kept_of_a_request_is_bounded() {
 }
 
 #[tokio::test]
-async fn a_wrong_password_and_an_unknown_user_look_alike_and_guessing_is_limited() {
-    let world = World::new().await;
-    let mut browser = Browser::default();
-    let login = browser.get(&world, &authorize_uri(&[])).await;
-    let (interaction, csrf) = (login.field("interaction"), login.field("csrf"));
-    let mut attempt = async |username: &str, password: &str| {
-        let form = [
-            ("interaction", interaction.as_str()),
-            ("csrf", csrf.as_str()),
-            ("username", username),
-            ("password", password),
-        ];
-        browser.post(&world, "/login", &form).await
-    };
-    let wrong = attempt("alice", "guess").await;
-    let unknown = attempt("nobody", "guess").await;
-    assert_eq!(wrong.status, 403);
-    assert_eq!((wrong.status, &wrong.body), (unknown.status, &unknown.body));
-    for _ in 0..9 {
-        assert_eq!(attempt("alice", "guess").await.status, 403);
-    }
-    // Now even the right one has to wait.
-    let limited = attempt("ALICE", super::harness::PASSWORD).await;
-    assert_eq!(limited.status, 429);
-    assert_eq!(limited.header(header::RETRY_AFTER), "300");
-    assert_page(&limited);
-    assert_eq!(attempt("bob", "guess").await.status, 403);
-}
-
-#[tokio::test]
 async fn a_request_may_be_posted_and_the_decision_point_may_refuse_it() {
     let world = World::new().await;
     let uri = authorize_uri(&[]);

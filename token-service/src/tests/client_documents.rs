@@ -15,7 +15,7 @@ use service_kit::{Tasks, serve};
 use tempfile::TempDir;
 
 use super::harness::{
-    Answer, Browser, ISSUER, VERIFIER, World, authorize_uri, config, encode, query,
+    Answer, Browser, ISSUER, VERIFIER, World, authorize_uri, config, encode, from, query,
 };
 use super::signer::Signer;
 
@@ -472,6 +472,27 @@ async fn strangers_cannot_have_one_host_asked_without_end() {
         assert!(is_refused(&world, &site, &site.id(&format!("/{n}"))).await);
     }
     assert_eq!(site.asked(), 5);
+}
+
+#[tokio::test]
+async fn a_stranger_cannot_keep_everybody_elses_documents_waiting() {
+    let site = Site::open().await;
+    let world = site
+        .world("private_addresses: true, fetches_per_address: 5")
+        .await;
+    let ask = |host: u8, n: u8| {
+        let uri = site.authorize(&site.id(&format!("/{host}/{n}")));
+        from(
+            [192, 0, 2, host],
+            Request::get(uri).body(Body::empty()).unwrap(),
+        )
+    };
+    for n in 0..20 {
+        assert_eq!(world.send(ask(1, n)).await.status, 400);
+    }
+    assert_eq!(site.asked(), 5);
+    assert_eq!(world.send(ask(2, 0)).await.status, 400);
+    assert_eq!(site.asked(), 6);
 }
 
 #[tokio::test]

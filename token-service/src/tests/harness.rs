@@ -4,6 +4,7 @@ mod browser;
 mod faults;
 
 use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
@@ -14,6 +15,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::{HeaderMap, Request, StatusCode, header};
 use serde_json::Value;
+use service_kit::serve::Client;
 use service_kit::{Health, ManualClock, Metrics, Tasks, UnixTime, Variables};
 use store::{EventPage, Position, Store};
 use tower::ServiceExt as _;
@@ -302,6 +304,21 @@ pub(super) fn as_client(who: &str, path: &str, form: &[(&str, &str)]) -> Request
         .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
         .body(Body::from(encode(form)))
         .unwrap()
+}
+
+/// A form from whoever it says.
+pub(super) fn posted(path: &str, form: &[(&str, &str)]) -> Request<Body> {
+    Request::post(path)
+        .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+        .body(Body::from(encode(form)))
+        .unwrap()
+}
+
+/// A request from somewhere.
+pub(super) fn from(address: impl Into<IpAddr>, mut request: Request<Body>) -> Request<Body> {
+    let client = Client::of(SocketAddr::from((address.into(), 50_000)));
+    request.extensions_mut().insert(client);
+    request
 }
 
 pub(super) fn basic(id: &str, secret: &str) -> String {

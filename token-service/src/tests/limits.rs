@@ -1,14 +1,15 @@
 //! What needs no credential is not endless: counted for each public client and address, for a while.
 
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::Ipv6Addr;
 use std::time::Duration;
 
 use axum::body::Body;
 use http::{Request, header};
-use service_kit::serve::Client;
 
 use super::dpop::{Holder, with_proof};
-use super::harness::{Answer, CHALLENGE, World, as_client, config, encode};
+use super::harness::{
+    Answer, Browser, CHALLENGE, World, as_client, authorize_uri, config, from, posted, query,
+};
 
 /// Two of each in a minute; `native` has no secret and `web` has one.
 async fn world() -> World {
@@ -23,22 +24,13 @@ async fn world() -> World {
     .await
 }
 
-fn from(address: impl Into<IpAddr>, mut request: Request<Body>) -> Request<Body> {
-    let client = Client::of(SocketAddr::from((address.into(), 50_000)));
-    request.extensions_mut().insert(client);
-    request
-}
-
 fn native(path: &str, form: &[(&str, &str)]) -> Request<Body> {
     let form: Vec<_> = form
         .iter()
         .copied()
         .chain([("client_id", "native")])
         .collect();
-    Request::post(path)
-        .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
-        .body(Body::from(encode(&form)))
-        .unwrap()
+    posted(path, &form)
 }
 
 const HERE: [u8; 4] = [192, 0, 2, 1];
@@ -128,6 +120,38 @@ async fn proofs_of_a_public_client_are_counted_whatever_they_are_worth() {
         let itself = as_client("svc", "/token", &[("grant_type", "client_credentials")]);
         let itself = from(HERE, with_proof(itself, &[&holder.named(jti)]));
         assert_eq!(world.send(itself).await.status, 200);
+    }
+}
+
+#[tokio::test]
+async fn pages_for_browsers_are_counted_whoever_the_client_is() {
+    let world = World::with(config(|text| {
+        text.replacen("clients:", "limits: { pages: 2 }\nclients:", 1)
+    }))
+    .await;
+    let ask =
+        |address: [u8; 4], uri: &str| from(address, Request::get(uri).body(Body::empty()).unwrap());
+    let uri = authorize_uri(&[]);
+    for uri in [uri.as_str(), "/device"] {
+        assert_eq!(world.send(ask(HERE, uri)).await.status, 200, "{uri}");
+    }
+    let refused = world.send(ask(HERE, &uri)).await;
+    let sent = query(refused.location());
+    assert_eq!(sent["error"], "temporarily_unavailable");
+    let refused = world.send(ask(HERE, "/device")).await;
+    assert_eq!(refused.status, 429);
+    assert_eq!(refused.header(header::RETRY_AFTER), "60");
+    assert_eq!(world.send(ask(THERE, &uri)).await.status, 200);
+    // Where nothing has to be kept, nothing is counted.
+    let world = World::with(config(|text| {
+        text.replacen("clients:", "limits: { pages: 2 }\nclients:", 1)
+    }))
+    .await;
+    let mut browser = Browser::default();
+    browser.walk(&world, &uri, "alice").await;
+    for _ in 0..5 {
+        let answer = browser.get(&world, &uri).await;
+        assert!(query(answer.location()).contains_key("code"));
     }
 }
 

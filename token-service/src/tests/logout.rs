@@ -2,6 +2,7 @@
 
 mod browsers;
 mod farewells;
+mod many;
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;

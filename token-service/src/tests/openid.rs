@@ -7,7 +7,8 @@ use http::{Method, Request, header};
 use serde_json::json;
 
 use super::harness::{
-    Answer, Browser, ISSUER, ORDERS, World, authorize_uri, config, query, refresh_form, verified,
+    Answer, Browser, ISSUER, ORDERS, World, authorize_uri, config, encode, query, refresh_form,
+    verified,
 };
 
 async fn userinfo(world: &World, authorization: Option<&str>) -> Answer {
@@ -116,6 +117,42 @@ async fn userinfo_challenges_as_bearer_tokens_want_it() {
             .status,
         401
     );
+}
+
+#[tokio::test]
+async fn userinfo_takes_a_token_from_a_form_and_from_one_place() {
+    let world = World::new().await;
+    let tokens = world.tokens("openid").await;
+    let token = tokens["access_token"].as_str().unwrap();
+    let post = async |header: Option<&str>, form: &[(&str, &str)]| {
+        let mut request = Request::post("/userinfo")
+            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
+        if let Some(token) = header {
+            request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
+        }
+        world
+            .send(request.body(Body::from(encode(form))).unwrap())
+            .await
+    };
+    for (header, form) in [
+        (None, &[("access_token", token)] as &[_]),
+        (Some(token), &[]),
+        (Some(token), &[("access_token", "")]),
+    ] {
+        let answer = post(header, form).await;
+        assert_eq!(answer.json(), json!({ "sub": "alice" }));
+    }
+    let both = post(Some(token), &[("access_token", token)]).await;
+    assert_eq!(both.status, 400);
+    assert!(
+        both.header(header::WWW_AUTHENTICATE)
+            .contains("invalid_request")
+    );
+    assert_eq!(post(None, &[]).await.status, 401);
+    assert_eq!(post(None, &[("access_token", "nope")]).await.status, 401);
+    // Only a form is one.
+    let plain = Request::post("/userinfo").body(Body::from(format!("access_token={token}")));
+    assert_eq!(world.send(plain.unwrap()).await.status, 401);
 }
 
 #[tokio::test]

@@ -6,6 +6,8 @@ use service_kit::digest;
 use url::Url;
 
 use crate::config::GrantType;
+use crate::core::Core;
+use crate::http::id_token_hint::Hint;
 use crate::params::Params;
 use crate::record::{AuthorizationRequest, LoginWanted};
 use crate::refusal::ErrorCode;
@@ -50,13 +52,25 @@ pub(super) enum Flaw<'a> {
 
 pub(in crate::http) type Problem = (ErrorCode, &'static str);
 
-/// `client`: whom the request names, where there is such a client.
+/// What is checked.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Received<'a> {
+    /// Whom the request names, where there is such a client.
+    pub(super) client: Option<&'a Client>,
+    pub(super) params: &'a Params,
+    pub(super) way: Way,
+}
+
 pub(super) fn check<'a>(
+    core: &Core,
     registry: &Registry,
-    client: Option<&'a Client>,
-    params: &'a Params,
-    way: Way,
+    received: Received<'a>,
 ) -> Result<Checked, Flaw<'a>> {
+    let Received {
+        client,
+        params,
+        way,
+    } = received;
     if params.get("client_id").is_none() {
         return Err(Flaw::Page("`client_id` is missing"));
     }
@@ -74,7 +88,8 @@ pub(super) fn check<'a>(
     };
     let may_come = way == Way::Pushed || !(registry.only_pushed || client.only_pushed);
     let checked = if may_come {
-        rest(registry, client, params, uri, given.is_some())
+        let sub = expected(core, client, params);
+        sub.and_then(|sub| rest(registry, client, params, (uri, given.is_some()), sub))
     } else {
         Err((
             ErrorCode::InvalidRequest,
@@ -88,8 +103,8 @@ fn rest(
     registry: &Registry,
     client: &Client,
     params: &Params,
-    uri: &str,
-    redirect_uri_given: bool,
+    (uri, redirect_uri_given): (&str, bool),
+    sub: Option<String>,
 ) -> Result<Checked, Problem> {
     unsupported(params)?;
     within_bounds(params)?;
@@ -126,6 +141,7 @@ fn rest(
             wanted: LoginWanted {
                 max_age_secs: if prompt.login { Some(0) } else { max_age_secs },
                 acr_values: words(params.get("acr_values")).map(str::to_owned).collect(),
+                sub,
             },
         },
         prompt,
@@ -239,6 +255,20 @@ fn login_hint(params: &Params) -> Option<String> {
     const LONGEST: usize = 255;
     let hint = params.get("login_hint");
     hint.filter(|hint| hint.len() <= LONGEST).map(str::to_owned)
+}
+
+/// Whom the client expects, by an ID token that it was given before (OpenID Connect Core section 3.1.2.1).
+fn expected(core: &Core, client: &Client, params: &Params) -> Result<Option<String>, Problem> {
+    let Some(text) = params.get("id_token_hint") else {
+        return Ok(None);
+    };
+    match Hint::read(core, text) {
+        Some(hint) if hint.client == client.id => Ok(Some(hint.sub)),
+        _ => Err((
+            ErrorCode::InvalidRequest,
+            "`id_token_hint` is no ID token of the client, or too old to be looked at",
+        )),
+    }
 }
 
 fn words(list: Option<&str>) -> impl Iterator<Item = &str> {

@@ -12,6 +12,7 @@ use crate::core::Core;
 use crate::error::Trouble;
 use crate::facts::{self, Known};
 use crate::http::browser::{self, LoggedIn};
+use crate::http::limits::{self, Limited};
 use crate::http::pages::{self, SignIn};
 use crate::record::{
     self, Asked, AuthorizationRequest, Code, CodeState, Consent, Interaction, Session, Subject,
@@ -54,7 +55,7 @@ pub(in crate::http) struct Wish<'a> {
     pub(in crate::http) resources: &'a [String],
 }
 
-/// What the decision point permits, and whether the person is to be asked about it.
+/// What the decision point permits whoever has logged in, and whether they are to be asked about it.
 pub(in crate::http) async fn next_step(
     core: &Core,
     request: &AuthorizationRequest,
@@ -66,6 +67,13 @@ pub(in crate::http) async fn next_step(
         scope: &request.scope,
         resources: &request.resources,
     };
+    let expected = request.wanted.sub.as_ref();
+    if expected.is_some_and(|expected| *expected != session.sub) {
+        return Err(Refusal::Denied(
+            ErrorCode::LoginRequired,
+            "somebody else has logged in than the client expects",
+        ));
+    }
     let scope = permitted(core, wish, session)
         .await?
         .ok_or(Refusal::Denied(
@@ -131,14 +139,17 @@ async fn is_approved(
     session: &Session,
     scope: &Scope,
 ) -> Result<bool, Trouble> {
-    let client = clients::find(core, &core.registry(), &request.client_id).await?;
-    if client
-        .as_ref()
-        .is_some_and(|client| client.consent == ConsentMode::Skip)
-    {
+    let Some(client) = clients::find(core, &core.registry(), &request.client_id).await? else {
+        return Ok(false);
+    };
+    if client.consent == ConsentMode::Skip {
         return Ok(true);
     }
-    let id = consent_id(client.as_deref(), request, session);
+    // SECURITY: any program could ask in the name of such a client, and get a code without a word.
+    if !client.is_certain_at(&request.redirect_uri) {
+        return Ok(false);
+    }
+    let id = consent_id(Some(&client), request, session);
     let stored = record::load::<Consent>(&*core.store, &id).await?;
     Ok(stored.is_some_and(|stored| scope.is_subset(&stored.record.scope)))
 }
@@ -193,7 +204,8 @@ async fn keep(
     parts: &Parts,
     asked: Asked,
     session: Option<&Handle>,
-) -> Result<Begun, Trouble> {
+) -> Result<Begun, Refusal> {
+    limits::check_browser(core, parts, Limited::Page).await?;
     let (browser, introduced) = if let Some(handle) = browser::known(core, parts) {
         (handle, None)
     } else {

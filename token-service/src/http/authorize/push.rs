@@ -8,7 +8,7 @@ use axum::response::Response;
 use http::StatusCode;
 use serde_json::json;
 
-use super::check::{self, Flaw, Way};
+use super::check::{self, Flaw, Received, Way};
 use crate::audit::audit;
 use crate::core::Core;
 use crate::http::limits::{self, Limited};
@@ -56,22 +56,16 @@ async fn answer(core: &Core, request: Request) -> Result<Response, Refusal> {
             "`dpop_jkt` is not the key of the DPoP proof",
         ));
     }
-    let mut form = params.to_form(&CREDENTIALS);
-    if let Some(shown) = shown.as_ref().filter(|_| named.is_none()) {
-        if !form.is_empty() {
-            form.push('&');
-        }
-        form.push_str("dpop_jkt=");
-        form.push_str(&shown.thumbprint);
-    }
-    if !form.is_empty() {
-        form.push('&');
-    }
-    form.push_str("client_id=");
-    form.extend(url::form_urlencoded::byte_serialize(client.id.as_bytes()));
+    let key = shown.as_ref().map(|shown| shown.thumbprint.as_str());
+    let form = kept(&params, &client.id, key.filter(|_| named.is_none()));
     // Section 2.1: what would be refused later is refused now, where the client hears of it.
     let whole = request::read(form.as_bytes())?;
-    check::check(&registry, Some(&client), &whole, Way::Pushed).map_err(|flaw| match flaw {
+    let received = Received {
+        client: Some(&client),
+        params: &whole,
+        way: Way::Pushed,
+    };
+    check::check(core, &registry, received).map_err(|flaw| match flaw {
         Flaw::Page(text) => Refusal::Denied(ErrorCode::InvalidRequest, text),
         Flaw::Redirect { code, text, .. } => Refusal::Denied(code, text),
     })?;
@@ -92,6 +86,16 @@ async fn answer(core: &Core, request: Request) -> Result<Response, Refusal> {
         dpop::add_nonce(core, &mut response);
     }
     Ok(response)
+}
+
+/// What is kept of a request, with what the client has shown instead of written.
+fn kept(params: &Params, client: &str, key: Option<&str>) -> String {
+    let form = params.to_form(&CREDENTIALS);
+    let more = key.map(|key| ("dpop_jkt", key));
+    let more = more.into_iter().chain([("client_id", client)]);
+    url::form_urlencoded::Serializer::for_suffix(form, 0)
+        .extend_pairs(more)
+        .finish()
 }
 
 /// The request that the browser's parameters name, if they name one that was pushed. It is gone

@@ -84,7 +84,7 @@ impl Browser {
         panic!("no end: {page:?}");
     }
 
-    fn cookie_header(&self) -> String {
+    pub(in crate::tests) fn cookie_header(&self) -> String {
         let pairs: Vec<_> = self
             .cookies
             .iter()
