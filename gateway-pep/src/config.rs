@@ -4,6 +4,7 @@
 //! compiles them.
 
 mod dpop;
+mod forward_auth;
 mod upstream;
 
 use std::collections::BTreeMap;
@@ -16,6 +17,7 @@ use service_kit::Secret;
 use service_kit::line_sink::LineTarget;
 
 pub use dpop::{DpopConfig, NoOrigin, PublicOrigin};
+pub use forward_auth::{Dialect, ForwardAuthConfig};
 pub use upstream::UpstreamConfig;
 
 /// Everything that a gateway is configured by.
@@ -32,6 +34,8 @@ pub struct Config {
 pub struct GatewayConfig {
     /// Where clients connect.
     pub listen: SocketAddr,
+    /// Where other proxies ask whether a request may pass, which they forward themselves.
+    pub forward_auth: Vec<ForwardAuthConfig>,
     /// Worker threads; 0 means one for each core.
     pub workers: usize,
     /// The `realm` of `WWW-Authenticate` challenges.
@@ -178,6 +182,7 @@ impl Default for GatewayConfig {
     fn default() -> Self {
         Self {
             listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080),
+            forward_auth: Vec::new(),
             workers: 0,
             realm: "cedargate".into(),
             authorization_servers: Vec::new(),

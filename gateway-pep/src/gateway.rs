@@ -29,7 +29,7 @@ use crate::pipeline::respond::REASONS;
 use crate::plan::Plan;
 use crate::proofs::Proofs;
 use crate::worker::Seed;
-use crate::worker::serve::{self, Fate};
+use crate::worker::serve::{self, Fate, Purpose};
 
 /// A Policy Enforcement Point in front of upstreams, ready to be started.
 #[derive(Debug)]
@@ -70,6 +70,7 @@ pub struct GatewayParts {
 #[derive(Debug)]
 pub struct RunningGateway {
     addr: SocketAddr,
+    forward_auth: Vec<SocketAddr>,
     threads: Vec<JoinHandle<()>>,
     log_writer: LineWriter,
     idle: TaskTracker,
@@ -162,15 +163,22 @@ impl Gateway {
 
     /// Binds and serves. Must be called within a runtime: the event log is followed there.
     pub fn start(self, listen: SocketAddr) -> Result<RunningGateway, GatewayError> {
-        let listeners = bind(listen, self.workers).map_err(|source| GatewayError::Listen {
-            addr: listen,
-            source,
-        })?;
-        let bound = listeners.first().map(TcpListener::local_addr);
-        let addr = bound.and_then(Result::ok).unwrap_or(listen);
+        let (addr, of_clients) = bind(listen, self.workers)?;
+        let mut listeners: Vec<_> = of_clients
+            .into_iter()
+            .map(|listener| vec![(listener, Purpose::Forward)])
+            .collect();
+        let mut forward_auth = Vec::new();
+        for (index, plan) in self.seed.core.plan.forward_auth.iter().enumerate() {
+            let (addr, of_proxies) = bind(plan.listen, self.workers)?;
+            forward_auth.push(addr);
+            for (worker, listener) in listeners.iter_mut().zip(of_proxies) {
+                worker.push((listener, Purpose::Ask(index)));
+            }
+        }
         let (idle, abort) = (TaskTracker::new(), CancellationToken::new());
         let mut threads = Vec::with_capacity(listeners.len());
-        for (index, listener) in listeners.into_iter().enumerate() {
+        for (index, listeners) in listeners.into_iter().enumerate() {
             let fate = Fate {
                 draining: self.tasks.draining(),
                 abort: abort.clone(),
@@ -178,7 +186,7 @@ impl Gateway {
                 idle: idle.clone(),
             };
             let (seed, sink) = (self.seed.clone(), self.sink.clone());
-            let thread = serve::spawn(index, seed, listener, sink, fate);
+            let thread = serve::spawn(index, seed, listeners, sink, fate);
             threads.push(thread.map_err(|error| {
                 abort.cancel();
                 GatewayError::Worker(error)
@@ -196,6 +204,7 @@ impl Gateway {
         self.health.set("gateway", health::Status::Ready);
         Ok(RunningGateway {
             addr,
+            forward_auth,
             threads,
             log_writer: self.log_writer,
             idle,
@@ -209,6 +218,11 @@ impl RunningGateway {
     /// Where it listens: the port that was chosen, where none was given.
     pub fn addr(&self) -> SocketAddr {
         self.addr
+    }
+
+    /// Where other proxies ask, in the order of the configuration.
+    pub fn forward_auth(&self) -> &[SocketAddr] {
+        &self.forward_auth
     }
 
     /// Takes nothing new, finishes the requests in flight and writes the last log line. False
@@ -275,8 +289,20 @@ fn limits(cache: &CacheConfig, ask: Duration) -> (TokenLimits, DecisionLimits) {
     (tokens, decisions)
 }
 
-/// One listener a worker, on one port.
-fn bind(listen: SocketAddr, workers: usize) -> std::io::Result<Vec<TcpListener>> {
+/// One listener a worker, on one port; and which that is.
+fn bind(
+    listen: SocketAddr,
+    workers: usize,
+) -> Result<(SocketAddr, Vec<TcpListener>), GatewayError> {
+    let listeners = listeners(listen, workers).map_err(|source| GatewayError::Listen {
+        addr: listen,
+        source,
+    })?;
+    let bound = listeners.first().map(TcpListener::local_addr);
+    Ok((bound.and_then(Result::ok).unwrap_or(listen), listeners))
+}
+
+fn listeners(listen: SocketAddr, workers: usize) -> std::io::Result<Vec<TcpListener>> {
     // Sockets that share a port would silently share it with another process, too: ask first.
     if listen.port() != 0 {
         drop(listener(listen, false)?);

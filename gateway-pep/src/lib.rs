@@ -25,7 +25,7 @@ mod upstream;
 mod worker;
 
 pub use config::{
-    CacheConfig, Config, DpopConfig, GatewayConfig, LimitsConfig, Mapping, NoOrigin, PublicOrigin,
-    RouteConfig, TimeoutsConfig, UpstreamConfig,
+    CacheConfig, Config, Dialect, DpopConfig, ForwardAuthConfig, GatewayConfig, LimitsConfig,
+    Mapping, NoOrigin, PublicOrigin, RouteConfig, TimeoutsConfig, UpstreamConfig,
 };
 pub use gateway::{Gateway, GatewayError, GatewayParts, RunningGateway};

@@ -1,6 +1,8 @@
 //! The path of a request, a step a file: canonical → route → authenticate → authorize → shape →
 //! forward → respond. [`record`] goes along and is logged at the end.
 //!
+//! Where another proxy forwards, [`forward_auth`] takes the same steps as far as that.
+//!
 //! Each step takes what the step before made, and only that: a request that was not authorized
 //! cannot be forwarded, because nothing else makes a `Permitted`.
 
@@ -9,6 +11,7 @@ pub(crate) mod authorize;
 pub(crate) mod canonical;
 mod discover;
 pub(crate) mod forward;
+pub(crate) mod forward_auth;
 pub(crate) mod presented;
 mod record;
 pub(crate) mod respond;

@@ -3,6 +3,7 @@
 
 mod discovery;
 mod dpop;
+mod forward_auth;
 mod resource;
 mod step_up;
 
@@ -18,6 +19,7 @@ use url::Url;
 
 pub(crate) use discovery::{CACHE_CONTROL, Discovery};
 pub(crate) use dpop::Dpop;
+pub(crate) use forward_auth::{ForwardAuthPlan, Names, OriginalHeaders};
 pub(crate) use resource::ResourceTemplate;
 pub(crate) use step_up::StepUp;
 
@@ -34,6 +36,7 @@ pub(crate) struct Plan {
     pub(crate) discovery: Discovery,
     /// None: tokens that are bound to a key are refused.
     pub(crate) dpop: Option<Dpop>,
+    pub(crate) forward_auth: Vec<ForwardAuthPlan>,
     pub(crate) reserved: Reserved,
     /// Seals what is shared.
     pub(crate) cache_secret: Option<Secret>,
@@ -121,6 +124,7 @@ impl Plan {
         let dpop = Dpop::compile(config, base, &routes, &mut issues);
         let discovery =
             Discovery::compile(config, &upstreams, (&routes, dpop.as_ref()), &mut issues);
+        let forward_auth = ForwardAuthPlan::compile(config, &mut issues);
         check_limits(config, &mut issues);
         let cache_secret = cache_secret(&config.gateway.cache, base).unwrap_or_else(|issue| {
             issues.push(issue);
@@ -136,6 +140,7 @@ impl Plan {
             router,
             discovery,
             dpop,
+            forward_auth,
             reserved: Reserved::new(&config.gateway.reserved_headers),
             cache_secret,
         })

@@ -82,6 +82,10 @@ pub(crate) enum Ambiguity {
     UpgradeWithBody,
     #[error("the request on the wire is malformed")]
     Wire,
+    #[error("the proxy does not say once which request it asks about, and whose it is")]
+    Asked,
+    #[error("the request target is not in its canonical form")]
+    NotCanonical,
 }
 
 impl CanonicalRequest {

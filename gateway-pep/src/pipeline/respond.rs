@@ -47,6 +47,8 @@ pub(crate) enum Refusal {
     WeakLogin,
     Denied,
     Obligation,
+    /// Whoever asks may not ask for others.
+    UntrustedProxy,
     TokenServiceUnavailable,
     DecisionPointUnavailable,
     RequestTimeout,
@@ -72,6 +74,7 @@ pub(crate) const REASONS: &[&str] = &[
     "insufficient_user_authentication",
     "denied",
     "obligation",
+    "untrusted_proxy",
     "token_service_unavailable",
     "decision_point_unavailable",
     "request_timeout",
@@ -101,6 +104,7 @@ impl Refusal {
             Self::WeakLogin => "insufficient_user_authentication",
             Self::Denied => "denied",
             Self::Obligation => "obligation",
+            Self::UntrustedProxy => "untrusted_proxy",
             Self::TokenServiceUnavailable => "token_service_unavailable",
             Self::DecisionPointUnavailable => "decision_point_unavailable",
             Self::RequestTimeout => "request_timeout",
@@ -130,9 +134,10 @@ impl Refusal {
             | Self::OtherKey
             | Self::Unproven(_)
             | Self::WeakLogin => StatusCode::UNAUTHORIZED,
-            Self::InsufficientScope { .. } | Self::Denied | Self::Obligation => {
-                StatusCode::FORBIDDEN
-            }
+            Self::InsufficientScope { .. }
+            | Self::Denied
+            | Self::Obligation
+            | Self::UntrustedProxy => StatusCode::FORBIDDEN,
             Self::TokenServiceUnavailable
             | Self::DecisionPointUnavailable
             | Self::ProofStoreUnavailable => StatusCode::SERVICE_UNAVAILABLE,
@@ -163,6 +168,9 @@ impl Refusal {
             Self::OtherKey => Some("the token is bound to another key".into()),
             Self::Unproven(unproven) => Some(unproven.to_string()),
             Self::InsufficientScope { .. } => Some("the token lacks a scope".into()),
+            Self::UntrustedProxy => {
+                Some("whoever asks is not in `proxies` of this listener".into())
+            }
             Self::WeakLogin => Some("another or a newer login is needed".into()),
             Self::TokenServiceUnavailable
             | Self::DecisionPointUnavailable

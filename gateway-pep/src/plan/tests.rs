@@ -183,3 +183,38 @@ fn what_cannot_be_announced_or_asked_for_is_refused() {
         );
     }
 }
+
+#[test]
+fn nobody_speaks_for_others_unless_a_network_says_who() {
+    let issues = |listener: &str| {
+        let text =
+            format!("gateway: {{ forward_auth: [{{ listen: '127.0.0.1:1', {listener} }}] }}");
+        compile(&text).map(|_| ()).unwrap_err().join("\n")
+    };
+    for (listener, part) in [
+        (
+            "dialect: nginx, proxies: [0.0.0.0/0]",
+            "`0.0.0.0/0` in `proxies` would trust everybody",
+        ),
+        (
+            "dialect: nginx, proxies: ['::/0']",
+            "`::/0` in `proxies` would trust everybody",
+        ),
+        ("dialect: nginx, proxies: []", "`proxies` is empty"),
+        ("dialect: nginx, proxies: [proxy.example]", "is no network"),
+        (
+            "dialect: forwarded, path_prefix: /x",
+            "belongs to `dialect: envoy`",
+        ),
+        ("dialect: envoy, path_prefix: x/", "no prefix of a path"),
+    ] {
+        let found = issues(listener);
+        assert!(found.contains("`gateway.forward_auth[0]`"), "{found}");
+        assert!(found.contains(part), "{found}");
+    }
+    let plan =
+        compile("gateway: { forward_auth: [{ listen: '127.0.0.1:1', dialect: nginx }] }").unwrap();
+    let trusts = |ip: &str| plan.forward_auth[0].trusts(ip.parse().unwrap());
+    assert!(trusts("127.0.0.1") && trusts("::1"));
+    assert!(!trusts("192.0.2.1") && !trusts("::2"));
+}

@@ -29,7 +29,12 @@ impl Connection {
         }
     }
 
-    /// The peer: no proxy is trusted to speak for another.
+    /// The same, for a client whom a trusted proxy has seen.
+    pub(crate) fn on_behalf_of(&self, client: IpAddr) -> Self {
+        Self::new(client, self.findings.clone())
+    }
+
+    /// The peer, or the client that a proxy asks for at a listener that is made for that.
     pub(crate) fn client_ip(&self) -> IpAddr {
         self.client_ip
     }

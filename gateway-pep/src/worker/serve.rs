@@ -16,6 +16,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use service_kit::LineSink;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::LocalOptions;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
@@ -37,15 +38,31 @@ pub(crate) struct Fate {
     pub(crate) token: TaskTrackerToken,
 }
 
+/// What a connection is accepted for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Purpose {
+    /// Its requests are forwarded.
+    Forward,
+    /// Its requests are questions of another proxy, at a listener of the plan.
+    Ask(usize),
+}
+
+/// Who has connected, and what for.
+#[derive(Debug, Clone, Copy)]
+struct Client {
+    peer: IpAddr,
+    purpose: Purpose,
+}
+
 const TICK: Duration = Duration::from_secs(2);
 /// Connections that are accepted after the drain began, because they were complete before.
 const MAX_LATE: usize = 4096;
 
-/// Starts a worker on a bound listener.
+/// Starts a worker on bound listeners.
 pub(crate) fn spawn(
     index: usize,
     seed: Seed,
-    listener: std::net::TcpListener,
+    listeners: Vec<(std::net::TcpListener, Purpose)>,
     sink: LineSink,
     fate: Fate,
 ) -> io::Result<JoinHandle<()>> {
@@ -66,7 +83,7 @@ pub(crate) fn spawn(
             };
             let _ = started.send(Ok(()));
             runtime.block_on(async move {
-                if let Err(error) = run(&seed, listener, sink, fate).await {
+                if let Err(error) = run(&seed, listeners, sink, fate).await {
                     tracing::error!(%error, "a gateway worker ended");
                 }
             });
@@ -77,11 +94,10 @@ pub(crate) fn spawn(
 
 async fn run(
     seed: &Seed,
-    listener: std::net::TcpListener,
+    listeners: Vec<(std::net::TcpListener, Purpose)>,
     sink: LineSink,
     fate: Fate,
 ) -> io::Result<()> {
-    let listener = TcpListener::from_std(listener)?;
     let Fate {
         draining,
         abort,
@@ -96,30 +112,20 @@ async fn run(
         let worker = worker.clone();
         async move { worker.access_log.flush_soon().await }
     });
+    let mut accepting = JoinSet::new();
+    for (listener, purpose) in listeners {
+        let listener = TcpListener::from_std(listener)?;
+        accepting.spawn_local(accept(worker.clone(), listener, purpose, draining.clone()));
+    }
     let mut ticks = tokio::time::interval(TICK);
     loop {
         tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok((stream, peer)) => take_on(&worker, stream, peer.ip()),
-                Err(error) => {
-                    // Out of descriptors, say: the next accept would fail at once, too.
-                    tracing::warn!(%error, "cannot accept a connection");
-                    tokio::time::sleep(Duration::from_millis(50)).await;
-                }
-            },
             _ = ticks.tick() => worker.update_gauges(),
-            () = draining.cancelled() => break,
+            ended = accepting.join_next() => if ended.is_none() {
+                break;
+            }
         }
     }
-    worker.draining.set(true);
-    for _ in 0..MAX_LATE {
-        // What the kernel accepted for us is a request in flight.
-        match listener.accept().now_or_never() {
-            Some(Ok((stream, peer))) => take_on(&worker, stream, peer.ip()),
-            Some(Err(_)) | None => break,
-        }
-    }
-    drop(listener);
     let linger = worker.core.timeouts.linger;
     let _ = tokio::time::timeout(linger, worker.wait_until_closed()).await;
     worker.close();
@@ -138,8 +144,38 @@ async fn run(
     Ok(())
 }
 
+/// Takes connections on until the drain begins.
+async fn accept(
+    worker: Rc<Worker>,
+    listener: TcpListener,
+    purpose: Purpose,
+    draining: CancellationToken,
+) {
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, peer)) => take_on(&worker, stream, peer.ip(), purpose),
+                Err(error) => {
+                    // Out of descriptors, say: the next accept would fail at once, too.
+                    tracing::warn!(%error, "cannot accept a connection");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+            },
+            () = draining.cancelled() => break,
+        }
+    }
+    worker.draining.set(true);
+    for _ in 0..MAX_LATE {
+        // What the kernel accepted for us is a request in flight.
+        match listener.accept().now_or_never() {
+            Some(Ok((stream, peer))) => take_on(&worker, stream, peer.ip(), purpose),
+            Some(Err(_)) | None => break,
+        }
+    }
+}
+
 /// Serves a fresh connection, if there is room for one more.
-fn take_on(worker: &Rc<Worker>, stream: TcpStream, peer: IpAddr) {
+fn take_on(worker: &Rc<Worker>, stream: TcpStream, peer: IpAddr, purpose: Purpose) {
     if worker.connections.borrow().len() >= worker.core.max_connections {
         tracing::debug!("too many connections");
         return;
@@ -150,7 +186,7 @@ fn take_on(worker: &Rc<Worker>, stream: TcpStream, peer: IpAddr) {
     worker.core.metrics.connections.inc();
     let worker = worker.clone();
     tokio::task::spawn_local(async move {
-        serve(&worker, number, stream, peer).await;
+        serve(&worker, number, stream, Client { peer, purpose }).await;
         worker.core.metrics.connections.dec();
         worker.connections.borrow_mut().remove(&number);
         if worker.connections.borrow().is_empty() {
@@ -160,14 +196,25 @@ fn take_on(worker: &Rc<Worker>, stream: TcpStream, peer: IpAddr) {
 }
 
 /// Serves until the client is done, or the worker closes and the answer at hand has gone.
-async fn serve(worker: &Rc<Worker>, number: u64, stream: TcpStream, peer: IpAddr) {
+async fn serve(worker: &Rc<Worker>, number: u64, stream: TcpStream, client: Client) {
     let _ = stream.set_nodelay(true);
     let core = &worker.core;
     let (guarded, findings) = Guarded::new(stream, core.head_bytes);
-    let connection = Rc::new(Connection::new(peer, findings));
+    let connection = Rc::new(Connection::new(client.peer, findings));
+    let asks = match client.purpose {
+        Purpose::Forward => None,
+        Purpose::Ask(listener) => core.plan.forward_auth.get(listener),
+    };
     let service = service_fn(|request| {
-        let answer = pipeline::handle(worker.clone(), connection.clone(), request);
-        async move { Ok::<_, Infallible>(answer.await) }
+        let (worker, connection) = (worker.clone(), connection.clone());
+        async move {
+            Ok::<_, Infallible>(match asks {
+                None => pipeline::handle(worker, connection, request).await,
+                Some(plan) => {
+                    pipeline::forward_auth::handle(worker, connection, plan, request).await
+                }
+            })
+        }
     });
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())

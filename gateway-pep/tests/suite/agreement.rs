@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::fixture::{Fixture, PATIENCE, Setup};
 
 /// Targets near the edge: what gateways have been fooled with, in every mixture.
-fn target() -> impl Strategy<Value = String> {
+pub(crate) fn target() -> impl Strategy<Value = String> {
     let piece = prop_oneof![
         6 => "[a-z0-9]{1,3}",
         2 => "%[0-9a-fA-F]{2}",

@@ -17,6 +17,7 @@ mod discovery;
 mod dpop;
 mod fakes;
 mod fixture;
+mod forward_auth;
 mod holder;
 mod hostile;
 mod obligations;

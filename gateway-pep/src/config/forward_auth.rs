@@ -1,0 +1,40 @@
+//! `gateway.forward_auth:` where another proxy asks whether a request may pass, and forwards it itself.
+
+use std::net::SocketAddr;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+/// One listener. Routes, tokens, decisions and caches are the gateway's; only forwarding is not.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ForwardAuthConfig {
+    /// Where the proxy asks.
+    pub listen: SocketAddr,
+    /// How it says which request it asks about.
+    pub dialect: Dialect,
+    /// The networks that it may be in: `10.0.0.0/8`. Whoever else asks is refused. Absent: this machine.
+    #[serde(default = "loopback")]
+    pub proxies: Vec<String>,
+    /// With `dialect: envoy`, what Envoy's `path_prefix` puts before the path.
+    #[serde(default)]
+    pub path_prefix: Option<String>,
+}
+
+/// How a proxy says which request it asks about. Only the headers of the dialect are believed, each there
+/// once; in all of them the last address of `X-Forwarded-For` is the client's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Dialect {
+    /// `auth_request` of nginx: `X-Original-Method`, `X-Original-URI` and `X-Original-Host`. Refusals are
+    /// 401, 403 or an outage: nginx knows no others.
+    Nginx,
+    /// Forward auth of Traefik and Caddy: `X-Forwarded-Method`, `X-Forwarded-Uri` and `X-Forwarded-Host`.
+    Forwarded,
+    /// Envoy's external authorization over HTTP: the request's own method, path and host.
+    Envoy,
+}
+
+fn loopback() -> Vec<String> {
+    vec!["127.0.0.0/8".into(), "::1/128".into()]
+}

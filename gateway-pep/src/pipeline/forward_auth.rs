@@ -1,0 +1,108 @@
+//! The path of a question from another proxy: the same steps, for the request that the proxy asks about.
+//! It ends before forwarding: the proxy is told yes, with what the upstream is to get, or no.
+
+mod asked;
+
+use std::rc::Rc;
+
+use http::header::{self, HeaderValue};
+use http::{Request, Response, StatusCode};
+use hyper::body::Incoming;
+
+use super::authorize::Permitted;
+use super::canonical::{Ambiguity, CanonicalRequest};
+use super::record::Record;
+use super::respond::{self, Refusal};
+use super::response_body::ResponseBody;
+use crate::body::RequestBody;
+use crate::config::Dialect;
+use crate::headers::X_REQUEST_ID;
+use crate::plan::ForwardAuthPlan;
+use crate::worker::Worker;
+use crate::worker::connection::Connection;
+
+/// Answers one question.
+pub(crate) async fn handle(
+    worker: Rc<Worker>,
+    connection: Rc<Connection>,
+    plan: &ForwardAuthPlan,
+    request: Request<Incoming>,
+) -> Response<ResponseBody> {
+    let core = &worker.core;
+    let (parts, body) = request.into_parts();
+    let limits = core.request_limits;
+    let asked = if !connection.accepts_next() {
+        Err(Refusal::Ambiguous(Ambiguity::Wire))
+    } else if plan.trusts(connection.client_ip()) {
+        asked::read(plan, parts, limits).map_err(Refusal::Ambiguous)
+    } else {
+        Err(Refusal::UntrustedProxy)
+    };
+    // What is logged, counted and asked is of the client and not of the proxy.
+    let client = asked.as_ref().map(CanonicalRequest::client_ip);
+    let connection = client.map_or(connection.clone(), |client| {
+        Rc::new(connection.on_behalf_of(client))
+    });
+    let mut record = Record::begin(worker.clone(), connection);
+    let (body, progress) = RequestBody::new(body, limits.body_bytes, core.timeouts.idle_body);
+    record.body(progress);
+    body.skip().await;
+    let permitted = match asked {
+        Ok(request) => permit(&worker, request, &mut record).await,
+        Err(refusal) => Err(refusal),
+    };
+    let answer = permitted.and_then(|permitted| approve(&permitted, &record));
+    let mut response = match answer {
+        Ok(response) => response,
+        Err(refusal) => {
+            let mut response = respond::refuse(core, &refusal, &mut record);
+            respond::say_nonce(core, &record, response.headers_mut());
+            say_in(plan.dialect, &mut response);
+            response
+        }
+    };
+    if worker.is_draining() {
+        respond::close_after(&mut response);
+    }
+    record.answered(response.status());
+    response.body_mut().record(record);
+    response
+}
+
+async fn permit(
+    worker: &Rc<Worker>,
+    request: CanonicalRequest,
+    record: &mut Record,
+) -> Result<Permitted, Refusal> {
+    record.canonical(&request);
+    super::permit(worker, request, record).await
+}
+
+/// The yes. What the proxy is to send on in the place of the caller's credential is part of it; on a public
+/// route that is nothing, and said, so that no credential passes there either.
+fn approve(permitted: &Permitted, record: &Record) -> Result<Response<ResponseBody>, Refusal> {
+    if permitted.mask().is_some() {
+        // The answer of the upstream never comes by here.
+        return Err(Refusal::Obligation);
+    }
+    let mut response = Response::new(ResponseBody::whole(""));
+    let headers = response.headers_mut();
+    let authorization = permitted
+        .caller()
+        .map_or(HeaderValue::from_static(""), |caller| {
+            caller.authorization.clone()
+        });
+    headers.insert(header::AUTHORIZATION, authorization);
+    headers.insert(X_REQUEST_ID, record.id.as_header());
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Ok(response)
+}
+
+/// A refusal in the words that the proxy knows. To nginx anything but these is an error of ours, and the
+/// client would see 500.
+fn say_in(dialect: Dialect, response: &mut Response<ResponseBody>) {
+    let status = response.status();
+    if dialect == Dialect::Nginx && status.is_client_error() && status != StatusCode::UNAUTHORIZED {
+        *response.status_mut() = StatusCode::FORBIDDEN;
+    }
+}

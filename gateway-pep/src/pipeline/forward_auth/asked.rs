@@ -1,0 +1,94 @@
+//! Which request a proxy asks about, and whose it is.
+
+use std::net::IpAddr;
+
+use bytes::Bytes;
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::uri::PathAndQuery;
+use http::{Method, Uri, request};
+
+use crate::headers::X_FORWARDED_FOR;
+use crate::pipeline::canonical::{Ambiguity, CanonicalRequest, Limits};
+use crate::plan::{ForwardAuthPlan, Names, OriginalHeaders};
+
+/// They frame the question, and say nothing of the request that it is about.
+static OF_THE_QUESTION: [HeaderName; 5] = [
+    header::CONTENT_LENGTH,
+    header::TRANSFER_ENCODING,
+    header::EXPECT,
+    header::UPGRADE,
+    header::CONNECTION,
+];
+
+/// SECURITY: what is decided here is forwarded there, byte for byte. A target that would have to be written
+/// in another way is therefore refused, where the gateway itself would forward it rewritten.
+pub(super) fn read(
+    plan: &ForwardAuthPlan,
+    mut parts: request::Parts,
+    limits: Limits,
+) -> Result<CanonicalRequest, Ambiguity> {
+    let client_ip = client_ip(&parts.headers)?;
+    let target = match &plan.names {
+        Names::Headers(names) => original(names, &mut parts)?,
+        Names::Message { prefix } => behind(prefix, &parts.uri)?,
+    };
+    parts.uri = Uri::from(target.clone());
+    for name in &OF_THE_QUESTION {
+        parts.headers.remove(name);
+    }
+    let request = CanonicalRequest::new(parts, client_ip, limits)?;
+    if *request.target() == target {
+        Ok(request)
+    } else {
+        Err(Ambiguity::NotCanonical)
+    }
+}
+
+/// Method and host are put where those of the request would stand.
+fn original(
+    names: &OriginalHeaders,
+    parts: &mut request::Parts,
+) -> Result<PathAndQuery, Ambiguity> {
+    let headers = &mut parts.headers;
+    let method = only(headers, &names.method)?;
+    parts.method = Method::from_bytes(method.as_bytes()).map_err(|_| Ambiguity::Asked)?;
+    let host = only(headers, &names.host)?;
+    let target = target(only(headers, &names.target)?.as_bytes())?;
+    headers.insert(header::HOST, host);
+    Ok(target)
+}
+
+/// The path of the message without the prefix.
+fn behind(prefix: &str, uri: &Uri) -> Result<PathAndQuery, Ambiguity> {
+    let whole = uri.path_and_query().map_or("", PathAndQuery::as_str);
+    let rest = whole.strip_prefix(prefix).ok_or(Ambiguity::Asked)?;
+    target(rest.as_bytes())
+}
+
+/// Path and query as a client sends them. A fragment would be dropped by the parser without a word.
+fn target(text: &[u8]) -> Result<PathAndQuery, Ambiguity> {
+    let is_plain = |byte: &u8| matches!(byte, 0x21..=0x7e) && *byte != b'#';
+    if text.first() != Some(&b'/') || !text.iter().all(is_plain) {
+        return Err(Ambiguity::TargetForm);
+    }
+    PathAndQuery::from_maybe_shared(Bytes::copy_from_slice(text)).map_err(|_| Ambiguity::TargetForm)
+}
+
+/// The one value of a header.
+fn only(headers: &HeaderMap, name: &HeaderName) -> Result<HeaderValue, Ambiguity> {
+    let mut values = headers.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (Some(value), None) => Ok(value.clone()),
+        _ => Err(Ambiguity::Asked),
+    }
+}
+
+/// Whom the proxy has seen: what it has added itself, at the end. What stands before is the client's own.
+fn client_ip(headers: &HeaderMap) -> Result<IpAddr, Ambiguity> {
+    let last = headers.get_all(X_FORWARDED_FOR).iter().next_back();
+    let address = last
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.rsplit(',').next())
+        .and_then(|text| text.trim().parse::<IpAddr>().ok());
+    address.map(|it| it.to_canonical()).ok_or(Ambiguity::Asked)
+}

@@ -1,0 +1,122 @@
+//! The listeners at which other proxies ask.
+
+use std::net::{IpAddr, SocketAddr};
+
+use http::HeaderName;
+use ipnet::IpNet;
+use service_kit::ConfigIssue;
+
+use crate::config::{Config, Dialect, ForwardAuthConfig};
+
+/// One of them.
+#[derive(Debug)]
+pub(crate) struct ForwardAuthPlan {
+    pub(crate) listen: SocketAddr,
+    pub(crate) dialect: Dialect,
+    /// Where the original request stands.
+    pub(crate) names: Names,
+    proxies: Vec<IpNet>,
+}
+
+/// Where the original request stands.
+#[derive(Debug)]
+pub(crate) enum Names {
+    /// In headers.
+    Headers(OriginalHeaders),
+    /// In the message itself, behind a prefix of the path.
+    Message { prefix: String },
+}
+
+/// The headers that name a request.
+#[derive(Debug)]
+pub(crate) struct OriginalHeaders {
+    pub(crate) method: HeaderName,
+    pub(crate) target: HeaderName,
+    pub(crate) host: HeaderName,
+}
+
+impl ForwardAuthPlan {
+    pub(super) fn compile(config: &Config, issues: &mut Vec<ConfigIssue>) -> Vec<Self> {
+        let mut plans = Vec::new();
+        for (index, listener) in config.gateway.forward_auth.iter().enumerate() {
+            match Self::of(listener) {
+                Ok(plan) => plans.push(plan),
+                Err(issue) => issues.push(ConfigIssue {
+                    message: format!("`gateway.forward_auth[{index}]`: {}", issue.message),
+                    ..issue
+                }),
+            }
+        }
+        plans
+    }
+
+    fn of(config: &ForwardAuthConfig) -> Result<Self, ConfigIssue> {
+        let prefix = config.path_prefix.as_deref().unwrap_or_default();
+        let names = match config.dialect {
+            Dialect::Envoy => Names::Message {
+                prefix: path_prefix(prefix)?,
+            },
+            Dialect::Nginx | Dialect::Forwarded if !prefix.is_empty() => {
+                return Err(
+                    ConfigIssue::new("`path_prefix` belongs to `dialect: envoy`")
+                        .hint("remove it: the path stands in a header"),
+                );
+            }
+            Dialect::Nginx => Names::Headers(OriginalHeaders {
+                method: HeaderName::from_static("x-original-method"),
+                target: HeaderName::from_static("x-original-uri"),
+                host: HeaderName::from_static("x-original-host"),
+            }),
+            Dialect::Forwarded => Names::Headers(OriginalHeaders {
+                method: HeaderName::from_static("x-forwarded-method"),
+                target: HeaderName::from_static("x-forwarded-uri"),
+                host: HeaderName::from_static("x-forwarded-host"),
+            }),
+        };
+        if config.proxies.is_empty() {
+            return Err(
+                ConfigIssue::new("`proxies` is empty, so that nobody may ask")
+                    .hint("name the network of the proxy, such as `10.1.2.3/32`"),
+            );
+        }
+        let proxies = config.proxies.iter().map(|text| network(text));
+        Ok(Self {
+            listen: config.listen,
+            dialect: config.dialect,
+            names,
+            proxies: proxies.collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// Whether whoever asks may speak for others.
+    pub(crate) fn trusts(&self, peer: IpAddr) -> bool {
+        self.proxies.iter().any(|network| network.contains(&peer))
+    }
+}
+
+/// SECURITY: whoever may ask may say for which client. Everybody is nobody's proxy.
+fn network(text: &str) -> Result<IpNet, ConfigIssue> {
+    let network: IpNet = text.parse().map_err(|_| {
+        ConfigIssue::new(format!("`{text}` in `proxies` is no network"))
+            .hint("write an address and the length of its prefix: `10.0.0.0/8`, `::1/128`")
+    })?;
+    if network.prefix_len() == 0 {
+        return Err(
+            ConfigIssue::new(format!("`{text}` in `proxies` would trust everybody"))
+                .hint("name the network of the proxy alone"),
+        );
+    }
+    Ok(network)
+}
+
+fn path_prefix(text: &str) -> Result<String, ConfigIssue> {
+    let is_good = text.is_empty() || (text.starts_with('/') && !text.ends_with('/'));
+    if is_good {
+        Ok(text.to_owned())
+    } else {
+        Err(
+            ConfigIssue::new(format!("`path_prefix`: `{text}` is no prefix of a path"))
+                .hint("begin with `/` and end without: `/check`"),
+        )
+    }
+}

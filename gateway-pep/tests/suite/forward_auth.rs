@@ -1,0 +1,266 @@
+//! Another proxy asks and forwards itself: the same decision as for a request that is forwarded here, and
+//! nothing of the question believed that its dialect does not say.
+
+mod agreement;
+
+use std::net::SocketAddr;
+
+use serde_json::json;
+
+use crate::fixture::{Answer, Fixture, Setup, get, raw};
+
+/// In this order in the configuration.
+const DIALECTS: [Dialect; 3] = [Dialect::Nginx, Dialect::Forwarded, Dialect::Envoy];
+
+const GATEWAY: &str = "{ workers: 1, access_log: 'off', forward_auth: [
+  { listen: '127.0.0.1:0', dialect: nginx },
+  { listen: '127.0.0.1:0', dialect: forwarded },
+  { listen: '127.0.0.1:0', dialect: envoy, path_prefix: /check } ] }";
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Dialect {
+    Nginx,
+    Forwarded,
+    Envoy,
+}
+
+impl Dialect {
+    fn addr(self, fixture: &Fixture) -> SocketAddr {
+        let index = DIALECTS.iter().position(|it| *it == self).unwrap();
+        fixture.gateway.forward_auth()[index]
+    }
+
+    /// What a proxy asks about a request; `more`: header lines, as the client has sent them.
+    fn question(self, method: &str, target: &str, more: &str) -> String {
+        let host = "gw.test";
+        let seen = "X-Forwarded-For: 203.0.113.9, 198.51.100.7\r\n";
+        let end = format!("{seen}{more}Connection: close\r\n\r\n");
+        let named = |family: &str| {
+            format!(
+                "GET / HTTP/1.1\r\nHost: auth.test\r\nX-{family}-Method: {method}\r\nX-{family}-Uri: {target}\r\nX-{family}-Host: {host}\r\n{end}"
+            )
+        };
+        match self {
+            Self::Nginx => named("Original"),
+            Self::Forwarded => named("Forwarded"),
+            Self::Envoy => format!("{method} /check{target} HTTP/1.1\r\nHost: {host}\r\n{end}"),
+        }
+    }
+
+    async fn ask(self, fixture: &Fixture, method: &str, target: &str, more: &str) -> Answer {
+        raw(self.addr(fixture), &self.question(method, target, more)).await
+    }
+
+    /// How a refusal of the gateway is said.
+    fn status(self, status: u16) -> u16 {
+        match (self, status) {
+            (Self::Nginx, 400..=499) if status != 401 => 403,
+            _ => status,
+        }
+    }
+}
+
+async fn fixture() -> Fixture {
+    let setup = Setup {
+        gateway: GATEWAY.into(),
+        ..Setup::new().await
+    };
+    setup.start().await
+}
+
+const ALICE: &str = "Authorization: Bearer at_alice\r\n";
+
+#[tokio::test]
+async fn a_yes_has_what_the_upstream_is_to_get_and_a_no_says_what_is_missing() {
+    let fixture = fixture().await;
+    for dialect in DIALECTS {
+        for _ in 0..2 {
+            let yes = dialect.ask(&fixture, "GET", "/records/1?x=1", ALICE).await;
+            assert_eq!(yes.status(), 200, "{dialect:?} {yes:?}");
+            assert_eq!(
+                yes.header("authorization"),
+                Some("Bearer jwt.alice.signature")
+            );
+            assert_eq!(yes.header("cache-control"), Some("no-store"));
+            assert!(yes.header("x-request-id").is_some());
+            assert_eq!(yes.body(), "");
+        }
+        let nobody = dialect.ask(&fixture, "GET", "/records/1", "").await;
+        assert_eq!(nobody.status(), 401, "{dialect:?}");
+        let challenge = nobody.header("www-authenticate").unwrap();
+        assert!(challenge.starts_with("Bearer "), "{challenge}");
+        for (target, status) in [
+            ("/records/forbidden", 403),
+            ("/scoped", 403),
+            ("/nowhere", 404),
+        ] {
+            let no = dialect.ask(&fixture, "GET", target, ALICE).await;
+            assert_eq!(no.status(), dialect.status(status), "{dialect:?} {target}");
+            assert_eq!(no.header("authorization"), None);
+        }
+    }
+    assert!(fixture.upstream.seen().is_empty());
+}
+
+#[tokio::test]
+async fn the_decision_point_hears_of_the_client_and_its_request() {
+    let fixture = fixture().await;
+    for (n, dialect) in DIALECTS.into_iter().enumerate() {
+        let target = format!("/todos/{n}?a=b");
+        let answer = dialect.ask(&fixture, "DELETE", &target, ALICE).await;
+        assert_eq!(answer.status(), 200, "{dialect:?} {answer:?}");
+        let asked = fixture.pdp.last();
+        assert_eq!(asked.action.name, "DELETE");
+        let properties = serde_json::to_value(&asked.resource.properties).unwrap();
+        assert_eq!(properties["hostname"], "gw.test", "{dialect:?}");
+        assert_eq!(properties["ip"], "198.51.100.7", "{dialect:?}");
+        assert_eq!(properties["path"], format!("/todos/{n}"));
+    }
+}
+
+#[tokio::test]
+async fn what_a_proxy_does_not_say_once_and_plainly_is_refused() {
+    let fixture = fixture().await;
+    let refused = async |dialect: Dialect, question: String| {
+        let answer = raw(dialect.addr(&fixture), &question).await;
+        assert_eq!(
+            answer.status(),
+            dialect.status(400),
+            "{dialect:?} {question:?} {answer:?}"
+        );
+    };
+    for dialect in [Dialect::Nginx, Dialect::Forwarded] {
+        let good = dialect.question("GET", "/records/1", ALICE);
+        for name in ["-Method: ", "-Uri: ", "-Host: "] {
+            let line = good.lines().find(|line| line.contains(name)).unwrap();
+            // Missing, twice, and twice with another's.
+            refused(dialect, good.replace(&format!("{line}\r\n"), "")).await;
+            refused(dialect, good.replace(line, &format!("{line}\r\n{line}"))).await;
+        }
+    }
+    for dialect in DIALECTS {
+        let good = dialect.question("GET", "/records/1", ALICE);
+        assert_eq!(raw(dialect.addr(&fixture), &good).await.status(), 200);
+        for client in [
+            "",
+            "X-Forwarded-For: 198.51.100.7, unknown\r\n",
+            "X-Forwarded-For: \r\n",
+        ] {
+            let line = "X-Forwarded-For: 203.0.113.9, 198.51.100.7\r\n";
+            refused(dialect, good.replace(line, client)).await;
+        }
+        for target in [
+            "/records/%31",
+            "/records/1#x",
+            "/records/../records/1",
+            "/records//1",
+            "/records/1%2f2",
+            "/records/caf%c3%a9",
+            "/records/caf\u{e9}",
+            "/records/1?a=\u{e9}",
+        ] {
+            refused(dialect, dialect.question("GET", target, ALICE)).await;
+        }
+        for method in ["CONNECT", "TRACE"] {
+            let question = dialect.question(method, "/records/1", ALICE);
+            let answer = raw(dialect.addr(&fixture), &question).await;
+            assert!(
+                (400..500).contains(&answer.status()),
+                "{dialect:?} {method} {answer:?}"
+            );
+        }
+    }
+    for target in ["records/1", "http://gw.test/records/1", "*", ""] {
+        for dialect in [Dialect::Nginx, Dialect::Forwarded] {
+            refused(dialect, dialect.question("GET", target, ALICE)).await;
+        }
+    }
+    let elsewhere = "GET /records/1 HTTP/1.1\r\nHost: gw.test\r\nX-Forwarded-For: 1.2.3.4\r\nConnection: close\r\n\r\n";
+    refused(Dialect::Envoy, elsewhere.to_owned()).await;
+    assert_eq!(fixture.pdp.count(), 1);
+}
+
+#[tokio::test]
+async fn the_headers_of_another_dialect_say_nothing() {
+    let fixture = fixture().await;
+    let forged = |family: &str| {
+        format!(
+            "{ALICE}X-{family}-Method: GET\r\nX-{family}-Uri: /public/x\r\nX-{family}-Host: admin.gw.test\r\n"
+        )
+    };
+    for (dialect, family) in [
+        (Dialect::Nginx, "Forwarded"),
+        (Dialect::Forwarded, "Original"),
+        (Dialect::Envoy, "Forwarded"),
+        (Dialect::Envoy, "Original"),
+    ] {
+        let answer = dialect
+            .ask(&fixture, "GET", "/records/forbidden", &forged(family))
+            .await;
+        assert_eq!(answer.status(), 403, "{dialect:?} {family}");
+    }
+}
+
+#[tokio::test]
+async fn no_credential_passes_a_public_route() {
+    let fixture = fixture().await;
+    for dialect in DIALECTS {
+        let answer = dialect.ask(&fixture, "GET", "/public/x", ALICE).await;
+        assert_eq!(
+            (answer.status(), answer.header("authorization")),
+            (200, Some(""))
+        );
+    }
+    assert_eq!((fixture.tokens.count(), fixture.pdp.count()), (0, 0));
+}
+
+#[tokio::test]
+async fn a_permit_whose_conditions_another_cannot_keep_is_none() {
+    let fixture = fixture().await;
+    for obligation in ["mask", "notify"] {
+        fixture.pdp.oblige(
+            json!([{ "id": "o", "type": obligation, "properties": { "fields": ["/ssn"] } }]),
+        );
+        for (n, dialect) in DIALECTS.into_iter().enumerate() {
+            let target = format!("/records/{obligation}-{n}");
+            for _ in 0..2 {
+                let answer = dialect.ask(&fixture, "GET", &target, ALICE).await;
+                assert_eq!(answer.status(), 403, "{dialect:?} {obligation}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_outage_is_no_yes() {
+    let fixture = fixture().await;
+    fixture
+        .pdp
+        .down
+        .store(true, std::sync::atomic::Ordering::SeqCst);
+    for dialect in DIALECTS {
+        let answer = dialect.ask(&fixture, "GET", "/records/1", ALICE).await;
+        assert_eq!(
+            (answer.status(), answer.header("retry-after")),
+            (503, Some("1"))
+        );
+    }
+    // Nobody is answered at one listener what is asked at the other.
+    let mistaken = fixture.raw(&get("/check/records/1", "at_alice")).await;
+    assert_eq!(mistaken.status(), 404);
+}
+
+#[tokio::test]
+async fn who_may_not_ask_is_told_so_whatever_is_asked() {
+    let gateway = "{ workers: 1, access_log: 'off', forward_auth: [
+      { listen: '127.0.0.1:0', dialect: forwarded, proxies: [10.0.0.0/8] } ] }";
+    let setup = Setup {
+        gateway: gateway.into(),
+        ..Setup::new().await
+    };
+    let fixture = setup.start().await;
+    let question = Dialect::Forwarded.question("GET", "/public/x", ALICE);
+    let answer = raw(fixture.gateway.forward_auth()[0], &question).await;
+    assert_eq!(answer.status(), 403);
+    assert!(answer.body().contains("untrusted-proxy"), "{answer:?}");
+}
