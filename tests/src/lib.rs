@@ -4,6 +4,7 @@
 pub mod apache;
 pub mod browser;
 pub mod drills;
+pub mod front;
 pub mod holder;
 pub mod http;
 pub mod process;

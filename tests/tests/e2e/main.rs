@@ -7,6 +7,7 @@ mod curity_wire;
 mod dpop;
 mod entities;
 mod federation;
+mod forward_auth;
 mod hostile;
 mod kill;
 mod mtls;

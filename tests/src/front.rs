@@ -1,0 +1,122 @@
+//! Proxies of others in front of a site, by the example files of `config/proxies`.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::process::Command;
+
+use tempfile::TempDir;
+
+use crate::process::{Process, repository};
+
+/// Which one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Front {
+    Nginx,
+    Caddy,
+    Envoy,
+    HaProxy,
+}
+
+/// One that runs; gone when dropped.
+#[derive(Debug)]
+pub struct RunningFront {
+    // Before the folder that it writes to.
+    _process: Process,
+    _folder: TempDir,
+    address: SocketAddr,
+}
+
+impl Front {
+    pub const ALL: [Self; 4] = [Self::Nginx, Self::Caddy, Self::Envoy, Self::HaProxy];
+
+    /// In front of a site at this address.
+    pub fn start(self, host: Ipv4Addr) -> RunningFront {
+        let folder = TempDir::new().expect("temporary folder");
+        let root = folder.path();
+        let example = |name: &str| {
+            let file = repository().join("config/proxies").join(name);
+            let text = std::fs::read_to_string(file).expect(name);
+            let text = text.replace("127.0.0.1", &host.to_string());
+            std::fs::write(root.join(name), self.changed(text, root)).expect(name);
+        };
+        let mut command = match self {
+            Self::Nginx => {
+                example("nginx.conf");
+                let mut command = self.program("/usr/sbin/nginx");
+                let own = "daemon off; master_process off; pid nginx.pid; error_log stderr;";
+                command
+                    .arg("-p")
+                    .arg(root)
+                    .args(["-c", "nginx.conf", "-g", own]);
+                command
+            }
+            Self::Caddy => {
+                example("Caddyfile");
+                let mut command = self.program("/usr/bin/caddy");
+                command.args(["run", "--adapter", "caddyfile", "--config", "Caddyfile"]);
+                command.env("HOME", root);
+                command
+            }
+            Self::Envoy => {
+                example("envoy.yaml");
+                let program = repository().join("tests/python/.venv/bin/envoy");
+                let mut command = self.program(&program.display().to_string());
+                // Without what several of them on one machine would share.
+                command.args([
+                    "-c",
+                    "envoy.yaml",
+                    "--concurrency",
+                    "1",
+                    "--use-dynamic-base-id",
+                ]);
+                command.args(["--log-level", "warn"]);
+                command
+            }
+            Self::HaProxy => {
+                example("haproxy.cfg");
+                example("haproxy.lua");
+                let mut command = self.program("/usr/sbin/haproxy");
+                command.args(["-db", "-f", "haproxy.cfg"]);
+                command
+            }
+        };
+        let mut process = Process::start("front", root, command.current_dir(root));
+        let address = SocketAddr::from((host, 8000));
+        process.await_port(address);
+        RunningFront {
+            _process: process,
+            _folder: folder,
+            address,
+        }
+    }
+
+    /// Nothing but places to write to.
+    fn changed(self, text: String, root: &Path) -> String {
+        if self != Self::Nginx {
+            return text;
+        }
+        let mut own = String::from("http {\n  access_log off;\n");
+        for name in ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"] {
+            own.push_str(&format!("  {name}_temp_path {}/{name};\n", root.display()));
+        }
+        text.replacen("http {\n", &own, 1)
+    }
+
+    fn program(self, path: &str) -> Command {
+        assert!(
+            Path::new(path).exists(),
+            "{self:?} is not installed: run `script/test install`"
+        );
+        Command::new(path)
+    }
+}
+
+impl RunningFront {
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+}

@@ -1,0 +1,148 @@
+//! Proxies that people have already, in front: each asks the gateway and forwards itself, and gives the
+//! answers that the gateway gives.
+
+use std::net::SocketAddr;
+use std::process::Command;
+
+use e2e::Site;
+use e2e::front::{Front, RunningFront};
+use e2e::http::{self, client, get, send};
+use e2e::process::{Process, cedargate};
+use e2e::tokens;
+
+/// The listeners that the example files ask.
+fn site() -> Site {
+    Site::all_in_one_with(|text| {
+        let (_, after) = text.split_once("gateway:\n  listen: ").expect("gateway");
+        let host = after.split(':').next().expect("host");
+        let listeners = format!(
+            "gateway:\n  forward_auth:\n    - {{ listen: \"{host}:8085\", dialect: nginx }}\n    \
+             - {{ listen: \"{host}:8086\", dialect: forwarded }}\n    \
+             - {{ listen: \"{host}:8087\", dialect: envoy, path_prefix: /check }}\n"
+        );
+        text.replacen("gateway:\n", &listeners, 1)
+    })
+}
+
+/// What nginx makes of a refusal; the others pass it on.
+fn as_said_by(front: Front, status: u16) -> u16 {
+    match (front, status) {
+        (Front::Nginx, 400..=499) if status != 401 => 403,
+        (Front::Nginx, 500..=599) => 500,
+        _ => status,
+    }
+}
+
+async fn behaves(kind: Front, site: &Site, front: &RunningFront, alice: &str) {
+    let path = "/records/1001";
+    let through = get(&front.url(path), Some(alice)).await;
+    assert_eq!(through.status, 200, "{kind:?} {}", through.body);
+    // The service gets the JWT that was cut for it, and never the token.
+    let seen = get(&front.url("/whoami"), Some(alice)).await;
+    assert_eq!(seen.status, 200, "{kind:?} {}", seen.body);
+    assert!(
+        seen.json()["jwt_claims"]["aud"].is_string(),
+        "{kind:?} {}",
+        seen.body
+    );
+    assert!(!seen.body.contains(alice), "{kind:?} {}", seen.body);
+    for (path, token) in [
+        (path, None),
+        (path, Some("cg_at_nonsense")),
+        ("/records/1002", Some(alice)),
+        ("/records", Some(alice)),
+        ("/nowhere", Some(alice)),
+    ] {
+        let here = get(&site.gateway_url(path), token).await;
+        let there = get(&front.url(path), token).await;
+        assert!(here.status >= 400, "{path}");
+        assert_eq!(
+            there.status,
+            as_said_by(kind, here.status),
+            "{kind:?} {path}"
+        );
+        if here.status == 401 {
+            let challenge = there.header("www-authenticate");
+            assert!(
+                challenge.starts_with("Bearer "),
+                "{kind:?} {path} {challenge}"
+            );
+        }
+    }
+    // A body goes through, and is no part of the question.
+    let change = client()
+        .put(front.url(path))
+        .bearer_auth(alice)
+        .header("content-type", "application/json")
+        .body("{\"note\":\"changed\"}");
+    let here = client()
+        .put(site.gateway_url(path))
+        .bearer_auth(alice)
+        .header("content-type", "application/json")
+        .body("{\"note\":\"changed\"}");
+    let (here, there) = (send(here).await, send(change).await);
+    assert_eq!(there.status, as_said_by(kind, here.status), "{kind:?}");
+}
+
+/// Whoever writes the headers of a dialect themselves, or names a path in two ways, gets no further.
+fn resists(kind: Front, front: &RunningFront, alice: &str) {
+    let ask = |target: &str, more: &str| raw(front.address(), target, alice, more);
+    for family in ["Original", "Forwarded"] {
+        let forged = format!(
+            "X-{family}-Method: GET\r\nX-{family}-Uri: /records/1001\r\nX-{family}-URI: /records/1001\r\nX-{family}-Host: x\r\nX-Forwarded-For: 10.0.0.1\r\n"
+        );
+        let status = ask("/records/1002", &forged);
+        assert!((400..500).contains(&status), "{kind:?} {family} {status}");
+    }
+    for target in [
+        "/records/1001/../1002",
+        "/records/%31002",
+        "/records/1001%2f..%2f1002",
+        "//records/1002",
+        "/records//1002",
+        "/records/1001;/../1002",
+        "/records/1001%00",
+    ] {
+        let status = ask(target, "");
+        assert!(status >= 300, "{kind:?} {target} {status}");
+    }
+}
+
+fn raw(address: SocketAddr, target: &str, token: &str, more: &str) -> u16 {
+    let request = format!(
+        "GET {target} HTTP/1.1\r\nHost: gw.test\r\nAuthorization: Bearer {token}\r\n{more}Connection: close\r\n\r\n"
+    );
+    let answer = http::raw(address, request.as_bytes());
+    http::raw_status(&answer).unwrap_or_else(|| panic!("no answer to {target}"))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_proxy_gives_the_answers_of_the_gateway_and_ends_with_its_permits() {
+    let mut site = site();
+    let alice = tokens::access_token(&site, "alice").await;
+    for kind in Front::ALL {
+        let front = kind.start(site.host);
+        behaves(kind, &site, &front, &alice).await;
+        resists(kind, &front, &alice);
+    }
+    tokens::revoke(&site, &alice).await;
+    for kind in Front::ALL {
+        let front = kind.start(site.host);
+        let refused = get(&front.url("/records/1001"), Some(&alice)).await;
+        assert_eq!(refused.status, 401, "{kind:?}");
+    }
+    // No answer means no.
+    site.pdp.kill();
+    let address = SocketAddr::from((site.host, 9000));
+    let mut service = Process::start(
+        "upstream",
+        site.folder.path(),
+        Command::new(cedargate()).args(["demo-upstream", "--listen", &address.to_string()]),
+    );
+    service.await_port(address);
+    for kind in Front::ALL {
+        let front = kind.start(site.host);
+        let refused = get(&front.url("/records/1001"), Some(&alice)).await;
+        assert!(refused.status >= 500, "{kind:?} {}", refused.status);
+    }
+}
