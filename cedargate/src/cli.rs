@@ -13,6 +13,7 @@ use url::Url;
 
 use crate::config::{AdminConfig, ConnectConfig, DemoUpstreamConfig, FileConfig, Loaded};
 use crate::entities_command::{self, EntitiesCommand};
+use crate::explain::{self, ExplainCommand};
 use crate::token_command::{self, TokenCommand};
 use crate::{attack, check, demo, print, wire};
 
@@ -49,6 +50,10 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Say what a gateway that runs would make of a request, step by step
+    ///
+    /// Nothing is forwarded. A DPoP proof that is given counts as used.
+    Explain(ExplainCommand),
     /// Work on policies
     #[command(subcommand)]
     Policy(PolicyCommand),
@@ -171,6 +176,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         Some(Command::Attack { file, json }) => {
             run_attack(&Loaded::read(&file.config, &variables)?, json).await
         }
+        Some(Command::Explain(command)) => explain::run(command).await,
         Some(Command::Policy(command)) => run_policy(&command),
         Some(Command::Entities(command)) => entities_command::run(command).await,
         Some(Command::Token(command)) => token_command::run(command).await,

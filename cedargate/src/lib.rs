@@ -8,6 +8,7 @@ pub mod config;
 pub mod demo;
 pub mod demo_upstream;
 pub mod entities_command;
+mod explain;
 pub mod oauth_client;
 mod peer_tls;
 pub mod print;

@@ -20,7 +20,7 @@ use token_service::{TokenService, TokenServiceParts};
 use tokio::net::TcpListener;
 
 use crate::config::{FileConfig, LOCAL_RESOURCE_SERVER, Loaded};
-use crate::demo_upstream;
+use crate::{demo_upstream, explain};
 
 /// The event log that token service and PDP write and gateways follow.
 pub const EVENT_LOG: &str = "events";
@@ -104,8 +104,12 @@ pub async fn start(loaded: &Loaded, clock: SharedClock) -> anyhow::Result<Runnin
         health: shared.health.clone(),
         metrics: shared.metrics.clone(),
     };
-    spawn_server(&shared.tasks, listener, admin::router(admin));
     let gateway = start_gateway(config, base, &shared, decisions, local_tokens.as_ref())?;
+    let mut admin = admin::router(admin);
+    if let Some(gateway) = &gateway {
+        admin = admin.merge(explain::router(gateway.explainer()));
+    }
+    spawn_server(&shared.tasks, listener, admin);
     addresses.gateway = gateway.as_ref().map(RunningGateway::addr);
     Ok(Running {
         addresses,

@@ -14,6 +14,7 @@ use service_kit::random::RandomError;
 use service_kit::{ConfigIssue, Health, LineSink, Metrics, SharedClock, Tasks, health};
 use socket2::{Domain, Protocol, Socket, Type};
 use store::Store;
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -23,6 +24,7 @@ use crate::cache::tokens::TokenLimits;
 use crate::config::{CacheConfig, Config};
 use crate::core::{Core, Timeouts};
 use crate::events::{Feed, Follower};
+use crate::explain::Explainer;
 use crate::metrics::GatewayMetrics;
 use crate::pipeline::canonical::Limits;
 use crate::pipeline::respond::REASONS;
@@ -71,6 +73,7 @@ pub struct GatewayParts {
 pub struct RunningGateway {
     addr: SocketAddr,
     forward_auth: Vec<SocketAddr>,
+    explainer: Explainer,
     threads: Vec<JoinHandle<()>>,
     log_writer: LineWriter,
     idle: TaskTracker,
@@ -178,6 +181,8 @@ impl Gateway {
         }
         let (idle, abort) = (TaskTracker::new(), CancellationToken::new());
         let mut threads = Vec::with_capacity(listeners.len());
+        let (explaining, jobs) = mpsc::channel(1);
+        let mut jobs = Some(jobs);
         for (index, listeners) in listeners.into_iter().enumerate() {
             let fate = Fate {
                 draining: self.tasks.draining(),
@@ -186,7 +191,7 @@ impl Gateway {
                 idle: idle.clone(),
             };
             let (seed, sink) = (self.seed.clone(), self.sink.clone());
-            let thread = serve::spawn(index, seed, listeners, sink, fate);
+            let thread = serve::spawn(index, seed, listeners, sink, (fate, jobs.take()));
             threads.push(thread.map_err(|error| {
                 abort.cancel();
                 GatewayError::Worker(error)
@@ -205,6 +210,10 @@ impl Gateway {
         Ok(RunningGateway {
             addr,
             forward_auth,
+            explainer: Explainer {
+                worker: explaining,
+                decisions: self.seed.decisions.clone(),
+            },
             threads,
             log_writer: self.log_writer,
             idle,
@@ -223,6 +232,11 @@ impl RunningGateway {
     /// Where other proxies ask, in the order of the configuration.
     pub fn forward_auth(&self) -> &[SocketAddr] {
         &self.forward_auth
+    }
+
+    /// Explains requests to it.
+    pub fn explainer(&self) -> Explainer {
+        self.explainer.clone()
     }
 
     /// Takes nothing new, finishes the requests in flight and writes the last log line. False

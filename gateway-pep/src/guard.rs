@@ -39,10 +39,7 @@ pub(crate) struct Findings {
 impl<S> Guarded<S> {
     /// Watches a fresh connection; a line may be as long as a whole head.
     pub(crate) fn new(stream: S, max_line: usize) -> (Self, Arc<Findings>) {
-        let findings = Arc::new(Findings {
-            bad_from: AtomicU64::new(u64::MAX),
-            tunnel: AtomicBool::new(false),
-        });
+        let findings = Arc::<Findings>::default();
         let guarded = Self {
             stream,
             framing: Framing::new(max_line),
@@ -74,6 +71,16 @@ impl<S> Guarded<S> {
                 self.broken = true;
                 good
             }
+        }
+    }
+}
+
+impl Default for Findings {
+    /// Nothing.
+    fn default() -> Self {
+        Self {
+            bad_from: AtomicU64::new(u64::MAX),
+            tunnel: AtomicBool::new(false),
         }
     }
 }

@@ -10,6 +10,7 @@ mod cache;
 mod config;
 mod core;
 mod events;
+mod explain;
 mod gateway;
 mod guard;
 mod headers;
@@ -27,5 +28,9 @@ mod worker;
 pub use config::{
     CacheConfig, Config, Dialect, DpopConfig, ForwardAuthConfig, GatewayConfig, LimitsConfig,
     Mapping, NoOrigin, PublicOrigin, RouteConfig, TimeoutsConfig, UpstreamConfig,
+};
+pub use explain::{
+    ExplainRequest, ExplainedCaller, ExplainedDecision, ExplainedOutcome, ExplainedRequest,
+    ExplainedRoute, Explainer, Explanation, Stopping,
 };
 pub use gateway::{Gateway, GatewayError, GatewayParts, RunningGateway};

@@ -10,6 +10,7 @@ pub(crate) mod authenticate;
 pub(crate) mod authorize;
 pub(crate) mod canonical;
 mod discover;
+pub(crate) mod explain;
 pub(crate) mod forward;
 pub(crate) mod forward_auth;
 pub(crate) mod presented;

@@ -2,6 +2,8 @@
 
 use std::rc::Rc;
 
+use authzen::EvaluationRequest;
+
 use super::authenticate::{Authenticated, Caller};
 use super::canonical::{CanonicalRequest, Upgrade};
 use super::record::Record;
@@ -124,6 +126,27 @@ pub(crate) async fn authorize(
     })
 }
 
+/// What the decision point is asked about a request. None: it is asked nothing.
+pub(super) fn question(
+    worker: &Worker,
+    authenticated: &Authenticated,
+) -> Option<EvaluationRequest> {
+    let route_plan = worker.core.plan.routes.get(authenticated.route)?;
+    let (Protection::Token { question, .. }, Caller::Known(caller)) =
+        (&route_plan.protection, &authenticated.caller)
+    else {
+        return None;
+    };
+    let question = Question {
+        caller,
+        request: &authenticated.request,
+        route: authenticated.route,
+        route_plan,
+        plan: question,
+    };
+    evaluation_request(worker, &question).ok()
+}
+
 /// Only a permit whose every condition can be kept lets a request pass.
 fn enforce(worker: &Worker, request: &CanonicalRequest, verdict: &Verdict) -> Result<(), Refusal> {
     match &verdict.outcome {
@@ -202,7 +225,7 @@ async fn ask(
 fn evaluation_request(
     worker: &Worker,
     question: &Question<'_>,
-) -> Result<authzen::EvaluationRequest, Refusal> {
+) -> Result<EvaluationRequest, Refusal> {
     let request = question.request;
     let router = &worker.core.plan.router;
     match router.find(request.authority().host(), request.method(), request.path()) {

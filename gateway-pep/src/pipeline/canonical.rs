@@ -186,6 +186,15 @@ fn canonical_target(target: Option<&PathAndQuery>, max: usize) -> Result<PathAnd
     }
 }
 
+/// Path and query that stand in a text, as a client writes them. A fragment would be dropped by the parser without a word.
+pub(crate) fn written_target(text: &[u8]) -> Result<PathAndQuery, Ambiguity> {
+    let is_plain = |byte: &u8| matches!(byte, 0x21..=0x7e) && *byte != b'#';
+    if text.first() != Some(&b'/') || !text.iter().all(is_plain) {
+        return Err(Ambiguity::TargetForm);
+    }
+    PathAndQuery::from_maybe_shared(Bytes::copy_from_slice(text)).map_err(|_| Ambiguity::TargetForm)
+}
+
 /// One length or `chunked`, never both and never two. The parser below us is more lenient, and
 /// an upstream might read the rest differently.
 fn check_framing(headers: &HeaderMap, max_body: u64) -> Result<(), Ambiguity> {

@@ -37,6 +37,8 @@ pub(crate) struct Record {
     bytes_out: u64,
     upstream: Option<Duration>,
     error: Option<&'static str>,
+    /// Nobody has sent it: it is neither counted nor logged.
+    is_aside: bool,
 }
 
 /// The canonical request's names, shared with it.
@@ -54,6 +56,15 @@ const CLIENT_GONE: u16 = 499;
 impl Record {
     pub(crate) fn begin(worker: Rc<Worker>, connection: Rc<Connection>) -> Box<Self> {
         worker.core.metrics.in_flight.inc();
+        Self::of(worker, connection, false)
+    }
+
+    /// Of a request that nobody has sent.
+    pub(crate) fn aside(worker: Rc<Worker>, connection: Rc<Connection>) -> Box<Self> {
+        Self::of(worker, connection, true)
+    }
+
+    fn of(worker: Rc<Worker>, connection: Rc<Connection>, is_aside: bool) -> Box<Self> {
         Box::new(Self {
             id: worker.names.next(),
             moment: worker.moment(),
@@ -71,6 +82,7 @@ impl Record {
             bytes_out: 0,
             upstream: None,
             error: None,
+            is_aside,
         })
     }
 
@@ -130,9 +142,22 @@ impl Record {
     }
 
     pub(crate) fn decided(&mut self, verdict: Rc<Verdict>, source: Source) {
-        let metrics = self.worker.core.metrics.route(self.route);
-        metrics.decided(source, verdict.is_permit());
+        if !self.is_aside {
+            let metrics = self.worker.core.metrics.route(self.route);
+            metrics.decided(source, verdict.is_permit());
+        }
         self.decision = Some((verdict, source));
+    }
+
+    /// Who calls, and who said so.
+    pub(crate) fn caller(&self) -> Option<(&Swapped, Source)> {
+        self.caller.as_deref().zip(self.token_source)
+    }
+
+    /// What was decided, and who said so.
+    pub(crate) fn decision(&self) -> Option<(&Verdict, Source)> {
+        let decision = self.decision.as_ref();
+        decision.map(|(verdict, source)| (&**verdict, *source))
     }
 
     pub(crate) fn upstream_took(&mut self, duration: Duration) {
@@ -206,6 +231,9 @@ impl Record {
 
 impl Drop for Record {
     fn drop(&mut self) {
+        if self.is_aside {
+            return;
+        }
         let duration = self.moment.instant.elapsed();
         let metrics = &self.worker.core.metrics;
         metrics.in_flight.dec();

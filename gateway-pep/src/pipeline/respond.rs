@@ -114,7 +114,7 @@ impl Refusal {
         }
     }
 
-    fn status(&self) -> StatusCode {
+    pub(super) fn status(&self) -> StatusCode {
         match self {
             Self::Ambiguous(ambiguity) => match ambiguity {
                 Ambiguity::TargetTooLong => StatusCode::URI_TOO_LONG,
@@ -148,7 +148,7 @@ impl Refusal {
     }
 
     /// What the caller is told. A deny is told no reason.
-    fn detail(&self) -> Option<String> {
+    pub(super) fn detail(&self) -> Option<String> {
         match self {
             Self::Ambiguous(ambiguity) => Some(ambiguity.to_string()),
             Self::NotFound | Self::MethodNotAllowed { .. } | Self::Denied | Self::Obligation => {

@@ -29,6 +29,11 @@ impl Connection {
         }
     }
 
+    /// Of a request that nobody has sent.
+    pub(crate) fn of_nobody(client: IpAddr) -> Self {
+        Self::new(client, Arc::default())
+    }
+
     /// The same, for a client whom a trusted proxy has seen.
     pub(crate) fn on_behalf_of(&self, client: IpAddr) -> Self {
         Self::new(client, self.findings.clone())

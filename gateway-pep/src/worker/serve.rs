@@ -9,13 +9,13 @@ use std::rc::Rc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use futures_util::FutureExt as _;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use service_kit::LineSink;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::LocalOptions;
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::task_tracker::TaskTrackerToken;
@@ -23,6 +23,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 use super::connection::Connection;
 use super::{Seed, Worker};
 use crate::access_log::AccessLog;
+use crate::explain::Job;
 use crate::guard::Guarded;
 use crate::pipeline;
 
@@ -64,7 +65,7 @@ pub(crate) fn spawn(
     seed: Seed,
     listeners: Vec<(std::net::TcpListener, Purpose)>,
     sink: LineSink,
-    fate: Fate,
+    (fate, jobs): (Fate, Option<mpsc::Receiver<Job>>),
 ) -> io::Result<JoinHandle<()>> {
     let (started, is_started) = std::sync::mpsc::sync_channel(1);
     let thread = std::thread::Builder::new()
@@ -83,7 +84,7 @@ pub(crate) fn spawn(
             };
             let _ = started.send(Ok(()));
             runtime.block_on(async move {
-                if let Err(error) = run(&seed, listeners, sink, fate).await {
+                if let Err(error) = run(&seed, listeners, sink, (fate, jobs)).await {
                     tracing::error!(%error, "a gateway worker ended");
                 }
             });
@@ -96,7 +97,7 @@ async fn run(
     seed: &Seed,
     listeners: Vec<(std::net::TcpListener, Purpose)>,
     sink: LineSink,
-    fate: Fate,
+    (fate, mut jobs): (Fate, Option<mpsc::Receiver<Job>>),
 ) -> io::Result<()> {
     let Fate {
         draining,
@@ -123,7 +124,8 @@ async fn run(
             _ = ticks.tick() => worker.update_gauges(),
             ended = accepting.join_next() => if ended.is_none() {
                 break;
-            }
+            },
+            job = next(&mut jobs) => explain(worker.clone(), job),
         }
     }
     let linger = worker.core.timeouts.linger;
@@ -142,6 +144,24 @@ async fn run(
         () = abort.cancelled() => {}
     }
     Ok(())
+}
+
+/// The next request to explain; never, where this worker explains none.
+async fn next(jobs: &mut Option<mpsc::Receiver<Job>>) -> Job {
+    if let Some(receiver) = jobs
+        && let Some(job) = receiver.recv().await
+    {
+        return job;
+    }
+    *jobs = None;
+    std::future::pending().await
+}
+
+fn explain(worker: Rc<Worker>, Job { asked, answer }: Job) {
+    tokio::task::spawn_local(async move {
+        // Whoever asked may have gone.
+        let _ = answer.send(pipeline::explain::explain(&worker, &asked).await);
+    });
 }
 
 /// Takes connections on until the drain begins.
@@ -165,11 +185,19 @@ async fn accept(
         }
     }
     worker.draining.set(true);
+    // What the kernel has accepted for us is a request in flight. The kernel itself is asked: what the runtime
+    // knows of it is a moment old.
+    let Ok(listener) = listener.into_std() else {
+        return;
+    };
     for _ in 0..MAX_LATE {
-        // What the kernel accepted for us is a request in flight.
-        match listener.accept().now_or_never() {
-            Some(Ok((stream, peer))) => take_on(&worker, stream, peer.ip(), purpose),
-            Some(Err(_)) | None => break,
+        let Ok((stream, peer)) = listener.accept() else {
+            break;
+        };
+        if stream.set_nonblocking(true).is_ok()
+            && let Ok(stream) = TcpStream::from_std(stream)
+        {
+            take_on(&worker, stream, peer.ip(), purpose);
         }
     }
 }

@@ -15,6 +15,7 @@ mod caches;
 mod cut_store;
 mod discovery;
 mod dpop;
+mod explain;
 mod fakes;
 mod fixture;
 mod forward_auth;

@@ -6,6 +6,7 @@ mod config_files;
 mod curity_wire;
 mod dpop;
 mod entities;
+mod explain;
 mod federation;
 mod forward_auth;
 mod hostile;

@@ -2,13 +2,12 @@
 
 use std::net::IpAddr;
 
-use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::uri::PathAndQuery;
 use http::{Method, Uri, request};
 
 use crate::headers::X_FORWARDED_FOR;
-use crate::pipeline::canonical::{Ambiguity, CanonicalRequest, Limits};
+use crate::pipeline::canonical::{Ambiguity, CanonicalRequest, Limits, written_target};
 use crate::plan::{ForwardAuthPlan, Names, OriginalHeaders};
 
 /// They frame the question, and say nothing of the request that it is about.
@@ -53,7 +52,7 @@ fn original(
     let method = only(headers, &names.method)?;
     parts.method = Method::from_bytes(method.as_bytes()).map_err(|_| Ambiguity::Asked)?;
     let host = only(headers, &names.host)?;
-    let target = target(only(headers, &names.target)?.as_bytes())?;
+    let target = written_target(only(headers, &names.target)?.as_bytes())?;
     headers.insert(header::HOST, host);
     Ok(target)
 }
@@ -62,16 +61,7 @@ fn original(
 fn behind(prefix: &str, uri: &Uri) -> Result<PathAndQuery, Ambiguity> {
     let whole = uri.path_and_query().map_or("", PathAndQuery::as_str);
     let rest = whole.strip_prefix(prefix).ok_or(Ambiguity::Asked)?;
-    target(rest.as_bytes())
-}
-
-/// Path and query as a client sends them. A fragment would be dropped by the parser without a word.
-fn target(text: &[u8]) -> Result<PathAndQuery, Ambiguity> {
-    let is_plain = |byte: &u8| matches!(byte, 0x21..=0x7e) && *byte != b'#';
-    if text.first() != Some(&b'/') || !text.iter().all(is_plain) {
-        return Err(Ambiguity::TargetForm);
-    }
-    PathAndQuery::from_maybe_shared(Bytes::copy_from_slice(text)).map_err(|_| Ambiguity::TargetForm)
+    written_target(rest.as_bytes())
 }
 
 /// The one value of a header.

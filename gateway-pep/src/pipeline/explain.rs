@@ -1,0 +1,130 @@
+//! The path of a request that nobody has sent: every step up to the upstream, and what each has found.
+
+use std::rc::Rc;
+
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::{Method, Request, Uri, request};
+
+use super::authenticate::authenticate;
+use super::authorize::{self, Permitted, authorize};
+use super::canonical::{Ambiguity, CanonicalRequest, written_target};
+use super::record::Record;
+use super::respond::Refusal;
+use crate::explain::{
+    ExplainRequest, ExplainedCaller, ExplainedDecision, ExplainedOutcome, ExplainedRequest,
+    ExplainedRoute, Explanation,
+};
+use crate::plan::Protection;
+use crate::worker::Worker;
+use crate::worker::connection::Connection;
+
+/// Goes the way, and forwards nothing.
+pub(crate) async fn explain(worker: &Rc<Worker>, asked: &ExplainRequest) -> Explanation {
+    let connection = Rc::new(Connection::of_nobody(asked.client_ip));
+    let mut record = Record::aside(worker.clone(), connection);
+    let mut found = Explanation::default();
+    let end = walk(worker, asked, &mut record, &mut found).await;
+    found.caller = record.caller().map(|(caller, source)| ExplainedCaller {
+        subject: caller.subject.clone(),
+        exp: caller.token.exp,
+        source: source.as_str(),
+    });
+    found.decision = record
+        .decision()
+        .map(|(verdict, source)| ExplainedDecision {
+            decision: verdict.is_permit(),
+            id: verdict.id.clone(),
+            policy_version: verdict.version.clone(),
+            source: source.as_str(),
+        });
+    found.outcome = match end {
+        Ok(permitted) => forwarded(worker, &permitted),
+        Err(refusal) => ExplainedOutcome {
+            status: Some(refusal.status().as_u16()),
+            reason: Some(refusal.reason()),
+            detail: refusal.detail(),
+            ..ExplainedOutcome::default()
+        },
+    };
+    found
+}
+
+async fn walk(
+    worker: &Rc<Worker>,
+    asked: &ExplainRequest,
+    record: &mut Record,
+    found: &mut Explanation,
+) -> Result<Permitted, Refusal> {
+    let core = &worker.core;
+    let request = parts(asked)
+        .and_then(|parts| CanonicalRequest::new(parts, asked.client_ip, core.request_limits))
+        .map_err(Refusal::Ambiguous)?;
+    found.request = Some(ExplainedRequest {
+        method: request.method().to_string(),
+        host: request.authority().as_str().to_owned(),
+        path: request.path().to_owned(),
+        query: request.query().map(str::to_owned),
+    });
+    let routed = super::find_route(worker, request)?;
+    record.routed(routed.route);
+    found.route = route(worker, routed.route);
+    let authenticated = authenticate(worker, routed, record).await?;
+    found.question = authorize::question(worker, &authenticated);
+    authorize(worker, authenticated, record).await
+}
+
+/// The request as a client would write it.
+fn parts(asked: &ExplainRequest) -> Result<request::Parts, Ambiguity> {
+    let url = asked.url.as_str();
+    let rest = url
+        .strip_prefix("https://")
+        .or_else(|| url.strip_prefix("http://"))
+        .ok_or(Ambiguity::TargetForm)?;
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (host, target) = rest.split_at(end);
+    let target = if target.is_empty() { "/" } else { target };
+    let mut headers = HeaderMap::new();
+    for (name, value) in &asked.headers {
+        let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| Ambiguity::Wire)?;
+        let value = HeaderValue::from_str(value).map_err(|_| Ambiguity::Wire)?;
+        headers.append(name, value);
+    }
+    let host = HeaderValue::from_str(host).map_err(|_| Ambiguity::Host)?;
+    headers.append(header::HOST, host);
+    if let Some(token) = &asked.token {
+        let text = format!("Bearer {}", token.reveal());
+        let value = HeaderValue::from_str(&text).map_err(|_| Ambiguity::Wire)?;
+        headers.append(header::AUTHORIZATION, value);
+    }
+    let (mut parts, ()) = Request::new(()).into_parts();
+    parts.method = Method::from_bytes(asked.method.as_bytes()).map_err(|_| Ambiguity::Method)?;
+    parts.uri = Uri::from(written_target(target.as_bytes())?);
+    parts.headers = headers;
+    Ok(parts)
+}
+
+fn route(worker: &Worker, route: usize) -> Option<ExplainedRoute> {
+    let plan = &worker.core.plan;
+    let route = plan.routes.get(route)?;
+    let upstream = plan.upstreams.get(route.upstream)?;
+    Some(ExplainedRoute {
+        template: route.template.to_string(),
+        upstream: upstream.name.to_string(),
+        resource: upstream.resource.as_str().to_owned(),
+        is_public: matches!(route.protection, Protection::Public),
+    })
+}
+
+fn forwarded(worker: &Worker, permitted: &Permitted) -> ExplainedOutcome {
+    let plan = &worker.core.plan;
+    let route = plan.routes.get(permitted.route());
+    let upstream = route.and_then(|route| plan.upstreams.get(route.upstream));
+    ExplainedOutcome {
+        is_forwarded: true,
+        upstream: upstream.map(|upstream| {
+            let (host, port) = (&upstream.host, upstream.port);
+            format!("http://{host}:{port}{}", permitted.request().target())
+        }),
+        ..ExplainedOutcome::default()
+    }
+}
