@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 use crate::cache::Source;
 use crate::cache::decisions::Verdict;
 use crate::cache::tokens::Swapped;
-use crate::identity::{RequestId, trace_id};
+use crate::names::{RequestId, trace_id};
 
 /// What is known about a request so far.
 #[derive(Debug)]

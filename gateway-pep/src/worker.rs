@@ -28,7 +28,7 @@ use crate::cache::sealed::Sealed;
 use crate::cache::tokens::{TokenCache, TokenLimits};
 use crate::cache::validity::Validity;
 use crate::core::Core;
-use crate::identity::Names;
+use crate::names::Names;
 use crate::upstream::Pool;
 
 /// What the requests of one thread share.

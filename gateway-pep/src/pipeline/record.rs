@@ -13,7 +13,7 @@ use crate::body::{BodyError, Progress};
 use crate::cache::decisions::{Outcome, Verdict};
 use crate::cache::tokens::Swapped;
 use crate::cache::{Moment, Source};
-use crate::identity::{RequestId, trace};
+use crate::names::{RequestId, trace};
 use crate::worker::Worker;
 use crate::worker::connection::Connection;
 

@@ -11,7 +11,7 @@ use crate::headers::{
     DPOP_NONCE, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO, X_REQUEST_ID,
     strip_hop_by_hop,
 };
-use crate::identity::continue_trace;
+use crate::names::continue_trace;
 use crate::plan::{Plan, UpstreamPlan};
 use crate::worker::connection::Connection;
 

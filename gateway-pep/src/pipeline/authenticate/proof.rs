@@ -5,7 +5,7 @@ use http::HeaderMap;
 use oauth::{ActiveToken, Confirmation, DpopFault, DpopProof, DpopRequest};
 use service_kit::UnixTime;
 
-use crate::identity::RequestId;
+use crate::names::RequestId;
 use crate::pipeline::canonical::CanonicalRequest;
 use crate::pipeline::presented::Unproven;
 use crate::pipeline::respond::Refusal;
