@@ -13,6 +13,7 @@ mod events;
 mod gateway;
 mod guard;
 mod headers;
+mod identity;
 mod metrics;
 mod names;
 mod obligation;
@@ -25,7 +26,8 @@ mod upstream;
 mod worker;
 
 pub use config::{
-    CacheConfig, Config, DpopConfig, GatewayConfig, LimitsConfig, Mapping, NoOrigin, PublicOrigin,
-    RouteConfig, TimeoutsConfig, UpstreamConfig,
+    AuthMethod, CacheConfig, Config, DpopConfig, Forward, GatewayConfig, IntrospectionIssuerConfig,
+    IssuerConfig, JwtIssuerConfig, LimitsConfig, Mapping, NoOrigin, PublicOrigin, RouteConfig,
+    SubjectConfig, SubjectType, TimeoutsConfig, UpstreamConfig,
 };
 pub use gateway::{Gateway, GatewayError, GatewayParts, RunningGateway};

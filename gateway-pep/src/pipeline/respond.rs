@@ -48,6 +48,8 @@ pub(crate) enum Refusal {
     Denied,
     Obligation,
     TokenServiceUnavailable,
+    /// The issuer of the token, beside the token service.
+    IssuerUnavailable,
     DecisionPointUnavailable,
     RequestTimeout,
     UpstreamFailed,
@@ -73,6 +75,7 @@ pub(crate) const REASONS: &[&str] = &[
     "denied",
     "obligation",
     "token_service_unavailable",
+    "issuer_unavailable",
     "decision_point_unavailable",
     "request_timeout",
     "upstream_failed",
@@ -102,6 +105,7 @@ impl Refusal {
             Self::Denied => "denied",
             Self::Obligation => "obligation",
             Self::TokenServiceUnavailable => "token_service_unavailable",
+            Self::IssuerUnavailable => "issuer_unavailable",
             Self::DecisionPointUnavailable => "decision_point_unavailable",
             Self::RequestTimeout => "request_timeout",
             Self::UpstreamFailed => "upstream_failed",
@@ -134,6 +138,7 @@ impl Refusal {
                 StatusCode::FORBIDDEN
             }
             Self::TokenServiceUnavailable
+            | Self::IssuerUnavailable
             | Self::DecisionPointUnavailable
             | Self::ProofStoreUnavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
@@ -165,6 +170,7 @@ impl Refusal {
             Self::InsufficientScope { .. } => Some("the token lacks a scope".into()),
             Self::WeakLogin => Some("another or a newer login is needed".into()),
             Self::TokenServiceUnavailable
+            | Self::IssuerUnavailable
             | Self::DecisionPointUnavailable
             | Self::ProofStoreUnavailable => {
                 Some("it cannot be found out whether this is allowed; try again".into())
@@ -210,6 +216,7 @@ pub(crate) fn refuse(
             headers.insert(header::ALLOW, allow.clone());
         }
         Refusal::TokenServiceUnavailable
+        | Refusal::IssuerUnavailable
         | Refusal::DecisionPointUnavailable
         | Refusal::ProofStoreUnavailable => {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));

@@ -49,9 +49,10 @@ pub(super) fn upstream_request(
     plan.reserved.scrub(&mut headers);
     headers.remove(header::EXPECT);
     let canonical = permitted.request();
-    match permitted.caller() {
-        Some(caller) => {
-            headers.insert(header::AUTHORIZATION, caller.authorization.clone());
+    let caller = permitted.caller();
+    match caller.and_then(|caller| caller.vouched.forwarded.clone()) {
+        Some(authorization) => {
+            headers.insert(header::AUTHORIZATION, authorization);
         }
         None => {
             headers.remove(header::AUTHORIZATION);

@@ -19,6 +19,7 @@ mod fakes;
 mod fixture;
 mod holder;
 mod hostile;
+mod issuers;
 mod obligations;
 mod passage;
 mod shared_cache;
