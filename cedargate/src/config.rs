@@ -226,10 +226,15 @@ impl FileConfig {
                     .hint("add `pdp:` or `connect.pdp.url:`"),
             );
         }
-        if self.token_service.is_none() && self.connect.token_service.is_none() {
+        let swaps = self
+            .gateway()
+            .is_some_and(|gateway| gateway.needs_token_service());
+        if swaps && self.token_service.is_none() && self.connect.token_service.is_none() {
             issues.push(
-                ConfigIssue::new("the gateway has no token service to swap tokens at")
-                    .hint("add `token_service:` or `connect.token_service:`"),
+                ConfigIssue::new("the gateway has no token service to swap tokens at").hint(
+                    "add `token_service:` or `connect.token_service:`, or take the tokens of \
+                     `gateway.issuers` alone",
+                ),
             );
         }
         let connects = self.connect.pdp.is_some() || self.connect.token_service.is_some();

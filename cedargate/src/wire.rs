@@ -269,17 +269,21 @@ fn start_gateway(
     let Some(gateway_config) = config.gateway() else {
         return Ok(None);
     };
-    let introspector: Arc<dyn TokenIntrospector> =
+    let introspector: Option<Arc<dyn TokenIntrospector>> =
         match (local_tokens, &config.connect.token_service) {
-            (Some(service), _) => service.introspector(LOCAL_RESOURCE_SERVER).ok_or_else(|| {
-                anyhow!(
-                    "`token_service.resource_servers` has no `{LOCAL_RESOURCE_SERVER}`, \
+            _ if !gateway_config.needs_token_service() => None,
+            (Some(service), _) => {
+                let introspector = service.introspector(LOCAL_RESOURCE_SERVER);
+                Some(introspector.ok_or_else(|| {
+                    anyhow!(
+                        "`token_service.resource_servers` has no `{LOCAL_RESOURCE_SERVER}`, \
                          which the gateway in this process acts as"
-                )
-            })?,
+                    )
+                })?)
+            }
             (None, Some(remote)) => {
                 let remote = remote.resolve(base).map_err(|issue| anyhow!("{issue}"))?;
-                Arc::new(HttpTokenIntrospector::new(&remote)?)
+                Some(Arc::new(HttpTokenIntrospector::new(&remote)?))
             }
             (None, None) => bail!("the gateway has no token service"),
         };

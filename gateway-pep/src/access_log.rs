@@ -14,8 +14,8 @@ use tokio::sync::Notify;
 
 use crate::cache::Source;
 use crate::cache::decisions::Verdict;
-use crate::cache::tokens::Swapped;
-use crate::identity::{RequestId, trace_id};
+use crate::identity::Identity;
+use crate::names::{RequestId, trace_id};
 
 /// What is known about a request so far.
 #[derive(Debug)]
@@ -35,7 +35,7 @@ pub(crate) struct Line<'a> {
     pub(crate) bytes_out: u64,
     pub(crate) duration_us: u64,
     pub(crate) upstream_us: Option<u64>,
-    pub(crate) caller: Option<&'a Rc<Swapped>>,
+    pub(crate) caller: Option<&'a Rc<Identity>>,
     pub(crate) token_source: Option<Source>,
     pub(crate) decision: Option<(&'a Rc<Verdict>, Source)>,
     pub(crate) logged: &'a [String],
@@ -94,8 +94,9 @@ impl AccessLog {
         }
         json.maybe("upstream", line.upstream);
         if let Some(caller) = line.caller {
-            json.text("subject", &caller.token.facts.sub);
-            json.text("client_id", &caller.token.facts.client_id);
+            json.text("subject", &caller.vouched.facts.sub);
+            json.text("client_id", &caller.vouched.facts.client_id);
+            json.text("issuer", &caller.issuer);
         }
         json.maybe("token_source", line.token_source.map(Source::as_str));
         if let Some((verdict, source)) = line.decision {

@@ -5,6 +5,7 @@
 
 mod dpop;
 mod forward_auth;
+mod issuer;
 mod upstream;
 
 use std::collections::BTreeMap;
@@ -18,7 +19,14 @@ use service_kit::line_sink::LineTarget;
 
 pub use dpop::{DpopConfig, NoOrigin, PublicOrigin};
 pub use forward_auth::{Dialect, ForwardAuthConfig};
+pub use issuer::{
+    AuthMethod, Forward, IntrospectionIssuerConfig, IssuerConfig, JwtIssuerConfig, SubjectConfig,
+    SubjectType,
+};
 pub use upstream::UpstreamConfig;
+
+/// What the token service is called among issuers.
+pub(crate) const TOKEN_SERVICE: &str = "token_service";
 
 /// Everything that a gateway is configured by.
 #[derive(Debug, Clone, Default)]
@@ -26,6 +34,23 @@ pub struct Config {
     pub gateway: GatewayConfig,
     pub upstreams: BTreeMap<String, UpstreamConfig>,
     pub routes: Vec<RouteConfig>,
+}
+
+impl Config {
+    /// Whether some route takes tokens that the token service has to be asked about.
+    pub fn needs_token_service(&self) -> bool {
+        let mut protected = self.routes.iter().filter(|route| !route.public).peekable();
+        let has = |names: &[String]| names.iter().any(|name| name == TOKEN_SERVICE);
+        if protected.peek().is_none() {
+            return has(&self.gateway.default_issuers);
+        }
+        protected.any(|route| has(self.issuers_of(route)))
+    }
+
+    pub(crate) fn issuers_of<'c>(&'c self, route: &'c RouteConfig) -> &'c [String] {
+        let own = route.issuers.as_ref();
+        own.unwrap_or(&self.gateway.default_issuers)
+    }
 }
 
 /// `gateway:`
@@ -44,6 +69,10 @@ pub struct GatewayConfig {
     /// clients that look (RFC 9728): of each upstream that has a `resource`, which then is the URL
     /// under which clients reach it.
     pub authorization_servers: Vec<String>,
+    /// Who gives out tokens that are taken beside those of the token service, by name.
+    pub issuers: BTreeMap<String, IssuerConfig>,
+    /// Whose tokens are taken on routes that do not say: names of `issuers`, and `token_service`.
+    pub default_issuers: Vec<String>,
     /// How clients reach the gateway: `https://api.example.org`. With them, tokens that are bound to
     /// a key are taken, beside a proof of the key (DPoP, RFC 9449): the proof names one of these, and
     /// the path.
@@ -151,6 +180,10 @@ pub struct RouteConfig {
     /// Who calls must have logged in no longer ago (RFC 9470), in seconds.
     #[serde(default)]
     pub max_age_secs: Option<u64>,
+    /// Whose tokens are taken here, and nobody else's: names of `gateway.issuers`, and
+    /// `token_service`. Default: `gateway.default_issuers`.
+    #[serde(default)]
+    pub issuers: Option<Vec<String>>,
     /// Only tokens that are bound to a key are taken (RFC 9449), each with a proof of the key.
     #[serde(default)]
     pub dpop_bound_access_tokens_required: bool,
@@ -186,6 +219,8 @@ impl Default for GatewayConfig {
             workers: 0,
             realm: "cedargate".into(),
             authorization_servers: Vec::new(),
+            issuers: BTreeMap::new(),
+            default_issuers: vec![TOKEN_SERVICE.into()],
             public_origins: Vec::new(),
             dpop: DpopConfig::default(),
             reserved_headers: Vec::new(),

@@ -79,10 +79,12 @@ pub struct ExplainedRoute {
 /// Who calls.
 #[derive(Debug, Serialize)]
 pub struct ExplainedCaller {
+    /// Who vouches for them, as configuration calls them.
+    pub issuer: String,
     pub subject: Subject,
     /// Seconds since 1970 at which the token ends.
     pub exp: u64,
-    /// Who said so: `l1`, `l2`, `remote`.
+    /// Where that was found: `l1`, `l2`, `remote`.
     pub source: &'static str,
 }
 

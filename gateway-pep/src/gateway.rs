@@ -25,6 +25,8 @@ use crate::config::{CacheConfig, Config};
 use crate::core::{Core, Timeouts};
 use crate::events::{Feed, Follower};
 use crate::explain::Explainer;
+use crate::identity::issuer::Kind;
+use crate::identity::jwks::Told;
 use crate::metrics::GatewayMetrics;
 use crate::pipeline::canonical::Limits;
 use crate::pipeline::respond::REASONS;
@@ -48,8 +50,8 @@ pub struct Gateway {
 /// What a gateway works with.
 #[derive(Debug)]
 pub struct GatewayParts {
-    /// Swaps tokens.
-    pub introspector: Arc<dyn TokenIntrospector>,
+    /// Swaps tokens. None: no route takes those that need it ([`Config::needs_token_service`]).
+    pub introspector: Option<Arc<dyn TokenIntrospector>>,
     /// Decides.
     pub decisions: Arc<dyn DecisionPoint>,
     /// Has the event log that tells what is void.
@@ -86,6 +88,8 @@ pub struct RunningGateway {
 pub enum GatewayError {
     #[error("{}", list(.0))]
     Config(Vec<ConfigIssue>),
+    #[error("a route accepts `token_service`, and there is none to swap tokens at")]
+    NoTokenService,
     #[error("cannot listen on `{addr}`")]
     Listen {
         addr: SocketAddr,
@@ -111,13 +115,18 @@ pub enum GatewayError {
 impl Gateway {
     /// Everything that is wrong with a configuration.
     pub fn check(config: &Config, base: &Path) -> Vec<ConfigIssue> {
-        Plan::compile(config, base).err().unwrap_or_default()
+        Plan::compile(config, base, None).err().unwrap_or_default()
     }
 
     /// Compiles the configuration. Nothing is asked, bound or followed yet. Paths in the
     /// configuration are relative to `base`.
     pub fn open(config: &Config, base: &Path, parts: GatewayParts) -> Result<Self, GatewayError> {
-        let plan = Arc::new(Plan::compile(config, base).map_err(GatewayError::Config)?);
+        if config.needs_token_service() && parts.introspector.is_none() {
+            return Err(GatewayError::NoTokenService);
+        }
+        let introspector = parts.introspector.clone();
+        let plan = Plan::compile(config, base, introspector).map_err(GatewayError::Config)?;
+        let plan = Arc::new(plan);
         let gateway = &config.gateway;
         let metrics = Arc::new(GatewayMetrics::new(&parts.metrics, &plan, REASONS)?);
         let lag = Duration::from_millis(gateway.cache.max_event_lag_ms);
@@ -198,6 +207,7 @@ impl Gateway {
             })?);
         }
         idle.close();
+        self.follow_keys();
         let stop = CancellationToken::new();
         self.tasks.spawn(self.follower.run(stop.clone()));
         let waiting = idle.clone();
@@ -220,6 +230,24 @@ impl Gateway {
             abort,
             tasks: self.tasks,
         })
+    }
+}
+
+impl Gateway {
+    /// Begins to keep the keys of issuers up to date.
+    fn follow_keys(&self) {
+        let core = &self.seed.core;
+        for (index, issuer) in core.plan.issuers.iter().enumerate() {
+            let readings = core.metrics.key_readings(index);
+            if let (Kind::Jwt(rules), Some(readings)) = (&issuer.kind, readings) {
+                let told = Told {
+                    issuer: issuer.name.clone(),
+                    readings: readings.clone(),
+                    health: self.health.clone(),
+                };
+                rules.keys.clone().follow(told, &self.tasks);
+            }
+        }
     }
 }
 
@@ -273,7 +301,6 @@ fn seed(core: Arc<Core>, config: &Config, parts: &GatewayParts) -> Result<Seed, 
     let shared_tokens = sealed(&parts.shared_tokens, "gateway-token")?;
     let shared_decisions = sealed(&parts.shared_decisions, "gateway-decision")?;
     Ok(Seed {
-        introspector: parts.introspector.clone(),
         decisions: parts.decisions.clone(),
         shared_tokens,
         shared_decisions,

@@ -16,6 +16,7 @@ mod guard;
 mod headers;
 mod identity;
 mod metrics;
+mod names;
 mod obligation;
 mod pipeline;
 mod plan;
@@ -26,8 +27,10 @@ mod upstream;
 mod worker;
 
 pub use config::{
-    CacheConfig, Config, Dialect, DpopConfig, ForwardAuthConfig, GatewayConfig, LimitsConfig,
-    Mapping, NoOrigin, PublicOrigin, RouteConfig, TimeoutsConfig, UpstreamConfig,
+    AuthMethod, CacheConfig, Config, Dialect, DpopConfig, Forward, ForwardAuthConfig,
+    GatewayConfig, IntrospectionIssuerConfig, IssuerConfig, JwtIssuerConfig, LimitsConfig, Mapping,
+    NoOrigin, PublicOrigin, RouteConfig, SubjectConfig, SubjectType, TimeoutsConfig,
+    UpstreamConfig,
 };
 pub use explain::{
     ExplainRequest, ExplainedCaller, ExplainedDecision, ExplainedOutcome, ExplainedRequest,

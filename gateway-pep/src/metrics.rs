@@ -5,6 +5,7 @@ use service_kit::Metrics;
 use service_kit::metrics::MetricError;
 
 use crate::cache::Source;
+use crate::identity::jwks::KeyReadings;
 use crate::plan::Plan;
 
 /// Handles of one gateway.
@@ -17,7 +18,10 @@ pub(crate) struct GatewayMetrics {
     pub(crate) log_dropped: IntCounter,
     pub(crate) token_entries: IntGauge,
     pub(crate) decision_entries: IntGauge,
-    swaps: Vec<[IntCounter; 3]>,
+    /// By issuer, then by source.
+    swaps: Vec<Vec<[IntCounter; 3]>>,
+    /// By issuer.
+    key_readings: Vec<KeyReadings>,
     rejected: Vec<(&'static str, IntCounter)>,
     routes: Vec<RouteMetrics>,
     unrouted: RouteMetrics,
@@ -58,18 +62,31 @@ impl GatewayMetrics {
     ) -> Result<Self, MetricError> {
         let swaps = metrics.counters(
             "pep_token_swaps_total",
-            "Tokens swapped, by where the answer came from",
-            &["source", "result"],
+            "Tokens that somebody was asked about, by issuer and by where the answer came from",
+            &["issuer", "source", "result"],
+        )?;
+        let readings = metrics.counters(
+            "pep_issuer_keys_read_total",
+            "Readings of the keys of an issuer",
+            &["issuer", "result"],
         )?;
         let rejected = metrics.counters(
             "pep_rejected_requests_total",
             "Requests that the gateway answered itself",
             &["reason"],
         )?;
-        let swap = |source: &Source| {
-            ["active", "inactive", "unknown"]
-                .map(|result| swaps.with_label_values(&[source.as_str(), result]))
+        let by_source = |name: &str| {
+            let counters = Source::ALL.iter().map(|source| {
+                ["active", "inactive", "unknown"]
+                    .map(|result| swaps.with_label_values(&[name, source.as_str(), result]))
+            });
+            counters.collect()
         };
+        let key_readings = |name: &str| KeyReadings {
+            ok: readings.with_label_values(&[name, "ok"]),
+            failed: readings.with_label_values(&[name, "failed"]),
+        };
+        let names = || plan.issuers.iter().map(|issuer| &*issuer.name);
         let (routes, unrouted) = route_metrics(metrics, plan)?;
         Ok(Self {
             in_flight: metrics.gauge("pep_requests_in_flight", "Requests being answered")?,
@@ -84,7 +101,8 @@ impl GatewayMetrics {
             token_entries: metrics.gauge("pep_cache_token_entries", "Swapped tokens remembered")?,
             decision_entries: metrics
                 .gauge("pep_cache_decision_entries", "Decisions remembered")?,
-            swaps: Source::ALL.iter().map(swap).collect(),
+            swaps: names().map(by_source).collect(),
+            key_readings: names().map(key_readings).collect(),
             rejected: reasons
                 .iter()
                 .map(|reason| (*reason, rejected.with_label_values(&[reason])))
@@ -106,15 +124,20 @@ impl GatewayMetrics {
         self.upstreams.get(upstream)
     }
 
-    pub(crate) fn swapped(&self, source: Source, outcome: SwapOutcome) {
-        let counter =
-            self.swaps
-                .get(place(source))
-                .map(|[live, inactive, unknown]| match outcome {
-                    SwapOutcome::Live => live,
-                    SwapOutcome::Inactive => inactive,
-                    SwapOutcome::Unknown => unknown,
-                });
+    pub(crate) fn key_readings(&self, issuer: usize) -> Option<&KeyReadings> {
+        self.key_readings.get(issuer)
+    }
+
+    pub(crate) fn swapped(&self, issuer: usize, source: Source, outcome: SwapOutcome) {
+        let counter = self
+            .swaps
+            .get(issuer)
+            .and_then(|sources| sources.get(place(source)))
+            .map(|[live, inactive, unknown]| match outcome {
+                SwapOutcome::Live => live,
+                SwapOutcome::Inactive => inactive,
+                SwapOutcome::Unknown => unknown,
+            });
         if let Some(counter) = counter {
             counter.inc();
         }

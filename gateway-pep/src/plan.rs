@@ -1,10 +1,13 @@
 //! The configuration, compiled: upstreams and routes as requests need them, or every reason why
 //! they cannot be.
 
+mod accepting;
 mod discovery;
 mod dpop;
 mod forward_auth;
+mod issuers;
 mod resource;
+mod routes;
 mod step_up;
 
 use std::collections::BTreeMap;
@@ -12,8 +15,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderValue, Method};
-use oauth::{ResourceId, Scope};
+use http::HeaderValue;
+use oauth::{ResourceId, Scope, TokenIntrospector};
 use service_kit::{ConfigIssue, Secret};
 use url::Url;
 
@@ -23,8 +26,13 @@ pub(crate) use forward_auth::{ForwardAuthPlan, Names, OriginalHeaders};
 pub(crate) use resource::ResourceTemplate;
 pub(crate) use step_up::StepUp;
 
-use crate::config::{CacheConfig, Config, Mapping, RouteConfig, UpstreamConfig};
+use accepting::Accepting;
+use discovery::Issuing;
+
+use crate::config::{CacheConfig, Config, UpstreamConfig};
 use crate::headers::Reserved;
+use crate::identity::accepted::Accepted;
+use crate::identity::issuer::{Issuer, Kind};
 use crate::pipeline::route::Router;
 
 /// What a gateway does, in the form in which it does it.
@@ -33,6 +41,10 @@ pub(crate) struct Plan {
     pub(crate) upstreams: Vec<UpstreamPlan>,
     pub(crate) routes: Vec<RoutePlan>,
     pub(crate) router: Router,
+    /// Whose tokens are taken. The token service is among them, whether it is asked or not.
+    pub(crate) issuers: Arc<[Issuer]>,
+    /// Sets of them.
+    pub(crate) accepted: Vec<Accepted>,
     pub(crate) discovery: Discovery,
     /// None: tokens that are bound to a key are refused.
     pub(crate) dpop: Option<Dpop>,
@@ -70,6 +82,8 @@ pub(crate) struct RoutePlan {
 pub(crate) enum Protection {
     Public,
     Token {
+        /// Whose tokens are taken: index into [`Plan::accepted`].
+        accepted: usize,
         scope: Scope,
         /// What is wanted of the login, if anything.
         step_up: Option<StepUp>,
@@ -93,37 +107,31 @@ pub(crate) enum QuestionPlan {
 
 impl Plan {
     /// Compiles, or says everything that is wrong.
-    pub(crate) fn compile(config: &Config, base: &Path) -> Result<Self, Vec<ConfigIssue>> {
+    ///
+    /// `introspector`: the token service, where there is one.
+    pub(crate) fn compile(
+        config: &Config,
+        base: &Path,
+        introspector: Option<Arc<dyn TokenIntrospector>>,
+    ) -> Result<Self, Vec<ConfigIssue>> {
         let mut issues = Vec::new();
+        let issuers = issuers::compile(config, base, introspector, &mut issues);
+        let mut accepting = Accepting::new(config, &issuers);
         let upstreams = compile_upstreams(&config.upstreams, &mut issues);
-        let names: Vec<&String> = config.upstreams.keys().collect();
-        let mut routes = Vec::new();
-        let mut router = Router::default();
-        for (index, route) in config.routes.iter().enumerate() {
-            let at = place(index, route);
-            match RoutePlan::compile(route, &names) {
-                Ok(plan) => {
-                    let methods = parse_methods(&route.methods, &at, &mut issues);
-                    let inserted = router.insert(
-                        route.host.as_deref(),
-                        &route.matches,
-                        &methods,
-                        routes.len(),
-                    );
-                    if let Err(message) = inserted {
-                        issues.push(ConfigIssue::new(format!("{at}: {message}")));
-                    }
-                    routes.push(plan);
-                }
-                Err(found) => issues.extend(found.into_iter().map(|issue| ConfigIssue {
-                    message: format!("{at}: {}", issue.message),
-                    ..issue
-                })),
-            }
-        }
+        let (routes, mut router) = routes::compile(config, &mut accepting, &mut issues);
+        let accepted = accepting.sets;
         let dpop = Dpop::compile(config, base, &routes, &mut issues);
-        let discovery =
-            Discovery::compile(config, &upstreams, (&routes, dpop.as_ref()), &mut issues);
+        let issuing = Issuing {
+            issuers: &issuers,
+            sets: &accepted,
+        };
+        let discovery = Discovery::compile(
+            config,
+            &upstreams,
+            (&routes, dpop.as_ref()),
+            issuing,
+            &mut issues,
+        );
         let forward_auth = ForwardAuthPlan::compile(config, &mut issues);
         check_limits(config, &mut issues);
         let cache_secret = cache_secret(&config.gateway.cache, base).unwrap_or_else(|issue| {
@@ -138,6 +146,8 @@ impl Plan {
             upstreams,
             routes,
             router,
+            issuers,
+            accepted,
             discovery,
             dpop,
             forward_auth,
@@ -147,8 +157,12 @@ impl Plan {
     }
 }
 
-fn place(index: usize, route: &RouteConfig) -> String {
-    format!("`routes[{index}]` (`{}`)", route.matches)
+impl Plan {
+    /// Whether it is the token service that has this index among issuers.
+    pub(crate) fn is_token_service(&self, issuer: usize) -> bool {
+        let issuer = self.issuers.get(issuer);
+        issuer.is_some_and(|issuer| matches!(issuer.kind, Kind::TokenService(_)))
+    }
 }
 
 fn compile_upstreams(
@@ -207,118 +221,6 @@ impl UpstreamPlan {
     }
 }
 
-impl RoutePlan {
-    fn compile(route: &RouteConfig, upstreams: &[&String]) -> Result<Self, Vec<ConfigIssue>> {
-        let mut issues = Vec::new();
-        let upstream = upstreams.iter().position(|name| **name == route.upstream);
-        if upstream.is_none() {
-            issues.push(
-                ConfigIssue::new(format!("there is no upstream `{}`", route.upstream))
-                    .hint("name it under `upstreams`"),
-            );
-        }
-        let protection = Protection::compile(route).unwrap_or_else(|issue| {
-            issues.push(issue);
-            Protection::Public
-        });
-        match upstream {
-            Some(upstream) if issues.is_empty() => Ok(Self {
-                template: route.matches.as_str().into(),
-                upstream,
-                protection,
-            }),
-            _ => Err(issues),
-        }
-    }
-}
-
-impl Protection {
-    fn compile(route: &RouteConfig) -> Result<Self, ConfigIssue> {
-        let asks = route.action.is_some() || route.resource.is_some();
-        if route.public {
-            let login = !route.acr_values.is_empty() || route.max_age_secs.is_some();
-            let bound = route.dpop_bound_access_tokens_required;
-            if asks
-                || login
-                || bound
-                || route.scope.is_some()
-                || route.mapping == Mapping::AuthzenRoute
-            {
-                return Err(ConfigIssue::new(
-                    "`public` lets everyone pass, so `action`, `resource`, `scope`, `mapping`, \
-                     `acr_values`, `max_age_secs` and `dpop_bound_access_tokens_required` would \
-                     mean nothing",
-                )
-                .hint("remove them, or remove `public`"));
-            }
-            return Ok(Self::Public);
-        }
-        let scope = Scope::parse(route.scope.as_deref().unwrap_or_default())
-            .map_err(|error| ConfigIssue::new(format!("`scope`: {error}")))?;
-        let question = match (route.mapping, &route.action, &route.resource) {
-            (Mapping::AuthzenRoute, None, None) => QuestionPlan::AuthzenRoute,
-            (Mapping::AuthzenRoute, ..) => {
-                return Err(ConfigIssue::new(
-                    "`mapping: authzen_route` makes action and resource from the request",
-                )
-                .hint("remove `action` and `resource`"));
-            }
-            (Mapping::Resource, Some(action), Some(resource)) => QuestionPlan::Resource {
-                action: action.clone(),
-                resource: ResourceTemplate::parse(resource, &route.matches)
-                    .map_err(ConfigIssue::new)?,
-            },
-            (Mapping::Resource, ..) => {
-                return Err(ConfigIssue::new("`action` and `resource` are both needed")
-                    .hint("add them, or say `public: true`"));
-            }
-        };
-        Ok(Self::Token {
-            scope,
-            step_up: StepUp::compile(route)?,
-            needs_bound: route.dpop_bound_access_tokens_required,
-            question,
-            stale: route.stale_decision_secs.map(Duration::from_secs),
-        })
-    }
-}
-
-/// `None` stands for every method.
-fn parse_methods(
-    written: &[String],
-    at: &str,
-    issues: &mut Vec<ConfigIssue>,
-) -> Vec<Option<Method>> {
-    if written.is_empty() {
-        issues.push(
-            ConfigIssue::new(format!("{at}: `methods` is empty"))
-                .hint("list them, or write `[\"*\"]`"),
-        );
-    }
-    let mut methods = Vec::with_capacity(written.len());
-    for word in written {
-        if word == "*" {
-            methods.push(None);
-            continue;
-        }
-        match Method::from_bytes(word.as_bytes()) {
-            Ok(method)
-                if word
-                    .bytes()
-                    .all(|byte| byte.is_ascii_uppercase() || byte == b'-')
-                    && !matches!(method, Method::CONNECT | Method::TRACE) =>
-            {
-                methods.push(Some(method));
-            }
-            _ => issues.push(
-                ConfigIssue::new(format!("{at}: `{word}` is no method that can be routed"))
-                    .hint("methods are upper case: `GET`, `POST` …"),
-            ),
-        }
-    }
-    methods
-}
-
 fn check_limits(config: &Config, issues: &mut Vec<ConfigIssue>) {
     let limits = &config.gateway.limits;
     let timeouts = &config.gateway.timeouts;
@@ -374,4 +276,4 @@ fn key_secret(
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

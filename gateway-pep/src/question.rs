@@ -11,14 +11,14 @@ use authzen::{Action, EvaluationRequest, Properties, Resource, Subject, Vary};
 use matchit::Params;
 use serde_json::{Value, json};
 
-use crate::cache::tokens::Swapped;
+use crate::identity::Identity;
 use crate::pipeline::canonical::{CanonicalRequest, decode_segment};
 use crate::plan::{QuestionPlan, RoutePlan};
 
 /// Everything that a question is made of.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Question<'a> {
-    pub(crate) caller: &'a Swapped,
+    pub(crate) caller: &'a Identity,
     pub(crate) request: &'a CanonicalRequest,
     /// Index of `plan`, which never changes while a gateway runs.
     pub(crate) route: usize,

@@ -5,10 +5,13 @@ use oauth::SubjectFacts;
 use serde_json::json;
 
 /// What the PDP hears about who calls.
-pub(crate) fn subject_of(facts: &SubjectFacts) -> Subject {
+///
+/// `issuer`: who vouches, where it is not the token service.
+pub(crate) fn subject_of(facts: &SubjectFacts, issuer: Option<&str>) -> Subject {
     let mut properties = facts.attributes.clone();
     // After the attributes: none of them can stand in for a fact, known or not.
     for (name, value) in [
+        ("issuer", issuer.map(|issuer| json!(issuer))),
         ("client_id", Some(json!(facts.client_id))),
         ("scope", Some(facts.scope.iter().collect())),
         (
@@ -54,12 +57,12 @@ mod tests {
                 .into_iter()
                 .collect(),
         };
-        assert!(!subject_of(&facts).properties.contains_key("actor"));
+        assert!(!subject_of(&facts, None).properties.contains_key("actor"));
         facts.act = Some(Actor {
             sub: "orders".into(),
             client_id: "orders".into(),
             act: None,
         });
-        assert_eq!(subject_of(&facts).properties["actor"], "orders");
+        assert_eq!(subject_of(&facts, None).properties["actor"], "orders");
     }
 }

@@ -14,7 +14,6 @@ use std::task::Waker;
 use std::time::Duration;
 
 use authzen::DecisionPoint;
-use oauth::TokenIntrospector;
 use service_kit::random::RandomError;
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -28,7 +27,7 @@ use crate::cache::sealed::Sealed;
 use crate::cache::tokens::{TokenCache, TokenLimits};
 use crate::cache::validity::Validity;
 use crate::core::Core;
-use crate::identity::Names;
+use crate::names::Names;
 use crate::upstream::Pool;
 
 /// What the requests of one thread share.
@@ -65,7 +64,6 @@ struct Gauged {
 #[derive(Debug, Clone)]
 pub(crate) struct Seed {
     pub(crate) core: Arc<Core>,
-    pub(crate) introspector: Arc<dyn TokenIntrospector>,
     pub(crate) decisions: Arc<dyn DecisionPoint>,
     pub(crate) shared_tokens: Option<Sealed>,
     pub(crate) shared_decisions: Option<Sealed>,
@@ -86,7 +84,7 @@ impl Seed {
             self.clock_skew,
         )));
         let tokens = TokenCache::new(
-            self.introspector.clone(),
+            self.core.plan.issuers.clone(),
             self.shared_tokens.clone().map(Sealed::access),
             self.token_limits,
             hash,

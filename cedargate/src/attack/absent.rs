@@ -23,11 +23,6 @@ pub const ABSENT: &[Absent] = &[
         keys: &["tls", "certificate", "sni"],
     },
     Absent {
-        what: "JWT bearer",
-        reason: "routes take opaque tokens only",
-        keys: &["jwt", "jwks", "issuer"],
-    },
-    Absent {
         what: "browser sessions",
         reason: "nobody logs in at the gateway",
         keys: &["oidc", "session", "cookie", "login", "redirect"],

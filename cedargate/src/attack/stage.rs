@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use gateway_pep::{Config, DpopConfig, Gateway, GatewayParts, RunningGateway};
+use gateway_pep::{Config, DpopConfig, Gateway, GatewayConfig, GatewayParts, RunningGateway};
 use service_kit::line_sink::LineTarget;
 use service_kit::{Clock as _, Health, Metrics, SystemClock, Tasks};
 use store::MemoryStore;
@@ -42,7 +42,7 @@ impl Stage {
         let pdp = Arc::new(StubPdp::default());
         let health = Health::new();
         let parts = GatewayParts {
-            introspector: Arc::new(tokens),
+            introspector: Some(Arc::new(tokens)),
             decisions: pdp.clone(),
             proofs: Arc::new(MemoryStore::new()),
             events: Arc::new(MemoryStore::new()),
@@ -115,7 +115,11 @@ fn on_loopback(mut config: Config, upstream: SocketAddr) -> Config {
     gateway.cache.decisions = 0;
     // Nonces are made of a secret of the user's. Tokens here are for whoever has them, but for one.
     gateway.dpop = DpopConfig::default();
+    // Whoever gives tokens out, the stand-in knows those of here.
+    gateway.issuers.clear();
+    gateway.default_issuers = GatewayConfig::default().default_issuers;
     for route in &mut config.routes {
+        route.issuers = None;
         route.dpop_bound_access_tokens_required = false;
     }
     config

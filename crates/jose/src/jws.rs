@@ -72,6 +72,13 @@ pub fn is_like_one(text: &str) -> bool {
     text.bytes().filter(|byte| *byte == b'.').count() == 2
 }
 
+/// Who a token says has made it, whatever kind of token it is: picks whom to ask, and is believed by
+/// nobody. None: it is no JSON Web Signature, or says nothing.
+pub fn claimed_issuer(token: &str) -> Option<String> {
+    let claims = Parts::of(token).ok()?.claims;
+    claims.get("iss")?.as_str().map(str::to_owned)
+}
+
 impl<'a> Unverified<'a> {
     pub fn read(token: &'a str, accepted: Accepted) -> Result<Self, Fault> {
         let Parts {
@@ -98,6 +105,11 @@ impl<'a> Unverified<'a> {
     /// Who says that it made this; believed once [`Unverified::verify`] has held.
     pub fn issuer(&self) -> Option<&str> {
         self.claims.get("iss")?.as_str()
+    }
+
+    /// By which algorithm it says that it is signed: picks among those that are accepted.
+    pub fn algorithm(&self) -> Algorithm {
+        self.algorithm
     }
 
     /// Takes as long as verifying does, where there is no key to verify with: whoever asks must not

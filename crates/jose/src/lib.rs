@@ -10,7 +10,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 pub use embedded::Embedded;
 pub use jwk::{Algorithm, KeySet, thumbprint};
-pub use jws::{Accepted, Fault, Unverified, is_like_one};
+pub use jws::{Accepted, Fault, Unverified, claimed_issuer, is_like_one};
 
 /// SHA-256 in base64url, which these formats name keys and tokens by.
 pub fn sha256_base64url(text: &[u8]) -> String {

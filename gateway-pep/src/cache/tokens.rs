@@ -1,17 +1,13 @@
-//! Swapped tokens: what an opaque token stands for at one upstream.
+//! Tokens that are known: who calls with one, at one upstream, on routes that accept the same issuers.
 
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use authzen::Subject;
-use http::HeaderValue;
-use oauth::{
-    ActiveToken, Introspection, IntrospectionError, OpaqueToken, ResourceId, SwapAnswer,
-    TokenIntrospector,
-};
-use service_kit::UnixTime;
+use oauth::{ActiveToken, Introspection, ResourceId, SwapAnswer};
+use service_kit::{Secret, UnixTime};
+use tokio::time::Instant;
 
 use super::flight::Flights;
 use super::generations::Generations;
@@ -19,30 +15,38 @@ use super::keyed::KeyedHash;
 use super::sealed::{Entry, SealedAccess};
 use super::validity::Validity;
 use super::{Moment, Source};
+use crate::identity::fault::Unknown;
+use crate::identity::issuer::{Answer, Issuer, Kind};
+use crate::identity::{Identity, Vouched};
 use crate::subject::subject_of;
-
-/// A live token, ready for use: who calls, and what the upstream gets.
-#[derive(Debug)]
-pub(crate) struct Swapped {
-    pub(crate) token: Arc<ActiveToken>,
-    pub(crate) subject: Subject,
-    /// Stands for the whole of `subject` in decision keys.
-    pub(crate) subject_hash: u128,
-    /// `Bearer <JWT>`.
-    pub(crate) authorization: HeaderValue,
-    /// For [`Validity::is_revoked`].
-    names: Box<[u128]>,
-}
 
 /// What a token is worth.
 #[derive(Debug, Clone)]
 pub(crate) enum Swap {
-    Live(Rc<Swapped>),
+    Live(Rc<Identity>),
     Inactive,
 }
 
+/// The same, with what events call it: for [`Validity::is_revoked`].
+#[derive(Debug, Clone)]
+struct Found {
+    swap: Swap,
+    names: Rc<[u128]>,
+    source: Source,
+}
+
 /// An answer, or why there is none; shared by all who asked.
-pub(crate) type SwapResult = Result<(Swap, Source), Rc<IntrospectionError>>;
+pub(crate) type SwapResult = Result<(Swap, Source), Rc<Unknown>>;
+
+type FoundResult = Result<Found, Rc<Unknown>>;
+
+/// Where a token is shown. What it is worth at one place, it need not be at another.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place {
+    /// Index into [`crate::plan::Plan::accepted`].
+    pub(crate) accepted: usize,
+    pub(crate) upstream: usize,
+}
 
 /// How long answers may be used.
 #[derive(Debug, Clone, Copy)]
@@ -53,49 +57,57 @@ pub(crate) struct TokenLimits {
     pub(crate) ask: Duration,
 }
 
-/// One worker's swapped tokens. Clones share.
+/// What one worker knows of tokens. Clones share.
 #[derive(Debug, Clone)]
 pub(crate) struct TokenCache(Rc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    introspector: Arc<dyn TokenIntrospector>,
+    issuers: Arc<[Issuer]>,
+    /// Of the token service's tokens alone: what others say is verified here, or asked by each gateway
+    /// by its own configuration.
     shared: Option<SealedAccess>,
     limits: TokenLimits,
     hash: KeyedHash,
     known: RefCell<Generations<Known>>,
-    flights: Flights<SwapResult>,
+    flights: Flights<FoundResult>,
     validity: Rc<RefCell<Validity>>,
 }
 
 #[derive(Debug)]
 struct Known {
     swap: Swap,
+    names: Rc<[u128]>,
     until: UnixTime,
     generation: u64,
+    issuer: usize,
+    /// Of the issuer, when it was asked.
+    version: u64,
 }
 
-/// What is asked: one token, at one upstream.
+/// What is asked: one token, at one place, of one issuer.
 #[derive(Debug, Clone)]
 struct Ask {
-    token: OpaqueToken,
+    token: Secret,
+    issuer: usize,
     resource: ResourceId,
     key: u128,
     generation: u64,
+    version: Option<u64>,
     trusted_from: UnixTime,
     moment: Moment,
 }
 
 impl TokenCache {
     pub(crate) fn new(
-        introspector: Arc<dyn TokenIntrospector>,
+        issuers: Arc<[Issuer]>,
         shared: Option<SealedAccess>,
         limits: TokenLimits,
         hash: KeyedHash,
         validity: Rc<RefCell<Validity>>,
     ) -> Self {
         Self(Rc::new(Inner {
-            introspector,
+            issuers,
             shared,
             limits,
             hash,
@@ -105,62 +117,66 @@ impl TokenCache {
         }))
     }
 
-    /// What is remembered about a token, if that may be used now.
-    pub(crate) fn recall(&self, token: &[u8], upstream: usize, moment: &Moment) -> Option<Swap> {
+    /// What is remembered about a token, if that may be used now, and of which issuer it is.
+    pub(crate) fn recall(
+        &self,
+        token: &[u8],
+        place: Place,
+        moment: &Moment,
+    ) -> Option<(Swap, usize)> {
         if !moment.trusted {
             return None;
         }
         let inner = &*self.0;
         let mut known = inner.known.borrow_mut();
-        let key = inner.hash.of_pair(upstream, token);
+        let key = inner.key(token, place);
         let found = known.find(key)?;
         let validity = inner.validity.borrow();
         let holds = moment.unix < found.until
             && found.generation == validity.tokens().generation
-            && match &found.swap {
-                Swap::Live(live) => !validity.is_revoked(&live.names),
-                Swap::Inactive => true,
-            };
+            && !validity.is_revoked(&found.names)
+            // Whoever is not known by the keys of now is not known.
+            && inner.version(found.issuer, moment.instant) == Some(found.version);
         if holds {
-            return Some(found.swap.clone());
+            return Some((found.swap.clone(), found.issuer));
         }
         known.remove(key);
         None
     }
 
-    /// Asks, once for all who want to know.
+    /// Asks an issuer, once for all who want to know.
     pub(crate) async fn ask(
         &self,
-        token: OpaqueToken,
-        upstream: usize,
-        resource: &ResourceId,
+        token: Secret,
+        issuer: usize,
+        (place, resource): (Place, &ResourceId),
         moment: Moment,
     ) -> SwapResult {
         let epoch = self.0.validity.borrow().tokens();
         let ask = Ask {
-            key: self.0.hash.of_pair(upstream, token.reveal().as_bytes()),
+            key: self.0.key(token.reveal().as_bytes(), place),
             token,
+            issuer,
             resource: resource.clone(),
             generation: epoch.generation,
+            version: self.0.version(issuer, moment.instant),
             trusted_from: epoch.trusted_from,
             moment,
         };
         if !moment.trusted {
             // Nobody else's answer, however fresh: we may not have heard what voids it.
-            return self.introspect(&ask).await;
+            let found = self.ask_issuer(&ask).await.map_err(Rc::new)?.0;
+            return Ok((found.swap, found.source));
         }
         let asking = self.clone();
         let flight = (ask.key, ask.generation);
         let answer = self.0.flights.join(flight, move || asking.find(ask)).await;
-        let (swap, source) =
-            answer.unwrap_or_else(|| Err(Rc::new(IntrospectionError::Unavailable(None))))?;
+        let found = answer.unwrap_or_else(|| Err(Rc::new(Unknown::Dropped)))?;
         // What was revoked while we asked is not used either.
-        match swap {
-            Swap::Live(live) if self.0.validity.borrow().is_revoked(&live.names) => {
-                Ok((Swap::Inactive, source))
-            }
-            swap => Ok((swap, source)),
+        if self.0.validity.borrow().is_revoked(&found.names) {
+            return Ok((Swap::Inactive, found.source));
         }
+        Ok((found.swap, found.source))
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -168,87 +184,148 @@ impl TokenCache {
     }
 
     /// The second level, then whoever knows; what comes back is remembered.
-    async fn find(self, ask: Ask) -> SwapResult {
-        if let Some(shared) = &self.0.shared {
-            let question = question(&ask);
-            if let Some(entry) = shared.find::<SwapAnswer>(&question, ask.trusted_from).await {
-                let latest = entry.as_of.min(ask.moment.unix).plus(shared.ttl());
-                if let Ok(Introspection::Active(token)) = entry.answer.into_introspection()
-                    && ask.moment.unix < latest
-                    && let Some(swap) = self.live(token, ask.moment.unix)
-                {
-                    self.remember(&ask, &swap, latest);
-                    return Ok((swap, Source::L2));
-                }
+    async fn find(self, ask: Ask) -> FoundResult {
+        let shared = self.shared(&ask);
+        if let Some((shared, question)) = &shared
+            && let Some(entry) = shared.find::<SwapAnswer>(question, ask.trusted_from).await
+        {
+            let latest = entry.as_of.min(ask.moment.unix).plus(shared.ttl());
+            if let Ok(Introspection::Active(token)) = entry.answer.into_introspection()
+                && ask.moment.unix < latest
+                && let Some(found) = self.swapped(&ask, &token, Source::L2)
+            {
+                self.remember(&ask, &found, latest);
+                return Ok(found);
             }
         }
-        let (swap, source) = self.introspect(&ask).await?;
-        let ttl = match swap {
+        let (found, swapped) = self.ask_issuer(&ask).await?;
+        let ttl = match found.swap {
             Swap::Live(_) => self.0.limits.ttl,
             Swap::Inactive => self.0.limits.inactive_ttl,
         };
-        self.remember(&ask, &swap, ask.moment.unix.plus(ttl));
-        if let (Swap::Live(live), Some(shared)) = (&swap, self.0.shared.clone()) {
+        self.remember(&ask, &found, ask.moment.unix.plus(ttl));
+        if let (Some(token), Some((shared, question))) = (swapped, shared) {
             let entry = Entry {
                 as_of: ask.moment.unix,
-                answer: SwapAnswer::active(&live.token),
+                answer: SwapAnswer::active(&token),
             };
-            let question = question(&ask);
             tokio::task::spawn_local(async move { shared.share(&question, &entry).await });
         }
-        Ok((swap, source))
+        Ok(found)
     }
 
-    async fn introspect(&self, ask: &Ask) -> SwapResult {
-        let answer = self.0.introspector.introspect(&ask.token, &ask.resource);
+    /// The second level, and the question as it knows it, where gateways share such answers.
+    fn shared(&self, ask: &Ask) -> Option<(SealedAccess, Vec<u8>)> {
+        let issuer = self.0.issuers.get(ask.issuer)?;
+        let is_shared = matches!(issuer.kind, Kind::TokenService(_));
+        let shared = self.0.shared.as_ref().filter(|_| is_shared)?;
+        Some((shared.clone(), question(ask)))
+    }
+
+    /// Beside what is found: what the token service has sent.
+    async fn ask_issuer(&self, ask: &Ask) -> Result<(Found, Option<Arc<ActiveToken>>), Unknown> {
+        let Some(issuer) = self.0.issuers.get(ask.issuer) else {
+            return Ok((inactive(), None));
+        };
+        let answer = issuer.ask(&ask.token, &ask.resource, ask.moment.unix);
         let answer = tokio::time::timeout(self.0.limits.ask, answer)
             .await
-            .unwrap_or(Err(IntrospectionError::Timeout))
-            .map_err(Rc::new)?;
-        let swap = match answer {
-            Introspection::Active(token) => self.live(token, ask.moment.unix),
-            Introspection::Inactive => None,
+            .unwrap_or(Err(Unknown::Timeout(issuer.name.to_string())))?;
+        let live = match answer {
+            Answer::Swapped(token) => {
+                let found = self.swapped(ask, &token, Source::Remote);
+                found.map(|found| (found, Some(token)))
+            }
+            Answer::Vouched(vouched) => self
+                .live(ask, *vouched, Rc::default(), Source::Remote)
+                .map(|found| (found, None)),
+            Answer::Inactive => None,
         };
-        Ok((swap.unwrap_or(Swap::Inactive), Source::Remote))
+        Ok(live.unwrap_or_else(|| (inactive(), None)))
     }
 
-    /// None where the token has ended, or its JWT cannot be a header.
-    fn live(&self, token: Arc<ActiveToken>, now: UnixTime) -> Option<Swap> {
-        if UnixTime::from_secs(token.exp) <= now {
+    fn swapped(&self, ask: &Ask, token: &ActiveToken, source: Source) -> Option<Found> {
+        let names = self.0.validity.borrow().names(token).into();
+        self.live(ask, Vouched::of(token)?, names, source)
+    }
+
+    /// None where the token has ended.
+    fn live(
+        &self,
+        ask: &Ask,
+        vouched: Vouched,
+        names: Rc<[u128]>,
+        source: Source,
+    ) -> Option<Found> {
+        if vouched.ends <= ask.moment.unix {
             return None;
         }
-        let mut authorization =
-            HeaderValue::try_from(format!("Bearer {}", token.jwt.reveal())).ok()?;
-        authorization.set_sensitive(true);
-        let subject = subject_of(&token.facts);
+        let issuer = self.0.issuers.get(ask.issuer)?;
+        let subject = subject_of(&vouched.facts, issuer.told());
         let subject_hash = self.0.hash.of(&serde_json::to_vec(&subject).ok()?);
-        let names = self.0.validity.borrow().names(&token);
-        Some(Swap::Live(Rc::new(Swapped {
-            token,
+        let swap = Swap::Live(Rc::new(Identity {
+            vouched,
+            issuer: issuer.name.clone(),
             subject,
             subject_hash,
-            authorization,
+        }));
+        Some(Found {
+            swap,
             names,
-        })))
+            source,
+        })
     }
 
-    fn remember(&self, ask: &Ask, swap: &Swap, latest: UnixTime) {
+    fn remember(&self, ask: &Ask, found: &Found, latest: UnixTime) {
         let validity = self.0.validity.borrow();
         // Everything became void while we asked: the answer may be from before that.
-        if validity.tokens().generation != ask.generation {
+        if validity.tokens().generation != ask.generation || validity.is_revoked(&found.names) {
             return;
         }
-        let until = match swap {
-            Swap::Live(live) if validity.is_revoked(&live.names) => return,
-            Swap::Live(live) => latest.min(UnixTime::from_secs(live.token.exp)),
-            Swap::Inactive => latest,
+        // So did what was verified by other keys than those of now.
+        let version = self.0.version(ask.issuer, Instant::now());
+        let Some(version) = version.filter(|version| ask.version == Some(*version)) else {
+            return;
+        };
+        let until = match &found.swap {
+            Swap::Live(live) => latest.min(live.vouched.ends),
+            Swap::Inactive if self.0.remembers_refusals(ask.issuer) => latest,
+            Swap::Inactive => return,
         };
         let known = Known {
-            swap: swap.clone(),
+            swap: found.swap.clone(),
+            names: found.names.clone(),
             until,
             generation: ask.generation,
+            issuer: ask.issuer,
+            version,
         };
         self.0.known.borrow_mut().insert(ask.key, known);
+    }
+}
+
+impl Inner {
+    /// SECURITY: of the place, too: an answer of one route counts on another only where that would
+    /// have asked the same.
+    fn key(&self, token: &[u8], place: Place) -> u128 {
+        self.hash.of_triple((place.accepted, place.upstream), token)
+    }
+
+    fn version(&self, issuer: usize, now: Instant) -> Option<u64> {
+        self.issuers.get(issuer)?.version(now)
+    }
+
+    fn remembers_refusals(&self, issuer: usize) -> bool {
+        let issuer = self.issuers.get(issuer);
+        issuer.is_some_and(Issuer::remembers_refusals)
+    }
+}
+
+fn inactive() -> Found {
+    Found {
+        swap: Swap::Inactive,
+        names: Rc::default(),
+        source: Source::Remote,
     }
 }
 

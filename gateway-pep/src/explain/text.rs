@@ -30,7 +30,8 @@ impl Display for Explanation {
         }
         if let Some(caller) = &self.caller {
             let (subject, source) = (&caller.subject, caller.source);
-            let text = format!("{} {} (token from {source})", subject.kind, subject.id);
+            let (kind, id, issuer) = (&subject.kind, &subject.id, &caller.issuer);
+            let text = format!("{kind} {id}, by {issuer} (token from {source})");
             Line("caller", text).fmt(formatter)?;
         }
         if let Some(question) = &self.question {

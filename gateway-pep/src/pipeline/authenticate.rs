@@ -1,12 +1,12 @@
-//! Step 3: who calls. One token, swapped for facts and for the upstream's JWT; beside one that is
-//! bound to a key, a proof of the key.
+//! Step 3: who calls. One token, of an issuer that the route accepts, that says who calls and what the
+//! upstream gets; beside one that is bound to a key, a proof of the key.
 
 mod credential;
 mod proof;
 
 use std::rc::Rc;
 
-use oauth::{OpaqueToken, TokenSyntaxError};
+use service_kit::Secret;
 
 use super::canonical::CanonicalRequest;
 use super::presented::Scheme;
@@ -14,7 +14,8 @@ use super::record::Record;
 use super::respond::Refusal;
 use super::route::Routed;
 use crate::cache::Source;
-use crate::cache::tokens::{Swap, Swapped};
+use crate::cache::tokens::{Place, Swap};
+use crate::identity::Identity;
 use crate::metrics::SwapOutcome;
 use crate::plan::Protection;
 use crate::worker::Worker;
@@ -34,7 +35,7 @@ pub(crate) struct Authenticated {
 pub(crate) enum Caller {
     /// The route is public; whatever credentials came are not looked at.
     Anonymous,
-    Known(Rc<Swapped>),
+    Known(Rc<Identity>),
 }
 
 /// Finds out who calls.
@@ -48,9 +49,16 @@ pub(crate) async fn authenticate(
     let route_plan = plan.routes.get(route).ok_or(Refusal::NotFound)?;
     let caller = match route_plan.protection {
         Protection::Public => Caller::Anonymous,
-        Protection::Token { needs_bound, .. } => {
-            let upstream = route_plan.upstream;
-            Caller::Known(known(worker, &request, (upstream, needs_bound), record).await?)
+        Protection::Token {
+            accepted,
+            needs_bound,
+            ..
+        } => {
+            let place = Place {
+                accepted,
+                upstream: route_plan.upstream,
+            };
+            Caller::Known(known(worker, &request, (place, needs_bound), record).await?)
         }
     };
     Ok(Authenticated {
@@ -63,9 +71,9 @@ pub(crate) async fn authenticate(
 async fn known(
     worker: &Worker,
     request: &CanonicalRequest,
-    (upstream, needs_bound): (usize, bool),
+    (place, needs_bound): (Place, bool),
     record: &mut Record,
-) -> Result<Rc<Swapped>, Refusal> {
+) -> Result<Rc<Identity>, Refusal> {
     let core = &worker.core;
     let now = record.moment.unix;
     let dpop = core.plan.dpop.as_ref();
@@ -78,54 +86,63 @@ async fn known(
         (Scheme::Dpop, Some(dpop)) => Some(proof::of_request(dpop, request, token, now)?),
         _ => None,
     };
-    let (swap, source) = swap(worker, token, upstream, record).await?;
+    let (swap, source, issuer) = swap(worker, token, place, record).await?;
     let Swap::Live(live) = swap else {
-        core.metrics.swapped(source, SwapOutcome::Inactive);
+        core.metrics.swapped(issuer, source, SwapOutcome::Inactive);
         return Err(Refusal::InvalidToken);
     };
-    core.metrics.swapped(source, SwapOutcome::Live);
+    core.metrics.swapped(issuer, source, SwapOutcome::Live);
     let wanted = Wanted {
         proofs: &core.proofs,
         needs_bound,
         now,
         request_id: &record.id,
     };
-    proof::confirm(&live.token, proof, wanted).await?;
+    proof::confirm(live.vouched.confirmation.as_ref(), proof, wanted).await?;
     record.authenticated(live.clone(), source);
     Ok(live)
 }
 
+/// What a token is worth, who says so, and where that was found.
 async fn swap(
     worker: &Worker,
     token: &[u8],
-    upstream: usize,
+    place: Place,
     record: &Record,
-) -> Result<(Swap, Source), Refusal> {
-    if let Some(swap) = worker.tokens.recall(token, upstream, &record.moment) {
-        return Ok((swap, Source::L1));
+) -> Result<(Swap, Source, usize), Refusal> {
+    if let Some((swap, issuer)) = worker.tokens.recall(token, place, &record.moment) {
+        return Ok((swap, Source::L1, issuer));
     }
+    let plan = &worker.core.plan;
     let text = std::str::from_utf8(token).map_err(|_| Refusal::MalformedToken)?;
-    let token = OpaqueToken::parse(text).map_err(|error| match error {
-        TokenSyntaxError::Empty => Refusal::MalformedToken,
-        // A JWT from outside, say: no token of ours looks like it.
-        TokenSyntaxError::TooLong | TokenSyntaxError::Alphabet => Refusal::InvalidToken,
-    })?;
-    let upstream_plan = worker
-        .core
-        .plan
+    let accepted = plan.accepted.get(place.accepted);
+    let issuer = accepted.and_then(|accepted| accepted.issuer_of(text, &plan.issuers));
+    // Nobody's, as far as this route goes: nobody is asked.
+    let issuer = issuer.ok_or(Refusal::InvalidToken)?;
+    let upstream = plan
         .upstreams
-        .get(upstream)
+        .get(place.upstream)
         .ok_or(Refusal::NotFound)?;
-    worker
+    let asked = worker
         .tokens
-        .ask(token, upstream, &upstream_plan.resource, record.moment)
-        .await
-        .map_err(|error| {
-            worker
-                .core
-                .metrics
-                .swapped(Source::Remote, SwapOutcome::Unknown);
-            tracing::warn!(request_id = record.id.as_str(), error = %error, "no token swap");
-            Refusal::TokenServiceUnavailable
-        })
+        .ask(
+            Secret::new(text),
+            issuer,
+            (place, &upstream.resource),
+            record.moment,
+        )
+        .await;
+    match asked {
+        Ok((swap, source)) => Ok((swap, source, issuer)),
+        Err(unknown) => {
+            let metrics = &worker.core.metrics;
+            metrics.swapped(issuer, Source::Remote, SwapOutcome::Unknown);
+            tracing::warn!(request_id = record.id.as_str(), error = %unknown, "no token swap");
+            Err(if plan.is_token_service(issuer) {
+                Refusal::TokenServiceUnavailable
+            } else {
+                Refusal::IssuerUnavailable
+            })
+        }
+    }
 }

@@ -11,7 +11,7 @@ use super::respond::Refusal;
 use super::route::Lookup;
 use crate::cache::Source;
 use crate::cache::decisions::{Keys, Outcome, Verdict};
-use crate::cache::tokens::Swapped;
+use crate::identity::Identity;
 use crate::obligation::mask::Mask;
 use crate::plan::{Protection, StepUp};
 use crate::question::{Parts, Question};
@@ -29,7 +29,7 @@ pub(crate) struct Permitted {
 enum Permit {
     Public,
     Granted {
-        caller: Rc<Swapped>,
+        caller: Rc<Identity>,
         verdict: Rc<Verdict>,
     },
 }
@@ -48,7 +48,7 @@ impl Permitted {
     }
 
     /// Whose request it is; none where the route is public.
-    pub(crate) fn caller(&self) -> Option<&Swapped> {
+    pub(crate) fn caller(&self) -> Option<&Identity> {
         match &self.permit {
             Permit::Public => None,
             Permit::Granted { caller, .. } => Some(caller),
@@ -94,15 +94,17 @@ pub(crate) async fn authorize(
                 step_up,
                 question,
                 stale,
+                accepted: _,
                 needs_bound: _,
             },
             Caller::Known(caller),
         ) => {
-            if !scope.is_subset(&caller.token.facts.scope) {
+            if !scope.is_subset(&caller.vouched.facts.scope) {
                 return Err(Refusal::InsufficientScope { route });
             }
             // Of a remembered token, too: its login grows old meanwhile.
-            let is_met = |step_up: &StepUp| step_up.is_met(&caller.token.facts, record.moment.unix);
+            let is_met =
+                |step_up: &StepUp| step_up.is_met(&caller.vouched.facts, record.moment.unix);
             if !step_up.as_ref().is_none_or(is_met) {
                 return Err(Refusal::WeakLogin);
             }

@@ -25,8 +25,9 @@ pub(crate) async fn explain(worker: &Rc<Worker>, asked: &ExplainRequest) -> Expl
     let mut found = Explanation::default();
     let end = walk(worker, asked, &mut record, &mut found).await;
     found.caller = record.caller().map(|(caller, source)| ExplainedCaller {
+        issuer: caller.issuer.to_string(),
         subject: caller.subject.clone(),
-        exp: caller.token.exp,
+        exp: caller.vouched.ends.as_secs(),
         source: source.as_str(),
     });
     found.decision = record

@@ -87,11 +87,9 @@ fn approve(permitted: &Permitted, record: &Record) -> Result<Response<ResponseBo
     }
     let mut response = Response::new(ResponseBody::whole(""));
     let headers = response.headers_mut();
-    let authorization = permitted
-        .caller()
-        .map_or(HeaderValue::from_static(""), |caller| {
-            caller.authorization.clone()
-        });
+    let caller = permitted.caller();
+    let authorization = caller.and_then(|caller| caller.vouched.forwarded.clone());
+    let authorization = authorization.unwrap_or(HeaderValue::from_static(""));
     headers.insert(header::AUTHORIZATION, authorization);
     headers.insert(X_REQUEST_ID, record.id.as_header());
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));

@@ -11,9 +11,9 @@ use super::presented::Scheme;
 use crate::access_log::Line;
 use crate::body::{BodyError, Progress};
 use crate::cache::decisions::{Outcome, Verdict};
-use crate::cache::tokens::Swapped;
 use crate::cache::{Moment, Source};
-use crate::identity::{RequestId, trace};
+use crate::identity::Identity;
+use crate::names::{RequestId, trace};
 use crate::worker::Worker;
 use crate::worker::connection::Connection;
 
@@ -30,7 +30,7 @@ pub(crate) struct Record {
     route: Option<usize>,
     progress: Option<Rc<Progress>>,
     scheme: Option<Scheme>,
-    caller: Option<Rc<Swapped>>,
+    caller: Option<Rc<Identity>>,
     token_source: Option<Source>,
     decision: Option<(Rc<Verdict>, Source)>,
     status: StatusCode,
@@ -136,7 +136,7 @@ impl Record {
         self.scheme
     }
 
-    pub(crate) fn authenticated(&mut self, caller: Rc<Swapped>, source: Source) {
+    pub(crate) fn authenticated(&mut self, caller: Rc<Identity>, source: Source) {
         self.caller = Some(caller);
         self.token_source = Some(source);
     }
@@ -150,7 +150,7 @@ impl Record {
     }
 
     /// Who calls, and who said so.
-    pub(crate) fn caller(&self) -> Option<(&Swapped, Source)> {
+    pub(crate) fn caller(&self) -> Option<(&Identity, Source)> {
         self.caller.as_deref().zip(self.token_source)
     }
 

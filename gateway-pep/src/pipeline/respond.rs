@@ -50,6 +50,8 @@ pub(crate) enum Refusal {
     /// Whoever asks may not ask for others.
     UntrustedProxy,
     TokenServiceUnavailable,
+    /// The issuer of the token, beside the token service.
+    IssuerUnavailable,
     DecisionPointUnavailable,
     RequestTimeout,
     UpstreamFailed,
@@ -76,6 +78,7 @@ pub(crate) const REASONS: &[&str] = &[
     "obligation",
     "untrusted_proxy",
     "token_service_unavailable",
+    "issuer_unavailable",
     "decision_point_unavailable",
     "request_timeout",
     "upstream_failed",
@@ -106,6 +109,7 @@ impl Refusal {
             Self::Obligation => "obligation",
             Self::UntrustedProxy => "untrusted_proxy",
             Self::TokenServiceUnavailable => "token_service_unavailable",
+            Self::IssuerUnavailable => "issuer_unavailable",
             Self::DecisionPointUnavailable => "decision_point_unavailable",
             Self::RequestTimeout => "request_timeout",
             Self::UpstreamFailed => "upstream_failed",
@@ -139,6 +143,7 @@ impl Refusal {
             | Self::Obligation
             | Self::UntrustedProxy => StatusCode::FORBIDDEN,
             Self::TokenServiceUnavailable
+            | Self::IssuerUnavailable
             | Self::DecisionPointUnavailable
             | Self::ProofStoreUnavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
@@ -173,6 +178,7 @@ impl Refusal {
             }
             Self::WeakLogin => Some("another or a newer login is needed".into()),
             Self::TokenServiceUnavailable
+            | Self::IssuerUnavailable
             | Self::DecisionPointUnavailable
             | Self::ProofStoreUnavailable => {
                 Some("it cannot be found out whether this is allowed; try again".into())
@@ -218,6 +224,7 @@ pub(crate) fn refuse(
             headers.insert(header::ALLOW, allow.clone());
         }
         Refusal::TokenServiceUnavailable
+        | Refusal::IssuerUnavailable
         | Refusal::DecisionPointUnavailable
         | Refusal::ProofStoreUnavailable => {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));

@@ -11,7 +11,7 @@ use crate::headers::{
     DPOP_NONCE, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO, X_REQUEST_ID,
     strip_hop_by_hop,
 };
-use crate::identity::continue_trace;
+use crate::names::continue_trace;
 use crate::plan::{Plan, UpstreamPlan};
 use crate::worker::connection::Connection;
 
@@ -49,9 +49,10 @@ pub(super) fn upstream_request(
     plan.reserved.scrub(&mut headers);
     headers.remove(header::EXPECT);
     let canonical = permitted.request();
-    match permitted.caller() {
-        Some(caller) => {
-            headers.insert(header::AUTHORIZATION, caller.authorization.clone());
+    let caller = permitted.caller();
+    match caller.and_then(|caller| caller.vouched.forwarded.clone()) {
+        Some(authorization) => {
+            headers.insert(header::AUTHORIZATION, authorization);
         }
         None => {
             headers.remove(header::AUTHORIZATION);

@@ -13,6 +13,8 @@ use url::Url;
 
 use super::{Dpop, Protection, RoutePlan, UpstreamPlan};
 use crate::config::{Config, UpstreamConfig};
+use crate::identity::accepted::Accepted;
+use crate::identity::issuer::{Issuer, Kind};
 
 /// The documents, where they are found, and what challenges say of them.
 #[derive(Debug, Default)]
@@ -33,7 +35,7 @@ struct Document {
 #[derive(Serialize)]
 struct Metadata<'a> {
     resource: &'a str,
-    authorization_servers: &'a [String],
+    authorization_servers: &'a [&'a str],
     scopes_supported: Vec<&'a str>,
     bearer_methods_supported: [&'a str; 1],
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -45,18 +47,57 @@ struct Metadata<'a> {
 /// RFC 9728 section 3: between the host and the path of the resource.
 pub(crate) const WELL_KNOWN: &str = "/.well-known/oauth-protected-resource";
 
+/// Whose tokens routes accept.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Issuing<'a> {
+    pub(super) issuers: &'a [Issuer],
+    pub(super) sets: &'a [Accepted],
+}
+
+impl<'a> Issuing<'a> {
+    /// Who gives out tokens for some route to an upstream. Whose those of the token service are,
+    /// `of_token_service` says.
+    fn servers(
+        self,
+        of_token_service: &'a [String],
+        routes: &[RoutePlan],
+        upstream: usize,
+    ) -> Vec<&'a str> {
+        let to_it = routes.iter().filter(|route| route.upstream == upstream);
+        let sets = to_it.filter_map(|route| match route.protection {
+            Protection::Token { accepted, .. } => self.sets.get(accepted),
+            Protection::Public => None,
+        });
+        let mut sets = sets.peekable();
+        if sets.peek().is_none() {
+            return of_token_service.iter().map(String::as_str).collect();
+        }
+        let indices = sets.flat_map(Accepted::indices);
+        let issuers = indices.filter_map(|index| self.issuers.get(index));
+        let named = issuers.flat_map(|issuer| match issuer.kind {
+            Kind::TokenService(_) => of_token_service.iter().map(String::as_str).collect(),
+            Kind::Jwt(_) | Kind::Introspection(_) => issuer.url().into_iter().collect::<Vec<_>>(),
+        });
+        let mut servers: Vec<&str> = Vec::new();
+        for server in named {
+            if !servers.contains(&server) {
+                servers.push(server);
+            }
+        }
+        servers
+    }
+}
+
 impl Discovery {
-    /// Nothing is said where no authorization server is named.
-    pub(crate) fn compile(
+    /// Nothing is said where no authorization server is known.
+    pub(super) fn compile(
         config: &Config,
         upstreams: &[UpstreamPlan],
         (routes, dpop): (&[RoutePlan], Option<&Dpop>),
+        issuing: Issuing<'_>,
         issues: &mut Vec<ConfigIssue>,
     ) -> Self {
         let servers = &config.gateway.authorization_servers;
-        if servers.is_empty() {
-            return Self::default();
-        }
         for server in servers {
             if !Url::parse(server).is_ok_and(|url| is_web(&url) && url.query().is_none()) {
                 issues.push(ConfigIssue::new(format!(
@@ -68,12 +109,19 @@ impl Discovery {
         let mut discovery = Self::default();
         for (index, upstream) in upstreams.iter().enumerate() {
             let written = config.upstreams.get(&*upstream.name);
-            let url = match announced(&upstream.name, written, issues) {
+            let of_routes = issuing.servers(servers, routes, index);
+            let announced = match of_routes.as_slice() {
+                [] => None,
+                // Nobody asked for it here, so a resource that cannot be announced is no mistake.
+                _ if servers.is_empty() => announced(&upstream.name, written, &mut Vec::new()),
+                _ => announced(&upstream.name, written, issues),
+            };
+            let url = match announced {
                 Some(resource) => {
                     let scope = scope_of(routes, index);
                     let metadata = Metadata {
                         resource: upstream.resource.as_str(),
-                        authorization_servers: servers,
+                        authorization_servers: &of_routes,
                         scopes_supported: scope.iter().collect(),
                         bearer_methods_supported: ["header"],
                         dpop_signing_alg_values_supported: dpop.map(|_| dpop_algorithms()),

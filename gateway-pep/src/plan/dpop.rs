@@ -6,7 +6,8 @@ use std::path::Path;
 use oauth::DpopNonces;
 use service_kit::ConfigIssue;
 
-use super::{Protection, RoutePlan, key_secret, place};
+use super::routes::place;
+use super::{Protection, RoutePlan, key_secret};
 use crate::config::{Config, PublicOrigin};
 use crate::pipeline::canonical::CanonicalRequest;
 

@@ -4,6 +4,7 @@ use http::Method;
 use service_kit::Variables;
 
 use super::*;
+use crate::config::RouteConfig;
 use crate::pipeline::route::Lookup;
 
 #[derive(serde::Deserialize)]
@@ -24,7 +25,7 @@ pub(super) fn compile(text: &str) -> Result<Plan, Vec<String>> {
         upstreams: file.upstreams,
         routes: file.routes,
     };
-    Plan::compile(&config, Path::new("."))
+    Plan::compile(&config, Path::new("."), None)
         .map_err(|issues| issues.into_iter().map(|issue| issue.message).collect())
 }
 

@@ -83,6 +83,12 @@ impl FakeTokens {
         facts.auth_time = auth_time;
     }
 
+    pub(crate) fn rename(&self, token: &str, to: &str) {
+        let mut tokens = self.tokens.lock().unwrap();
+        let known = tokens.remove(token).unwrap();
+        tokens.insert(to.to_owned(), known);
+    }
+
     pub(crate) fn forget(&self, token: &str) {
         self.tokens.lock().unwrap().remove(token);
     }

@@ -113,7 +113,7 @@ impl Setup {
         };
         let (metrics, health, tasks) = (Metrics::new(), Health::new(), Tasks::new());
         let parts = GatewayParts {
-            introspector: self.tokens.clone(),
+            introspector: Some(self.tokens.clone()),
             decisions: self.pdp.clone(),
             events: self.events.clone(),
             event_log: LOG.into(),

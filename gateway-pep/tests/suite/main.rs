@@ -21,6 +21,7 @@ mod fixture;
 mod forward_auth;
 mod holder;
 mod hostile;
+mod issuers;
 mod obligations;
 mod passage;
 mod shared_cache;

@@ -2,10 +2,10 @@
 //! token, made now, by the key that the token is bound to, and not used before at any gateway.
 
 use http::HeaderMap;
-use oauth::{ActiveToken, Confirmation, DpopFault, DpopProof, DpopRequest};
+use oauth::{Confirmation, DpopFault, DpopProof, DpopRequest};
 use service_kit::UnixTime;
 
-use crate::identity::RequestId;
+use crate::names::RequestId;
 use crate::pipeline::canonical::CanonicalRequest;
 use crate::pipeline::presented::Unproven;
 use crate::pipeline::respond::Refusal;
@@ -55,11 +55,11 @@ fn read(headers: &HeaderMap) -> Result<DpopProof, Unproven> {
 /// SECURITY: of every request anew, wherever the token's facts were remembered. A token that is bound
 /// is worth nothing without its key, and one that is not bound is no bound one by whatever proof.
 pub(super) async fn confirm(
-    token: &ActiveToken,
+    confirmation: Option<&Confirmation>,
     proof: Option<DpopProof>,
     wanted: Wanted<'_>,
 ) -> Result<(), Refusal> {
-    match (&token.confirmation, proof) {
+    match (confirmation, proof) {
         (None, None) if !wanted.needs_bound => Ok(()),
         (None, _) => Err(Refusal::UnboundToken),
         (Some(Confirmation::Certificate(_)), _) => Err(Refusal::BoundToCertificate),

@@ -1,0 +1,168 @@
+//! Routes, compiled: what it takes to pass each one, and which requests name it.
+
+use std::time::Duration;
+
+use http::Method;
+use oauth::Scope;
+use service_kit::ConfigIssue;
+
+use super::accepting::Accepting;
+use super::{Protection, QuestionPlan, ResourceTemplate, RoutePlan, StepUp};
+use crate::config::{Config, Mapping, RouteConfig};
+use crate::pipeline::route::Router;
+
+/// Every route that can be, and where each is found.
+pub(super) fn compile(
+    config: &Config,
+    accepting: &mut Accepting<'_>,
+    issues: &mut Vec<ConfigIssue>,
+) -> (Vec<RoutePlan>, Router) {
+    let names: Vec<&String> = config.upstreams.keys().collect();
+    let mut routes = Vec::new();
+    let mut router = Router::default();
+    for (index, route) in config.routes.iter().enumerate() {
+        let at = place(index, route);
+        match RoutePlan::compile(route, &names, accepting) {
+            Ok(plan) => {
+                let methods = parse_methods(&route.methods, &at, issues);
+                let inserted = router.insert(
+                    route.host.as_deref(),
+                    &route.matches,
+                    &methods,
+                    routes.len(),
+                );
+                if let Err(message) = inserted {
+                    issues.push(ConfigIssue::new(format!("{at}: {message}")));
+                }
+                routes.push(plan);
+            }
+            Err(found) => issues.extend(found.into_iter().map(|issue| ConfigIssue {
+                message: format!("{at}: {}", issue.message),
+                ..issue
+            })),
+        }
+    }
+    (routes, router)
+}
+
+pub(super) fn place(index: usize, route: &RouteConfig) -> String {
+    format!("`routes[{index}]` (`{}`)", route.matches)
+}
+
+impl RoutePlan {
+    fn compile(
+        route: &RouteConfig,
+        upstreams: &[&String],
+        accepting: &mut Accepting<'_>,
+    ) -> Result<Self, Vec<ConfigIssue>> {
+        let mut issues = Vec::new();
+        let upstream = upstreams.iter().position(|name| **name == route.upstream);
+        if upstream.is_none() {
+            issues.push(
+                ConfigIssue::new(format!("there is no upstream `{}`", route.upstream))
+                    .hint("name it under `upstreams`"),
+            );
+        }
+        let protection = Protection::compile(route, accepting).unwrap_or_else(|issue| {
+            issues.push(issue);
+            Protection::Public
+        });
+        match upstream {
+            Some(upstream) if issues.is_empty() => Ok(Self {
+                template: route.matches.as_str().into(),
+                upstream,
+                protection,
+            }),
+            _ => Err(issues),
+        }
+    }
+}
+
+impl Protection {
+    fn compile(route: &RouteConfig, accepting: &mut Accepting<'_>) -> Result<Self, ConfigIssue> {
+        let asks = route.action.is_some() || route.resource.is_some();
+        if route.public {
+            let login = !route.acr_values.is_empty() || route.max_age_secs.is_some();
+            let bound = route.dpop_bound_access_tokens_required;
+            if asks
+                || login
+                || bound
+                || route.issuers.is_some()
+                || route.scope.is_some()
+                || route.mapping == Mapping::AuthzenRoute
+            {
+                return Err(ConfigIssue::new(
+                    "`public` lets everyone pass, so `action`, `resource`, `scope`, `mapping`, \
+                     `acr_values`, `max_age_secs`, `issuers` and `dpop_bound_access_tokens_required` would \
+                     mean nothing",
+                )
+                .hint("remove them, or remove `public`"));
+            }
+            return Ok(Self::Public);
+        }
+        let scope = Scope::parse(route.scope.as_deref().unwrap_or_default())
+            .map_err(|error| ConfigIssue::new(format!("`scope`: {error}")))?;
+        let question = match (route.mapping, &route.action, &route.resource) {
+            (Mapping::AuthzenRoute, None, None) => QuestionPlan::AuthzenRoute,
+            (Mapping::AuthzenRoute, ..) => {
+                return Err(ConfigIssue::new(
+                    "`mapping: authzen_route` makes action and resource from the request",
+                )
+                .hint("remove `action` and `resource`"));
+            }
+            (Mapping::Resource, Some(action), Some(resource)) => QuestionPlan::Resource {
+                action: action.clone(),
+                resource: ResourceTemplate::parse(resource, &route.matches)
+                    .map_err(ConfigIssue::new)?,
+            },
+            (Mapping::Resource, ..) => {
+                return Err(ConfigIssue::new("`action` and `resource` are both needed")
+                    .hint("add them, or say `public: true`"));
+            }
+        };
+        Ok(Self::Token {
+            accepted: accepting.of(route)?,
+            scope,
+            step_up: StepUp::compile(route)?,
+            needs_bound: route.dpop_bound_access_tokens_required,
+            question,
+            stale: route.stale_decision_secs.map(Duration::from_secs),
+        })
+    }
+}
+
+/// `None` stands for every method.
+fn parse_methods(
+    written: &[String],
+    at: &str,
+    issues: &mut Vec<ConfigIssue>,
+) -> Vec<Option<Method>> {
+    if written.is_empty() {
+        issues.push(
+            ConfigIssue::new(format!("{at}: `methods` is empty"))
+                .hint("list them, or write `[\"*\"]`"),
+        );
+    }
+    let mut methods = Vec::with_capacity(written.len());
+    for word in written {
+        if word == "*" {
+            methods.push(None);
+            continue;
+        }
+        match Method::from_bytes(word.as_bytes()) {
+            Ok(method)
+                if word
+                    .bytes()
+                    .all(|byte| byte.is_ascii_uppercase() || byte == b'-')
+                    && !matches!(method, Method::CONNECT | Method::TRACE) =>
+            {
+                methods.push(Some(method));
+            }
+            _ => issues.push(
+                ConfigIssue::new(format!("{at}: `{word}` is no method that can be routed"))
+                    .hint("methods are upper case: `GET`, `POST` …"),
+            ),
+        }
+    }
+    methods
+}
