@@ -30,6 +30,11 @@ impl Arena {
         self.0.alloc_slice_fill_iter(items)
     }
 
+    /// The same of what stands side by side already.
+    pub(crate) fn copy<T: Copy>(&self, items: &[T]) -> &[T] {
+        self.0.alloc_slice_copy(items)
+    }
+
     pub(crate) fn text(&self, text: &str) -> &str {
         self.0.alloc_str(text)
     }

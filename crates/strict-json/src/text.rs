@@ -4,7 +4,7 @@
 use serde::Serialize;
 
 use crate::read::plain;
-use crate::{Json, Members};
+use crate::{Json, Members, Number};
 
 /// A buffer that JSON is written to the end of.
 #[derive(Debug, Default)]
@@ -56,6 +56,18 @@ impl JsonText {
             self.0.push(b'"');
         } else {
             self.value(&text);
+        }
+    }
+
+    /// A number that was read.
+    fn numeral(&mut self, number: Number) {
+        match number {
+            Number::Whole(number) => self.number(number),
+            Number::Negative(number) => {
+                self.0.push(b'-');
+                self.number(number.unsigned_abs());
+            }
+            Number::Real(number) => self.value(&number),
         }
     }
 
@@ -127,7 +139,7 @@ impl JsonText {
             Json::Null => self.raw("null"),
             Json::Bool(true) => self.raw("true"),
             Json::Bool(false) => self.raw("false"),
-            Json::Number(number) => self.value(number),
+            Json::Number(number) => self.numeral(*number),
             Json::Text(text) => self.text(text),
             Json::Array(items) => self.list(*items, Self::json),
             Json::Object(members) => self.members(members),
