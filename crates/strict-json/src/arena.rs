@@ -10,8 +10,8 @@ use bumpalo::Bump;
 #[derive(Default)]
 pub struct Arena(Bump);
 
-/// One that is larger is not kept. Bytes.
-const KEPT: usize = 64 << 10;
+/// One that is larger is not kept: a batch of a hundred questions fits. Bytes.
+const KEPT: usize = 256 << 10;
 
 thread_local! {
     static SPARE: Cell<Option<Bump>> = const { Cell::new(None) };

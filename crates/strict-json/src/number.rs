@@ -75,7 +75,11 @@ mod tests {
         ] {
             let read: serde_json::Number = serde_json::from_str(text).unwrap();
             let number = Number::from(&read);
-            assert_eq!((number.as_u64(), number.as_i64()), (whole, signed), "{text}");
+            assert_eq!(
+                (number.as_u64(), number.as_i64()),
+                (whole, signed),
+                "{text}"
+            );
             assert_eq!(number.to_string(), read.to_string());
             assert_eq!(number.to_value(), serde_json::Value::Number(read));
         }

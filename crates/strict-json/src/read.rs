@@ -82,19 +82,25 @@ pub(crate) fn plain(bytes: &[u8]) -> usize {
     const HIGH: u64 = ONES << 7;
     let below = |word: u64, bound: u64| word.wrapping_sub(ONES * bound) & !word;
     let equal = |word: u64, byte: u8| below(word ^ (ONES * u64::from(byte)), 1);
-    let mut rest = bytes;
-    while let Some((word, after)) = rest.split_first_chunk::<8>() {
+    let first_odd = |word: &[u8; 8]| {
         let word = u64::from_le_bytes(*word);
         let odd = (below(word, 0x20) | equal(word, b'"') | equal(word, b'\\')) & HIGH;
-        if odd != 0 {
-            // A borrow can only spoil what lies above the first hit.
-            return bytes.len() - rest.len() + (odd.trailing_zeros() / 8) as usize;
+        // A borrow can only spoil what lies above the first hit.
+        (odd != 0).then_some((odd.trailing_zeros() / 8) as usize)
+    };
+    let mut rest = bytes;
+    while let Some((word, after)) = rest.split_first_chunk() {
+        if let Some(at) = first_odd(word) {
+            return bytes.len() - rest.len() + at;
         }
         rest = after;
     }
+    // The last eight once more, of which the first are known to be plain.
+    if let Some(word) = bytes.last_chunk() {
+        return first_odd(word).map_or(bytes.len(), |at| bytes.len() - 8 + at);
+    }
     let is_odd = |byte: &u8| *byte < b' ' || *byte == b'"' || *byte == b'\\';
-    let plain = rest.iter().position(is_odd).unwrap_or(rest.len());
-    bytes.len() - rest.len() + plain
+    rest.iter().position(is_odd).unwrap_or(rest.len())
 }
 
 impl<'a> Reader<'a> {
@@ -227,13 +233,15 @@ impl<'a> Reader<'a> {
     /// A text whose opening quote has been read.
     #[inline]
     fn string(&mut self) -> Option<&'a str> {
-        let rest = self.text.get(self.at..)?;
-        let len = plain(rest.as_bytes());
-        if rest.as_bytes().get(len) != Some(&b'"') {
+        let start = self.at;
+        let rest = self.text.as_bytes().get(start..)?;
+        let len = plain(rest);
+        if rest.get(len) != Some(&b'"') {
             return self.escaped();
         }
-        self.at += len + 1;
-        rest.get(..len)
+        let end = start + len;
+        self.at = end + 1;
+        self.text.get(start..end)
     }
 
     /// The same, where something in it must be read by itself.

@@ -129,6 +129,8 @@ impl<'a> Members<'a> {
         Self::of(kept.cloned(), arena)
     }
 
+    /// Nearly always the name is written out where it is asked for, and compared at once.
+    #[inline]
     pub fn get(&self, name: &str) -> Option<&'a Json<'a>> {
         let found = self.members.iter().find(|(own, _)| *own == name);
         found.map(|(_, value)| value)
