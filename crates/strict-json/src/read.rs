@@ -160,13 +160,11 @@ impl<'a> Reader<'a> {
     }
 
     fn nested(&mut self, read: fn(&mut Self) -> Option<Json<'a>>) -> Option<Json<'a>> {
-        match self.levels.checked_sub(1) {
-            Some(levels) => self.levels = levels,
-            None => {
-                self.refused = Refused::TooDeep;
-                return None;
-            }
-        }
+        let Some(levels) = self.levels.checked_sub(1) else {
+            self.refused = Refused::TooDeep;
+            return None;
+        };
+        self.levels = levels;
         let json = read(self)?;
         self.levels += 1;
         Some(json)

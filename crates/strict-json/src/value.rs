@@ -126,7 +126,7 @@ impl<'a> Members<'a> {
     #[must_use]
     pub fn only(self, keep: impl Fn(&str) -> bool, arena: &'a Arena) -> Self {
         let kept = self.members.iter().filter(|(name, _)| keep(name));
-        Self::of(kept.cloned(), arena)
+        Self::of(kept.copied(), arena)
     }
 
     /// Nearly always the name is written out where it is asked for, and compared at once.

@@ -13,7 +13,7 @@ use super::{Named, Row};
 pub(crate) struct Overlays {
     rows: SmallVec<[Arc<Row>; 2]>,
     /// Where each is, once they are many. Whoever asks names them, so that the hash is a slow one.
-    places: Option<Box<HashMap<EntityUID, usize>>>,
+    places: Option<HashMap<EntityUID, usize>>,
     /// One of them may be in something else than the store's of its name is.
     may_move: bool,
 }
