@@ -21,7 +21,7 @@ pub(crate) struct Answer<'s> {
     pub(crate) rules: Determining<'s>,
     /// Why a question could not be permitted that is none for policies, or that some of them could
     /// not answer.
-    pub(crate) error: Option<Value>,
+    pub(crate) error: Option<Box<Value>>,
     pub(crate) version: &'s Spelled<SnapshotVersion>,
     pub(crate) cache: Option<Advice>,
 }
@@ -72,11 +72,13 @@ impl<'s> Answer<'s> {
     /// masks, permit with the mask, since leaving a duty out is never the safe side. `missing` are
     /// attributes that are not known, for whoever asks why.
     pub(crate) fn of(
-        outcome: &Outcome<'s>,
+        outcome: Outcome<'s>,
         id: Id<'s>,
         version: &'s Spelled<SnapshotVersion>,
         missing: &[String],
+        cache: Option<Advice>,
     ) -> Self {
+        let error = failed(&outcome, missing);
         Self {
             decision: if outcome.permitted {
                 Decision::Permit
@@ -84,10 +86,10 @@ impl<'s> Answer<'s> {
                 Decision::Deny
             },
             id,
-            rules: outcome.determining.clone(),
-            error: failed(outcome, missing),
+            rules: outcome.determining,
+            error,
             version,
-            cache: None,
+            cache,
         }
     }
 
@@ -102,7 +104,7 @@ impl<'s> Answer<'s> {
             decision: Decision::Deny,
             id,
             rules: Determining::new(),
-            error: Some(json!({ "status": status, "message": message })),
+            error: Some(Box::new(json!({ "status": status, "message": message }))),
             version,
             cache: None,
         }
@@ -117,12 +119,12 @@ impl<'s> Answer<'s> {
         // SECURITY: which entity it is may be what only the store knows; the log names it.
         let message = format!("attributes cannot be had from `{}`", error.provider);
         Self {
-            error: Some(json!({
+            error: Some(Box::new(json!({
                 "status": 503,
                 "message": message,
                 "type": "attributes_unavailable",
                 "provider": error.provider,
-            })),
+            }))),
             cache: Some(Advice {
                 vary: None,
                 max_age: Some(0),
@@ -133,7 +135,7 @@ impl<'s> Answer<'s> {
 }
 
 /// Says that policies could not be evaluated, where that is why nothing is permitted.
-fn failed(outcome: &Outcome<'_>, missing: &[String]) -> Option<Value> {
+fn failed(outcome: &Outcome<'_>, missing: &[String]) -> Option<Box<Value>> {
     fn quoted(names: impl Iterator<Item = impl fmt::Display>) -> String {
         names
             .map(|name| format!("`{name}`"))
@@ -149,7 +151,7 @@ fn failed(outcome: &Outcome<'_>, missing: &[String]) -> Option<Value> {
     if !missing.is_empty() {
         message = format!("{message}; missing: {}", quoted(missing.iter()));
     }
-    Some(json!({ "status": 500, "message": message }))
+    Some(Box::new(json!({ "status": 500, "message": message })))
 }
 
 impl From<Answer<'_>> for Evaluation {
@@ -164,7 +166,7 @@ impl From<Answer<'_>> for Evaluation {
             advice: rules()
                 .flat_map(|rule| rule.advice.iter().cloned())
                 .collect(),
-            error: answer.error,
+            error: answer.error.map(|error| *error),
             snapshot: Some(answer.version.value()),
             cache: answer.cache.map(CacheAdvice::from),
             ..DecisionContext::default()

@@ -49,7 +49,10 @@ impl Asker {
     /// As the caller wrote it, where that is a text.
     fn request_id(&self) -> Option<Cow<'_, str>> {
         let id = self.request_id.as_ref()?;
-        Some(String::from_utf8_lossy(id.as_bytes()))
+        Some(match str::from_utf8(id.as_bytes()) {
+            Ok(text) => Cow::Borrowed(text),
+            Err(_) => String::from_utf8_lossy(id.as_bytes()),
+        })
     }
 }
 
@@ -119,8 +122,8 @@ impl DecisionLog {
     }
 
     /// Where the records of a request are gathered.
-    pub(crate) fn lines(&self) -> Lines<'_> {
-        Lines::of(self)
+    pub(crate) fn lines<'l>(&'l self, asker: &'l Asker) -> Lines<'l> {
+        Lines::of(self, asker)
     }
 
     /// A deny that policies do not give, or not all of them that should have been asked, is recorded

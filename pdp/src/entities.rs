@@ -9,6 +9,7 @@
 
 mod closures;
 pub(crate) mod fit;
+mod ids;
 mod overlays;
 mod row;
 mod uid;
@@ -30,6 +31,7 @@ use rpds::HashTrieMapSync;
 use smol_str::SmolStr;
 
 use closures::{Closure, Closures};
+pub(crate) use ids::Ids;
 pub(crate) use overlays::Overlays;
 pub(crate) use row::{Kept, Origin, Row, WALKED, place_of};
 use uid::Key;

@@ -207,9 +207,11 @@ impl Index {
             within: 1,
             is_within: 0,
         };
-        let actions = self.keys(&Sought::One(action), of_actions);
-        let principals = self.keys(principal, self.principals);
-        let resources = self.keys(resource, self.resources);
+        let mut listed = [Listed::new(), Listed::new(), Listed::new()];
+        let [for_action, for_principal, for_resource] = &mut listed;
+        let actions = self.keys(&Sought::One(action), of_actions, for_action);
+        let principals = self.keys(principal, self.principals, for_principal);
+        let resources = self.keys(resource, self.resources, for_resource);
         let mut found = Positions::new();
         actions.visit(&self.buckets, |by_principal| {
             principals.visit(by_principal, |by_resource| {
@@ -245,12 +247,13 @@ impl Index {
         }
     }
 
-    fn keys(&self, sought: &Sought<'_, '_>, uses: Uses) -> Keys {
+    /// Puts those that are listed down in `keys`.
+    fn keys<'k>(&self, sought: &Sought<'_, '_>, uses: Uses, keys: &'k mut Listed) -> Keys<'k> {
         let seen = match sought {
             Sought::AnyOf(kind) => return Keys::OfType(self.types.get(kind)),
             Sought::One(seen) => seen,
         };
-        let mut keys = SmallVec::from_iter([ScopeKey::ANY]);
+        keys.push(ScopeKey::ANY);
         let kind = if uses.is + uses.is_within > 0 {
             self.types.get(seen.uid.uid.entity_type())
         } else {
@@ -300,15 +303,18 @@ impl Index {
 /// A level of no more keys is walked.
 const FEW: usize = 4;
 
+/// Each once, and in order.
+type Listed = SmallVec<[ScopeKey; 16]>;
+
 /// The keys that a matching scope can have been filed under.
-enum Keys {
-    Listed(SmallVec<[ScopeKey; 16]>),
+enum Keys<'k> {
+    Listed(&'k [ScopeKey]),
     /// Every entity may be the one, or be above it. The number is the type's, where any policy
     /// names it.
     OfType(Option<u32>),
 }
 
-impl Keys {
+impl Keys<'_> {
     fn visit<T>(&self, map: &Level<T>, mut visitor: impl FnMut(&T)) {
         match self {
             // A look at each that is there, where they are few, is less than a search for each key.
@@ -320,7 +326,7 @@ impl Keys {
                 }
             }
             Self::Listed(keys) => {
-                for key in keys {
+                for key in *keys {
                     if let Some(found) = map.get(key) {
                         visitor(found);
                     }

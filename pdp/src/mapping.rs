@@ -290,38 +290,33 @@ fn overlay(
         return Ok(None);
     }
     // By their places among those that are declared, which is the order of their names.
-    let mut sent: SmallVec<[Option<Kept>; 16]> = SmallVec::from_elem(None, kind.names.len());
+    let mut values = vec![Kept::Bool(false); kind.names.len()];
+    let mut is_said: SmallVec<[bool; 32]> = SmallVec::from_elem(false, values.len());
     let mut count = 0;
     reader.declared(&kind.members, properties, |at, value| {
-        if let Some(place) = sent.get_mut(at) {
-            *place = Some(value);
+        if let (Some(place), Some(is_said)) = (values.get_mut(at), is_said.get_mut(at)) {
+            (*place, *is_said) = (value, true);
             count += 1;
         }
     })?;
     if count == 0 {
         return Ok(None);
     }
-    if let Some(stored) = stored {
-        let sent = kind.names.iter().zip(sent);
-        let sent = sent.filter_map(|(name, value)| Some((name, value?)));
-        return Ok(Some(laid_over(uid, kind, stored, sent)));
+    // Nearly always everything is said that can be, of an entity that is not stored.
+    if stored.is_none() && count == values.len() {
+        let names = Arc::clone(&kind.names);
+        let row = Row::with_values(uid.clone(), None, names, values.into());
+        return Ok(Some(row));
     }
-    // Nearly always everything is said that can be.
-    let names = if count == kind.names.len() {
-        Arc::clone(&kind.names)
-    } else {
-        let names = kind.names.iter().zip(&sent);
-        let said = names.filter(|(_, value)| value.is_some());
-        said.map(|(name, _)| name.clone()).collect()
-    };
-    let mut values = Vec::with_capacity(count);
-    values.extend(sent.into_iter().flatten());
-    Ok(Some(Row::with_values(
-        uid.clone(),
-        None,
-        names,
-        values.into(),
-    )))
+    let said = kind.names.iter().zip(values).zip(is_said);
+    let said = said.filter_map(|(said, is_said)| is_said.then_some(said));
+    if let Some(stored) = stored {
+        return Ok(Some(laid_over(uid, kind, stored, said)));
+    }
+    let (names, values): (Vec<_>, Vec<_>) = said.unzip();
+    let names = names.into_iter().cloned().collect();
+    let row = Row::with_values(uid.clone(), None, names, values.into());
+    Ok(Some(row))
 }
 
 /// What is stored, and what the question may add to it.

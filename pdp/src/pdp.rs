@@ -203,8 +203,8 @@ impl Pdp {
 
 impl Inner {
     /// Where the log's records of a request are gathered.
-    pub(crate) fn lines(&self) -> Lines<'_> {
-        self.log.lines()
+    pub(crate) fn lines<'l>(&'l self, asker: &'l Asker) -> Lines<'l> {
+        self.log.lines(asker)
     }
 
     /// Logs that a caller was told what policies leave open. `brought` are entities that the question
@@ -219,8 +219,8 @@ impl Inner {
     ) {
         let Partly { shown, part, .. } = partly;
         let (now, version) = (self.clock.now(), &snapshot.version);
-        let mut lines = self.log.lines().with_entities(brought);
-        lines.left_open(kind, shown, *part, version, asker, now);
+        let mut lines = self.log.lines(asker).with_entities(brought);
+        lines.left_open(kind, shown, *part, version, now);
     }
 
     /// Answers one page of a search from one snapshot, beside the threads that answer questions. The
@@ -311,8 +311,9 @@ impl Inner {
         })?;
         let took = started.elapsed();
         self.meters.search(request.kind, took, found.decided);
-        let mut lines = self.log.lines();
-        lines.search(&question, &found, &snapshot.version, asker, now, took);
+        let mut lines = self.log.lines(asker);
+        lines.search(&question, &found, &snapshot.version, now, took);
+        drop(lines);
         traced::searched(span, request.kind, &found, &snapshot.version);
         let next_token = match found.next {
             None => String::new(),

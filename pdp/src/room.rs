@@ -49,8 +49,8 @@ impl Room {
         if let Ok(place) = self.requests.try_acquire() {
             return Some(place);
         }
-        let place = tokio::time::timeout(self.patience, self.requests.acquire()).await;
-        place.ok()?.ok()
+        let place = Box::pin(tokio::time::timeout(self.patience, self.requests.acquire()));
+        place.await.ok()?.ok()
     }
 
     /// Makes what is held of the room for bodies as large as a body that has come to so many bytes.
@@ -72,9 +72,9 @@ impl Room {
     /// A place among searches, if there is one soon.
     pub(crate) async fn for_search(&self) -> Option<Place> {
         let places = Arc::clone(&self.searches).acquire_owned();
-        let permit = tokio::time::timeout(self.patience, places).await.ok()?;
+        let permit = Box::pin(tokio::time::timeout(self.patience, places));
         Some(Place {
-            _permit: Arc::new(permit.ok()?),
+            _permit: Arc::new(permit.await.ok()?.ok()?),
         })
     }
 }

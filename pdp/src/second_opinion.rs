@@ -173,7 +173,7 @@ mod tests {
             "resource": { "type": "urn:x:doc", "id": "d1" } });
         let request = EvaluationRequest::from_json(request.to_string().as_bytes()).unwrap();
         let answered = answer(&snapshot, &request, UnixTime::from_secs(0));
-        let (question, mut verdict) = answered.unwrap().decided.unwrap();
+        let (question, mut verdict) = *answered.unwrap().decided.unwrap();
         change(&mut verdict);
         let id = "one".into();
         let taken = Taken {

@@ -6,10 +6,10 @@ use std::sync::{Arc, OnceLock};
 use authzen::{Asked, DecisionError, SnapshotVersion};
 use service_kit::UnixTime;
 
-use crate::answer::{Answer, Id, Unavailable};
+use crate::answer::{Advice, Answer, Id, Unavailable};
 use crate::config::Reading;
 use crate::contract::Contracts;
-use crate::engine::{Oracle, Question, Verdict};
+use crate::engine::{Oracle, Question, Rule, Verdict};
 use crate::entities::{Circle, EntityStore, Origin, Row, fit};
 use crate::folder::Folder;
 use crate::load::{Edited, Loaded, edited, load};
@@ -39,11 +39,7 @@ pub(crate) struct Answered<'s> {
     pub(crate) failures: Vec<Failure>,
     pub(crate) denied_by_failure: bool,
     /// What policies were asked and what they said, where they were.
-    pub(crate) decided: Option<(Question, Verdict)>,
-    /// What policies read of the question.
-    reads: Reads,
-    /// For how many milliseconds the answer stays so by itself.
-    lasts: Option<u64>,
+    pub(crate) decided: Option<Box<(Question, Verdict)>>,
 }
 
 /// A policy that could not be evaluated.
@@ -75,8 +71,6 @@ impl<'s> Answered<'s> {
             failures: Vec::new(),
             denied_by_failure: false,
             decided: None,
-            reads: Reads::default(),
-            lasts: None,
         }
     }
 }
@@ -251,11 +245,13 @@ impl Snapshot {
         id: Id<'s>,
         keep: bool,
     ) -> Result<Answered<'s>, DecisionError> {
-        let kind = mapped.kind;
-        let mut answered = self.decide(mapped.question, id, keep)?;
-        answered.unknown_attributes = mapped.unknown_attributes;
-        answered.answer.cache = self.contracts.advice(kind, answered.reads, answered.lasts);
-        Ok(answered)
+        let Mapped {
+            question,
+            kind,
+            unknown_attributes,
+        } = mapped;
+        let advice = |reads, lasts| self.contracts.advice(kind, reads, lasts);
+        self.decide(question, unknown_attributes, id, keep, advice)
     }
 
     /// Decides a question that was asked in Cedar's words, with entities or without.
@@ -267,48 +263,43 @@ impl Snapshot {
         keep: bool,
     ) -> Result<Answered<'s>, DecisionError> {
         let advice = self.contracts.native_advice(&question, brings_entities);
-        let mut answered = self.decide(question, id, keep)?;
-        answered.answer.cache = Some(advice(answered.reads, answered.lasts));
-        Ok(answered)
+        let advice = |reads, lasts| Some(advice(reads, lasts));
+        self.decide(question, 0, id, keep, advice)
     }
 
-    /// Decides a question in Cedar's words.
+    /// Decides a question in Cedar's words. `advice` says what its answer depends on.
     fn decide<'s>(
         &'s self,
         question: Question,
+        unknown_attributes: u64,
         id: Id<'s>,
         keep: bool,
+        advice: impl FnOnce(Reads, Option<u64>) -> Option<Advice>,
     ) -> Result<Answered<'s>, DecisionError> {
         let loaded = &*self.loaded;
-        let outcome = loaded
-            .rules
-            .decide(&question, &self.store)
-            .map_err(|error| DecisionError::Internal {
-                message: error.to_string(),
-            })?;
+        let outcome = loaded.rules.decide(&question, &self.store);
+        let outcome = outcome.map_err(|error| DecisionError::Internal {
+            message: error.to_string(),
+        })?;
         let missing = if outcome.failures.is_empty() {
             Vec::new()
         } else {
             loaded.vocabulary.missing(&question, &self.store)
         };
+        let failure = |(rule, error): &(&Rule, String)| Failure {
+            policy: rule.reason.policy.clone(),
+            message: error.clone(),
+            place: rule.place(),
+        };
         Ok(Answered {
-            answer: Answer::of(&outcome, id, &self.version, &missing),
-            unknown_attributes: 0,
-            failures: outcome
-                .failures
-                .iter()
-                .map(|(rule, error)| Failure {
-                    policy: rule.reason.policy.clone(),
-                    message: error.clone(),
-                    place: rule.place(),
-                })
-                .collect(),
+            unknown_attributes,
+            failures: outcome.failures.iter().map(failure).collect(),
             denied_by_failure: outcome.denied_by_failure,
-            reads: outcome.reads,
-            lasts: outcome.lasts,
-            decided: keep
-                .then(|| Verdict::of(&outcome))
-                .map(|verdict| (question, verdict)),
+            decided: keep.then(|| Box::new((question, Verdict::of(&outcome)))),
+            answer: {
+                let cache = advice(outcome.reads, outcome.lasts);
+                Answer::of(outcome, id, &self.version, &missing, cache)
+            },
         })
     }
 }

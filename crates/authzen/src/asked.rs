@@ -171,6 +171,7 @@ impl<'a> Part<'a> {
         Self::of(object, &NONE, name)
     }
 
+    #[inline]
     fn of(
         object: &'a Members<'a>,
         defaults: &'a Members<'a>,
@@ -214,6 +215,7 @@ impl<'a> Part<'a> {
         })
     }
 
+    #[inline]
     pub(crate) fn text(&self, name: &str) -> Result<&'a str, RequestError> {
         let default = || self.default.and_then(|default| member(default, name));
         match member(self.sent, name).or_else(default) {
@@ -250,6 +252,7 @@ pub(crate) fn object_or_none<'a>(
 }
 
 /// A member of an object, where `null` means absent.
+#[inline]
 pub(crate) fn member<'a>(object: &Members<'a>, name: &str) -> Option<&'a Json<'a>> {
     object.get(name).filter(|value| !value.is_null())
 }

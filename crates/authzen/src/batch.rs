@@ -126,7 +126,7 @@ impl<'a> BatchBody<'a> {
             Json::Object(part) if name != "context" => {
                 (name, Json::Object(part.only(asked_for, arena)))
             }
-            value => (name, value.clone()),
+            value => (name, *value),
         };
         let parts = body.iter().filter(|(name, _)| PARTS.contains(name));
         let defaults = Members::of(parts.map(default), arena);

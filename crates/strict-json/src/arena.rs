@@ -10,8 +10,8 @@ use bumpalo::Bump;
 #[derive(Default)]
 pub struct Arena(Bump);
 
-/// One that is larger is not kept. Bytes.
-const KEPT: usize = 64 << 10;
+/// One that is larger is not kept: a batch of a hundred questions fits. Bytes.
+const KEPT: usize = 256 << 10;
 
 thread_local! {
     static SPARE: Cell<Option<Bump>> = const { Cell::new(None) };
@@ -28,6 +28,11 @@ impl Arena {
         items: impl IntoIterator<Item = T, IntoIter: ExactSizeIterator>,
     ) -> &[T] {
         self.0.alloc_slice_fill_iter(items)
+    }
+
+    /// The same of what stands side by side already.
+    pub(crate) fn copy<T: Copy>(&self, items: &[T]) -> &[T] {
+        self.0.alloc_slice_copy(items)
     }
 
     pub(crate) fn text(&self, text: &str) -> &str {

@@ -6,11 +6,13 @@
 //! the document, so that a question can be answered without a copy of it.
 
 mod arena;
+mod number;
 mod read;
 mod text;
 mod value;
 
 pub use arena::Arena;
+pub use number::Number;
 pub use text::JsonText;
 pub use value::{Json, Members, Properties, parse_json, parse_object};
 

@@ -2,10 +2,10 @@
 //! by a table of its own is read by `serde_json`: numbers that are no short whole ones, texts with
 //! escapes, and what to say of a text that is no JSON.
 
-use serde_json::{Number, Value};
+use serde_json::Value;
 use smallvec::SmallVec;
 
-use crate::{Arena, Json, JsonError, Members};
+use crate::{Arena, Json, JsonError, Members, Number};
 
 /// Why nothing was read.
 enum Refused {
@@ -15,9 +15,8 @@ enum Refused {
     Twice(String),
 }
 
-type Reading<T> = Result<T, Refused>;
-
-/// Where reading has come to.
+/// Where reading has come to. What is read is handed on by itself, and why it is refused stands here:
+/// values are then moved in registers.
 struct Reader<'a> {
     text: &'a str,
     /// Where arrays and objects are put once they are whole.
@@ -31,6 +30,8 @@ struct Reader<'a> {
     levels: usize,
     /// A line has ended before: what has begun on another is not one line of text.
     is_broken: bool,
+    /// Why, once nothing is read any more.
+    refused: Refused,
 }
 
 /// Reads one value; nothing but space may stand around it. `levels` bounds how deep arrays and
@@ -50,10 +51,11 @@ pub(super) fn read<'a>(
                 at: 0,
                 levels,
                 is_broken: false,
+                refused: Refused::Syntax,
             };
             match reader.whole() {
-                Ok(json) => return Ok(json),
-                Err(refused) => refused,
+                Some(json) => return Ok(json),
+                None => reader.refused,
             }
         }
         Err(_) => Refused::Syntax,
@@ -74,35 +76,44 @@ pub(super) fn read<'a>(
 
 /// How many bytes from the start on are a text's own: no control character, quote or backslash.
 /// Eight at a time, as Mycroft's test for a zero byte does it.
+#[inline]
 pub(crate) fn plain(bytes: &[u8]) -> usize {
     const ONES: u64 = u64::MAX / 255;
     const HIGH: u64 = ONES << 7;
-    let below = |word: u64, bound: u64| word.wrapping_sub(ONES * bound) & !word & HIGH;
+    let below = |word: u64, bound: u64| word.wrapping_sub(ONES * bound) & !word;
     let equal = |word: u64, byte: u8| below(word ^ (ONES * u64::from(byte)), 1);
-    let (words, rest) = bytes.as_chunks::<8>();
-    for (at, word) in words.iter().enumerate() {
+    let first_odd = |word: &[u8; 8]| {
         let word = u64::from_le_bytes(*word);
-        let odd = below(word, 0x20) | equal(word, b'"') | equal(word, b'\\');
-        if odd != 0 {
-            // A borrow can only spoil what lies above the first hit.
-            return at * 8 + (odd.trailing_zeros() / 8) as usize;
+        let odd = (below(word, 0x20) | equal(word, b'"') | equal(word, b'\\')) & HIGH;
+        // A borrow can only spoil what lies above the first hit.
+        (odd != 0).then_some((odd.trailing_zeros() / 8) as usize)
+    };
+    let mut rest = bytes;
+    while let Some((word, after)) = rest.split_first_chunk() {
+        if let Some(at) = first_odd(word) {
+            return bytes.len() - rest.len() + at;
         }
+        rest = after;
+    }
+    // The last eight once more, of which the first are known to be plain.
+    if let Some(word) = bytes.last_chunk() {
+        return first_odd(word).map_or(bytes.len(), |at| bytes.len() - 8 + at);
     }
     let is_odd = |byte: &u8| *byte < b' ' || *byte == b'"' || *byte == b'\\';
-    let plain = rest.iter().position(is_odd).unwrap_or(rest.len());
-    words.len() * 8 + plain
+    rest.iter().position(is_odd).unwrap_or(rest.len())
 }
 
 impl<'a> Reader<'a> {
-    fn whole(&mut self) -> Reading<Json<'a>> {
+    fn whole(&mut self) -> Option<Json<'a>> {
         let json = self.value()?;
         match self.peek() {
-            None => Ok(json),
-            Some(_) => Err(Refused::Syntax),
+            None => Some(json),
+            Some(_) => None,
         }
     }
 
     /// The next byte that is no space.
+    #[inline]
     fn peek(&mut self) -> Option<u8> {
         match self.text.as_bytes().get(self.at) {
             Some(byte) if *byte > b' ' => Some(*byte),
@@ -124,40 +135,46 @@ impl<'a> Reader<'a> {
     }
 
     /// The same, and past it.
-    fn next(&mut self) -> Reading<u8> {
-        let byte = self.peek().ok_or(Refused::Syntax)?;
+    #[inline]
+    fn next(&mut self) -> Option<u8> {
+        let byte = self.peek()?;
         self.at += 1;
-        Ok(byte)
+        Some(byte)
     }
 
-    fn value(&mut self) -> Reading<Json<'a>> {
-        match self.peek() {
-            Some(b'"') => {
+    #[inline]
+    fn value(&mut self) -> Option<Json<'a>> {
+        match self.peek()? {
+            b'"' => {
                 self.at += 1;
                 self.string().map(Json::Text)
             }
-            Some(b'{') => self.nested(Self::object),
-            Some(b'[') => self.nested(Self::array),
-            Some(b't') => self.word("true", Json::Bool(true)),
-            Some(b'f') => self.word("false", Json::Bool(false)),
-            Some(b'n') => self.word("null", Json::Null),
-            Some(b'-' | b'0'..=b'9') => self.number().map(Json::Number),
-            _ => Err(Refused::Syntax),
+            b't' => self.word("true", Json::Bool(true)),
+            b'f' => self.word("false", Json::Bool(false)),
+            b'n' => self.word("null", Json::Null),
+            b'-' | b'0'..=b'9' => self.number().map(Json::Number),
+            b'{' => self.nested(Self::object),
+            b'[' => self.nested(Self::array),
+            _ => None,
         }
     }
 
-    fn nested(&mut self, read: impl FnOnce(&mut Self) -> Reading<Json<'a>>) -> Reading<Json<'a>> {
-        self.levels = self.levels.checked_sub(1).ok_or(Refused::TooDeep)?;
+    fn nested(&mut self, read: fn(&mut Self) -> Option<Json<'a>>) -> Option<Json<'a>> {
+        let Some(levels) = self.levels.checked_sub(1) else {
+            self.refused = Refused::TooDeep;
+            return None;
+        };
+        self.levels = levels;
         let json = read(self)?;
         self.levels += 1;
-        Ok(json)
+        Some(json)
     }
 
-    fn array(&mut self) -> Reading<Json<'a>> {
+    fn array(&mut self) -> Option<Json<'a>> {
         self.at += 1;
         if self.peek() == Some(b']') {
             self.at += 1;
-            return Ok(Json::Array(&[]));
+            return Some(Json::Array(&[]));
         }
         let first = self.items.len();
         loop {
@@ -166,14 +183,15 @@ impl<'a> Reader<'a> {
             match self.next()? {
                 b',' => {}
                 b']' => break,
-                _ => return Err(Refused::Syntax),
+                _ => return None,
             }
         }
-        let items = self.items.drain(first..);
-        Ok(Json::Array(self.arena.slice(items)))
+        let items = self.arena.copy(self.items.get(first..)?);
+        self.items.truncate(first);
+        Some(Json::Array(items))
     }
 
-    fn object(&mut self) -> Reading<Json<'a>> {
+    fn object(&mut self) -> Option<Json<'a>> {
         let (start, was_broken) = (self.at, self.is_broken);
         self.is_broken = false;
         self.at += 1;
@@ -183,48 +201,50 @@ impl<'a> Reader<'a> {
         } else {
             loop {
                 if self.next()? != b'"' {
-                    return Err(Refused::Syntax);
+                    return None;
                 }
                 let name = self.string()?;
                 if self.next()? != b':' {
-                    return Err(Refused::Syntax);
+                    return None;
                 }
                 let value = self.value()?;
                 self.members.push((name, value));
                 match self.next()? {
                     b',' => {}
                     b'}' => break,
-                    _ => return Err(Refused::Syntax),
+                    _ => return None,
                 }
             }
         }
         let text = self.text.get(start..self.at).filter(|_| !self.is_broken);
         self.is_broken |= was_broken;
-        let members = self.members.drain(first..);
-        let members = Members {
-            members: self.arena.slice(members),
-            text,
-        };
-        match members.repeated() {
-            None => Ok(Json::Object(members)),
-            Some(name) => Err(Refused::Twice(name.to_owned())),
+        let members = self.arena.copy(self.members.get(first..)?);
+        self.members.truncate(first);
+        let members = Members { members, text };
+        if let Some(name) = members.repeated() {
+            self.refused = Refused::Twice(name.to_owned());
+            return None;
         }
+        Some(Json::Object(members))
     }
 
     /// A text whose opening quote has been read.
-    fn string(&mut self) -> Reading<&'a str> {
-        let rest = self.text.get(self.at..).ok_or(Refused::Syntax)?;
-        let len = plain(rest.as_bytes());
-        if rest.as_bytes().get(len) != Some(&b'"') {
+    #[inline]
+    fn string(&mut self) -> Option<&'a str> {
+        let start = self.at;
+        let rest = self.text.as_bytes().get(start..)?;
+        let len = plain(rest);
+        if rest.get(len) != Some(&b'"') {
             return self.escaped();
         }
-        self.at += len + 1;
-        rest.get(..len).ok_or(Refused::Syntax)
+        let end = start + len;
+        self.at = end + 1;
+        self.text.get(start..end)
     }
 
     /// The same, where something in it must be read by itself.
     #[cold]
-    fn escaped(&mut self) -> Reading<&'a str> {
+    fn escaped(&mut self) -> Option<&'a str> {
         let quote = self.at - 1;
         let bytes = self.text.as_bytes();
         loop {
@@ -233,44 +253,51 @@ impl<'a> Reader<'a> {
                 Some(b'"') => break,
                 // Whatever follows, it does not end the text.
                 Some(b'\\') => self.at += 2,
-                _ => return Err(Refused::Syntax),
+                _ => return None,
             }
         }
         self.at += 1;
-        let quoted = self.text.get(quote..self.at).ok_or(Refused::Syntax)?;
-        let read: String = serde_json::from_str(quoted).map_err(|_| Refused::Syntax)?;
-        Ok(self.arena.text(&read))
+        let quoted = self.text.get(quote..self.at)?;
+        let read: String = serde_json::from_str(quoted).ok()?;
+        Some(self.arena.text(&read))
     }
 
-    fn word(&mut self, word: &str, json: Json<'a>) -> Reading<Json<'a>> {
+    fn word(&mut self, word: &str, json: Json<'a>) -> Option<Json<'a>> {
         let rest = self.text.as_bytes().get(self.at..).unwrap_or_default();
         if !rest.starts_with(word.as_bytes()) {
-            return Err(Refused::Syntax);
+            return None;
         }
         self.at += word.len();
-        Ok(json)
+        Some(json)
     }
 
-    fn number(&mut self) -> Reading<Number> {
+    fn number(&mut self) -> Option<Number> {
         /// So many digits are no overflow.
         const SHORT: usize = 18;
-        let rest = self.text.get(self.at..).ok_or(Refused::Syntax)?;
-        let digits = rest.bytes().take_while(u8::is_ascii_digit);
+        let rest = self.text.as_bytes().get(self.at..)?;
+        let digits = rest.iter().take_while(|byte| byte.is_ascii_digit());
         let (whole, len) = digits.fold((0_u64, 0), |(whole, len), digit| {
             let next = whole.wrapping_mul(10).wrapping_add(u64::from(digit - b'0'));
             (next, len + 1)
         });
-        let after = rest.as_bytes().get(len);
-        let is_short = (1..=SHORT).contains(&len) && (len == 1 || !rest.starts_with('0'));
-        if is_short && !matches!(after, Some(b'.' | b'e' | b'E')) {
+        let is_short = (1..=SHORT).contains(&len) && (len == 1 || rest.first() != Some(&b'0'));
+        if is_short && !matches!(rest.get(len), Some(b'.' | b'e' | b'E')) {
             self.at += len;
-            return Ok(whole.into());
+            return Some(Number::Whole(whole));
         }
+        self.long_number()
+    }
+
+    /// The same, where it is not a few digits.
+    #[cold]
+    fn long_number(&mut self) -> Option<Number> {
+        let rest = self.text.get(self.at..)?;
         let is_part = |byte: &u8| matches!(byte, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E');
         let len = rest.bytes().take_while(is_part).count();
-        let written = rest.get(..len).ok_or(Refused::Syntax)?;
+        let written = rest.get(..len)?;
         self.at += len;
-        serde_json::from_str(written).map_err(|_| Refused::Syntax)
+        let read: serde_json::Number = serde_json::from_str(written).ok()?;
+        Some(Number::from(&read))
     }
 }
 

@@ -1,10 +1,12 @@
 //! JSON text, written piece by piece. For what is written at every decision, where going by way of
 //! serde costs more than deciding does: what is known beforehand is copied as it stands.
 
+use std::ops::Range;
+
 use serde::Serialize;
 
 use crate::read::plain;
-use crate::{Json, Members};
+use crate::{Json, Members, Number};
 
 /// A buffer that JSON is written to the end of.
 #[derive(Debug, Default)]
@@ -29,6 +31,18 @@ impl JsonText {
 
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// How much it holds without growing. Bytes.
+    pub fn capacity(&self) -> usize {
+        self.0.capacity()
+    }
+
+    /// Writes once more what stands in this place.
+    pub fn repeat(&mut self, written: Range<usize>) {
+        if self.0.get(written.clone()).is_some() {
+            self.0.extend_from_within(written);
+        }
     }
 
     /// Takes back what was written after so many bytes.
@@ -56,6 +70,18 @@ impl JsonText {
             self.0.push(b'"');
         } else {
             self.value(&text);
+        }
+    }
+
+    /// A number that was read.
+    fn numeral(&mut self, number: Number) {
+        match number {
+            Number::Whole(number) => self.number(number),
+            Number::Negative(number) => {
+                self.0.push(b'-');
+                self.number(number.unsigned_abs());
+            }
+            Number::Real(number) => self.value(&number),
         }
     }
 
@@ -127,7 +153,7 @@ impl JsonText {
             Json::Null => self.raw("null"),
             Json::Bool(true) => self.raw("true"),
             Json::Bool(false) => self.raw("false"),
-            Json::Number(number) => self.value(number),
+            Json::Number(number) => self.numeral(*number),
             Json::Text(text) => self.text(text),
             Json::Array(items) => self.list(*items, Self::json),
             Json::Object(members) => self.members(members),
@@ -170,6 +196,16 @@ mod tests {
         let bytes = text.into_bytes();
         assert_eq!(serde_json::from_slice::<Value>(&bytes).unwrap(), value);
         assert_eq!(bytes, serde_json::to_vec(&value).unwrap());
+    }
+
+    #[test]
+    fn what_has_been_written_is_written_again() {
+        let mut text = JsonText::default();
+        text.raw("[1,");
+        text.text("a");
+        text.repeat(2..6);
+        text.repeat(40..50);
+        assert_eq!(text.into_bytes(), br#"[1,"a","a""#);
     }
 
     #[test]

@@ -1,17 +1,17 @@
 //! What was read: values that borrow their texts from the document and stand in an arena, so that
 //! nothing of them is made or freed by itself.
 
-use serde_json::{Map, Number, Value};
+use serde_json::{Map, Value};
 use smallvec::SmallVec;
 
-use crate::{Arena, JsonError, read};
+use crate::{Arena, JsonError, Number, read};
 
 /// The members of an object, with a life of their own. Equality does not look at the order of
 /// members, but bytes may: equal properties can serialize to different bytes.
 pub type Properties = Map<String, Value>;
 
 /// A JSON value in which no object repeats a name.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub enum Json<'a> {
     Null,
     Bool(bool),
@@ -53,7 +53,7 @@ impl<'a> Json<'a> {
         match value {
             Value::Null => Self::Null,
             Value::Bool(value) => Self::Bool(*value),
-            Value::Number(value) => Self::Number(value.clone()),
+            Value::Number(value) => Self::Number(value.into()),
             Value::String(text) => Self::Text(text),
             Value::Array(items) => {
                 let items = items.iter().map(|item| Self::lent(item, arena));
@@ -72,7 +72,7 @@ impl<'a> Json<'a> {
         match self {
             Self::Null => Value::Null,
             Self::Bool(value) => Value::Bool(*value),
-            Self::Number(value) => Value::Number(value.clone()),
+            Self::Number(value) => value.to_value(),
             Self::Text(text) => Value::String((*text).to_owned()),
             Self::Array(items) => Value::Array(items.iter().map(Self::to_value).collect()),
             Self::Object(members) => Value::Object(members.to_properties()),
@@ -126,9 +126,11 @@ impl<'a> Members<'a> {
     #[must_use]
     pub fn only(self, keep: impl Fn(&str) -> bool, arena: &'a Arena) -> Self {
         let kept = self.members.iter().filter(|(name, _)| keep(name));
-        Self::of(kept.cloned(), arena)
+        Self::of(kept.copied(), arena)
     }
 
+    /// Nearly always the name is written out where it is asked for, and compared at once.
+    #[inline]
     pub fn get(&self, name: &str) -> Option<&'a Json<'a>> {
         let found = self.members.iter().find(|(own, _)| *own == name);
         found.map(|(_, value)| value)

@@ -3,6 +3,8 @@
 mod open;
 mod refused;
 
+use std::cell::Cell;
+use std::ops::Range;
 use std::time::Duration;
 
 use authzen::{Asked, AskedAction, AskedEntity};
@@ -20,15 +22,29 @@ pub(crate) use refused::Refused;
 #[derive(Debug)]
 pub(crate) struct Lines<'l> {
     log: &'l DecisionLog,
+    /// Who asks.
+    asker: &'l Asker,
     text: JsonText,
     /// Entities that the question brings along.
     brought: &'l [Value],
     /// When the last one was decided: one batch takes few milliseconds.
     time: Option<(UnixTime, String)>,
+    /// Where it is said in `text` who asks, once it is.
+    by: Option<Range<usize>>,
+    /// The last subject, and where it stands there: many entries of a batch share one.
+    subject: Option<(AskedEntity<'l>, Range<usize>)>,
+}
+
+thread_local! {
+    /// What the thread has written the last records into. It is warm, and large enough.
+    static SPARE: Cell<Option<JsonText>> = const { Cell::new(None) };
 }
 
 /// More are not kept back.
 const TOGETHER: usize = 64 << 10;
+
+/// A buffer that is larger is not used again. Bytes.
+const KEPT: usize = 2 * TOGETHER;
 
 /// Attributes of one part of a question are recorded up to this. Bytes.
 const LONGEST: usize = 4 << 10;
@@ -37,12 +53,16 @@ const LONGEST: usize = 4 << 10;
 const RECORD: usize = 1 << 10;
 
 impl<'l> Lines<'l> {
-    pub(super) fn of(log: &'l DecisionLog) -> Self {
+    pub(super) fn of(log: &'l DecisionLog, asker: &'l Asker) -> Self {
+        let spare = SPARE.try_with(Cell::take).ok().flatten();
         Self {
             log,
-            text: JsonText::default(),
+            asker,
+            text: spare.unwrap_or_default(),
             brought: &[],
             time: None,
+            by: None,
+            subject: None,
         }
     }
 
@@ -55,9 +75,8 @@ impl<'l> Lines<'l> {
     /// Records one decision.
     pub(crate) fn record(
         &mut self,
-        asked: &Asked<'_>,
+        asked: &Asked<'l>,
         answered: &Answered<'_>,
-        asker: &Asker,
         now: UnixTime,
         took: Duration,
     ) {
@@ -78,7 +97,7 @@ impl<'l> Lines<'l> {
         self.text.raw(r#","duration_us":"#);
         let took = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         self.text.number(took);
-        self.by(asker);
+        self.by();
         self.end();
     }
 
@@ -120,9 +139,9 @@ impl<'l> Lines<'l> {
         }
     }
 
-    fn asked(&mut self, asked: &Asked<'_>) {
+    fn asked(&mut self, asked: &Asked<'l>) {
         self.text.raw(r#","subject":"#);
-        self.entity("subject", &asked.subject);
+        self.subject(&asked.subject);
         self.text.raw(r#","action":"#);
         self.named(&asked.action);
         self.text.raw(r#","resource":"#);
@@ -131,6 +150,17 @@ impl<'l> Lines<'l> {
             self.text.raw(r#","context":"#);
             self.shown(&["context"], asked.context);
         }
+    }
+
+    fn subject(&mut self, asked: &AskedEntity<'l>) {
+        if let Some((known, written)) = &self.subject
+            && known.is_same_part(asked)
+        {
+            return self.text.repeat(written.clone());
+        }
+        let start = self.text.len();
+        self.entity("subject", asked);
+        self.subject = Some((*asked, start..self.text.len()));
     }
 
     fn entity(&mut self, part: &str, asked: &AskedEntity<'_>) {
@@ -216,8 +246,12 @@ impl<'l> Lines<'l> {
         answer.version.write(text);
     }
 
-    fn by(&mut self, asker: &Asker) {
-        let text = &mut self.text;
+    fn by(&mut self) {
+        let (text, asker) = (&mut self.text, self.asker);
+        if let Some(written) = &self.by {
+            return text.repeat(written.clone());
+        }
+        let start = text.len();
         text.raw(r#","caller":"#);
         text.text(&asker.caller);
         if let Some(id) = asker.request_id() {
@@ -230,12 +264,14 @@ impl<'l> Lines<'l> {
             text.raw(r#","span_id":"#);
             text.text(&trace.span_id());
         }
+        self.by = Some(start..text.len());
     }
 
     fn hand_over(&mut self) {
         if !self.text.is_empty() {
             self.log.hand_over(self.text.as_bytes());
             self.text.truncate(0);
+            (self.by, self.subject) = (None, None);
         }
     }
 }
@@ -243,6 +279,11 @@ impl<'l> Lines<'l> {
 impl Drop for Lines<'_> {
     fn drop(&mut self) {
         self.hand_over();
+        let text = std::mem::take(&mut self.text);
+        if text.capacity() <= KEPT {
+            // A thread that is about to end keeps nothing.
+            let _ = SPARE.try_with(|spare| spare.set(Some(text)));
+        }
     }
 }
 

@@ -83,8 +83,12 @@ impl Mask {
     /// Whether anything below is hidden.
     fn hides_in_members(&self, path: &Path<'_>, members: &Members<'_>) -> bool {
         members.iter().any(|(name, value)| {
-            let path = Path::Below(path, name);
-            self.hides(&path, name) || self.hides_in(&path, value)
+            let is_nested = matches!(value, Json::Object(_) | Json::Array(_));
+            // Nearly no name is looked at more closely, and where it stands is said for those alone.
+            (is_nested || self.suspects.has(name)) && {
+                let path = Path::Below(path, name);
+                self.hides(&path, name) || self.hides_in(&path, value)
+            }
         })
     }
 

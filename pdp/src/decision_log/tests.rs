@@ -177,6 +177,37 @@ async fn an_entry_that_is_no_question_is_a_record_like_any_deny() {
 }
 
 #[tokio::test]
+async fn what_entries_of_a_batch_share_is_recorded_with_each() {
+    // A hundred records of this are handed over in several parts.
+    let (fixture, pdp) = logging(|fixture| {
+        fixture.config.decision_log_mask = vec!["name".into()];
+    });
+    let subject = |name: &str| json!({ "type": "user", "id": "ben", "properties": { "name": name, "age": 4, "address": { "city": "x".repeat(2000), "zip": "1" } } });
+    let doc = |id: usize| json!({ "type": "urn:x:doc", "id": id.to_string() });
+    let entry = |n: usize| match n % 10 {
+        3 => json!({ "resource": doc(n), "subject": { "type": "user", "id": "eve" } }),
+        7 => json!({ "resource": { "type": "urn:x:doc" } }),
+        _ => json!({ "resource": doc(n) }),
+    };
+    let batch = json!({ "subject": subject("s3cret"), "action": { "name": "GET /docs/{id}" },
+        "evaluations": (0..100).map(entry).collect::<Vec<_>>() });
+    post(&pdp, "/access/v1/evaluations", batch.to_string()).await;
+    let lines = records(&fixture, pdp);
+    assert_eq!(lines.len(), 100);
+    let eve = json!({ "type": "user", "id": "eve" });
+    for (n, line) in lines.iter().enumerate() {
+        match n % 10 {
+            3 => assert_eq!(line["subject"], eve),
+            7 => assert_eq!(line["error"]["status"], 400),
+            _ => assert_eq!(line["subject"], subject("[masked]")),
+        }
+        assert_eq!(line["caller"], lines[0]["caller"]);
+        assert_eq!(line["request_id"], lines[0]["request_id"]);
+        assert!(line["request_id"].is_string());
+    }
+}
+
+#[tokio::test]
 async fn what_is_wrong_with_an_entry_is_told_in_short() {
     let (fixture, pdp) = logging(|_| {});
     let long = "x".repeat(100_000);

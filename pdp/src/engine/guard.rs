@@ -282,6 +282,7 @@ fn elements<'a>(set: &Val<'a>, most: usize) -> Option<Vec<Plain<'a>>> {
                 .filter_map(|item| Val::from(item).borrowed())
                 .collect(),
         ),
+        Val::Ids(ids) if ids.len() <= most => Some(ids.uids().iter().map(Plain::Entity).collect()),
         Val::Ref(value) => match value.value_kind() {
             ValueKind::Set(items) if items.len() <= most => {
                 Some(items.iter().filter_map(plain).collect())

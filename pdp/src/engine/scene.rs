@@ -78,8 +78,12 @@ impl<'a, 's: 'a> Scene<'a, 's> {
             BinaryOp::Sub => Val::Long(one.long()?.checked_sub(other.long()?).ok_or(Failed)?),
             BinaryOp::Mul => Val::Long(one.long()?.checked_mul(other.long()?).ok_or(Failed)?),
             BinaryOp::In => Val::Bool(self.is_in(one.entity()?, other)?),
-            BinaryOp::Contains => Val::Bool(match other.plain() {
-                Some(sought) if one.len()? <= WALKED => {
+            BinaryOp::Contains => Val::Bool(match (one, other.plain()) {
+                (Val::Ids(ids), Some(sought)) => match sought {
+                    Plain::Entity(_) => ids.has(other.entity()?),
+                    Plain::Bool(_) | Plain::Long(_) | Plain::Text(_) => false,
+                },
+                (_, Some(sought)) if one.len()? <= WALKED => {
                     one.any(|item| item.as_ref() == Some(&sought))?
                 }
                 _ => one.set()?.contains(&other.value()),
@@ -151,7 +155,12 @@ impl<'a, 's: 'a> Scene<'a, 's> {
                 }
                 _ => return self.attribute(of.entity()?, name),
             },
-            Val::Bool(_) | Val::Long(_) | Val::Text(_) | Val::Entity(_) | Val::Items(_) => {
+            Val::Bool(_)
+            | Val::Long(_)
+            | Val::Text(_)
+            | Val::Entity(_)
+            | Val::Items(_)
+            | Val::Ids(_) => {
                 return self.attribute(of.entity()?, name);
             }
         };

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use cedar_policy_core::ast::{Set, Value, ValueKind};
 use smol_str::SmolStr;
 
-use crate::entities::{Kept, Named};
+use crate::entities::{Ids, Kept, Named};
 use crate::plain::{Plain, plain};
 
 /// The clauses cannot be evaluated here. Not yet an error of the policy: Cedar decides that.
@@ -22,6 +22,7 @@ pub(super) enum Val<'a> {
     Entity(Named<'a>),
     Members(&'a BTreeMap<SmolStr, Value>),
     Items(&'a [Kept]),
+    Ids(&'a Ids),
     Ref(&'a Value),
     Owned(Box<Value>),
 }
@@ -34,6 +35,7 @@ impl<'a> From<&'a Kept> for Val<'a> {
             Kept::Text(text) => Self::Text(text),
             Kept::Entity(uid) => Self::Entity(uid.named()),
             Kept::Items(items) => Self::Items(items),
+            Kept::Ids(ids) => Self::Ids(ids),
             Kept::Other(value) => Self::Ref(value),
         }
     }
@@ -48,7 +50,7 @@ impl<'a> Val<'a> {
             Self::Text(text) => Some(Plain::Text(text)),
             Self::Entity(name) => Some(Plain::Entity(name.uid)),
             Self::Ref(value) => plain(value),
-            Self::Members(_) | Self::Items(_) | Self::Owned(_) => None,
+            Self::Members(_) | Self::Items(_) | Self::Ids(_) | Self::Owned(_) => None,
         }
     }
 
@@ -88,7 +90,7 @@ impl<'a> Val<'a> {
             return Ok(Cow::Borrowed(set));
         }
         match self {
-            Self::Items(_) => match self.value().into_owned().value {
+            Self::Items(_) | Self::Ids(_) => match self.value().into_owned().value {
                 ValueKind::Set(set) => Ok(Cow::Owned(set)),
                 _ => Err(Failed),
             },
@@ -103,6 +105,7 @@ impl<'a> Val<'a> {
     ) -> Result<bool, Failed> {
         match self {
             Self::Items(items) => Ok(items.iter().any(|item| is_it(Val::from(item).plain()))),
+            Self::Ids(ids) => Ok(ids.uids().iter().any(|uid| is_it(Some(Plain::Entity(uid))))),
             _ => Ok(self.set()?.iter().any(|item| is_it(plain(item)))),
         }
     }
@@ -110,6 +113,7 @@ impl<'a> Val<'a> {
     pub(super) fn len(&self) -> Result<usize, Failed> {
         match self {
             Self::Items(items) => Ok(items.len()),
+            Self::Ids(ids) => Ok(ids.len()),
             _ => Ok(self.set()?.len()),
         }
     }
@@ -123,7 +127,8 @@ impl<'a> Val<'a> {
             | Self::Text(_)
             | Self::Entity(_)
             | Self::Members(_)
-            | Self::Items(_) => None,
+            | Self::Items(_)
+            | Self::Ids(_) => None,
         }
     }
 
@@ -144,6 +149,10 @@ impl<'a> Val<'a> {
             Self::Entity(name) => Cow::Owned(Value::from(name.uid.clone())),
             Self::Members(members) => Cow::Owned(record(members)),
             Self::Items(items) => Cow::Owned(Value::set(items.iter().map(Kept::value), None)),
+            Self::Ids(ids) => {
+                let uids = ids.uids().iter().cloned();
+                Cow::Owned(Value::set(uids.map(Value::from), None))
+            }
         }
     }
 

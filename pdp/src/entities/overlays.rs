@@ -6,14 +6,14 @@ use std::sync::Arc;
 use cedar_policy_core::ast::EntityUID;
 use smallvec::SmallVec;
 
-use super::Row;
+use super::{Named, Row};
 
 /// Rows that stand in for the store's of the same name. Clones share the rows.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Overlays {
     rows: SmallVec<[Arc<Row>; 2]>,
     /// Where each is, once they are many. Whoever asks names them, so that the hash is a slow one.
-    places: HashMap<EntityUID, usize>,
+    places: Option<HashMap<EntityUID, usize>>,
     /// One of them may be in something else than the store's of its name is.
     may_move: bool,
 }
@@ -27,7 +27,11 @@ impl Overlays {
     }
 
     pub(crate) fn get(&self, uid: &EntityUID) -> Option<&Row> {
-        self.rows.get(self.place(uid)?).map(|row| &**row)
+        self.named(Named::of(uid))
+    }
+
+    pub(super) fn named(&self, name: Named<'_>) -> Option<&Row> {
+        self.rows.get(self.place(name)?).map(|row| &**row)
     }
 
     pub(super) fn may_move(&self) -> bool {
@@ -46,7 +50,7 @@ impl Overlays {
     }
 
     fn put(&mut self, row: Arc<Row>) -> bool {
-        if let Some(place) = self.place(row.uid())
+        if let Some(place) = self.place(row.uid().named())
             && let Some(known) = self.rows.get_mut(place)
         {
             *known = row;
@@ -54,8 +58,9 @@ impl Overlays {
         }
         self.rows.push(row);
         if self.rows.len() > FEW {
-            for (at, row) in self.rows.iter().enumerate().skip(self.places.len()) {
-                self.places.insert((**row.uid()).clone(), at);
+            let places = self.places.get_or_insert_default();
+            for (at, row) in self.rows.iter().enumerate().skip(places.len()) {
+                places.insert((**row.uid()).clone(), at);
             }
         }
         false
@@ -65,16 +70,10 @@ impl Overlays {
         self.rows.iter().map(|row| &**row)
     }
 
-    fn place(&self, uid: &EntityUID) -> Option<usize> {
-        if self.places.is_empty() {
-            // Ids differ sooner than types.
-            let is_it = |row: &Arc<Row>| {
-                let own = row.uid();
-                own.eid() == uid.eid() && own.entity_type() == uid.entity_type()
-            };
-            self.rows.iter().position(is_it)
-        } else {
-            self.places.get(uid).copied()
+    fn place(&self, name: Named<'_>) -> Option<usize> {
+        match &self.places {
+            None => self.rows.iter().position(|row| row.uid().named() == name),
+            Some(places) => places.get(name.uid).copied(),
         }
     }
 }

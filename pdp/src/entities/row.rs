@@ -9,6 +9,7 @@ use std::sync::Arc;
 use cedar_policy_core::ast::{Entity, EntityUID, Literal, PartialValue, Set, Value, ValueKind};
 use smol_str::SmolStr;
 
+use super::ids::Ids;
 use super::uid::Uid;
 
 /// One entity. Its ancestors are not here: they are its parents', which may change.
@@ -44,6 +45,8 @@ pub(crate) enum Kept {
     /// A small set as it was sent, of values that can be compared without looking inside. Never in
     /// a store: a question's set is asked about a few times at most, and then forgotten.
     Items(Box<[Kept]>),
+    /// The same of entities of one type. In a box, so that values stay small.
+    Ids(Box<Ids>),
     /// A set, a record or an extension's value.
     Other(Arc<Value>),
 }
@@ -208,7 +211,7 @@ impl Kept {
     pub(crate) fn is_plain(&self) -> bool {
         match self {
             Self::Bool(_) | Self::Long(_) | Self::Text(_) | Self::Entity(_) => true,
-            Self::Items(_) | Self::Other(_) => false,
+            Self::Items(_) | Self::Ids(_) | Self::Other(_) => false,
         }
     }
 
@@ -220,6 +223,7 @@ impl Kept {
             Self::Text(text) => Value::from(text.clone()),
             Self::Entity(uid) => Value::new(Literal::EntityUID(uid.shared()), None),
             Self::Items(items) => Value::set(items.iter().map(Self::value), None),
+            Self::Ids(ids) => Value::set(ids.uids().iter().cloned().map(Value::from), None),
             Self::Other(value) => (**value).clone(),
         }
     }
@@ -229,6 +233,7 @@ impl Kept {
         match self {
             Self::Entity(uid) => take(uid),
             Self::Items(items) => items.iter().for_each(|item| item.each_reference(take)),
+            Self::Ids(ids) => ids.uids().iter().for_each(take),
             Self::Other(value) => value.all_literal_uids().iter().for_each(take),
             Self::Bool(_) | Self::Long(_) | Self::Text(_) => {}
         }

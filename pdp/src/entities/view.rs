@@ -113,7 +113,7 @@ impl<'a> View<'a> {
         let overlay = if self.overlays.is_empty() {
             None
         } else {
-            self.overlays.get(name.uid)
+            self.overlays.named(name)
         };
         overlay.or_else(|| self.store.row_of(name))
     }

@@ -41,6 +41,7 @@ fn of(value: &Kept) -> usize {
             Kept::Bool(_) | Kept::Long(_) | Kept::Entity(_) => 0,
             Kept::Text(text) => long(text),
             Kept::Items(items) => items.iter().map(of).sum(),
+            Kept::Ids(ids) => size_of_val(&**ids) + ids.len() * size_of::<SmolStr>(),
             Kept::Other(value) => SHARED + whole(value),
         }
 }

@@ -9,7 +9,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use ::http::request::Parts;
 use ::http::{HeaderMap, Method, Request};
 #[cfg(test)]
 use axum::body::Body;
@@ -42,7 +41,9 @@ enum Short {
 }
 
 /// An answer on its way.
-pub struct Answering(Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>);
+pub struct Answering(Boxed);
+
+type Boxed = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
 
 impl fmt::Debug for Api {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -67,12 +68,41 @@ impl Api {
         B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
     {
         if let Some(short) = self.short(request.method(), request.uri().path()) {
-            let (parts, body) = request.into_parts();
-            let answer = answer(Arc::clone(&self.inner), short, client.clone(), parts, body);
-            return Answering(Box::pin(answer));
+            return Answering(self.answer(short, client.clone(), request));
         }
         request.extensions_mut().insert(client.clone());
         Answering(Box::pin(self.router.clone().call(request)))
+    }
+
+    /// What the layers of the router do, from the outermost to the innermost.
+    fn answer<B>(&self, short: Short, client: Client, request: Request<B>) -> Boxed
+    where
+        B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+    {
+        let inner = Arc::clone(&self.inner);
+        let (mut parts, body) = request.into_parts();
+        // A block: a function would have room for each of these twice, and all of it is moved.
+        Box::pin(async move {
+            let span = if inner.traces.is_on() {
+                let route = parts.uri.path().to_owned();
+                inner.traces.enter(&mut parts, &inner.server, Some(&route))
+            } else {
+                None
+            };
+            let id = RequestId::of(&parts.headers);
+            let arrived = Arrived {
+                client: Some(client),
+                request_id: Some(id.clone()),
+                cost: Cost::Little,
+            };
+            let mut response = match gate::enter(&inner, arrived, &parts, body).await {
+                Ok(admitted) => asked(&inner, short, &parts.headers, admitted).await,
+                Err(response) => *response,
+            };
+            id.give(&mut response);
+            traces::leave(span, &response);
+            Ok(response)
+        })
     }
 
     fn short(&self, method: &Method, path: &str) -> Option<Short> {
@@ -105,38 +135,6 @@ impl Future for Answering {
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         self.get_mut().0.as_mut().poll(context)
     }
-}
-
-/// What the layers of the router do, from the outermost to the innermost.
-async fn answer<B>(
-    inner: Arc<Inner>,
-    short: Short,
-    client: Client,
-    mut parts: Parts,
-    body: B,
-) -> Result<Response, Infallible>
-where
-    B: HttpBody<Data = Bytes, Error: Into<BoxError>>,
-{
-    let span = if inner.traces.is_on() {
-        let route = parts.uri.path().to_owned();
-        inner.traces.enter(&mut parts, &inner.server, Some(&route))
-    } else {
-        None
-    };
-    let id = RequestId::of(&parts.headers);
-    let arrived = Arrived {
-        client: Some(client),
-        request_id: Some(id.clone()),
-        cost: Cost::Little,
-    };
-    let mut response = match gate::enter(&inner, arrived, &parts, body).await {
-        Ok(admitted) => asked(&inner, short, &parts.headers, admitted).await,
-        Err(response) => *response,
-    };
-    id.give(&mut response);
-    traces::leave(span, &response);
-    Ok(response)
 }
 
 async fn asked(

@@ -277,7 +277,8 @@ async fn fresh(inner: &Inner, headers: &HeaderMap) -> Passed<()> {
             .detail(format!("`{AT_LEAST}` must be one whole number"));
         return Err(Box::new(problem.into_response()));
     };
-    inner.at_least(revision).await.map_err(|late| {
+    let reached = Box::pin(inner.at_least(revision));
+    reached.await.map_err(|late| {
         let problem =
             Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not-fresh-enough").detail(format!(
                 "entities are at revision {}, and {} was demanded",

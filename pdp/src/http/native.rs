@@ -99,8 +99,8 @@ async fn entry(
             status,
             message,
         };
-        let mut lines = inner.lines();
-        let id = inner.refused(snapshot, &refused, asker, &mut lines);
+        let mut lines = inner.lines(asker);
+        let id = inner.refused(snapshot, &refused, &mut lines);
         Ok(failed(message, &id))
     };
     let Value::Object(own) = request else {

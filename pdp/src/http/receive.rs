@@ -53,8 +53,8 @@ where
     match futures_util::poll!(&mut whole) {
         Poll::Ready(gathered) => gathered,
         Poll::Pending => {
-            let gathered = tokio::time::timeout(BODY_TIMEOUT, whole).await;
-            gathered.unwrap_or(Err(Ungathered::TooLate))
+            let gathered = Box::pin(tokio::time::timeout(BODY_TIMEOUT, whole));
+            gathered.await.unwrap_or(Err(Ungathered::TooLate))
         }
     }
 }

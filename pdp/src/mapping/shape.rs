@@ -9,11 +9,12 @@ use cedar_policy_core::ast::Value;
 use cedar_policy_core::evaluator::RestrictedEvaluator;
 use cedar_policy_core::extensions::Extensions;
 use cedar_policy_core::validator::types::{Attributes, EntityKind, Type};
+use smallvec::SmallVec;
 use smol_str::SmolStr;
 use strict_json::{Json, Members as Sent};
 
 use super::vocabulary::{Kind, Known};
-use crate::entities::{HashedType, Kept, WALKED, place_of};
+use crate::entities::{HashedType, Ids, Kept, WALKED, place_of};
 use crate::short::short;
 
 /// What the schema expects somewhere.
@@ -195,6 +196,11 @@ impl Reader<'_> {
             }
             (Shape::String, Json::Text(text)) => Ok(Kept::Text(SmolStr::new(text))),
             (Shape::Set(element), Json::Array(items)) => {
+                if let Shape::Entity(Some(kind)) = &**element
+                    && let Some(ids) = ids(items)
+                {
+                    return Ok(Kept::Ids(Box::new(Ids::new(Arc::clone(kind), ids))));
+                }
                 let mut kept = Vec::with_capacity(items.len());
                 for (index, item) in items.iter().enumerate() {
                     let one = self.kept(element, item);
@@ -241,6 +247,18 @@ impl Reader<'_> {
         };
         Ok(Kept::Entity(kind.uid(id)))
     }
+}
+
+/// What is sent of a small set of entities, where that is ids alone.
+fn ids(items: &[Json<'_>]) -> Option<SmallVec<[SmolStr; 4]>> {
+    if items.len() > WALKED {
+        return None;
+    }
+    let id = |item: &Json<'_>| match item {
+        Json::Text(id) => Some(SmolStr::new(id)),
+        _ => None,
+    };
+    items.iter().map(id).collect()
 }
 
 impl Shape {

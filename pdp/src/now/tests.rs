@@ -263,7 +263,7 @@ proptest! {
         let at = |millis: u64| {
             let now = UnixTime::from_millis(NOW + millis);
             let answered = answer(&snapshot, &request, now).unwrap();
-            let (question, verdict) = answered.decided.unwrap();
+            let (question, verdict) = *answered.decided.unwrap();
             assert_eq!(verdict, snapshot.by_cedar(&question).unwrap());
             (verdict, answered.answer.cache.unwrap().max_age)
         };

@@ -20,6 +20,13 @@ use crate::second_opinion::Taken;
 use crate::snapshot::{Answered, Failure, Read, Snapshot};
 use crate::traced;
 
+/// When a question is asked: as the calendar says it, and to see how long it takes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Moment {
+    pub(super) now: UnixTime,
+    pub(super) started: Instant,
+}
+
 /// A question that is being answered.
 struct Begun<'s> {
     id: Id<'s>,
@@ -38,9 +45,11 @@ impl Inner {
         asked: &Asked<'_>,
         asker: &Asker,
     ) -> Result<Answer<'s>, DecisionError> {
-        let mut lines = self.log.lines();
+        let mut lines = self.log.lines(asker);
         if self.providers.is_empty() {
-            self.decide_now(snapshot, asked, asker, &mut Before::default(), &mut lines)
+            let moment = self.moment();
+            let mut before = Before::default();
+            self.decide_now(snapshot, asked, moment, asker, &mut before, &mut lines)
         } else {
             // In a box of its own: every request's future has room for it, and is moved with it.
             Box::pin(self.decide_completed(snapshot, asked, asker, &mut lines)).await
@@ -48,16 +57,17 @@ impl Inner {
     }
 
     /// Answers one question by what is known here alone. `before` is of the question before it.
-    pub(super) fn decide_now<'s, 'a>(
+    pub(super) fn decide_now<'s, 'l, 'a: 'l>(
         &'s self,
         snapshot: &'s Arc<Snapshot>,
         asked: &Asked<'a>,
+        moment: Moment,
         asker: &Asker,
         before: &mut Before<'s, 'a>,
-        lines: &mut Lines<'_>,
+        lines: &mut Lines<'l>,
     ) -> Result<Answer<'s>, DecisionError> {
-        let mut begun = self.begin(asker);
-        let answered = match snapshot.read(asked, begun.now, before) {
+        let mut begun = self.begin(moment, asker);
+        let mut answered = match snapshot.read(asked, begun.now, before) {
             Ok(Read::Question(mapped)) => {
                 traced::about(begun.span.as_mut(), asked);
                 snapshot.decide_mapped(mapped, begun.id, begun.sampled)
@@ -67,22 +77,24 @@ impl Inner {
             }
             Err(error) => Err(error),
         };
-        self.conclude(begun, snapshot, asked, answered, asker, lines)
+        self.conclude(&mut begun, snapshot, asked, &mut answered, lines);
+        answered.map(|answered| answered.answer)
     }
 
     /// Answers one question, and first has fetched what only providers know.
-    async fn decide_completed<'s>(
+    async fn decide_completed<'s, 'l, 'a: 'l>(
         &'s self,
         snapshot: &'s Arc<Snapshot>,
-        asked: &Asked<'_>,
+        asked: &Asked<'a>,
         asker: &Asker,
-        lines: &mut Lines<'_>,
+        lines: &mut Lines<'l>,
     ) -> Result<Answer<'s>, DecisionError> {
-        let mut begun = self.begin(asker);
-        let answered = self
+        let mut begun = self.begin(self.moment(), asker);
+        let mut answered = self
             .answer_completed(snapshot, asked, asker, &mut begun)
             .await;
-        self.conclude(begun, snapshot, asked, answered, asker, lines)
+        self.conclude(&mut begun, snapshot, asked, &mut answered, lines);
+        answered.map(|answered| answered.answer)
     }
 
     async fn answer_completed<'s>(
@@ -126,14 +138,14 @@ impl Inner {
         } = whole;
         let arena = Arena::new();
         let lent = shown.lend(&arena);
-        let mut lines = self.log.lines().with_entities(brought);
         let asked = lent.asked();
-        let mut begun = self.begin(asker);
+        let mut lines = self.log.lines(asker).with_entities(brought);
+        let mut begun = self.begin(self.moment(), asker);
         traced::about(begun.span.as_mut(), &asked);
         let within = asker.within(begun.span.as_ref());
         // SECURITY: what was sent, and not what was taken of it, which tells what is stored already.
         let brings_entities = !brought.is_empty();
-        let answered = match self.complete(snapshot, &mut question, within).await {
+        let mut answered = match self.complete(snapshot, &mut question, within).await {
             Ok(Ok(held)) => {
                 let answered =
                     snapshot.decide_native(question, brings_entities, begun.id, begun.sampled);
@@ -147,59 +159,60 @@ impl Inner {
         };
         let failures = answered.as_ref().map(|answered| answered.failures.clone());
         let failures = failures.unwrap_or_default();
-        let answer = self.conclude(begun, snapshot, &asked, answered, asker, &mut lines)?;
-        Ok((answer.into(), failures))
+        self.conclude(&mut begun, snapshot, &asked, &mut answered, &mut lines);
+        Ok((answered?.answer.into(), failures))
     }
 
-    fn begin(&self, asker: &Asker) -> Begun<'_> {
-        let (process, count) = self.ids.next_parts();
-        Begun {
-            id: Id { process, count },
+    pub(super) fn moment(&self) -> Moment {
+        Moment {
             now: self.clock.now(),
             started: Instant::now(),
+        }
+    }
+
+    fn begin(&self, moment: Moment, asker: &Asker) -> Begun<'_> {
+        let (process, count) = self.ids.next_parts();
+        let Moment { now, started } = moment;
+        Begun {
+            id: Id { process, count },
+            now,
+            started,
             sampled: self.second_opinion.is_wanted(),
             span: asker.part("decide"),
         }
     }
 
     /// Counts an answer, logs it, and hands it on for a second opinion.
-    fn conclude<'s>(
+    fn conclude<'l, 'a: 'l>(
         &self,
-        begun: Begun<'s>,
+        begun: &mut Begun<'_>,
         snapshot: &Arc<Snapshot>,
-        asked: &Asked<'_>,
-        answered: Result<Answered<'s>, DecisionError>,
-        asker: &Asker,
-        lines: &mut Lines<'_>,
-    ) -> Result<Answer<'s>, DecisionError> {
-        let Begun {
-            id,
-            now,
-            started,
-            mut span,
-            ..
-        } = begun;
-        if let Ok(answered) = &answered {
+        asked: &Asked<'a>,
+        answered: &mut Result<Answered<'_>, DecisionError>,
+        lines: &mut Lines<'l>,
+    ) {
+        let mut span = begun.span.take();
+        if let Ok(answered) = answered {
             traced::decided(span.as_mut(), &answered.answer);
         }
         traced::finish(span, answered.as_ref().err());
-        let mut answered = answered.inspect_err(|error| {
-            if matches!(error, DecisionError::Rejected { .. }) {
-                self.meters.rejected.inc();
-            }
-        })?;
-        if let Some((question, verdict)) = answered.decided.take() {
+        let answered = match answered {
+            Ok(answered) => answered,
+            Err(DecisionError::Rejected { .. }) => return self.meters.rejected.inc(),
+            Err(_) => return,
+        };
+        if let Some(decided) = answered.decided.take() {
+            let (question, verdict) = *decided;
             self.second_opinion.take(Taken {
-                id: id.to_string(),
+                id: begun.id.to_string(),
                 snapshot: Arc::clone(snapshot),
                 question,
                 verdict,
             });
         }
-        let took = started.elapsed();
-        self.count(&answered, took);
-        lines.record(asked, &answered, asker, now, took);
-        Ok(answered.answer)
+        let took = begun.started.elapsed();
+        self.count(answered, took);
+        lines.record(asked, answered, begun.now, took);
     }
 
     fn count(&self, answered: &Answered<'_>, took: std::time::Duration) {

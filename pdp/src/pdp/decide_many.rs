@@ -11,6 +11,7 @@ use strict_json::JsonText;
 use tokio::time::Instant;
 
 use super::Inner;
+use super::decide::Moment;
 use crate::answer::{Answer, Id};
 use crate::decision_log::{Asker, Lines, Refused};
 use crate::mapping::Before;
@@ -32,14 +33,14 @@ pub(crate) type Entry<'a> = Result<Asked<'a>, RequestError>;
 pub(crate) enum Reply<'s> {
     Answer(Answer<'s>),
     /// It is no question, which no policy was asked about.
-    Refused(Evaluation),
+    Refused(Box<Evaluation>),
 }
 
 impl Reply<'_> {
     pub(crate) fn write(&self, text: &mut JsonText) {
         match self {
             Self::Answer(answer) => answer.write(text),
-            Self::Refused(evaluation) => text.value(evaluation),
+            Self::Refused(evaluation) => text.value(&**evaluation),
         }
     }
 
@@ -54,7 +55,7 @@ impl Reply<'_> {
     fn refused(error: &str, id: String) -> Self {
         let mut evaluation = Evaluation::refused(error);
         evaluation.context.id = Some(id);
-        Self::Refused(evaluation)
+        Self::Refused(Box::new(evaluation))
     }
 }
 
@@ -62,7 +63,7 @@ impl From<Reply<'_>> for Evaluation {
     fn from(reply: Reply<'_>) -> Self {
         match reply {
             Reply::Answer(answer) => answer.into(),
-            Reply::Refused(evaluation) => evaluation,
+            Reply::Refused(evaluation) => *evaluation,
         }
     }
 }
@@ -96,19 +97,27 @@ impl Inner {
         asker: &Asker,
     ) -> Result<Vec<Reply<'s>>, DecisionError> {
         let mut replies = Vec::with_capacity(entries.len());
-        let (mut before, mut lines) = (Before::default(), self.log.lines());
-        let mut turn = Instant::now();
+        let (mut before, mut lines) = (Before::default(), self.log.lines(asker));
+        // What is asked in one turn is asked at one time.
+        let mut turn = self.moment();
         for (at, entry) in entries.enumerate() {
-            if turn.elapsed() > TURN {
+            let mut moment = Moment {
+                started: Instant::now(),
+                ..turn
+            };
+            if moment.started.duration_since(turn.started) > TURN {
                 tokio::task::yield_now().await;
-                turn = Instant::now();
+                turn = self.moment();
+                moment = turn;
             }
             let answer = match &entry {
-                Ok(asked) => self.decide_now(snapshot, asked, asker, &mut before, &mut lines),
+                Ok(asked) => {
+                    self.decide_now(snapshot, asked, moment, asker, &mut before, &mut lines)
+                }
                 Err(error) => Err(rejected(error)),
             };
             let entry = (at, entry.as_ref().ok());
-            let reply = self.replied(snapshot, entry, answer, asker, &mut lines)?;
+            let reply = self.replied(snapshot, entry, answer, &mut lines)?;
             if is_last(&mut replies, reply, semantic) {
                 break;
             }
@@ -154,19 +163,18 @@ impl Inner {
             Ok(asked) => self.decide(snapshot, asked, asker).await,
             Err(error) => Err(rejected(error)),
         };
-        let (entry, mut lines) = ((at, entry.as_ref().ok()), self.log.lines());
-        self.replied(snapshot, entry, answer, asker, &mut lines)
+        let (entry, mut lines) = ((at, entry.as_ref().ok()), self.log.lines(asker));
+        self.replied(snapshot, entry, answer, &mut lines)
     }
 
     /// What cannot be used of one entry is no error of the others: it is answered with a deny, and
     /// recorded like any.
-    fn replied<'s>(
+    fn replied<'s, 'l, 'a: 'l>(
         &self,
         snapshot: &Snapshot,
-        (entry, asked): (usize, Option<&Asked<'_>>),
+        (entry, asked): (usize, Option<&Asked<'a>>),
         answer: Result<Answer<'s>, DecisionError>,
-        asker: &Asker,
-        lines: &mut Lines<'_>,
+        lines: &mut Lines<'l>,
     ) -> Result<Reply<'s>, DecisionError> {
         let message = match answer {
             Ok(answer) => return Ok(Reply::Answer(answer)),
@@ -179,21 +187,20 @@ impl Inner {
             status: 400,
             message: &message,
         };
-        let id = self.refused(snapshot, &refused, asker, lines);
+        let id = self.refused(snapshot, &refused, lines);
         Ok(Reply::refused(&message, id))
     }
 
     /// Records an entry of a batch that is no question, and says by which name.
-    pub(crate) fn refused(
+    pub(crate) fn refused<'l>(
         &self,
         snapshot: &Snapshot,
-        refused: &Refused<'_, '_>,
-        asker: &Asker,
-        lines: &mut Lines<'_>,
+        refused: &Refused<'_, 'l>,
+        lines: &mut Lines<'l>,
     ) -> String {
         let (process, count) = self.ids.next_parts();
         let (id, now) = (Id { process, count }, self.clock.now());
-        lines.refuse(id, refused, &snapshot.version, asker, now);
+        lines.refuse(id, refused, &snapshot.version, now);
         id.to_string()
     }
 

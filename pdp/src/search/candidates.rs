@@ -133,7 +133,7 @@ impl Remainder {
             .map_err(|error| DecisionError::Internal {
                 message: error.to_string(),
             })?;
-        Ok(Answer::of(&outcome, Id::NONE, &snapshot.version, &[]))
+        Ok(Answer::of(outcome, Id::NONE, &snapshot.version, &[], None))
     }
 }
 

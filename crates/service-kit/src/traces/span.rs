@@ -16,10 +16,15 @@ use tokio::time::Instant;
 use super::context::TraceContext;
 use crate::UnixTime;
 
-/// A piece of work that is being recorded. Dropped before it is finished, it was cut off.
+/// A piece of work that is being recorded. Dropped before it is finished, it was cut off. Nearly
+/// always there is none, and what has room for one is small.
 #[derive(Debug)]
-pub struct Span {
-    recording: opentelemetry_sdk::trace::Span,
+pub struct Span(Box<Recording>);
+
+/// See [`Span`].
+#[derive(Debug)]
+struct Recording {
+    span: opentelemetry_sdk::trace::Span,
     context: TraceContext,
     recorder: Arc<Recorder>,
     is_finished: bool,
@@ -71,23 +76,23 @@ impl Span {
             return (context, None);
         }
         context.recorder = Some(Arc::clone(recorder));
-        let span = Self {
-            recording,
+        let recording = Recording {
+            span: recording,
             context: context.clone(),
             recorder: Arc::clone(recorder),
             is_finished: false,
         };
-        (context, Some(span))
+        (context, Some(Self(Box::new(recording))))
     }
 
     /// Where the work is that is done within.
     pub fn context(&self) -> &TraceContext {
-        &self.context
+        &self.0.context
     }
 
     /// Says something of the work.
     pub fn set(&mut self, key: &'static str, value: impl Into<Value>) {
-        self.recording.set_attribute(KeyValue::new(key, value));
+        self.0.set(key, value.into());
     }
 
     /// Says how many.
@@ -97,26 +102,36 @@ impl Span {
 
     /// Says that it failed, and how: one of few words.
     pub fn fail(&mut self, kind: impl Into<Cow<'static, str>>) {
-        self.set("error.type", kind.into());
-        self.recording.set_status(Status::error(""));
+        self.0.fail(kind.into());
     }
 
     /// The work is done, well or not.
     pub fn finish(mut self) {
-        self.is_finished = true;
+        self.0.is_finished = true;
     }
 
     /// Says what the work is, once that is known.
     pub(super) fn rename(&mut self, name: String) {
-        self.recording.update_name(name);
+        self.0.span.update_name(name);
     }
 }
 
-impl Drop for Span {
+impl Recording {
+    fn set(&mut self, key: &'static str, value: Value) {
+        self.span.set_attribute(KeyValue::new(key, value));
+    }
+
+    fn fail(&mut self, kind: Cow<'static, str>) {
+        self.set("error.type", kind.into());
+        self.span.set_status(Status::error(""));
+    }
+}
+
+impl Drop for Recording {
     fn drop(&mut self) {
         if !self.is_finished {
-            self.fail("cancelled");
+            self.fail("cancelled".into());
         }
-        self.recording.end_with_timestamp(self.recorder.now());
+        self.span.end_with_timestamp(self.recorder.now());
     }
 }

@@ -10,7 +10,7 @@ use cedar_policy_core::ast::Var;
 use service_kit::UnixTime;
 use strict_json::{Arena, Members};
 
-use super::{Asker, Lines};
+use super::Lines;
 use crate::search::PageFound;
 use crate::short::short;
 use crate::spelled::Spelled;
@@ -22,7 +22,6 @@ impl Lines<'_> {
         question: &SearchQuestion,
         found: &PageFound,
         version: &Spelled<SnapshotVersion>,
-        asker: &Asker,
         now: UnixTime,
         took: Duration,
     ) {
@@ -48,7 +47,7 @@ impl Lines<'_> {
         version.write(text);
         text.raw(r#","duration_us":"#);
         text.number(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
-        self.by(asker);
+        self.by();
         self.end();
     }
 
@@ -59,7 +58,6 @@ impl Lines<'_> {
         request: &EvaluationRequest,
         part: Var,
         version: &Spelled<SnapshotVersion>,
-        asker: &Asker,
         now: UnixTime,
     ) {
         if !self.log.is_on() {
@@ -76,7 +74,7 @@ impl Lines<'_> {
         if part == Var::Principal {
             self.of_type("subject", &subject.kind);
         } else {
-            self.subject(subject);
+            self.kept_subject(subject);
         }
         self.text.raw(",");
         self.action(action);
@@ -90,7 +88,7 @@ impl Lines<'_> {
         self.brought();
         self.text.raw(r#","snapshot":"#);
         version.write(&mut self.text);
-        self.by(asker);
+        self.by();
         self.end();
     }
 
@@ -108,7 +106,7 @@ impl Lines<'_> {
                 self.resource(resource);
             }
             Wanted::Action { subject, resource } => {
-                self.subject(subject);
+                self.kept_subject(subject);
                 self.text.raw(",");
                 self.resource(resource);
             }
@@ -117,7 +115,7 @@ impl Lines<'_> {
                 action,
                 resource: OfType { kind },
             } => {
-                self.subject(subject);
+                self.kept_subject(subject);
                 self.text.raw(",");
                 self.action(action);
                 self.text.raw(",");
@@ -126,7 +124,7 @@ impl Lines<'_> {
         }
     }
 
-    fn subject(&mut self, subject: &Subject) {
+    fn kept_subject(&mut self, subject: &Subject) {
         let Subject {
             kind,
             id,

@@ -4,7 +4,7 @@
 use authzen::{Asked, SnapshotVersion};
 use service_kit::UnixTime;
 
-use super::{Asker, Lines, Share};
+use super::{Lines, Share};
 use crate::answer::Id;
 use crate::short::cut;
 use crate::spelled::Spelled;
@@ -23,14 +23,13 @@ pub(crate) struct Refused<'r, 'a> {
 /// The most characters of what is wrong with an entry.
 const MESSAGE: usize = 1000;
 
-impl Lines<'_> {
+impl<'l> Lines<'l> {
     /// Records a refusal. None is left out, however few denies are recorded.
     pub(crate) fn refuse(
         &mut self,
         id: Id<'_>,
-        refused: &Refused<'_, '_>,
+        refused: &Refused<'_, 'l>,
         version: &Spelled<SnapshotVersion>,
-        asker: &Asker,
         now: UnixTime,
     ) {
         if !self.log.is_on() {
@@ -49,7 +48,7 @@ impl Lines<'_> {
         text.text(&cut(refused.message, MESSAGE));
         text.raw(r#"},"snapshot":"#);
         version.write(text);
-        self.by(asker);
+        self.by();
         self.end();
     }
 }

@@ -45,7 +45,7 @@ fn seen(snapshot: &Snapshot) -> Vec<String> {
         evaluation.context.snapshot = None;
         seen.push(serde_json::to_string(&evaluation).unwrap());
         seen.push(format!("{:?}", answered.failures));
-        let (question, verdict) = answered.decided.unwrap();
+        let (question, verdict) = *answered.decided.unwrap();
         assert!(verdict.agrees_with(&snapshot.by_cedar(&question).unwrap()));
         let explained = snapshot
             .explain(&request.lend(&Arena::new()).asked(), UnixTime::from_secs(0))

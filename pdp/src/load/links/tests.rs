@@ -77,7 +77,7 @@ async fn a_link_is_a_policy_by_its_own_name_with_what_its_template_says() {
         let request = question(subject, doc).to_string();
         let request = EvaluationRequest::from_json(request.as_bytes()).unwrap();
         let answered = answer(&snapshot, &request, UnixTime::from_secs(0)).unwrap();
-        let (question, verdict) = answered.decided.unwrap();
+        let (question, verdict) = *answered.decided.unwrap();
         assert_eq!(
             verdict,
             snapshot.by_cedar(&question).unwrap(),

@@ -33,6 +33,18 @@ const CONDITIONS: &[&str] = &[
     "principal has teams && principal in principal.teams",
     "resource has teams && principal in resource.teams",
     "resource has friends && resource.friends.contains(principal)",
+    "resource has friends && resource.friends.isEmpty()",
+    "resource has friends && resource.friends == [principal]",
+    "resource has friends && [resource.friends].contains([principal])",
+    r#"resource has friends && resource.friends.containsAny([User::"v", principal])"#,
+    r#"resource has friends && resource.friends.containsAll([User::"v", principal])"#,
+    "resource has friends && principal in resource.friends",
+    "resource has teams && principal has teams && resource.teams.containsAll(principal.teams)",
+    // Filed by what they look for.
+    r#"resource has friends && resource.friends.contains(User::"u")"#,
+    r#"resource has friends && resource.friends.contains(User::"v")"#,
+    r#"resource has friends && resource.friends.contains(User::"w")"#,
+    r#"resource has friends && resource.friends.contains(User::"x")"#,
     "context has tags && principal has tags && context.tags.containsAny(principal.tags)",
     r#"principal has tags && [principal.tags].contains(["b", "a"])"#,
     r#"principal has tags && {t: principal.tags}.t.contains("b")"#,
@@ -82,7 +94,7 @@ const TEXTS: &[&str] = &[r#""a""#, r#""b""#, r#""c""#, r#""z""#];
 const NUMBERS: &[&str] = &["1", "2", "-1"];
 const LISTS: &[&str] = &["[]", "[1,2]", "[2,1,1]", "[-1]"];
 const TEAMS: &[&str] = &[r#""red""#, r#""blue""#];
-const USERS: &[&str] = &[r#""u""#, r#""v""#];
+const USERS: &[&str] = &[r#""u""#, r#""v""#, r#"{"type":"User","id":"v"}"#];
 
 fn properties(sets: impl IntoIterator<Item = (&'static str, Option<Value>)>) -> Value {
     let given = sets
@@ -112,7 +124,7 @@ proptest! {
         let request = EvaluationRequest::from_json(question.to_string().as_bytes()).unwrap();
         let snapshot = pdp().0.snapshot.load();
         let answered = answer(&snapshot, &request, UnixTime::from_secs(0)).unwrap();
-        let (question, verdict) = answered.decided.unwrap();
+        let (question, verdict) = *answered.decided.unwrap();
         prop_assert_eq!(verdict, snapshot.by_cedar(&question).unwrap());
     }
 }
