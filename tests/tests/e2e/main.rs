@@ -8,6 +8,7 @@ mod dpop;
 mod entities;
 mod federation;
 mod hostile;
+mod issuers;
 mod kill;
 mod mtls;
 mod oidc_client;
