@@ -53,10 +53,6 @@ impl StubIssuer {
         }
     }
 
-    pub(super) fn header(&self) -> Value {
-        json!({ "typ": "at+jwt", "alg": "ES256", "kid": "cg" })
-    }
-
     /// Of a token that passes, where the route wants no more.
     pub(super) fn claims(&self, issuer: &str, scope: &str, acr: Option<&str>) -> Value {
         let now = self.now;
@@ -83,6 +79,11 @@ impl StubIssuer {
         let (x, y) = point.split_at(point.len() / 2);
         json!({ "kty": "EC", "crv": "P-256", "kid": "cg", "x": encode(x), "y": encode(y) })
     }
+}
+
+/// Of a token that passes.
+pub(super) fn header() -> Value {
+    json!({ "typ": "at+jwt", "alg": "ES256", "kid": "cg" })
 }
 
 /// The two parts that are signed.

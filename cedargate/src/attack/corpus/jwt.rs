@@ -4,7 +4,7 @@ use aws_lc_rs::hmac;
 use serde_json::{Value, json};
 
 use super::super::case::{Case, Class, Expect};
-use super::super::issuer::{StubIssuer, encode, unsigned};
+use super::super::issuer::{StubIssuer, encode, header, unsigned};
 use super::super::target::Target;
 
 pub(super) fn cases(all: &[Target], issuer: &StubIssuer, stranger: &StubIssuer) -> Vec<Case> {
@@ -19,7 +19,7 @@ pub(super) fn cases(all: &[Target], issuer: &StubIssuer, stranger: &StubIssuer) 
             target.anonymous().request(&fields)
         };
         let name = |what: &str| format!("{} {}: {what}", target.method, target.template);
-        let good = issuer.sign(&issuer.header().to_string(), &claims.to_string());
+        let good = issuer.sign(&header().to_string(), &claims.to_string());
         let passes = Expect::passes(target);
         let control = Case::new(Class::Bearer, target, name("a JWT"), request(&good), passes);
         cases.push(control.taking_token_away());
@@ -44,7 +44,7 @@ fn forged(
     claims: &Value,
     good: &str,
 ) -> Vec<(String, String)> {
-    let (header, text) = (issuer.header(), claims.to_string());
+    let (header, text) = (header(), claims.to_string());
     let changed = |mut value: Value, name: &str, to: Value| {
         match (&mut value, to) {
             (Value::Object(members), Value::Null) => drop(members.remove(name)),
