@@ -8,6 +8,7 @@ mod absent;
 mod case;
 mod corpus;
 mod exchange;
+mod issuer;
 mod report;
 mod stage;
 mod stubs;
@@ -18,10 +19,11 @@ mod verdict;
 use std::net::SocketAddr;
 
 use anyhow::{Context as _, bail};
-use service_kit::Tasks;
+use service_kit::{Clock as _, SystemClock, Tasks};
 
 use crate::config::Loaded;
-use corpus::Range;
+use corpus::{Issuers, Range};
+use issuer::StubIssuer;
 use stage::Stage;
 use stubs::StubPdp;
 
@@ -39,14 +41,21 @@ pub async fn attack(loaded: &Loaded) -> anyhow::Result<Report> {
     if config.routes.is_empty() {
         bail!("the file has no routes: nothing could pass, so nothing could be shown");
     }
-    let targets = Target::all(&config.routes);
+    let targets = Target::of(&config);
     let reserved = config.gateway.reserved_headers.clone();
     let tasks = Tasks::new();
     let upstream = Upstream::start(&tasks)
         .await
         .context("cannot start the recording upstream")?;
-    let stage = Stage::start(config, upstream.address(), &tasks).await?;
-    let report = fire(&Range::new(&targets, &reserved), &stage, &upstream).await;
+    let now = SystemClock.now().as_secs();
+    let (known, stranger) = (StubIssuer::new(now)?, StubIssuer::new(now)?);
+    let issuers = Issuers {
+        known: &known,
+        stranger: &stranger,
+    };
+    let stage = Stage::start((config, &known), upstream.address(), &tasks).await?;
+    let range = Range::new(&targets, &reserved).with(issuers);
+    let report = fire(&range, &stage, &upstream).await;
     stage.stop().await;
     report
 }

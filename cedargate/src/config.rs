@@ -386,4 +386,31 @@ mod tests {
             &["need a gateway"],
         );
     }
+
+    #[test]
+    fn a_gateway_of_others_tokens_alone_needs_no_token_service() {
+        let corp = "issuers: { corp: { jwt: { issuer: 'https://corp.example' } } }";
+        let route = "match: /a, methods: [GET], upstream: a, action: a, resource: R/x";
+        for (default, more, expected) in [
+            ("[corp]", "", &[][..]),
+            (
+                "[corp]",
+                ", issuers: [token_service]",
+                &["no token service"],
+            ),
+            ("[token_service]", ", issuers: [corp]", &[]),
+            ("[token_service]", "", &["no token service"]),
+            (
+                "[corp]",
+                ", issuers: [corp, token_service]",
+                &["no token service"],
+            ),
+        ] {
+            let text = format!(
+                "gateway: {{ {corp}, default_issuers: {default} }}\npdp: {{ policies: p }}\n\
+                 upstreams: {{ a: 'http://a' }}\nroutes: [{{ {route}{more} }}]\n"
+            );
+            check(&text, expected);
+        }
+    }
 }

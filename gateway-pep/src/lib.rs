@@ -1,5 +1,5 @@
-//! The Policy Enforcement Point: a reverse proxy that lets a request through only when the
-//! caller's opaque token was swapped for a JWT and the PDP permits exactly this request.
+//! The Policy Enforcement Point: a reverse proxy that lets a request through only when an issuer that
+//! the route accepts vouches for the caller's token, and the PDP permits exactly this request.
 //!
 //! The path of a request is the list of files in `pipeline/`. The gateway never sees a policy,
 //! never keeps a token in clear, and treats "not known" as a refusal.

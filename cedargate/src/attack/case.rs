@@ -74,6 +74,12 @@ impl Case {
         self
     }
 
+    /// No credential goes on to the upstream.
+    pub(super) fn taking_token_away(mut self) -> Self {
+        self.is_protected = false;
+        self
+    }
+
     pub(super) fn of_requests(mut self, requests: usize) -> Self {
         self.requests = requests;
         self

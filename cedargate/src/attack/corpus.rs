@@ -8,11 +8,13 @@ mod control;
 mod framing;
 mod grammar;
 mod headers;
+mod jwt;
 mod path;
 mod upgrade;
 
 use super::absent::ABSENT;
 use super::case::Case;
+use super::issuer::StubIssuer;
 use super::report::NotApplicable;
 use super::target::Target;
 
@@ -23,6 +25,15 @@ pub(super) struct Range<'t> {
     read: Option<&'t Target>,
     write: Option<&'t Target>,
     reserved: &'t [String],
+    issuers: Option<Issuers<'t>>,
+}
+
+/// Whoever signs JWTs.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Issuers<'t> {
+    /// In the place of those of the file.
+    pub(super) known: &'t StubIssuer,
+    pub(super) stranger: &'t StubIssuer,
 }
 
 impl<'t> Range<'t> {
@@ -32,7 +43,13 @@ impl<'t> Range<'t> {
             read: Target::to_read(targets),
             write: Target::to_write(targets),
             reserved,
+            issuers: None,
         }
+    }
+
+    pub(super) fn with(mut self, issuers: Issuers<'t>) -> Self {
+        self.issuers = Some(issuers);
+        self
     }
 }
 
@@ -46,6 +63,9 @@ pub(super) fn cases(range: &Range<'_>) -> Vec<Case> {
     cases.extend(address::cases(read));
     cases.extend(headers::cases(read, range.reserved));
     cases.extend(bearer::cases(range.all, read));
+    if let Some(Issuers { known, stranger }) = range.issuers {
+        cases.extend(jwt::cases(range.all, known, stranger));
+    }
     cases.extend(framing::cases(write));
     cases.extend(chunked::cases(write));
     cases.extend(grammar::cases(read));
@@ -62,6 +82,12 @@ pub(super) fn not_applicable(range: &Range<'_>) -> Vec<NotApplicable> {
             reason: absent.reason.to_owned(),
         })
         .collect();
+    if !range.all.iter().any(|target| target.jwt_issuer.is_some()) {
+        list.push(NotApplicable {
+            what: "JWT bearer",
+            reason: "no route of this file takes JWTs of an issuer".to_owned(),
+        });
+    }
     if range.all.iter().all(|target| target.token.is_none()) {
         list.push(NotApplicable {
             what: "bearer",

@@ -6,11 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use gateway_pep::{Config, DpopConfig, Gateway, GatewayConfig, GatewayParts, RunningGateway};
+use gateway_pep::{Config, DpopConfig, Gateway, GatewayParts, RunningGateway};
 use service_kit::line_sink::LineTarget;
 use service_kit::{Clock as _, Health, Metrics, SystemClock, Tasks};
 use store::MemoryStore;
 
+use super::issuer::StubIssuer;
 use super::stubs::{StubPdp, StubTokens};
 use crate::wire::EVENT_LOG;
 
@@ -33,11 +34,12 @@ const PATIENCE: Duration = Duration::from_secs(5);
 impl Stage {
     /// Starts, and waits until the gateway is ready.
     pub(super) async fn start(
-        config: Config,
+        (mut config, issuer): (Config, &StubIssuer),
         upstream: SocketAddr,
         tasks: &Tasks,
     ) -> anyhow::Result<Self> {
         let clock = Arc::new(SystemClock);
+        issuer.take_over(&mut config);
         let tokens = StubTokens::new(&config.routes, clock.now().as_secs());
         let pdp = Arc::new(StubPdp::default());
         let health = Health::new();
@@ -115,11 +117,7 @@ fn on_loopback(mut config: Config, upstream: SocketAddr) -> Config {
     gateway.cache.decisions = 0;
     // Nonces are made of a secret of the user's. Tokens here are for whoever has them, but for one.
     gateway.dpop = DpopConfig::default();
-    // Whoever gives tokens out, the stand-in knows those of here.
-    gateway.issuers.clear();
-    gateway.default_issuers = GatewayConfig::default().default_issuers;
     for route in &mut config.routes {
-        route.issuers = None;
         route.dpop_bound_access_tokens_required = false;
     }
     config

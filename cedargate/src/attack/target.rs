@@ -1,6 +1,6 @@
 //! What of a configuration is attacked: a route, with a path, a host and a token that pass.
 
-use gateway_pep::RouteConfig;
+use gateway_pep::{Config, IssuerConfig, RouteConfig};
 
 use super::stubs;
 
@@ -15,6 +15,12 @@ pub struct Target {
     pub(super) token: Option<String>,
     /// The route wants scopes.
     pub(super) is_scoped: bool,
+    /// Those that it wants.
+    pub(super) scope: String,
+    /// The login that it wants, if it wants one by name.
+    pub(super) acr: Option<String>,
+    /// An issuer whose JWTs it takes, if there is one.
+    pub(super) jwt_issuer: Option<String>,
 }
 
 impl Target {
@@ -33,8 +39,30 @@ impl Target {
                         .scope
                         .as_deref()
                         .is_some_and(|scope| !scope.is_empty()),
+                    scope: route.scope.clone().unwrap_or_default(),
+                    acr: route.acr_values.first().cloned(),
+                    jwt_issuer: None,
                 });
             }
+        }
+        targets
+    }
+
+    /// The same for the routes of a whole configuration, which says whose JWTs they take, too.
+    pub(super) fn of(config: &Config) -> Vec<Self> {
+        let mut targets = Self::all(&config.routes);
+        let gateway = &config.gateway;
+        let url = |name: &String| match gateway.issuers.get(name) {
+            Some(IssuerConfig::Jwt(jwt)) => Some(jwt.issuer.clone()),
+            Some(IssuerConfig::Introspection(_)) | None => None,
+        };
+        let of_routes = config.routes.iter().flat_map(|route| {
+            let names = route.issuers.as_ref().unwrap_or(&gateway.default_issuers);
+            let issuer = names.iter().find_map(url).filter(|_| !route.public);
+            methods(route).into_iter().map(move |_| issuer.clone())
+        });
+        for (target, issuer) in targets.iter_mut().zip(of_routes) {
+            target.jwt_issuer = issuer;
         }
         targets
     }

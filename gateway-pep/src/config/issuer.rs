@@ -169,6 +169,30 @@ pub enum AuthMethod {
     ClientSecretPost,
 }
 
+impl JwtIssuerConfig {
+    /// An issuer with default settings.
+    pub fn new(issuer: impl Into<String>) -> Self {
+        Self {
+            issuer: issuer.into(),
+            jwks_uri: None,
+            jwks_file: None,
+            jwks: None,
+            ca_file: None,
+            audiences: Vec::new(),
+            algorithms: all_algorithms(),
+            types: access_tokens(),
+            leeway_secs: leeway_secs(),
+            max_lifetime_secs: max_lifetime_secs(),
+            jwks_refresh_secs: jwks_refresh_secs(),
+            jwks_rest_secs: jwks_rest_secs(),
+            jwks_keep_secs: jwks_keep_secs(),
+            require: BTreeMap::new(),
+            subject: SubjectConfig::default(),
+            forward: Forward::default(),
+        }
+    }
+}
+
 impl Default for SubjectConfig {
     fn default() -> Self {
         Self {

@@ -62,8 +62,13 @@ impl Accepted {
         let claimed = Some(token)
             .filter(|token| jose::is_like_one(token))
             .and_then(jose::claimed_issuer);
+        let can_be = |index: &usize| {
+            let issuer = issuers.get(*index);
+            issuer.is_some_and(|issuer| issuer.can_have_made(token))
+        };
+        let asked = self.asked.filter(can_be);
         let Some(claimed) = claimed else {
-            return self.asked;
+            return asked;
         };
         let is_it = |issuer: &Issuer| issuer.url() == Some(&claimed);
         let mut named = self.named.iter().copied();
@@ -71,7 +76,7 @@ impl Accepted {
         match accepted {
             Some(index) => Some(index),
             None if issuers.iter().any(is_it) => None,
-            None => self.asked,
+            None => asked,
         }
     }
 }

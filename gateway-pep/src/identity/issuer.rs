@@ -65,6 +65,15 @@ impl Issuer {
         }
     }
 
+    /// Whether a token looks like one of it: else asking would be in vain.
+    pub(crate) fn can_have_made(&self, token: &str) -> bool {
+        match self.kind {
+            // A JWT from outside, say: no token of ours looks like it.
+            Kind::TokenService(_) => OpaqueToken::parse(token).is_ok(),
+            Kind::Jwt(_) | Kind::Introspection(_) => true,
+        }
+    }
+
     /// What the decision point hears of it beside the subject. Of the token service: nothing.
     pub(crate) fn told(&self) -> Option<&str> {
         match self.kind {
@@ -110,7 +119,6 @@ impl Issuer {
 
 impl TokenService {
     async fn ask(&self, token: &Secret, resource: &ResourceId) -> Result<Answer, Unknown> {
-        // A JWT from outside, say: no token of ours looks like it.
         let Ok(token) = OpaqueToken::parse(token.reveal()) else {
             return Ok(Answer::Inactive);
         };

@@ -15,6 +15,9 @@ gateway:
   reserved_headers: [X-Tenant, X-House-]
   public_origins: ['https://gw.test', 'https://admin.gw.test']
   dpop: { require_nonce: true, nonce_secret_file: nowhere/nonces }
+  issuers:
+    corp: { jwt: { issuer: 'https://corp.test', jwks_file: nowhere/keys, types: [JWT], require: { a: [b] } } }
+    asked: { introspection: { introspection_url: 'https://192.0.2.5/', client_id: x, client_secret_file: nowhere/secret } }
 upstreams: { a: 'http://192.0.2.1:9', b: { url: 'http://192.0.2.2:9', preserve_host: true } }
 pdp: { policies: nowhere }
 connect: { token_service: { introspection_url: 'http://192.0.2.3/', client_secret: x } }
@@ -27,6 +30,9 @@ routes:
   - { match: '/todos/{todoId}', methods: ['*'], upstream: a, mapping: authzen_route }
   - { match: '/bound', methods: [GET], upstream: a, action: view, resource: Service/x, dpop_bound_access_tokens_required: true }
   - { match: '/pay', methods: [GET], upstream: a, action: view, resource: Service/x, acr_values: [phr, phrh], max_age_secs: 60 }
+  - { match: '/jwt/{id}', methods: [GET, PUT], upstream: a, action: view, resource: 'Record/{id}', issuers: [corp] }
+  - { match: '/jwt-pay', methods: [GET], upstream: a, action: view, resource: Service/x, scope: pay, acr_values: [phr], issuers: [asked, corp] }
+  - { match: '/asked', methods: [GET], upstream: a, action: view, resource: Service/x, issuers: [asked] }
 ";
 
 fn loaded(text: &str) -> Loaded {

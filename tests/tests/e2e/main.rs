@@ -10,6 +10,7 @@ mod explain;
 mod federation;
 mod forward_auth;
 mod hostile;
+mod issuers;
 mod kill;
 mod mtls;
 mod oidc_client;
