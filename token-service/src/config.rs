@@ -232,6 +232,10 @@ pub struct ClientConfig {
     /// Authorization requests must be pushed (RFC 9126 section 6).
     #[serde(default)]
     pub require_pushed_authorization_requests: bool,
+    /// Its authorization requests must have a challenge (PKCE, RFC 7636). `false` is for OpenID Connect
+    /// clients that know no PKCE and have a credential; where they send a challenge, it counts.
+    #[serde(default = "default_require_pkce")]
+    pub require_pkce: bool,
     /// How its ID tokens and logout tokens are signed.
     #[serde(default)]
     pub id_token_signed_response_alg: SigningAlgorithm,
@@ -467,6 +471,10 @@ impl GrantType {
     pub(crate) fn is_renewable(self) -> bool {
         matches!(self, Self::AuthorizationCode | Self::DeviceCode)
     }
+}
+
+fn default_require_pkce() -> bool {
+    true
 }
 
 fn default_listen() -> SocketAddr {

@@ -92,6 +92,8 @@ pub(crate) struct Client {
     pub(crate) consent: ConsentMode,
     /// Its authorization requests must be pushed.
     pub(crate) only_pushed: bool,
+    /// Its authorization requests must have a challenge (RFC 7636).
+    pub(crate) requires_pkce: bool,
     /// Its access tokens must be bound to a key.
     pub(crate) only_bound: bool,
     /// Its access tokens are bound to the certificate that it shows.

@@ -33,3 +33,4 @@ mod signals;
 mod signer;
 mod timing;
 mod token;
+mod without_pkce;

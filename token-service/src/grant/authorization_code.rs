@@ -23,7 +23,7 @@ use crate::token::{Handle, Kind};
 pub(super) async fn exchange(request: TokenRequest<'_>) -> Result<TokenAnswer, Refusal> {
     let core = request.core;
     let text = request.required("code", "`code` is missing")?;
-    let verifier = request.required("code_verifier", "`code_verifier` is missing")?;
+    let verifier = request.params.get("code_verifier");
     let handle = Kind::AuthorizationCode
         .read(text, &core.secrets)
         .map_err(|error| refused(request, &error.to_string()))?;
@@ -98,7 +98,7 @@ async fn check(
     request: TokenRequest<'_>,
     handle: &Handle,
     stored: &Stored<Code>,
-    verifier: &str,
+    verifier: Option<&str>,
 ) -> Result<(), Refusal> {
     let code = &stored.record;
     // SECURITY: before anything changes. Another client must not be able to burn a code, or to
@@ -126,7 +126,11 @@ async fn check(
             ));
         }
         Some(given) if given != code.redirect_uri => "the redirect URI is not the one of the code",
-        _ if !proves(verifier, &code.challenge) => "the code verifier does not fit",
+        // Of a client that has forgotten it, most likely: nobody else has shown the client's credential.
+        _ if code.challenge.is_some() && verifier.is_none() => {
+            return Err(refused(request, "the code verifier is missing"));
+        }
+        _ if !proves(verifier, code.challenge.as_deref()) => "the code verifier does not fit",
         _ if record::is_other_key(code.key.as_deref(), request.key) => {
             "the key is not the one that the code is bound to"
         }
@@ -160,8 +164,13 @@ async fn lost_race(request: TokenRequest<'_>, handle: &Handle) -> Result<Refusal
     Ok(refused(request, "the code was used before"))
 }
 
-/// RFC 7636 sections 4.1 and 4.6, for S256.
-fn proves(verifier: &str, challenge: &str) -> bool {
+/// RFC 7636 sections 4.1 and 4.6, for S256. SECURITY: a verifier without a challenge is none either (RFC 9700
+/// section 4.8.2): the challenge has been taken out of the request on its way.
+fn proves(verifier: Option<&str>, challenge: Option<&str>) -> bool {
+    let (verifier, challenge) = match (verifier, challenge) {
+        (Some(verifier), Some(challenge)) => (verifier, challenge),
+        (verifier, challenge) => return verifier.is_none() && challenge.is_none(),
+    };
     let is_verifier = (43..=128).contains(&verifier.len())
         && verifier
             .bytes()
@@ -188,9 +197,13 @@ mod tests {
         // RFC 7636 appendix B.
         let verifier = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
         let challenge = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
+        let proves = |verifier: &str, challenge: &str| proves(Some(verifier), Some(challenge));
         assert!(proves(verifier, challenge));
         assert!(!proves(challenge, challenge));
         assert!(!proves("short", &digest::sha256_base64url(b"short")));
         assert!(!proves("", ""));
+        assert!(super::proves(None, None));
+        assert!(!super::proves(Some(verifier), None));
+        assert!(!super::proves(None, Some(challenge)));
     }
 }

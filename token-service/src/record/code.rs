@@ -16,7 +16,8 @@ pub(crate) struct Code {
     /// The client wrote `redirect_uri` in its request, and so has to repeat it.
     pub(crate) redirect_uri_given: bool,
     /// PKCE, S256.
-    pub(crate) challenge: String,
+    /// None: the client need not prove that it has asked for the code, but by its credential.
+    pub(crate) challenge: Option<String>,
     pub(crate) sub: String,
     pub(crate) scope: Scope,
     /// As requested (RFC 8707); empty: not restricted.

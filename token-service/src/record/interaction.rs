@@ -35,7 +35,7 @@ pub(crate) struct AuthorizationRequest {
     pub(crate) redirect_uri_given: bool,
     pub(crate) state: Option<String>,
     pub(crate) nonce: Option<String>,
-    pub(crate) challenge: String,
+    pub(crate) challenge: Option<String>,
     /// The code is to be bound to this key: `dpop_jkt`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) key: Option<String>,

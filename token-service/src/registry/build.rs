@@ -154,6 +154,12 @@ impl Registry {
         let credential = self.client_credential(config, issues);
         let grant_types: BTreeSet<_> = config.grant_types.iter().copied().collect();
         check_grant_types(config, &grant_types, issues);
+        if !config.require_pkce && credential.is_none() {
+            issues.add(
+                "require_pkce",
+                "of a client without a credential must not be `false`: whoever finds a code could use it",
+            );
+        }
         let redirect_uris = issues.uris("redirect_uris", &config.redirect_uris);
         let after_logout = &config.post_logout_redirect_uris;
         let post_logout_redirect_uris = issues.uris("post_logout_redirect_uris", after_logout);
@@ -171,6 +177,7 @@ impl Registry {
             attributes: config.attributes.clone(),
             consent: config.consent,
             only_pushed: config.require_pushed_authorization_requests,
+            requires_pkce: config.require_pkce,
             id_token_alg: config.id_token_signed_response_alg,
             only_bound: config.dpop_bound_access_tokens,
             certificate_bound: config.tls_client_certificate_bound_access_tokens,

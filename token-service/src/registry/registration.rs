@@ -186,6 +186,7 @@ impl Bounds {
             attributes: Map::new(),
             consent: ConsentMode::Ask,
             only_pushed: metadata.only_pushed,
+            requires_pkce: true,
             // It has no certificate to be known by: none can be registered.
             certificate_bound: false,
             only_bound: metadata.only_bound,

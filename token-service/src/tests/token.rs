@@ -49,11 +49,12 @@ async fn a_code_is_good_only_for_its_client_its_redirect_uri_and_its_verifier() 
     let no_verifier = [
         ("grant_type", "authorization_code"),
         ("code", code.as_str()),
+        ("redirect_uri", CALLBACK),
     ];
     world
         .token("web", &no_verifier)
         .await
-        .assert_error(400, "invalid_request");
+        .assert_error(400, "invalid_grant");
     let no_uri = [no_verifier[0], no_verifier[1], ("code_verifier", VERIFIER)];
     world
         .token("web", &no_uri)
@@ -275,7 +276,7 @@ async fn a_malformed_request_is_refused_and_an_unknown_parameter_is_not() {
     world
         .token("web", &empty)
         .await
-        .assert_error(400, "invalid_request");
+        .assert_error(400, "invalid_grant");
     assert_eq!(
         world.token("svc", &[grant, ("foo", "bar")]).await.status,
         200

@@ -132,7 +132,7 @@ fn rest(
             redirect_uri_given,
             state: params.get("state").map(str::to_owned),
             nonce: params.get("nonce").map(str::to_owned),
-            challenge: challenge(params)?,
+            challenge: challenge(client, params)?,
             key: key(params)?,
             scope: scope(client, params)?,
             resources: resources(registry, params)?,
@@ -190,13 +190,18 @@ fn unsupported(params: &Params) -> Result<(), Problem> {
     }
 }
 
-/// RFC 7636 section 4.3; for every client, and S256 alone.
-fn challenge(params: &Params) -> Result<String, Problem> {
+/// RFC 7636 section 4.3; S256 alone, and for every client that is not configured otherwise.
+fn challenge(client: &Client, params: &Params) -> Result<Option<String>, Problem> {
+    let is_absent =
+        ["code_challenge", "code_challenge_method"].map(|name| params.get(name).is_none());
+    if !client.requires_pkce && is_absent == [true, true] {
+        return Ok(None);
+    }
     let is_s256 = params.get("code_challenge_method") == Some("S256");
     params
         .get("code_challenge")
         .filter(|text| is_s256 && digest::is_sha256_base64url(text))
-        .map(str::to_owned)
+        .map(|text| Some(text.to_owned()))
         .ok_or((
             ErrorCode::InvalidRequest,
             "`code_challenge` with `code_challenge_method=S256` is required",
