@@ -4,6 +4,7 @@
 //! Knows nothing of requests, routes and caches: they know it.
 
 pub(crate) mod accepted;
+pub(crate) mod answer;
 mod claims;
 pub(crate) mod fault;
 pub(crate) mod introspection;

@@ -15,8 +15,9 @@ use super::keyed::KeyedHash;
 use super::sealed::{Entry, SealedAccess};
 use super::validity::Validity;
 use super::{Moment, Source};
+use crate::identity::answer::Answer;
 use crate::identity::fault::Unknown;
-use crate::identity::issuer::{Answer, Issuer, Kind};
+use crate::identity::issuer::{Issuer, Kind};
 use crate::identity::{Identity, Vouched};
 use crate::subject::subject_of;
 

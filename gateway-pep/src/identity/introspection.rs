@@ -14,9 +14,9 @@ use service_kit::{Secret, UnixTime};
 use strict_json::parse_object;
 
 use super::Vouched;
+use super::answer::{Answer, Forwarded};
 use super::claims::{Audience, Claims};
 use super::fault::{TokenFault, Unasked, Unknown};
-use super::issuer::{Answer, Forwarded};
 use super::mapping::Mapping;
 
 /// Asks one issuer.

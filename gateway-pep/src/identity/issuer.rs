@@ -2,16 +2,15 @@
 
 use std::sync::Arc;
 
-use http::HeaderValue;
 use oauth::{ActiveToken, Introspection, OpaqueToken, ResourceId, TokenIntrospector};
 use service_kit::{Secret, UnixTime};
 use tokio::time::Instant;
 
+use super::answer::Answer;
 use super::fault::Unknown;
 use super::introspection::Introspector;
 use super::jwt::JwtRules;
 use super::mapping::Namespace;
-use super::{Vouched, bearer};
 
 /// One of them.
 #[derive(Debug)]
@@ -36,23 +35,6 @@ pub(crate) struct TokenService {
     /// None: nobody is there to be asked. No route then accepts it.
     pub(crate) introspector: Option<Arc<dyn TokenIntrospector>>,
     pub(crate) namespace: Namespace,
-}
-
-/// What a token is worth.
-#[derive(Debug)]
-pub(crate) enum Answer {
-    /// By the token service, whose events void it.
-    Swapped(Arc<ActiveToken>),
-    /// By another issuer.
-    Vouched(Box<Vouched>),
-    Inactive,
-}
-
-/// What an upstream gets of a token.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Forwarded {
-    Nothing,
-    Same,
 }
 
 impl Issuer {
@@ -139,14 +121,5 @@ impl TokenService {
     fn owns(&self, token: &ActiveToken) -> bool {
         let facts = &token.facts;
         self.namespace.admits(&facts.sub) && self.namespace.admits(&facts.client_id)
-    }
-}
-
-impl Forwarded {
-    pub(super) fn header(self, token: &str) -> Option<HeaderValue> {
-        match self {
-            Self::Nothing => None,
-            Self::Same => bearer(token),
-        }
     }
 }

@@ -12,9 +12,9 @@ use service_kit::UnixTime;
 use tokio::time::Instant;
 
 use super::Vouched;
+use super::answer::{Answer, Forwarded};
 use super::claims::{Audience, Claims};
 use super::fault::{TokenFault, Unknown};
-use super::issuer::{Answer, Forwarded};
 use super::jwks::{Jwks, Renewal};
 use super::mapping::Mapping;
 

@@ -15,8 +15,9 @@ use crate::config::{
     AuthMethod, Config, Forward, IntrospectionIssuerConfig, IssuerConfig, JwtIssuerConfig,
     TOKEN_SERVICE,
 };
+use crate::identity::answer::Forwarded;
 use crate::identity::introspection::{Credential, Introspector};
-use crate::identity::issuer::{Forwarded, Issuer, Kind, TokenService};
+use crate::identity::issuer::{Issuer, Kind, TokenService};
 use crate::identity::jwks::{Jwks, Pace, Source, is_trusted};
 use crate::identity::jwt::{JwtRules, Types};
 use crate::identity::mapping::Namespace;
