@@ -214,15 +214,30 @@ async fn serve(loaded: Loaded) -> anyhow::Result<()> {
         .await
         .with_context(|| loaded.file.display().to_string())?;
     let at = &running.addresses;
-    for (name, address) in [
-        ("gateway", at.gateway),
-        ("token service", at.token_service),
-        ("pdp", at.pdp),
-        ("admin", at.admin),
-        ("demo upstream", at.demo_upstream),
+    let config = &loaded.config;
+    let by_tls = |is_tls: bool| if is_tls { "https" } else { "http" };
+    let token_service = config.token_service.as_ref();
+    let token_service = by_tls(token_service.is_some_and(|section| section.tls.is_some()));
+    let pdp = by_tls(
+        config
+            .pdp
+            .as_ref()
+            .is_some_and(|section| section.tls.is_some()),
+    );
+    for (name, scheme, address) in [
+        ("gateway", "http", at.gateway),
+        ("token service", token_service, at.token_service),
+        (
+            "token service, by certificate",
+            "https",
+            at.token_service_mtls,
+        ),
+        ("pdp", pdp, at.pdp),
+        ("admin", "http", at.admin),
+        ("demo upstream", "http", at.demo_upstream),
     ] {
         if let Some(address) = address {
-            print::out(&format!("{name} listens on http://{address}"));
+            print::out(&format!("{name} listens on {scheme}://{address}"));
         }
     }
     lifecycle::termination().await?;

@@ -33,7 +33,7 @@ pub struct ClientDocumentsConfig {
     /// Redirect URIs may have a scheme of the app's own (`com.example.app:/cb`).
     #[serde(default)]
     pub private_use_redirects: bool,
-    /// How their ID tokens may be signed; the first where a client does not say.
+    /// How their ID tokens may be signed; where a client does not say, RS256 if it is there, else the first.
     #[serde(default = "super::registration::default_algs")]
     pub id_token_signed_response_algs: Vec<SigningAlgorithm>,
     /// A document is kept for as long as its server says (`Cache-Control`), from one minute to so many

@@ -86,7 +86,7 @@ pub struct RegistrationBoundsConfig {
     /// Redirect URIs may have a scheme of the app's own (`com.example.app:/cb`).
     #[serde(default)]
     pub private_use_redirects: bool,
-    /// How their ID tokens may be signed; the first where a client does not say.
+    /// How their ID tokens may be signed; where a client does not say, RS256 if it is there, else the first.
     #[serde(default = "default_algs")]
     pub id_token_signed_response_algs: Vec<SigningAlgorithm>,
 }
@@ -159,5 +159,5 @@ pub(super) fn default_loopback() -> bool {
 }
 
 pub(super) fn default_algs() -> Vec<SigningAlgorithm> {
-    vec![SigningAlgorithm::Es256]
+    vec![SigningAlgorithm::Es256, SigningAlgorithm::Rs256]
 }

@@ -76,7 +76,7 @@ pub(super) async fn go_on(core: &Core, open: Open, login: &Login<'_>) -> Result<
     };
     let step = match next_step(core, asked, login.session).await {
         Ok(step) => step,
-        Err(refusal) => return Ok(back(core, asked, &refusal)),
+        Err(refusal) => return Ok(back(core, asked, &refusal).await),
     };
     match step {
         Step::Ask(_) => {

@@ -72,7 +72,7 @@ async fn answer(core: &Core, parts: &Parts, params: Result<Params, Refusal>) -> 
     };
     match ask(core, parts, &checked).await {
         Ok(response) => response,
-        Err(refusal) => back(core, &checked.request, &refusal),
+        Err(refusal) => back(core, &checked.request, &refusal).await,
     }
 }
 
@@ -90,8 +90,21 @@ async fn named(
     }
 }
 
-/// What the client is told where the request cannot be granted.
-pub(super) fn back(core: &Core, request: &AuthorizationRequest, refusal: &Refusal) -> Response {
+/// What the client is told where the request cannot be granted. It may have gone while the person was thinking:
+/// then nobody is sent to where it was (RFC 6749 section 4.1.2.1).
+pub(super) async fn back(
+    core: &Core,
+    request: &AuthorizationRequest,
+    refusal: &Refusal,
+) -> Response {
+    let client = clients::find(core, &core.registry(), &request.client_id).await;
+    let is_there = client
+        .map(|client| client.is_some_and(|client| client.accepts_redirect(&request.redirect_uri)));
+    match is_there {
+        Ok(true) => {}
+        Ok(false) => return pages::refusal(core, "authorize", &changed()),
+        Err(trouble) => return pages::refusal(core, "authorize", &trouble.into()),
+    }
     let (code, text) = match refusal {
         Refusal::Denied(code, text) => (*code, *text),
         Refusal::TooLarge => (ErrorCode::InvalidRequest, "the body is too long"),
@@ -108,6 +121,14 @@ pub(super) fn back(core: &Core, request: &AuthorizationRequest, refusal: &Refusa
         request.state.as_deref(),
         code,
         text,
+    )
+}
+
+/// The client is not what it was when the request came.
+fn changed() -> Refusal {
+    Refusal::Denied(
+        ErrorCode::InvalidRequest,
+        "the application has changed meanwhile; please start again there",
     )
 }
 

@@ -38,7 +38,7 @@ async fn show(core: &Core, parts: &Parts, params: &Params) -> Result<Response, R
         Ok(Step::Ask(scope) | Step::Issue(scope)) => {
             Ok(pages::consent(core, asked, text, &logged_in, &scope).await?)
         }
-        Err(refusal) => Ok(back(core, asked, &refusal)),
+        Err(refusal) => Ok(back(core, asked, &refusal).await),
     }
 }
 
@@ -54,7 +54,7 @@ async fn answer(core: &Core, request: Request) -> Result<Response, Refusal> {
     // Asked before the page is used up: an outage can be sat out by sending the form again.
     let step = match next_step(core, &asked, &logged_in.session).await {
         Ok(step) => step,
-        Err(refusal) => return Ok(back(core, &asked, &refusal)),
+        Err(refusal) => return Ok(back(core, &asked, &refusal).await),
     };
     record::take::<Interaction>(&*core.store, handle)
         .await?
@@ -69,7 +69,7 @@ async fn answer(core: &Core, request: Request) -> Result<Response, Refusal> {
             sub = logged_in.session.sub
         );
         let refusal = Refusal::Denied(ErrorCode::AccessDenied, "the resource owner said no");
-        return Ok(back(core, &asked, &refusal));
+        return Ok(back(core, &asked, &refusal).await);
     }
     let (Step::Ask(permitted) | Step::Issue(permitted)) = step;
     // SECURITY: what has come to be permitted since was not shown, and so was not approved.
@@ -79,7 +79,7 @@ async fn answer(core: &Core, request: Request) -> Result<Response, Refusal> {
             ErrorCode::AccessDenied,
             "nothing of what was approved is permitted any more",
         );
-        return Ok(back(core, &asked, &refusal));
+        return Ok(back(core, &asked, &refusal).await);
     }
     let session = &logged_in.session;
     remember(core, session, &asked, &scope).await?;

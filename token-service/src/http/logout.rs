@@ -166,9 +166,11 @@ async fn asked<'a>(
             .as_ref()
             .is_some_and(|client| client.accepts_after_logout(target));
         if !is_registered {
-            return refuse(
-                "`post_logout_redirect_uri` is not registered for the client that is named",
-            );
+            return refuse(if client.is_some() {
+                "`post_logout_redirect_uri` is not registered for the client"
+            } else {
+                "`post_logout_redirect_uri` is given, and no client that it could be registered for"
+            });
         }
     }
     Ok(Asked { hint, target })

@@ -393,3 +393,20 @@ async fn a_request_may_be_posted_and_the_decision_point_may_refuse_it() {
     );
     assert_eq!(question.context["moment"], "consent");
 }
+
+#[tokio::test]
+async fn nobody_is_sent_to_a_client_that_has_gone_while_they_were_thinking() {
+    let world = World::new().await;
+    let mut browser = Browser::default();
+    let page = browser.get(&world, &authorize_uri(&[])).await;
+    let without = config(|text| text.replacen("{ id: web,", "{ id: web, disabled: true,", 1));
+    let later = world.restarted(without).await;
+    let answer = browser.log_in(&later, &page, "alice").await;
+    assert_eq!((answer.status.as_u16(), answer.location()), (400, ""));
+    assert_page(&answer);
+    assert!(
+        answer.body.contains("has changed meanwhile"),
+        "{}",
+        answer.body
+    );
+}

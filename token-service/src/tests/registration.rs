@@ -275,7 +275,7 @@ async fn what_a_client_does_not_say_is_chosen_for_it() {
             json!("offline_access openid orders:read orders:write profile"),
         ),
         ("application_type", json!("web")),
-        ("id_token_signed_response_alg", json!("ES256")),
+        ("id_token_signed_response_alg", json!("RS256")),
         ("dpop_bound_access_tokens", json!(false)),
         ("require_pushed_authorization_requests", json!(false)),
     ] {

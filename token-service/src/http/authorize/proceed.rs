@@ -347,10 +347,7 @@ pub(in crate::http) async fn issue(
     // What the client may have can have changed while the person was thinking.
     let client = clients::find(core, &core.registry(), &request.client_id).await?;
     if !client.is_some_and(|client| client.accepts_redirect(&request.redirect_uri)) {
-        return Err(Refusal::Denied(
-            ErrorCode::InvalidRequest,
-            "the application has changed meanwhile; please start again there",
-        ));
+        return Err(super::changed());
     }
     let minted = Kind::AuthorizationCode.mint(&core.secrets)?;
     let code = Code {

@@ -158,11 +158,15 @@ impl Bounds {
         Ok(scope)
     }
 
+    /// OpenID Connect Registration section 2: who says nothing expects RS256.
     fn id_token_alg(&self, said: &Said) -> Result<SigningAlgorithm, Flaw> {
         let mut allowed = self.id_token_algs.iter();
+        let is = |alg: &&SigningAlgorithm, word: &str| alg.as_str() == word;
         let found = match said.id_token_signed_response_alg.as_deref() {
-            None => allowed.next(),
-            Some(word) => allowed.find(|alg| alg.as_str() == word),
+            None => allowed
+                .find(|alg| is(alg, "RS256"))
+                .or(self.id_token_algs.first()),
+            Some(word) => allowed.find(|alg| is(alg, word)),
         };
         found.copied().map_or_else(
             || invalid("`id_token_signed_response_alg` is one that may not be registered"),

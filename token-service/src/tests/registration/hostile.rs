@@ -142,7 +142,7 @@ async fn what_a_client_cannot_be_is_refused_in_the_words_of_the_rfc() {
         ("scope", json!(["openid"])),
         ("id_token_signed_response_alg", json!("none")),
         ("id_token_signed_response_alg", json!("HS256")),
-        ("id_token_signed_response_alg", json!("RS256")),
+        ("id_token_signed_response_alg", json!("PS256")),
     ] {
         refused(&world, name, value, "invalid_client_metadata").await;
     }
