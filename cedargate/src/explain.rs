@@ -57,6 +57,9 @@ pub(crate) fn router(explainer: Explainer) -> Router {
 }
 
 async fn answer(State(explainer): State<Explainer>, headers: HeaderMap, body: Bytes) -> Response {
+    if let Err(problem) = from_a_program(&headers) {
+        return problem.into_response();
+    }
     let asked: ExplainRequest = match serde_json::from_slice(&body) {
         Ok(asked) => asked,
         // SECURITY: the error's own words could repeat a token.
@@ -77,6 +80,24 @@ async fn answer(State(explainer): State<Explainer>, headers: HeaderMap, body: By
         Err(stopping) => Problem::new(StatusCode::SERVICE_UNAVAILABLE, "stopping")
             .detail(stopping.to_string())
             .into_response(),
+    }
+}
+
+/// SECURITY: no page of the web may ask, whatever name it has for this address: browsers say where they come
+/// from, and send this type to nobody who has not said that he wants it.
+fn from_a_program(headers: &HeaderMap) -> Result<(), Problem> {
+    if headers.contains_key(header::ORIGIN) || headers.contains_key("sec-fetch-site") {
+        return Err(Problem::new(StatusCode::FORBIDDEN, "not-for-browsers")
+            .detail("this is asked by programs, not by pages"));
+    }
+    let is_json = headers
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|kind| kind.as_bytes().eq_ignore_ascii_case(b"application/json"));
+    if is_json {
+        Ok(())
+    } else {
+        Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "not-json")
+            .detail("the body must be application/json"))
     }
 }
 

@@ -23,24 +23,31 @@ local function refuse(txn, status, headers, body)
   txn:done(reply)
 end
 
+-- What the gateway reads, and what it refuses a request for. No more than that: a client can send very many
+-- headers.
+local SENT = {
+  "authorization", "dpop", "upgrade", "x-http-method", "x-http-method-override", "x-method-override",
+  "x-middleware-subrequest", "x-original-url", "x-rewrite-url", "traceparent", "user-agent",
+}
+
 core.register_action("cedargate", { "http-req" }, function(txn, url)
-  -- The headers as the client sent them, but for what the dialect says: that is ours alone to say.
+  local given = txn.http:req_get_headers()
   local headers = {}
-  for name, values in pairs(txn.http:req_get_headers()) do
-    headers[name] = list(values)
-  end
-  for _, name in ipairs { "content-length", "transfer-encoding", "connection", "upgrade", "expect" } do
-    headers[name] = nil
+  for _, name in ipairs(SENT) do
+    local values = list(given[name])
+    if #values > 0 then
+      headers[name] = values
+    end
   end
   headers["x-forwarded-method"] = { txn.f:method() }
   headers["x-forwarded-uri"] = { txn.f:pathq() }
-  headers["x-forwarded-host"] = headers["host"]
+  headers["x-forwarded-host"] = list(given["host"])
   headers["x-forwarded-for"] = { txn.f:src() }
-  headers["host"] = nil
 
-  local answer = core.httpclient():get { url = url, headers = headers, timeout = 5000 }
-  -- No answer means no.
-  if answer == nil or answer.status == 0 then
+  local asked, answer = pcall(function()
+    return core.httpclient():get { url = url, headers = headers, timeout = 5000 }
+  end)
+  if not asked or answer == nil or answer.status == 0 then
     return refuse(txn, 503, {}, "")
   end
   if answer.status ~= 200 then
@@ -53,4 +60,6 @@ core.register_action("cedargate", { "http-req" }, function(txn, url)
   else
     txn.http:req_set_header("authorization", jwt)
   end
+  -- Last: whatever fails before this line is a no.
+  txn:set_var("txn.cedargate", "yes")
 end, 1)

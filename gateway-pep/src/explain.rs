@@ -124,7 +124,7 @@ pub struct ExplainedOutcome {
 pub struct Stopping;
 
 /// Explains requests to a gateway that runs, by what it remembers. Nothing is forwarded, counted as a
-/// request or logged; what is asked is remembered as always.
+/// request or in the access log; what is asked is remembered, and logged where it is decided, as always.
 #[derive(Debug, Clone)]
 pub struct Explainer {
     pub(crate) worker: mpsc::Sender<Job>,

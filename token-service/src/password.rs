@@ -7,7 +7,7 @@ use std::time::Duration;
 use argon2::password_hash::phc::PasswordHash;
 use argon2::{Algorithm, Argon2, Params, PasswordHasher, PasswordVerifier, Version};
 use service_kit::random;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use zeroize::Zeroizing;
 
 use crate::error::{TokenServiceError, Trouble};
@@ -17,6 +17,13 @@ use crate::error::{TokenServiceError, Trouble};
 pub(crate) struct Passwords {
     permits: Arc<Semaphore>,
     /// What is verified where there is no user.
+    decoy: Arc<str>,
+}
+
+/// One of a few that verify at the same time. Whoever counts what came of it holds it until that is done.
+#[derive(Debug)]
+pub(crate) struct Turn {
+    permit: Arc<OwnedSemaphorePermit>,
     decoy: Arc<str>,
 }
 
@@ -67,16 +74,27 @@ impl Passwords {
         })
     }
 
+    /// Waits for a turn.
+    pub(crate) async fn turn(&self) -> Result<Turn, Trouble> {
+        let permit = tokio::time::timeout(PATIENCE, self.permits.clone().acquire_owned())
+            .await
+            .map_err(|_| Trouble::Busy)?
+            .map_err(|_| Trouble::Busy)?;
+        Ok(Turn {
+            permit: Arc::new(permit),
+            decoy: self.decoy.clone(),
+        })
+    }
+}
+
+impl Turn {
     /// Whether the password fits. None is a user who does not exist: never true, and as slow.
     pub(crate) async fn verify(
         &self,
         phc: Option<&str>,
         password: Zeroizing<String>,
     ) -> Result<bool, Trouble> {
-        let permit = tokio::time::timeout(PATIENCE, self.permits.clone().acquire_owned())
-            .await
-            .map_err(|_| Trouble::Busy)?
-            .map_err(|_| Trouble::Busy)?;
+        let permit = self.permit.clone();
         let exists = phc.is_some();
         let phc: Arc<str> = phc.map_or_else(|| self.decoy.clone(), Arc::from);
         let fits = tokio::task::spawn_blocking(move || {
@@ -114,8 +132,8 @@ mod tests {
         let phc = hash_password("correct horse").unwrap();
         let passwords = Passwords::new(Some(&phc)).unwrap();
         let verify = async |phc, text: &str| {
-            passwords
-                .verify(phc, Zeroizing::new(text.to_owned()))
+            let turn = passwords.turn().await.unwrap();
+            turn.verify(phc, Zeroizing::new(text.to_owned()))
                 .await
                 .unwrap()
         };

@@ -84,8 +84,12 @@ pub(crate) enum Ambiguity {
     Wire,
     #[error("the proxy does not say once which request it asks about, and whose it is")]
     Asked,
-    #[error("the request target is not in its canonical form")]
+    #[error("the request target or the host is not in its canonical form")]
     NotCanonical,
+    #[error("a header says that another method or path is meant")]
+    Override,
+    #[error("the connection may become a WebSocket, and nothing else")]
+    Upgrade,
 }
 
 impl CanonicalRequest {

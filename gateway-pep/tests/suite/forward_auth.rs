@@ -181,6 +181,44 @@ async fn what_a_proxy_does_not_say_once_and_plainly_is_refused() {
 }
 
 #[tokio::test]
+async fn what_would_be_forwarded_beside_what_was_decided_on_is_refused() {
+    let fixture = fixture().await;
+    for dialect in DIALECTS {
+        for more in [
+            "X-HTTP-Method-Override: DELETE\r\n",
+            "X_HTTP_Method: DELETE\r\n",
+            "X-Original-URL: /records/2\r\n",
+            "X-Rewrite-URL: /records/2\r\n",
+            "Upgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n",
+            "Upgrade: foo\r\n",
+            "Upgrade: websocket, h2c\r\n",
+            "Upgrade: websocket\r\nUpgrade: h2c\r\n",
+        ] {
+            let more = format!("{ALICE}{more}");
+            let answer = dialect.ask(&fixture, "GET", "/records/1", &more).await;
+            assert_eq!(answer.status(), dialect.status(400), "{dialect:?} {more:?}");
+        }
+        let socket = format!("{ALICE}Upgrade: websocket\r\n");
+        let answer = dialect.ask(&fixture, "GET", "/ws", &socket).await;
+        assert_eq!(answer.status(), 200, "{dialect:?}");
+        let good = dialect.question("GET", "/records/1", ALICE);
+        for (host, status) in [
+            ("GW.test:80", 200),
+            ("gw.test.", 400),
+            ("gw.test:0080", 400),
+        ] {
+            let other = good.replace("gw.test", host);
+            let answer = raw(dialect.addr(&fixture), &other).await;
+            assert_eq!(
+                answer.status(),
+                dialect.status(status),
+                "{dialect:?} {host}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
 async fn the_headers_of_another_dialect_say_nothing() {
     let fixture = fixture().await;
     let forged = |family: &str| {

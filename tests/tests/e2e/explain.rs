@@ -53,7 +53,17 @@ async fn a_request_is_explained_step_by_step() {
     let url = format!("http://{}:9901/explain", site.host);
     let body =
         format!("{{\"method\":\"GET\",\"url\":\"https://x/\",\"token\":\"{alice}\",\"x\":1}}");
-    let refused = send(client().post(url).body(body)).await;
+    let post = |kind: &str| {
+        client()
+            .post(&url)
+            .header("content-type", kind)
+            .body(body.clone())
+    };
+    let refused = send(post("application/json")).await;
     assert_eq!(refused.status, 400);
+    // Nor does a page of the web get anything.
+    assert_eq!(send(post("text/plain")).await.status, 415);
+    let page = post("application/json").header("origin", "http://evil.example");
+    assert_eq!(send(page).await.status, 403);
     assert!(!refused.body.contains(&alice), "{}", refused.body);
 }

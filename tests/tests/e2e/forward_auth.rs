@@ -84,6 +84,31 @@ async fn behaves(kind: Front, site: &Site, front: &RunningFront, alice: &str) {
     assert_eq!(there.status, as_said_by(kind, here.status), "{kind:?}");
 }
 
+/// The upgrades that the gateway itself would not pass on, the names under which other methods and paths are
+/// asked for, and very many headers.
+fn resists_more(kind: Front, front: &RunningFront, alice: &str) {
+    let ask = |more: &str| raw(front.address(), "/records/1001", alice, more);
+    for protocol in ["h2c", "foo"] {
+        let more = format!("Upgrade: {protocol}\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n");
+        let request = format!(
+            "GET /records/1001 HTTP/1.1\r\nHost: gw.test\r\nAuthorization: Bearer {alice}\r\n{more}Connection: Upgrade, HTTP2-Settings\r\n\r\n"
+        );
+        let answer = http::raw(front.address(), request.as_bytes());
+        let status = http::raw_status(&answer).expect("an answer");
+        assert_ne!(status, 101, "{kind:?} {protocol}");
+    }
+    let many: String = (0..98).map(|n| format!("a{n}: b\r\n")).collect();
+    ask(&many);
+    assert_eq!(ask(""), 200, "{kind:?} is still there");
+    if kind != Front::Envoy {
+        // It shows the gateway few headers, and passes these on to nobody.
+        for name in ["X-HTTP-Method-Override", "X-Original-URL", "X-Rewrite-URL"] {
+            let status = ask(&format!("{name}: /records/1002\r\n"));
+            assert!((400..500).contains(&status), "{kind:?} {name} {status}");
+        }
+    }
+}
+
 /// Whoever writes the headers of a dialect themselves, or names a path in two ways, gets no further.
 fn resists(kind: Front, front: &RunningFront, alice: &str) {
     let ask = |target: &str, more: &str| raw(front.address(), target, alice, more);
@@ -124,6 +149,7 @@ async fn every_proxy_gives_the_answers_of_the_gateway_and_ends_with_its_permits(
         let front = kind.start(site.host);
         behaves(kind, &site, &front, &alice).await;
         resists(kind, &front, &alice);
+        resists_more(kind, &front, &alice);
     }
     tokens::revoke(&site, &alice).await;
     for kind in Front::ALL {

@@ -16,6 +16,7 @@ use super::{browser, forms, request};
 use crate::audit::audit;
 use crate::core::Core;
 use crate::error::Trouble;
+use crate::password::Turn;
 use crate::record::Asked;
 use crate::refusal::Refusal;
 use crate::token::UserCode;
@@ -35,8 +36,11 @@ async fn answer(core: &Core, request: Request) -> Result<Response, Refusal> {
     let username = params.get("username").unwrap_or_default();
     let attempt = Attempt::of(parts, username);
     if !attempt.may_be_made(core).await? {
-        core.meter.login("limited");
-        return Ok(pages::too_many_attempts(core, "login"));
+        return Ok(limited(core));
+    }
+    let turn = core.passwords.turn().await?;
+    if !attempt.is_open(core).await? {
+        return Ok(limited(core));
     }
     let request = match &open.stored.record.asked {
         Asked::Authorization(request) => Some(&**request),
@@ -45,7 +49,7 @@ async fn answer(core: &Core, request: Request) -> Result<Response, Refusal> {
     let client = request.map_or("", |request| request.client_id.as_str());
     let code = params.get("user_code").and_then(UserCode::read);
     let password = Zeroizing::new(params.get("password").unwrap_or_default().to_owned());
-    let Some(sub) = verified(core, client, username, password).await? else {
+    let Some(sub) = verified(core, client, username, (&turn, password)).await? else {
         core.meter.login("refused");
         attempt.has_failed(core).await?;
         let again = "The username or the password is not right.";
@@ -58,6 +62,7 @@ async fn answer(core: &Core, request: Request) -> Result<Response, Refusal> {
         };
         return Ok(pages::login(core, &page).await?);
     };
+    drop(turn);
     core.meter.login("ok");
     let who = Authenticated {
         sub,
@@ -79,18 +84,23 @@ async fn answer(core: &Core, request: Request) -> Result<Response, Refusal> {
     Ok(response)
 }
 
+fn limited(core: &Core) -> Response {
+    core.meter.login("limited");
+    pages::too_many_attempts(core, "login")
+}
+
 /// The user's `sub`, where the password is right. Same work, same answer for nobody.
 async fn verified(
     core: &Core,
     client: &str,
     username: &str,
-    password: Zeroizing<String>,
+    (turn, password): (&Turn, Zeroizing<String>),
 ) -> Result<Option<String>, Trouble> {
     let registry = core.registry();
     let user = registry.user_named(username);
     let hash = user.and_then(|user| user.password_hash.as_ref());
     let phc = hash.map(Secret::reveal);
-    let fits = core.passwords.verify(phc, password).await?;
+    let fits = turn.verify(phc, password).await?;
     match user {
         Some(user) if fits => {
             audit!("login", sub = user.sub, client = client);

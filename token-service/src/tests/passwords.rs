@@ -94,6 +94,22 @@ async fn one_username_cannot_be_guessed_at_from_everywhere() {
 }
 
 #[tokio::test]
+async fn attempts_at_the_same_time_are_no_way_round_the_limit() {
+    let world = World::with(config(limited("failures_per_username: 5"))).await;
+    let page = Page::open(&world).await;
+    let attempts = (0..60).map(|host| page.attempt(&world, [192, 0, 2, host], ("alice", "guess")));
+    let answers = futures_util::future::join_all(attempts).await;
+    let verified = answers.iter().filter(|answer| answer.status == 403).count();
+    // Four are under way when the fifth is counted.
+    assert!((5..=9).contains(&verified), "{verified}");
+    assert!(
+        answers
+            .iter()
+            .all(|answer| matches!(answer.status.as_u16(), 403 | 429))
+    );
+}
+
+#[tokio::test]
 async fn one_address_cannot_guess_at_everybody() {
     let world = World::with(config(limited("failures_per_address: 5"))).await;
     let page = Page::open(&world).await;

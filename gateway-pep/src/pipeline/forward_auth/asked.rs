@@ -7,7 +7,7 @@ use http::uri::PathAndQuery;
 use http::{Method, Uri, request};
 
 use crate::headers::X_FORWARDED_FOR;
-use crate::pipeline::canonical::{Ambiguity, CanonicalRequest, Limits, written_target};
+use crate::pipeline::canonical::{Ambiguity, Authority, CanonicalRequest, Limits, written_target};
 use crate::plan::{ForwardAuthPlan, Names, OriginalHeaders};
 
 /// They frame the question, and say nothing of the request that it is about.
@@ -27,20 +27,64 @@ pub(super) fn read(
     limits: Limits,
 ) -> Result<CanonicalRequest, Ambiguity> {
     let client_ip = client_ip(&parts.headers)?;
+    refuse_overrides(&parts.headers)?;
     let target = match &plan.names {
         Names::Headers(names) => original(names, &mut parts)?,
         Names::Message { prefix } => behind(prefix, &parts.uri)?,
     };
+    check_upgrade(&parts)?;
     parts.uri = Uri::from(target.clone());
+    let host = only(&parts.headers, &header::HOST).map_err(|_| Ambiguity::Host)?;
     for name in &OF_THE_QUESTION {
         parts.headers.remove(name);
     }
     let request = CanonicalRequest::new(parts, client_ip, limits)?;
-    if *request.target() == target {
+    if *request.target() == target && is_spelt(request.authority(), &host) {
         Ok(request)
     } else {
         Err(Ambiguity::NotCanonical)
     }
+}
+
+/// The proxy would forward them, and what is behind it might go by them instead of what was decided on.
+const OVERRIDES: [&str; 6] = [
+    "x-http-method",
+    "x-http-method-override",
+    "x-method-override",
+    "x-middleware-subrequest",
+    "x-original-url",
+    "x-rewrite-url",
+];
+
+fn refuse_overrides(headers: &HeaderMap) -> Result<(), Ambiguity> {
+    let mut names = headers.keys().map(|name| name.as_str().replace('_', "-"));
+    if names.any(|name| OVERRIDES.contains(&name.as_str())) {
+        return Err(Ambiguity::Override);
+    }
+    Ok(())
+}
+
+/// A connection that becomes something else is not asked about again: what it may become is decided here, where
+/// the gateway itself would not pass it on.
+fn check_upgrade(parts: &request::Parts) -> Result<(), Ambiguity> {
+    let mut upgrades = parts.headers.get_all(header::UPGRADE).iter();
+    match (upgrades.next(), upgrades.next()) {
+        (None, _) => Ok(()),
+        (Some(only), None)
+            if only.as_bytes().eq_ignore_ascii_case(b"websocket")
+                && parts.method == Method::GET =>
+        {
+            Ok(())
+        }
+        _ => Err(Ambiguity::Upgrade),
+    }
+}
+
+/// Whether a host is written as it was decided on, but for letters' case and the scheme's own port.
+fn is_spelt(authority: &Authority, host: &HeaderValue) -> bool {
+    let written = host.to_str().unwrap_or_default();
+    let written = written.strip_suffix(":80").unwrap_or(written);
+    written.eq_ignore_ascii_case(authority.as_str())
 }
 
 /// Method and host are put where those of the request would stand.

@@ -35,6 +35,12 @@ impl Attempt {
             self.refuse("too many attempts");
             return Ok(false);
         }
+        self.is_open(core).await
+    }
+
+    /// Whether not too many passwords have been wrong. Asked again when it is its turn: others may have been
+    /// wrong meanwhile.
+    pub(super) async fn is_open(&self, core: &Core) -> Result<bool, Trouble> {
         for (counted, _) in self.counted(core) {
             let pause = record::load::<LoginPause>(&*core.store, &counted).await?;
             if pause.is_some_and(|pause| core.now() < pause.record.exp) {
