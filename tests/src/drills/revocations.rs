@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use tokio::sync::Semaphore;
+
 use super::{issue, revoke};
 use crate::Site;
 use crate::http::{client, send, try_send};
@@ -117,13 +119,19 @@ impl Load {
         let (is_over, answered) = (load.is_over.clone(), load.answered.clone());
         let failed = load.failed.clone();
         tokio::spawn(async move {
-            // What was not sent in time is sent at once: the rate is kept.
+            // What was not sent in time is sent at once: the rate is kept. But after a stop of the machine not all
+            // of it together, each on a connection of its own: no gateway has descriptors for that.
+            let places = Arc::new(Semaphore::new(CONNECTIONS * 16));
             let mut due = tokio::time::interval(Duration::from_secs_f64(1.0 / rate));
             while !is_over.load(Ordering::Relaxed) {
                 due.tick().await;
+                let Ok(place) = places.clone().acquire_owned().await else {
+                    return;
+                };
                 let request = http.get(&url).bearer_auth(&token);
                 let (answered, failed) = (answered.clone(), failed.clone());
                 tokio::spawn(async move {
+                    let _place = place;
                     let is_good = try_send(request).await.is_some_and(|it| it.status == 200);
                     let counter = if is_good { answered } else { failed };
                     counter.fetch_add(1, Ordering::Relaxed);
