@@ -392,7 +392,7 @@ action see appliesTo { principal: User, resource: Team, context: { a: { b: Long 
                 Ok(_) => prop_assert_eq!(found, None, "{}", entity),
                 // What a call of an extension's function gives is Cedar's to say.
                 Err(_) if entity.to_string().contains("__extn") || entity.to_string().contains("type") => {}
-                Err(error) => prop_assert!(found.is_some(), "{entity}: {}", crate::source::chain(&error)),
+                Err(error) => prop_assert!(found.is_some(), "{entity}: {}", service_kit::error::chain(&error)),
             }
         }
     }

@@ -15,7 +15,7 @@ use crate::engine::Question;
 use crate::entities::{EntityStore, Origin, Overlays, Row, id};
 use crate::mapping::{Vocabulary, sent};
 use crate::short::cut;
-use crate::source::chain;
+use service_kit::error::chain;
 
 /// The most characters of what Cedar says: it repeats what was sent.
 const MESSAGE: usize = 1000;

@@ -8,6 +8,7 @@ use std::sync::{Arc, OnceLock};
 use cedar_policy_core::parser::Loc;
 use miette::Diagnostic;
 use service_kit::ConfigIssue;
+use service_kit::error::chain;
 
 use crate::PolicyIssue;
 use crate::short::cut;
@@ -158,20 +159,6 @@ pub(crate) fn issue_among(files: &[SourceFile], diagnostic: &dyn Diagnostic) -> 
             PolicyIssue::of_file(folder, chain(diagnostic))
         }
     }
-}
-
-/// An error and its causes in one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut message = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let text = error.to_string();
-        if !message.contains(&text) {
-            message = format!("{message}: {text}");
-        }
-        cause = error.source();
-    }
-    message
 }
 
 #[cfg(test)]

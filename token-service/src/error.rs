@@ -66,14 +66,7 @@ impl Trouble {
 
     /// The whole chain of causes, for the log.
     pub(crate) fn chain(&self) -> String {
-        let mut text = self.to_string();
-        let mut cause = std::error::Error::source(self);
-        while let Some(error) = cause {
-            text.push_str(": ");
-            text.push_str(&error.to_string());
-            cause = error.source();
-        }
-        text
+        service_kit::error::chain(self)
     }
 }
 

@@ -3,8 +3,11 @@
 
 use std::time::Duration;
 
+use http::{HeaderValue, StatusCode, header};
 use reqwest::redirect::Policy;
 use url::{Host, Url};
+
+use crate::error::chain;
 
 /// Why the body of an answer is not there.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +43,28 @@ pub async fn body(response: &mut reqwest::Response, longest: usize) -> Result<Ve
         body.extend_from_slice(&chunk);
     }
     Ok(body)
+}
+
+/// What is at a URL: the body of a 200, of at most `longest` bytes. The error says why there is none, and has
+/// no URL in it.
+pub async fn fetch(
+    client: &reqwest::Client,
+    url: &Url,
+    accept: HeaderValue,
+    longest: usize,
+) -> Result<Vec<u8>, String> {
+    let broken = |error: reqwest::Error| chain(&error.without_url());
+    let request = client.get(url.clone()).header(header::ACCEPT, accept);
+    let mut answer = request.send().await.map_err(broken)?;
+    if answer.status() != StatusCode::OK {
+        return Err(format!("the answer is {}", answer.status()));
+    }
+    body(&mut answer, longest)
+        .await
+        .map_err(|unread| match unread {
+            Unread::TooLong => format!("the answer is longer than {longest} bytes"),
+            Unread::Broken(error) => broken(error),
+        })
 }
 
 /// Whether a URL is of this very machine, by its address or as `localhost`. Whatever its scheme is.

@@ -9,13 +9,14 @@ use std::time::Duration;
 use jose::{Accepted, Algorithm, Fault, Unverified};
 use oauth::ResourceId;
 use service_kit::UnixTime;
+use service_kit::renewal::Renewal;
 use tokio::time::Instant;
 
 use super::Vouched;
 use super::answer::{Answer, Forwarded};
 use super::claims::{Audience, Claims};
 use super::fault::{TokenFault, Unknown};
-use super::jwks::{Jwks, Renewal};
+use super::jwks::Jwks;
 use super::mapping::Mapping;
 
 /// What a token of one issuer must be.

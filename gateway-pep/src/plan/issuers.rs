@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use jose::Algorithm;
 use oauth::TokenIntrospector;
+use service_kit::renewal::{self, Pace};
 use service_kit::{ConfigIssue, Secret, outbound, pem};
 use url::Url;
 
@@ -18,7 +19,7 @@ use crate::config::{
 use crate::identity::answer::Forwarded;
 use crate::identity::introspection::{Credential, Introspector};
 use crate::identity::issuer::{Issuer, Kind, TokenService};
-use crate::identity::jwks::{Jwks, Pace, Source, is_trusted};
+use crate::identity::jwks::{Jwks, Source, is_trusted};
 use crate::identity::jwt::{JwtRules, Types};
 use crate::identity::mapping::Namespace;
 use subject::namespaces;
@@ -39,9 +40,6 @@ type Compiled<T> = Result<T, ConfigIssue>;
 
 /// Files of keys are looked at this often.
 const FOLLOW: Duration = Duration::from_secs(2);
-
-/// For one reading of keys.
-const KEYS_PATIENCE: Duration = Duration::from_secs(5);
 
 const MOST_LEEWAY_SECS: u64 = 120;
 
@@ -172,17 +170,15 @@ impl Building<'_> {
                 .issue("jwt.ca_file", "means nothing where no keys are fetched")
                 .hint("remove it"));
         }
-        let client = || self.client("jwt.ca_file", jwt.ca_file.as_deref(), KEYS_PATIENCE);
+        let client = || self.client("jwt.ca_file", jwt.ca_file.as_deref(), renewal::READING);
         let keep = Duration::from_secs(jwt.jwks_keep_secs);
         let fetched = Pace {
             refresh: Duration::from_secs(jwt.jwks_refresh_secs),
             rest: Duration::from_secs(jwt.jwks_rest_secs),
-            keep,
         };
         let read = Pace {
             refresh: FOLLOW,
             rest: FOLLOW,
-            keep,
         };
         let (key, source, pace) = match (&jwt.jwks_uri, &jwt.jwks_file, &jwt.jwks) {
             (Some(url), ..) => {
@@ -199,7 +195,8 @@ impl Building<'_> {
                 ("jwt.issuer", Source::Metadata { client, issuer }, fetched)
             }
         };
-        Jwks::open(source, pace).map_err(|why| self.issue(key, &format!("is no key set: {why}")))
+        Jwks::open(source, pace, keep)
+            .map_err(|why| self.issue(key, &format!("is no key set: {why}")))
     }
 
     fn algorithms(&self, names: &[String]) -> Compiled<Vec<Algorithm>> {

@@ -11,11 +11,12 @@ use std::time::Duration;
 use jose::{Accepted, Fault, Unverified};
 use quick_cache::sync::Cache;
 use service_kit::metrics::MetricError;
+use service_kit::renewal::Pace;
 use service_kit::{ConfigIssue, Metrics, Tasks, UnixTime, digest};
 
 use super::claims::{Claims, Expected};
 use super::fault::TokenFault;
-use super::keys::{Keys, Known, Pace};
+use super::keys::{Keys, Known};
 use super::way::{Jwt, KeysAt};
 use super::{Caller, Refusal};
 use crate::PdpConfig;

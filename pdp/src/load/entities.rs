@@ -13,7 +13,8 @@ use miette::Diagnostic as _;
 use crate::PolicyIssue;
 use crate::entities::{Origin, Row};
 use crate::short::cut;
-use crate::source::{SourceFile, chain};
+use crate::source::SourceFile;
+use service_kit::error::chain;
 
 /// What the folder states, the schema's actions and their groups included.
 pub(super) struct Stated {

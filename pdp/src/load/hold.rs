@@ -7,7 +7,8 @@ use miette::Diagnostic;
 
 use super::issues::{Issues, PROBLEMS};
 use crate::PolicyIssue;
-use crate::source::{SourceFile, chain, helped, labelled};
+use crate::source::{SourceFile, helped, labelled};
+use service_kit::error::chain;
 
 /// Where a policy is.
 #[derive(Clone, Copy)]

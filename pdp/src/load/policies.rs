@@ -16,8 +16,9 @@ use super::links::{self, Link, Templates};
 use crate::PolicyIssue;
 use crate::engine::{Home, Rules};
 use crate::reads::Names;
+use crate::source::SourceFile;
 use crate::source::statements::{self, Span};
-use crate::source::{SourceFile, chain};
+use service_kit::error::chain;
 
 /// A file of policies and what became of its statements.
 #[derive(Debug)]

@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::cedar_json::{self, Misfit};
 use crate::entities::{Circle, EntityStore, Origin, Row, Uid};
 use crate::snapshot::Snapshot;
-use crate::source::chain;
+use service_kit::error::chain;
 
 /// What is to be written and what deleted.
 #[derive(Debug, Default)]

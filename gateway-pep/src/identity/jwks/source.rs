@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
-use http::{StatusCode, header};
+use http::HeaderValue;
 use reqwest::Url;
 use serde_json::Value;
-use service_kit::outbound::{self, Unread};
+use service_kit::outbound;
 use strict_json::parse_object;
 
 /// See the module.
@@ -115,31 +115,8 @@ pub(crate) fn is_trusted(url: &Url, is_local: bool) -> bool {
 }
 
 async fn fetch(client: &reqwest::Client, url: &Url) -> Result<Vec<u8>, String> {
-    let broken = |error: reqwest::Error| chain(&error.without_url());
-    let request = client
-        .get(url.clone())
-        .header(header::ACCEPT, "application/json");
-    let mut answer = request.send().await.map_err(broken)?;
-    if answer.status() != StatusCode::OK {
-        return Err(format!("the answer is {}", answer.status()));
-    }
-    let text = outbound::body(&mut answer, LONGEST).await;
-    text.map_err(|unread| match unread {
-        Unread::TooLong => format!("the answer is longer than {LONGEST} bytes"),
-        Unread::Broken(error) => broken(error),
-    })
-}
-
-/// An error with what has caused it.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
+    let json = HeaderValue::from_static("application/json");
+    outbound::fetch(client, url, json, LONGEST).await
 }
 
 #[cfg(test)]
