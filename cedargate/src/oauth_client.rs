@@ -286,10 +286,9 @@ impl OauthClient {
             .header(header::ACCEPT, "application/json");
         match &credential.client_secret {
             Some(secret) => {
-                request = request.basic_auth(
-                    form_encode(&credential.client_id),
-                    Some(form_encode(secret.reveal())),
-                );
+                let basic = oauth::basic_authorization(&credential.client_id, secret.reveal());
+                let basic = basic.context("the credential cannot be sent")?;
+                request = request.header(header::AUTHORIZATION, basic);
             }
             None => fields.push(("client_id", &credential.client_id)),
         }
@@ -412,10 +411,6 @@ fn encode<'a>(fields: impl Iterator<Item = (&'a str, &'a str)>) -> String {
     url::form_urlencoded::Serializer::new(String::new())
         .extend_pairs(fields)
         .finish()
-}
-
-fn form_encode(text: &str) -> String {
-    url::form_urlencoded::byte_serialize(text.as_bytes()).collect()
 }
 
 /// A token as it may be pasted: surrounding space and `Bearer ` are dropped.

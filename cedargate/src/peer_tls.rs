@@ -28,10 +28,7 @@ impl PeerTls {
         let mut tls = Self::default();
         if let Some(file) = files.authorities {
             let (key, path) = (name("ca_file"), base.join(file));
-            let text = pem::read(&key, &path)?;
-            pem::certificates(&key, &path, &text)?;
-            tls.trusted = reqwest::Certificate::from_pem_bundle(&text)
-                .map_err(|error| ConfigIssue::new(format!("`{key}`: {error}")))?;
+            tls.trusted = pem::authorities(&key, &path)?;
         }
         let (certificate, key) = (name("client_certificate_file"), name("client_key_file"));
         match (files.certificate, files.key) {

@@ -10,13 +10,12 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use serde_json::Value;
-use service_kit::{ConfigIssue, Secret, pem};
+use service_kit::{ConfigIssue, Secret, outbound, pem};
 use url::Url;
 
 use crate::config::{ClaimMapping, IdentityProviderConfig, LinkRule};
 use discovery::Discovered;
 pub(crate) use discovery::{Metadata, algorithms, keys};
-use http::is_local;
 pub(crate) use http::{Http, HttpError};
 
 /// Somewhere to log in. Serialized as far as tokens can depend on it.
@@ -173,7 +172,7 @@ fn check(config: &IdentityProviderConfig, add: &mut impl FnMut(&str, &str)) {
         Ok(url) if url.query().is_some() || url.fragment().is_some() => {
             add("issuer", "must have no query and no fragment");
         }
-        Ok(url) if url.scheme() == "https" && url.has_host() || is_local(&url) => {}
+        Ok(url) if outbound::is_trusted(&url, true) => {}
         Ok(_) => add("issuer", "must be `https`, or `http` on loopback"),
         Err(_) => add("issuer", "must be a URL"),
     }
@@ -223,9 +222,5 @@ fn trusted(
         return Ok(None);
     };
     let (key, path) = (format!("{at}.ca_file"), base.join(file));
-    let text = pem::read(&key, &path)?;
-    pem::certificates(&key, &path, &text)?;
-    reqwest::Certificate::from_pem_bundle(&text)
-        .map(Some)
-        .map_err(|error| ConfigIssue::new(format!("`{key}`: {error}")))
+    pem::authorities(&key, &path).map(Some)
 }

@@ -82,14 +82,17 @@ impl std::fmt::Debug for HttpTokenIntrospectorConfig {
 impl HttpTokenIntrospector {
     /// Opens nothing yet; fails where no HTTP client can be built.
     pub fn new(config: &HttpTokenIntrospectorConfig) -> Result<Self, IntrospectionError> {
-        let id = form_encode(&config.client_id);
         let mut headers = http::HeaderMap::new();
         let mut named = String::new();
         match &config.client_secret {
             Some(secret) => {
-                headers.insert(header::AUTHORIZATION, basic(&id, secret)?);
+                let basic = basic_authorization(&config.client_id, secret);
+                let basic = basic.ok_or_else(|| IntrospectionError::Internal {
+                    message: "the credential cannot be sent".into(),
+                })?;
+                headers.insert(header::AUTHORIZATION, basic);
             }
-            None => named = format!("&client_id={id}"),
+            None => named = format!("&client_id={}", form_encode(&config.client_id)),
         }
         headers.insert(header::ACCEPT, HeaderValue::from_static(SWAP_MEDIA_TYPE));
         headers.insert(
@@ -217,14 +220,15 @@ impl SwapAnswer {
     }
 }
 
-fn basic(id: &str, secret: &str) -> Result<HeaderValue, IntrospectionError> {
-    let pair = Zeroizing::new(format!("{id}:{}", form_encode(secret)));
-    let mut authorization = HeaderValue::try_from(format!("Basic {}", STANDARD.encode(&*pair)))
-        .map_err(|error| IntrospectionError::Internal {
-            message: error.to_string(),
-        })?;
+/// `Authorization: Basic` of a client, both halves form-encoded (RFC 6749 section 2.3.1). None: it cannot stand
+/// in a header.
+pub fn basic_authorization(client_id: &str, client_secret: &str) -> Option<HeaderValue> {
+    let (id, secret) = (form_encode(client_id), form_encode(client_secret));
+    let pair = Zeroizing::new(format!("{id}:{}", *Zeroizing::new(secret)));
+    let text = Zeroizing::new(format!("Basic {}", STANDARD.encode(&*pair)));
+    let mut authorization = HeaderValue::try_from(&*text).ok()?;
     authorization.set_sensitive(true);
-    Ok(authorization)
+    Some(authorization)
 }
 
 fn form_encode(text: &str) -> String {

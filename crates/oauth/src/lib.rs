@@ -14,7 +14,9 @@ mod token;
 
 pub use actor::{Actor, Origin};
 pub use challenge::{BearerChallenge, BearerError, DpopChallenge, StepUp};
-pub use client::{HttpTokenIntrospector, HttpTokenIntrospectorConfig, SwapAnswer, Swapped};
+pub use client::{
+    HttpTokenIntrospector, HttpTokenIntrospectorConfig, SwapAnswer, Swapped, basic_authorization,
+};
 pub use dpop::{DPOP, DPOP_NONCE, DpopFault, DpopNonces, DpopProof, DpopRequest, dpop_algorithms};
 pub use event::TokenEvent;
 pub use introspection::{

@@ -143,6 +143,15 @@ impl ConfigIssue {
         }
     }
 
+    /// The same, with the place that it is about before it.
+    #[must_use]
+    pub fn within(self, place: &str) -> Self {
+        Self {
+            message: format!("{place}: {}", self.message),
+            ..self
+        }
+    }
+
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());

@@ -67,6 +67,16 @@ pub async fn fetch(
         })
 }
 
+/// Whether nobody on the way can listen, or answer in the place of what is at a URL: `https`, or `http` on this
+/// very machine where `is_local` says that whoever has named the URL is there, too.
+pub fn is_trusted(url: &Url, is_local: bool) -> bool {
+    match url.scheme() {
+        "https" => true,
+        "http" => is_local && is_loopback(url),
+        _ => false,
+    }
+}
+
 /// Whether a URL is of this very machine, by its address or as `localhost`. Whatever its scheme is.
 pub fn is_loopback(url: &Url) -> bool {
     match url.host() {

@@ -42,6 +42,14 @@ pub fn certificates(
     Ok(found)
 }
 
+/// The authorities in a file, for a client that believes them and nobody else.
+pub fn authorities(key: &str, path: &Path) -> Result<Vec<reqwest::Certificate>, ConfigIssue> {
+    let text = read(key, path)?;
+    certificates(key, path, &text)?;
+    reqwest::Certificate::from_pem_bundle(&text)
+        .map_err(|error| ConfigIssue::new(format!("`{key}`: {error}")))
+}
+
 /// The private key in a file: PKCS#8, PKCS#1 or SEC 1, not encrypted.
 pub fn private_key(
     key: &str,

@@ -159,23 +159,6 @@ impl Introspector {
     }
 }
 
-impl Credential {
-    /// RFC 6749 section 2.3.1. None: it cannot stand in a header.
-    pub(crate) fn basic(client_id: &str, secret: &Secret) -> Option<Self> {
-        use base64::Engine as _;
-        use base64::engine::general_purpose::STANDARD;
-
-        let encode = |text: &str| -> String {
-            url::form_urlencoded::byte_serialize(text.as_bytes()).collect()
-        };
-        let pair = Secret::new(format!("{}:{}", encode(client_id), encode(secret.reveal())));
-        let text = Secret::new(format!("Basic {}", STANDARD.encode(pair.reveal())));
-        let mut value = HeaderValue::try_from(text.reveal()).ok()?;
-        value.set_sensitive(true);
-        Some(Self::Basic(value))
-    }
-}
-
 fn unreached(error: reqwest::Error) -> Unasked {
     if error.is_timeout() {
         Unasked::Timeout

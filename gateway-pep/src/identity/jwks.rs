@@ -16,7 +16,7 @@ use service_kit::renewal::{self, Pace, Reader, Renewal, Renewals};
 use service_kit::{Health, Tasks, digest, health};
 use tokio::time::Instant;
 
-pub(crate) use source::{Source, is_trusted};
+pub(crate) use source::Source;
 
 /// Keys as they were read at one time.
 #[derive(Debug)]

@@ -41,10 +41,9 @@ impl ForwardAuthPlan {
         for (index, listener) in config.gateway.forward_auth.iter().enumerate() {
             match Self::of(listener) {
                 Ok(plan) => plans.push(plan),
-                Err(issue) => issues.push(ConfigIssue {
-                    message: format!("`gateway.forward_auth[{index}]`: {}", issue.message),
-                    ..issue
-                }),
+                Err(issue) => {
+                    issues.push(issue.within(&format!("`gateway.forward_auth[{index}]`")));
+                }
             }
         }
         plans

@@ -19,7 +19,7 @@ use crate::config::{
 use crate::identity::answer::Forwarded;
 use crate::identity::introspection::{Credential, Introspector};
 use crate::identity::issuer::{Issuer, Kind, TokenService};
-use crate::identity::jwks::{Jwks, Source, is_trusted};
+use crate::identity::jwks::{Jwks, Source};
 use crate::identity::jwt::{JwtRules, Types};
 use crate::identity::mapping::Namespace;
 use subject::namespaces;
@@ -259,8 +259,11 @@ impl Building<'_> {
         )?;
         let client_id = config.client_id.clone();
         let credential = match config.auth_method {
-            AuthMethod::ClientSecretBasic => Credential::basic(&client_id, &secret)
-                .ok_or_else(|| self.issue("introspection.client_secret", "cannot be sent"))?,
+            AuthMethod::ClientSecretBasic => {
+                oauth::basic_authorization(&client_id, secret.reveal())
+                    .map(Credential::Basic)
+                    .ok_or_else(|| self.issue("introspection.client_secret", "cannot be sent"))?
+            }
             AuthMethod::ClientSecretPost => Credential::Post { client_id, secret },
         };
         let ca_file = config.ca_file.as_deref();
@@ -297,7 +300,7 @@ impl Building<'_> {
     fn endpoint(&self, key: &str, text: &str) -> Compiled<Url> {
         let url = Url::parse(text).map_err(|_| self.issue(key, &format!("is no URL: `{text}`")))?;
         let is_bare = url.username().is_empty() && url.password().is_none();
-        if is_bare && is_trusted(&url, true) {
+        if is_bare && outbound::is_trusted(&url, true) {
             return Ok(url);
         }
         Err(self
@@ -320,11 +323,7 @@ impl Building<'_> {
         let mut client = outbound::client(patience);
         if let Some(file) = ca_file {
             let (key, path) = (format!("{}.{key}", self.at), self.base.join(file));
-            let text = pem::read(&key, &path)?;
-            pem::certificates(&key, &path, &text)?;
-            let trusted = reqwest::Certificate::from_pem_bundle(&text)
-                .map_err(|error| ConfigIssue::new(format!("`{key}`: {error}")))?;
-            client = client.tls_certs_only(trusted);
+            client = client.tls_certs_only(pem::authorities(&key, &path)?);
         }
         client
             .build()

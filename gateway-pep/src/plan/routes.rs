@@ -36,10 +36,7 @@ pub(super) fn compile(
                 }
                 routes.push(plan);
             }
-            Err(found) => issues.extend(found.into_iter().map(|issue| ConfigIssue {
-                message: format!("{at}: {}", issue.message),
-                ..issue
-            })),
+            Err(found) => issues.extend(found.into_iter().map(|issue| issue.within(&at))),
         }
     }
     (routes, router)

@@ -151,10 +151,8 @@ impl Source {
     /// A URL that can be trusted to be the issuer's: https, or this machine itself.
     pub(super) fn url(text: &str) -> Result<Self, String> {
         let url = Url::parse(text).map_err(|error| format!("is not a URL: {error}"))?;
-        match url.scheme() {
-            "https" => {}
-            "http" if outbound::is_loopback(&url) => {}
-            _ => return Err("must be https".into()),
+        if !outbound::is_trusted(&url, true) {
+            return Err("must be https".into());
         }
         let client = outbound::client(renewal::READING)
             .build()

@@ -56,10 +56,7 @@ impl CallerConfig {
     fn key(&self, base: &Path) -> Result<Way, ConfigIssue> {
         let inline = self.api_key.clone();
         let key = Secret::from_config("api_key", inline, self.api_key_file.as_ref(), base);
-        let key = key.map_err(|issue| ConfigIssue {
-            message: format!("{}: {}", self.place(), issue.message),
-            ..issue
-        })?;
+        let key = key.map_err(|issue| issue.within(&self.place()))?;
         if key.reveal().len() < 16 {
             return Err(self
                 .issue("the key is too short")

@@ -81,10 +81,7 @@ impl PageTokens {
                 config.page_token_secret_file.as_ref(),
                 base,
             )
-            .map_err(|issue| ConfigIssue {
-                message: format!("pdp: {}", issue.message),
-                ..issue
-            })?;
+            .map_err(|issue| issue.within("pdp"))?;
             if secret.reveal().len() < 32 {
                 return Err(ConfigIssue::new("`pdp.page_token_secret` is too short")
                     .hint("use at least 32 characters, such as of `openssl rand -base64 32`"));

@@ -49,7 +49,7 @@ impl Http {
 
     /// Whether the browser, or we, may be sent there.
     pub(crate) fn is_acceptable(&self, url: &Url) -> bool {
-        url.scheme() == "https" || self.is_local && is_local(url)
+        outbound::is_trusted(url, self.is_local)
     }
 
     async fn ask(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
@@ -98,11 +98,6 @@ impl HttpError {
             Self::Malformed(_) => "the request cannot be made",
         }
     }
-}
-
-/// `http` on this machine.
-pub(crate) fn is_local(url: &Url) -> bool {
-    url.scheme() == "http" && outbound::is_loopback(url)
 }
 
 #[cfg(test)]

@@ -98,20 +98,10 @@ fn read_metadata(text: &[u8], issuer: &Url) -> Result<Url, String> {
     }
     let url = said("jwks_uri").ok_or("its metadata have no `jwks_uri`")?;
     let url = Url::parse(url).map_err(|_| "its `jwks_uri` is no URL".to_owned())?;
-    if !is_trusted(&url, issuer.scheme() == "http") {
+    if !outbound::is_trusted(&url, issuer.scheme() == "http") {
         return Err("its `jwks_uri` is not https".into());
     }
     Ok(url)
-}
-
-/// Where nobody can change on the way what is fetched. `is_local`: who sends us there is on this very
-/// machine.
-pub(crate) fn is_trusted(url: &Url, is_local: bool) -> bool {
-    match url.scheme() {
-        "https" => url.has_host(),
-        "http" => is_local && outbound::is_loopback(url),
-        _ => false,
-    }
 }
 
 async fn fetch(client: &reqwest::Client, url: &Url) -> Result<Vec<u8>, String> {
