@@ -47,7 +47,8 @@ impl Config {
         protected.any(|route| has(self.issuers_of(route)))
     }
 
-    pub(crate) fn issuers_of<'c>(&'c self, route: &'c RouteConfig) -> &'c [String] {
+    /// Whose tokens a route takes, by the names of [`GatewayConfig::issuers`].
+    pub fn issuers_of<'c>(&'c self, route: &'c RouteConfig) -> &'c [String] {
         let own = route.issuers.as_ref();
         own.unwrap_or(&self.gateway.default_issuers)
     }

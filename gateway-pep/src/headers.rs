@@ -4,6 +4,8 @@
 //! towards an upstream, so whatever a client sent under such a name is removed, on every route.
 //! Names are compared with `_` read as `-`: many upstreams cannot tell the two apart.
 
+use std::borrow::Cow;
+
 use http::header::{self, HeaderMap, HeaderName};
 
 /// Set by the gateway.
@@ -23,6 +25,16 @@ pub(crate) struct Reserved {
     prefixes: Vec<Box<str>>,
 }
 
+/// By which another method, path or handling is meant than what the request line says.
+const OVERRIDES: &[&str] = &[
+    "x-http-method",
+    "x-http-method-override",
+    "x-method-override",
+    "x-middleware-subrequest",
+    "x-original-url",
+    "x-rewrite-url",
+];
+
 const NAMES: &[&str] = &[
     "baggage",
     "client-ip",
@@ -36,13 +48,8 @@ const NAMES: &[&str] = &[
     "via",
     "x-client-ip",
     "x-cluster-client-ip",
-    "x-http-method",
-    "x-http-method-override",
-    "x-method-override",
-    "x-middleware-subrequest",
     "x-remote-user",
     "x-request-id",
-    "x-rewrite-url",
     "x-role",
     "x-roles",
     "x-subject",
@@ -88,7 +95,11 @@ impl Reserved {
     /// The built-in registry, with the names that the configuration adds.
     pub(crate) fn new(more: &[String]) -> Self {
         let (mut names, mut prefixes): (Vec<_>, Vec<_>) = (
-            NAMES.iter().copied().map(Box::from).collect(),
+            [NAMES, OVERRIDES]
+                .concat()
+                .into_iter()
+                .map(Box::from)
+                .collect(),
             PREFIXES.iter().copied().map(Box::from).collect(),
         );
         for name in more {
@@ -105,11 +116,10 @@ impl Reserved {
 
     /// Whether a client may not send a field of this (lower-case) name through.
     pub(crate) fn covers(&self, name: &str) -> bool {
-        if name.as_bytes().contains(&b'_') {
-            let name = name.replace('_', "-");
-            return self.lists(&name) || is_credential_or_framing(&name);
+        match folded(name) {
+            Cow::Borrowed(name) => self.lists(name),
+            Cow::Owned(name) => self.lists(&name) || is_credential_or_framing(&name),
         }
-        self.lists(name)
     }
 
     fn lists(&self, name: &str) -> bool {
@@ -134,6 +144,21 @@ impl Reserved {
         for name in covered {
             headers.remove(name);
         }
+    }
+}
+
+/// Whether a field of this (lower-case) name means another method, path or handling than what the request line
+/// says.
+pub(crate) fn overrides(name: &str) -> bool {
+    OVERRIDES.contains(&&*folded(name))
+}
+
+/// A name with `_` as `-`: some upstreams read it so.
+fn folded(name: &str) -> Cow<'_, str> {
+    if name.as_bytes().contains(&b'_') {
+        name.replace('_', "-").into()
+    } else {
+        name.into()
     }
 }
 

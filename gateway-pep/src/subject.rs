@@ -4,6 +4,18 @@ use authzen::Subject;
 use oauth::SubjectFacts;
 use serde_json::json;
 
+/// What the gateway itself says of a subject.
+pub(crate) const OWN_PROPERTIES: [&str; 8] = [
+    "issuer",
+    "client_id",
+    "scope",
+    "username",
+    "acr",
+    "amr",
+    "auth_time",
+    "actor",
+];
+
 /// What the PDP hears about who calls.
 ///
 /// `issuer`: who vouches, where it is not the token service.
@@ -37,6 +49,8 @@ pub(crate) fn subject_of(facts: &SubjectFacts, issuer: Option<&str>) -> Subject 
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use oauth::{Actor, Scope, SubjectKind};
 
     use super::*;
@@ -64,5 +78,28 @@ mod tests {
             act: None,
         });
         assert_eq!(subject_of(&facts, None).properties["actor"], "orders");
+    }
+
+    #[test]
+    fn what_the_gateway_says_itself_is_listed_whole() {
+        let facts = SubjectFacts {
+            kind: SubjectKind::User,
+            sub: "alice".into(),
+            client_id: "web".into(),
+            scope: Scope::empty(),
+            username: Some("alice".into()),
+            auth_time: Some(1),
+            acr: Some("phr".into()),
+            amr: vec!["pwd".into()],
+            act: Some(Actor {
+                sub: "orders".into(),
+                client_id: "orders".into(),
+                act: None,
+            }),
+            attributes: authzen::Properties::default(),
+        };
+        let said = subject_of(&facts, Some("partner")).properties;
+        let said: BTreeSet<&str> = said.keys().map(String::as_str).collect();
+        assert_eq!(said, BTreeSet::from(OWN_PROPERTIES));
     }
 }

@@ -87,12 +87,7 @@ impl Site {
         std::fs::write(&file, change(text)).expect("write");
         let redis = RedisServer::start(host, folder.path());
         let url = redis.url();
-        let mut upstream = Process::start(
-            "upstream",
-            folder.path(),
-            Command::new(cedargate()).args(["demo-upstream", "--listen", &format!("{host}:9000")]),
-        );
-        upstream.await_port(SocketAddr::from((host, 9000)));
+        let upstream = start_upstream(folder.path(), host);
         let mut pdp = role(folder.path(), host, "pdp", &["pdp"], &url);
         pdp.await_port(SocketAddr::from((host, 8082)));
         let mut token_service = role(
@@ -233,6 +228,25 @@ where
 }
 
 /// A folder with the example configuration, moved to an address of its own.
+/// The address that a site's configuration was moved to.
+pub fn host(text: &str) -> String {
+    let (before, _) = text.split_once(":8081").expect("a token service");
+    let start = before.rfind(|it: char| !it.is_ascii_digit() && it != '.');
+    before[start.map_or(0, |at| at + 1)..].to_owned()
+}
+
+/// The records API of the demo by itself.
+pub fn start_upstream(folder: &Path, host: Ipv4Addr) -> Process {
+    let address = SocketAddr::from((host, 9000));
+    let mut upstream = Process::start(
+        "upstream",
+        folder,
+        Command::new(cedargate()).args(["demo-upstream", "--listen", &address.to_string()]),
+    );
+    upstream.await_port(address);
+    upstream
+}
+
 fn prepare() -> (Ipv4Addr, TempDir) {
     let host = own_address();
     let folder = TempDir::new().expect("temporary folder");

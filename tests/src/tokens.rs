@@ -33,6 +33,19 @@ pub async fn revoke(site: &Site, token: &str) {
         .expect("revoked");
 }
 
+/// The RFC 9068 JWT that the demo's upstream gets for a token.
+pub async fn phantom(site: &Site, token: &str) -> String {
+    let request = crate::http::client()
+        .post(site.token_service_url("/introspect"))
+        .basic_auth("gateway", Some("demo-secret-of-gateway"))
+        .header("accept", "application/jwt")
+        .header("content-type", "application/x-www-form-urlencoded")
+        .body(format!("token={token}"));
+    let answer = crate::http::send(request).await;
+    assert_eq!(answer.status, 200);
+    answer.body
+}
+
 /// A member of an answer that must be text.
 pub fn text(answer: &Value, member: &str) -> String {
     answer[member]

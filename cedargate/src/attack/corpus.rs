@@ -93,7 +93,7 @@ pub(super) fn not_applicable(range: &Range<'_>) -> Vec<NotApplicable> {
             what: "bearer",
             reason: "every route of this file is public".to_owned(),
         });
-    } else if !range.all.iter().any(|target| target.is_scoped) {
+    } else if !range.all.iter().any(|target| !target.scope.is_empty()) {
         list.push(NotApplicable {
             what: "scopes",
             reason: "no route of this file wants one".to_owned(),

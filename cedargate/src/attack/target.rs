@@ -13,9 +13,7 @@ pub struct Target {
     pub(super) path: String,
     /// None: the route is public.
     pub(super) token: Option<String>,
-    /// The route wants scopes.
-    pub(super) is_scoped: bool,
-    /// Those that it wants.
+    /// Those that the route wants, if it wants any.
     pub(super) scope: String,
     /// The login that it wants, if it wants one by name.
     pub(super) acr: Option<String>,
@@ -26,6 +24,25 @@ pub struct Target {
 impl Target {
     /// One for each method of each route; `*` is tried as GET and as POST.
     pub fn all(routes: &[RouteConfig]) -> Vec<Self> {
+        Self::made(routes, |_| None)
+    }
+
+    /// The same for the routes of a whole configuration, which says whose JWTs they take, too.
+    pub(super) fn of(config: &Config) -> Vec<Self> {
+        let url = |name: &String| match config.gateway.issuers.get(name) {
+            Some(IssuerConfig::Jwt(jwt)) => Some(jwt.issuer.clone()),
+            Some(IssuerConfig::Introspection(_)) | None => None,
+        };
+        Self::made(&config.routes, |route| {
+            let mut names = config.issuers_of(route).iter().filter(|_| !route.public);
+            names.find_map(url)
+        })
+    }
+
+    fn made(
+        routes: &[RouteConfig],
+        jwt_issuer: impl Fn(&RouteConfig) -> Option<String>,
+    ) -> Vec<Self> {
         let mut targets = Vec::new();
         for (index, route) in routes.iter().enumerate() {
             for method in methods(route) {
@@ -35,34 +52,11 @@ impl Target {
                     host: route.host.clone().unwrap_or_else(|| ANY_HOST.to_owned()),
                     path: fill(&route.matches),
                     token: (!route.public).then(|| stubs::good_token(index)),
-                    is_scoped: route
-                        .scope
-                        .as_deref()
-                        .is_some_and(|scope| !scope.is_empty()),
                     scope: route.scope.clone().unwrap_or_default(),
                     acr: route.acr_values.first().cloned(),
-                    jwt_issuer: None,
+                    jwt_issuer: jwt_issuer(route),
                 });
             }
-        }
-        targets
-    }
-
-    /// The same for the routes of a whole configuration, which says whose JWTs they take, too.
-    pub(super) fn of(config: &Config) -> Vec<Self> {
-        let mut targets = Self::all(&config.routes);
-        let gateway = &config.gateway;
-        let url = |name: &String| match gateway.issuers.get(name) {
-            Some(IssuerConfig::Jwt(jwt)) => Some(jwt.issuer.clone()),
-            Some(IssuerConfig::Introspection(_)) | None => None,
-        };
-        let of_routes = config.routes.iter().flat_map(|route| {
-            let names = route.issuers.as_ref().unwrap_or(&gateway.default_issuers);
-            let issuer = names.iter().find_map(url).filter(|_| !route.public);
-            methods(route).into_iter().map(move |_| issuer.clone())
-        });
-        for (target, issuer) in targets.iter_mut().zip(of_routes) {
-            target.jwt_issuer = issuer;
         }
         targets
     }

@@ -26,19 +26,12 @@ impl KeyedHash {
         hasher.finish128().as_u128()
     }
 
-    /// Of two numbers and a text; no two such triples have the same bytes.
-    pub(crate) fn of_triple(&self, numbers: (usize, usize), bytes: &[u8]) -> u128 {
+    /// Of so many numbers and a text; no two such rows have the same bytes.
+    pub(crate) fn of_numbered<const N: usize>(&self, numbers: [usize; N], bytes: &[u8]) -> u128 {
         let mut hasher = self.0;
-        hasher.write(&numbers.0.to_le_bytes());
-        hasher.write(&numbers.1.to_le_bytes());
-        hasher.write(bytes);
-        hasher.finish128().as_u128()
-    }
-
-    /// Of a number and a text; no two such pairs have the same bytes.
-    pub(crate) fn of_pair(&self, number: usize, bytes: &[u8]) -> u128 {
-        let mut hasher = self.0;
-        hasher.write(&number.to_le_bytes());
+        for number in numbers {
+            hasher.write(&number.to_le_bytes());
+        }
         hasher.write(bytes);
         hasher.finish128().as_u128()
     }

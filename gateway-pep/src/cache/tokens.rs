@@ -246,7 +246,7 @@ impl TokenCache {
     }
 
     fn swapped(&self, ask: &Ask, token: &ActiveToken, source: Source) -> Option<Found> {
-        let names = self.0.validity.borrow().names(token).into();
+        let names = self.0.validity.borrow().names(token);
         self.live(ask, Vouched::of(token)?, names, source)
     }
 
@@ -309,7 +309,8 @@ impl Inner {
     /// SECURITY: of the place, too: an answer of one route counts on another only where that would
     /// have asked the same.
     fn key(&self, token: &[u8], place: Place) -> u128 {
-        self.hash.of_triple((place.accepted, place.upstream), token)
+        self.hash
+            .of_numbered([place.accepted, place.upstream], token)
     }
 
     fn version(&self, issuer: usize, now: Instant) -> Option<u64> {

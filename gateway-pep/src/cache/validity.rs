@@ -1,6 +1,7 @@
 //! What one worker knows about which answers still hold.
 
 use std::iter;
+use std::rc::Rc;
 use std::time::Duration;
 
 use oauth::ActiveToken;
@@ -61,16 +62,16 @@ impl Validity {
 
     /// Names of a token, its grant and its client, and of all that it was exchanged from, as
     /// [`Validity::is_revoked`] wants them.
-    pub(crate) fn names(&self, token: &ActiveToken) -> Box<[u128]> {
+    pub(crate) fn names(&self, token: &ActiveToken) -> Rc<[u128]> {
         let own = iter::once((&token.token_ref, &token.grant, &token.facts.client_id));
         let origins = token.origins.iter();
         let others = origins.map(|it| (&it.token_ref, &it.grant, &it.client_id));
         own.chain(others)
             .flat_map(|(token_ref, grant, client)| {
                 [
-                    self.hash.of_pair(0, token_ref.as_bytes()),
-                    self.hash.of_pair(1, grant.as_bytes()),
-                    self.hash.of_pair(2, client.as_bytes()),
+                    self.hash.of_numbered([0], token_ref.as_bytes()),
+                    self.hash.of_numbered([1], grant.as_bytes()),
+                    self.hash.of_numbered([2], client.as_bytes()),
                 ]
             })
             .collect()
@@ -83,15 +84,15 @@ impl Validity {
     pub(crate) fn apply(&mut self, change: &Change, now: UnixTime) {
         match change {
             Change::Token(token_ref) => {
-                let name = self.hash.of_pair(0, token_ref.as_bytes());
+                let name = self.hash.of_numbered([0], token_ref.as_bytes());
                 self.revoke(name, now);
             }
             Change::Grant(grant) => {
-                let name = self.hash.of_pair(1, grant.as_bytes());
+                let name = self.hash.of_numbered([1], grant.as_bytes());
                 self.revoke(name, now);
             }
             Change::Client(client) => {
-                let name = self.hash.of_pair(2, client.as_bytes());
+                let name = self.hash.of_numbered([2], client.as_bytes());
                 self.revoke(name, now);
             }
             Change::AllTokens { at } => self.tokens.void(at.plus(self.skew)),

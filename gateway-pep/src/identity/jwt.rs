@@ -27,21 +27,12 @@ pub(crate) struct JwtRules {
     /// Empty: the resource of the route's upstream.
     pub(crate) audiences: Vec<String>,
     pub(crate) algorithms: Vec<Algorithm>,
-    pub(crate) types: Types,
+    /// What `typ` may say. Nothing, where it may be a JWT of any kind.
+    pub(crate) types: Accepted,
     pub(crate) leeway: Duration,
     pub(crate) max_lifetime: Duration,
     pub(crate) mapping: Mapping,
     pub(crate) forwarded: Forwarded,
-}
-
-/// What `typ` may say.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Types {
-    /// `at+jwt` alone (RFC 9068 section 4).
-    AccessToken,
-    /// `JWT`, or nothing.
-    Plain,
-    Both,
 }
 
 /// Why there are no claims to look at.
@@ -80,7 +71,7 @@ impl JwtRules {
 
     /// The claims, once the signature has held.
     async fn signed(&self, token: &str) -> Result<Claims, Unsigned> {
-        let unverified = Unverified::read(token, self.types.accepted())?;
+        let unverified = Unverified::read(token, self.types)?;
         if !self.algorithms.contains(&unverified.algorithm()) {
             return Err(Unsigned::No(TokenFault::Algorithm));
         }
@@ -124,8 +115,7 @@ impl JwtRules {
             return Err(TokenFault::Audience);
         }
         // A type of its own says it already.
-        let is_typed = self.types == Types::AccessToken;
-        if !is_typed && NO_ACCESS_TOKEN.iter().any(|name| claims.has(name)) {
+        if self.types.untyped && NO_ACCESS_TOKEN.iter().any(|name| claims.has(name)) {
             return Err(TokenFault::NoAccessToken);
         }
         Ok(Vouched {
@@ -164,16 +154,5 @@ impl Unsigned {
 impl From<Fault> for Unsigned {
     fn from(fault: Fault) -> Self {
         Self::No(fault.into())
-    }
-}
-
-impl Types {
-    fn accepted(self) -> Accepted {
-        let (types, untyped): (&[&str], _) = match self {
-            Self::AccessToken => (&["at+jwt"], false),
-            Self::Plain => (&["jwt"], true),
-            Self::Both => (&["at+jwt", "jwt"], true),
-        };
-        Accepted { types, untyped }
     }
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jose::Algorithm;
+use jose::{Accepted, Algorithm};
 use oauth::TokenIntrospector;
 use service_kit::renewal::{self, Pace};
 use service_kit::{ConfigIssue, Secret, outbound, pem};
@@ -20,7 +20,7 @@ use crate::identity::answer::Forwarded;
 use crate::identity::introspection::{Credential, Introspector};
 use crate::identity::issuer::{Issuer, Kind, TokenService};
 use crate::identity::jwks::{Jwks, Source};
-use crate::identity::jwt::{JwtRules, Types};
+use crate::identity::jwt::JwtRules;
 use crate::identity::mapping::Namespace;
 use subject::namespaces;
 
@@ -221,7 +221,9 @@ impl Building<'_> {
         found.collect()
     }
 
-    fn types(&self, names: &[String]) -> Compiled<Types> {
+    /// `at+jwt` says what kind of token it is (RFC 9068 section 4); `JWT`, or nothing, does not.
+    fn types(&self, names: &[String]) -> Compiled<Accepted> {
+        let accepted = |types, untyped| Ok(Accepted { types, untyped });
         let has = |wanted: &str| names.iter().any(|name| name.eq_ignore_ascii_case(wanted));
         let known = |name: &&String| {
             !["at+jwt", "jwt"]
@@ -229,9 +231,9 @@ impl Building<'_> {
                 .any(|known| name.eq_ignore_ascii_case(known))
         };
         match (has("at+jwt"), has("jwt"), names.iter().find(known)) {
-            (true, false, None) => Ok(Types::AccessToken),
-            (false, true, None) => Ok(Types::Plain),
-            (true, true, None) => Ok(Types::Both),
+            (true, false, None) => accepted(&["at+jwt"], false),
+            (false, true, None) => accepted(&["jwt"], true),
+            (true, true, None) => accepted(&["at+jwt", "jwt"], true),
             (.., Some(other)) => Err(self
                 .issue("jwt.types", &format!("cannot have `{other}`"))
                 .hint("known here: at+jwt, JWT")),

@@ -2,6 +2,7 @@
 
 use e2e::Site;
 use e2e::browser::plays;
+use e2e::site::host;
 use serde_json::Value;
 
 #[test]
@@ -56,10 +57,3 @@ const PROVIDER: &str = "  identity_providers:
       require: { email_verified: [true] }
       logout: true
 ";
-
-/// The address that a site's configuration was moved to.
-fn host(text: &str) -> String {
-    let (before, _) = text.split_once(":8081").expect("a token service");
-    let start = before.rfind(|it: char| !it.is_ascii_digit() && it != '.');
-    before[start.map_or(0, |at| at + 1)..].to_owned()
-}

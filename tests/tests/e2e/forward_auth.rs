@@ -2,19 +2,17 @@
 //! answers that the gateway gives.
 
 use std::net::SocketAddr;
-use std::process::Command;
 
 use e2e::Site;
 use e2e::front::{Front, RunningFront};
 use e2e::http::{self, client, get, send};
-use e2e::process::{Process, cedargate};
+use e2e::site::{host, start_upstream};
 use e2e::tokens;
 
 /// The listeners that the example files ask.
 fn site() -> Site {
     Site::all_in_one_with(|text| {
-        let (_, after) = text.split_once("gateway:\n  listen: ").expect("gateway");
-        let host = after.split(':').next().expect("host");
+        let host = host(&text);
         let listeners = format!(
             "gateway:\n  forward_auth:\n    - {{ listen: \"{host}:8085\", dialect: nginx }}\n    \
              - {{ listen: \"{host}:8086\", dialect: forwarded }}\n    \
@@ -159,13 +157,7 @@ async fn every_proxy_gives_the_answers_of_the_gateway_and_ends_with_its_permits(
     }
     // No answer means no.
     site.pdp.kill();
-    let address = SocketAddr::from((site.host, 9000));
-    let mut service = Process::start(
-        "upstream",
-        site.folder.path(),
-        Command::new(cedargate()).args(["demo-upstream", "--listen", &address.to_string()]),
-    );
-    service.await_port(address);
+    let _service = start_upstream(site.folder.path(), site.host);
     for kind in Front::ALL {
         let front = kind.start(site.host);
         let refused = get(&front.url("/records/1001"), Some(&alice)).await;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use e2e::Site;
 use e2e::browser::plays;
-use e2e::site::eventually;
+use e2e::site::{eventually, host};
 use e2e::tokens;
 
 const RESOURCE: &str = "https://records.demo.internal";
@@ -28,7 +28,7 @@ async fn tokens_of_several_issuers_count_where_they_are_accepted_and_nowhere_els
         format!("{before}gateway:\n  listen{gateway}routes:\n{routes}{ROUTES}\n{rest}")
     });
     let alice = tokens::access_token(&site, "alice").await;
-    let own = phantom(&site, &alice).await;
+    let own = tokens::phantom(&site, &alice).await;
     let at = |port: u16| format!("http://{}:{port}", site.host);
     let variables = [
         ("ISSUER", at(9998)),
@@ -65,28 +65,6 @@ async fn tokens_of_several_issuers_count_where_they_are_accepted_and_nowhere_els
     let log = log();
     assert!(log.contains("\"subject\":\"partner:robot-jwt\""));
     assert!(!log.contains(&own) && !log.contains(&alice));
-}
-
-/// The RFC 9068 token that an upstream gets for an opaque one.
-async fn phantom(site: &Site, token: &str) -> String {
-    let answer = e2e::http::send(
-        e2e::http::client()
-            .post(site.token_service_url("/introspect"))
-            .basic_auth("gateway", Some("demo-secret-of-gateway"))
-            .header("accept", "application/jwt")
-            .header("content-type", "application/x-www-form-urlencoded")
-            .body(format!("token={token}")),
-    )
-    .await;
-    assert_eq!(answer.status, 200);
-    answer.body
-}
-
-/// The address that a site's configuration was moved to.
-fn host(text: &str) -> String {
-    let (before, _) = text.split_once(":8081").expect("a token service");
-    let start = before.rfind(|it: char| !it.is_ascii_digit() && it != '.');
-    before[start.map_or(0, |at| at + 1)..].to_owned()
 }
 
 const ISSUERS: &str = "  issuers:

@@ -73,7 +73,7 @@ pub(super) fn cases(all: &[Target], read: &Target) -> Vec<Case> {
             &bearer(DENIED),
             &[401, 403],
         );
-        if target.is_scoped {
+        if !target.scope.is_empty() {
             case(
                 Class::Bearer,
                 "a token without the scope",

@@ -6,7 +6,7 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::uri::PathAndQuery;
 use http::{Method, Uri, request};
 
-use crate::headers::X_FORWARDED_FOR;
+use crate::headers::{X_FORWARDED_FOR, overrides};
 use crate::pipeline::canonical::{Ambiguity, Authority, CanonicalRequest, Limits, written_target};
 use crate::plan::{ForwardAuthPlan, Names, OriginalHeaders};
 
@@ -47,18 +47,8 @@ pub(super) fn read(
 }
 
 /// The proxy would forward them, and what is behind it might go by them instead of what was decided on.
-const OVERRIDES: [&str; 6] = [
-    "x-http-method",
-    "x-http-method-override",
-    "x-method-override",
-    "x-middleware-subrequest",
-    "x-original-url",
-    "x-rewrite-url",
-];
-
 fn refuse_overrides(headers: &HeaderMap) -> Result<(), Ambiguity> {
-    let mut names = headers.keys().map(|name| name.as_str().replace('_', "-"));
-    if names.any(|name| OVERRIDES.contains(&name.as_str())) {
+    if headers.keys().any(|name| overrides(name.as_str())) {
         return Err(Ambiguity::Override);
     }
     Ok(())

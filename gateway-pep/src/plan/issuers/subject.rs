@@ -9,18 +9,7 @@ use service_kit::ConfigIssue;
 use super::{Building, Compiled};
 use crate::config::{Config, IssuerConfig, SubjectConfig, SubjectType, TOKEN_SERVICE};
 use crate::identity::mapping::{KindRule, Mapping, Namespace};
-
-/// What the gateway itself says of a subject.
-const OWN_PROPERTIES: [&str; 8] = [
-    "issuer",
-    "client_id",
-    "scope",
-    "username",
-    "acr",
-    "amr",
-    "auth_time",
-    "actor",
-];
+use crate::subject::OWN_PROPERTIES;
 
 /// The name space of each issuer whose tokens may be taken.
 pub(super) fn namespaces<'c>(
@@ -34,8 +23,7 @@ pub(super) fn namespaces<'c>(
                 IssuerConfig::Jwt(jwt) => &jwt.subject,
                 IssuerConfig::Introspection(introspection) => &introspection.subject,
             };
-            let own = subject.namespace.clone();
-            (name.as_str(), own.unwrap_or_else(|| format!("{name}:")))
+            (name.as_str(), namespace(subject, name))
         })
         .collect();
     if config.needs_token_service() {
@@ -63,6 +51,11 @@ pub(super) fn namespaces<'c>(
     all
 }
 
+fn namespace(subject: &SubjectConfig, issuer: &str) -> String {
+    let own = subject.namespace.clone();
+    own.unwrap_or_else(|| format!("{issuer}:"))
+}
+
 impl Building<'_> {
     pub(super) fn mapping(
         &self,
@@ -82,8 +75,7 @@ impl Building<'_> {
             let problem = format!("cannot have `{name}`: the gateway says that itself");
             return Err(self.issue(&key("subject.attributes"), &problem));
         }
-        let namespace = subject.namespace.clone();
-        let namespace = namespace.unwrap_or_else(|| format!("{}:", self.name));
+        let namespace = namespace(subject, self.name);
         if namespace.len() > 64 || !namespace.bytes().all(|byte| byte.is_ascii_graphic()) {
             let problem = "must be at most 64 visible ASCII characters";
             return Err(self.issue(&key("subject.namespace"), problem));

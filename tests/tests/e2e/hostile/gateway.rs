@@ -127,7 +127,7 @@ async fn no_hostile_request_gets_through_the_gateway() {
     let site = Site::for_attacks(&recorder).await;
     let alice = tokens::access_token(&site, "alice").await;
     let ada = tokens::access_token(&site, "ada").await;
-    let jwt = phantom(&site, &alice).await;
+    let jwt = tokens::phantom(&site, &alice).await;
     let (mut passed, mut failed, mut left) = (Vec::new(), Vec::new(), Vec::new());
     for case in corpus["cases"].as_array().expect("cases") {
         let id = case["id"].as_str().expect("id");
@@ -211,21 +211,6 @@ fn reason(id: &str) -> Option<&'static Because> {
         .iter()
         .find(|(prefix, _)| id.starts_with(prefix));
     listed.map(|(_, because)| because)
-}
-
-/// The JWT that an upstream gets for a token.
-async fn phantom(site: &Site, token: &str) -> String {
-    let answer = e2e::http::send(
-        e2e::http::client()
-            .post(site.token_service_url("/introspect"))
-            .basic_auth("gateway", Some("demo-secret-of-gateway"))
-            .header("accept", "application/jwt")
-            .header("content-type", "application/x-www-form-urlencoded")
-            .body(format!("token={token}")),
-    )
-    .await;
-    assert_eq!(answer.status, 200);
-    answer.body
 }
 
 async fn attack(site: &Site, recorder: &Recorder, bytes: Vec<u8>) -> Outcome {
