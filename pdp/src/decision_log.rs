@@ -49,10 +49,7 @@ impl Asker {
     /// As the caller wrote it, where that is a text.
     fn request_id(&self) -> Option<Cow<'_, str>> {
         let id = self.request_id.as_ref()?;
-        Some(match str::from_utf8(id.as_bytes()) {
-            Ok(text) => Cow::Borrowed(text),
-            Err(_) => String::from_utf8_lossy(id.as_bytes()),
-        })
+        Some(String::from_utf8_lossy(id.as_bytes()))
     }
 }
 

@@ -313,7 +313,6 @@ impl Inner {
         self.meters.search(request.kind, took, found.decided);
         let mut lines = self.log.lines(asker);
         lines.search(&question, &found, &snapshot.version, now, took);
-        drop(lines);
         traced::searched(span, request.kind, &found, &snapshot.version);
         let next_token = match found.next {
             None => String::new(),

@@ -39,6 +39,15 @@ impl UnixTime {
         Self(secs.saturating_mul(1000))
     }
 
+    /// A time as JWTs write it (RFC 7519 section 2): seconds, which may have a fraction. None: it is none.
+    pub fn of_numeric_date(value: &serde_json::Value) -> Option<Self> {
+        if let Some(seconds) = value.as_u64() {
+            return Some(Self::from_secs(seconds));
+        }
+        let seconds = Duration::try_from_secs_f64(value.as_f64()?);
+        seconds.ok().map(|seconds| Self::default().plus(seconds))
+    }
+
     pub const fn as_millis(self) -> u64 {
         self.0
     }

@@ -68,9 +68,7 @@ impl Accepted {
             // Whatever it claims.
             return None;
         }
-        let claimed = Some(token)
-            .filter(|token| jose::is_like_one(token))
-            .and_then(jose::claimed_issuer);
+        let claimed = jose::claimed_issuer(token);
         let Some(claimed) = claimed else {
             return asked;
         };

@@ -2,7 +2,6 @@
 //! one of the wrong type is never taken for one that is missing.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use oauth::{Confirmation, Scope};
 use serde_json::Value;
@@ -93,19 +92,12 @@ impl Claims {
         }
     }
 
-    /// RFC 7519 section 2: seconds, which may have a fraction.
     pub(super) fn time(&self, name: &'static str) -> Result<Option<UnixTime>, TokenFault> {
         let Some(value) = self.0.get(name) else {
             return Ok(None);
         };
-        if let Some(seconds) = value.as_u64() {
-            return Ok(Some(UnixTime::from_secs(seconds)));
-        }
-        let seconds = value.as_f64().map(Duration::try_from_secs_f64);
-        match seconds {
-            Some(Ok(seconds)) => Ok(Some(UnixTime::default().plus(seconds))),
-            _ => Err(TokenFault::Claim(name)),
-        }
+        let time = UnixTime::of_numeric_date(value);
+        time.map(Some).ok_or(TokenFault::Claim(name))
     }
 
     /// Fails where they begin to hold later than `latest`.

@@ -72,19 +72,12 @@ impl Claims {
         }
     }
 
-    /// RFC 7519 section 2: seconds, which may have a fraction.
     fn time(&self, name: &str) -> Result<Option<UnixTime>, TokenFault> {
         let Some(value) = self.0.get(name) else {
             return Ok(None);
         };
-        if let Some(seconds) = value.as_u64() {
-            return Ok(Some(UnixTime::from_secs(seconds)));
-        }
-        let seconds = value
-            .as_f64()
-            .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
-            .ok_or(TokenFault::Claim)?;
-        Ok(Some(UnixTime::default().plus(seconds)))
+        let time = UnixTime::of_numeric_date(value);
+        time.map(Some).ok_or(TokenFault::Claim)
     }
 }
 

@@ -79,10 +79,8 @@ impl<'a, 's: 'a> Scene<'a, 's> {
             BinaryOp::Mul => Val::Long(one.long()?.checked_mul(other.long()?).ok_or(Failed)?),
             BinaryOp::In => Val::Bool(self.is_in(one.entity()?, other)?),
             BinaryOp::Contains => Val::Bool(match (one, other.plain()) {
-                (Val::Ids(ids), Some(sought)) => match sought {
-                    Plain::Entity(_) => ids.has(other.entity()?),
-                    Plain::Bool(_) | Plain::Long(_) | Plain::Text(_) => false,
-                },
+                (Val::Ids(ids), Some(Plain::Entity(sought))) => ids.has(sought),
+                (Val::Ids(_), Some(_)) => false,
                 (_, Some(sought)) if one.len()? <= WALKED => {
                     one.any(|item| item.as_ref() == Some(&sought))?
                 }

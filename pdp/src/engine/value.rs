@@ -149,10 +149,7 @@ impl<'a> Val<'a> {
             Self::Entity(name) => Cow::Owned(Value::from(name.uid.clone())),
             Self::Members(members) => Cow::Owned(record(members)),
             Self::Items(items) => Cow::Owned(Value::set(items.iter().map(Kept::value), None)),
-            Self::Ids(ids) => {
-                let uids = ids.uids().iter().cloned();
-                Cow::Owned(Value::set(uids.map(Value::from), None))
-            }
+            Self::Ids(ids) => Cow::Owned(ids.value()),
         }
     }
 

@@ -3,11 +3,11 @@
 
 use std::sync::{Arc, OnceLock};
 
-use cedar_policy_core::ast::{Eid, EntityUID};
+use cedar_policy_core::ast::{EntityUID, Value};
 use smallvec::SmallVec;
 use smol_str::SmolStr;
 
-use super::uid::{HashedType, Named};
+use super::uid::HashedType;
 
 /// See the module. What was sent twice stands here twice.
 #[derive(Debug, Clone)]
@@ -30,21 +30,24 @@ impl Ids {
         self.ids.len()
     }
 
-    pub(crate) fn has(&self, name: Named<'_>) -> bool {
-        let id: &str = name.uid.eid().as_ref();
+    pub(crate) fn has(&self, uid: &EntityUID) -> bool {
+        let id: &str = uid.eid().as_ref();
         // Ids differ sooner than types.
-        self.ids.iter().any(|own| own == id) && **self.kind == *name.uid.entity_type()
+        self.ids.iter().any(|own| own == id) && **self.kind == *uid.entity_type()
     }
 
     /// Their names.
     pub(crate) fn uids(&self) -> &[EntityUID] {
-        self.uids.get_or_init(|| {
-            let kind: &HashedType = &self.kind;
-            let uid = |id: &SmolStr| {
-                EntityUID::from_components((**kind).clone(), Eid::new(id.clone()), None)
-            };
-            self.ids.iter().map(uid).collect()
-        })
+        self.uids.get_or_init(|| self.made().collect())
+    }
+
+    /// The set in Cedar's own form.
+    pub(crate) fn value(&self) -> Value {
+        Value::set(self.made().map(Value::from), None)
+    }
+
+    fn made(&self) -> impl Iterator<Item = EntityUID> {
+        self.ids.iter().map(|id| self.kind.name_of(id.clone()))
     }
 }
 
@@ -68,7 +71,7 @@ mod tests {
             (r#"A::Team::"2""#, false),
         ] {
             let uid: EntityUID = uid.parse().unwrap();
-            assert_eq!(ids.has(Named::of(&uid)), is_in, "{uid}");
+            assert_eq!(ids.has(&uid), is_in, "{uid}");
             assert_eq!(ids.uids().contains(&uid), is_in, "{uid}");
         }
     }

@@ -22,10 +22,6 @@ pub(crate) struct Overlays {
 const FEW: usize = 8;
 
 impl Overlays {
-    pub(crate) fn is_empty(&self) -> bool {
-        self.rows.is_empty()
-    }
-
     pub(crate) fn get(&self, uid: &EntityUID) -> Option<&Row> {
         self.named(Named::of(uid))
     }

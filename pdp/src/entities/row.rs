@@ -223,7 +223,7 @@ impl Kept {
             Self::Text(text) => Value::from(text.clone()),
             Self::Entity(uid) => Value::new(Literal::EntityUID(uid.shared()), None),
             Self::Items(items) => Value::set(items.iter().map(Self::value), None),
-            Self::Ids(ids) => Value::set(ids.uids().iter().cloned().map(Value::from), None),
+            Self::Ids(ids) => ids.value(),
             Self::Other(value) => (**value).clone(),
         }
     }

@@ -10,6 +10,7 @@ use std::sync::{Arc, LazyLock};
 
 use cedar_policy_core::ast::{Eid, EntityType, EntityUID, InternalName, Name};
 use foldhash::fast::RandomState;
+use smol_str::SmolStr;
 
 /// An entity's name, shared by whatever refers to it.
 #[derive(Clone)]
@@ -52,11 +53,15 @@ fn hash_within(kind: u64, id: &str) -> u64 {
 impl HashedType {
     /// The name of an entity of this type.
     pub(crate) fn uid(&self, id: &str) -> Uid {
-        let uid = EntityUID::from_components(self.name.clone(), Eid::new(id), None);
         Uid {
-            name: Arc::new(uid),
+            name: Arc::new(self.name_of(id.into())),
             hash: hash_within(self.hash, id),
         }
+    }
+
+    /// The same without its hash.
+    pub(crate) fn name_of(&self, id: SmolStr) -> EntityUID {
+        EntityUID::from_components(self.name.clone(), Eid::new(id), None)
     }
 }
 

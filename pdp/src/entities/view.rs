@@ -110,12 +110,9 @@ impl<'a> View<'a> {
     }
 
     pub(crate) fn row_of(self, name: Named<'_>) -> Option<&'a Row> {
-        let overlay = if self.overlays.is_empty() {
-            None
-        } else {
-            self.overlays.named(name)
-        };
-        overlay.or_else(|| self.store.row_of(name))
+        self.overlays
+            .named(name)
+            .or_else(|| self.store.row_of(name))
     }
 
     /// Everything that an entity is in, itself left out, each once, nearest first. Hierarchies

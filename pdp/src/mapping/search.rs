@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use authzen::{Action, AskedAction, Properties, Resource, Subject};
-use cedar_policy_core::ast::{Eid, EntityType, EntityUID, Var};
+use cedar_policy_core::ast::{EntityType, EntityUID, Var};
 use strict_json::{Arena, Members};
 
 use super::{NotAsked, Part, Vocabulary, not_asked, overlay};
@@ -128,14 +128,11 @@ impl Vocabulary {
             Part::Subject => (open, given, Var::Principal),
             Part::Resource => (given, open, Var::Resource),
         };
-        let sought_type = &*sought.entity_type;
         let ids = sought.ids.as_ref().map(|ids| {
             let mut ids: Vec<&String> = ids.iter().collect();
             ids.sort_unstable();
             ids.into_iter()
-                .map(|id| {
-                    EntityUID::from_components(sought_type.clone(), Eid::new(id.as_str()), None)
-                })
+                .map(|id| sought.entity_type.name_of(id.into()))
                 .collect()
         });
         Ok(Sought {
@@ -148,7 +145,7 @@ impl Vocabulary {
                 overlays,
             },
             part,
-            kind: sought_type.clone(),
+            kind: (*sought.entity_type).clone(),
             ids,
         })
     }

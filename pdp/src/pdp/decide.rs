@@ -30,8 +30,7 @@ pub(super) struct Moment {
 /// A question that is being answered.
 struct Begun<'s> {
     id: Id<'s>,
-    now: UnixTime,
-    started: Instant,
+    moment: Moment,
     /// It is to be answered a second time.
     sampled: bool,
     span: Option<Span>,
@@ -67,7 +66,7 @@ impl Inner {
         lines: &mut Lines<'l>,
     ) -> Result<Answer<'s>, DecisionError> {
         let mut begun = self.begin(moment, asker);
-        let mut answered = match snapshot.read(asked, begun.now, before) {
+        let mut answered = match snapshot.read(asked, begun.moment.now, before) {
             Ok(Read::Question(mapped)) => {
                 traced::about(begun.span.as_mut(), asked);
                 snapshot.decide_mapped(mapped, begun.id, begun.sampled)
@@ -105,7 +104,7 @@ impl Inner {
         begun: &mut Begun<'s>,
     ) -> Result<Answered<'s>, DecisionError> {
         let id = begun.id;
-        let read = snapshot.read(asked, begun.now, &mut Before::default())?;
+        let read = snapshot.read(asked, begun.moment.now, &mut Before::default())?;
         let mut mapped = match read {
             Read::Unknown { status, message } => return Ok(snapshot.unasked(status, &message, id)),
             Read::Question(mapped) => mapped,
@@ -157,10 +156,8 @@ impl Inner {
             Ok(Err(unavailable)) => Ok(snapshot.unavailable(&unavailable, begun.id)),
             Err(error) => Err(error),
         };
-        let failures = answered.as_ref().map(|answered| answered.failures.clone());
-        let failures = failures.unwrap_or_default();
         self.conclude(&mut begun, snapshot, &asked, &mut answered, &mut lines);
-        Ok((answered?.answer.into(), failures))
+        answered.map(|answered| (answered.answer.into(), answered.failures))
     }
 
     pub(super) fn moment(&self) -> Moment {
@@ -172,11 +169,9 @@ impl Inner {
 
     fn begin(&self, moment: Moment, asker: &Asker) -> Begun<'_> {
         let (process, count) = self.ids.next_parts();
-        let Moment { now, started } = moment;
         Begun {
             id: Id { process, count },
-            now,
-            started,
+            moment,
             sampled: self.second_opinion.is_wanted(),
             span: asker.part("decide"),
         }
@@ -210,9 +205,9 @@ impl Inner {
                 verdict,
             });
         }
-        let took = begun.started.elapsed();
+        let took = begun.moment.started.elapsed();
         self.count(answered, took);
-        lines.record(asked, answered, begun.now, took);
+        lines.record(asked, answered, begun.moment.now, took);
     }
 
     fn count(&self, answered: &Answered<'_>, took: std::time::Duration) {

@@ -92,7 +92,7 @@ impl Span {
 
     /// Says something of the work.
     pub fn set(&mut self, key: &'static str, value: impl Into<Value>) {
-        self.0.set(key, value.into());
+        self.0.span.set_attribute(KeyValue::new(key, value));
     }
 
     /// Says how many.
@@ -102,7 +102,8 @@ impl Span {
 
     /// Says that it failed, and how: one of few words.
     pub fn fail(&mut self, kind: impl Into<Cow<'static, str>>) {
-        self.0.fail(kind.into());
+        self.set("error.type", kind.into());
+        self.0.span.set_status(Status::error(""));
     }
 
     /// The work is done, well or not.
@@ -116,22 +117,11 @@ impl Span {
     }
 }
 
-impl Recording {
-    fn set(&mut self, key: &'static str, value: Value) {
-        self.span.set_attribute(KeyValue::new(key, value));
-    }
-
-    fn fail(&mut self, kind: Cow<'static, str>) {
-        self.set("error.type", kind.into());
-        self.span.set_status(Status::error(""));
-    }
-}
-
-impl Drop for Recording {
+impl Drop for Span {
     fn drop(&mut self) {
-        if !self.is_finished {
-            self.fail("cancelled".into());
+        if !self.0.is_finished {
+            self.fail("cancelled");
         }
-        self.span.end_with_timestamp(self.recorder.now());
+        self.0.span.end_with_timestamp(self.0.recorder.now());
     }
 }
