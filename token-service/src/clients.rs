@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::core::Core;
 use crate::documents;
 use crate::error::Trouble;
+use crate::network::Network;
 use crate::record::{self, Change, Changed, RegisteredClient};
 use crate::registry::{Client, Provenance, Registry};
 
@@ -41,7 +42,7 @@ pub(crate) async fn find(
 pub(crate) async fn find_anew(
     core: &Core,
     registry: &Registry,
-    (id, network): (&str, &str),
+    (id, network): (&str, Network),
 ) -> Result<Option<Arc<Client>>, Trouble> {
     documents::refresh(core, registry, (id, network)).await?;
     find(core, registry, id).await

@@ -10,6 +10,7 @@ use crate::audit::audit;
 use crate::client_metadata::{ClientMetadata, Said};
 use crate::core::Core;
 use crate::error::Trouble;
+use crate::network::Network;
 use crate::record::{self, ClientDocument};
 use crate::registry::{Client, ClientDocuments, DocumentUrl, Registry};
 use crate::web_document::{Document, Unfetched};
@@ -42,7 +43,7 @@ pub(crate) async fn find(
 pub(crate) async fn refresh(
     core: &Core,
     registry: &Registry,
-    (id, network): (&str, &str),
+    (id, network): (&str, Network),
 ) -> Result<(), Trouble> {
     let Some((documents, url)) = registry.document_of(id) else {
         return Ok(());
@@ -58,8 +59,8 @@ pub(crate) async fn refresh(
         return Ok(());
     }
     for (kind, whose, most) in [
-        ("from", network, documents.fetches_per_address),
-        ("of", url.host(), documents.fetches),
+        ("from", network.to_string(), documents.fetches_per_address),
+        ("of", url.host().to_owned(), documents.fetches),
     ] {
         let key = format!("client-documents:{kind}:{whose}");
         if core.store.count(&key, WINDOW).await? > most {

@@ -26,6 +26,7 @@ mod keys;
 mod listeners;
 mod meter;
 mod minted;
+mod network;
 mod params;
 mod password;
 mod phantom;

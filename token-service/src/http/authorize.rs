@@ -85,7 +85,7 @@ async fn named(
 ) -> Result<Option<Arc<Client>>, Trouble> {
     let network = request::peer_network(parts);
     match params.get("client_id") {
-        Some(id) => clients::find_anew(core, registry, (id, &network)).await,
+        Some(id) => clients::find_anew(core, registry, (id, network)).await,
         None => Ok(None),
     }
 }
@@ -162,7 +162,7 @@ fn is_good_enough(core: &Core, logged_in: &LoggedIn, checked: &Checked) -> bool 
     let LoginWanted {
         max_age_secs,
         acr_values,
-        sub,
+        sub: _,
     } = &checked.request.wanted;
     let session = &logged_in.session;
     let age = core.now().since(session.authentication.at);
@@ -175,7 +175,7 @@ fn is_good_enough(core: &Core, logged_in: &LoggedIn, checked: &Checked) -> bool 
     let registry = core.registry();
     let mut elsewhere = registry.providers.values().map(|provider| &provider.acr);
     let could_be = is_wanted(&core.login_acr) || elsewhere.any(is_wanted);
-    let is_expected = sub.as_ref().is_none_or(|sub| *sub == session.sub);
+    let is_expected = checked.request.wanted.is_of(&session.sub);
     !checked.prompt.login
         && is_fresh
         && is_expected

@@ -62,7 +62,7 @@ pub(super) async fn client(
         ));
     }
     let network = request::peer_network(parts);
-    let client = clients::find_anew(core, registry, (id, &network)).await?;
+    let client = clients::find_anew(core, registry, (id, network)).await?;
     let credential = client
         .as_ref()
         .and_then(|client| client.credential.as_ref());

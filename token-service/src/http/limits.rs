@@ -52,8 +52,7 @@ pub(super) async fn check(
     if !client.is_public() {
         return Ok(());
     }
-    let name = digest::sha256_base64url(client.id.as_bytes());
-    count(core, parts, what, Some((client, &name))).await
+    count(core, parts, what, Some(client)).await
 }
 
 /// Counts what a browser asks for, whatever the client: it need not be there at all.
@@ -69,10 +68,11 @@ async fn count(
     core: &Core,
     parts: &Parts,
     what: Limited,
-    client: Option<(&Client, &str)>,
+    client: Option<&Client>,
 ) -> Result<(), Refusal> {
     let network = request::peer_network(parts);
-    let (client, name) = client.map_or(("", ""), |(client, name)| (client.id.as_str(), name));
+    let name = client.map(|client| digest::sha256_base64url(client.id.as_bytes()));
+    let name = name.unwrap_or_default();
     let key = format!("{}:{network}:{name}", what.name());
     let window = Duration::from_secs(core.limits.window_secs);
     if core.store.count(&key, window).await? <= what.most(&core.limits) {
@@ -81,7 +81,7 @@ async fn count(
     audit!(
         "limited",
         what = what.name(),
-        client = client,
+        client = client.map_or("", |client| client.id.as_str()),
         address = network
     );
     Err(Refusal::TooMany(window))

@@ -1,6 +1,5 @@
 //! Reading requests: a bounded form body, a query, the sender's address.
 
-use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
@@ -11,6 +10,7 @@ use http::request::Parts;
 use serde_json::{Map, Value};
 use service_kit::serve::Client;
 
+use crate::network::Network;
 use crate::params::Params;
 use crate::refusal::{ErrorCode, Refusal};
 
@@ -66,24 +66,11 @@ pub(super) fn query(parts: &Parts) -> Result<Params, Refusal> {
     read(parts.uri.query().unwrap_or_default().as_bytes())
 }
 
-/// Who is at the other end of the connection. A proxy's address where there is a proxy: nothing
+/// Whence a request comes, by the other end of its connection. A proxy's network where there is a proxy: nothing
 /// that a header says is believed.
-fn peer(parts: &Parts) -> Option<IpAddr> {
+pub(super) fn peer_network(parts: &Parts) -> Network {
     let client = parts.extensions.get::<Client>();
-    client.map(|client| client.address.ip())
-}
-
-/// The same, as a word for counting. Of an IPv6 address it is the half that names a network: the other
-/// half is free to whoever has one.
-pub(super) fn peer_network(parts: &Parts) -> String {
-    match peer(parts) {
-        None => "unknown".into(),
-        Some(IpAddr::V4(address)) => address.to_string(),
-        Some(IpAddr::V6(address)) => match address.to_ipv4_mapped() {
-            Some(address) => address.to_string(),
-            None => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).to_string(),
-        },
-    }
+    Network::of(client.map(|client| client.address.ip()))
 }
 
 /// Of a body, of a query, or of what was kept of one.

@@ -65,6 +65,13 @@ pub(crate) struct LoginWanted {
     pub(crate) sub: Option<String>,
 }
 
+impl LoginWanted {
+    /// Whether a login of this person will do, for all that the client has said of whom it expects.
+    pub(crate) fn is_of(&self, sub: &str) -> bool {
+        self.sub.as_ref().is_none_or(|expected| expected == sub)
+    }
+}
+
 impl Record for Interaction {
     /// Not that of before there were devices, whose records cannot be read.
     const AREA: &'static str = "ia";

@@ -67,8 +67,7 @@ pub(in crate::http) async fn next_step(
         scope: &request.scope,
         resources: &request.resources,
     };
-    let expected = request.wanted.sub.as_ref();
-    if expected.is_some_and(|expected| *expected != session.sub) {
+    if !request.wanted.is_of(&session.sub) {
         return Err(Refusal::Denied(
             ErrorCode::LoginRequired,
             "somebody else has logged in than the client expects",

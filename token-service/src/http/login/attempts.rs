@@ -8,11 +8,12 @@ use crate::audit::audit;
 use crate::core::Core;
 use crate::error::Trouble;
 use crate::http::request;
+use crate::network::Network;
 use crate::record::{self, LoginPause};
 
 /// One attempt to log in by a password.
 pub(super) struct Attempt {
-    network: String,
+    network: Network,
     /// Hashed: it may be long, and a password that went into the wrong field.
     username: String,
 }
