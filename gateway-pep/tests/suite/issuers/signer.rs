@@ -4,13 +4,10 @@ use std::sync::LazyLock;
 
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeySize;
-use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _, RSA_PKCS1_SHA256, RSA_PSS_SHA256,
-    RsaKeyPair,
-};
+use aws_lc_rs::signature::{KeyPair as _, RSA_PKCS1_SHA256, RSA_PSS_SHA256, RsaKeyPair};
 use serde_json::{Value, json};
 
-use crate::holder::base64;
+use crate::holder::{Holder, base64};
 
 pub(super) struct Signer {
     algorithm: &'static str,
@@ -19,7 +16,7 @@ pub(super) struct Signer {
 }
 
 enum Pair {
-    Ec(EcdsaKeyPair),
+    Ec(Holder),
     Rsa(&'static RsaKeyPair),
 }
 
@@ -30,12 +27,13 @@ pub(super) fn jwks(signers: &[&Signer]) -> Value {
 
 impl Signer {
     pub(super) fn new(kid: &str) -> Self {
-        let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap();
-        let (x, y) = pair.public_key().as_ref()[1..].split_at(32);
+        let holder = Holder::new();
+        let mut jwk = holder.jwk();
+        jwk["kid"] = json!(kid);
         Self {
             algorithm: "ES256",
-            jwk: json!({ "kty": "EC", "crv": "P-256", "x": base64(x), "y": base64(y), "kid": kid }),
-            pair: Pair::Ec(pair),
+            jwk,
+            pair: Pair::Ec(holder),
         }
     }
 
@@ -64,26 +62,24 @@ impl Signer {
 
     /// Any text as header and claims.
     pub(super) fn sign(&self, header: &str, claims: &str) -> String {
-        let text = format!("{}.{}", base64(header), base64(claims));
-        let random = SystemRandom::new();
-        let signature = match &self.pair {
-            Pair::Ec(pair) => pair
-                .sign(&random, text.as_bytes())
-                .unwrap()
-                .as_ref()
-                .to_vec(),
-            Pair::Rsa(pair) => {
-                let padding = if self.algorithm == "PS256" {
-                    &RSA_PSS_SHA256
-                } else {
-                    &RSA_PKCS1_SHA256
-                };
-                let mut signature = vec![0; pair.public_modulus_len()];
-                pair.sign(padding, &random, text.as_bytes(), &mut signature)
-                    .unwrap();
-                signature
-            }
+        let pair = match &self.pair {
+            Pair::Ec(holder) => return holder.sign(header, claims),
+            Pair::Rsa(pair) => pair,
         };
+        let text = format!("{}.{}", base64(header), base64(claims));
+        let padding = if self.algorithm == "PS256" {
+            &RSA_PSS_SHA256
+        } else {
+            &RSA_PKCS1_SHA256
+        };
+        let mut signature = vec![0; pair.public_modulus_len()];
+        pair.sign(
+            padding,
+            &SystemRandom::new(),
+            text.as_bytes(),
+            &mut signature,
+        )
+        .unwrap();
         format!("{text}.{}", base64(signature))
     }
 }
