@@ -5,7 +5,7 @@ use oauth::SubjectFacts;
 use serde_json::json;
 
 /// What the gateway itself says of a subject.
-pub(crate) const OWN_PROPERTIES: [&str; 8] = [
+pub(crate) const OWN_PROPERTIES: [&str; 9] = [
     "issuer",
     "client_id",
     "scope",
@@ -14,6 +14,7 @@ pub(crate) const OWN_PROPERTIES: [&str; 8] = [
     "amr",
     "auth_time",
     "actor",
+    "api_key",
 ];
 
 /// What the PDP hears about who calls.
@@ -34,6 +35,7 @@ pub(crate) fn subject_of(facts: &SubjectFacts, issuer: Option<&str>) -> Subject 
         ("amr", (!facts.amr.is_empty()).then(|| json!(facts.amr))),
         ("auth_time", facts.auth_time.map(|at| json!(at))),
         ("actor", facts.act.as_ref().map(|actor| json!(actor.sub))),
+        ("api_key", facts.api_key.as_ref().map(|id| json!(id))),
     ] {
         match value {
             Some(value) => properties.insert(name.to_owned(), value),
@@ -67,6 +69,7 @@ mod tests {
             acr: None,
             amr: Vec::new(),
             act: None,
+            api_key: None,
             attributes: [("actor".to_owned(), json!("made up"))]
                 .into_iter()
                 .collect(),
@@ -96,6 +99,7 @@ mod tests {
                 client_id: "orders".into(),
                 act: None,
             }),
+            api_key: Some("k1".into()),
             attributes: authzen::Properties::default(),
         };
         let said = subject_of(&facts, Some("partner")).properties;

@@ -1,6 +1,7 @@
 //! The configuration of the token service, as it is written. What the values mean together is
 //! checked where they become a [`crate::registry::Registry`].
 
+mod api_keys;
 mod assertion_issuer;
 mod client_documents;
 mod event_receiver;
@@ -20,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use service_kit::{Secret, TlsConfig};
 
+pub use api_keys::ApiKeysConfig;
 pub use assertion_issuer::{AssertionIssuerConfig, SubjectIs};
 pub use client_documents::ClientDocumentsConfig;
 pub use event_receiver::{EventReceiverConfig, SubjectFormat};
@@ -78,6 +80,10 @@ pub struct TokenServiceConfig {
     /// Who may ask for tokens.
     #[serde(default)]
     pub clients: Vec<ClientConfig>,
+    /// Keys that people and clients make for programs. Absent: there are none, and those that were made
+    /// are dead.
+    #[serde(default)]
+    pub api_keys: Option<ApiKeysConfig>,
     /// Clients that register themselves (RFC 7591). Absent: nobody does.
     #[serde(default)]
     pub registration: Option<RegistrationConfig>,

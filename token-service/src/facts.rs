@@ -48,6 +48,7 @@ pub(crate) async fn gather(
         acr: authentication.and_then(|login| login.acr.clone()),
         amr: authentication.map_or_else(Vec::new, |login| login.amr.clone()),
         act: None,
+        api_key: None,
         attributes,
     };
     Ok(Some(Known { facts, user }))

@@ -2,6 +2,7 @@
 //! every answer has, and who may call from a browser's script.
 
 mod after_login;
+mod api_keys;
 mod authorize;
 mod browser;
 mod certificate;
@@ -21,6 +22,7 @@ mod logout;
 mod metadata;
 mod mtls;
 mod pages;
+mod protected;
 mod register;
 mod render;
 mod request;
@@ -72,7 +74,8 @@ pub(crate) fn router(core: Arc<Core>) -> Router {
     let endpoints = scripts
         .merge(browsers)
         .merge(elsewhere())
-        .merge(registration(&core));
+        .merge(registration(&core))
+        .merge(keys(&core));
     let path = core.issuer.path().to_owned();
     let endpoints = if path.is_empty() {
         endpoints
@@ -123,6 +126,18 @@ fn registration(core: &Arc<Core>) -> Router<Arc<Core>> {
         .route_layer(where_on)
 }
 
+/// Keys for programs, where that is configured.
+fn keys(core: &Arc<Core>) -> Router<Arc<Core>> {
+    let where_on = middleware::from_fn_with_state(Arc::clone(core), api_keys::where_on);
+    let own = get(api_keys::get).post(api_keys::post);
+    let one = axum::routing::delete(api_keys::delete);
+    Router::new()
+        .route("/api-keys", open_to_scripts(own))
+        .route("/api-keys/{id}", open_to_scripts(one))
+        .layer(middleware::from_fn(allow_scripts))
+        .route_layer(where_on)
+}
+
 /// The endpoints of the listener for certificates.
 pub(crate) fn mtls_router(core: Arc<Core>) -> Router {
     mtls::router(core)
@@ -137,7 +152,7 @@ async fn preflight() -> Response {
     (
         StatusCode::NO_CONTENT,
         [
-            (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, POST"),
+            (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, POST, DELETE"),
             (
                 header::ACCESS_CONTROL_ALLOW_HEADERS,
                 "Authorization, Content-Type, DPoP",

@@ -5,6 +5,7 @@
 //! [`authzen::DecisionPoint`] which scopes may be granted, keeps everything in a
 //! [`store::Store`], and reads time from a [`service_kit::Clock`] alone.
 
+mod api_keys;
 mod assertion;
 mod audit;
 mod backchannel;
@@ -51,12 +52,13 @@ mod web_document;
 mod tests;
 
 pub use config::{
-    AssertionIssuerConfig, AuthMethod, ClaimMapping, ClientConfig, ClientDocumentsConfig,
-    ConsentMode, EventReceiverConfig, ExchangeConfig, GrantType, IdentityProviderConfig,
-    InitialAccessTokenConfig, KeysConfig, LimitsConfig, LinkRule, LoginConfig, MtlsConfig,
-    OpenRegistrationConfig, RegistrationBoundsConfig, RegistrationConfig, ResourceConfig,
-    ResourceServerConfig, SelfSignedTlsClientAuthConfig, Semantics, SubjectFormat, SubjectIs,
-    TlsClientAuthConfig, TokenServiceConfig, TransactionTokensConfig, TtlConfig, UserConfig,
+    ApiKeysConfig, AssertionIssuerConfig, AuthMethod, ClaimMapping, ClientConfig,
+    ClientDocumentsConfig, ConsentMode, EventReceiverConfig, ExchangeConfig, GrantType,
+    IdentityProviderConfig, InitialAccessTokenConfig, KeysConfig, LimitsConfig, LinkRule,
+    LoginConfig, MtlsConfig, OpenRegistrationConfig, RegistrationBoundsConfig, RegistrationConfig,
+    ResourceConfig, ResourceServerConfig, SelfSignedTlsClientAuthConfig, Semantics, SubjectFormat,
+    SubjectIs, TlsClientAuthConfig, TokenServiceConfig, TransactionTokensConfig, TtlConfig,
+    UserConfig,
 };
 pub use error::TokenServiceError;
 pub use password::hash_password;

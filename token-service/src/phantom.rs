@@ -69,6 +69,8 @@ pub(crate) enum Inactive {
     Expired,
     #[error("its grant has ended or is revoked")]
     GrantEnded,
+    #[error("there are no API keys any more")]
+    NoApiKeys,
     #[error("its client is gone or disabled")]
     ClientGone,
     #[error("its user is gone or disabled")]
@@ -83,7 +85,7 @@ pub(crate) enum Inactive {
     Scope,
 }
 
-/// Looks a text up and checks everything that does not depend on a resource.
+/// Looks an access token up and checks everything that does not depend on a resource.
 pub(crate) async fn find(
     core: &Core,
     registry: &Registry,
@@ -91,6 +93,15 @@ pub(crate) async fn find(
 ) -> Result<Resolved, Trouble> {
     match Kind::AccessToken.read(text, &core.secrets) {
         Ok(handle) => of_handle(core, registry, handle).await,
+        Err(error) => Ok(Resolved::Inactive(error.into())),
+    }
+}
+
+/// The same of what is swapped: an API key, too. Nothing but a resource ever takes one.
+async fn find_any(core: &Core, registry: &Registry, text: &str) -> Result<Resolved, Trouble> {
+    match Kind::ApiKey.read(text, &core.secrets) {
+        Ok(handle) => of_handle(core, registry, handle).await,
+        Err(FormError::OtherKind) => find(core, registry, text).await,
         Err(error) => Ok(Resolved::Inactive(error.into())),
     }
 }
@@ -138,6 +149,9 @@ async fn known(
     (mut token, grant): (AccessToken, Grant),
     kept: Kept,
 ) -> Result<Result<Live, Inactive>, Trouble> {
+    if grant.api_key.is_some() && registry.api_keys.is_none() {
+        return Ok(Err(Inactive::NoApiKeys));
+    }
     let Some(client) = clients::find(core, registry, &token.client_id).await? else {
         return Ok(Err(Inactive::ClientGone));
     };
@@ -155,6 +169,7 @@ async fn known(
         token.resources.retain(|id| allowed.audiences.contains(id));
         facts.act.clone_from(&exchanged.act);
     }
+    facts.api_key.clone_from(&grant.api_key);
     Ok(Ok(Live {
         token,
         grant,
@@ -166,15 +181,15 @@ async fn known(
     }))
 }
 
-/// [`find`], cut for one resource: its audience, its scope, and what the decision point still
-/// permits.
+/// What stands for an access token or an API key at one resource: its audience, its scope, and what the
+/// decision point still permits.
 pub(crate) async fn resolve(
     core: &Core,
     registry: &Registry,
     text: &str,
     resource: &Resource,
 ) -> Result<Resolved, Trouble> {
-    let mut live = match find(core, registry, text).await? {
+    let mut live = match find_any(core, registry, text).await? {
         Resolved::Live(live) => live,
         inactive @ Resolved::Inactive(_) => return Ok(inactive),
     };

@@ -2,6 +2,7 @@
 //! which backend it is on.
 
 mod access_token;
+mod api_keys;
 mod assertion_use;
 mod client_document;
 mod code;
@@ -37,6 +38,7 @@ use store::{Batch, Store};
 use crate::error::Trouble;
 
 pub(crate) use access_token::AccessToken;
+pub(crate) use api_keys::{ApiKey, ApiKeys};
 pub(crate) use assertion_use::AssertionUse;
 pub(crate) use client_document::ClientDocument;
 pub(crate) use code::{Code, CodeState};

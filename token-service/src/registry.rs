@@ -1,6 +1,7 @@
 //! Who and what the service knows: clients, users, resources and credentials for introspection,
 //! checked against each other. Immutable; a reload builds another.
 
+mod api_keys;
 mod assertion_issuer;
 mod build;
 mod certificate;
@@ -28,6 +29,7 @@ use url::Url;
 use crate::config::{ConsentMode, GrantType, SigningAlgorithm};
 use crate::error::{TokenServiceError, Trouble};
 use crate::provider::Provider;
+pub(crate) use api_keys::{API_KEYS, ApiKeyRules};
 pub(crate) use assertion_issuer::AssertionIssuer;
 pub(crate) use certificate::Mtls;
 pub(crate) use client_documents::{ClientDocuments, DocumentUrl};
@@ -60,6 +62,8 @@ pub(crate) struct Registry {
     assertion_issuers: BTreeMap<String, AssertionIssuer>,
     /// None: there are none.
     pub(crate) transaction_tokens: Option<TransactionTokens>,
+    /// None: there are no API keys.
+    pub(crate) api_keys: Option<ApiKeyRules>,
     /// None: no client registers itself.
     pub(crate) registration: Option<Registration>,
     /// None: no URL names a client.
@@ -273,6 +277,7 @@ impl Registry {
             "profile" => Some("see your name"),
             "email" => Some("see your email address"),
             "offline_access" => Some("stay connected when you are away"),
+            API_KEYS => Some("make and end keys that act for you until they expire"),
             _ => None,
         })
     }

@@ -92,6 +92,9 @@ impl ScopeQuestion<'_> {
         if let Some(actor) = &self.facts.act {
             put("actor", &actor.sub);
         }
+        if let Some(id) = &self.facts.api_key {
+            put("api_key", id);
+        }
         if let [resource] = self.resources {
             put("resource", resource);
         }
@@ -109,13 +112,17 @@ pub(crate) fn subject(facts: &SubjectFacts) -> authzen::Subject {
     let mut subject = authzen::Subject::new(facts.kind.as_str(), &facts.sub);
     let properties = &mut subject.properties;
     properties.clone_from(&facts.attributes);
-    // No attribute can stand in for somebody who acts, or does not.
+    // No attribute can stand in for somebody who acts, or does not, nor for what was shown.
     properties.remove("actor");
+    properties.remove("api_key");
     let mut put = |name: &str, value: Value| properties.insert(name.to_owned(), value);
     put("client_id", facts.client_id.as_str().into());
     put("scope", facts.scope.iter().map(Value::from).collect());
     if let Some(actor) = &facts.act {
         put("actor", actor.sub.as_str().into());
+    }
+    if let Some(id) = &facts.api_key {
+        put("api_key", id.as_str().into());
     }
     if let Some(username) = &facts.username {
         put("username", username.as_str().into());

@@ -2,6 +2,7 @@
 //! that is moved by hand.
 
 mod algorithms;
+mod api_keys;
 mod assertion;
 mod authorize;
 mod client_documents;

@@ -41,6 +41,8 @@ pub(crate) enum Kind {
     UpstreamLogout,
     /// Names a logout request that an application's page has posted.
     LogoutRequest,
+    /// Lasts, and is shown in the place of an access token.
+    ApiKey,
 }
 
 /// A fresh opaque string. It leaves in the answer that it was made for, and nowhere else.
@@ -68,7 +70,7 @@ const RANDOM: usize = 43;
 const CHECKSUM: usize = 6;
 
 impl Kind {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 13] = [
         Self::AccessToken,
         Self::RefreshToken,
         Self::AuthorizationCode,
@@ -81,6 +83,7 @@ impl Kind {
         Self::FederatedLogin,
         Self::UpstreamLogout,
         Self::LogoutRequest,
+        Self::ApiKey,
     ];
 
     /// All are of one length.
@@ -98,6 +101,7 @@ impl Kind {
             Self::FederatedLogin => "cg_fl_",
             Self::UpstreamLogout => "cg_uo_",
             Self::LogoutRequest => "cg_lo_",
+            Self::ApiKey => "cg_ak_",
         }
     }
 

@@ -73,6 +73,7 @@ impl StubTokens {
                 acr,
                 amr: Vec::new(),
                 act: None,
+                api_key: None,
                 attributes: serde_json::Map::new(),
             },
             jwt: PhantomJwt::new(JWT.to_owned()),

@@ -78,6 +78,9 @@ pub struct SubjectFacts {
     /// Who acts for the subject; none where nobody does (RFC 8693 section 4.1).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub act: Option<Actor>,
+    /// The id of the API key that was shown; none where it was an access token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub api_key: Option<String>,
     /// Further attributes (`roles`, `groups`, …) for the subject's properties.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub attributes: Map<String, Value>,

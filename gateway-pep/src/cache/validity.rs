@@ -142,6 +142,7 @@ mod tests {
                 acr: None,
                 amr: Vec::new(),
                 act: None,
+                api_key: None,
                 attributes: serde_json::Map::new(),
             },
             jwt: PhantomJwt::new("j"),

@@ -56,6 +56,7 @@ impl FakeTokens {
                 acr: None,
                 amr: Vec::new(),
                 act: None,
+                api_key: None,
                 attributes: [("roles".to_owned(), json!(["customer"]))]
                     .into_iter()
                     .collect(),

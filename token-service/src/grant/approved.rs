@@ -107,6 +107,7 @@ impl Approved<'_> {
             exp: now.plus(life),
             authentication: self.authentication.cloned(),
             exchanged: None,
+            api_key: None,
         }
     }
 }

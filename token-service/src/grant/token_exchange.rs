@@ -114,6 +114,7 @@ fn grant_of(
             party: acting.party,
             origins,
         }),
+        api_key: None,
     })
 }
 

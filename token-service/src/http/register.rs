@@ -61,7 +61,7 @@ async fn answer(core: &Core, request: Request) -> Result<Response, No> {
     let registry = core.registry();
     let registration = registration_of(&registry)?;
     let by = registrar(core, registration, &parts).await?;
-    let said = request::json(&parts, body).await?;
+    let said = request::json(&parts, body, ErrorCode::InvalidClientMetadata).await?;
     let metadata = checked(&registry, &by, said)?;
     let registered = registration::register(core, registration, by, metadata).await?;
     let registered = registered.ok_or(No::TooMany(LATER))?;

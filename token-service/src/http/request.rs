@@ -50,9 +50,13 @@ async fn whole(body: Body) -> Result<Bytes, Refusal> {
         .map_err(|_| Refusal::TooLarge)
 }
 
-/// The JSON object of a POST or PUT.
-pub(super) async fn json(parts: &Parts, body: Body) -> Result<Map<String, Value>, Refusal> {
-    let refused = |text| Refusal::Denied(ErrorCode::InvalidClientMetadata, text);
+/// The JSON object of a POST or PUT. `code`: what it is called that there is none.
+pub(super) async fn json(
+    parts: &Parts,
+    body: Body,
+    code: ErrorCode,
+) -> Result<Map<String, Value>, Refusal> {
+    let refused = |text| Refusal::Denied(code, text);
     if !is_of(parts, "application/json") {
         return Err(refused("the body must be application/json"));
     }

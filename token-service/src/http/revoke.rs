@@ -30,7 +30,8 @@ async fn answer(core: &Core, request: Request) -> Result<Response, Refusal> {
         "`token` is missing",
     ))?;
     // The kind is in the token: `token_type_hint` has nothing to add.
-    if let Ok(handle) = Kind::AccessToken.read(text, &core.secrets) {
+    let access = Kind::AccessToken.read(text, &core.secrets);
+    if let Ok(handle) = access.or_else(|_| Kind::ApiKey.read(text, &core.secrets)) {
         if let Some(token) = record::load::<AccessToken>(&*core.store, handle.as_str()).await? {
             if token.record.client_id == client.id {
                 revocation::revoke_access_token(core, &handle, &token.record).await?;

@@ -23,6 +23,9 @@ pub(super) async fn with(
         let Ok(origin) = standing(core, registry, Handle::kept(handle)).await? else {
             return Ok(Err(Inactive::OriginEnded));
         };
+        // What was made of a key is not more than the key, in whatever hands.
+        let shown = origin.facts.api_key;
+        live.facts.api_key = live.facts.api_key.or(shown);
         live.origins.push(Origin {
             token_ref: origin.token.token_ref,
             grant: origin.token.grant,

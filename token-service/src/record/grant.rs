@@ -25,6 +25,9 @@ pub(crate) struct Grant {
     /// Where it came of an exchange (RFC 8693).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) exchanged: Option<Exchanged>,
+    /// Of an API key: its id. The rest is as it was granted to whoever made the key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) api_key: Option<String>,
 }
 
 /// What a grant was exchanged from. It dies with any of it.

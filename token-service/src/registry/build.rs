@@ -10,8 +10,8 @@ use url::Url;
 use super::certificate::{Mtls, Written};
 use super::issues::Issues;
 use super::{
-    Client, ClientDocuments, Credential, DocumentUrl, Exchange, Provenance, Registration, Registry,
-    Resource, ResourceServer, TransactionTokens, User,
+    ApiKeyRules, Client, ClientDocuments, Credential, DocumentUrl, Exchange, Provenance,
+    Registration, Registry, Resource, ResourceServer, TransactionTokens, User,
 };
 use crate::config::{
     ClientConfig, GrantType, ResourceConfig, ResourceServerConfig, TokenServiceConfig, UserConfig,
@@ -75,6 +75,11 @@ impl Registry {
             let at = format!("token_service.assertion_issuers[{index}]");
             let mut issues = Issues::at(at, issues);
             registry.add_assertion_issuer(issuer, &config.issuer, &mut issues);
+        }
+        if let Some(api_keys) = &config.api_keys {
+            let at = "token_service.api_keys".to_owned();
+            let understood = ApiKeyRules::understand(api_keys, &mut Issues::at(at, issues));
+            registry.api_keys = Some(understood);
         }
         if let Some(registration) = &config.registration {
             let at = "token_service.registration".to_owned();

@@ -14,7 +14,8 @@ use super::harness::{
 
 const INACTIVE: &str = r#"{"active":false}"#;
 
-async fn ask(world: &World, who: &str, accept: &str, form: &[(&str, &str)]) -> Answer {
+/// The answer in another form.
+pub(super) async fn ask(world: &World, who: &str, accept: &str, form: &[(&str, &str)]) -> Answer {
     let mut request = as_client(who, "/introspect", form);
     request
         .headers_mut()

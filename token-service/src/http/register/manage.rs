@@ -81,7 +81,7 @@ async fn change(core: &Core, id: &str, request: Request) -> Result<Response, No>
     let (parts, body) = request.into_parts();
     let registry = core.registry();
     let own = own(core, &registry, id, &parts).await?;
-    let said = request::json(&parts, body).await?;
+    let said = request::json(&parts, body, ErrorCode::InvalidClientMetadata).await?;
     is_about(&said, id, own.stored.record.secret.as_ref())?;
     let metadata = checked(&registry, &own.stored.record.by, said)?;
     let registration = registration_of(&registry)?;

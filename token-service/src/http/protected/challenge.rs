@@ -1,15 +1,17 @@
-//! Why there is no answer: challenges of RFC 6750 section 3 and RFC 9449 section 7.1.
+//! Why nobody is known by a token: challenges of RFC 6750 section 3 and RFC 9449 section 7.1.
 
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use oauth::{BearerChallenge, BearerError, DpopChallenge, Scope};
 
+use super::Endpoint;
 use crate::core::Core;
 use crate::http::dpop;
 use crate::refusal::ErrorCode;
 
+/// What whoever asked is told.
 #[derive(Debug)]
-pub(super) enum Challenge {
+pub(in crate::http) enum Challenge {
     NoToken,
     Error(BearerError, &'static str),
     /// In those of RFC 9449.
@@ -17,16 +19,30 @@ pub(super) enum Challenge {
 }
 
 const REALM: &str = "cedargate";
-pub(super) const SCOPE: &str = "openid";
 
-pub(super) fn challenged(core: &Core, challenge: &Challenge) -> Response {
-    let (status, outcome, error) = match challenge {
-        Challenge::NoToken => (StatusCode::UNAUTHORIZED, "no_token", None),
-        Challenge::Error(error, text) => (error.status(), error.as_str(), Some((*error, *text))),
-        Challenge::Dpop(code, text) => return challenged_dpop(core, *code, text),
+impl Challenge {
+    /// The token has not the scope of the endpoint.
+    pub(in crate::http) fn lacks_scope() -> Self {
+        Self::Error(BearerError::InsufficientScope, "the token lacks the scope")
+    }
+
+    /// Counts and renders.
+    pub(in crate::http) fn answer(&self, core: &Core, endpoint: Endpoint) -> Response {
+        match self {
+            Self::NoToken => by_bearer(core, endpoint, None),
+            Self::Error(error, text) => by_bearer(core, endpoint, Some((*error, text))),
+            Self::Dpop(code, text) => by_dpop(core, endpoint, *code, text),
+        }
+    }
+}
+
+fn by_bearer(core: &Core, endpoint: Endpoint, error: Option<(BearerError, &str)>) -> Response {
+    let (status, outcome) = match error {
+        None => (StatusCode::UNAUTHORIZED, "no_token"),
+        Some((error, _)) => (error.status(), error.as_str()),
     };
-    core.meter.request("userinfo", outcome);
-    let scope = Scope::parse(SCOPE).unwrap_or_default();
+    core.meter.request(endpoint.name, outcome);
+    let scope = Scope::parse(endpoint.scope).unwrap_or_default();
     let needs_scope = error.is_some_and(|(error, _)| error == BearerError::InsufficientScope);
     let header_text = BearerChallenge {
         realm: REALM,
@@ -48,8 +64,8 @@ pub(super) fn challenged(core: &Core, challenge: &Challenge) -> Response {
     response
 }
 
-fn challenged_dpop(core: &Core, code: ErrorCode, text: &str) -> Response {
-    core.meter.request("userinfo", code.as_str());
+fn by_dpop(core: &Core, endpoint: Endpoint, code: ErrorCode, text: &str) -> Response {
+    core.meter.request(endpoint.name, code.as_str());
     let challenge = DpopChallenge {
         realm: REALM,
         error: Some((code.as_str(), text)),
