@@ -79,6 +79,9 @@ pub struct GatewayConfig {
     /// the path.
     pub public_origins: Vec<PublicOrigin>,
     pub dpop: DpopConfig,
+    /// A header in which API keys are taken: `X-API-Key`. Without it they come, as access tokens do, in
+    /// `Authorization: Bearer`. An upstream never sees it.
+    pub api_key_header: Option<String>,
     /// Header names that only the gateway may set towards an upstream, beside the built-in ones.
     /// A name that ends in `-` stands for every name that begins so.
     pub reserved_headers: Vec<String>,
@@ -224,6 +227,7 @@ impl Default for GatewayConfig {
             default_issuers: vec![TOKEN_SERVICE.into()],
             public_origins: Vec::new(),
             dpop: DpopConfig::default(),
+            api_key_header: None,
             reserved_headers: Vec::new(),
             access_log: LineTarget::default(),
             limits: LimitsConfig::default(),

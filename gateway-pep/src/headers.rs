@@ -114,6 +114,14 @@ impl Reserved {
         Self { names, prefixes }
     }
 
+    /// Whether a (lower-case) name means something else already, so that no credential can be told by it.
+    pub(crate) fn is_taken(&self, name: &HeaderName) -> bool {
+        HOP_BY_HOP.contains(name)
+            || is_well_known(name)
+            || is_credential_or_framing(name.as_str())
+            || self.covers(name.as_str())
+    }
+
     /// Whether a client may not send a field of this (lower-case) name through.
     pub(crate) fn covers(&self, name: &str) -> bool {
         match folded(name) {

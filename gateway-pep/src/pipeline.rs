@@ -56,6 +56,7 @@ pub(crate) async fn handle(
         Err(refusal) => respond::refuse(&worker.core, &refusal, &mut record),
     };
     respond::say_nonce(&worker.core, &record, response.headers_mut());
+    respond::vary_by_key(&worker.core, response.headers_mut());
     if worker.is_draining() {
         respond::close_after(&mut response);
     }

@@ -2,6 +2,7 @@
 //! they cannot be.
 
 mod accepting;
+mod api_key;
 mod discovery;
 mod dpop;
 mod forward_auth;
@@ -15,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::HeaderValue;
+use http::{HeaderName, HeaderValue};
 use oauth::{ResourceId, Scope, TokenIntrospector};
 use service_kit::{ConfigIssue, Secret};
 use url::Url;
@@ -50,6 +51,8 @@ pub(crate) struct Plan {
     pub(crate) dpop: Option<Dpop>,
     pub(crate) forward_auth: Vec<ForwardAuthPlan>,
     pub(crate) reserved: Reserved,
+    /// Where API keys come, beside `Authorization`.
+    pub(crate) api_key_header: Option<HeaderName>,
     /// Seals what is shared.
     pub(crate) cache_secret: Option<Secret>,
 }
@@ -133,6 +136,7 @@ impl Plan {
             &mut issues,
         );
         let forward_auth = ForwardAuthPlan::compile(config, &mut issues);
+        let api_key_header = api_key::compile(config, &mut issues);
         check_limits(config, &mut issues);
         let cache_secret = cache_secret(&config.gateway.cache, base).unwrap_or_else(|issue| {
             issues.push(issue);
@@ -151,7 +155,8 @@ impl Plan {
             discovery,
             dpop,
             forward_auth,
-            reserved: Reserved::new(&config.gateway.reserved_headers),
+            reserved: reserved(config),
+            api_key_header,
             cache_secret,
         })
     }
@@ -163,6 +168,14 @@ impl Plan {
         let issuer = self.issuers.get(issuer);
         issuer.is_some_and(|issuer| matches!(issuer.kind, Kind::TokenService(_)))
     }
+}
+
+/// What names credentials is among them: no upstream may see one.
+fn reserved(config: &Config) -> Reserved {
+    let gateway = &config.gateway;
+    let mut names = gateway.reserved_headers.clone();
+    names.extend(gateway.api_key_header.clone());
+    Reserved::new(&names)
 }
 
 fn compile_upstreams(

@@ -100,6 +100,7 @@ impl Mapping {
             acr: claims.text("acr")?.map(str::to_owned),
             amr: claims.names("amr")?,
             act: self.actor(claims.find("act"), client, DEEPEST)?,
+            api_key: None,
             attributes: self.attributes(claims)?,
         })
     }

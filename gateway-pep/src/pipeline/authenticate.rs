@@ -77,7 +77,8 @@ async fn known(
     let core = &worker.core;
     let now = record.moment.unix;
     let dpop = core.plan.dpop.as_ref();
-    let Credential { scheme, token } = Credential::of(request.headers(), dpop.is_some())?;
+    let api_key = core.plan.api_key_header.as_ref();
+    let Credential { scheme, token } = Credential::of(request.headers(), dpop.is_some(), api_key)?;
     record.presented(scheme);
     if has_token_in_query(request.query()) {
         return Err(Refusal::TwoCredentials);

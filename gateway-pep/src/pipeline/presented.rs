@@ -8,6 +8,8 @@ use oauth::DpopFault;
 pub(crate) enum Scheme {
     /// RFC 6750 section 2.1: whoever has it may use it.
     Bearer,
+    /// In the header that is configured for API keys: whoever has one may use it.
+    ApiKey,
     /// RFC 9449 section 7.1: beside it there is a proof of the key that it is bound to.
     Dpop,
 }

@@ -4,7 +4,7 @@
 
 mod challenge;
 
-use http::header::{self, HeaderValue};
+use http::header::{self, HeaderMap, HeaderValue};
 use http::{Response, StatusCode};
 use service_kit::Problem;
 
@@ -15,6 +15,14 @@ use super::response_body::ResponseBody;
 use crate::core::Core;
 
 pub(crate) use challenge::say_nonce;
+
+/// Caches know that answers to `Authorization` are not for everybody (RFC 9111 section 3.5). Of another header
+/// they have to be told.
+pub(crate) fn vary_by_key(core: &Core, headers: &mut HeaderMap) {
+    if let Some(name) = &core.plan.api_key_header {
+        headers.append(header::VARY, name.clone().into());
+    }
+}
 
 /// Why a request is not forwarded, or its answer not passed on.
 #[derive(Debug)]

@@ -11,6 +11,7 @@
 
 mod access_log;
 mod agreement;
+mod api_keys;
 mod caches;
 mod cut_store;
 mod discovery;

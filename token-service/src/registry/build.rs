@@ -76,21 +76,7 @@ impl Registry {
             let mut issues = Issues::at(at, issues);
             registry.add_assertion_issuer(issuer, &config.issuer, &mut issues);
         }
-        if let Some(api_keys) = &config.api_keys {
-            let at = "token_service.api_keys".to_owned();
-            let understood = ApiKeyRules::understand(api_keys, &mut Issues::at(at, issues));
-            registry.api_keys = Some(understood);
-        }
-        if let Some(registration) = &config.registration {
-            let at = "token_service.registration".to_owned();
-            let understood = Registration::understand(registration, &mut Issues::at(at, issues));
-            registry.registration = Some(understood);
-        }
-        if let Some(documents) = &config.client_id_metadata_documents {
-            let at = "token_service.client_id_metadata_documents".to_owned();
-            let understood = ClientDocuments::understand(documents, &mut Issues::at(at, issues));
-            registry.client_documents = Some(understood);
-        }
+        registry.add_options(config, issues);
         let scopes = registry.scopes();
         for scope in config.scope_meanings.keys() {
             if !scopes.contains(scope) {
@@ -108,6 +94,25 @@ impl Registry {
             )));
         });
         registry
+    }
+
+    /// What is there only where it is configured, and is named by nothing else.
+    fn add_options(&mut self, config: &TokenServiceConfig, issues: &mut Vec<ConfigIssue>) {
+        if let Some(api_keys) = &config.api_keys {
+            let at = "token_service.api_keys".to_owned();
+            let understood = ApiKeyRules::understand(api_keys, &mut Issues::at(at, issues));
+            self.api_keys = Some(understood);
+        }
+        if let Some(registration) = &config.registration {
+            let at = "token_service.registration".to_owned();
+            let understood = Registration::understand(registration, &mut Issues::at(at, issues));
+            self.registration = Some(understood);
+        }
+        if let Some(documents) = &config.client_id_metadata_documents {
+            let at = "token_service.client_id_metadata_documents".to_owned();
+            let understood = ClientDocuments::understand(documents, &mut Issues::at(at, issues));
+            self.client_documents = Some(understood);
+        }
     }
 
     fn add_resource(

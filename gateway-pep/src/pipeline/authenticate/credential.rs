@@ -1,7 +1,7 @@
-//! The one access token of a request, and the scheme that it came by. Unparsed: whether it is one at
+//! The one access token or API key of a request, and how it came. Unparsed: whether it is one at
 //! all, whoever knows it has to say.
 
-use http::header::{self, HeaderMap};
+use http::header::{self, HeaderMap, HeaderName};
 
 use crate::pipeline::presented::Scheme;
 use crate::pipeline::respond::Refusal;
@@ -14,8 +14,30 @@ pub(super) struct Credential<'r> {
 }
 
 impl<'r> Credential<'r> {
-    /// `takes_proofs`: the scheme `DPoP` is known here.
-    pub(super) fn of(headers: &'r HeaderMap, takes_proofs: bool) -> Result<Self, Refusal> {
+    /// `takes_proofs`: the scheme `DPoP` is known here. `api_key`: the header of API keys, where there is one.
+    pub(super) fn of(
+        headers: &'r HeaderMap,
+        takes_proofs: bool,
+        api_key: Option<&HeaderName>,
+    ) -> Result<Self, Refusal> {
+        match api_key.filter(|name| headers.contains_key(*name)) {
+            Some(name) => Self::of_key(headers, name),
+            None => Self::of_authorization(headers, takes_proofs),
+        }
+    }
+
+    fn of_key(headers: &'r HeaderMap, name: &HeaderName) -> Result<Self, Refusal> {
+        let mut fields = headers.get_all(name).iter();
+        match (fields.next(), fields.next()) {
+            (Some(key), None) if !headers.contains_key(header::AUTHORIZATION) => Ok(Self {
+                scheme: Scheme::ApiKey,
+                token: well_formed(key.as_bytes())?,
+            }),
+            _ => Err(Refusal::TwoCredentials),
+        }
+    }
+
+    fn of_authorization(headers: &'r HeaderMap, takes_proofs: bool) -> Result<Self, Refusal> {
         let mut fields = headers.get_all(header::AUTHORIZATION).iter();
         let Some(field) = fields.next() else {
             return Err(Refusal::NoCredentials);
@@ -36,14 +58,18 @@ impl<'r> Credential<'r> {
         } else {
             return Err(Refusal::NoCredentials);
         };
-        let token = token.trim_ascii();
-        // `b64token`, or `token68`: the same characters.
-        let fits = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(byte);
-        if token.is_empty() || !token.iter().all(fits) {
-            return Err(Refusal::MalformedToken);
-        }
+        let token = well_formed(token.trim_ascii())?;
         Ok(Self { scheme, token })
     }
+}
+
+/// `b64token`, or `token68`: the same characters.
+fn well_formed(token: &[u8]) -> Result<&[u8], Refusal> {
+    let fits = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(byte);
+    if token.is_empty() || !token.iter().all(fits) {
+        return Err(Refusal::MalformedToken);
+    }
+    Ok(token)
 }
 
 /// A second credential beside the header, in whatever spelling (RFC 6750 section 2).
@@ -68,7 +94,7 @@ mod tests {
         for field in fields {
             headers.append(header::AUTHORIZATION, HeaderValue::from_static(field));
         }
-        let actual = Credential::of(&headers, true).map(|credential| {
+        let actual = Credential::of(&headers, true, None).map(|credential| {
             let token = std::str::from_utf8(credential.token).unwrap();
             (credential.scheme, token)
         });
@@ -104,8 +130,38 @@ mod tests {
     fn proofs_are_a_scheme_where_they_can_be_looked_at() {
         let mut headers = HeaderMap::new();
         headers.insert(header::AUTHORIZATION, HeaderValue::from_static("DPoP abc"));
-        let refused = Credential::of(&headers, false).unwrap_err();
+        let refused = Credential::of(&headers, false, None).unwrap_err();
         assert_eq!(refused.reason(), "no_credentials");
+    }
+
+    #[test]
+    fn a_key_comes_alone_in_its_header_where_there_is_one() {
+        let name = HeaderName::from_static("x-api-key");
+        let of = |fields: &[(&'static str, &'static str)], name| {
+            let mut headers = HeaderMap::new();
+            for (name, value) in fields {
+                headers.append(*name, HeaderValue::from_static(value));
+            }
+            let credential = Credential::of(&headers, true, name);
+            let credential = credential.map(|it| (it.scheme, it.token.to_vec()));
+            credential.map_err(|refusal| refusal.reason())
+        };
+        let key = ("x-api-key", "abc");
+        let bearer = ("authorization", "Bearer def");
+        for (fields, expected) in [
+            (&[key][..], Ok((Scheme::ApiKey, b"abc".to_vec()))),
+            (&[bearer], Ok((Scheme::Bearer, b"def".to_vec()))),
+            (&[key, bearer], Err("two_credentials")),
+            (&[key, key], Err("two_credentials")),
+            (&[key, ("authorization", "")], Err("two_credentials")),
+            (&[("x-api-key", "")], Err("malformed_token")),
+            (&[("x-api-key", "a b")], Err("malformed_token")),
+            (&[("x-api-key", "Bearer abc")], Err("malformed_token")),
+            (&[], Err("no_credentials")),
+        ] {
+            assert_eq!(of(fields, Some(&name)), expected, "{fields:?}");
+        }
+        assert_eq!(of(&[key], None), Err("no_credentials"));
     }
 
     #[test]

@@ -31,7 +31,8 @@ pub(super) fn add(core: &Core, refusal: &Refusal, record: &Record, headers: &mut
     let resource_metadata = route.and_then(|route| core.plan.discovery.url(route.upstream));
     for scheme in schemes(core, route, refusal, record.scheme()) {
         let challenge = match scheme {
-            Scheme::Bearer => BearerChallenge {
+            // There is no challenge for a header of its own. A key does by the scheme `Bearer`, too.
+            Scheme::Bearer | Scheme::ApiKey => BearerChallenge {
                 realm: &core.realm,
                 error: complaint.of_token(),
                 scope,
@@ -132,7 +133,7 @@ fn schemes(
         (Refusal::NoCredentials, _) => &[Scheme::Bearer, Scheme::Dpop],
         (Refusal::BoundToKey | Refusal::UnboundToken | Refusal::OtherKey, _)
         | (_, Some(Scheme::Dpop)) => DPOP,
-        (_, Some(Scheme::Bearer) | None) => BEARER,
+        (_, Some(Scheme::Bearer | Scheme::ApiKey) | None) => BEARER,
     }
 }
 
