@@ -8,14 +8,14 @@ use crate::pipeline::respond::Refusal;
 
 /// What a request brings to be known by.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Credential<'r> {
-    pub(super) scheme: Scheme,
-    pub(super) token: &'r [u8],
+pub(crate) struct Credential<'r> {
+    pub(crate) scheme: Scheme,
+    pub(crate) token: &'r [u8],
 }
 
 impl<'r> Credential<'r> {
     /// `takes_proofs`: the scheme `DPoP` is known here.
-    pub(super) fn of(headers: &'r HeaderMap, takes_proofs: bool) -> Result<Self, Refusal> {
+    pub(crate) fn of(headers: &'r HeaderMap, takes_proofs: bool) -> Result<Self, Refusal> {
         let mut fields = headers.get_all(header::AUTHORIZATION).iter();
         let Some(field) = fields.next() else {
             return Err(Refusal::NoCredentials);
@@ -47,7 +47,7 @@ impl<'r> Credential<'r> {
 }
 
 /// A second credential beside the header, in whatever spelling (RFC 6750 section 2).
-pub(super) fn has_token_in_query(query: Option<&str>) -> bool {
+pub(crate) fn has_token_in_query(query: Option<&str>) -> bool {
     query.is_some_and(|query| {
         query.split('&').any(|pair| {
             let name = pair.split('=').next().unwrap_or_default();
