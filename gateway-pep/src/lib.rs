@@ -11,6 +11,8 @@ mod config;
 mod core;
 mod events;
 mod explain;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod gateway;
 mod guard;
 mod headers;

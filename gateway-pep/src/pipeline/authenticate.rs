@@ -1,7 +1,7 @@
 //! Step 3: who calls. One token, of an issuer that the route accepts, that says who calls and what the
 //! upstream gets; beside one that is bound to a key, a proof of the key.
 
-mod credential;
+pub(crate) mod credential;
 mod proof;
 
 use std::rc::Rc;

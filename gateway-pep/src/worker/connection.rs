@@ -18,7 +18,7 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(peer: IpAddr, findings: Arc<Findings>) -> Self {
+    pub(crate) fn new(peer: IpAddr, findings: Arc<Findings>) -> Self {
         let client_ip = peer.to_canonical();
         Self {
             forwarded_for: HeaderValue::try_from(client_ip.to_string())

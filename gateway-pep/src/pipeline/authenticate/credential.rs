@@ -8,14 +8,14 @@ use crate::pipeline::respond::Refusal;
 
 /// What a request brings to be known by.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Credential<'r> {
-    pub(super) scheme: Scheme,
-    pub(super) token: &'r [u8],
+pub(crate) struct Credential<'r> {
+    pub(crate) scheme: Scheme,
+    pub(crate) token: &'r [u8],
 }
 
 impl<'r> Credential<'r> {
     /// `takes_proofs`: the scheme `DPoP` is known here. `api_key`: the header of API keys, where there is one.
-    pub(super) fn of(
+    pub(crate) fn of(
         headers: &'r HeaderMap,
         takes_proofs: bool,
         api_key: Option<&HeaderName>,
@@ -73,7 +73,7 @@ fn well_formed(token: &[u8]) -> Result<&[u8], Refusal> {
 }
 
 /// A second credential beside the header, in whatever spelling (RFC 6750 section 2).
-pub(super) fn has_token_in_query(query: Option<&str>) -> bool {
+pub(crate) fn has_token_in_query(query: Option<&str>) -> bool {
     query.is_some_and(|query| {
         query.split('&').any(|pair| {
             let name = pair.split('=').next().unwrap_or_default();
