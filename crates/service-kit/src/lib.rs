@@ -31,5 +31,7 @@ pub use line_sink::LineSink;
 pub use metrics::Metrics;
 pub use problem::Problem;
 pub use secret::Secret;
-pub use tls::{ClientCertificate, ClientCertificates, Tls, TlsConfig, WantedCertificate};
+pub use tls::{
+    ClientCertificate, ClientCertificates, NamedTlsConfig, Tls, TlsConfig, WantedCertificate,
+};
 pub use traces::{TraceContext, Traces};

@@ -17,13 +17,11 @@ use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
-use tokio_rustls::TlsAcceptor;
-use tokio_rustls::server::TlsStream;
 use tower_service::Service;
 
 use crate::Tasks;
 use crate::random::Ids;
-use crate::tls::{ClientCertificate, Tls};
+use crate::tls::{ClientCertificate, Tls, TlsStream};
 
 /// More connections than this are not taken on: each may hold a head's worth of memory.
 const MAX_CONNECTIONS: usize = 10_000;
@@ -171,13 +169,8 @@ async fn handshake(
     turns: &Semaphore,
 ) -> std::io::Result<(TlsStream<TcpStream>, Option<ClientCertificate>)> {
     let _turn = turns.acquire().await.map_err(std::io::Error::other)?;
-    let current = tls.current();
-    let stream = TlsAcceptor::from(Arc::clone(&current.server))
-        .accept(stream)
-        .await?;
-    let shown = stream.get_ref().1.peer_certificates();
-    let certificate = shown.and_then(|chain| current.client(chain));
-    Ok((stream, certificate))
+    let (stream, session) = tls.accept(stream).await?;
+    Ok((stream, session.into_client()))
 }
 
 impl Client {

@@ -1,6 +1,7 @@
 //! TLS over real sockets, with certificates that are made for the test.
 
 mod any;
+mod named;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use rcgen::{
 };
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::crypto::aws_lc_rs;
 use rustls::{ClientConfig, RootCertStore};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};

@@ -1,0 +1,260 @@
+//! The files of a listener's TLS, and what is made of them.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{NoServerSessionStorage, ResolvesServerCert, WebPkiClientVerifier};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
+
+use super::by_name::{ByName, NoPlace};
+use super::config::{ClientCertificates, NamedTlsConfig, TlsConfig, TlsVersion};
+use super::{AnyClient, Current, Trust};
+use crate::{ConfigIssue, digest, pem};
+
+/// Where everything is, and what configuration calls it.
+#[derive(Debug)]
+pub(super) struct Files {
+    place: String,
+    certificates: Vec<Pair>,
+    client_authorities: Option<PathBuf>,
+    clients: ClientCertificates,
+    /// Only the names of the certificates are served.
+    by_name: bool,
+    versions: &'static [&'static SupportedProtocolVersion],
+    /// By ALPN, the best first.
+    protocols: &'static [&'static [u8]],
+}
+
+/// A certificate and its key.
+#[derive(Debug)]
+struct Pair {
+    place: String,
+    certificate: PathBuf,
+    key: PathBuf,
+}
+
+/// What is in the files.
+pub(super) struct Texts {
+    pairs: Vec<(pem::Bytes, pem::Bytes)>,
+    client_authorities: Option<pem::Bytes>,
+}
+
+const HTTP_1: &[&[u8]] = &[b"http/1.1"];
+const HTTP_2: &[&[u8]] = &[b"h2", b"http/1.1"];
+const FROM_1_2: &[&SupportedProtocolVersion] = &[&rustls::version::TLS13, &rustls::version::TLS12];
+const FROM_1_3: &[&SupportedProtocolVersion] = &[&rustls::version::TLS13];
+
+impl Files {
+    /// One certificate, for whatever name.
+    pub(super) fn of_one(
+        place: &str,
+        config: &TlsConfig,
+        base: &Path,
+        clients: ClientCertificates,
+    ) -> Self {
+        Self {
+            certificates: vec![Pair {
+                place: place.to_owned(),
+                certificate: base.join(&config.certificate_file),
+                key: base.join(&config.key_file),
+            }],
+            client_authorities: config.client_ca_file.as_ref().map(|file| base.join(file)),
+            clients,
+            by_name: false,
+            versions: FROM_1_2,
+            protocols: HTTP_1,
+            place: place.to_owned(),
+        }
+    }
+
+    /// One for each name.
+    pub(super) fn of_names(
+        place: &str,
+        config: &NamedTlsConfig,
+        base: &Path,
+    ) -> Result<Self, ConfigIssue> {
+        if config.certificates.is_empty() {
+            return Err(
+                ConfigIssue::new(format!("`{place}.certificates` is empty"))
+                    .hint("give it a `certificate_file` and a `key_file`"),
+            );
+        }
+        let clients = config.client_certificates;
+        if config.client_ca_file.is_none()
+            && matches!(
+                clients,
+                Some(ClientCertificates::Optional | ClientCertificates::Required)
+            )
+        {
+            return Err(ConfigIssue::new(format!(
+                "`{place}.client_certificates` needs `client_ca_file`"
+            ))
+            .hint("name the authorities whose certificates are believed, or write `any`"));
+        }
+        let certificates = config.certificates.iter().enumerate();
+        Ok(Self {
+            certificates: certificates
+                .map(|(index, pair)| Pair {
+                    place: format!("{place}.certificates[{index}]"),
+                    certificate: base.join(&pair.certificate_file),
+                    key: base.join(&pair.key_file),
+                })
+                .collect(),
+            client_authorities: config.client_ca_file.as_ref().map(|file| base.join(file)),
+            clients: clients.unwrap_or(ClientCertificates::Optional),
+            by_name: true,
+            versions: match config.min_version {
+                TlsVersion::V1_2 => FROM_1_2,
+                TlsVersion::V1_3 => FROM_1_3,
+            },
+            protocols: HTTP_2,
+            place: place.to_owned(),
+        })
+    }
+
+    pub(super) fn read(&self) -> Result<Texts, ConfigIssue> {
+        let pairs = self.certificates.iter().map(|pair| {
+            Ok((
+                pem::read(&pair.name("certificate_file"), &pair.certificate)?,
+                pem::read(&pair.name("key_file"), &pair.key)?,
+            ))
+        });
+        let authorities = self.client_authorities.as_ref();
+        Ok(Texts {
+            pairs: pairs.collect::<Result<_, _>>()?,
+            client_authorities: authorities
+                .map(|path| pem::read(&self.name("client_ca_file"), path))
+                .transpose()?,
+        })
+    }
+
+    pub(super) fn server(&self, texts: &Texts) -> Result<Current, ConfigIssue> {
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+            .with_protocol_versions(self.versions)
+            .map_err(|error| ConfigIssue::new(format!("`{}`: {error}", self.place)))?;
+        let verifier = match (&self.client_authorities, &texts.client_authorities) {
+            (Some(path), Some(text)) => Some(self.verifier(path, text)?),
+            _ => None,
+        };
+        let (builder, trust) = match (self.clients, verifier) {
+            (ClientCertificates::Any, verifier) => (
+                builder.with_client_cert_verifier(Arc::new(AnyClient::new(&provider))),
+                Trust::Asked(verifier),
+            ),
+            (_, Some(verifier)) => (builder.with_client_cert_verifier(verifier), Trust::Shaken),
+            (_, None) => (builder.with_no_client_auth(), Trust::Shaken),
+        };
+        let keys = self.certificates.iter().zip(&texts.pairs);
+        let keys = keys.map(|(pair, text)| Ok((pair, pair.certified(text, &provider)?)));
+        let (resolver, by_name): (Arc<dyn ResolvesServerCert>, _) = if self.by_name {
+            let mut by_name = ByName::default();
+            for certified in keys {
+                let (pair, key) = certified?;
+                by_name.add(key).map_err(|why| pair.out_of_place(&why))?;
+            }
+            let by_name = Arc::new(by_name);
+            (by_name.clone(), Some(by_name))
+        } else {
+            let mut only = keys.collect::<Result<Vec<_>, ConfigIssue>>()?;
+            let (_, key) = only.pop().ok_or_else(|| {
+                ConfigIssue::new(format!("`{}`: there is no certificate", self.place))
+            })?;
+            (Arc::new(SingleCertAndKey::from(key)), None)
+        };
+        let mut server = builder.with_cert_resolver(resolver);
+        server.alpn_protocols = self.protocols.iter().map(|it| it.to_vec()).collect();
+        server.session_storage = Arc::new(NoServerSessionStorage {});
+        server.send_tls13_tickets = 0;
+        // SECURITY: what comes before the handshake is over can be sent again by anybody.
+        server.max_early_data_size = 0;
+        Ok(Current {
+            server: Arc::new(server),
+            trust,
+            by_name,
+        })
+    }
+
+    fn verifier(
+        &self,
+        path: &Path,
+        text: &[u8],
+    ) -> Result<Arc<dyn ClientCertVerifier>, ConfigIssue> {
+        let name = self.name("client_ca_file");
+        let mut roots = RootCertStore::empty();
+        for certificate in pem::certificates(&name, path, text)? {
+            roots.add(certificate).map_err(|error| {
+                ConfigIssue::new(format!(
+                    "`{name}`: a certificate in `{}` cannot be an authority: {error}",
+                    path.display()
+                ))
+            })?;
+        }
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+        let builder = match self.clients {
+            ClientCertificates::Optional => builder.allow_unauthenticated(),
+            ClientCertificates::Required | ClientCertificates::Any => builder,
+        };
+        builder
+            .build()
+            .map_err(|error| ConfigIssue::new(format!("`{name}`: {error}")))
+    }
+
+    fn name(&self, key: &str) -> String {
+        format!("{}.{key}", self.place)
+    }
+}
+
+impl Pair {
+    fn name(&self, key: &str) -> String {
+        format!("{}.{key}", self.place)
+    }
+
+    fn certified(
+        &self,
+        (certificate, key): &(pem::Bytes, pem::Bytes),
+        provider: &CryptoProvider,
+    ) -> Result<CertifiedKey, ConfigIssue> {
+        let chain = pem::certificates(
+            &self.name("certificate_file"),
+            &self.certificate,
+            certificate,
+        )?;
+        let key = pem::private_key(&self.name("key_file"), &self.key, key)?;
+        CertifiedKey::from_der(chain, key, provider)
+            .map_err(|error| pem::unusable(&self.name("key_file"), &self.certificate, &error))
+    }
+
+    fn out_of_place(&self, why: &NoPlace) -> ConfigIssue {
+        let (name, path) = (self.name("certificate_file"), self.certificate.display());
+        match why {
+            NoPlace::NoName => {
+                ConfigIssue::new(format!("`{name}`: the certificate in `{path}` has no name"))
+                    .hint("it needs a subject alternative name: a DNS name or an IP address")
+            }
+            NoPlace::Taken(taken) => ConfigIssue::new(format!(
+                "`{name}`: the certificate in `{path}` is for `{taken}`, as one before it is"
+            ))
+            .hint("keep one of the two"),
+        }
+    }
+}
+
+impl Texts {
+    /// Names what was read.
+    pub(super) fn version(&self) -> [u8; 32] {
+        let pairs = self
+            .pairs
+            .iter()
+            .flat_map(|(certificate, key)| [certificate, key]);
+        let mut digests = Vec::new();
+        for part in pairs.chain(self.client_authorities.as_ref()) {
+            digests.extend(digest::sha256(part));
+        }
+        digest::sha256(&digests)
+    }
+}
