@@ -6,6 +6,7 @@
 mod dpop;
 mod forward_auth;
 mod issuer;
+mod login;
 mod upstream;
 
 use std::collections::BTreeMap;
@@ -23,6 +24,7 @@ pub use issuer::{
     AuthMethod, Forward, IntrospectionIssuerConfig, IssuerConfig, JwtIssuerConfig, SubjectConfig,
     SubjectType,
 };
+pub use login::{LoginConfig, SessionsConfig};
 pub use upstream::UpstreamConfig;
 
 /// What the token service is called among issuers.
@@ -79,6 +81,9 @@ pub struct GatewayConfig {
     /// the path.
     pub public_origins: Vec<PublicOrigin>,
     pub dpop: DpopConfig,
+    /// Where people with a browser log in, by name. Routes choose one by `login`. Needs `public_origins`.
+    pub logins: BTreeMap<String, LoginConfig>,
+    pub sessions: SessionsConfig,
     /// Header names that only the gateway may set towards an upstream, beside the built-in ones.
     /// A name that ends in `-` stands for every name that begins so.
     pub reserved_headers: Vec<String>,
@@ -188,6 +193,10 @@ pub struct RouteConfig {
     /// Only tokens that are bound to a key are taken (RFC 9449), each with a proof of the key.
     #[serde(default)]
     pub dpop_bound_access_tokens_required: bool,
+    /// One of `gateway.logins`: browsers without a session are sent there to log in, and a session's
+    /// access token counts as one that was sent. Tokens of other clients are taken as ever.
+    #[serde(default)]
+    pub login: Option<String>,
     /// Anyone may pass: nothing is asked, and credentials are not forwarded.
     #[serde(default)]
     pub public: bool,
@@ -224,6 +233,8 @@ impl Default for GatewayConfig {
             default_issuers: vec![TOKEN_SERVICE.into()],
             public_origins: Vec::new(),
             dpop: DpopConfig::default(),
+            logins: BTreeMap::new(),
+            sessions: SessionsConfig::default(),
             reserved_headers: Vec::new(),
             access_log: LineTarget::default(),
             limits: LimitsConfig::default(),

@@ -6,6 +6,7 @@ mod discovery;
 mod dpop;
 mod forward_auth;
 mod issuers;
+mod logins;
 mod resource;
 mod routes;
 mod step_up;
@@ -33,6 +34,7 @@ use crate::config::{CacheConfig, Config, UpstreamConfig};
 use crate::headers::Reserved;
 use crate::identity::accepted::Accepted;
 use crate::identity::issuer::{Issuer, Kind};
+use crate::login::Logins;
 use crate::pipeline::route::Router;
 
 /// What a gateway does, in the form in which it does it.
@@ -49,6 +51,8 @@ pub(crate) struct Plan {
     /// None: tokens that are bound to a key are refused.
     pub(crate) dpop: Option<Dpop>,
     pub(crate) forward_auth: Vec<ForwardAuthPlan>,
+    /// None: nobody logs in here.
+    pub(crate) logins: Option<Logins>,
     pub(crate) reserved: Reserved,
     /// Seals what is shared.
     pub(crate) cache_secret: Option<Secret>,
@@ -75,6 +79,8 @@ pub(crate) struct RoutePlan {
     /// Index into [`Plan::upstreams`].
     pub(crate) upstream: usize,
     pub(crate) protection: Protection,
+    /// Where browsers log in: index into [`Logins::all`].
+    pub(crate) login: Option<usize>,
 }
 
 /// What it takes to pass.
@@ -133,6 +139,7 @@ impl Plan {
             &mut issues,
         );
         let forward_auth = ForwardAuthPlan::compile(config, &mut issues);
+        let logins = logins::compile(config, base, &mut issues);
         check_limits(config, &mut issues);
         let cache_secret = cache_secret(&config.gateway.cache, base).unwrap_or_else(|issue| {
             issues.push(issue);
@@ -151,6 +158,7 @@ impl Plan {
             discovery,
             dpop,
             forward_auth,
+            logins,
             reserved: Reserved::new(&config.gateway.reserved_headers),
             cache_secret,
         })
@@ -276,4 +284,4 @@ fn key_secret(
 }
 
 #[cfg(test)]
-pub(super) mod tests;
+pub(crate) mod tests;
