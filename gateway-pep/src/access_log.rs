@@ -35,6 +35,8 @@ pub(crate) struct Line<'a> {
     pub(crate) bytes_out: u64,
     pub(crate) duration_us: u64,
     pub(crate) upstream_us: Option<u64>,
+    /// Whose session it came with.
+    pub(crate) login: Option<&'a str>,
     pub(crate) caller: Option<&'a Rc<Identity>>,
     pub(crate) token_source: Option<Source>,
     pub(crate) decision: Option<(&'a Rc<Verdict>, Source)>,
@@ -93,6 +95,7 @@ impl AccessLog {
             json.number("upstream_us", upstream_us);
         }
         json.maybe("upstream", line.upstream);
+        json.maybe("login", line.login);
         if let Some(caller) = line.caller {
             json.text("subject", &caller.vouched.facts.sub);
             json.text("client_id", &caller.vouched.facts.client_id);

@@ -75,6 +75,21 @@ impl RequestBody {
         }
     }
 
+    /// All of it, if that is no more than `limit`.
+    pub(crate) async fn collect(mut self, limit: usize) -> Result<Vec<u8>, BodyError> {
+        let mut whole = Vec::new();
+        while let Some(frame) = self.frame().await {
+            let Ok(data) = frame?.into_data() else {
+                continue;
+            };
+            if whole.len() + data.len() > limit {
+                return Err(BodyError::TooLarge);
+            }
+            whole.extend_from_slice(&data);
+        }
+        Ok(whole)
+    }
+
     /// Reads on to the end of what nobody wants, if that is near: the connection is good for more
     /// requests only then.
     pub(crate) async fn skip(mut self) {

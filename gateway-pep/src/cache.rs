@@ -7,8 +7,8 @@
 //! inserted after.
 
 pub(crate) mod decisions;
-mod flight;
-mod generations;
+pub(crate) mod flight;
+pub(crate) mod generations;
 pub(crate) mod keyed;
 pub(crate) mod sealed;
 pub(crate) mod tokens;

@@ -6,6 +6,7 @@
 mod dpop;
 mod forward_auth;
 mod issuer;
+mod login;
 mod upstream;
 
 use std::collections::BTreeMap;
@@ -23,6 +24,7 @@ pub use issuer::{
     AuthMethod, Forward, IntrospectionIssuerConfig, IssuerConfig, JwtIssuerConfig, SubjectConfig,
     SubjectType,
 };
+pub use login::{LoginConfig, SessionsConfig};
 pub use upstream::UpstreamConfig;
 
 /// What the token service is called among issuers.
@@ -82,6 +84,9 @@ pub struct GatewayConfig {
     /// A header in which API keys are taken: `X-API-Key`. Without it they come, as access tokens do, in
     /// `Authorization: Bearer`. An upstream never sees it.
     pub api_key_header: Option<String>,
+    /// Where people with a browser log in, by name. Routes choose one by `login`. Needs `public_origins`.
+    pub logins: BTreeMap<String, LoginConfig>,
+    pub sessions: SessionsConfig,
     /// Header names that only the gateway may set towards an upstream, beside the built-in ones.
     /// A name that ends in `-` stands for every name that begins so.
     pub reserved_headers: Vec<String>,
@@ -191,6 +196,10 @@ pub struct RouteConfig {
     /// Only tokens that are bound to a key are taken (RFC 9449), each with a proof of the key.
     #[serde(default)]
     pub dpop_bound_access_tokens_required: bool,
+    /// One of `gateway.logins`: browsers without a session are sent there to log in, and a session's
+    /// access token counts as one that was sent. Tokens of other clients are taken as ever.
+    #[serde(default)]
+    pub login: Option<String>,
     /// Anyone may pass: nothing is asked, and credentials are not forwarded.
     #[serde(default)]
     pub public: bool,
@@ -228,6 +237,8 @@ impl Default for GatewayConfig {
             public_origins: Vec::new(),
             dpop: DpopConfig::default(),
             api_key_header: None,
+            logins: BTreeMap::new(),
+            sessions: SessionsConfig::default(),
             reserved_headers: Vec::new(),
             access_log: LineTarget::default(),
             limits: LimitsConfig::default(),

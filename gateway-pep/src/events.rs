@@ -16,14 +16,22 @@ use store::{EventPage, Position, Store, StoreError};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::login::store::SessionEvent;
+
 /// What no longer holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Change {
     Token(String),
     Grant(String),
     Client(String),
-    AllTokens { at: UnixTime },
-    Everything { at: UnixTime },
+    /// Sessions with this name have ended.
+    Sessions(String),
+    AllTokens {
+        at: UnixTime,
+    },
+    Everything {
+        at: UnixTime,
+    },
 }
 
 /// The announcements, as workers read them.
@@ -220,6 +228,9 @@ impl Follower {
                 TokenEvent::ClientEnded { client_id } => Change::Client(client_id),
                 TokenEvent::RegistryChanged => Change::AllTokens { at },
             };
+        }
+        if let Ok(SessionEvent::SessionsEnded { name }) = serde_json::from_slice(event) {
+            return Change::Sessions(name);
         }
         // A `PolicyEvent`, or written by a newer version, or by nobody we know.
         // SECURITY: tokens, too. What a token is swapped for is decided by policy: its scopes, and the

@@ -27,6 +27,7 @@ use crate::events::{Feed, Follower};
 use crate::explain::Explainer;
 use crate::identity::issuer::Kind;
 use crate::identity::jwks::Told;
+use crate::login::store::SessionStore;
 use crate::metrics::GatewayMetrics;
 use crate::pipeline::canonical::Limits;
 use crate::pipeline::respond::REASONS;
@@ -54,7 +55,8 @@ pub struct GatewayParts {
     pub introspector: Option<Arc<dyn TokenIntrospector>>,
     /// Decides.
     pub decisions: Arc<dyn DecisionPoint>,
-    /// Has the event log that tells what is void.
+    /// Has the event log that tells what is void, and the sessions of whoever has logged in: one batch ends
+    /// a session and tells it.
     pub events: Arc<dyn Store>,
     /// The log's name.
     pub event_log: String,
@@ -300,7 +302,12 @@ fn seed(core: Arc<Core>, config: &Config, parts: &GatewayParts) -> Result<Seed, 
     };
     let shared_tokens = sealed(&parts.shared_tokens, "gateway-token")?;
     let shared_decisions = sealed(&parts.shared_decisions, "gateway-decision")?;
+    let sessions = core.plan.logins.as_ref().map(|logins| {
+        let (store, log) = (parts.events.clone(), parts.event_log.clone());
+        SessionStore::new(store, log, logins.seal.clone(), ask)
+    });
     Ok(Seed {
+        sessions,
         decisions: parts.decisions.clone(),
         shared_tokens,
         shared_decisions,

@@ -17,6 +17,7 @@ mod gateway;
 mod guard;
 mod headers;
 mod identity;
+mod login;
 mod metrics;
 mod names;
 mod obligation;
@@ -24,15 +25,16 @@ mod pipeline;
 mod plan;
 mod proofs;
 mod question;
+mod seal;
 mod subject;
 mod upstream;
 mod worker;
 
 pub use config::{
     AuthMethod, CacheConfig, Config, Dialect, DpopConfig, Forward, ForwardAuthConfig,
-    GatewayConfig, IntrospectionIssuerConfig, IssuerConfig, JwtIssuerConfig, LimitsConfig, Mapping,
-    NoOrigin, PublicOrigin, RouteConfig, SubjectConfig, SubjectType, TimeoutsConfig,
-    UpstreamConfig,
+    GatewayConfig, IntrospectionIssuerConfig, IssuerConfig, JwtIssuerConfig, LimitsConfig,
+    LoginConfig, Mapping, NoOrigin, PublicOrigin, RouteConfig, SessionsConfig, SubjectConfig,
+    SubjectType, TimeoutsConfig, UpstreamConfig,
 };
 pub use explain::{
     ExplainRequest, ExplainedCaller, ExplainedDecision, ExplainedOutcome, ExplainedRequest,

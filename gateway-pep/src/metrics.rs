@@ -22,6 +22,7 @@ pub(crate) struct GatewayMetrics {
     swaps: Vec<Vec<[IntCounter; 3]>>,
     /// By issuer.
     key_readings: Vec<KeyReadings>,
+    logins: Vec<[IntCounter; LOGIN_OUTCOMES.len()]>,
     rejected: Vec<(&'static str, IntCounter)>,
     routes: Vec<RouteMetrics>,
     unrouted: RouteMetrics,
@@ -52,6 +53,35 @@ pub(crate) enum SwapOutcome {
     Unknown,
 }
 
+/// What became of a login or of a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LoginOutcome {
+    /// A browser was sent to the provider.
+    Begun,
+    Completed,
+    /// The provider said no, or what it said does not hold.
+    Refused,
+    /// Somebody did not answer.
+    Failed,
+    Renewed,
+    RenewalRefused,
+    RenewalFailed,
+    LoggedOut,
+    BackchannelLogout,
+}
+
+const LOGIN_OUTCOMES: [(LoginOutcome, &str); 9] = [
+    (LoginOutcome::Begun, "begun"),
+    (LoginOutcome::Completed, "completed"),
+    (LoginOutcome::Refused, "refused"),
+    (LoginOutcome::Failed, "failed"),
+    (LoginOutcome::Renewed, "renewed"),
+    (LoginOutcome::RenewalRefused, "renewal_refused"),
+    (LoginOutcome::RenewalFailed, "renewal_failed"),
+    (LoginOutcome::LoggedOut, "logged_out"),
+    (LoginOutcome::BackchannelLogout, "backchannel_logout"),
+];
+
 const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 
 impl GatewayMetrics {
@@ -70,6 +100,7 @@ impl GatewayMetrics {
             "Readings of the keys of an issuer",
             &["issuer", "result"],
         )?;
+        let logins = login_metrics(metrics, plan)?;
         let rejected = metrics.counters(
             "pep_rejected_requests_total",
             "Requests that the gateway answered itself",
@@ -103,6 +134,7 @@ impl GatewayMetrics {
                 .gauge("pep_cache_decision_entries", "Decisions remembered")?,
             swaps: names().map(by_source).collect(),
             key_readings: names().map(key_readings).collect(),
+            logins,
             rejected: reasons
                 .iter()
                 .map(|reason| (*reason, rejected.with_label_values(&[reason])))
@@ -143,6 +175,14 @@ impl GatewayMetrics {
         }
     }
 
+    pub(crate) fn login(&self, login: usize, outcome: LoginOutcome) {
+        let place = LOGIN_OUTCOMES.iter().position(|(own, _)| *own == outcome);
+        let of_login = self.logins.get(login);
+        if let Some(counter) = of_login.zip(place).and_then(|(all, place)| all.get(place)) {
+            counter.inc();
+        }
+    }
+
     pub(crate) fn reject(&self, reason: &str) {
         if let Some((_, counter)) = self.rejected.iter().find(|(known, _)| *known == reason) {
             counter.inc();
@@ -172,6 +212,22 @@ fn place(source: Source) -> usize {
         Source::Remote => 2,
         Source::Stale => 3,
     }
+}
+
+fn login_metrics(
+    metrics: &Metrics,
+    plan: &Plan,
+) -> Result<Vec<[IntCounter; LOGIN_OUTCOMES.len()]>, MetricError> {
+    let Some(logins) = &plan.logins else {
+        return Ok(Vec::new());
+    };
+    let counters = metrics.counters(
+        "pep_logins_total",
+        "What became of logins and sessions of people with a browser",
+        &["login", "outcome"],
+    )?;
+    let of = |name: &str| LOGIN_OUTCOMES.map(|(_, word)| counters.with_label_values(&[name, word]));
+    Ok(logins.all.iter().map(|login| of(&login.name)).collect())
 }
 
 fn route_metrics(

@@ -14,9 +14,9 @@ pub(crate) mod explain;
 pub(crate) mod forward;
 pub(crate) mod forward_auth;
 pub(crate) mod presented;
-mod record;
+pub(crate) mod record;
 pub(crate) mod respond;
-mod response_body;
+pub(crate) mod response_body;
 pub(crate) mod route;
 mod shape;
 
@@ -27,6 +27,7 @@ use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 
 use crate::body::RequestBody;
+use crate::login::{self, Reserved};
 use crate::worker::Worker;
 use crate::worker::connection::Connection;
 use authenticate::authenticate;
@@ -86,6 +87,12 @@ async fn answer(
     record.body(progress);
     if let Some(answer) = discover(&core.plan.discovery, &request) {
         return answer;
+    }
+    if let Some(logins) = &core.plan.logins {
+        let reserved = logins.reserved(request.path());
+        if reserved != Reserved::No {
+            return login::serve(worker, (logins, reserved), &request, body, record).await;
+        }
     }
     match permit(worker, request, record).await {
         Ok(permitted) => forward(worker, connection, permitted, body, on_upgrade, record).await,

@@ -7,6 +7,7 @@ mod discovery;
 mod dpop;
 mod forward_auth;
 mod issuers;
+mod logins;
 mod resource;
 mod routes;
 mod step_up;
@@ -34,6 +35,7 @@ use crate::config::{CacheConfig, Config, UpstreamConfig};
 use crate::headers::Reserved;
 use crate::identity::accepted::Accepted;
 use crate::identity::issuer::{Issuer, Kind};
+use crate::login::Logins;
 use crate::pipeline::route::Router;
 
 /// What a gateway does, in the form in which it does it.
@@ -50,6 +52,8 @@ pub(crate) struct Plan {
     /// None: tokens that are bound to a key are refused.
     pub(crate) dpop: Option<Dpop>,
     pub(crate) forward_auth: Vec<ForwardAuthPlan>,
+    /// None: nobody logs in here.
+    pub(crate) logins: Option<Logins>,
     pub(crate) reserved: Reserved,
     /// Where API keys come, beside `Authorization`.
     pub(crate) api_key_header: Option<HeaderName>,
@@ -78,6 +82,8 @@ pub(crate) struct RoutePlan {
     /// Index into [`Plan::upstreams`].
     pub(crate) upstream: usize,
     pub(crate) protection: Protection,
+    /// Where browsers log in: index into [`Logins::all`].
+    pub(crate) login: Option<usize>,
 }
 
 /// What it takes to pass.
@@ -137,6 +143,7 @@ impl Plan {
         );
         let forward_auth = ForwardAuthPlan::compile(config, &mut issues);
         let api_key_header = api_key::compile(config, &mut issues);
+        let logins = logins::compile(config, base, &mut issues);
         check_limits(config, &mut issues);
         let cache_secret = cache_secret(&config.gateway.cache, base).unwrap_or_else(|issue| {
             issues.push(issue);
@@ -157,6 +164,7 @@ impl Plan {
             forward_auth,
             reserved: reserved(config),
             api_key_header,
+            logins,
             cache_secret,
         })
     }
@@ -289,4 +297,4 @@ fn key_secret(
 }
 
 #[cfg(test)]
-pub(super) mod tests;
+pub(crate) mod tests;

@@ -27,6 +27,8 @@ use crate::cache::sealed::Sealed;
 use crate::cache::tokens::{TokenCache, TokenLimits};
 use crate::cache::validity::Validity;
 use crate::core::Core;
+use crate::login::cache::SessionCache;
+use crate::login::store::SessionStore;
 use crate::names::Names;
 use crate::upstream::Pool;
 
@@ -36,6 +38,7 @@ pub(crate) struct Worker {
     pub(crate) core: Arc<Core>,
     pub(crate) tokens: TokenCache,
     pub(crate) decisions: DecisionCache,
+    pub(crate) sessions: SessionCache,
     pub(crate) pools: Vec<Rc<Pool>>,
     pub(crate) names: Names,
     pub(crate) access_log: AccessLog,
@@ -67,6 +70,8 @@ pub(crate) struct Seed {
     pub(crate) decisions: Arc<dyn DecisionPoint>,
     pub(crate) shared_tokens: Option<Sealed>,
     pub(crate) shared_decisions: Option<Sealed>,
+    /// None: nobody logs in here.
+    pub(crate) sessions: Option<SessionStore>,
     pub(crate) token_limits: TokenLimits,
     pub(crate) decision_limits: DecisionLimits,
     /// Longer than anything that was fetched before a revocation can be in a cache.
@@ -98,10 +103,10 @@ impl Seed {
             validity.clone(),
         );
         let core = self.core.clone();
+        let sessions = SessionCache::new(core.clone(), self.sessions.clone(), hash);
         Ok(Worker::new(
             core,
-            tokens,
-            decisions,
+            (tokens, decisions, sessions),
             validity,
             Names::new()?,
             access_log,
@@ -112,8 +117,7 @@ impl Seed {
 impl Worker {
     pub(crate) fn new(
         core: Arc<Core>,
-        tokens: TokenCache,
-        decisions: DecisionCache,
+        (tokens, decisions, sessions): (TokenCache, DecisionCache, SessionCache),
         validity: Rc<RefCell<Validity>>,
         names: Names,
         access_log: AccessLog,
@@ -132,6 +136,7 @@ impl Worker {
             core,
             tokens,
             decisions,
+            sessions,
             names,
             access_log,
             key_buffer: RefCell::default(),
@@ -156,6 +161,7 @@ impl Worker {
             let (changes, cursor) = feed.news(validity.cursor, unix);
             for change in &changes {
                 validity.apply(change, unix);
+                self.sessions.apply(change);
             }
             validity.cursor = cursor;
         }

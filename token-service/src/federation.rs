@@ -10,10 +10,11 @@ mod logins;
 mod logout;
 
 pub(crate) use arrival::{Arrived, arrive};
-pub(crate) use backchannel::{Farewell, told};
+pub(crate) use backchannel::told;
 pub(crate) use flow::{Begun, Returned, begin};
 pub(crate) use logins::{end, leads_to};
 pub(crate) use logout::onward;
+pub(crate) use relying_party::Farewell;
 
 use crate::core::Core;
 use crate::error::Trouble;

@@ -1,22 +1,18 @@
-//! Other OpenID providers, as their configuration was understood and as they describe themselves. What is
-//! done with them is in [`crate::federation`].
-
-mod discovery;
-mod http;
+//! Other OpenID providers, as their configuration was understood. What is done with them is in
+//! [`crate::federation`].
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
+pub(crate) use relying_party::Fault;
+use relying_party::RelyingParty;
 use serde::Serialize;
 use serde_json::Value;
 use service_kit::{ConfigIssue, Secret, outbound, pem};
 use url::Url;
 
 use crate::config::{ClaimMapping, IdentityProviderConfig, LinkRule};
-use discovery::Discovered;
-pub(crate) use discovery::{Metadata, algorithms, keys};
-pub(crate) use http::{Http, HttpError};
 
 /// Somewhere to log in. Serialized as far as tokens can depend on it.
 #[derive(Debug, Serialize)]
@@ -28,9 +24,7 @@ pub(crate) struct Provider {
     /// Subject identifiers of those who may not come in.
     pub(crate) blocked: BTreeSet<String>,
     #[serde(skip)]
-    pub(crate) client_id: String,
-    #[serde(skip)]
-    pub(crate) client_secret: Secret,
+    pub(crate) party: RelyingParty,
     #[serde(skip)]
     pub(crate) scopes: Vec<String>,
     #[serde(skip)]
@@ -49,30 +43,6 @@ pub(crate) struct Provider {
     pub(crate) trusts_acr: bool,
     #[serde(skip)]
     pub(crate) logs_out: bool,
-    #[serde(skip)]
-    pub(crate) http: Http,
-    #[serde(skip)]
-    discovered: Discovered,
-}
-
-/// Why nobody is logged in. The texts are for the log, and of a closed set: what a provider sends is
-/// repeated nowhere.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Fault {
-    /// Nothing is known.
-    #[error("the provider does not answer as one: {0}")]
-    Down(&'static str),
-    /// The person, or the provider, said no.
-    #[error("the provider says no: {0}")]
-    Denied(&'static str),
-    #[error("the provider's answer does not hold: {0}")]
-    Invalid(&'static str),
-    /// It has not seen the person as lately as the application wants.
-    #[error("the provider has not seen them lately enough, or does not say")]
-    Stale,
-    /// By the rules of our configuration.
-    #[error("not let in: {0}")]
-    Unwanted(&'static str),
 }
 
 /// What the service sends itself.
@@ -137,8 +107,12 @@ impl Provider {
             name: config.name.clone().unwrap_or_else(|| config.id.clone()),
             issuer: config.issuer.clone(),
             blocked: config.blocked.iter().cloned().collect(),
-            client_id: config.client_id.clone(),
-            client_secret: secret?,
+            party: RelyingParty::new(
+                &issuer,
+                &config.issuer,
+                (&config.client_id, secret?),
+                trusted.ok()?,
+            )?,
             scopes: config.scopes.clone(),
             parameters: config.authorization_parameters.clone(),
             claims: config.claims.clone(),
@@ -148,17 +122,7 @@ impl Provider {
             acr: config.acr.clone(),
             trusts_acr: config.trust_acr,
             logs_out: config.logout,
-            http: Http::new(&issuer, trusted.ok()?)?,
-            discovered: Discovered::default(),
         })
-    }
-
-    pub(crate) async fn metadata(&self) -> Result<Arc<Metadata>, Fault> {
-        self.discovered.known(&self.http, &self.issuer).await
-    }
-
-    pub(crate) async fn renewed_metadata(&self) -> Result<Arc<Metadata>, Fault> {
-        self.discovered.renewed(&self.http, &self.issuer).await
     }
 }
 

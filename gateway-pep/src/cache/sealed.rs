@@ -9,24 +9,20 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
-use aws_lc_rs::hmac;
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use service_kit::{Secret, UnixTime, random};
+use service_kit::{Secret, UnixTime};
 use store::Store;
 use tokio::time::{Instant, timeout};
+
+use crate::seal::Seal;
 
 /// Entries of one kind.
 #[derive(Clone)]
 pub(crate) struct Sealed {
     store: Arc<dyn Store>,
     area: &'static str,
-    naming: hmac::Key,
-    sealing: Arc<LessSafeKey>,
+    seal: Seal,
     ttl: Duration,
 }
 
@@ -67,15 +63,10 @@ impl Sealed {
         secret: &Secret,
         ttl: Duration,
     ) -> Option<Self> {
-        let root = hmac::Key::new(hmac::HMAC_SHA256, secret.reveal().as_bytes());
-        let derive = |purpose: &str| hmac::sign(&root, format!("{area}: {purpose}").as_bytes());
-        let naming = hmac::Key::new(hmac::HMAC_SHA256, derive("naming").as_ref());
-        let sealing = UnboundKey::new(&AES_256_GCM, derive("sealing").as_ref()).ok()?;
         Some(Self {
             store,
             area,
-            naming,
-            sealing: Arc::new(LessSafeKey::new(sealing)),
+            seal: Seal::new(secret, area)?,
             ttl,
         })
     }
@@ -88,31 +79,7 @@ impl Sealed {
     }
 
     fn name(&self, question: &[u8]) -> String {
-        let tag = hmac::sign(&self.naming, question);
-        format!("{}:{}", self.area, URL_SAFE_NO_PAD.encode(tag.as_ref()))
-    }
-
-    fn seal<T: Serialize>(&self, name: &str, entry: &Entry<T>) -> Option<Bytes> {
-        let nonce = random::bytes::<NONCE_LEN>().ok()?;
-        let mut sealed = serde_json::to_vec(entry).ok()?;
-        self.sealing
-            .seal_in_place_append_tag(
-                Nonce::assume_unique_for_key(nonce),
-                Aad::from(name.as_bytes()),
-                &mut sealed,
-            )
-            .ok()?;
-        Some([&nonce[..], &sealed].concat().into())
-    }
-
-    fn open<T: DeserializeOwned>(&self, name: &str, value: &[u8]) -> Option<Entry<T>> {
-        let (nonce, sealed) = value.split_at_checked(NONCE_LEN)?;
-        let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
-        let mut sealed = sealed.to_vec();
-        let plain = self
-            .sealing
-            .open_in_place(nonce, Aad::from(name.as_bytes()), &mut sealed);
-        serde_json::from_slice(plain.ok()?).ok()
+        format!("{}:{}", self.area, self.seal.name(question))
     }
 }
 
@@ -135,7 +102,7 @@ impl SealedAccess {
             self.fell_ill();
             return None;
         };
-        let entry = self.sealed.open::<T>(&name, &value?);
+        let entry = self.sealed.seal.open::<Entry<T>>(&name, &value?);
         entry.filter(|entry| entry.as_of > trusted_from)
     }
 
@@ -149,10 +116,13 @@ impl SealedAccess {
             return;
         }
         let name = self.sealed.name(question);
-        let Some(value) = self.sealed.seal(&name, entry) else {
+        let Some(value) = self.sealed.seal.seal(&name, entry) else {
             return;
         };
-        let put = self.sealed.store.put(&name, value, Some(self.sealed.ttl));
+        let put = self
+            .sealed
+            .store
+            .put(&name, value.into(), Some(self.sealed.ttl));
         if !matches!(timeout(PATIENCE, put).await, Ok(Ok(()))) {
             self.fell_ill();
         }

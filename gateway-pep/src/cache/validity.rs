@@ -95,6 +95,8 @@ impl Validity {
                 let name = self.hash.of_numbered([2], client.as_bytes());
                 self.revoke(name, now);
             }
+            // It is no token and no decision: sessions are remembered elsewhere.
+            Change::Sessions(_) => {}
             Change::AllTokens { at } => self.tokens.void(at.plus(self.skew)),
             Change::Everything { at } => {
                 self.tokens.void(at.plus(self.skew));

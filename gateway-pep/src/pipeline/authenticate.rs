@@ -3,6 +3,7 @@
 
 pub(crate) mod credential;
 mod proof;
+pub(super) mod session;
 
 use std::rc::Rc;
 
@@ -58,7 +59,15 @@ pub(crate) async fn authenticate(
                 accepted,
                 upstream: route_plan.upstream,
             };
-            Caller::Known(known(worker, &request, (place, needs_bound), record).await?)
+            let login = route_plan.login.filter(|_| !record.is_of_proxy());
+            if let Some(login) = login
+                && let Some(known) =
+                    session::known(worker, &request, (place, login), record).await?
+            {
+                Caller::Known(known)
+            } else {
+                Caller::Known(known(worker, &request, (place, needs_bound), record).await?)
+            }
         }
     };
     Ok(Authenticated {

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use authzen::EvaluationRequest;
 
-use super::authenticate::{Authenticated, Caller};
+use super::authenticate::{Authenticated, Caller, session};
 use super::canonical::{CanonicalRequest, Upgrade};
 use super::record::Record;
 use super::respond::Refusal;
@@ -105,8 +105,9 @@ pub(crate) async fn authorize(
             // Of a remembered token, too: its login grows old meanwhile.
             let is_met =
                 |step_up: &StepUp| step_up.is_met(&caller.vouched.facts, record.moment.unix);
-            if !step_up.as_ref().is_none_or(is_met) {
-                return Err(Refusal::WeakLogin);
+            if let Some(step_up) = step_up.as_ref().filter(|step_up| !is_met(step_up)) {
+                let again = session::again(worker, &request, (route_plan.login, step_up), record);
+                return Err(again.await.unwrap_or(Refusal::WeakLogin));
             }
             let question = Question {
                 caller: &caller,

@@ -57,7 +57,7 @@ pub(crate) async fn forward(
     let is_head = permitted.request().method() == http::Method::HEAD;
     let idle = worker.core.timeouts.idle_body;
     let (mut parts, incoming) = response.into_parts();
-    shape::response_headers(&mut parts.headers);
+    shape::response_headers(plan, &mut parts.headers);
     parts.extensions = http::Extensions::new();
     parts.version = http::Version::HTTP_11;
     let body = ResponseBody::stream(incoming, idle, Some(lease));
@@ -162,7 +162,7 @@ fn switch_protocols(
     let mut switched = Response::new(ResponseBody::whole(""));
     *switched.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     *switched.headers_mut() = std::mem::take(response.headers_mut());
-    shape::response_headers(switched.headers_mut());
+    shape::response_headers(&worker.core.plan, switched.headers_mut());
     shape::set_upgrade(switched.headers_mut());
     Ok(switched)
 }

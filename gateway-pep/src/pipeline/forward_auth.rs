@@ -44,6 +44,7 @@ pub(crate) async fn handle(
         Rc::new(connection.on_behalf_of(client))
     });
     let mut record = Record::begin(worker.clone(), connection);
+    record.for_proxy();
     let (body, progress) = RequestBody::new(body, limits.body_bytes, core.timeouts.idle_body);
     record.body(progress);
     body.skip().await;

@@ -30,6 +30,10 @@ pub(crate) struct Record {
     route: Option<usize>,
     progress: Option<Rc<Progress>>,
     scheme: Option<Scheme>,
+    /// The login that it is about, or whose session it came with.
+    login: Option<usize>,
+    /// Another proxy asks, and forwards it itself.
+    is_of_proxy: bool,
     caller: Option<Rc<Identity>>,
     token_source: Option<Source>,
     decision: Option<(Rc<Verdict>, Source)>,
@@ -75,6 +79,8 @@ impl Record {
             route: None,
             progress: None,
             scheme: None,
+            login: None,
+            is_of_proxy: false,
             caller: None,
             token_source: None,
             decision: None,
@@ -129,6 +135,18 @@ impl Record {
 
     pub(crate) fn presented(&mut self, scheme: Scheme) {
         self.scheme = Some(scheme);
+    }
+
+    pub(crate) fn by_login(&mut self, login: usize) {
+        self.login = Some(login);
+    }
+
+    pub(crate) fn for_proxy(&mut self) {
+        self.is_of_proxy = true;
+    }
+
+    pub(crate) fn is_of_proxy(&self) -> bool {
+        self.is_of_proxy
     }
 
     /// How the request presents its token, if it has one.
@@ -190,6 +208,9 @@ impl Record {
         let upstream = route
             .filter(|_| self.upstream.is_some())
             .and_then(|route| core.plan.upstreams.get(route.upstream));
+        let logins = core.plan.logins.as_ref();
+        let login = logins.zip(self.login);
+        let login = login.and_then(|(logins, login)| logins.all.get(login));
         let logged = match &self.decision {
             Some((verdict, _)) => match &verdict.outcome {
                 Outcome::Permit(obligations) => obligations.logged.as_slice(),
@@ -217,6 +238,7 @@ impl Record {
             bytes_out: self.bytes_out,
             duration_us: micros(duration),
             upstream_us: self.upstream.map(micros),
+            login: login.map(|login| &*login.name),
             caller: self.caller.as_ref(),
             token_source: self.token_source,
             decision: self

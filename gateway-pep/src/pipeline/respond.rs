@@ -13,6 +13,7 @@ use super::presented::Unproven;
 use super::record::Record;
 use super::response_body::ResponseBody;
 use crate::core::Core;
+use crate::login::Departure;
 
 pub(crate) use challenge::say_nonce;
 
@@ -51,6 +52,16 @@ pub(crate) enum Refusal {
     InsufficientScope {
         route: usize,
     },
+    /// A browser is sent to where it can log in.
+    LogIn(Box<Departure>),
+    /// The cookie is of no session that lasts.
+    SessionEnded,
+    /// A session's cookie came with what a page of another site has sent.
+    CrossSite,
+    /// Nobody knows whether there is such a session, or it cannot be written.
+    SessionStoreUnavailable,
+    /// A provider's logout token does not hold, or has come before.
+    LogoutToken,
     /// The login behind the token is not what the route wants (RFC 9470).
     WeakLogin,
     Denied,
@@ -80,6 +91,11 @@ pub(crate) const REASONS: &[&str] = &[
     "invalid_dpop_proof",
     "use_dpop_nonce",
     "proof_store_unavailable",
+    "login",
+    "session_ended",
+    "cross_site",
+    "session_store_unavailable",
+    "logout_token",
     "insufficient_scope",
     "insufficient_user_authentication",
     "denied",
@@ -111,6 +127,11 @@ impl Refusal {
             | Self::OtherKey => "invalid_token",
             Self::Unproven(unproven) => unproven.code(),
             Self::ProofStoreUnavailable => "proof_store_unavailable",
+            Self::LogIn(_) => "login",
+            Self::SessionEnded => "session_ended",
+            Self::CrossSite => "cross_site",
+            Self::SessionStoreUnavailable => "session_store_unavailable",
+            Self::LogoutToken => "logout_token",
             Self::InsufficientScope { .. } => "insufficient_scope",
             Self::WeakLogin => "insufficient_user_authentication",
             Self::Denied => "denied",
@@ -137,8 +158,12 @@ impl Refusal {
             },
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
-            Self::TwoCredentials | Self::MalformedToken => StatusCode::BAD_REQUEST,
+            Self::TwoCredentials | Self::MalformedToken | Self::LogoutToken => {
+                StatusCode::BAD_REQUEST
+            }
+            Self::LogIn(_) => StatusCode::SEE_OTHER,
             Self::NoCredentials
+            | Self::SessionEnded
             | Self::InvalidToken
             | Self::BoundToKey
             | Self::BoundToCertificate
@@ -148,11 +173,13 @@ impl Refusal {
             | Self::WeakLogin => StatusCode::UNAUTHORIZED,
             Self::InsufficientScope { .. }
             | Self::Denied
+            | Self::CrossSite
             | Self::Obligation
             | Self::UntrustedProxy => StatusCode::FORBIDDEN,
             Self::TokenServiceUnavailable
             | Self::IssuerUnavailable
             | Self::DecisionPointUnavailable
+            | Self::SessionStoreUnavailable
             | Self::ProofStoreUnavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::UpstreamFailed | Self::Unmaskable(_) => StatusCode::BAD_GATEWAY,
@@ -180,6 +207,10 @@ impl Refusal {
             Self::UnboundToken => Some("the token is not bound to a key".into()),
             Self::OtherKey => Some("the token is bound to another key".into()),
             Self::Unproven(unproven) => Some(unproven.to_string()),
+            Self::LogIn(_) => Some("a browser is sent to log in".into()),
+            Self::SessionEnded => Some("the session has ended".into()),
+            Self::CrossSite => Some("a page of another site has sent this".into()),
+            Self::LogoutToken => Some("the logout token is not valid here".into()),
             Self::InsufficientScope { .. } => Some("the token lacks a scope".into()),
             Self::UntrustedProxy => {
                 Some("whoever asks is not in `proxies` of this listener".into())
@@ -188,6 +219,7 @@ impl Refusal {
             Self::TokenServiceUnavailable
             | Self::IssuerUnavailable
             | Self::DecisionPointUnavailable
+            | Self::SessionStoreUnavailable
             | Self::ProofStoreUnavailable => {
                 Some("it cannot be found out whether this is allowed; try again".into())
             }
@@ -212,6 +244,9 @@ pub(crate) fn refuse(
 ) -> Response<ResponseBody> {
     record.failed(refusal.reason());
     core.metrics.reject(refusal.reason());
+    if let Refusal::LogIn(departure) = refusal {
+        return departure.response();
+    }
     let status = refusal.status();
     let mut problem =
         Problem::new(status, &refusal.reason().replace('_', "-")).instance(record.id.as_str());
@@ -234,6 +269,7 @@ pub(crate) fn refuse(
         Refusal::TokenServiceUnavailable
         | Refusal::IssuerUnavailable
         | Refusal::DecisionPointUnavailable
+        | Refusal::SessionStoreUnavailable
         | Refusal::ProofStoreUnavailable => {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }

@@ -47,6 +47,9 @@ pub(super) fn upstream_request(
 ) -> Request<RequestBody> {
     let mut headers = permitted.request_mut().take_headers();
     plan.reserved.scrub(&mut headers);
+    if let Some(logins) = &plan.logins {
+        logins.own_cookies.strip(&mut headers);
+    }
     headers.remove(header::EXPECT);
     let canonical = permitted.request();
     let caller = permitted.caller();
@@ -88,8 +91,11 @@ pub(super) fn upstream_request(
 }
 
 /// The headers of a response that is passed on as it is.
-pub(super) fn response_headers(headers: &mut HeaderMap) {
+pub(super) fn response_headers(plan: &Plan, headers: &mut HeaderMap) {
     strip_hop_by_hop(headers);
+    if let Some(logins) = &plan.logins {
+        logins.own_cookies.forbid(headers);
+    }
     headers.remove(DPOP_NONCE);
 }
 

@@ -18,11 +18,12 @@ pub(super) fn compile(
     issues: &mut Vec<ConfigIssue>,
 ) -> (Vec<RoutePlan>, Router) {
     let names: Vec<&String> = config.upstreams.keys().collect();
+    let logins: Vec<&String> = config.gateway.logins.keys().collect();
     let mut routes = Vec::new();
     let mut router = Router::default();
     for (index, route) in config.routes.iter().enumerate() {
         let at = place(index, route);
-        match RoutePlan::compile(route, &names, accepting) {
+        match RoutePlan::compile(route, (&names, &logins), accepting) {
             Ok(plan) => {
                 let methods = parse_methods(&route.methods, &at, issues);
                 let inserted = router.insert(
@@ -49,7 +50,7 @@ pub(super) fn place(index: usize, route: &RouteConfig) -> String {
 impl RoutePlan {
     fn compile(
         route: &RouteConfig,
-        upstreams: &[&String],
+        (upstreams, logins): (&[&String], &[&String]),
         accepting: &mut Accepting<'_>,
     ) -> Result<Self, Vec<ConfigIssue>> {
         let mut issues = Vec::new();
@@ -64,15 +65,38 @@ impl RoutePlan {
             issues.push(issue);
             Protection::Public
         });
+        let login = login(route, logins).unwrap_or_else(|issue| {
+            issues.push(issue);
+            None
+        });
         match upstream {
             Some(upstream) if issues.is_empty() => Ok(Self {
                 template: route.matches.as_str().into(),
                 upstream,
                 protection,
+                login,
             }),
             _ => Err(issues),
         }
     }
+}
+
+/// The login of a route, by its index.
+fn login(route: &RouteConfig, logins: &[&String]) -> Result<Option<usize>, ConfigIssue> {
+    let Some(name) = &route.login else {
+        return Ok(None);
+    };
+    if route.dpop_bound_access_tokens_required {
+        return Err(ConfigIssue::new(
+            "`login` and `dpop_bound_access_tokens_required` cannot be together: a session has no key",
+        )
+        .hint("remove one"));
+    }
+    let login = logins.iter().position(|login| *login == name);
+    login.map(Some).ok_or_else(|| {
+        ConfigIssue::new(format!("there is no login `{name}`"))
+            .hint("name it under `gateway.logins`")
+    })
 }
 
 impl Protection {
@@ -82,6 +106,7 @@ impl Protection {
             let login = !route.acr_values.is_empty() || route.max_age_secs.is_some();
             let bound = route.dpop_bound_access_tokens_required;
             if asks
+                || route.login.is_some()
                 || login
                 || bound
                 || route.issuers.is_some()
@@ -90,7 +115,7 @@ impl Protection {
             {
                 return Err(ConfigIssue::new(
                     "`public` lets everyone pass, so `action`, `resource`, `scope`, `mapping`, \
-                     `acr_values`, `max_age_secs`, `issuers` and `dpop_bound_access_tokens_required` would \
+                     `acr_values`, `max_age_secs`, `issuers`, `login` and `dpop_bound_access_tokens_required` would \
                      mean nothing",
                 )
                 .hint("remove them, or remove `public`"));

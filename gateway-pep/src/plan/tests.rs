@@ -18,7 +18,7 @@ struct File {
     routes: Vec<RouteConfig>,
 }
 
-pub(super) fn compile(text: &str) -> Result<Plan, Vec<String>> {
+pub(crate) fn compile(text: &str) -> Result<Plan, Vec<String>> {
     let file: File = service_kit::config::parse(text, &Variables::default()).unwrap();
     let config = Config {
         gateway: file.gateway,

@@ -15,17 +15,31 @@ pub(crate) struct CutStore {
     /// What is written fails, or is never answered.
     pub(crate) fails: AtomicBool,
     pub(crate) hangs: AtomicBool,
+    /// Nothing is answered but by a failure.
+    pub(crate) is_dead: AtomicBool,
+}
+
+impl CutStore {
+    fn alive(&self) -> Result<(), StoreError> {
+        if self.is_dead.load(Ordering::SeqCst) {
+            return Err(StoreError::Unavailable(None));
+        }
+        Ok(())
+    }
 }
 
 #[async_trait]
 impl Store for CutStore {
     async fn get(&self, key: &str) -> Result<Option<Bytes>, StoreError> {
+        self.alive()?;
         self.inner.get(key).await
     }
     async fn take(&self, key: &str) -> Result<Option<Bytes>, StoreError> {
+        self.alive()?;
         self.inner.take(key).await
     }
     async fn commit(&self, batch: Batch) -> Result<Commit, StoreError> {
+        self.alive()?;
         if self.hangs.load(Ordering::SeqCst) {
             return std::future::pending().await;
         }
@@ -49,6 +63,7 @@ impl Store for CutStore {
         p: &Position,
         wait: Duration,
     ) -> Result<EventPage, StoreError> {
+        self.alive()?;
         if self.is_mute.load(Ordering::SeqCst) {
             return Err(StoreError::Unavailable(None));
         }

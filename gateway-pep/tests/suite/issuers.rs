@@ -6,7 +6,6 @@ mod introspection;
 mod jwt;
 mod keys;
 mod several;
-mod signer;
 
 use std::sync::Arc;
 
@@ -15,8 +14,8 @@ use service_kit::{ManualClock, UnixTime};
 
 use crate::fixture::{Answer, Fixture, Setup};
 use crate::holder::changed;
+use crate::signer::{self, Signer};
 use foreign::Foreign;
-use signer::Signer;
 
 /// What the clock says.
 pub(crate) const NOW: u64 = 1_800_000_000;

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use openidconnect::core::{CoreAuthPrompt, CoreAuthenticationFlow};
 use openidconnect::{AuthenticationContextClass, CsrfToken, LoginHint, PkceCodeChallenge, Scope};
+use relying_party::{OidcClient, SKEW};
 use service_kit::UnixTime;
 use url::Url;
 use zeroize::Zeroizing;
@@ -22,7 +23,7 @@ use crate::params::Params;
 use crate::provider::Provider;
 use crate::record::{self, FederatedLogin, LoginWanted};
 use crate::token::{Handle, Kind};
-use client::{OidcClient, client, nonce, verifier};
+use client::{client, nonce, verifier};
 pub(crate) use returned::Returned;
 
 /// A browser that comes back, as the one that was sent.
@@ -32,9 +33,6 @@ pub(crate) struct Begun {
     pub(crate) login: FederatedLogin,
 }
 
-/// How far a provider's clock may be from ours.
-const SKEW: Duration = Duration::from_secs(10);
-
 /// Where the browser is sent, and what is kept until it comes back.
 pub(crate) async fn begin(
     core: &Core,
@@ -42,7 +40,7 @@ pub(crate) async fn begin(
     wanted: &LoginWanted,
     (login_hint, kept): (Option<&str>, FederatedLogin),
 ) -> Result<Url, Stop> {
-    let metadata = provider.metadata().await?;
+    let metadata = provider.party.metadata().await?;
     let state = Kind::FederatedLogin.mint(&core.secrets)?;
     let login = FederatedLogin {
         seen_since: wanted.max_age_secs.map(|secs| {

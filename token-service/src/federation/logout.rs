@@ -25,7 +25,7 @@ pub(crate) async fn onward(
     if !provider.logs_out {
         return Ok(None);
     }
-    let metadata = match provider.metadata().await {
+    let metadata = match provider.party.metadata().await {
         Ok(metadata) => metadata,
         Err(fault) => {
             audit!(
@@ -37,7 +37,7 @@ pub(crate) async fn onward(
         }
     };
     let place = metadata.additional_metadata().end_session_endpoint.clone();
-    let Some(mut url) = place.filter(|url| provider.http.is_acceptable(url)) else {
+    let Some(mut url) = place.filter(|url| provider.party.is_acceptable(url)) else {
         return Ok(None);
     };
     let hint = core.secrets.open(HINT, &upstream.id_token);
@@ -46,7 +46,7 @@ pub(crate) async fn onward(
         None => None,
     };
     let mut query = url.query_pairs_mut();
-    query.append_pair("client_id", &provider.client_id);
+    query.append_pair("client_id", provider.party.client_id());
     let back = endpoint(core, provider, "logged_out");
     query.append_pair("post_logout_redirect_uri", &back);
     if let Some(hint) = hint.filter(|hint| !hint.is_empty()) {

@@ -97,7 +97,7 @@ fn complaint(refusal: &Refusal) -> Option<Complaint> {
         InsufficientScope, InsufficientUserAuthentication, InvalidRequest, InvalidToken,
     };
     let (code, text) = match refusal {
-        Refusal::NoCredentials => return Some(Complaint::Nothing),
+        Refusal::NoCredentials | Refusal::SessionEnded => return Some(Complaint::Nothing),
         Refusal::Unproven(unproven) => return Some(Complaint::Proof(*unproven)),
         Refusal::TwoCredentials => (InvalidRequest, "more than one credential"),
         Refusal::MalformedToken => (InvalidRequest, "the token is malformed"),
@@ -130,7 +130,7 @@ fn schemes(
     }
     match (refusal, came) {
         (Refusal::NoCredentials, _) if route.is_some_and(needs_bound) => DPOP,
-        (Refusal::NoCredentials, _) => &[Scheme::Bearer, Scheme::Dpop],
+        (Refusal::NoCredentials | Refusal::SessionEnded, _) => &[Scheme::Bearer, Scheme::Dpop],
         (Refusal::BoundToKey | Refusal::UnboundToken | Refusal::OtherKey, _)
         | (_, Some(Scheme::Dpop)) => DPOP,
         (_, Some(Scheme::Bearer | Scheme::ApiKey) | None) => BEARER,

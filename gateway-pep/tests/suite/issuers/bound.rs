@@ -3,10 +3,10 @@
 use serde_json::json;
 
 use super::foreign::Foreign;
-use super::signer::Signer;
 use super::{Gateway, NOW, ROUTES, at_hand, corp};
 use crate::fixture::get;
 use crate::holder::{Holder, claims as proof_claims};
+use crate::signer::Signer;
 
 const ORIGINS: &str = ", public_origins: ['https://gw.test', 'https://admin.gw.test']";
 const URL: &str = "https://gw.test/corp/1";

@@ -16,7 +16,7 @@ use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use super::signer::{Signer, jwks};
+use crate::signer::{Signer, jwks};
 
 #[derive(Debug, Clone)]
 pub(super) struct Foreign(Arc<State>);

@@ -7,9 +7,9 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::foreign::Foreign;
-use super::signer::Signer;
 use super::{Gateway, NOW, ROUTES, claims};
 use crate::holder::changed;
+use crate::signer::Signer;
 
 /// `corp` is asked; `other` has keys.
 async fn gateway(foreign: &Foreign, more: &str, rest: &str) -> (Gateway, Signer) {
@@ -20,7 +20,7 @@ async fn gateway(foreign: &Foreign, more: &str, rest: &str) -> (Gateway, Signer)
             other: {{ jwt: {{ issuer: 'https://other.example', jwks: {} }} }} }}",
         foreign.introspection_url(),
         foreign.issuer(),
-        super::signer::jwks(&[&other]),
+        crate::signer::jwks(&[&other]),
     );
     // A token that says nothing is shown to one of them alone.
     let routes = ROUTES.split_inclusive('\n');

@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::signer::Signer;
 use super::{Gateway, NOW, at_hand, corp};
 use crate::holder::{base64, changed};
+use crate::signer::Signer;
 
 async fn gateway(corp: &[&Signer], more: &str) -> Gateway {
     let other = Signer::new("o1");

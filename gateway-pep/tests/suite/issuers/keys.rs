@@ -6,10 +6,10 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::foreign::Foreign;
-use super::signer::Signer;
 use super::{Gateway, claims, fetched};
 use crate::fixture::eventually;
 use crate::holder::changed;
+use crate::signer::Signer;
 
 async fn gateway(foreign: &Foreign, more: &str) -> Gateway {
     Gateway::start(&fetched(foreign, &Signer::new("o1"), more)).await
@@ -36,17 +36,17 @@ async fn keys_of_a_file_are_read_again_when_it_changes() {
     let (old, new) = (Signer::new("k1"), Signer::new("k2"));
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("keys.json");
-    std::fs::write(&file, super::signer::jwks(&[&old]).to_string()).unwrap();
+    std::fs::write(&file, crate::signer::jwks(&[&old]).to_string()).unwrap();
     let gateway = Gateway::start(&format!(
         "{{ corp: {{ jwt: {{ issuer: 'https://corp.example', jwks_file: '{}' }} }}, \
             other: {{ jwt: {{ issuer: 'https://other.example', jwks: {} }} }} }}",
         file.display(),
-        super::signer::jwks(&[&Signer::new("o1")]),
+        crate::signer::jwks(&[&Signer::new("o1")]),
     ))
     .await;
     let (old, signer) = (old.token(&super::corp(&[])), new.token(&super::corp(&[])));
     assert_eq!(gateway.get("/corp/1", &old).await.status(), 200);
-    std::fs::write(&file, super::signer::jwks(&[&new]).to_string()).unwrap();
+    std::fs::write(&file, crate::signer::jwks(&[&new]).to_string()).unwrap();
     let count = || gateway.fixture.metric("pep_issuer_keys_read_total");
     let before = count();
     eventually("it is read", || count() > before + 1.0).await;

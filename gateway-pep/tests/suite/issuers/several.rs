@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::signer::Signer;
 use super::{Gateway, ROUTES, at_hand, claims, corp};
 use crate::fixture::Answer;
+use crate::signer::Signer;
 
 struct Two {
     gateway: Gateway,

@@ -8,6 +8,9 @@ const FORMATS: [&str; 2] = ["strict-json", "jose"];
 /// Words and traits that everybody shares. They know formats, and nothing else of ours.
 const BOUNDARY: [&str; 4] = ["authzen", "oauth", "store", "service-kit"];
 
+/// What services share that knows the boundary itself.
+const SHARED_PARTS: [&str; 1] = ["relying-party"];
+
 /// The three services. They know the boundary, never each other.
 const SERVICES: [&str; 3] = ["pdp", "token-service", "gateway-pep"];
 
@@ -112,15 +115,18 @@ pub(super) fn complaints(packages: &[Package]) -> Vec<String> {
 /// Which of ours a package may import; none where nobody has said so.
 fn allowed(package: &str) -> Option<Vec<&'static str>> {
     let shared = || FORMATS.into_iter().chain(BOUNDARY);
-    let everything = || shared().chain(SERVICES);
+    let of_services = || shared().chain(SHARED_PARTS);
+    let everything = || of_services().chain(SERVICES);
     if let Some(at) = FORMATS.iter().position(|format| *format == package) {
         Some(FORMATS.into_iter().take(at).collect())
     } else if package == BENCH {
         Some(Vec::new())
     } else if BOUNDARY.contains(&package) {
         Some(FORMATS.to_vec())
-    } else if SERVICES.contains(&package) {
+    } else if SHARED_PARTS.contains(&package) {
         Some(shared().collect())
+    } else if SERVICES.contains(&package) {
+        Some(of_services().collect())
     } else if package == BINARY {
         Some(everything().collect())
     } else if package == TESTS {
@@ -152,6 +158,7 @@ mod tests {
         let mut packages: Vec<_> = FORMATS
             .into_iter()
             .chain(BOUNDARY)
+            .chain(SHARED_PARTS)
             .chain(SERVICES)
             .chain([BINARY, TESTS])
             .filter(|ours| *ours != name)
@@ -201,6 +208,12 @@ mod tests {
             &["may not import `jose`"],
         );
         check("jose", &[("strict-json", false)], &[]);
+        check(
+            "service-kit",
+            &[("relying-party", false)],
+            &["may not import `relying-party`"],
+        );
+        check("gateway-pep", &[("relying-party", false)], &[]);
     }
 
     #[test]

@@ -9,9 +9,9 @@ use serde_json::{Value, json};
 
 use crate::holder::{Holder, base64};
 
-pub(super) struct Signer {
+pub(crate) struct Signer {
     algorithm: &'static str,
-    pub(super) jwk: Value,
+    pub(crate) jwk: Value,
     pair: Pair,
 }
 
@@ -20,13 +20,13 @@ enum Pair {
     Rsa(&'static RsaKeyPair),
 }
 
-pub(super) fn jwks(signers: &[&Signer]) -> Value {
+pub(crate) fn jwks(signers: &[&Signer]) -> Value {
     let keys: Vec<_> = signers.iter().map(|signer| signer.jwk.clone()).collect();
     json!({ "keys": keys })
 }
 
 impl Signer {
-    pub(super) fn new(kid: &str) -> Self {
+    pub(crate) fn new(kid: &str) -> Self {
         let holder = Holder::new();
         let mut jwk = holder.jwk();
         jwk["kid"] = json!(kid);
@@ -37,7 +37,7 @@ impl Signer {
         }
     }
 
-    pub(super) fn rsa(kid: &str, algorithm: &'static str) -> Self {
+    pub(crate) fn rsa(kid: &str, algorithm: &'static str) -> Self {
         // Making one takes long.
         static PAIR: LazyLock<RsaKeyPair> =
             LazyLock::new(|| RsaKeyPair::generate(KeySize::Rsa2048).unwrap());
@@ -52,16 +52,16 @@ impl Signer {
         }
     }
 
-    pub(super) fn header(&self) -> Value {
+    pub(crate) fn header(&self) -> Value {
         json!({ "alg": self.algorithm, "kid": self.jwk["kid"], "typ": "at+jwt" })
     }
 
-    pub(super) fn token(&self, claims: &Value) -> String {
+    pub(crate) fn token(&self, claims: &Value) -> String {
         self.sign(&self.header().to_string(), &claims.to_string())
     }
 
     /// Any text as header and claims.
-    pub(super) fn sign(&self, header: &str, claims: &str) -> String {
+    pub(crate) fn sign(&self, header: &str, claims: &str) -> String {
         let pair = match &self.pair {
             Pair::Ec(holder) => return holder.sign(header, claims),
             Pair::Rsa(pair) => pair,

@@ -11,7 +11,7 @@ use url::Url;
 
 /// Asks one provider.
 #[derive(Debug, Clone)]
-pub(crate) struct Http {
+pub struct Http {
     client: reqwest::Client,
     /// The provider is configured to be on this machine.
     is_local: bool,
@@ -20,7 +20,7 @@ pub(crate) struct Http {
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
 #[error("{}", self.reason())]
-pub(crate) enum HttpError {
+pub enum HttpError {
     Unreachable(#[source] reqwest::Error),
     TooLong,
     Place,
@@ -36,7 +36,7 @@ const LONGEST: usize = 256 << 10;
 
 impl Http {
     /// None: no client can be made, for the certificates cannot be used.
-    pub(crate) fn new(issuer: &Url, trusted: Option<Vec<Certificate>>) -> Option<Self> {
+    pub fn new(issuer: &Url, trusted: Option<Vec<Certificate>>) -> Option<Self> {
         let mut client = outbound::client(PATIENCE).connect_timeout(CONNECT);
         if let Some(trusted) = trusted {
             client = client.tls_certs_only(trusted);
@@ -48,7 +48,7 @@ impl Http {
     }
 
     /// Whether the browser, or we, may be sent there.
-    pub(crate) fn is_acceptable(&self, url: &Url) -> bool {
+    pub fn is_acceptable(&self, url: &Url) -> bool {
         outbound::is_trusted(url, self.is_local)
     }
 
@@ -90,7 +90,7 @@ impl<'c> AsyncHttpClient<'c> for Http {
 
 impl HttpError {
     /// For the log, without what the provider sent.
-    pub(crate) fn reason(&self) -> &'static str {
+    pub fn reason(&self) -> &'static str {
         match self {
             Self::Unreachable(_) => "it cannot be reached",
             Self::TooLong => "its answer is too long",

@@ -17,10 +17,10 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 use url::Url;
 
-use super::{Fault, Http, HttpError};
+use crate::{Fault, Http, HttpError};
 
 /// Metadata, with what the library does not read.
-pub(crate) type Metadata = ProviderMetadata<
+pub type Metadata = ProviderMetadata<
     Further,
     CoreAuthDisplay,
     CoreClientAuthMethod,
@@ -37,12 +37,12 @@ pub(crate) type Metadata = ProviderMetadata<
 
 /// See [`Metadata`].
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub(crate) struct Further {
+pub struct Further {
     /// OpenID Connect RP-Initiated Logout.
-    pub(crate) end_session_endpoint: Option<Url>,
+    pub end_session_endpoint: Option<Url>,
     /// RFC 9207.
     #[serde(default)]
-    pub(crate) authorization_response_iss_parameter_supported: bool,
+    pub authorization_response_iss_parameter_supported: bool,
 }
 
 impl AdditionalProviderMetadata for Further {}

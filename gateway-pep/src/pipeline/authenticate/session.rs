@@ -1,0 +1,206 @@
+//! The session of a person with a browser: its cookie instead of a token, whose access token then goes the way
+//! of every other; or off to log in, where somebody would see the page.
+
+use std::rc::Rc;
+
+use http::header;
+
+use super::has_token_in_query;
+use crate::cache::tokens::{Place, Swap};
+use crate::identity::Identity;
+use crate::login::browser::{is_navigation, is_of_own_site};
+use crate::login::departure::Cause;
+use crate::login::record::SessionId;
+use crate::login::renewal::Renewed;
+use crate::login::store::Kept;
+use crate::login::{Departure, Login, Logins, cookies};
+use crate::metrics::{LoginOutcome, SwapOutcome};
+use crate::pipeline::canonical::CanonicalRequest;
+use crate::pipeline::record::Record;
+use crate::pipeline::respond::Refusal;
+use crate::plan::StepUp;
+use crate::worker::Worker;
+
+/// A request that is looked at for a session.
+struct Visit<'a> {
+    worker: &'a Worker,
+    request: &'a CanonicalRequest,
+    logins: &'a Logins,
+    index: usize,
+    login: &'a Login,
+}
+
+/// Who calls by a session. None: there is no cookie, and there is another credential.
+pub(super) async fn known(
+    worker: &Worker,
+    request: &CanonicalRequest,
+    (place, login): (Place, usize),
+    record: &mut Record,
+) -> Result<Option<Rc<Identity>>, Refusal> {
+    let visit = Visit::new(worker, request, login).ok_or(Refusal::NoCredentials)?;
+    let has_token = request.headers().contains_key(header::AUTHORIZATION);
+    let shown = cookies::find(request.headers(), &visit.login.cookie);
+    match shown.map_err(|_| Refusal::TwoCredentials)? {
+        None if has_token => Ok(None),
+        None => {
+            let otherwise = Refusal::NoCredentials;
+            Err(visit.leave(Cause::NoSession, record, otherwise).await)
+        }
+        Some(_) if has_token || has_token_in_query(request.query()) => Err(Refusal::TwoCredentials),
+        Some(value) => {
+            record.by_login(login);
+            visit.known(value, place, record).await.map(Some)
+        }
+    }
+}
+
+/// Off to log in as a route wants it, where the login that there is does not do. None: nobody would see it, or
+/// they have just done that.
+pub(in crate::pipeline) async fn again(
+    worker: &Worker,
+    request: &CanonicalRequest,
+    (login, wanted): (Option<usize>, &StepUp),
+    record: &Record,
+) -> Option<Refusal> {
+    if record.is_of_proxy() {
+        return None;
+    }
+    let visit = Visit::new(worker, request, login?)?;
+    let shown = cookies::find(request.headers(), &visit.login.cookie);
+    let id = SessionId::parse(shown.ok().flatten()?)?;
+    let moment = &record.moment;
+    let kept = worker
+        .sessions
+        .find(visit.index, &id, moment)
+        .await
+        .ok()??;
+    if !is_navigation(request) || kept.session.is_fresh(moment.unix) {
+        return None;
+    }
+    let cause = Cause::StepUp(wanted);
+    Some(visit.leave(cause, record, Refusal::WeakLogin).await)
+}
+
+impl<'a> Visit<'a> {
+    fn new(worker: &'a Worker, request: &'a CanonicalRequest, index: usize) -> Option<Self> {
+        let logins = worker.core.plan.logins.as_ref()?;
+        Some(Self {
+            worker,
+            request,
+            logins,
+            index,
+            login: logins.all.get(index)?,
+        })
+    }
+
+    async fn known(
+        &self,
+        value: &[u8],
+        place: Place,
+        record: &mut Record,
+    ) -> Result<Rc<Identity>, Refusal> {
+        let origin = self.logins.origin(self.request);
+        // SECURITY: before the session is looked at, so that nothing happens for a page of another site.
+        if !origin.is_some_and(|origin| is_of_own_site(self.request, origin)) {
+            return Err(Refusal::CrossSite);
+        }
+        let Some(id) = SessionId::parse(value) else {
+            return Err(self.ended(record).await);
+        };
+        let found = self.worker.sessions.find(self.index, &id, &record.moment);
+        let found = found.await.map_err(|error| {
+            let request_id = record.id.as_str();
+            tracing::warn!(request_id, %error, "a session cannot be read");
+            Refusal::SessionStoreUnavailable
+        })?;
+        let Some(kept) = found.filter(|kept| Some(&*kept.session.origin) == origin) else {
+            return Err(self.ended(record).await);
+        };
+        let now = record.moment.unix;
+        let usable = self.worker.sessions.usable(self.index, &id, kept, now);
+        let kept = self.still(usable.await, record).await?;
+        match self.swapped(&kept, place, record).await? {
+            Some(known) => Ok(known),
+            // Logging in again would bring the same.
+            None if kept.session.is_fresh(now) => Err(Refusal::InvalidToken),
+            None => {
+                let renewed = self.worker.sessions.renewed(self.index, &id, kept).await;
+                let kept = self.still(renewed, record).await?;
+                let known = self.swapped(&kept, place, record).await?;
+                known.ok_or(Refusal::InvalidToken)
+            }
+        }
+    }
+
+    /// The session, if it has not ended.
+    async fn still(&self, renewed: Renewed, record: &Record) -> Result<Rc<Kept>, Refusal> {
+        match renewed {
+            Ok(Some(kept)) => Ok(kept),
+            Ok(None) => Err(self.ended(record).await),
+            Err(error) => {
+                use crate::login::renewal::Unrenewed;
+                let request_id = record.id.as_str();
+                tracing::warn!(request_id, %error, "a session is not renewed");
+                Err(match error {
+                    Unrenewed::Store => Refusal::SessionStoreUnavailable,
+                    Unrenewed::Provider => Refusal::IssuerUnavailable,
+                })
+            }
+        }
+    }
+
+    /// By the way of every token. None: it is worth nothing.
+    async fn swapped(
+        &self,
+        kept: &Kept,
+        place: Place,
+        record: &mut Record,
+    ) -> Result<Option<Rc<Identity>>, Refusal> {
+        let token = kept.session.tokens.access.reveal().as_bytes();
+        let (swap, source, issuer) = super::swap(self.worker, token, place, record).await?;
+        let metrics = &self.worker.core.metrics;
+        let Swap::Live(live) = swap else {
+            metrics.swapped(issuer, source, SwapOutcome::Inactive);
+            return Ok(None);
+        };
+        metrics.swapped(issuer, source, SwapOutcome::Live);
+        // A browser has no key to prove.
+        match &live.vouched.confirmation {
+            None => {}
+            Some(oauth::Confirmation::DpopKey(_)) => return Err(Refusal::BoundToKey),
+            Some(oauth::Confirmation::Certificate(_)) => return Err(Refusal::BoundToCertificate),
+        }
+        record.authenticated(live.clone(), source);
+        Ok(Some(live))
+    }
+
+    async fn ended(&self, record: &Record) -> Refusal {
+        self.leave(Cause::SessionEnded, record, Refusal::SessionEnded)
+            .await
+    }
+
+    /// Off to the provider, where somebody would see its page; otherwise a refusal.
+    async fn leave(&self, cause: Cause<'_>, record: &Record, otherwise: Refusal) -> Refusal {
+        if !is_navigation(self.request) {
+            return otherwise;
+        }
+        let back = (self.request.target().as_str(), cause);
+        let plan = (self.logins, self.login);
+        let departure = Departure::prepare(plan, self.request, back, record.moment.unix);
+        match departure.await {
+            Ok(Some(departure)) => {
+                self.worker
+                    .core
+                    .metrics
+                    .login(self.index, LoginOutcome::Begun);
+                Refusal::LogIn(Box::new(departure))
+            }
+            Ok(None) => otherwise,
+            Err(fault) => {
+                let (login, request_id) = (&*self.login.name, record.id.as_str());
+                tracing::warn!(login, request_id, %fault, "nobody can log in");
+                Refusal::IssuerUnavailable
+            }
+        }
+    }
+}

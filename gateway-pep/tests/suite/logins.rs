@@ -1,0 +1,112 @@
+//! People with a browser who log in at the gateway: through its own endpoints, at a provider that says what it
+//! is told to say.
+
+mod arrival;
+mod browser;
+mod cookies;
+mod logout;
+mod outage;
+mod provider;
+mod renewal;
+mod sessions;
+
+use std::sync::Arc;
+
+use service_kit::{ManualClock, UnixTime};
+use store::{MemoryStore, Store};
+
+use crate::fixture::{Answer, Fixture, Setup};
+use browser::Browser;
+use provider::Provider;
+
+/// What the clock says.
+const NOW: u64 = 1_800_000_000;
+
+const ROUTES: &str = "  - { match: '/app/{id}', methods: ['*'], upstream: a, action: view, resource: 'Record/{id}', login: web }
+  - { match: '/app-ws', methods: [GET], upstream: a, action: view, resource: Service/x, login: web }
+  - { match: '/strong', methods: [GET], upstream: a, action: view, resource: Service/x, acr_values: [phr], max_age_secs: 60, login: web }
+  - { match: '/other/{id}', methods: [GET], upstream: a, action: view, resource: 'Record/{id}', login: other }
+  - { match: '/{*rest}', methods: ['*'], upstream: a, public: true }
+";
+
+const ORIGIN: &str = "https://app.test";
+
+/// Gateways that share a store, and the provider.
+struct Site {
+    provider: Provider,
+    clock: Arc<ManualClock>,
+    store: Arc<dyn Store>,
+    one: Fixture,
+}
+
+impl Site {
+    async fn start() -> Self {
+        Self::start_with("").await
+    }
+
+    /// `more`: of the login `web`, each after a comma.
+    async fn start_with(more: &str) -> Self {
+        Self::start_on(Arc::new(MemoryStore::new()), more).await
+    }
+
+    async fn start_on(store: Arc<dyn Store>, more: &str) -> Self {
+        let provider = Provider::start().await;
+        let clock = ManualClock::at(UnixTime::from_secs(NOW));
+        let one = gateway(&provider, &clock, &store, more).await;
+        Self {
+            provider,
+            clock,
+            store,
+            one,
+        }
+    }
+
+    /// One more gateway.
+    async fn second(&self) -> Fixture {
+        gateway(&self.provider, &self.clock, &self.store, "").await
+    }
+
+    /// Somebody who has logged in.
+    async fn logged_in(&self) -> Browser {
+        let mut browser = Browser::new(&self.one);
+        let arrived = browser.log_in(&self.provider, "/app/1001").await;
+        assert_eq!(arrived.status(), 303, "{}", arrived.0);
+        browser
+    }
+}
+
+async fn gateway(
+    provider: &Provider,
+    clock: &Arc<ManualClock>,
+    store: &Arc<dyn Store>,
+    more: &str,
+) -> Fixture {
+    let issuer = provider.issuer();
+    let login = |more: &str| {
+        format!(
+            "{{ issuer: '{issuer}', client_id: gw, client_secret: s3cret, scopes: [read]{more} }}"
+        )
+    };
+    let setup = Setup {
+        gateway: format!(
+            "{{ workers: 1, access_log: 'off', public_origins: ['{ORIGIN}', 'https://b.test', 'https://admin.gw.test'], \
+             sessions: {{ secret: 'a secret of the tests, long enough to be' }}, \
+             logins: {{ web: {}, other: {} }} }}",
+            login(more),
+            login(""),
+        ),
+        more_routes: ROUTES,
+        events: store.clone(),
+        clock: clock.clone(),
+        ..Setup::new().await
+    };
+    setup.start().await
+}
+
+#[track_caller]
+fn assert_refused(answer: &Answer, status: u16, reason: &str) {
+    assert_eq!(answer.status(), status, "{}", answer.0);
+    let reason = reason.replace('_', "-");
+    assert!(answer.body().contains(&reason), "{reason}: {}", answer.0);
+    assert!(browser::set_cookies(answer).is_empty(), "{}", answer.0);
+}
