@@ -6,6 +6,7 @@
 mod dpop;
 mod forward_auth;
 mod issuer;
+mod streams;
 mod upstream;
 
 use std::collections::BTreeMap;
@@ -23,6 +24,7 @@ pub use issuer::{
     AuthMethod, Forward, IntrospectionIssuerConfig, IssuerConfig, JwtIssuerConfig, SubjectConfig,
     SubjectType,
 };
+pub use streams::StreamsConfig;
 pub use upstream::UpstreamConfig;
 
 /// What the token service is called among issuers.
@@ -86,6 +88,7 @@ pub struct GatewayConfig {
     pub access_log: LineTarget,
     pub limits: LimitsConfig,
     pub timeouts: TimeoutsConfig,
+    pub streams: StreamsConfig,
     pub cache: CacheConfig,
 }
 
@@ -228,6 +231,7 @@ impl Default for GatewayConfig {
             access_log: LineTarget::default(),
             limits: LimitsConfig::default(),
             timeouts: TimeoutsConfig::default(),
+            streams: StreamsConfig::default(),
             cache: CacheConfig::default(),
         }
     }

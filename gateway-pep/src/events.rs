@@ -13,6 +13,8 @@ use oauth::TokenEvent;
 use prometheus::{Histogram, IntCounter};
 use service_kit::{Health, SharedClock, UnixTime, health};
 use store::{EventPage, Position, Store, StoreError};
+use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -36,6 +38,7 @@ pub(crate) struct Feed {
     /// Number of changes published so far.
     published: AtomicU64,
     recent: Mutex<VecDeque<Change>>,
+    news: Notify,
 }
 
 /// Follows one log.
@@ -64,6 +67,7 @@ impl Feed {
             heard: AtomicU64::new(0),
             published: AtomicU64::new(0),
             recent: Mutex::default(),
+            news: Notify::new(),
         }
     }
 
@@ -106,6 +110,12 @@ impl Feed {
         let excess = recent.len().saturating_sub(KEEP);
         recent.drain(..excess);
         self.published.fetch_add(count, Ordering::AcqRel);
+        self.news.notify_waiters();
+    }
+
+    /// Resolves at the next [`Feed::publish`] after this future was enabled.
+    pub(crate) fn published(&self) -> Notified<'_> {
+        self.news.notified()
     }
 
     /// Only after [`Feed::publish`] of what was heard.

@@ -8,6 +8,7 @@ use std::rc::Rc;
 
 use service_kit::Secret;
 
+use super::authorize::Permitted;
 use super::canonical::CanonicalRequest;
 use super::presented::Scheme;
 use super::record::Record;
@@ -20,6 +21,8 @@ use crate::metrics::SwapOutcome;
 use crate::plan::Protection;
 use crate::worker::Worker;
 use credential::{Credential, has_token_in_query};
+
+pub(crate) use credential::Shown;
 use proof::Wanted;
 
 /// A routed request whose caller is known, or need not be.
@@ -28,6 +31,8 @@ pub(crate) struct Authenticated {
     pub(crate) request: CanonicalRequest,
     pub(crate) route: usize,
     pub(crate) caller: Caller,
+    /// What was shown, for as long as what it was shown for lasts.
+    pub(crate) shown: Option<Shown>,
 }
 
 /// Who calls.
@@ -61,11 +66,57 @@ pub(crate) async fn authenticate(
             Caller::Known(known(worker, &request, (place, needs_bound), record).await?)
         }
     };
+    let shown = match &caller {
+        Caller::Anonymous => None,
+        Caller::Known(_) => Shown::of(&request),
+    };
     Ok(Authenticated {
         request,
         route,
         caller,
+        shown,
     })
+}
+
+/// Who calls with the same token, now. A proof beside it was looked at when the request came: it was of this
+/// connection, and the token must still be bound to the same key.
+pub(crate) async fn again(
+    worker: &Worker,
+    permitted: &Permitted,
+    record: &mut Record,
+) -> Result<Rc<Identity>, Refusal> {
+    let plan = &worker.core.plan;
+    let route_plan = plan.routes.get(permitted.route());
+    let route_plan = route_plan.ok_or(Refusal::NotFound)?;
+    let Protection::Token { accepted, .. } = route_plan.protection else {
+        return Err(Refusal::NotFound);
+    };
+    let place = Place {
+        accepted,
+        upstream: route_plan.upstream,
+    };
+    let known = permitted.caller().zip(permitted.shown());
+    let (before, shown) = known.ok_or(Refusal::NoCredentials)?;
+    let token = shown.token()?;
+    let (swap, source, issuer) = swap(worker, token, place, record).await?;
+    let metrics = &worker.core.metrics;
+    match swap {
+        Swap::Live(live) if is_same(&live, before) => {
+            metrics.swapped(issuer, source, SwapOutcome::Live);
+            Ok(live)
+        }
+        Swap::Live(_) | Swap::Inactive => {
+            metrics.swapped(issuer, source, SwapOutcome::Inactive);
+            Err(Refusal::InvalidToken)
+        }
+    }
+}
+
+fn is_same(now: &Identity, before: &Identity) -> bool {
+    now.issuer == before.issuer
+        && now.subject.kind == before.subject.kind
+        && now.subject.id == before.subject.id
+        && now.vouched.confirmation == before.vouched.confirmation
 }
 
 async fn known(

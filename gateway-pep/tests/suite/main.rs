@@ -26,5 +26,6 @@ mod obligations;
 mod passage;
 mod shared_cache;
 mod shutdown;
+mod standing;
 mod streams;
 mod upstream;

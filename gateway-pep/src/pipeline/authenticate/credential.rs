@@ -1,8 +1,12 @@
 //! The one access token of a request, and the scheme that it came by. Unparsed: whether it is one at
 //! all, whoever knows it has to say.
 
+use std::fmt;
+
+use http::HeaderValue;
 use http::header::{self, HeaderMap};
 
+use crate::pipeline::canonical::CanonicalRequest;
 use crate::pipeline::presented::Scheme;
 use crate::pipeline::respond::Refusal;
 
@@ -23,7 +27,10 @@ impl<'r> Credential<'r> {
         if fields.next().is_some() {
             return Err(Refusal::TwoCredentials);
         }
-        let field = field.as_bytes();
+        Self::read(field.as_bytes(), takes_proofs)
+    }
+
+    fn read(field: &'r [u8], takes_proofs: bool) -> Result<Self, Refusal> {
         let scheme = field
             .iter()
             .position(|byte| *byte == b' ')
@@ -46,6 +53,27 @@ impl<'r> Credential<'r> {
     }
 }
 
+/// The credential of a request, as it came.
+#[derive(Clone)]
+pub(crate) struct Shown(HeaderValue);
+
+impl Shown {
+    pub(super) fn of(request: &CanonicalRequest) -> Option<Self> {
+        let field = request.headers().get(header::AUTHORIZATION);
+        field.cloned().map(Self)
+    }
+
+    pub(super) fn token(&self) -> Result<&[u8], Refusal> {
+        Credential::read(self.0.as_bytes(), true).map(|credential| credential.token)
+    }
+}
+
+impl fmt::Debug for Shown {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Shown(…)")
+    }
+}
+
 /// A second credential beside the header, in whatever spelling (RFC 6750 section 2).
 pub(super) fn has_token_in_query(query: Option<&str>) -> bool {
     query.is_some_and(|query| {
@@ -58,8 +86,6 @@ pub(super) fn has_token_in_query(query: Option<&str>) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
-
     use super::*;
 
     #[track_caller]
