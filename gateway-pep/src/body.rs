@@ -1,10 +1,10 @@
 //! A client's body on its way to the upstream: counted, bounded, given up when it stands still.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,6 +12,8 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep};
+
+use crate::streams::Withdrawn;
 
 /// A client's body, for the upstream.
 #[derive(Debug)]
@@ -30,6 +32,9 @@ pub(crate) struct Progress {
     pub(crate) is_whole: Cell<bool>,
     /// Why it ended before its end.
     pub(crate) failure: Cell<Option<BodyError>>,
+    /// It takes long, and whoever has to be told so.
+    is_long: Cell<bool>,
+    awaiting: RefCell<Option<Waker>>,
 }
 
 /// Why a body ended before its end.
@@ -41,15 +46,43 @@ pub(crate) enum BodyError {
     Idle,
     #[error("the body broke off")]
     Broken,
+    #[error("the body may not go on: {0}")]
+    Withdrawn(Withdrawn),
 }
 
-/// Gives up when nothing came for a while. The timer exists only once something had to wait.
+/// Gives up when nothing came for a while, and says when a body turns out to be long. The timer exists
+/// only once something had to wait.
 #[derive(Debug)]
 pub(crate) struct Patience {
     limit: Duration,
     timer: Option<Pin<Box<Sleep>>>,
-    waiting: bool,
+    /// Since when nothing has come.
+    waiting: Option<Instant>,
+    length: Length,
 }
+
+/// How much of a body has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Length {
+    Nothing,
+    /// What most bodies are.
+    OnePiece,
+    /// More, since then.
+    Pieces(Instant),
+    Long,
+}
+
+/// How long a body was waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Waited {
+    NotLong,
+    /// Said once of a body.
+    Long,
+    TooLong,
+}
+
+/// What takes longer than this is a stream: what it is permitted by is looked at while it lasts.
+pub(crate) const LONG: Duration = Duration::from_secs(1);
 
 impl RequestBody {
     /// Of a client; longer than `limit` is an error.
@@ -128,7 +161,9 @@ impl Body for RequestBody {
         };
         match Pin::new(incoming).poll_frame(context) {
             Poll::Ready(Some(Ok(frame))) => {
-                this.patience.reset();
+                if this.patience.came() {
+                    this.progress.turns_long();
+                }
                 // Trailers end here: whoever reads them further on would see two heads.
                 let Ok(data) = frame.into_data() else {
                     return this.end();
@@ -143,8 +178,14 @@ impl Body for RequestBody {
             }
             Poll::Ready(Some(Err(_))) => this.fail(BodyError::Broken),
             Poll::Ready(None) => this.end(),
-            Poll::Pending if this.patience.is_over(context) => this.fail(BodyError::Idle),
-            Poll::Pending => Poll::Pending,
+            Poll::Pending => match this.patience.wait(context) {
+                Waited::TooLong => this.fail(BodyError::Idle),
+                Waited::Long => {
+                    this.progress.turns_long();
+                    Poll::Pending
+                }
+                Waited::NotLong => Poll::Pending,
+            },
         }
     }
 
@@ -164,24 +205,69 @@ impl Patience {
         Self {
             limit,
             timer: None,
-            waiting: false,
+            waiting: None,
+            length: Length::Nothing,
         }
     }
 
-    pub(crate) fn reset(&mut self) {
-        self.waiting = false;
+    /// A piece has come. True once, when the body turns out to be long.
+    pub(crate) fn came(&mut self) -> bool {
+        self.waiting = None;
+        match self.length {
+            Length::Nothing => self.length = Length::OnePiece,
+            Length::OnePiece => self.length = Length::Pieces(Instant::now()),
+            Length::Pieces(since) if since.elapsed() >= LONG => {
+                self.length = Length::Long;
+                return true;
+            }
+            Length::Pieces(_) | Length::Long => {}
+        }
+        false
     }
 
-    pub(crate) fn is_over(&mut self, context: &mut Context<'_>) -> bool {
-        let limit = self.limit;
+    /// Nothing has come; whoever polls is woken when that has been so for too long.
+    pub(crate) fn wait(&mut self, context: &mut Context<'_>) -> Waited {
+        let is_new = self.waiting.is_none();
+        let since = *self.waiting.get_or_insert_with(Instant::now);
+        let first = match self.length {
+            Length::Long => self.limit,
+            Length::Nothing | Length::OnePiece | Length::Pieces(_) => self.limit.min(LONG),
+        };
         let timer = self
             .timer
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
-        if !self.waiting {
-            self.waiting = true;
-            timer.as_mut().reset(Instant::now() + limit);
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(since + first)));
+        if is_new {
+            timer.as_mut().reset(since + first);
         }
-        timer.as_mut().poll(context).is_ready()
+        if timer.as_mut().poll(context).is_pending() {
+            return Waited::NotLong;
+        }
+        if self.length == Length::Long || self.limit <= LONG {
+            return Waited::TooLong;
+        }
+        self.length = Length::Long;
+        timer.as_mut().reset(since + self.limit);
+        match timer.as_mut().poll(context) {
+            Poll::Ready(()) => Waited::TooLong,
+            Poll::Pending => Waited::Long,
+        }
+    }
+}
+
+impl Progress {
+    /// Whether the body takes long; whoever asks before it does is woken when it turns out so.
+    pub(crate) fn is_long(&self, context: &Context<'_>) -> bool {
+        if !self.is_long.get() {
+            *self.awaiting.borrow_mut() = Some(context.waker().clone());
+        }
+        self.is_long.get()
+    }
+
+    fn turns_long(&self) {
+        self.is_long.set(true);
+        if let Some(waker) = self.awaiting.take() {
+            waker.wake();
+        }
     }
 }
 

@@ -24,6 +24,14 @@ pub(crate) struct Moment {
     pub(crate) unix: UnixTime,
     /// Whether the event log was heard recently enough for caches to be used.
     pub(crate) trusted: bool,
+    pub(crate) epochs: Epochs,
+}
+
+/// How often everything of a kind became void, up to a moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Epochs {
+    pub(crate) tokens: u64,
+    pub(crate) decisions: u64,
 }
 
 /// Where an answer came from. Also a metric label.

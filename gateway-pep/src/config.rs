@@ -7,6 +7,7 @@ mod dpop;
 mod forward_auth;
 mod issuer;
 mod login;
+mod streams;
 mod upstream;
 
 use std::collections::BTreeMap;
@@ -25,6 +26,7 @@ pub use issuer::{
     SubjectType,
 };
 pub use login::{LoginConfig, SessionsConfig};
+pub use streams::StreamsConfig;
 pub use upstream::UpstreamConfig;
 
 /// What the token service is called among issuers.
@@ -94,6 +96,7 @@ pub struct GatewayConfig {
     pub access_log: LineTarget,
     pub limits: LimitsConfig,
     pub timeouts: TimeoutsConfig,
+    pub streams: StreamsConfig,
     pub cache: CacheConfig,
 }
 
@@ -243,6 +246,7 @@ impl Default for GatewayConfig {
             access_log: LineTarget::default(),
             limits: LimitsConfig::default(),
             timeouts: TimeoutsConfig::default(),
+            streams: StreamsConfig::default(),
             cache: CacheConfig::default(),
         }
     }

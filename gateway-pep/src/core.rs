@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use service_kit::SharedClock;
 
-use crate::config::TimeoutsConfig;
+use crate::config::{StreamsConfig, TimeoutsConfig};
 use crate::events::Feed;
 use crate::metrics::GatewayMetrics;
 use crate::pipeline::canonical::Limits;
@@ -24,9 +24,17 @@ pub(crate) struct Core {
     pub(crate) max_connections: usize,
     pub(crate) masked_body_bytes: usize,
     pub(crate) timeouts: Timeouts,
+    pub(crate) streams: StreamLimits,
     pub(crate) metrics: Arc<GatewayMetrics>,
     pub(crate) feed: Arc<Feed>,
     pub(crate) clock: SharedClock,
+}
+
+/// [`StreamsConfig`], compiled.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct StreamLimits {
+    pub(crate) grace: Duration,
+    pub(crate) questions: usize,
 }
 
 /// [`TimeoutsConfig`] as durations.
@@ -37,6 +45,15 @@ pub(crate) struct Timeouts {
     pub(crate) response: Duration,
     pub(crate) idle_body: Duration,
     pub(crate) linger: Duration,
+}
+
+impl StreamLimits {
+    pub(crate) fn new(config: &StreamsConfig) -> Self {
+        Self {
+            grace: Duration::from_secs(config.grace_secs),
+            questions: config.questions,
+        }
+    }
 }
 
 impl Timeouts {

@@ -13,6 +13,8 @@ use oauth::TokenEvent;
 use prometheus::{Histogram, IntCounter};
 use service_kit::{Health, SharedClock, UnixTime, health};
 use store::{EventPage, Position, Store, StoreError};
+use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -44,6 +46,7 @@ pub(crate) struct Feed {
     /// Number of changes published so far.
     published: AtomicU64,
     recent: Mutex<VecDeque<Change>>,
+    news: Notify,
 }
 
 /// Follows one log.
@@ -72,6 +75,7 @@ impl Feed {
             heard: AtomicU64::new(0),
             published: AtomicU64::new(0),
             recent: Mutex::default(),
+            news: Notify::new(),
         }
     }
 
@@ -114,6 +118,12 @@ impl Feed {
         let excess = recent.len().saturating_sub(KEEP);
         recent.drain(..excess);
         self.published.fetch_add(count, Ordering::AcqRel);
+        self.news.notify_waiters();
+    }
+
+    /// Resolves at the next [`Feed::publish`] after this future was enabled.
+    pub(crate) fn published(&self) -> Notified<'_> {
+        self.news.notified()
     }
 
     /// Only after [`Feed::publish`] of what was heard.

@@ -22,7 +22,7 @@ use crate::cache::decisions::DecisionLimits;
 use crate::cache::sealed::Sealed;
 use crate::cache::tokens::TokenLimits;
 use crate::config::{CacheConfig, Config};
-use crate::core::{Core, Timeouts};
+use crate::core::{Core, StreamLimits, Timeouts};
 use crate::events::{Feed, Follower};
 use crate::explain::Explainer;
 use crate::identity::issuer::Kind;
@@ -156,6 +156,7 @@ impl Gateway {
             max_connections: gateway.limits.connections,
             masked_body_bytes: gateway.limits.masked_body_bytes,
             timeouts: Timeouts::new(&gateway.timeouts),
+            streams: StreamLimits::new(&gateway.streams),
             plan,
             metrics,
             feed,

@@ -13,6 +13,7 @@ pub(crate) mod jwks;
 pub(crate) mod jwt;
 pub(crate) mod mapping;
 
+use std::rc::Rc;
 use std::sync::Arc;
 
 use authzen::Subject;
@@ -29,6 +30,10 @@ pub(crate) struct Identity {
     pub(crate) subject: Subject,
     /// Stands for the whole of `subject` in decision keys.
     pub(crate) subject_hash: u128,
+    /// What events call the token, its grant and its client.
+    pub(crate) names: Rc<[u128]>,
+    /// Until then this may be used without asking again.
+    pub(crate) until: UnixTime,
 }
 
 /// What somebody vouches for.

@@ -2,7 +2,7 @@
 //! the route accepts vouches for the caller's token, and the PDP permits exactly this request.
 //!
 //! The path of a request is the list of files in `pipeline/`. The gateway never sees a policy,
-//! never keeps a token in clear, and treats "not known" as a refusal.
+//! keeps a token in clear only while what it was shown for lasts, and treats "not known" as a refusal.
 
 mod access_log;
 mod body;
@@ -26,6 +26,7 @@ mod plan;
 mod proofs;
 mod question;
 mod seal;
+mod streams;
 mod subject;
 mod upstream;
 mod worker;
@@ -33,8 +34,8 @@ mod worker;
 pub use config::{
     AuthMethod, CacheConfig, Config, Dialect, DpopConfig, Forward, ForwardAuthConfig,
     GatewayConfig, IntrospectionIssuerConfig, IssuerConfig, JwtIssuerConfig, LimitsConfig,
-    LoginConfig, Mapping, NoOrigin, PublicOrigin, RouteConfig, SessionsConfig, SubjectConfig,
-    SubjectType, TimeoutsConfig, UpstreamConfig,
+    LoginConfig, Mapping, NoOrigin, PublicOrigin, RouteConfig, SessionsConfig, StreamsConfig,
+    SubjectConfig, SubjectType, TimeoutsConfig, UpstreamConfig,
 };
 pub use explain::{
     ExplainRequest, ExplainedCaller, ExplainedDecision, ExplainedOutcome, ExplainedRequest,

@@ -7,6 +7,7 @@ use service_kit::metrics::MetricError;
 use crate::cache::Source;
 use crate::identity::jwks::KeyReadings;
 use crate::plan::Plan;
+use crate::streams::Withdrawn;
 
 /// Handles of one gateway.
 #[derive(Debug)]
@@ -18,6 +19,9 @@ pub(crate) struct GatewayMetrics {
     pub(crate) log_dropped: IntCounter,
     pub(crate) token_entries: IntGauge,
     pub(crate) decision_entries: IntGauge,
+    pub(crate) streams: IntGauge,
+    pub(crate) streams_asked: StreamsAsked,
+    streams_ended: [IntCounter; 4],
     /// By issuer, then by source.
     swaps: Vec<Vec<[IntCounter; 3]>>,
     /// By issuer.
@@ -43,6 +47,14 @@ pub(crate) struct UpstreamMetrics {
     pub(crate) duration: Histogram,
     pub(crate) connects: IntCounter,
     pub(crate) retries: IntCounter,
+}
+
+/// Answers about streams.
+#[derive(Debug)]
+pub(crate) struct StreamsAsked {
+    pub(crate) permit: IntCounter,
+    pub(crate) deny: IntCounter,
+    pub(crate) unknown: IntCounter,
 }
 
 /// How a swap ended.
@@ -132,6 +144,12 @@ impl GatewayMetrics {
             token_entries: metrics.gauge("pep_cache_token_entries", "Swapped tokens remembered")?,
             decision_entries: metrics
                 .gauge("pep_cache_decision_entries", "Decisions remembered")?,
+            streams: metrics.gauge(
+                "pep_streams",
+                "Answers, uploads and tunnels that last, and whose grounds are looked at",
+            )?,
+            streams_asked: streams_asked(metrics)?,
+            streams_ended: streams_ended(metrics)?,
             swaps: names().map(by_source).collect(),
             key_readings: names().map(key_readings).collect(),
             logins,
@@ -183,6 +201,13 @@ impl GatewayMetrics {
         }
     }
 
+    pub(crate) fn stream_ended(&self, withdrawn: Withdrawn) {
+        let place = Withdrawn::ALL.iter().position(|it| *it == withdrawn);
+        if let Some(counter) = place.and_then(|place| self.streams_ended.get(place)) {
+            counter.inc();
+        }
+    }
+
     pub(crate) fn reject(&self, reason: &str) {
         if let Some((_, counter)) = self.rejected.iter().find(|(known, _)| *known == reason) {
             counter.inc();
@@ -228,6 +253,29 @@ fn login_metrics(
     )?;
     let of = |name: &str| LOGIN_OUTCOMES.map(|(_, word)| counters.with_label_values(&[name, word]));
     Ok(logins.all.iter().map(|login| of(&login.name)).collect())
+}
+
+fn streams_asked(metrics: &Metrics) -> Result<StreamsAsked, MetricError> {
+    let asked = metrics.counters(
+        "pep_streams_reauthorized_total",
+        "Times that a stream was asked about again",
+        &["result"],
+    )?;
+    let counter = |result: &str| asked.with_label_values(&[result]);
+    Ok(StreamsAsked {
+        permit: counter("permit"),
+        deny: counter("deny"),
+        unknown: counter("unknown"),
+    })
+}
+
+fn streams_ended(metrics: &Metrics) -> Result<[IntCounter; 4], MetricError> {
+    let ended = metrics.counters(
+        "pep_streams_ended_total",
+        "Streams that were ended because they may not go on",
+        &["reason"],
+    )?;
+    Ok(Withdrawn::ALL.map(|withdrawn| ended.with_label_values(&[withdrawn.as_str()])))
 }
 
 fn route_metrics(

@@ -29,6 +29,11 @@ pub(crate) enum UnknownObligation {
 }
 
 impl Obligations {
+    /// Whether messages look the same under these as under others.
+    pub(crate) fn shapes_as(&self, other: &Self) -> bool {
+        self.mask == other.mask
+    }
+
     /// All of them, or none.
     pub(crate) fn understand(obligations: &[Obligation]) -> Result<Self, UnknownObligation> {
         let mut understood = Self::default();

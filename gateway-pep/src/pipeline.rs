@@ -14,11 +14,13 @@ pub(crate) mod explain;
 pub(crate) mod forward;
 pub(crate) mod forward_auth;
 pub(crate) mod presented;
+pub(crate) mod reauthorize;
 pub(crate) mod record;
 pub(crate) mod respond;
 pub(crate) mod response_body;
 pub(crate) mod route;
 mod shape;
+mod tunnel;
 
 use std::rc::Rc;
 

@@ -260,6 +260,7 @@ fn check_limits(config: &Config, issues: &mut Vec<ConfigIssue>) {
         ("timeouts.response_secs", timeouts.response_secs == 0),
         ("timeouts.idle_body_secs", timeouts.idle_body_secs == 0),
         ("timeouts.ask_ms", timeouts.ask_ms == 0),
+        ("streams.questions", config.gateway.streams.questions == 0),
         (
             "cache.max_event_lag_ms",
             config.gateway.cache.max_event_lag_ms == 0,

@@ -20,16 +20,17 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::access_log::AccessLog;
-use crate::cache::Moment;
 use crate::cache::decisions::{DecisionCache, DecisionLimits};
 use crate::cache::keyed::KeyedHash;
 use crate::cache::sealed::Sealed;
 use crate::cache::tokens::{TokenCache, TokenLimits};
 use crate::cache::validity::Validity;
+use crate::cache::{Epochs, Moment};
 use crate::core::Core;
 use crate::login::cache::SessionCache;
 use crate::login::store::SessionStore;
 use crate::names::Names;
+use crate::streams::Streams;
 use crate::upstream::Pool;
 
 /// What the requests of one thread share.
@@ -44,7 +45,8 @@ pub(crate) struct Worker {
     pub(crate) access_log: AccessLog,
     /// For decision keys.
     pub(crate) key_buffer: RefCell<Vec<u8>>,
-    validity: Rc<RefCell<Validity>>,
+    pub(crate) streams: Streams,
+    pub(crate) validity: Rc<RefCell<Validity>>,
     /// Every answer is the last of its connection.
     draining: Cell<bool>,
     /// Connections end as soon as they have nothing to do; tunnels at once.
@@ -61,6 +63,19 @@ struct Gauged {
     tokens: i64,
     decisions: i64,
     dropped: u64,
+}
+
+/// A tunnel, as long as it is kept.
+#[derive(Debug)]
+pub(crate) struct OpenTunnel {
+    worker: Rc<Worker>,
+    number: u64,
+}
+
+impl Drop for OpenTunnel {
+    fn drop(&mut self) {
+        self.worker.close_connection(self.number);
+    }
 }
 
 /// What a worker grows from, on its own thread.
@@ -140,6 +155,7 @@ impl Worker {
             names,
             access_log,
             key_buffer: RefCell::default(),
+            streams: Streams::default(),
             validity,
             draining: Cell::new(false),
             closing: CancellationToken::new(),
@@ -169,6 +185,10 @@ impl Worker {
             instant,
             unix,
             trusted,
+            epochs: Epochs {
+                tokens: validity.tokens().generation,
+                decisions: validity.decisions().generation,
+            },
         }
     }
 
@@ -179,6 +199,30 @@ impl Worker {
     /// Resolves for tunnels when they must end.
     pub(crate) fn closing(&self) -> CancellationToken {
         self.closing.clone()
+    }
+
+    /// Counts a tunnel among the connections, of which its own is none any more.
+    pub(crate) fn open_tunnel(self: &Rc<Self>) -> OpenTunnel {
+        OpenTunnel {
+            number: self.open_connection(),
+            worker: self.clone(),
+        }
+    }
+
+    fn open_connection(&self) -> u64 {
+        let number = self.last_connection.get().wrapping_add(1);
+        self.last_connection.set(number);
+        self.connections.borrow_mut().insert(number, None);
+        self.core.metrics.connections.inc();
+        number
+    }
+
+    fn close_connection(&self, number: u64) {
+        self.core.metrics.connections.dec();
+        self.connections.borrow_mut().remove(&number);
+        if self.connections.borrow().is_empty() {
+            self.all_closed.notify_waiters();
+        }
     }
 
     /// A connection that is waiting will be woken when it should close.

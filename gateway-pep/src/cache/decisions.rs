@@ -30,6 +30,8 @@ pub(crate) struct Verdict {
     pub(crate) vary: Option<Arc<Vary>>,
     /// For how long it holds, where it says so.
     max_age: Option<Duration>,
+    /// Until then it may be used without asking again.
+    pub(crate) until: UnixTime,
 }
 
 /// The key of a question, twice.
@@ -252,7 +254,8 @@ impl DecisionCache {
         };
         if !moment.trusted {
             let evaluation = self.evaluate(&ask).await?;
-            return Ok((Rc::new(Verdict::of(&evaluation)), Source::Remote));
+            let until = moment.unix.plus(self.ttl(&evaluation));
+            return Ok((Rc::new(Verdict::of(&evaluation, until)), Source::Remote));
         }
         let asking = self.clone();
         // SECURITY: only the same question waits for the same answer. What the answer depends on
@@ -278,15 +281,15 @@ impl DecisionCache {
         {
             let latest = entry.as_of.min(ask.moment.unix).plus(shared.ttl());
             if ask.moment.unix < latest {
-                let verdict = Rc::new(Verdict::of(&entry.answer));
+                let verdict = Rc::new(Verdict::of(&entry.answer, latest));
                 self.remember(ask, &verdict, entry.as_of, latest);
                 return Ok((verdict, Source::L2));
             }
         }
         let evaluation = self.evaluate(&ask).await?;
-        let verdict = Rc::new(Verdict::of(&evaluation));
         let as_of = ask.moment.unix;
-        let ttl = max_age(&evaluation).map_or(self.0.limits.ttl, |age| age.min(self.0.limits.ttl));
+        let ttl = self.ttl(&evaluation);
+        let verdict = Rc::new(Verdict::of(&evaluation, as_of.plus(ttl)));
         if !ttl.is_zero() {
             if let Some((shared, question)) = shared
                 && ttl >= shared.ttl()
@@ -301,6 +304,12 @@ impl DecisionCache {
             self.remember(ask, &verdict, as_of, as_of.plus(ttl));
         }
         Ok((verdict, Source::Remote))
+    }
+
+    /// For how long an answer may be used.
+    fn ttl(&self, evaluation: &Evaluation) -> Duration {
+        let longest = self.0.limits.ttl;
+        max_age(evaluation).map_or(longest, |age| age.min(longest))
     }
 
     async fn evaluate(&self, ask: &Ask) -> Result<Evaluation, Rc<DecisionError>> {
@@ -335,7 +344,7 @@ impl DecisionCache {
 }
 
 impl Verdict {
-    pub(crate) fn of(evaluation: &Evaluation) -> Self {
+    pub(crate) fn of(evaluation: &Evaluation, until: UnixTime) -> Self {
         let outcome = if evaluation.decision.is_permit() {
             match Obligations::understand(&evaluation.context.obligations) {
                 Ok(obligations) => Outcome::Permit(obligations),
@@ -358,6 +367,7 @@ impl Verdict {
                 .as_ref()
                 .and_then(|cache| cache.vary.clone()),
             max_age: max_age(evaluation),
+            until,
         }
     }
 

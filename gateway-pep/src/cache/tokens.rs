@@ -193,7 +193,7 @@ impl TokenCache {
             let latest = entry.as_of.min(ask.moment.unix).plus(shared.ttl());
             if let Ok(Introspection::Active(token)) = entry.answer.into_introspection()
                 && ask.moment.unix < latest
-                && let Some(found) = self.swapped(&ask, &token, Source::L2)
+                && let Some(found) = self.swapped(&ask, &token, (Source::L2, latest))
             {
                 self.remember(&ask, &found, latest);
                 return Ok(found);
@@ -232,31 +232,32 @@ impl TokenCache {
         let answer = tokio::time::timeout(self.0.limits.ask, answer)
             .await
             .unwrap_or(Err(Unknown::Timeout(issuer.name.to_string())))?;
+        let now = (Source::Remote, ask.moment.unix.plus(self.0.limits.ttl));
         let live = match answer {
             Answer::Swapped(token) => {
-                let found = self.swapped(ask, &token, Source::Remote);
+                let found = self.swapped(ask, &token, now);
                 found.map(|found| (found, Some(token)))
             }
             Answer::Vouched(vouched) => self
-                .live(ask, *vouched, Rc::default(), Source::Remote)
+                .live(ask, *vouched, Rc::default(), now)
                 .map(|found| (found, None)),
             Answer::Inactive => None,
         };
         Ok(live.unwrap_or_else(|| (inactive(), None)))
     }
 
-    fn swapped(&self, ask: &Ask, token: &ActiveToken, source: Source) -> Option<Found> {
+    fn swapped(&self, ask: &Ask, token: &ActiveToken, found: (Source, UnixTime)) -> Option<Found> {
         let names = self.0.validity.borrow().names(token);
-        self.live(ask, Vouched::of(token)?, names, source)
+        self.live(ask, Vouched::of(token)?, names, found)
     }
 
-    /// None where the token has ended.
+    /// Found somewhere, and good for so long at most. None where the token has ended.
     fn live(
         &self,
         ask: &Ask,
         vouched: Vouched,
         names: Rc<[u128]>,
-        source: Source,
+        (source, latest): (Source, UnixTime),
     ) -> Option<Found> {
         if vouched.ends <= ask.moment.unix {
             return None;
@@ -265,6 +266,8 @@ impl TokenCache {
         let subject = subject_of(&vouched.facts, issuer.told());
         let subject_hash = self.0.hash.of(&serde_json::to_vec(&subject).ok()?);
         let swap = Swap::Live(Rc::new(Identity {
+            names: names.clone(),
+            until: latest.min(vouched.ends),
             vouched,
             issuer: issuer.name.clone(),
             subject,
@@ -289,7 +292,7 @@ impl TokenCache {
             return;
         };
         let until = match &found.swap {
-            Swap::Live(live) => latest.min(live.vouched.ends),
+            Swap::Live(live) => live.until,
             Swap::Inactive if self.0.remembers_refusals(ask.issuer) => latest,
             Swap::Inactive => return,
         };

@@ -139,6 +139,17 @@ impl SessionCache {
         self.0.store.as_ref()
     }
 
+    /// What is known of ended sessions, before one is looked at.
+    pub(crate) fn asked(&self) -> Asked {
+        self.0.asked()
+    }
+
+    /// Whether nothing was heard of the end of a session since it was looked at.
+    pub(crate) fn stands(&self, kept: &Kept, asked: Asked) -> bool {
+        asked.generation == self.0.generation.get()
+            && !self.0.have_ended(&self.0.names(kept), asked.news)
+    }
+
     /// In the place of what was remembered of the session.
     pub(super) fn put(&self, login: usize, id: &SessionId, kept: &Rc<Kept>, asked: Asked) {
         let key = self.0.hash.of(id.reveal().as_bytes());
@@ -178,7 +189,7 @@ impl SessionCache {
 
 /// What was known when the store was asked.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Asked {
+pub(crate) struct Asked {
     news: u64,
     generation: u64,
 }
@@ -218,11 +229,7 @@ impl Inner {
         let Some(plan) = self.login(login) else {
             return;
         };
-        let names: Rc<[u128]> = kept
-            .names
-            .all()
-            .map(|name| self.hash.of(name.as_bytes()))
-            .collect();
+        let names = self.names(kept);
         if asked.generation != self.generation.get() || self.have_ended(&names, asked.news) {
             return;
         }
@@ -235,6 +242,11 @@ impl Inner {
             generation: asked.generation,
         };
         self.known.borrow_mut().insert(key, known);
+    }
+
+    fn names(&self, kept: &Kept) -> Rc<[u128]> {
+        let names = kept.names.all();
+        names.map(|name| self.hash.of(name.as_bytes())).collect()
     }
 
     fn have_ended(&self, names: &[u128], since: u64) -> bool {

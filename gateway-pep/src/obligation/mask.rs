@@ -6,12 +6,12 @@
 use serde::de::IgnoredAny;
 
 /// Which fields. A tree of pointer segments.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Mask {
     root: Node,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 struct Node {
     masked: bool,
     named: Vec<(String, Node)>,

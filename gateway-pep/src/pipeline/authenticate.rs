@@ -4,11 +4,13 @@
 pub(crate) mod credential;
 mod proof;
 pub(super) mod session;
+mod shown;
 
 use std::rc::Rc;
 
 use service_kit::Secret;
 
+use super::authorize::Permitted;
 use super::canonical::CanonicalRequest;
 use super::presented::Scheme;
 use super::record::Record;
@@ -22,6 +24,7 @@ use crate::plan::Protection;
 use crate::worker::Worker;
 use credential::{Credential, has_token_in_query};
 use proof::Wanted;
+pub(crate) use shown::Shown;
 
 /// A routed request whose caller is known, or need not be.
 #[derive(Debug)]
@@ -29,6 +32,8 @@ pub(crate) struct Authenticated {
     pub(crate) request: CanonicalRequest,
     pub(crate) route: usize,
     pub(crate) caller: Caller,
+    /// What was shown, for as long as what it was shown for lasts.
+    pub(crate) shown: Option<Shown>,
 }
 
 /// Who calls.
@@ -48,8 +53,8 @@ pub(crate) async fn authenticate(
     let Routed { request, route } = routed;
     let plan = &worker.core.plan;
     let route_plan = plan.routes.get(route).ok_or(Refusal::NotFound)?;
-    let caller = match route_plan.protection {
-        Protection::Public => Caller::Anonymous,
+    let (caller, shown) = match route_plan.protection {
+        Protection::Public => (Caller::Anonymous, None),
         Protection::Token {
             accepted,
             needs_bound,
@@ -60,21 +65,70 @@ pub(crate) async fn authenticate(
                 upstream: route_plan.upstream,
             };
             let login = route_plan.login.filter(|_| !record.is_of_proxy());
-            if let Some(login) = login
-                && let Some(known) =
-                    session::known(worker, &request, (place, login), record).await?
-            {
-                Caller::Known(known)
-            } else {
-                Caller::Known(known(worker, &request, (place, needs_bound), record).await?)
-            }
+            let by_session = match login {
+                Some(login) => session::known(worker, &request, (place, login), record).await?,
+                None => None,
+            };
+            let (known, shown) = match by_session {
+                Some((known, shown)) => (known, Some(shown)),
+                None => known(worker, &request, (place, needs_bound), record).await?,
+            };
+            (Caller::Known(known), shown)
         }
     };
     Ok(Authenticated {
         request,
         route,
         caller,
+        shown,
     })
+}
+
+/// Who calls with the same token, now. A proof beside it was looked at when the request came: it was of this
+/// connection, and the token must still be bound to the same key.
+pub(crate) async fn again(
+    worker: &Worker,
+    permitted: &Permitted,
+    record: &mut Record,
+) -> Result<Rc<Identity>, Refusal> {
+    let plan = &worker.core.plan;
+    let route_plan = plan.routes.get(permitted.route());
+    let route_plan = route_plan.ok_or(Refusal::NotFound)?;
+    let Protection::Token { accepted, .. } = route_plan.protection else {
+        return Err(Refusal::NotFound);
+    };
+    let place = Place {
+        accepted,
+        upstream: route_plan.upstream,
+    };
+    let known = permitted.caller().zip(permitted.shown());
+    let (before, shown) = known.ok_or(Refusal::NoCredentials)?;
+    let live = match shown {
+        Shown::Session(shown) => session::still(worker, shown, place, record).await?,
+        Shown::Token(_) | Shown::Key(_) => {
+            let token = shown.token()?.ok_or(Refusal::NoCredentials)?;
+            let (swap, source, issuer) = swap(worker, token, place, record).await?;
+            let metrics = &worker.core.metrics;
+            let Swap::Live(live) = swap else {
+                metrics.swapped(issuer, source, SwapOutcome::Inactive);
+                return Err(Refusal::InvalidToken);
+            };
+            metrics.swapped(issuer, source, SwapOutcome::Live);
+            live
+        }
+    };
+    if is_same(&live, before) {
+        Ok(live)
+    } else {
+        Err(Refusal::InvalidToken)
+    }
+}
+
+fn is_same(now: &Identity, before: &Identity) -> bool {
+    now.issuer == before.issuer
+        && now.subject.kind == before.subject.kind
+        && now.subject.id == before.subject.id
+        && now.vouched.confirmation == before.vouched.confirmation
 }
 
 async fn known(
@@ -82,7 +136,7 @@ async fn known(
     request: &CanonicalRequest,
     (place, needs_bound): (Place, bool),
     record: &mut Record,
-) -> Result<Rc<Identity>, Refusal> {
+) -> Result<(Rc<Identity>, Option<Shown>), Refusal> {
     let core = &worker.core;
     let now = record.moment.unix;
     let dpop = core.plan.dpop.as_ref();
@@ -110,7 +164,7 @@ async fn known(
     };
     proof::confirm(live.vouched.confirmation.as_ref(), proof, wanted).await?;
     record.authenticated(live.clone(), source);
-    Ok(live)
+    Ok((live, Shown::of(&core.plan, request, scheme)))
 }
 
 /// What a token is worth, who says so, and where that was found.

@@ -3,8 +3,9 @@
 use std::rc::Rc;
 
 use authzen::EvaluationRequest;
+use service_kit::UnixTime;
 
-use super::authenticate::{Authenticated, Caller, session};
+use super::authenticate::{Authenticated, Caller, Shown, session};
 use super::canonical::{CanonicalRequest, Upgrade};
 use super::record::Record;
 use super::respond::Refusal;
@@ -13,7 +14,7 @@ use crate::cache::Source;
 use crate::cache::decisions::{Keys, Outcome, Verdict};
 use crate::identity::Identity;
 use crate::obligation::mask::Mask;
-use crate::plan::{Protection, StepUp};
+use crate::plan::{Protection, RoutePlan, StepUp};
 use crate::question::{Parts, Question};
 use crate::worker::Worker;
 
@@ -23,6 +24,7 @@ pub(crate) struct Permitted {
     request: CanonicalRequest,
     route: usize,
     permit: Permit,
+    shown: Option<Shown>,
 }
 
 #[derive(Debug)]
@@ -55,6 +57,19 @@ impl Permitted {
         }
     }
 
+    /// With which credential; none where the route is public.
+    pub(crate) fn shown(&self) -> Option<&Shown> {
+        self.shown.as_ref()
+    }
+
+    /// Who was permitted, and by which decision; none where the route is public.
+    pub(crate) fn granted(&self) -> Option<(&Rc<Identity>, &Rc<Verdict>)> {
+        match &self.permit {
+            Permit::Public => None,
+            Permit::Granted { caller, verdict } => Some((caller, verdict)),
+        }
+    }
+
     /// What of the response the caller may not see.
     pub(crate) fn mask(&self) -> Option<&Mask> {
         match &self.permit {
@@ -77,6 +92,7 @@ pub(crate) async fn authorize(
         request,
         route,
         caller,
+        shown,
     } = authenticated;
     let route_plan = worker
         .core
@@ -88,37 +104,18 @@ pub(crate) async fn authorize(
         (Protection::Public, _) => Permit::Public,
         // Authentication made sure of a caller; if it had not, nobody would pass.
         (Protection::Token { .. }, Caller::Anonymous) => return Err(Refusal::NoCredentials),
-        (
-            Protection::Token {
-                scope,
-                step_up,
-                question,
-                stale,
-                accepted: _,
-                needs_bound: _,
-            },
-            Caller::Known(caller),
-        ) => {
-            if !scope.is_subset(&caller.vouched.facts.scope) {
-                return Err(Refusal::InsufficientScope { route });
-            }
+        (Protection::Token { .. }, Caller::Known(caller)) => {
             // Of a remembered token, too: its login grows old meanwhile.
-            let is_met =
-                |step_up: &StepUp| step_up.is_met(&caller.vouched.facts, record.moment.unix);
-            if let Some(step_up) = step_up.as_ref().filter(|step_up| !is_met(step_up)) {
-                let again = session::again(worker, &request, (route_plan.login, step_up), record);
-                return Err(again.await.unwrap_or(Refusal::WeakLogin));
-            }
-            let question = Question {
-                caller: &caller,
-                request: &request,
-                route,
-                route_plan,
-                plan: question,
+            let login = (&caller, record.moment.unix);
+            let granted = grant(worker, &request, (route, route_plan), login, record).await;
+            let verdict = match granted {
+                Ok(verdict) => verdict,
+                Err(Refusal::WeakLogin) => {
+                    let again = session::again(worker, &request, route_plan, record).await;
+                    return Err(again.unwrap_or(Refusal::WeakLogin));
+                }
+                Err(refusal) => return Err(refusal),
             };
-            let (verdict, source) = decide(worker, &question, *stale, record).await?;
-            record.decided(verdict.clone(), source);
-            enforce(worker, &request, &verdict)?;
             Permit::Granted { caller, verdict }
         }
     };
@@ -126,7 +123,70 @@ pub(crate) async fn authorize(
         request,
         route,
         permit,
+        shown,
     })
+}
+
+/// The same question about a request that goes on. How fresh a login has to be is a condition of beginning;
+/// what the answer wants of messages that are on their way cannot change.
+pub(crate) async fn again(
+    worker: &Worker,
+    permitted: &Permitted,
+    (caller, began): (&Rc<Identity>, UnixTime),
+    record: &mut Record,
+) -> Result<Rc<Verdict>, Refusal> {
+    let route = permitted.route;
+    let route_plan = worker.core.plan.routes.get(route);
+    let route_plan = route_plan.ok_or(Refusal::NotFound)?;
+    let request = &permitted.request;
+    let login = (caller, began);
+    let verdict = grant(worker, request, (route, route_plan), login, record).await?;
+    let before = permitted.granted().map(|(_, verdict)| &verdict.outcome);
+    match (before, &verdict.outcome) {
+        (Some(Outcome::Permit(before)), Outcome::Permit(now)) if now.shapes_as(before) => {
+            Ok(verdict)
+        }
+        _ => Err(Refusal::Obligation),
+    }
+}
+
+/// What the route and the decision point have to say. `login`: whose, and as of when it is looked at.
+async fn grant(
+    worker: &Worker,
+    request: &CanonicalRequest,
+    (route, route_plan): (usize, &RoutePlan),
+    (caller, now): (&Rc<Identity>, UnixTime),
+    record: &mut Record,
+) -> Result<Rc<Verdict>, Refusal> {
+    let Protection::Token {
+        scope,
+        step_up,
+        question,
+        stale,
+        accepted: _,
+        needs_bound: _,
+    } = &route_plan.protection
+    else {
+        return Err(Refusal::NotFound);
+    };
+    if !scope.is_subset(&caller.vouched.facts.scope) {
+        return Err(Refusal::InsufficientScope { route });
+    }
+    let is_met = |step_up: &StepUp| step_up.is_met(&caller.vouched.facts, now);
+    if !step_up.as_ref().is_none_or(is_met) {
+        return Err(Refusal::WeakLogin);
+    }
+    let question = Question {
+        caller,
+        request,
+        route,
+        route_plan,
+        plan: question,
+    };
+    let (verdict, source) = decide(worker, &question, *stale, record).await?;
+    record.decided(verdict.clone(), source);
+    enforce(worker, request, &verdict)?;
+    Ok(verdict)
 }
 
 /// What the decision point is asked about a request. None: it is asked nothing.

@@ -1,20 +1,22 @@
 //! Step 6: to the upstream and back. Takes a [`Permitted`] and nothing else.
 
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::rc::Rc;
+use std::task::Poll;
 
 use http::{HeaderMap, Response, StatusCode, header};
-use hyper::body::Incoming;
+use http_body::Body as _;
 use hyper::upgrade::OnUpgrade;
-use hyper_util::rt::TokioIo;
 
 use super::authorize::Permitted;
-use super::canonical::Upgrade;
+use super::reauthorize::{Unknown, reauthorize, refusal};
 use super::record::Record;
 use super::respond::Refusal;
 use super::response_body::ResponseBody;
 use super::shape;
-use crate::body::{BodyError, RequestBody};
-use crate::headers;
+use super::tunnel::switch_protocols;
+use crate::body::{BodyError, LONG, RequestBody};
 use crate::obligation::mask::Mask;
 use crate::upstream::UpstreamError;
 use crate::worker::Worker;
@@ -40,7 +42,14 @@ pub(crate) async fn forward(
         .ok_or(Refusal::NotFound)?;
     let pool = worker.pools.get(route.upstream).ok_or(Refusal::NotFound)?;
     let request = shape::upstream_request(plan, upstream, connection, &mut permitted, body, record);
-    let (mut response, lease) = match pool.send(request).await {
+    let has_body = !request.body().is_end_stream();
+    record.permit(permitted);
+    let answered = if has_body {
+        watched(record, pool.send(request)).await?
+    } else {
+        pool.send(request).await
+    };
+    let (mut response, lease) = match answered {
         Ok(answered) => answered,
         Err(error) => return Err(failure(&error, record)),
     };
@@ -49,6 +58,10 @@ pub(crate) async fn forward(
     if let Some(metrics) = worker.core.metrics.upstream(route.upstream) {
         metrics.duration.observe(took.as_secs_f64());
     }
+    if took > LONG {
+        confirm(worker, record).await?;
+    }
+    let permitted = record.permitted().ok_or(Refusal::NotFound)?;
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         // The lease ends here: an upgraded connection never goes back to the pool.
         let upgrade = permitted.request().upgrade();
@@ -79,6 +92,49 @@ pub(crate) async fn forward(
     Ok(Response::from_parts(parts, body))
 }
 
+/// Sends a request with a body. One that takes long is broken off where it may not go on.
+async fn watched<T>(record: &mut Record, sending: impl Future<Output = T>) -> Result<T, Refusal> {
+    let progress = record.progress().cloned();
+    let mut sending = pin!(sending);
+    poll_fn(|context| {
+        if let Poll::Ready(answered) = sending.as_mut().poll(context) {
+            return Poll::Ready(Ok(answered));
+        }
+        if progress
+            .as_ref()
+            .is_some_and(|progress| progress.is_long(context))
+        {
+            record.hold();
+        }
+        match record.withdrawn(context) {
+            None => Poll::Pending,
+            Some(withdrawn) => {
+                record.broke_off(BodyError::Withdrawn(withdrawn));
+                Poll::Ready(Err(refusal(withdrawn)))
+            }
+        }
+    })
+    .await
+}
+
+/// An answer that was long in coming is passed on only where it would be permitted now, too.
+async fn confirm(worker: &Rc<Worker>, record: &mut Record) -> Result<(), Refusal> {
+    let Some(held) = record.hold().cloned() else {
+        return Ok(());
+    };
+    if held.stands() {
+        return Ok(());
+    }
+    match reauthorize(worker, &held).await {
+        Ok(standing) => {
+            held.stand(standing);
+            Ok(())
+        }
+        Err(Unknown::No(withdrawn, _)) => Err(refusal(withdrawn)),
+        Err(Unknown::Unanswered) => Err(Refusal::DecisionPointUnavailable),
+    }
+}
+
 /// The body with its fields masked; an answer that cannot be masked is not passed on.
 async fn masked(
     mask: &Mask,
@@ -87,7 +143,6 @@ async fn masked(
     body: ResponseBody,
     limit: usize,
 ) -> Result<ResponseBody, Refusal> {
-    use http_body::Body as _;
     if is_head || body.is_end_stream() {
         return Ok(ResponseBody::whole(""));
     }
@@ -103,7 +158,7 @@ async fn masked(
     }
     let document = body.collect(limit).await.map_err(|error| match error {
         BodyError::TooLarge => Refusal::Unmaskable("the response is too large"),
-        BodyError::Idle | BodyError::Broken => Refusal::UpstreamFailed,
+        BodyError::Idle | BodyError::Broken | BodyError::Withdrawn(_) => Refusal::UpstreamFailed,
     })?;
     let document = mask
         .apply(&document)
@@ -130,49 +185,13 @@ fn is_json(headers: &HeaderMap) -> bool {
         || (essence.starts_with("application/") && essence.ends_with("+json"))
 }
 
-/// Joins the two connections, if both sides mean the same.
-fn switch_protocols(
-    worker: &Rc<Worker>,
-    connection: &Connection,
-    asked: Upgrade,
-    response: &mut Response<Incoming>,
-    on_upgrade: Option<OnUpgrade>,
-) -> Result<Response<ResponseBody>, Refusal> {
-    let agreed = asked == Upgrade::WebSocket
-        && headers::has_token(response.headers(), &header::UPGRADE, "websocket")
-        && headers::has_token(response.headers(), &header::CONNECTION, "upgrade");
-    let (true, Some(downstream)) = (agreed, on_upgrade) else {
-        return Err(Refusal::UpstreamFailed);
-    };
-    let upstream = hyper::upgrade::on(&mut *response);
-    connection.enter_tunnel();
-    let closing = worker.closing();
-    tokio::task::spawn_local(async move {
-        let Ok((downstream, upstream)) = futures_util::future::try_join(downstream, upstream).await
-        else {
-            return;
-        };
-        let (mut downstream, mut upstream) = (TokioIo::new(downstream), TokioIo::new(upstream));
-        tokio::select! {
-            () = closing.cancelled() => {}
-            // How a tunnel ends is between the two ends.
-            _ = tokio::io::copy_bidirectional(&mut downstream, &mut upstream) => {}
-        }
-    });
-    let mut switched = Response::new(ResponseBody::whole(""));
-    *switched.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-    *switched.headers_mut() = std::mem::take(response.headers_mut());
-    shape::response_headers(&worker.core.plan, switched.headers_mut());
-    shape::set_upgrade(switched.headers_mut());
-    Ok(switched)
-}
-
 fn failure(error: &UpstreamError, record: &mut Record) -> Refusal {
     // The client broke off, not the upstream.
     match record.body_failure() {
         Some(BodyError::TooLarge) => return Refusal::Ambiguous(super::Ambiguity::BodyTooLarge),
         Some(BodyError::Idle) => return Refusal::RequestTimeout,
         Some(BodyError::Broken) => return Refusal::Ambiguous(super::Ambiguity::Wire),
+        Some(BodyError::Withdrawn(withdrawn)) => return refusal(withdrawn),
         None => {}
     }
     let source = std::error::Error::source(error).map(ToString::to_string);

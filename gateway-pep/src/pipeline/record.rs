@@ -1,11 +1,13 @@
 //! What becomes known of a request on its way; logged and counted when it is over.
 
 use std::rc::Rc;
+use std::task::Context;
 use std::time::Duration;
 
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, StatusCode, header};
 
+use super::authorize::Permitted;
 use super::canonical::{Authority, CanonicalRequest};
 use super::presented::Scheme;
 use crate::access_log::Line;
@@ -14,6 +16,7 @@ use crate::cache::decisions::{Outcome, Verdict};
 use crate::cache::{Moment, Source};
 use crate::identity::Identity;
 use crate::names::{RequestId, trace};
+use crate::streams::{Held, Standing, Withdrawn};
 use crate::worker::Worker;
 use crate::worker::connection::Connection;
 
@@ -43,6 +46,21 @@ pub(crate) struct Record {
     error: Option<&'static str>,
     /// Nobody has sent it: it is neither counted nor logged.
     is_aside: bool,
+    grounds: Grounds,
+}
+
+/// What the request was permitted by.
+#[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a message like most is not to cost an allocation"
+)]
+enum Grounds {
+    Nothing,
+    /// It is a message like most.
+    Permitted(Permitted),
+    /// It lasts.
+    Held(Rc<Held>),
 }
 
 /// The canonical request's names, shared with it.
@@ -61,6 +79,17 @@ impl Record {
     pub(crate) fn begin(worker: Rc<Worker>, connection: Rc<Connection>) -> Box<Self> {
         worker.core.metrics.in_flight.inc();
         Self::of(worker, connection, false)
+    }
+
+    /// Of the same request, which is asked about again.
+    pub(crate) fn again(
+        worker: Rc<Worker>,
+        connection: Rc<Connection>,
+        id: RequestId,
+    ) -> Box<Self> {
+        let mut record = Self::of(worker, connection, true);
+        record.id = id;
+        record
     }
 
     /// Of a request that nobody has sent.
@@ -89,6 +118,7 @@ impl Record {
             upstream: None,
             error: None,
             is_aside,
+            grounds: Grounds::Nothing,
         })
     }
 
@@ -178,6 +208,55 @@ impl Record {
         decision.map(|(verdict, source)| (&**verdict, *source))
     }
 
+    pub(crate) fn take_decision(&mut self) -> Option<(Rc<Verdict>, Source)> {
+        self.decision.take()
+    }
+
+    /// How far the client's body came.
+    pub(crate) fn progress(&self) -> Option<&Rc<Progress>> {
+        self.progress.as_ref()
+    }
+
+    /// What the request goes on by, kept until it is over.
+    pub(crate) fn permit(&mut self, permitted: Permitted) {
+        self.grounds = Grounds::Permitted(permitted);
+    }
+
+    pub(crate) fn permitted(&self) -> Option<&Permitted> {
+        match &self.grounds {
+            Grounds::Nothing => None,
+            Grounds::Permitted(permitted) => Some(permitted),
+            Grounds::Held(held) => Some(&held.permitted),
+        }
+    }
+
+    /// From now on what it was permitted by is looked at. None: nothing was asked about it.
+    pub(crate) fn hold(&mut self) -> Option<&Rc<Held>> {
+        if let Some(granted) = self.permitted().and_then(Permitted::granted)
+            && matches!(self.grounds, Grounds::Permitted(_))
+        {
+            let standing = Standing::of(granted, &self.moment);
+            let grounds = std::mem::replace(&mut self.grounds, Grounds::Nothing);
+            if let Grounds::Permitted(permitted) = grounds {
+                let connection = self.connection.clone();
+                let held = Held::new(&self.worker, connection, (permitted, standing), self.id);
+                self.grounds = Grounds::Held(held);
+            }
+        }
+        match &self.grounds {
+            Grounds::Held(held) => Some(held),
+            Grounds::Nothing | Grounds::Permitted(_) => None,
+        }
+    }
+
+    /// Why a request that lasts may not go on; whoever asks before that is woken then.
+    pub(crate) fn withdrawn(&self, context: &Context<'_>) -> Option<Withdrawn> {
+        match &self.grounds {
+            Grounds::Held(held) => held.withdrawn(context),
+            Grounds::Nothing | Grounds::Permitted(_) => None,
+        }
+    }
+
     pub(crate) fn upstream_took(&mut self, duration: Duration) {
         self.upstream = Some(duration);
     }
@@ -194,11 +273,24 @@ impl Record {
         self.bytes_out += u64::try_from(bytes).unwrap_or(u64::MAX);
     }
 
+    pub(crate) fn received(&mut self, bytes: usize) {
+        if let Some(progress) = &self.progress {
+            let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+            progress.bytes.set(progress.bytes.get() + bytes);
+        }
+    }
+
     pub(crate) fn broke_off(&mut self, error: BodyError) {
+        if let Grounds::Held(held) = &self.grounds
+            && let Some(decision) = held.ended_by()
+        {
+            self.decision = Some(decision);
+        }
         self.error = Some(match error {
             BodyError::TooLarge => "response_too_large",
             BodyError::Idle => "response_idle",
             BodyError::Broken => "response_broken",
+            BodyError::Withdrawn(withdrawn) => withdrawn.as_str(),
         });
     }
 

@@ -1,6 +1,8 @@
 //! The body of an answer: an upstream's, streamed as it comes, or our own; logged when it has gone.
 
+use std::cell::RefCell;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -9,7 +11,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
 use super::record::Record;
-use crate::body::{BodyError, Patience};
+use crate::body::{BodyError, Patience, Waited};
 use crate::upstream::Lease;
 
 /// An upstream's body, or our own, for the client.
@@ -24,7 +26,13 @@ pub(crate) struct ResponseBody {
 enum Content {
     Whole(Option<Bytes>),
     Stream(Stream),
+    /// None: the connection becomes a tunnel, which is what gets logged when it has gone.
+    Tunnel(Rc<Handover>),
 }
+
+/// Takes the record of a request to the tunnel that it becomes.
+#[derive(Debug, Default)]
+pub(crate) struct Handover(RefCell<Option<Box<Record>>>);
 
 #[derive(Debug)]
 struct Stream {
@@ -57,9 +65,20 @@ impl ResponseBody {
         }
     }
 
-    /// Has the request logged when this body has gone.
+    /// Of the answer after which the connection is a tunnel.
+    pub(crate) fn tunnel(handover: Rc<Handover>) -> Self {
+        Self {
+            content: Content::Tunnel(handover),
+            record: None,
+        }
+    }
+
+    /// Has the request logged when this body has gone, or its tunnel.
     pub(crate) fn record(&mut self, record: Box<Record>) {
-        self.record = Some(record);
+        match &self.content {
+            Content::Tunnel(handover) => *handover.0.borrow_mut() = Some(record),
+            Content::Whole(_) | Content::Stream(_) => self.record = Some(record),
+        }
     }
 
     /// Reads all of it; none where it is longer than `limit` or breaks off.
@@ -80,11 +99,22 @@ impl ResponseBody {
     }
 }
 
+impl Handover {
+    pub(crate) fn take(&self) -> Option<Box<Record>> {
+        self.0.take()
+    }
+}
+
 impl Stream {
-    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
+    /// Beside what came: whether the body has just turned out to be long.
+    fn poll(
+        &mut self,
+        context: &mut Context<'_>,
+        is_long: &mut bool,
+    ) -> Poll<Option<Result<Bytes, BodyError>>> {
         match Pin::new(&mut self.incoming).poll_frame(context) {
             Poll::Ready(Some(Ok(frame))) => {
-                self.patience.reset();
+                *is_long = self.patience.came();
                 // Trailers come last, and end here.
                 let data = frame.into_data().ok();
                 self.finished |= data.is_none();
@@ -95,10 +125,14 @@ impl Stream {
                 self.finished = true;
                 Poll::Ready(None)
             }
-            Poll::Pending if self.patience.is_over(context) => {
-                Poll::Ready(Some(Err(BodyError::Idle)))
-            }
-            Poll::Pending => Poll::Pending,
+            Poll::Pending => match self.patience.wait(context) {
+                Waited::TooLong => Poll::Ready(Some(Err(BodyError::Idle))),
+                Waited::Long => {
+                    *is_long = true;
+                    Poll::Pending
+                }
+                Waited::NotLong => Poll::Pending,
+            },
         }
     }
 }
@@ -123,12 +157,29 @@ impl Body for ResponseBody {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = self.get_mut();
+        if let (Content::Stream(_), Some(record)) = (&this.content, &mut this.record)
+            && let Some(withdrawn) = record.withdrawn(context)
+        {
+            // It ends without its end: whoever reads it can tell, and the connection is of no more use.
+            let error = BodyError::Withdrawn(withdrawn);
+            record.broke_off(error);
+            return Poll::Ready(Some(Err(error)));
+        }
+        let mut is_long = false;
         let polled = match &mut this.content {
             Content::Whole(bytes) => {
                 Poll::Ready(bytes.take().filter(|bytes| !bytes.is_empty()).map(Ok))
             }
-            Content::Stream(stream) => stream.poll(context),
+            Content::Stream(stream) => stream.poll(context, &mut is_long),
+            Content::Tunnel(_) => Poll::Ready(None),
         };
+        if is_long && let Some(record) = &mut this.record {
+            record.hold();
+            // What this waits for from now on can end, too.
+            if record.withdrawn(context).is_some() {
+                context.waker().wake_by_ref();
+            }
+        }
         if let (Poll::Ready(Some(result)), Some(record)) = (&polled, &mut this.record) {
             match result {
                 Ok(data) => record.sent(data.len()),
@@ -142,6 +193,7 @@ impl Body for ResponseBody {
         match &self.content {
             Content::Whole(bytes) => bytes.as_ref().is_none_or(Bytes::is_empty),
             Content::Stream(stream) => stream.finished || stream.incoming.is_end_stream(),
+            Content::Tunnel(_) => true,
         }
     }
 
@@ -152,6 +204,7 @@ impl Body for ResponseBody {
                 SizeHint::with_exact(u64::try_from(length).unwrap_or(u64::MAX))
             }
             Content::Stream(stream) => stream.incoming.size_hint(),
+            Content::Tunnel(_) => SizeHint::with_exact(0),
         }
     }
 }

@@ -25,7 +25,7 @@ use super::{Seed, Worker};
 use crate::access_log::AccessLog;
 use crate::explain::Job;
 use crate::guard::Guarded;
-use crate::pipeline;
+use crate::{pipeline, streams};
 
 /// How a thread learns that it should end, and says that it did.
 #[derive(Debug)]
@@ -113,6 +113,7 @@ async fn run(
         let worker = worker.clone();
         async move { worker.access_log.flush_soon().await }
     });
+    let watching = tokio::task::spawn_local(streams::watch(worker.clone()));
     let mut accepting = JoinSet::new();
     for (listener, purpose) in listeners {
         let listener = TcpListener::from_std(listener)?;
@@ -136,6 +137,7 @@ async fn run(
         () = abort.cancelled() => {}
     }
     worker.update_gauges();
+    watching.abort();
     flushing.abort();
     worker.access_log.flush();
     drop(token);
@@ -208,18 +210,11 @@ fn take_on(worker: &Rc<Worker>, stream: TcpStream, peer: IpAddr, purpose: Purpos
         tracing::debug!("too many connections");
         return;
     }
-    let number = worker.last_connection.get().wrapping_add(1);
-    worker.last_connection.set(number);
-    worker.connections.borrow_mut().insert(number, None);
-    worker.core.metrics.connections.inc();
+    let number = worker.open_connection();
     let worker = worker.clone();
     tokio::task::spawn_local(async move {
         serve(&worker, number, stream, Client { peer, purpose }).await;
-        worker.core.metrics.connections.dec();
-        worker.connections.borrow_mut().remove(&number);
-        if worker.connections.borrow().is_empty() {
-            worker.all_closed.notify_waiters();
-        }
+        worker.close_connection(number);
     });
 }
 

@@ -129,6 +129,8 @@ pub(crate) struct FakePdp {
     /// `context.cache` of every answer.
     pub(crate) cache: Mutex<serde_json::Value>,
     pub(crate) delay: Mutex<Duration>,
+    /// Questions that are being answered: now, and most.
+    at_once: Mutex<(usize, usize)>,
 }
 
 impl FakePdp {
@@ -140,11 +142,23 @@ impl FakePdp {
             obligations: Mutex::default(),
             cache: Mutex::default(),
             delay: Mutex::default(),
+            at_once: Mutex::default(),
         })
     }
 
     pub(crate) fn count(&self) -> usize {
         self.asked.lock().unwrap().len()
+    }
+
+    /// Of the questions that took time.
+    pub(crate) fn most_at_once(&self) -> usize {
+        self.at_once.lock().unwrap().1
+    }
+
+    fn enter(&self, more: isize) {
+        let mut at_once = self.at_once.lock().unwrap();
+        at_once.0 = at_once.0.saturating_add_signed(more);
+        at_once.1 = at_once.1.max(at_once.0);
     }
 
     pub(crate) fn last(&self) -> EvaluationRequest {
@@ -167,7 +181,9 @@ impl DecisionPoint for FakePdp {
         let denies = self.denies.load(Ordering::SeqCst) || request.resource.id == "forbidden";
         let delay = *self.delay.lock().unwrap();
         if !delay.is_zero() {
+            self.enter(1);
             tokio::time::sleep(delay).await;
+            self.enter(-1);
         }
         let mut evaluation = Evaluation::permit();
         if denies {

@@ -29,5 +29,6 @@ mod passage;
 mod shared_cache;
 mod shutdown;
 mod signer;
+mod standing;
 mod streams;
 mod upstream;

@@ -32,6 +32,8 @@ pub(crate) struct Upstream {
     seen: Arc<Mutex<Vec<Seen>>>,
     /// Heads of requests whose body never came whole.
     broken: Arc<Mutex<usize>>,
+    /// How the last WebSocket was closed.
+    closed: Arc<Mutex<Option<u16>>>,
 }
 
 type Body = BoxBody<Bytes, Infallible>;
@@ -48,6 +50,7 @@ impl Upstream {
             addr: listener.local_addr().unwrap(),
             seen: Arc::default(),
             broken: Arc::default(),
+            closed: Arc::default(),
         };
         let serving = upstream.clone();
         tokio::task::spawn(async move {
@@ -96,9 +99,17 @@ impl Upstream {
                 tokio::time::sleep(Duration::from_millis(300)).await;
                 json("{\"slow\":true}")
             }
+            "slower" => {
+                tokio::time::sleep(Duration::from_millis(1300)).await;
+                json("{\"slow\":true}")
+            }
             "never" => std::future::pending().await,
-            "events" => events(),
-            "ws" if parts.headers.contains_key(header::UPGRADE) => switch(&parts.headers, upgrade),
+            "events" => events(5, Duration::from_secs(1)),
+            "feed" => events(100_000, Duration::from_millis(100)),
+            "silent" => events(2, Duration::from_secs(600)),
+            "ws" if parts.headers.contains_key(header::UPGRADE) => {
+                switch(&parts.headers, upgrade, self.closed.clone())
+            }
             "big" => json(&format!(
                 "{{\"ssn\":\"1\",\"pad\":\"{}\"}}",
                 "x".repeat(200_000)
@@ -122,6 +133,10 @@ impl Upstream {
         self.seen().pop().expect("the upstream saw nothing")
     }
 
+    pub(crate) fn closed(&self) -> Option<u16> {
+        *self.closed.lock().unwrap()
+    }
+
     pub(crate) fn broken(&self) -> usize {
         *self.broken.lock().unwrap()
     }
@@ -143,14 +158,14 @@ fn json(body: &str) -> Response<Body> {
         .unwrap()
 }
 
-/// One event at once, the next after a second.
-fn events() -> Response<Body> {
-    let events = stream::unfold(0, |count| async move {
+/// One event at once, the next after a pause.
+fn events(most: u32, pause: Duration) -> Response<Body> {
+    let events = stream::unfold(0, move |count| async move {
         if count > 0 {
-            tokio::time::sleep(Duration::from_secs(1)).await;
+            tokio::time::sleep(pause).await;
         }
         let event = Frame::data(Bytes::from(format!("data: {count}\n\n")));
-        (count < 5).then_some((Ok(event), count + 1))
+        (count < most).then_some((Ok(event), count + 1))
     });
     Response::builder()
         .header("content-type", "text/event-stream")
@@ -178,7 +193,11 @@ where
 }
 
 /// Echoes WebSocket messages.
-fn switch(headers: &HeaderMap, upgrade: hyper::upgrade::OnUpgrade) -> Response<Body> {
+fn switch(
+    headers: &HeaderMap,
+    upgrade: hyper::upgrade::OnUpgrade,
+    closed: Arc<Mutex<Option<u16>>>,
+) -> Response<Body> {
     use futures_util::{SinkExt as _, StreamExt as _};
     use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
     use tokio_tungstenite::tungstenite::protocol::Role;
@@ -188,6 +207,9 @@ fn switch(headers: &HeaderMap, upgrade: hyper::upgrade::OnUpgrade) -> Response<B
         let mut socket =
             tokio_tungstenite::WebSocketStream::from_raw_socket(io, Role::Server, None).await;
         while let Some(Ok(message)) = socket.next().await {
+            if let tokio_tungstenite::tungstenite::Message::Close(Some(close)) = &message {
+                *closed.lock().unwrap() = Some(close.code.into());
+            }
             if message.is_text() && socket.send(message).await.is_err() {
                 return;
             }

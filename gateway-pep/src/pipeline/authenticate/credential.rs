@@ -45,7 +45,11 @@ impl<'r> Credential<'r> {
         if fields.next().is_some() {
             return Err(Refusal::TwoCredentials);
         }
-        let field = field.as_bytes();
+        Self::read(field.as_bytes(), takes_proofs)
+    }
+
+    /// The value of `Authorization`.
+    pub(super) fn read(field: &'r [u8], takes_proofs: bool) -> Result<Self, Refusal> {
         let scheme = field
             .iter()
             .position(|byte| *byte == b' ')
@@ -84,8 +88,6 @@ pub(crate) fn has_token_in_query(query: Option<&str>) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
-
     use super::*;
 
     #[track_caller]

@@ -1,24 +1,26 @@
 //! The session of a person with a browser: its cookie instead of a token, whose access token then goes the way
 //! of every other; or off to log in, where somebody would see the page.
 
+use std::cell::Cell;
 use std::rc::Rc;
 
 use http::header;
 
-use super::has_token_in_query;
+use super::shown::ShownSession;
+use super::{Shown, has_token_in_query};
 use crate::cache::tokens::{Place, Swap};
 use crate::identity::Identity;
 use crate::login::browser::{is_navigation, is_of_own_site};
 use crate::login::departure::Cause;
 use crate::login::record::SessionId;
-use crate::login::renewal::Renewed;
+use crate::login::renewal::{Renewed, Unrenewed};
 use crate::login::store::Kept;
 use crate::login::{Departure, Login, Logins, cookies};
 use crate::metrics::{LoginOutcome, SwapOutcome};
 use crate::pipeline::canonical::CanonicalRequest;
 use crate::pipeline::record::Record;
 use crate::pipeline::respond::Refusal;
-use crate::plan::StepUp;
+use crate::plan::{Protection, RoutePlan};
 use crate::worker::Worker;
 
 /// A request that is looked at for a session.
@@ -36,7 +38,7 @@ pub(super) async fn known(
     request: &CanonicalRequest,
     (place, login): (Place, usize),
     record: &mut Record,
-) -> Result<Option<Rc<Identity>>, Refusal> {
+) -> Result<Option<(Rc<Identity>, Shown)>, Refusal> {
     let visit = Visit::new(worker, request, login).ok_or(Refusal::NoCredentials)?;
     let has_token = request.headers().contains_key(header::AUTHORIZATION);
     let shown = cookies::find(request.headers(), &visit.login.cookie);
@@ -59,13 +61,17 @@ pub(super) async fn known(
 pub(in crate::pipeline) async fn again(
     worker: &Worker,
     request: &CanonicalRequest,
-    (login, wanted): (Option<usize>, &StepUp),
+    route: &RoutePlan,
     record: &Record,
 ) -> Option<Refusal> {
     if record.is_of_proxy() {
         return None;
     }
-    let visit = Visit::new(worker, request, login?)?;
+    let Protection::Token { step_up, .. } = &route.protection else {
+        return None;
+    };
+    let wanted = step_up.as_ref()?;
+    let visit = Visit::new(worker, request, route.login?)?;
     let shown = cookies::find(request.headers(), &visit.login.cookie);
     let id = SessionId::parse(shown.ok().flatten()?)?;
     let moment = &record.moment;
@@ -98,7 +104,7 @@ impl<'a> Visit<'a> {
         value: &[u8],
         place: Place,
         record: &mut Record,
-    ) -> Result<Rc<Identity>, Refusal> {
+    ) -> Result<(Rc<Identity>, Shown), Refusal> {
         let origin = self.logins.origin(self.request);
         // SECURITY: before the session is looked at, so that nothing happens for a page of another site.
         if !origin.is_some_and(|origin| is_of_own_site(self.request, origin)) {
@@ -107,6 +113,7 @@ impl<'a> Visit<'a> {
         let Some(id) = SessionId::parse(value) else {
             return Err(self.ended(record).await);
         };
+        let asked = Cell::new(self.worker.sessions.asked());
         let found = self.worker.sessions.find(self.index, &id, &record.moment);
         let found = found.await.map_err(|error| {
             let request_id = record.id.as_str();
@@ -119,17 +126,25 @@ impl<'a> Visit<'a> {
         let now = record.moment.unix;
         let usable = self.worker.sessions.usable(self.index, &id, kept, now);
         let kept = self.still(usable.await, record).await?;
-        match self.swapped(&kept, place, record).await? {
-            Some(known) => Ok(known),
+        let (known, kept) = match swapped(self.worker, &kept, place, record).await? {
+            Some(known) => (known, kept),
             // Logging in again would bring the same.
-            None if kept.session.is_fresh(now) => Err(Refusal::InvalidToken),
+            None if kept.session.is_fresh(now) => return Err(Refusal::InvalidToken),
             None => {
                 let renewed = self.worker.sessions.renewed(self.index, &id, kept).await;
                 let kept = self.still(renewed, record).await?;
-                let known = self.swapped(&kept, place, record).await?;
-                known.ok_or(Refusal::InvalidToken)
+                let known = swapped(self.worker, &kept, place, record).await?;
+                (known.ok_or(Refusal::InvalidToken)?, kept)
             }
-        }
+        };
+        let login = self.index;
+        let shown = Shown::Session(ShownSession {
+            login,
+            id,
+            kept,
+            asked,
+        });
+        Ok((known, shown))
     }
 
     /// The session, if it has not ended.
@@ -137,41 +152,8 @@ impl<'a> Visit<'a> {
         match renewed {
             Ok(Some(kept)) => Ok(kept),
             Ok(None) => Err(self.ended(record).await),
-            Err(error) => {
-                use crate::login::renewal::Unrenewed;
-                let request_id = record.id.as_str();
-                tracing::warn!(request_id, %error, "a session is not renewed");
-                Err(match error {
-                    Unrenewed::Store => Refusal::SessionStoreUnavailable,
-                    Unrenewed::Provider => Refusal::IssuerUnavailable,
-                })
-            }
+            Err(error) => Err(unrenewed(&error, record)),
         }
-    }
-
-    /// By the way of every token. None: it is worth nothing.
-    async fn swapped(
-        &self,
-        kept: &Kept,
-        place: Place,
-        record: &mut Record,
-    ) -> Result<Option<Rc<Identity>>, Refusal> {
-        let token = kept.session.tokens.access.reveal().as_bytes();
-        let (swap, source, issuer) = super::swap(self.worker, token, place, record).await?;
-        let metrics = &self.worker.core.metrics;
-        let Swap::Live(live) = swap else {
-            metrics.swapped(issuer, source, SwapOutcome::Inactive);
-            return Ok(None);
-        };
-        metrics.swapped(issuer, source, SwapOutcome::Live);
-        // A browser has no key to prove.
-        match &live.vouched.confirmation {
-            None => {}
-            Some(oauth::Confirmation::DpopKey(_)) => return Err(Refusal::BoundToKey),
-            Some(oauth::Confirmation::Certificate(_)) => return Err(Refusal::BoundToCertificate),
-        }
-        record.authenticated(live.clone(), source);
-        Ok(Some(live))
     }
 
     async fn ended(&self, record: &Record) -> Refusal {
@@ -203,4 +185,59 @@ impl<'a> Visit<'a> {
             }
         }
     }
+}
+
+/// Who has the session now, for what has begun with it and lasts.
+pub(super) async fn still(
+    worker: &Worker,
+    shown: &ShownSession,
+    place: Place,
+    record: &mut Record,
+) -> Result<Rc<Identity>, Refusal> {
+    let (login, id) = (shown.login, &shown.id);
+    let asked = worker.sessions.asked();
+    let found = worker.sessions.find(login, id, &record.moment).await;
+    let found = found.map_err(|_| Refusal::SessionStoreUnavailable)?;
+    let kept = found.ok_or(Refusal::SessionEnded)?;
+    let now = record.moment.unix;
+    let usable = worker.sessions.usable(login, id, kept, now).await;
+    let kept = usable.map_err(|error| unrenewed(&error, record))?;
+    let kept = kept.ok_or(Refusal::SessionEnded)?;
+    let known = swapped(worker, &kept, place, record).await?;
+    shown.asked.set(asked);
+    known.ok_or(Refusal::InvalidToken)
+}
+
+fn unrenewed(error: &Unrenewed, record: &Record) -> Refusal {
+    let request_id = record.id.as_str();
+    tracing::warn!(request_id, %error, "a session is not renewed");
+    match error {
+        Unrenewed::Store => Refusal::SessionStoreUnavailable,
+        Unrenewed::Provider => Refusal::IssuerUnavailable,
+    }
+}
+
+/// By the way of every token. None: it is worth nothing.
+async fn swapped(
+    worker: &Worker,
+    kept: &Kept,
+    place: Place,
+    record: &mut Record,
+) -> Result<Option<Rc<Identity>>, Refusal> {
+    let token = kept.session.tokens.access.reveal().as_bytes();
+    let (swap, source, issuer) = super::swap(worker, token, place, record).await?;
+    let metrics = &worker.core.metrics;
+    let Swap::Live(live) = swap else {
+        metrics.swapped(issuer, source, SwapOutcome::Inactive);
+        return Ok(None);
+    };
+    metrics.swapped(issuer, source, SwapOutcome::Live);
+    // A browser has no key to prove.
+    match &live.vouched.confirmation {
+        None => {}
+        Some(oauth::Confirmation::DpopKey(_)) => return Err(Refusal::BoundToKey),
+        Some(oauth::Confirmation::Certificate(_)) => return Err(Refusal::BoundToCertificate),
+    }
+    record.authenticated(live.clone(), source);
+    Ok(Some(live))
 }

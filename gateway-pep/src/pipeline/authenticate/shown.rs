@@ -1,0 +1,77 @@
+//! What was shown to be known by, for as long as what it was shown for lasts: to ask again who that is.
+
+use std::cell::Cell;
+use std::fmt;
+use std::rc::Rc;
+
+use http::HeaderValue;
+use http::header;
+
+use super::credential::Credential;
+use crate::login::cache::Asked;
+use crate::login::record::SessionId;
+use crate::login::store::Kept;
+use crate::pipeline::canonical::CanonicalRequest;
+use crate::pipeline::presented::Scheme;
+use crate::pipeline::respond::Refusal;
+use crate::plan::Plan;
+use crate::worker::Worker;
+
+/// A credential, as it came.
+pub(crate) enum Shown {
+    /// `Authorization`.
+    Token(HeaderValue),
+    /// In the header of API keys.
+    Key(HeaderValue),
+    Session(ShownSession),
+}
+
+/// The session of somebody with a browser.
+pub(crate) struct ShownSession {
+    pub(super) login: usize,
+    pub(super) id: SessionId,
+    pub(super) kept: Rc<Kept>,
+    /// What was known of ended sessions when it was last looked at.
+    pub(super) asked: Cell<Asked>,
+}
+
+impl Shown {
+    /// The token or key of a request. None: there is none.
+    pub(super) fn of(plan: &Plan, request: &CanonicalRequest, scheme: Scheme) -> Option<Self> {
+        let headers = request.headers();
+        match scheme {
+            Scheme::Bearer | Scheme::Dpop => {
+                headers.get(header::AUTHORIZATION).cloned().map(Self::Token)
+            }
+            Scheme::ApiKey => {
+                let name = plan.api_key_header.as_ref()?;
+                headers.get(name).cloned().map(Self::Key)
+            }
+        }
+    }
+
+    /// What a token or key is without its scheme. None: it is a session.
+    pub(super) fn token(&self) -> Result<Option<&[u8]>, Refusal> {
+        match self {
+            Self::Token(field) => {
+                Credential::read(field.as_bytes(), true).map(|credential| Some(credential.token))
+            }
+            Self::Key(key) => Ok(Some(key.as_bytes())),
+            Self::Session(_) => Ok(None),
+        }
+    }
+
+    /// Whether a session has not ended, as far as was heard. Of what ends tokens, others know.
+    pub(crate) fn stands(&self, worker: &Worker) -> bool {
+        match self {
+            Self::Token(_) | Self::Key(_) => true,
+            Self::Session(shown) => worker.sessions.stands(&shown.kept, shown.asked.get()),
+        }
+    }
+}
+
+impl fmt::Debug for Shown {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Shown(…)")
+    }
+}

@@ -1,0 +1,83 @@
+//! Steps 3 and 4 once more, for a request that has long been permitted and still goes on.
+
+use std::rc::Rc;
+
+use super::authenticate;
+use super::authorize;
+use super::record::Record;
+use super::respond::Refusal;
+use crate::cache::Source;
+use crate::cache::decisions::Verdict;
+use crate::streams::{Held, Standing, Withdrawn};
+use crate::worker::Worker;
+
+/// Why what goes on may not, or nobody knows.
+#[derive(Debug)]
+pub(crate) enum Unknown {
+    /// By which decision, where it was one.
+    No(Withdrawn, Option<(Rc<Verdict>, Source)>),
+    Unanswered,
+}
+
+/// Whether it would be permitted now: the same caller by the same token, the same question.
+pub(crate) async fn reauthorize(worker: &Rc<Worker>, held: &Held) -> Result<Standing, Unknown> {
+    let mut record = Record::again(worker.clone(), held.connection.clone(), held.id);
+    match ask(worker, held, &mut record).await {
+        Ok(standing) => Ok(standing),
+        Err(refusal) => Err(match withdrawn(&refusal) {
+            Some(withdrawn) => Unknown::No(withdrawn, record.take_decision()),
+            None => Unknown::Unanswered,
+        }),
+    }
+}
+
+async fn ask(worker: &Rc<Worker>, held: &Held, record: &mut Record) -> Result<Standing, Refusal> {
+    let caller = authenticate::again(worker, &held.permitted, record).await?;
+    let verdict = authorize::again(worker, &held.permitted, (&caller, held.began), record).await?;
+    Ok(Standing::of((&caller, &verdict), &record.moment))
+}
+
+/// None: nobody knows.
+fn withdrawn(refusal: &Refusal) -> Option<Withdrawn> {
+    match refusal {
+        Refusal::TokenServiceUnavailable
+        | Refusal::IssuerUnavailable
+        | Refusal::DecisionPointUnavailable
+        | Refusal::ProofStoreUnavailable
+        | Refusal::SessionStoreUnavailable
+        | Refusal::RequestTimeout
+        | Refusal::UpstreamFailed
+        | Refusal::UpstreamTimeout => None,
+        Refusal::NoCredentials
+        | Refusal::TwoCredentials
+        | Refusal::MalformedToken
+        | Refusal::InvalidToken
+        | Refusal::BoundToKey
+        | Refusal::BoundToCertificate
+        | Refusal::UnboundToken
+        | Refusal::OtherKey
+        | Refusal::SessionEnded
+        | Refusal::LogIn(_)
+        | Refusal::LogoutToken
+        | Refusal::CrossSite
+        | Refusal::Unproven(_) => Some(Withdrawn::Token),
+        Refusal::Obligation | Refusal::Unmaskable(_) => Some(Withdrawn::Obligation),
+        Refusal::Ambiguous(_)
+        | Refusal::NotFound
+        | Refusal::MethodNotAllowed { .. }
+        | Refusal::InsufficientScope { .. }
+        | Refusal::WeakLogin
+        | Refusal::Denied
+        | Refusal::UntrustedProxy => Some(Withdrawn::Denied),
+    }
+}
+
+/// What whoever still waits for an answer is told.
+pub(super) fn refusal(withdrawn: Withdrawn) -> Refusal {
+    match withdrawn {
+        Withdrawn::Token => Refusal::InvalidToken,
+        Withdrawn::Denied => Refusal::Denied,
+        Withdrawn::Obligation => Refusal::Obligation,
+        Withdrawn::Unanswered => Refusal::DecisionPointUnavailable,
+    }
+}

@@ -1,0 +1,175 @@
+//! A connection that has become a WebSocket: bytes both ways, unread but for where frames begin and end, until one
+//! side has enough, the gateway stops, or what permitted it no longer does.
+
+mod frames;
+mod pipe;
+
+use std::future::{Future as _, poll_fn};
+use std::io;
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http::{Response, StatusCode, header};
+use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+use service_kit::random;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+
+use super::canonical::Upgrade;
+use super::record::Record;
+use super::respond::Refusal;
+use super::response_body::{Handover, ResponseBody};
+use super::shape;
+use crate::body::BodyError;
+use crate::headers;
+use crate::streams::Withdrawn;
+use crate::worker::Worker;
+use crate::worker::connection::Connection;
+use frames::{Code, close_frame};
+use pipe::Pipe;
+
+/// Why a tunnel ends.
+enum End {
+    /// Between the two ends.
+    Over,
+    /// The gateway stops.
+    Stopping,
+    Withdrawn(Withdrawn),
+}
+
+/// The two of a kind: what goes to the upstream and what comes from there.
+#[derive(Debug, Default)]
+struct Pipes {
+    upward: Pipe,
+    downward: Pipe,
+}
+
+/// Whoever is told that it is over gets this long to say so, too.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// Joins the two connections, if both sides mean the same.
+pub(super) fn switch_protocols(
+    worker: &Rc<Worker>,
+    connection: &Connection,
+    asked: Upgrade,
+    response: &mut Response<Incoming>,
+    on_upgrade: Option<OnUpgrade>,
+) -> Result<Response<ResponseBody>, Refusal> {
+    let agreed = asked == Upgrade::WebSocket
+        && headers::has_token(response.headers(), &header::UPGRADE, "websocket")
+        && headers::has_token(response.headers(), &header::CONNECTION, "upgrade");
+    let (true, Some(downstream)) = (agreed, on_upgrade) else {
+        return Err(Refusal::UpstreamFailed);
+    };
+    let upstream = hyper::upgrade::on(&mut *response);
+    connection.enter_tunnel();
+    let handover = Rc::<Handover>::default();
+    let opened = worker.open_tunnel();
+    let body = ResponseBody::tunnel(handover.clone());
+    let running = worker.clone();
+    tokio::task::spawn_local(async move {
+        let _opened = opened;
+        let joined = futures_util::future::try_join(downstream, upstream).await;
+        let (Ok((downstream, upstream)), Some(mut record)) = (joined, handover.take()) else {
+            return;
+        };
+        let (downstream, upstream) = (TokioIo::new(downstream), TokioIo::new(upstream));
+        run(&running, downstream, upstream, &mut record).await;
+    });
+    let mut switched = Response::new(body);
+    *switched.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    *switched.headers_mut() = std::mem::take(response.headers_mut());
+    shape::response_headers(&worker.core.plan, switched.headers_mut());
+    shape::set_upgrade(switched.headers_mut());
+    Ok(switched)
+}
+
+async fn run<D, U>(worker: &Worker, mut downstream: D, mut upstream: U, record: &mut Record)
+where
+    D: AsyncRead + AsyncWrite + Unpin,
+    U: AsyncRead + AsyncWrite + Unpin,
+{
+    let closing = worker.closing();
+    let mut closed = pin!(closing.cancelled());
+    record.hold();
+    let mut pipes = Pipes::default();
+    let end = poll_fn(|context| {
+        if let Some(withdrawn) = record.withdrawn(context) {
+            return Poll::Ready(End::Withdrawn(withdrawn));
+        }
+        if closed.as_mut().poll(context).is_ready() {
+            return Poll::Ready(End::Stopping);
+        }
+        pipes
+            .pass(context, &mut downstream, &mut upstream, record)
+            .map(|_| End::Over)
+    })
+    .await;
+    let code = match end {
+        // How a tunnel ends is between the two ends.
+        End::Over => return,
+        End::Stopping => Code::GoingAway,
+        End::Withdrawn(withdrawn) => {
+            record.broke_off(BodyError::Withdrawn(withdrawn));
+            Code::PolicyViolation
+        }
+    };
+    let mask = random::bytes::<4>().unwrap_or_default();
+    let to_client = pipes.downward.may_close().then(|| close_frame(code, None));
+    let to_upstream = pipes.upward.may_close();
+    let to_upstream = to_upstream.then(|| close_frame(Code::GoingAway, Some(mask)));
+    let farewell = futures_util::future::join(
+        take_leave(&mut downstream, to_client),
+        take_leave(&mut upstream, to_upstream),
+    );
+    let _ = tokio::time::timeout(FAREWELL, farewell).await;
+}
+
+/// Says that it is over, where that can be said between two frames, and reads on until the other side has heard
+/// it: unread bytes would take the last words with them.
+async fn take_leave(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), words: Option<Vec<u8>>) {
+    let Some(words) = words else {
+        return;
+    };
+    let said = async {
+        stream.write_all(&words).await?;
+        stream.flush().await?;
+        stream.shutdown().await
+    };
+    if said.await.is_err() {
+        return;
+    }
+    let mut unread = [0; 2048];
+    while stream
+        .read(&mut unread)
+        .await
+        .is_ok_and(|length| length > 0)
+    {}
+}
+
+impl Pipes {
+    /// Ready when both have come to their end, or one has failed.
+    fn pass<D, U>(
+        &mut self,
+        context: &mut Context<'_>,
+        downstream: &mut D,
+        upstream: &mut U,
+        record: &mut Record,
+    ) -> Poll<io::Result<()>>
+    where
+        D: AsyncRead + AsyncWrite + Unpin,
+        U: AsyncRead + AsyncWrite + Unpin,
+    {
+        let up = self.upward.pass(context, downstream, upstream);
+        let down = self.downward.pass(context, upstream, downstream);
+        record.received(self.upward.take_passed());
+        record.sent(self.downward.take_passed());
+        match (up?, down?) {
+            (Poll::Ready(()), Poll::Ready(())) => Poll::Ready(Ok(())),
+            _ => Poll::Pending,
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! Bytes one way, from whoever reads to whoever writes.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::frames::Frames;
+
+/// One direction of a tunnel.
+#[derive(Debug)]
+pub(super) struct Pipe {
+    buffer: Box<[u8]>,
+    /// Read and not yet written: from, and up to.
+    from: usize,
+    to: usize,
+    /// Of what was written.
+    frames: Frames,
+    passed: usize,
+    is_unflushed: bool,
+    ending: Ending,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ending {
+    Not,
+    /// There is no more to read.
+    Read,
+    /// The other side knows.
+    Over,
+}
+
+const BUFFER: usize = 8 << 10;
+
+impl Default for Pipe {
+    fn default() -> Self {
+        Self {
+            buffer: vec![0; BUFFER].into(),
+            from: 0,
+            to: 0,
+            frames: Frames::default(),
+            passed: 0,
+            is_unflushed: false,
+            ending: Ending::Not,
+        }
+    }
+}
+
+impl Pipe {
+    /// Passes on what there is. Ready at the end, which the other side was told.
+    pub(super) fn pass(
+        &mut self,
+        context: &mut Context<'_>,
+        from: &mut (impl AsyncRead + Unpin),
+        to: &mut (impl AsyncWrite + Unpin),
+    ) -> Poll<io::Result<()>> {
+        loop {
+            if self.ending == Ending::Over {
+                return Poll::Ready(Ok(()));
+            }
+            while let Some(waiting) = self
+                .buffer
+                .get(self.from..self.to)
+                .filter(|it| !it.is_empty())
+            {
+                let length = ready!(Pin::new(&mut *to).poll_write(context, waiting))?;
+                if length == 0 {
+                    return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+                }
+                self.frames.pass(waiting.get(..length).unwrap_or_default());
+                self.from += length;
+                self.passed += length;
+                self.is_unflushed = true;
+            }
+            if self.ending == Ending::Read {
+                ready!(Pin::new(&mut *to).poll_shutdown(context))?;
+                self.ending = Ending::Over;
+                continue;
+            }
+            let mut free = ReadBuf::new(&mut self.buffer);
+            match Pin::new(&mut *from).poll_read(context, &mut free) {
+                Poll::Ready(read) => read?,
+                Poll::Pending => {
+                    if self.is_unflushed {
+                        ready!(Pin::new(&mut *to).poll_flush(context))?;
+                        self.is_unflushed = false;
+                    }
+                    return Poll::Pending;
+                }
+            }
+            (self.from, self.to) = (0, free.filled().len());
+            if self.to == 0 {
+                self.ending = Ending::Read;
+            }
+        }
+    }
+
+    /// Bytes that were passed on since the last call.
+    pub(super) fn take_passed(&mut self) -> usize {
+        std::mem::take(&mut self.passed)
+    }
+
+    /// Whether a closing frame may come next.
+    pub(super) fn may_close(&self) -> bool {
+        self.ending == Ending::Not && self.frames.may_close()
+    }
+}

@@ -1,0 +1,232 @@
+//! One stream: what it was permitted as, what it stands on now, and how whoever carries it learns that it ends.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::task::{Context, Waker};
+use std::time::Duration;
+
+use service_kit::UnixTime;
+
+use super::{Streams, Withdrawn};
+use crate::cache::decisions::Verdict;
+use crate::cache::validity::Validity;
+use crate::cache::{Epochs, Moment, Source};
+use crate::identity::Identity;
+use crate::names::RequestId;
+use crate::pipeline::authenticate::Shown;
+use crate::pipeline::authorize::Permitted;
+use crate::worker::Worker;
+use crate::worker::connection::Connection;
+
+/// Something that lasts, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Held {
+    pub(crate) permitted: Permitted,
+    pub(crate) connection: Rc<Connection>,
+    /// Of the request that began it.
+    pub(crate) id: RequestId,
+    /// When that was.
+    pub(crate) began: UnixTime,
+    standing: RefCell<Standing>,
+    state: Cell<State>,
+    /// Which decision has ended it.
+    decision: RefCell<Option<(Rc<Verdict>, Source)>>,
+    waker: RefCell<Option<Waker>>,
+    number: u64,
+    worker: Rc<Worker>,
+}
+
+/// What a stream stands on.
+#[derive(Debug, Clone)]
+pub(crate) struct Standing {
+    pub(crate) caller: Rc<Identity>,
+    pub(crate) verdict: Rc<Verdict>,
+    /// When that was asked for, and what was known to be void then.
+    pub(crate) asked: UnixTime,
+    pub(crate) epochs: Epochs,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Stands,
+    /// It waits to be asked about, or for the answer; since when nobody knows whether it stands.
+    Due {
+        since: UnixTime,
+    },
+    /// There was no answer.
+    Later {
+        since: UnixTime,
+        at: UnixTime,
+    },
+    Withdrawn(Withdrawn),
+}
+
+/// What a look at a stream has found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Found {
+    Nothing,
+    Due,
+    /// For longer than the grace.
+    Unanswered,
+}
+
+/// How long what takes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Times {
+    /// Nobody is asked about one stream more often, but where something was voided.
+    pub(super) least: Duration,
+    /// While announcements are not heard, each stream is asked about so often.
+    pub(super) unheard: Duration,
+    /// A stream goes on for so long while nobody can say whether it may.
+    pub(super) grace: Duration,
+}
+
+/// After a question without an answer.
+const RETRY: Duration = Duration::from_secs(1);
+
+impl Times {
+    pub(super) const DEFAULT: Self = Self {
+        least: Duration::from_secs(1),
+        unheard: Duration::from_secs(10),
+        grace: Duration::ZERO,
+    };
+}
+
+impl Standing {
+    /// What was granted at a moment.
+    pub(crate) fn of((caller, verdict): (&Rc<Identity>, &Rc<Verdict>), moment: &Moment) -> Self {
+        Self {
+            caller: caller.clone(),
+            verdict: verdict.clone(),
+            asked: moment.unix,
+            epochs: moment.epochs,
+        }
+    }
+}
+
+impl Held {
+    /// Enters what lasts among the streams of its worker.
+    pub(crate) fn new(
+        worker: &Rc<Worker>,
+        connection: Rc<Connection>,
+        (permitted, standing): (Permitted, Standing),
+        id: RequestId,
+    ) -> Rc<Self> {
+        let worker = worker.clone();
+        worker.core.metrics.streams.inc();
+        worker.streams.clone().enter(|number| Self {
+            permitted,
+            connection,
+            id,
+            began: standing.asked,
+            standing: RefCell::new(standing),
+            state: Cell::new(State::Stands),
+            decision: RefCell::default(),
+            waker: RefCell::default(),
+            number,
+            worker,
+        })
+    }
+
+    /// Why it ends, if it does; whoever asks before that is woken then.
+    pub(crate) fn withdrawn(&self, context: &Context<'_>) -> Option<Withdrawn> {
+        if let State::Withdrawn(withdrawn) = self.state.get() {
+            return Some(withdrawn);
+        }
+        let mut waker = self.waker.borrow_mut();
+        match &mut *waker {
+            Some(known) if known.will_wake(context.waker()) => {}
+            other => *other = Some(context.waker().clone()),
+        }
+        None
+    }
+
+    /// The decision that has ended it.
+    pub(crate) fn ended_by(&self) -> Option<(Rc<Verdict>, Source)> {
+        self.decision.borrow().clone()
+    }
+
+    /// Whether it could go on now without a question.
+    pub(crate) fn stands(&self) -> bool {
+        let moment = self.worker.moment();
+        self.state.get() == State::Stands
+            && self.holds(&moment, &self.worker.validity.borrow(), Times::DEFAULT)
+    }
+
+    pub(crate) fn stand(&self, standing: Standing) {
+        if !matches!(self.state.get(), State::Withdrawn(_)) {
+            self.standing.replace(standing);
+            self.state.set(State::Stands);
+        }
+    }
+
+    /// Ends it.
+    pub(crate) fn withdraw(&self, withdrawn: Withdrawn, decision: Option<(Rc<Verdict>, Source)>) {
+        if matches!(self.state.get(), State::Withdrawn(_)) {
+            return;
+        }
+        self.state.set(State::Withdrawn(withdrawn));
+        self.decision.replace(decision);
+        self.worker.core.metrics.stream_ended(withdrawn);
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+
+    pub(super) fn try_later(&self, now: UnixTime) {
+        if let State::Due { since } = self.state.get() {
+            let at = now.plus(RETRY);
+            self.state.set(State::Later { since, at });
+        }
+    }
+
+    pub(super) fn is_due(&self) -> bool {
+        matches!(self.state.get(), State::Due { .. })
+    }
+
+    pub(super) fn look(&self, moment: &Moment, validity: &Validity, times: Times) -> Found {
+        let now = moment.unix;
+        let due = |since| {
+            self.state.set(State::Due { since });
+            Found::Due
+        };
+        match self.state.get() {
+            State::Stands if self.holds(moment, validity, times) => Found::Nothing,
+            State::Stands => due(now),
+            State::Due { since } | State::Later { since, .. }
+                if now.since(since) >= times.grace =>
+            {
+                Found::Unanswered
+            }
+            State::Later { since, at } if now >= at => due(since),
+            State::Due { .. } | State::Later { .. } | State::Withdrawn(_) => Found::Nothing,
+        }
+    }
+
+    fn holds(&self, moment: &Moment, validity: &Validity, times: Times) -> bool {
+        let standing = self.standing.borrow();
+        let now = moment.unix;
+        if standing.epochs != moment.epochs || validity.is_revoked(&standing.caller.names) {
+            return false;
+        }
+        let is_shown = |shown: &Shown| shown.stands(&self.worker);
+        if !self.permitted.shown().is_none_or(is_shown) {
+            return false;
+        }
+        // SECURITY: the token's own end is not stretched by anything.
+        if now >= standing.caller.vouched.ends {
+            return false;
+        }
+        let until = standing.caller.until.min(standing.verdict.until);
+        let until = until.max(standing.asked.plus(times.least));
+        now < until && (moment.trusted || now < standing.asked.plus(times.unheard))
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.worker.core.metrics.streams.dec();
+        let streams: &Streams = &self.worker.streams;
+        streams.leave(self.number);
+    }
+}
