@@ -3,6 +3,7 @@
 //! Everything a request touches on its way belongs to its worker; workers share only what never
 //! changes, the feed of announcements, and metrics.
 
+mod calls;
 pub(crate) mod connection;
 pub(crate) mod serve;
 

@@ -14,6 +14,7 @@ pub enum Front {
     Nginx,
     Caddy,
     Envoy,
+    EnvoyGrpc,
     HaProxy,
 }
 
@@ -27,17 +28,29 @@ pub struct RunningFront {
 }
 
 impl Front {
-    pub const ALL: [Self; 4] = [Self::Nginx, Self::Caddy, Self::Envoy, Self::HaProxy];
+    pub const ALL: [Self; 5] = [
+        Self::Nginx,
+        Self::Caddy,
+        Self::Envoy,
+        Self::EnvoyGrpc,
+        Self::HaProxy,
+    ];
 
     /// In front of a site at this address.
     pub fn start(self, host: Ipv4Addr) -> RunningFront {
+        self.start_with(host, |text| text)
+    }
+
+    /// With an example file that is changed.
+    pub fn start_with(self, host: Ipv4Addr, change: impl Fn(String) -> String) -> RunningFront {
         let folder = TempDir::new().expect("temporary folder");
         let root = folder.path();
         let example = |name: &str| {
             let file = repository().join("config/proxies").join(name);
             let text = std::fs::read_to_string(file).expect(name);
             let text = text.replace("127.0.0.1", &host.to_string());
-            std::fs::write(root.join(name), self.changed(text, root)).expect(name);
+            let text = change(self.changed(text, root));
+            std::fs::write(root.join(name), text).expect(name);
         };
         let mut command = match self {
             Self::Nginx => {
@@ -57,18 +70,16 @@ impl Front {
                 command.env("HOME", root);
                 command
             }
-            Self::Envoy => {
-                example("envoy.yaml");
+            Self::Envoy | Self::EnvoyGrpc => {
+                let file = match self {
+                    Self::EnvoyGrpc => "envoy-grpc.yaml",
+                    _ => "envoy.yaml",
+                };
+                example(file);
                 let program = repository().join("tests/python/.venv/bin/envoy");
                 let mut command = self.program(&program.display().to_string());
                 // Without what several of them on one machine would share.
-                command.args([
-                    "-c",
-                    "envoy.yaml",
-                    "--concurrency",
-                    "1",
-                    "--use-dynamic-base-id",
-                ]);
+                command.args(["-c", file, "--concurrency", "1", "--use-dynamic-base-id"]);
                 command.args(["--log-level", "warn"]);
                 command
             }

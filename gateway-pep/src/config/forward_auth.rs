@@ -22,7 +22,7 @@ pub struct ForwardAuthConfig {
 }
 
 /// How a proxy says which request it asks about. Only the headers of the dialect are believed, each there
-/// once; in all of them the last address of `X-Forwarded-For` is the client's.
+/// once; in all of them that are HTTP the last address of `X-Forwarded-For` is the client's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Dialect {
@@ -33,6 +33,9 @@ pub enum Dialect {
     Forwarded,
     /// Envoy's external authorization over HTTP: the request's own method, path and host.
     Envoy,
+    /// Envoy's external authorization over gRPC (`envoy.service.auth.v3`), HTTP/2 without TLS: everything is
+    /// in the question, the client's address also.
+    EnvoyGrpc,
 }
 
 fn loopback() -> Vec<String> {

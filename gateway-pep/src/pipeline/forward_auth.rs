@@ -2,6 +2,7 @@
 //! It ends before forwarding: the proxy is told yes, with what the upstream is to get, or no.
 
 mod asked;
+pub(crate) mod grpc;
 
 use std::rc::Rc;
 
@@ -52,9 +53,8 @@ pub(crate) async fn handle(
         Ok(request) => permit(&worker, request, &mut record).await,
         Err(refusal) => Err(refusal),
     };
-    let answer = permitted.and_then(|permitted| approve(&permitted, &record));
-    let mut response = match answer {
-        Ok(response) => response,
+    let mut response = match permitted {
+        Ok(permitted) => approve(&permitted, &record),
         Err(refusal) => {
             let mut response = respond::refuse(core, &refusal, &mut record);
             respond::say_nonce(core, &record, response.headers_mut());
@@ -70,22 +70,24 @@ pub(crate) async fn handle(
     response
 }
 
+/// A permit under conditions that can be kept by whoever forwards.
 async fn permit(
     worker: &Rc<Worker>,
     request: CanonicalRequest,
     record: &mut Record,
 ) -> Result<Permitted, Refusal> {
     record.canonical(&request);
-    super::permit(worker, request, record).await
-}
-
-/// The yes. What the proxy is to send on in the place of the caller's credential is part of it; on a public
-/// route that is nothing, and said, so that no credential passes there either.
-fn approve(permitted: &Permitted, record: &Record) -> Result<Response<ResponseBody>, Refusal> {
+    let permitted = super::permit(worker, request, record).await?;
     if permitted.mask().is_some() {
         // The answer of the upstream never comes by here.
         return Err(Refusal::Obligation);
     }
+    Ok(permitted)
+}
+
+/// The yes. What the proxy is to send on in the place of the caller's credential is part of it; on a public
+/// route that is nothing, and said, so that no credential passes there either.
+fn approve(permitted: &Permitted, record: &Record) -> Response<ResponseBody> {
     let mut response = Response::new(ResponseBody::whole(""));
     let headers = response.headers_mut();
     let caller = permitted.caller();
@@ -94,7 +96,7 @@ fn approve(permitted: &Permitted, record: &Record) -> Result<Response<ResponseBo
     headers.insert(header::AUTHORIZATION, authorization);
     headers.insert(X_REQUEST_ID, record.id.as_header());
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    Ok(response)
+    response
 }
 
 /// A refusal in the words that the proxy knows. To nginx anything but these is an error of ours, and the

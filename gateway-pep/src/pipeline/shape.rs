@@ -45,6 +45,24 @@ pub(super) fn upstream_request(
     body: RequestBody,
     record: &mut Record,
 ) -> Request<RequestBody> {
+    let headers = upstream_headers(plan, upstream, connection, permitted, record);
+    let canonical = permitted.request();
+    let mut request = Request::new(body);
+    *request.method_mut() = canonical.method().clone();
+    *request.uri_mut() = Uri::from(canonical.target().clone());
+    *request.version_mut() = Version::HTTP_11;
+    *request.headers_mut() = headers;
+    request
+}
+
+/// The headers that the upstream gets, whoever sends them there.
+pub(super) fn upstream_headers(
+    plan: &Plan,
+    upstream: &UpstreamPlan,
+    connection: &Connection,
+    permitted: &mut Permitted,
+    record: &mut Record,
+) -> HeaderMap {
     let mut headers = permitted.request_mut().take_headers();
     plan.reserved.scrub(&mut headers);
     if let Some(logins) = &plan.logins {
@@ -82,12 +100,7 @@ pub(super) fn upstream_request(
     if canonical.upgrade() == Upgrade::WebSocket {
         set_upgrade(&mut headers);
     }
-    let mut request = Request::new(body);
-    *request.method_mut() = canonical.method().clone();
-    *request.uri_mut() = Uri::from(canonical.target().clone());
-    *request.version_mut() = Version::HTTP_11;
-    *request.headers_mut() = headers;
-    request
+    headers
 }
 
 /// The headers of a response that is passed on as it is.

@@ -25,6 +25,8 @@ pub(crate) enum Names {
     Headers(OriginalHeaders),
     /// In the message itself, behind a prefix of the path.
     Message { prefix: String },
+    /// In the arguments of a call, over gRPC.
+    Call,
 }
 
 /// The headers that name a request.
@@ -55,12 +57,13 @@ impl ForwardAuthPlan {
             Dialect::Envoy => Names::Message {
                 prefix: path_prefix(prefix)?,
             },
-            Dialect::Nginx | Dialect::Forwarded if !prefix.is_empty() => {
+            Dialect::Nginx | Dialect::Forwarded | Dialect::EnvoyGrpc if !prefix.is_empty() => {
                 return Err(
                     ConfigIssue::new("`path_prefix` belongs to `dialect: envoy`")
-                        .hint("remove it: the path stands in a header"),
+                        .hint("remove it: the path stands elsewhere"),
                 );
             }
+            Dialect::EnvoyGrpc => Names::Call,
             Dialect::Nginx => Names::Headers(OriginalHeaders {
                 method: HeaderName::from_static("x-original-method"),
                 target: HeaderName::from_static("x-original-uri"),
@@ -85,6 +88,11 @@ impl ForwardAuthPlan {
             names,
             proxies: proxies.collect::<Result<_, _>>()?,
         })
+    }
+
+    /// Whether it is asked by calls, over gRPC.
+    pub(crate) fn is_called(&self) -> bool {
+        matches!(self.names, Names::Call)
     }
 
     /// Whether whoever asks may speak for others.

@@ -59,6 +59,11 @@ impl Connection {
         !self.findings.is_bad(message)
     }
 
+    /// Whether there was a message.
+    pub(super) fn has_begun(&self) -> bool {
+        self.messages.get() > 0
+    }
+
     pub(crate) fn enter_tunnel(&self) {
         self.findings.enter_tunnel();
     }

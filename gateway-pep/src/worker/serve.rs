@@ -25,6 +25,7 @@ use super::{Seed, Worker};
 use crate::access_log::AccessLog;
 use crate::explain::Job;
 use crate::guard::Guarded;
+use crate::plan::ForwardAuthPlan;
 use crate::{pipeline, streams};
 
 /// How a thread learns that it should end, and says that it did.
@@ -222,6 +223,15 @@ fn take_on(worker: &Rc<Worker>, stream: TcpStream, peer: IpAddr, purpose: Purpos
 async fn serve(worker: &Rc<Worker>, number: u64, stream: TcpStream, client: Client) {
     let _ = stream.set_nodelay(true);
     let core = &worker.core;
+    if let Purpose::Ask(listener) = client.purpose
+        && core
+            .plan
+            .forward_auth
+            .get(listener)
+            .is_some_and(ForwardAuthPlan::is_called)
+    {
+        return super::calls::serve(worker, number, stream, (client.peer, listener)).await;
+    }
     let (guarded, findings) = Guarded::new(stream, core.head_bytes);
     let connection = Rc::new(Connection::new(client.peer, findings));
     let asks = match client.purpose {

@@ -2,26 +2,40 @@
 //! nothing of the question believed that its dialect does not say.
 
 mod agreement;
+mod calls;
+mod envoy_grpc;
 
 use std::net::SocketAddr;
 
 use serde_json::json;
 
+use calls::Check;
+
 use crate::fixture::{Answer, Fixture, Setup, get, raw};
 
 /// In this order in the configuration.
-const DIALECTS: [Dialect; 3] = [Dialect::Nginx, Dialect::Forwarded, Dialect::Envoy];
+const DIALECTS: [Dialect; 4] = [
+    Dialect::Nginx,
+    Dialect::Forwarded,
+    Dialect::Envoy,
+    Dialect::EnvoyGrpc,
+];
+
+/// Those whose questions are requests.
+const OVER_HTTP: [Dialect; 3] = [Dialect::Nginx, Dialect::Forwarded, Dialect::Envoy];
 
 const GATEWAY: &str = "{ workers: 1, access_log: 'off', forward_auth: [
   { listen: '127.0.0.1:0', dialect: nginx },
   { listen: '127.0.0.1:0', dialect: forwarded },
-  { listen: '127.0.0.1:0', dialect: envoy, path_prefix: /check } ] }";
+  { listen: '127.0.0.1:0', dialect: envoy, path_prefix: /check },
+  { listen: '127.0.0.1:0', dialect: envoy_grpc } ] }";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Dialect {
     Nginx,
     Forwarded,
     Envoy,
+    EnvoyGrpc,
 }
 
 impl Dialect {
@@ -44,11 +58,16 @@ impl Dialect {
             Self::Nginx => named("Original"),
             Self::Forwarded => named("Forwarded"),
             Self::Envoy => format!("{method} /check{target} HTTP/1.1\r\nHost: {host}\r\n{end}"),
+            Self::EnvoyGrpc => panic!("its questions are calls"),
         }
     }
 
     async fn ask(self, fixture: &Fixture, method: &str, target: &str, more: &str) -> Answer {
-        raw(self.addr(fixture), &self.question(method, target, more)).await
+        let address = self.addr(fixture);
+        match self {
+            Self::EnvoyGrpc => Check::new(method, target, more).ask(address).await,
+            _ => raw(address, &self.question(method, target, more)).await,
+        }
     }
 
     /// How a refusal of the gateway is said.
@@ -81,7 +100,9 @@ async fn a_yes_has_what_the_upstream_is_to_get_and_a_no_says_what_is_missing() {
                 yes.header("authorization"),
                 Some("Bearer jwt.alice.signature")
             );
-            assert_eq!(yes.header("cache-control"), Some("no-store"));
+            if dialect != Dialect::EnvoyGrpc {
+                assert_eq!(yes.header("cache-control"), Some("no-store"));
+            }
             assert!(yes.header("x-request-id").is_some());
             assert_eq!(yes.body(), "");
         }
@@ -138,7 +159,7 @@ async fn what_a_proxy_does_not_say_once_and_plainly_is_refused() {
             refused(dialect, good.replace(line, &format!("{line}\r\n{line}"))).await;
         }
     }
-    for dialect in DIALECTS {
+    for dialect in OVER_HTTP {
         let good = dialect.question("GET", "/records/1", ALICE);
         assert_eq!(raw(dialect.addr(&fixture), &good).await.status(), 200);
         for client in [
@@ -149,6 +170,8 @@ async fn what_a_proxy_does_not_say_once_and_plainly_is_refused() {
             let line = "X-Forwarded-For: 203.0.113.9, 198.51.100.7\r\n";
             refused(dialect, good.replace(line, client)).await;
         }
+    }
+    for dialect in DIALECTS {
         for target in [
             "/records/%31",
             "/records/1#x",
@@ -159,11 +182,12 @@ async fn what_a_proxy_does_not_say_once_and_plainly_is_refused() {
             "/records/caf\u{e9}",
             "/records/1?a=\u{e9}",
         ] {
-            refused(dialect, dialect.question("GET", target, ALICE)).await;
+            let answer = dialect.ask(&fixture, "GET", target, ALICE).await;
+            let expected = dialect.status(400);
+            assert_eq!(answer.status(), expected, "{dialect:?} {target} {answer:?}");
         }
         for method in ["CONNECT", "TRACE"] {
-            let question = dialect.question(method, "/records/1", ALICE);
-            let answer = raw(dialect.addr(&fixture), &question).await;
+            let answer = dialect.ask(&fixture, method, "/records/1", ALICE).await;
             assert!(
                 (400..500).contains(&answer.status()),
                 "{dialect:?} {method} {answer:?}"
@@ -201,6 +225,8 @@ async fn what_would_be_forwarded_beside_what_was_decided_on_is_refused() {
         let socket = format!("{ALICE}Upgrade: websocket\r\n");
         let answer = dialect.ask(&fixture, "GET", "/ws", &socket).await;
         assert_eq!(answer.status(), 200, "{dialect:?}");
+    }
+    for dialect in OVER_HTTP {
         let good = dialect.question("GET", "/records/1", ALICE);
         for (host, status) in [
             ("GW.test:80", 200),
@@ -231,6 +257,8 @@ async fn the_headers_of_another_dialect_say_nothing() {
         (Dialect::Forwarded, "Original"),
         (Dialect::Envoy, "Forwarded"),
         (Dialect::Envoy, "Original"),
+        (Dialect::EnvoyGrpc, "Forwarded"),
+        (Dialect::EnvoyGrpc, "Original"),
     ] {
         let answer = dialect
             .ask(&fixture, "GET", "/records/forbidden", &forged(family))

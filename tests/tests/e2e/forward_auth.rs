@@ -1,6 +1,7 @@
 //! Proxies that people have already, in front: each asks the gateway and forwards itself, and gives the
 //! answers that the gateway gives.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use e2e::Site;
@@ -16,7 +17,8 @@ fn site() -> Site {
         let listeners = format!(
             "gateway:\n  forward_auth:\n    - {{ listen: \"{host}:8085\", dialect: nginx }}\n    \
              - {{ listen: \"{host}:8086\", dialect: forwarded }}\n    \
-             - {{ listen: \"{host}:8087\", dialect: envoy, path_prefix: /check }}\n"
+             - {{ listen: \"{host}:8087\", dialect: envoy, path_prefix: /check }}\n    \
+             - {{ listen: \"{host}:8088\", dialect: envoy_grpc }}\n"
         );
         text.replacen("gateway:\n", &listeners, 1)
     })
@@ -162,5 +164,101 @@ async fn every_proxy_gives_the_answers_of_the_gateway_and_ends_with_its_permits(
         let front = kind.start(site.host);
         let refused = get(&front.url("/records/1001"), Some(&alice)).await;
         assert!(refused.status >= 500, "{kind:?} {}", refused.status);
+    }
+}
+
+/// What the service sees of headers, but for those that differ each time.
+async fn received(url: &str, token: &str) -> BTreeMap<String, String> {
+    let ask = client()
+        .get(url)
+        .bearer_auth(token)
+        .header("x-user", "mallory")
+        .header("x_user", "mallory")
+        .header("x-forwarded-host", "elsewhere")
+        .header("x-forwarded-for", "10.9.8.7")
+        .header("x-envoy-retry-on", "5xx")
+        .header("proxy-authorization", "Basic YTpi")
+        .header("x-own", "one")
+        .header("x-own", "two");
+    let answer = send(ask).await;
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    let headers = answer.json()["received_headers"].clone();
+    let mut headers: BTreeMap<String, String> = serde_json::from_value(headers).expect("texts");
+    for name in ["x-request-id", "traceparent"] {
+        assert!(headers.remove(name).is_some(), "{name}");
+    }
+    headers
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn behind_envoy_the_service_gets_the_headers_that_it_gets_behind_the_gateway() {
+    let site = site();
+    let alice = tokens::access_token(&site, "alice").await;
+    let front = Front::EnvoyGrpc.start(site.host);
+    let here = received(&site.gateway_url("/whoami"), &alice).await;
+    let mut there = received(&front.url("/whoami"), &alice).await;
+    // What is between two proxies is theirs. The JWT is the same one.
+    let mut expected = here.clone();
+    for headers in [&mut expected, &mut there] {
+        for name in ["host", "x-forwarded-host", "connection"] {
+            headers.remove(name);
+        }
+    }
+    // Envoy's router adds it when all is decided.
+    there.remove("x-envoy-expected-rq-timeout-ms");
+    assert_eq!(there, expected);
+    assert_eq!(there["x-own"], "one, two");
+    assert!(there["authorization"].starts_with("Bearer ey"), "{there:?}");
+}
+
+/// Whatever Envoy makes of a path before it asks is what is decided on, and what the service gets.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn envoy_may_write_paths_in_its_own_way_as_long_as_it_does_so_before_it_asks() {
+    let site = site();
+    let alice = tokens::access_token(&site, "alice").await;
+    let own = "/records/1001";
+    for action in [
+        "KEEP_UNCHANGED",
+        "UNESCAPE_AND_FORWARD",
+        "UNESCAPE_AND_REDIRECT",
+    ] {
+        let front = Front::EnvoyGrpc.start_with(site.host, |text| {
+            text.replacen(
+                "use_remote_address: true",
+                &format!(
+                    "use_remote_address: true\n                normalize_path: true\n                \
+                     merge_slashes: true\n                path_with_escaped_slashes_action: {action}"
+                ),
+                1,
+            )
+        });
+        let ask = |target: &str| raw(front.address(), target, &alice, "");
+        assert_eq!(ask(own), 200, "{action}");
+        // Somebody else's, by all the ways that lead there.
+        for target in [
+            "/records/1002",
+            "/records/1001/../1002",
+            "/records/%31002",
+            "/records//1002",
+            "//records/1002",
+            "/records/./1002",
+            "/records/1001%2f..%2f1002",
+            "/records/1001%5c..%5c1002",
+            "/records/1001%252f..%252f1002",
+            "/records/1001\\..\\1002",
+            "/records/1001/..;/1002",
+            "/records/1001;/../../1002",
+            "/records/1001%00/../1002",
+        ] {
+            let status = ask(target);
+            assert!(status >= 300, "{action} {target} {status}");
+        }
+        for target in ["/records/1002/../1001", "/records//1001"] {
+            let status = ask(target);
+            assert!(
+                [200, 307, 400].contains(&status),
+                "{action} {target} {status}"
+            );
+        }
     }
 }

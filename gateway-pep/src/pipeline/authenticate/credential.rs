@@ -88,6 +88,8 @@ pub(crate) fn has_token_in_query(query: Option<&str>) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
+
     use super::*;
 
     #[track_caller]

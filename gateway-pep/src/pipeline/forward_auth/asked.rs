@@ -11,7 +11,7 @@ use crate::pipeline::canonical::{Ambiguity, Authority, CanonicalRequest, Limits,
 use crate::plan::{ForwardAuthPlan, Names, OriginalHeaders};
 
 /// They frame the question, and say nothing of the request that it is about.
-static OF_THE_QUESTION: [HeaderName; 5] = [
+pub(super) static OF_THE_QUESTION: [HeaderName; 5] = [
     header::CONTENT_LENGTH,
     header::TRANSFER_ENCODING,
     header::EXPECT,
@@ -19,19 +19,33 @@ static OF_THE_QUESTION: [HeaderName; 5] = [
     header::CONNECTION,
 ];
 
-/// SECURITY: what is decided here is forwarded there, byte for byte. A target that would have to be written
-/// in another way is therefore refused, where the gateway itself would forward it rewritten.
+/// By the headers of a question, or by the question itself.
 pub(super) fn read(
     plan: &ForwardAuthPlan,
     mut parts: request::Parts,
     limits: Limits,
 ) -> Result<CanonicalRequest, Ambiguity> {
     let client_ip = client_ip(&parts.headers)?;
-    refuse_overrides(&parts.headers)?;
     let target = match &plan.names {
         Names::Headers(names) => original(names, &mut parts)?,
         Names::Message { prefix } => behind(prefix, &parts.uri)?,
+        // A call is read in `grpc`.
+        Names::Call => return Err(Ambiguity::Asked),
     };
+    canonical(parts, target, client_ip, limits)
+}
+
+/// The request of these parts for this target.
+///
+/// SECURITY: what is decided here is forwarded there, byte for byte. A target that would have to be written
+/// in another way is therefore refused, where the gateway itself would forward it rewritten.
+pub(super) fn canonical(
+    mut parts: request::Parts,
+    target: PathAndQuery,
+    client_ip: IpAddr,
+    limits: Limits,
+) -> Result<CanonicalRequest, Ambiguity> {
+    refuse_overrides(&parts.headers)?;
     check_upgrade(&parts)?;
     parts.uri = Uri::from(target.clone());
     let host = only(&parts.headers, &header::HOST).map_err(|_| Ambiguity::Host)?;

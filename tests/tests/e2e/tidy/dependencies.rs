@@ -42,8 +42,8 @@ const KEPT: [(&str, &[&str], &str); 8] = [
     ),
     (
         "prost",
-        &["service-kit"],
-        "what spans are made with is known to service-kit alone",
+        &["service-kit", "gateway-pep"],
+        "spans are made by service-kit alone, and gRPC is spoken to Envoy alone",
     ),
     (
         "rusqlite",
