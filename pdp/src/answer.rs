@@ -4,7 +4,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use authzen::{CacheAdvice, Decision, DecisionContext, Evaluation, Reason, SnapshotVersion, Vary};
+use authzen::{CacheAdvice, Decision, DecisionContext, Evaluation, SnapshotVersion, Vary};
 use serde::Serialize;
 use serde_json::{Value, json};
 use strict_json::JsonText;
@@ -159,7 +159,7 @@ impl From<Answer<'_>> for Evaluation {
         let rules = || answer.rules.iter();
         let context = DecisionContext {
             id: Some(answer.id.to_string()),
-            reasons: rules().map(|rule| rule.reason.clone()).collect(),
+            reasons: rules().map(|rule| rule.reason.value()).collect(),
             obligations: rules()
                 .flat_map(|rule| rule.obligations.iter().cloned())
                 .collect(),
@@ -189,7 +189,7 @@ impl Answer<'_> {
         self.id.write(text);
         if !self.rules.is_empty() {
             text.raw(r#","reasons":"#);
-            text.list(&self.rules, |text, rule| write_reason(text, &rule.reason));
+            text.list(&self.rules, |text, rule| rule.reason.write(text));
         }
         let rules = || self.rules.iter();
         let mut obligations = rules().flat_map(|rule| &rule.obligations).peekable();
@@ -224,16 +224,6 @@ impl Id<'_> {
         text.hexadecimal(self.count);
         text.raw("\"");
     }
-}
-
-fn write_reason(text: &mut JsonText, reason: &Reason) {
-    text.raw(r#"{"policy":"#);
-    text.text(&reason.policy);
-    if let Some(reason) = &reason.reason {
-        text.raw(r#","reason":"#);
-        text.text(reason);
-    }
-    text.raw("}");
 }
 
 impl Advice {

@@ -9,7 +9,7 @@ use cedar_policy_core::validator::ValidatorEntityType;
 use serde_json::{Map, Value};
 use strict_json::{Arena, Json};
 
-use crate::mapping::{Members, Shape, is_extension, sent};
+use crate::mapping::{Alike, Members, Shape, is_extension, sent};
 use crate::short::short;
 
 /// One thing that does not fit.
@@ -23,7 +23,12 @@ pub(crate) struct Misfit {
 /// What does not fit in a context. None: nothing that is seen here.
 pub(crate) fn in_context(schema: &Schema, action: &EntityUID, context: &Value) -> Option<Misfit> {
     let action = schema.as_ref().get_action_id(action)?;
-    fits(&Shape::of(action.context()?), context, "context").err()
+    fits(
+        &Shape::of(action.context()?, &mut Alike::default()),
+        context,
+        "context",
+    )
+    .err()
 }
 
 /// The same in an entity, which stands at a path.
@@ -42,7 +47,7 @@ fn entity_fits(schema: &Schema, entity: &Value, path: &str) -> Result<(), Misfit
     };
     let kind = known(schema, reference(member("uid")?, &at("uid"))?, &at("uid"))?;
     let declared = schema.as_ref().get_entity_type(&kind);
-    let attributes = declared.map(|kind| Members::of(kind.attributes()));
+    let attributes = declared.map(|kind| Members::of(kind.attributes(), &mut Alike::default()));
     let attrs = object(member("attrs")?, &at("attrs"))?;
     if let Some(declared) = &attributes {
         members_fit(declared, attrs, &at("attrs"))?;
@@ -72,7 +77,10 @@ fn tags_fit(
     tags: &Map<String, Value>,
     path: &str,
 ) -> Result<(), Misfit> {
-    let Some(shape) = declared.tag_type().map(Shape::of) else {
+    let Some(shape) = declared
+        .tag_type()
+        .map(|kind| Shape::of(kind, &mut Alike::default()))
+    else {
         if tags.is_empty() {
             return Ok(());
         }

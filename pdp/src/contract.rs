@@ -16,7 +16,7 @@ use cedar_policy_core::ast::{
 use serde::Serialize;
 
 use crate::answer::{Advice, SaidVary};
-use crate::engine::{Question, Rule};
+use crate::engine::{KindPlace, Question, Rule};
 use crate::entities::{EntityStore, Overlays};
 use crate::load::Loaded;
 use crate::mapping::{KindNumbers, KindTerms, Matter, QuestionKind, When};
@@ -156,15 +156,21 @@ impl Contracts {
         self.contracts.iter()
     }
 
+    /// Which of all kinds this is.
+    pub(crate) fn place(&self, kind: KindNumbers) -> Option<KindPlace> {
+        let (at, of) = (*self.by_kind.get(&kind)?, self.contracts.len());
+        Some(KindPlace { at, of })
+    }
+
     /// What the answer to a question can depend on, which was found by these reads and stays so for
     /// so many milliseconds.
     pub(crate) fn advice(
         &self,
-        kind: KindNumbers,
+        kind: KindPlace,
         reads: Reads,
         lasts: Option<u64>,
     ) -> Option<Advice> {
-        let contract = self.contracts.get(*self.by_kind.get(&kind)?)?;
+        let contract = self.contracts.get(kind.at)?;
         Some(Advice {
             vary: Some(contract.vary_of(reads)),
             max_age: lasts.map(whole_seconds),

@@ -41,6 +41,11 @@ impl Asker {
         self.trace.as_ref()?.part(name)
     }
 
+    /// Whether parts of the answer are recorded.
+    pub(crate) fn is_recorded(&self) -> bool {
+        self.trace.as_ref().is_some_and(TraceContext::is_recorded)
+    }
+
     /// What trace that part is in.
     pub(crate) fn within<'a>(&'a self, part: Option<&'a Span>) -> Option<&'a TraceContext> {
         part.map(Span::context).or(self.trace.as_ref())

@@ -7,6 +7,7 @@ mod access;
 mod condition;
 mod guard;
 mod oracle;
+mod plans;
 mod rule;
 mod rules;
 mod scene;
@@ -18,10 +19,12 @@ use cedar_policy_core::ast::{Context, EntityUID};
 use smallvec::SmallVec;
 
 use crate::entities::{Ancestry, EntityStore, Named, Overlays, Row, SliceError, Uid, View};
+use crate::index::guards::Subject;
 use crate::index::{Seen, Uses};
 use crate::reads::Reads;
 pub(crate) use access::Access;
 pub(crate) use oracle::{Oracle, Verdict, interpret};
+pub(crate) use plans::KindPlace;
 use rule::Clauses;
 pub(crate) use rule::{Home, Rule};
 pub(crate) use rules::Rules;
@@ -68,9 +71,33 @@ impl Rules {
         store: &EntityStore,
     ) -> Result<Outcome<'_>, SliceError> {
         let seen = Surroundings::of(question, store);
+        self.decide_found(&Scene::of(question, &seen))
+    }
+
+    /// The same, where it is known which kind of question it is: its action is in what the schema says.
+    pub(crate) fn decide_of_kind(
+        &self,
+        kind: KindPlace,
+        question: &Question,
+        store: &EntityStore,
+    ) -> Result<Outcome<'_>, SliceError> {
+        let seen = Surroundings::of(question, store);
         let scene = Scene::of(question, &seen);
-        let candidates = self.candidates(&seen, &mut |subject, most| scene.answer(subject, most));
-        self.weigh(&candidates, &scene)
+        let Some(planned) = self.planned(kind, &seen) else {
+            return self.decide_found(&scene);
+        };
+        let beyond = self.beyond(planned, &seen, &mut |subject, most| {
+            scene.answer(subject, most)
+        });
+        let rules = planned.rules.iter().chain(self.at(&beyond));
+        self.weigh(rules, self.is_edited || !beyond.is_empty(), &scene)
+    }
+
+    /// Decides by what the index finds.
+    fn decide_found(&self, scene: &Scene<'_, '_>) -> Result<Outcome<'_>, SliceError> {
+        let mut ask = |subject: &Subject, most| scene.answer(subject, most);
+        let candidates = self.candidates(scene.seen, &mut ask);
+        self.weigh(self.at(&candidates), self.is_edited, scene)
     }
 
     /// Decides where every rule is certainly false that is not among these ascending positions.
@@ -85,13 +112,22 @@ impl Rules {
         let mut candidates =
             self.candidates(&seen, &mut |subject, most| scene.answer(subject, most));
         candidates.retain(|position| positions.binary_search(position).is_ok());
-        self.weigh(&candidates, &scene)
+        self.weigh(self.at(&candidates), self.is_edited, &scene)
+    }
+
+    fn at(&self, positions: &[usize]) -> impl Iterator<Item = &Rule> {
+        positions.iter().filter_map(|at| self.get(*at))
     }
 
     /// Evaluates the clauses of rules that may hold.
-    fn weigh(&self, positions: &[usize], scene: &Scene<'_, '_>) -> Result<Outcome<'_>, SliceError> {
+    fn weigh<'a>(
+        &'a self,
+        rules: impl Iterator<Item = &'a Rule>,
+        is_mixed: bool,
+        scene: &Scene<'_, '_>,
+    ) -> Result<Outcome<'a>, SliceError> {
         let mut tally = Tally::default();
-        for rule in positions.iter().filter_map(|at| self.get(*at)) {
+        for rule in rules {
             let holds = match &rule.clauses {
                 Clauses::None => Ok(true),
                 Clauses::Compiled(code) => code.holds(scene),
@@ -114,7 +150,7 @@ impl Rules {
                 Err(message) => tally.failures.push((rule, message)),
             }
         }
-        if self.is_edited {
+        if is_mixed {
             tally.sort();
         }
         Ok(Outcome {
@@ -130,8 +166,10 @@ impl Rules {
 struct Surroundings<'a> {
     view: View<'a>,
     principal: Side<'a>,
-    action: Side<'a>,
     resource: Side<'a>,
+    action_uid: &'a Uid,
+    /// Looked up where a scope wants it.
+    action: OnceCell<Side<'a>>,
 }
 
 /// One part of a question.
@@ -147,28 +185,21 @@ struct Side<'a> {
 impl<'a> Surroundings<'a> {
     fn of(question: &'a Question, store: &'a EntityStore) -> Self {
         let view = store.view(&question.overlays);
-        let side = |uid: &'a Uid| {
-            let uid = uid.named();
-            Side {
-                uid,
-                row: view.row_of(uid),
-                view,
-                ancestry: OnceCell::new(),
-            }
-        };
         Self {
             view,
-            principal: side(&question.principal),
-            action: side(&question.action),
-            resource: side(&question.resource),
+            principal: Side::of(&question.principal, view),
+            resource: Side::of(&question.resource, view),
+            action_uid: &question.action,
+            action: OnceCell::new(),
         }
     }
 
     /// Principal, action and resource as scopes see them.
     fn sides(&self, (principals, resources): (Uses, Uses)) -> [Seen<'_, 'a>; 3] {
+        let action = || Side::of(self.action_uid, self.view);
         [
             self.principal.seen(principals.look_above()),
-            self.action.seen(true),
+            self.action.get_or_init(action).seen(true),
             self.resource.seen(resources.look_above()),
         ]
     }
@@ -213,6 +244,16 @@ impl<'a> Surroundings<'a> {
 }
 
 impl<'a> Side<'a> {
+    fn of(uid: &'a Uid, view: View<'a>) -> Self {
+        let uid = uid.named();
+        Self {
+            uid,
+            row: view.row_of(uid),
+            view,
+            ancestry: OnceCell::new(),
+        }
+    }
+
     fn ancestry(&self) -> &Ancestry<'a> {
         self.ancestry.get_or_init(|| {
             self.row

@@ -8,6 +8,7 @@
 //! Clones share what they have in common: filing one more policy copies the levels that lead to it.
 
 pub(crate) mod guards;
+mod plan;
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash};
@@ -22,6 +23,7 @@ use smallvec::SmallVec;
 use crate::entities::{Ancestry, Hashed, Named, Uid};
 use crate::shards::Shards;
 use guards::{Ask, Bucket, Guard};
+pub(crate) use plan::Plan;
 
 /// Positions of policies by action, then principal, then resource.
 #[derive(Debug, Clone, Default)]
@@ -109,6 +111,11 @@ impl ScopeKey {
         self.0 >> 61
     }
 
+    /// Whether it says more than a type.
+    fn names_entity(self) -> bool {
+        self.kind() > 1
+    }
+
     /// Whether some entity can match it whose type has this number, where any policy names it.
     fn may_be_of(self, kind: Option<u32>) -> bool {
         match self.kind() {
@@ -117,6 +124,14 @@ impl ScopeKey {
         }
     }
 }
+
+/// Scopes say what actions are in, but of no type of them.
+const OF_ACTIONS: Uses = Uses {
+    is: 0,
+    eq: 1,
+    within: 1,
+    is_within: 0,
+};
 
 /// A type's number has so many bits.
 const TYPES: u64 = (1 << 29) - 1;
@@ -200,30 +215,39 @@ impl Index {
         resource: &Sought<'_, '_>,
         ask: &mut Ask<'_, '_>,
     ) -> Positions {
-        // Scopes say what actions are in, but of no type of them.
-        let of_actions = Uses {
-            is: 0,
-            eq: 1,
-            within: 1,
-            is_within: 0,
-        };
-        let mut listed = [Listed::new(), Listed::new(), Listed::new()];
-        let [for_action, for_principal, for_resource] = &mut listed;
-        let actions = self.keys(&Sought::One(action), of_actions, for_action);
-        let principals = self.keys(principal, self.principals, for_principal);
-        let resources = self.keys(resource, self.resources, for_resource);
         let mut found = Positions::new();
-        actions.visit(&self.buckets, |by_principal| {
-            principals.visit(by_principal, |by_resource| {
-                resources.visit(by_resource, |bucket| {
-                    bucket.visit(ask, &mut |positions| found.extend_from_slice(positions));
-                });
-            });
-        });
+        self.search(principal, action, resource, |_, _| true, ask, &mut found);
         // A policy that names several actions may be found by more than one of them.
         found.sort_unstable();
         found.dedup();
         found
+    }
+
+    /// The same, in any order, and some more than once. `is_wanted` is asked by what is said of the
+    /// principal and of the resource.
+    fn search(
+        &self,
+        principal: &Sought<'_, '_>,
+        action: Seen<'_, '_>,
+        resource: &Sought<'_, '_>,
+        is_wanted: impl Fn(ScopeKey, ScopeKey) -> bool,
+        ask: &mut Ask<'_, '_>,
+        found: &mut Positions,
+    ) {
+        let mut listed = [Listed::new(), Listed::new(), Listed::new()];
+        let [for_action, for_principal, for_resource] = &mut listed;
+        let actions = self.keys(&Sought::One(action), OF_ACTIONS, for_action);
+        let principals = self.keys(principal, self.principals, for_principal);
+        let resources = self.keys(resource, self.resources, for_resource);
+        actions.visit(&self.buckets, |_, by_principal| {
+            principals.visit(by_principal, |principal, by_resource| {
+                resources.visit(by_resource, |resource, bucket| {
+                    if is_wanted(principal, resource) {
+                        bucket.visit(ask, &mut |positions| found.extend_from_slice(positions));
+                    }
+                });
+            });
+        });
     }
 
     fn number(&mut self, uid: &EntityUID) -> u32 {
@@ -315,27 +339,27 @@ enum Keys<'k> {
 }
 
 impl Keys<'_> {
-    fn visit<T>(&self, map: &Level<T>, mut visitor: impl FnMut(&T)) {
+    fn visit<T>(&self, map: &Level<T>, mut visitor: impl FnMut(ScopeKey, &T)) {
         match self {
             // A look at each that is there, where they are few, is less than a search for each key.
             Self::Listed(keys) if map.len() <= FEW => {
                 for (key, value) in &**map {
                     if keys.contains(key) {
-                        visitor(value);
+                        visitor(*key, value);
                     }
                 }
             }
             Self::Listed(keys) => {
                 for key in *keys {
                     if let Some(found) = map.get(key) {
-                        visitor(found);
+                        visitor(*key, found);
                     }
                 }
             }
             Self::OfType(kind) => {
                 for (key, value) in &**map {
                     if key.may_be_of(*kind) {
-                        visitor(value);
+                        visitor(*key, value);
                     }
                 }
             }

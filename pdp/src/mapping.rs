@@ -24,7 +24,7 @@ use strict_json::Members as Sent;
 pub(crate) use before::Before;
 pub(crate) use contract::{KindNumbers, KindTerms, Matter, QuestionKind, When};
 pub(crate) use search::Sought;
-pub(crate) use shape::{Member, Members, Shape, is_extension, sent};
+pub(crate) use shape::{Alike, Member, Members, Shape, is_extension, sent};
 pub(crate) use vocabulary::Vocabulary;
 
 use crate::RequestProperties;

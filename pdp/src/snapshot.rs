@@ -9,7 +9,7 @@ use service_kit::UnixTime;
 use crate::answer::{Advice, Answer, Id, Unavailable};
 use crate::config::Reading;
 use crate::contract::Contracts;
-use crate::engine::{Oracle, Question, Rule, Verdict};
+use crate::engine::{KindPlace, Oracle, Question, Rule, Verdict};
 use crate::entities::{Circle, EntityStore, Origin, Row, fit};
 use crate::folder::Folder;
 use crate::load::{Edited, Loaded, edited, load};
@@ -250,8 +250,9 @@ impl Snapshot {
             kind,
             unknown_attributes,
         } = mapped;
-        let advice = |reads, lasts| self.contracts.advice(kind, reads, lasts);
-        self.decide(question, unknown_attributes, id, keep, advice)
+        let kind = self.contracts.place(kind);
+        let advice = |reads, lasts| self.contracts.advice(kind?, reads, lasts);
+        self.decide((question, kind), unknown_attributes, id, keep, advice)
     }
 
     /// Decides a question that was asked in Cedar's words, with entities or without.
@@ -264,20 +265,23 @@ impl Snapshot {
     ) -> Result<Answered<'s>, DecisionError> {
         let advice = self.contracts.native_advice(&question, brings_entities);
         let advice = |reads, lasts| Some(advice(reads, lasts));
-        self.decide(question, 0, id, keep, advice)
+        self.decide((question, None), 0, id, keep, advice)
     }
 
     /// Decides a question in Cedar's words. `advice` says what its answer depends on.
     fn decide<'s>(
         &'s self,
-        question: Question,
+        (question, kind): (Question, Option<KindPlace>),
         unknown_attributes: u64,
         id: Id<'s>,
         keep: bool,
         advice: impl FnOnce(Reads, Option<u64>) -> Option<Advice>,
     ) -> Result<Answered<'s>, DecisionError> {
         let loaded = &*self.loaded;
-        let outcome = loaded.rules.decide(&question, &self.store);
+        let outcome = match kind {
+            Some(kind) => loaded.rules.decide_of_kind(kind, &question, &self.store),
+            None => loaded.rules.decide(&question, &self.store),
+        };
         let outcome = outcome.map_err(|error| DecisionError::Internal {
             message: error.to_string(),
         })?;

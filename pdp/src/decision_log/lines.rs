@@ -7,7 +7,7 @@ use std::cell::Cell;
 use std::ops::Range;
 use std::time::Duration;
 
-use authzen::{Asked, AskedAction, AskedEntity};
+use authzen::{Asked, AskedAction, AskedEntity, SnapshotVersion};
 use serde_json::Value;
 use service_kit::UnixTime;
 use strict_json::{Arena, JsonText, Members};
@@ -16,6 +16,7 @@ use super::{Asker, DecisionLog, Share};
 use crate::answer::Id;
 use crate::short::short;
 use crate::snapshot::{Answered, Failure};
+use crate::spelled::Spelled;
 pub(crate) use refused::Refused;
 
 /// Records of one request, handed over together when it is answered.
@@ -29,8 +30,12 @@ pub(crate) struct Lines<'l> {
     brought: &'l [Value],
     /// When the last one was decided: one batch takes few milliseconds.
     time: Option<(UnixTime, String)>,
-    /// Where it is said in `text` who asks, once it is.
+    /// Where a record of a decision begins in `text` as all of that time do, once one does.
+    head: Option<(UnixTime, Range<usize>)>,
+    /// Where it is said there who asks, once it is.
     by: Option<Range<usize>>,
+    /// Where a record of a decision ends there as all do, once one does.
+    tail: Option<Range<usize>>,
     /// The last subject, and where it stands there: many entries of a batch share one.
     subject: Option<(AskedEntity<'l>, Range<usize>)>,
 }
@@ -61,7 +66,9 @@ impl<'l> Lines<'l> {
             text: spare.unwrap_or_default(),
             brought: &[],
             time: None,
+            head: None,
             by: None,
+            tail: None,
             subject: None,
         }
     }
@@ -97,8 +104,7 @@ impl<'l> Lines<'l> {
         self.text.raw(r#","duration_us":"#);
         let took = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         self.text.number(took);
-        self.by();
-        self.end();
+        self.tail(answer.version);
     }
 
     /// Begins a record.
@@ -124,14 +130,23 @@ impl<'l> Lines<'l> {
     }
 
     fn decided(&mut self, id: Id<'_>, permits: bool, share: Share, now: UnixTime) {
-        self.begin("decision", now);
+        match &self.head {
+            Some((known, written)) if *known == now => self.text.repeat(written.clone()),
+            _ => {
+                let start = self.text.len();
+                self.begin("decision", now);
+                self.text.raw(r#","id":""#);
+                self.text.raw(id.process);
+                self.head = Some((now, start..self.text.len()));
+            }
+        }
         let text = &mut self.text;
-        text.raw(r#","id":"#);
-        id.write(text);
+        text.raw("-");
+        text.hexadecimal(id.count);
         text.raw(if permits {
-            r#","decision":true"#
+            r#"","decision":true"#
         } else {
-            r#","decision":false"#
+            r#"","decision":false"#
         });
         if share.0 < 1.0 {
             text.raw(r#","sample":"#);
@@ -242,8 +257,20 @@ impl<'l> Lines<'l> {
             text.raw(r#","error":"#);
             text.value(error);
         }
-        text.raw(r#","snapshot":"#);
-        answer.version.write(text);
+    }
+
+    /// Ends a record of a decision: by which snapshot it was made, and for whom.
+    fn tail(&mut self, version: &Spelled<SnapshotVersion>) {
+        if let Some(written) = &self.tail {
+            self.text.repeat(written.clone());
+        } else {
+            let start = self.text.len();
+            self.text.raw(r#","snapshot":"#);
+            version.write(&mut self.text);
+            self.by();
+            self.tail = Some(start..self.text.len());
+        }
+        self.end();
     }
 
     fn by(&mut self) {
@@ -271,7 +298,7 @@ impl<'l> Lines<'l> {
         if !self.text.is_empty() {
             self.log.hand_over(self.text.as_bytes());
             self.text.truncate(0);
-            (self.by, self.subject) = (None, None);
+            (self.head, self.by, self.tail, self.subject) = (None, None, None, None);
         }
     }
 }

@@ -73,7 +73,7 @@ impl Mask {
     /// Writes what may be shown of the members at a place of the record. Nothing is copied for it.
     pub(super) fn write(&self, place: &[&str], members: &Members<'_>, text: &mut JsonText) {
         let path = Path::Place(place);
-        if self.hides_in_members(&path, members) {
+        if self.suspects.is_any() && self.hides_in_members(&path, members) {
             self.write_members(&path, members, text);
         } else {
             text.members(members);
@@ -142,6 +142,11 @@ impl Suspects {
             Step::Name(name) => self.bits |= Self::bit(name),
             Step::One | Step::Any => self.all = true,
         }
+    }
+
+    /// Nearly always there is no pattern at all.
+    fn is_any(&self) -> bool {
+        self.all || self.bits != 0
     }
 
     fn has(&self, name: &str) -> bool {

@@ -251,7 +251,7 @@ impl Code {
             Self::Value(value) => Val::Ref(value),
             Self::Entity(uid) => Val::Entity(uid.named()),
             Self::Principal => Val::Entity(scene.seen.principal.uid),
-            Self::Action => Val::Entity(scene.seen.action.uid),
+            Self::Action => Val::Entity(scene.seen.action_uid.named()),
             Self::Resource => Val::Entity(scene.seen.resource.uid),
             Self::Context => {
                 scene.has_read(Reads::WHOLE_CONTEXT);

@@ -13,6 +13,7 @@ use crate::depth;
 use crate::index::guards::Guard;
 use crate::reads::{Names, Reads};
 use crate::source::SourceFile;
+use crate::spelled::Spelled;
 
 /// A policy in its place among the others. Clones share the policy.
 #[derive(Debug, Clone)]
@@ -38,7 +39,7 @@ pub(crate) struct Home {
 pub(crate) struct Prepared {
     pub(super) clauses: Clauses,
     is_forbid: bool,
-    pub(crate) reason: Reason,
+    pub(crate) reason: Spelled<Reason>,
     pub(crate) obligations: Vec<Obligation>,
     pub(crate) advice: Vec<serde_json::Value>,
     /// What its clauses can read.
@@ -82,7 +83,7 @@ impl Rule {
         let prepared = Prepared {
             clauses,
             is_forbid: policy.effect() == Effect::Forbid,
-            reason,
+            reason: reason.into(),
             obligations,
             advice,
             reads,

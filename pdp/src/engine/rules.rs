@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use cedar_policy_core::ast::{EntityType, Var};
 
+use super::plans::{KindPlace, MOST, Planned, Plans};
 use super::rule::{Home, Rule};
 use super::{Question, Surroundings};
 use crate::entities::EntityStore;
@@ -19,6 +20,7 @@ pub(crate) struct Rules {
     free: Vec<usize>,
     index: Index,
     ids: Shards<Arc<str>, usize>,
+    plans: Plans,
     /// Positions may not be in the order of the files any more.
     pub(super) is_edited: bool,
 }
@@ -51,6 +53,7 @@ impl Rules {
 
     /// Adds a rule and returns its position. Its id is not to be another's.
     pub(crate) fn insert(&mut self, rule: Rule) -> usize {
+        self.plans = Plans::default();
         let position = self.free.pop().unwrap_or(self.slots.len());
         self.index.add(position, rule.policy(), &rule.guards());
         self.ids
@@ -73,6 +76,7 @@ impl Rules {
     /// Takes a rule out.
     pub(crate) fn remove(&mut self, position: usize) -> Option<Rule> {
         let rule = self.slots.get_mut(position)?.take()?;
+        self.plans = Plans::default();
         self.free.push(position);
         self.index.remove(position, rule.policy(), &rule.guards());
         self.ids.remove(rule.reason.policy.as_str());
@@ -81,6 +85,7 @@ impl Rules {
 
     /// Says where a rule stands now.
     pub(crate) fn place(&mut self, position: usize, order: usize, home: Option<Home>) {
+        self.plans = Plans::default();
         if let Some(Some(rule)) = self.slots.get_mut(position) {
             rule.order = u32::try_from(order).unwrap_or(u32::MAX);
             if home.is_some() {
@@ -95,6 +100,35 @@ impl Rules {
         let [principal, action, resource] = seen.sides(self.index.uses());
         let (principal, resource) = (Sought::One(principal), Sought::One(resource));
         self.index.candidates(&principal, action, &resource, ask)
+    }
+
+    /// What is evaluated for questions of a kind, of which `seen` is one.
+    pub(super) fn planned(&self, kind: KindPlace, seen: &Surroundings<'_>) -> Option<&Planned> {
+        self.plans.of(kind, || {
+            let [principal, action, resource] = seen.sides(self.index.uses());
+            let [principal, resource] =
+                [principal, resource].map(|side| side.uid.uid.entity_type());
+            let plan = self.index.plan(principal, action, resource);
+            if plan.positions.len() > MOST {
+                return None;
+            }
+            let rules = plan.positions.iter().filter_map(|at| self.get(*at));
+            Some(Planned {
+                rules: rules.cloned().collect(),
+                plan,
+            })
+        })
+    }
+
+    /// The positions of the rules that a question adds to what is planned for its kind.
+    pub(super) fn beyond(
+        &self,
+        planned: &Planned,
+        seen: &Surroundings<'_>,
+        ask: &mut Ask<'_, '_>,
+    ) -> Positions {
+        let sides = || seen.sides(self.index.uses());
+        self.index.beyond(&planned.plan, sides, ask)
     }
 
     /// The rules whose scope matches.

@@ -80,7 +80,7 @@ pub(super) fn asked(
 /// Ours, without the rule that a failing `forbid` denies.
 pub(crate) fn ours(rules: &Rules, store: &EntityStore, request: &cedar_policy::Request) -> Verdict {
     let question = question(request);
-    let outcome = rules.decide(&question, store).unwrap();
+    let outcome = decided(rules, &question, store);
     let failing_forbid = outcome.failures.iter().any(|(rule, _)| rule.is_forbid());
     if failing_forbid {
         assert!(!outcome.permitted, "a failing forbid must deny");
@@ -90,6 +90,44 @@ pub(crate) fn ours(rules: &Rules, store: &EntityStore, request: &cedar_policy::R
         names(outcome.determining.iter().copied()),
         names(outcome.failures.iter().map(|(rule, _)| *rule)),
     )
+}
+
+/// What is said of a question, also where what is planned for its kind was planned for other entities.
+pub(crate) fn decided<'r>(
+    rules: &'r Rules,
+    question: &Question,
+    store: &EntityStore,
+) -> Outcome<'r> {
+    let (planned, kind) = (rules.clone(), KindPlace { at: 0, of: 1 });
+    let another = |uid: &Uid| {
+        let kind = uid.entity_type().clone();
+        Uid::from(EntityUID::from_components(
+            kind,
+            cedar_policy_core::ast::Eid::new("another"),
+            None,
+        ))
+    };
+    let other = Question {
+        principal: another(&question.principal),
+        resource: another(&question.resource),
+        ..question.clone()
+    };
+    planned.decide_of_kind(kind, &other, store).unwrap();
+    let by_plan = planned.decide_of_kind(kind, question, store).unwrap();
+    let outcome = rules.decide(question, store).unwrap();
+    let said = |outcome: &Outcome<'_>| {
+        let failures = outcome.failures.iter().map(|(rule, _)| *rule);
+        let determining = outcome.determining.iter().copied();
+        (
+            outcome.permitted,
+            outcome.denied_by_failure,
+            names(determining),
+            names(failures),
+            outcome.reads,
+        )
+    };
+    assert_eq!(said(&by_plan), said(&outcome), "{question:?}");
+    outcome
 }
 
 fn names<'a>(rules: impl Iterator<Item = &'a Rule>) -> BTreeSet<String> {

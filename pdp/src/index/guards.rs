@@ -152,6 +152,21 @@ impl Bucket {
     /// Visits the policies that are not certainly false; some more than once.
     pub(super) fn visit(&self, ask: &mut Ask<'_, '_>, visitor: &mut impl FnMut(&[usize])) {
         visitor(&self.here);
+        self.visit_chosen(ask, visitor);
+    }
+
+    /// Those that are evaluated in any case.
+    pub(super) fn here(&self) -> &[usize] {
+        &self.here
+    }
+
+    /// Whether there are others.
+    pub(super) fn has_choices(&self) -> bool {
+        self.large > 0
+    }
+
+    /// Visits the others that are not certainly false; some more than once.
+    pub(super) fn visit_chosen(&self, ask: &mut Ask<'_, '_>, visitor: &mut impl FnMut(&[usize])) {
         for (subject, branch) in self.large() {
             match ask(subject, branch.len * MANY) {
                 Answer::Value(value) => {
@@ -179,7 +194,7 @@ impl Bucket {
     /// The branches whose policies are not listed here.
     fn large(&self) -> impl Iterator<Item = (&Subject, &Branch)> {
         // Nearly always there is none, and nothing is looked at.
-        let all = (self.large > 0).then_some(&self.by_subject);
+        let all = self.has_choices().then_some(&self.by_subject);
         let branches = all.into_iter().flatten();
         branches
             .map(|(subject, branch)| (subject, &**branch))

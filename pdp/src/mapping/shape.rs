@@ -1,11 +1,11 @@
 //! JSON values typed by the schema: strings, longs, booleans, sets, records, entity references
 //! and extension values.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use cedar_policy::RestrictedExpression;
-use cedar_policy_core::ast::Value;
+use cedar_policy_core::ast::{EntityType, Value};
 use cedar_policy_core::evaluator::RestrictedEvaluator;
 use cedar_policy_core::extensions::Extensions;
 use cedar_policy_core::validator::types::{Attributes, EntityKind, Type};
@@ -41,6 +41,14 @@ pub(crate) struct Members {
     members: Box<[Member]>,
 }
 
+/// What many types declare alike, each once: what a question about one type has brought into the cache,
+/// one about another finds there.
+#[derive(Debug, Default)]
+pub(crate) struct Alike {
+    types: HashMap<EntityType, Arc<HashedType>>,
+    names: HashSet<Arc<[SmolStr]>>,
+}
+
 /// One declared attribute.
 #[derive(Debug, Clone)]
 pub(crate) struct Member {
@@ -73,19 +81,35 @@ pub(super) struct Reader<'a> {
     pub(super) unknown: u64,
 }
 
+impl Alike {
+    fn kind(&mut self, kind: &EntityType) -> Arc<HashedType> {
+        let known = self.types.entry(kind.clone());
+        Arc::clone(known.or_insert_with(|| Arc::new(kind.clone().into())))
+    }
+
+    fn names(&mut self, names: Arc<[SmolStr]>) -> Arc<[SmolStr]> {
+        if let Some(known) = self.names.get(&names) {
+            return Arc::clone(known);
+        }
+        self.names.insert(Arc::clone(&names));
+        names
+    }
+}
+
 impl Shape {
-    pub(crate) fn of(kind: &Type) -> Self {
+    pub(crate) fn of(kind: &Type, alike: &mut Alike) -> Self {
         match kind {
             Type::Bool(_) => Self::Bool,
             Type::Long => Self::Long,
             Type::String => Self::String,
             Type::Set { element_type } => Self::Set(Box::new(
-                element_type.as_deref().map_or(Self::Impossible, Self::of),
+                element_type
+                    .as_deref()
+                    .map_or(Self::Impossible, |kind| Self::of(kind, alike)),
             )),
-            Type::Record { attrs, .. } => Self::Record(Box::new(Members::of(attrs))),
+            Type::Record { attrs, .. } => Self::Record(Box::new(Members::of(attrs, alike))),
             Type::Entity(EntityKind::Entity(kinds)) => {
-                let single = kinds.get_single_entity().cloned();
-                Self::Entity(single.map(|kind| Arc::new(HashedType::from(kind))))
+                Self::Entity(kinds.get_single_entity().map(|kind| alike.kind(kind)))
             }
             Type::Entity(EntityKind::AnyEntity) => Self::Entity(None),
             Type::ExtensionType { name } => Self::Extension(name.to_string()),
@@ -96,15 +120,19 @@ impl Shape {
 
 impl Members {
     /// The declared attributes of an entity type or a record.
-    pub(crate) fn of(attributes: &Attributes) -> Self {
+    pub(crate) fn of(attributes: &Attributes, alike: &mut Alike) -> Self {
         let members = attributes.iter().map(|(name, attribute)| {
             let member = Member {
-                shape: Shape::of(&attribute.attr_type),
+                shape: Shape::of(&attribute.attr_type, alike),
                 required: attribute.is_required,
             };
             (name.clone(), member)
         });
-        members.collect()
+        let members: Self = members.collect();
+        Self {
+            names: alike.names(members.names),
+            ..members
+        }
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<&Member> {
@@ -115,6 +143,14 @@ impl Members {
     fn find(&self, name: &str) -> Option<(usize, &Member)> {
         let at = place_of(&self.names, name, SmolStr::as_str)?;
         self.members.get(at).map(|member| (at, member))
+    }
+
+    /// The same, where it is most probably in this place.
+    fn find_from(&self, at: usize, name: &str) -> Option<(usize, &Member)> {
+        match self.names.get(at) {
+            Some(own) if own == name => self.members.get(at).map(|member| (at, member)),
+            _ => self.find(name),
+        }
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&SmolStr, &Member)> {
@@ -152,9 +188,11 @@ impl Reader<'_> {
         sent: &Sent<'_>,
         mut take: impl FnMut(usize, Kept),
     ) -> Result<(), Misfit> {
+        let mut next = 0;
         for (name, json) in sent.iter().filter(|(_, json)| !json.is_null()) {
-            match members.find(name) {
+            match members.find_from(next, name) {
                 Some((at, member)) => {
+                    next = at + 1;
                     let kept = self.kept(&member.shape, json);
                     take(at, kept.map_err(|misfit| misfit.under(name))?);
                 }

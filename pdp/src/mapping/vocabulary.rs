@@ -14,7 +14,7 @@ use cedar_policy_core::validator::{
 use smol_str::SmolStr;
 
 use super::contract;
-use super::shape::{Member, Members, Shape};
+use super::shape::{Alike, Member, Members, Shape};
 use crate::config::Reading;
 use crate::entities::{HashedType, Uid};
 use crate::reads::Names;
@@ -134,15 +134,16 @@ impl Vocabulary {
             ..Self::default()
         };
         let mut issues = Vec::new();
+        let mut alike = Alike::default();
         for kind in schema.as_ref().entity_types() {
-            if let Err(issue) = made.add_kind(kind, fragments, overrides) {
+            if let Err(issue) = made.add_kind(kind, fragments, overrides, &mut alike) {
                 issues.push(issue);
             }
         }
         let mut actions: Vec<_> = schema.as_ref().action_ids().collect();
         actions.sort_by_key(|action| action.name().to_string());
         for action in actions {
-            if let Err(issue) = made.add_action(action, fragments) {
+            if let Err(issue) = made.add_action(action, fragments, &mut alike) {
                 issues.push(issue);
             }
         }
@@ -187,6 +188,7 @@ impl Vocabulary {
         kind: &ValidatorEntityType,
         fragments: &[(SourceFile, SchemaFragment)],
         overrides: &BTreeMap<String, RequestProperties>,
+        alike: &mut Alike,
     ) -> Result<(), PolicyIssue> {
         let cedar_name = kind.name().to_string();
         let (namespace, base) = cedar_name
@@ -225,7 +227,7 @@ impl Vocabulary {
                 .hint("known here: add, override, ignore")
             })?,
         };
-        let members = Members::of(kind.attributes());
+        let members = Members::of(kind.attributes(), alike);
         let kind_of = Arc::new(Kind {
             entity_type: kind.name().clone().into(),
             number: numbered(self.kinds.len()),
@@ -249,6 +251,7 @@ impl Vocabulary {
         &mut self,
         action: &ValidatorActionId,
         fragments: &[(SourceFile, SchemaFragment)],
+        alike: &mut Alike,
     ) -> Result<(), PolicyIssue> {
         let uid = action.name();
         let kind = uid.entity_type().to_string();
@@ -261,7 +264,7 @@ impl Vocabulary {
         });
         let name = annotated.unwrap_or_else(|| id.to_owned());
         let (mut context, parameters) = match action.context_type() {
-            Some(Type::Record { attrs, .. }) => split_parameters(Members::of(attrs)),
+            Some(Type::Record { attrs, .. }) => split_parameters(Members::of(attrs, alike)),
             _ => (Members::default(), None),
         };
         if let Some((name, actions)) = &mut self.clock

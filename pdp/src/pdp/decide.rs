@@ -2,6 +2,7 @@
 //! logged.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use authzen::{Asked, DecisionError, Evaluation};
 use service_kit::traces::Span;
@@ -28,7 +29,7 @@ pub(super) struct Moment {
 }
 
 /// A question that is being answered.
-struct Begun<'s> {
+pub(super) struct Begun<'s> {
     id: Id<'s>,
     moment: Moment,
     /// It is to be answered a second time.
@@ -46,38 +47,43 @@ impl Inner {
     ) -> Result<Answer<'s>, DecisionError> {
         let mut lines = self.log.lines(asker);
         if self.providers.is_empty() {
-            let moment = self.moment();
-            let mut before = Before::default();
-            self.decide_now(snapshot, asked, moment, asker, &mut before, &mut lines)
+            self.decide_now(snapshot, asked, asker, &mut lines)
         } else {
             // In a box of its own: every request's future has room for it, and is moved with it.
             Box::pin(self.decide_completed(snapshot, asked, asker, &mut lines)).await
         }
     }
 
-    /// Answers one question by what is known here alone. `before` is of the question before it.
-    pub(super) fn decide_now<'s, 'l, 'a: 'l>(
+    /// Answers one question by what is known here alone.
+    fn decide_now<'s, 'l, 'a: 'l>(
         &'s self,
         snapshot: &'s Arc<Snapshot>,
         asked: &Asked<'a>,
-        moment: Moment,
         asker: &Asker,
-        before: &mut Before<'s, 'a>,
         lines: &mut Lines<'l>,
     ) -> Result<Answer<'s>, DecisionError> {
-        let mut begun = self.begin(moment, asker);
-        let mut answered = match snapshot.read(asked, begun.moment.now, before) {
-            Ok(Read::Question(mapped)) => {
+        let mut begun = self.begin(self.moment(), asker);
+        let read = snapshot.read(asked, begun.moment.now, &mut Before::default());
+        let mut answered = Self::answer_read(snapshot, asked, read, &mut begun);
+        let took = begun.moment.started.elapsed();
+        self.conclude(&mut begun, took, snapshot, asked, &mut answered, lines);
+        answered.map(|answered| answered.answer)
+    }
+
+    /// Answers what has been read of a question.
+    pub(super) fn answer_read<'s>(
+        snapshot: &'s Snapshot,
+        asked: &Asked<'_>,
+        read: Result<Read, DecisionError>,
+        begun: &mut Begun<'s>,
+    ) -> Result<Answered<'s>, DecisionError> {
+        match read? {
+            Read::Question(mapped) => {
                 traced::about(begun.span.as_mut(), asked);
                 snapshot.decide_mapped(mapped, begun.id, begun.sampled)
             }
-            Ok(Read::Unknown { status, message }) => {
-                Ok(snapshot.unasked(status, &message, begun.id))
-            }
-            Err(error) => Err(error),
-        };
-        self.conclude(&mut begun, snapshot, asked, &mut answered, lines);
-        answered.map(|answered| answered.answer)
+            Read::Unknown { status, message } => Ok(snapshot.unasked(status, &message, begun.id)),
+        }
     }
 
     /// Answers one question, and first has fetched what only providers know.
@@ -92,7 +98,8 @@ impl Inner {
         let mut answered = self
             .answer_completed(snapshot, asked, asker, &mut begun)
             .await;
-        self.conclude(&mut begun, snapshot, asked, &mut answered, lines);
+        let took = begun.moment.started.elapsed();
+        self.conclude(&mut begun, took, snapshot, asked, &mut answered, lines);
         answered.map(|answered| answered.answer)
     }
 
@@ -156,7 +163,15 @@ impl Inner {
             Ok(Err(unavailable)) => Ok(snapshot.unavailable(&unavailable, begun.id)),
             Err(error) => Err(error),
         };
-        self.conclude(&mut begun, snapshot, &asked, &mut answered, &mut lines);
+        let took = begun.moment.started.elapsed();
+        self.conclude(
+            &mut begun,
+            took,
+            snapshot,
+            &asked,
+            &mut answered,
+            &mut lines,
+        );
         answered.map(|answered| (answered.answer.into(), answered.failures))
     }
 
@@ -167,7 +182,7 @@ impl Inner {
         }
     }
 
-    fn begin(&self, moment: Moment, asker: &Asker) -> Begun<'_> {
+    pub(super) fn begin(&self, moment: Moment, asker: &Asker) -> Begun<'_> {
         let (process, count) = self.ids.next_parts();
         Begun {
             id: Id { process, count },
@@ -178,9 +193,10 @@ impl Inner {
     }
 
     /// Counts an answer, logs it, and hands it on for a second opinion.
-    fn conclude<'l, 'a: 'l>(
+    pub(super) fn conclude<'l, 'a: 'l>(
         &self,
         begun: &mut Begun<'_>,
+        took: Duration,
         snapshot: &Arc<Snapshot>,
         asked: &Asked<'a>,
         answered: &mut Result<Answered<'_>, DecisionError>,
@@ -205,12 +221,11 @@ impl Inner {
                 verdict,
             });
         }
-        let took = begun.moment.started.elapsed();
         self.count(answered, took);
         lines.record(asked, answered, begun.moment.now, took);
     }
 
-    fn count(&self, answered: &Answered<'_>, took: std::time::Duration) {
+    fn count(&self, answered: &Answered<'_>, took: Duration) {
         let meters = &self.meters;
         meters.duration.observe(took.as_secs_f64());
         meters.decision(answered.answer.decision);

@@ -1,5 +1,7 @@
 //! Many questions, answered from one snapshot: no two entries are decided by different policies.
 
+mod together;
+
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,6 +9,7 @@ use std::time::Duration;
 use authzen::{Asked, Decision, DecisionError, Evaluation, RequestError, Semantic};
 use futures_util::StreamExt as _;
 use futures_util::stream;
+use smallvec::SmallVec;
 use strict_json::JsonText;
 use tokio::time::Instant;
 
@@ -92,15 +95,31 @@ impl Inner {
     async fn decide_each_now<'s, 'a>(
         &'s self,
         snapshot: &'s Arc<Snapshot>,
-        entries: impl ExactSizeIterator<Item = Entry<'a>>,
+        mut entries: impl ExactSizeIterator<Item = Entry<'a>>,
         semantic: Semantic,
         asker: &Asker,
     ) -> Result<Vec<Reply<'s>>, DecisionError> {
-        let mut replies = Vec::with_capacity(entries.len());
-        let (mut before, mut lines) = (Before::default(), self.log.lines(asker));
+        let mut batch = together::Batch {
+            snapshot,
+            asker,
+            before: Before::default(),
+            lines: self.log.lines(asker),
+            replies: Vec::with_capacity(entries.len()),
+        };
+        // One whose answer may not be wanted is not decided, so that none is logged; and spans are to
+        // say how long each took.
+        let mut at_once = if semantic == Semantic::ExecuteAll && !asker.is_recorded() {
+            together::TOGETHER
+        } else {
+            1
+        };
         // What is asked in one turn is asked at one time.
         let mut turn = self.moment();
-        for (at, entry) in entries.enumerate() {
+        loop {
+            let some: SmallVec<[_; together::TOGETHER]> = entries.by_ref().take(at_once).collect();
+            if some.is_empty() {
+                break;
+            }
             let mut moment = Moment {
                 started: Instant::now(),
                 ..turn
@@ -110,19 +129,15 @@ impl Inner {
                 turn = self.moment();
                 moment = turn;
             }
-            let answer = match &entry {
-                Ok(asked) => {
-                    self.decide_now(snapshot, asked, moment, asker, &mut before, &mut lines)
-                }
-                Err(error) => Err(rejected(error)),
-            };
-            let entry = (at, entry.as_ref().ok());
-            let reply = self.replied(snapshot, entry, answer, &mut lines)?;
-            if is_last(&mut replies, reply, semantic) {
+            if self.decide_together(&mut batch, &some, moment)? > TURN {
+                at_once = 1;
+            }
+            let last = batch.replies.last();
+            if last.is_some_and(|last| semantic.stops_at(last.decision())) {
                 break;
             }
         }
-        Ok(replies)
+        Ok(batch.replies)
     }
 
     async fn decide_each<'s>(

@@ -133,7 +133,8 @@ fn policies() -> impl Strategy<Value = String> {
 fn without_choosing(rules: &Rules, question: &Question, store: &EntityStore) -> (Verdict, Reads) {
     let seen = Surroundings::of(question, store);
     let all = rules.candidates(&seen, &mut |_, _| crate::index::guards::Answer::Unknown);
-    let outcome = rules.weigh(&all, &Scene::of(question, &seen)).unwrap();
+    let scene = Scene::of(question, &seen);
+    let outcome = rules.weigh(rules.at(&all), false, &scene).unwrap();
     (Verdict::of(&outcome), outcome.reads)
 }
 
