@@ -4,7 +4,10 @@
 //! changes, the feed of announcements, and metrics.
 
 pub(crate) mod connection;
+mod http1;
+mod http2;
 pub(crate) mod serve;
+mod transport;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -188,8 +191,18 @@ impl Worker {
         }
     }
 
+    /// Nothing new is taken on. Where many requests are answered on one connection, its client is told.
+    fn drain(&self) {
+        self.draining.set(true);
+        self.wake_connections();
+    }
+
     fn close(&self) {
         self.closing.cancel();
+        self.wake_connections();
+    }
+
+    fn wake_connections(&self) {
         for waker in self.connections.borrow().values().flatten() {
             waker.wake_by_ref();
         }

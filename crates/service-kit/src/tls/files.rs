@@ -77,10 +77,8 @@ impl Files {
         base: &Path,
     ) -> Result<Self, ConfigIssue> {
         if config.certificates.is_empty() {
-            return Err(
-                ConfigIssue::new(format!("`{place}.certificates` is empty"))
-                    .hint("give it a `certificate_file` and a `key_file`"),
-            );
+            return Err(ConfigIssue::new(format!("`{place}.certificates` is empty"))
+                .hint("give it a `certificate_file` and a `key_file`"));
         }
         let clients = config.client_certificates;
         if config.client_ca_file.is_none()

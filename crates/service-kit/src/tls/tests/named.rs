@@ -195,7 +195,10 @@ async fn http_2_is_spoken_to_those_who_want_it_and_nothing_is_resumed_or_early()
         assert_eq!(found, is_http2, "{offered:?}");
     }
     let server = Arc::clone(&tls.0.current.load().server);
-    assert_eq!((server.max_early_data_size, server.send_tls13_tickets), (0, 0));
+    assert_eq!(
+        (server.max_early_data_size, server.send_tls13_tickets),
+        (0, 0)
+    );
 }
 
 #[tokio::test]
@@ -238,7 +241,10 @@ async fn one_changed_pair_of_several_is_served_and_names_that_collide_are_not() 
     }
     named.write(1, &server(&authority, &["a.test"]));
     let issue = tls.look().unwrap_err().to_string();
-    assert!(issue.contains("is for `a.test`, as one before it"), "{issue}");
+    assert!(
+        issue.contains("is for `a.test`, as one before it"),
+        "{issue}"
+    );
     let (found, _) = shake(&tls, Some("b.test"), |_| {}).await.unwrap();
     assert_eq!(found, der(&fresh));
 }
