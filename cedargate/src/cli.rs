@@ -218,6 +218,8 @@ async fn serve(loaded: Loaded) -> anyhow::Result<()> {
     let by_tls = |is_tls: bool| if is_tls { "https" } else { "http" };
     let token_service = config.token_service.as_ref();
     let token_service = by_tls(token_service.is_some_and(|section| section.tls.is_some()));
+    let gateway = config.gateway.as_ref();
+    let gateway = by_tls(gateway.is_some_and(|section| section.tls.is_some()));
     let pdp = by_tls(
         config
             .pdp
@@ -225,7 +227,7 @@ async fn serve(loaded: Loaded) -> anyhow::Result<()> {
             .is_some_and(|section| section.tls.is_some()),
     );
     for (name, scheme, address) in [
-        ("gateway", "http", at.gateway),
+        ("gateway", gateway, at.gateway),
         ("token service", token_service, at.token_service),
         (
             "token service, by certificate",

@@ -8,17 +8,20 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::Version;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep};
 
+use crate::headers;
 use crate::streams::Withdrawn;
 
 /// A client's body, for the upstream.
 #[derive(Debug)]
 pub(crate) struct RequestBody {
     incoming: Option<Incoming>,
+    is_http2: bool,
     left: u64,
     patience: Patience,
     progress: Rc<Progress>,
@@ -86,11 +89,17 @@ pub(crate) const LONG: Duration = Duration::from_secs(1);
 
 impl RequestBody {
     /// Of a client; longer than `limit` is an error.
-    pub(crate) fn new(incoming: Incoming, limit: u64, idle: Duration) -> (Self, Rc<Progress>) {
+    pub(crate) fn new(
+        incoming: Incoming,
+        version: Version,
+        limit: u64,
+        idle: Duration,
+    ) -> (Self, Rc<Progress>) {
         let progress = Rc::<Progress>::default();
         progress.is_whole.set(incoming.is_end_stream());
         let body = Self {
             incoming: (!incoming.is_end_stream()).then_some(incoming),
+            is_http2: version == Version::HTTP_2,
             left: limit,
             patience: Patience::new(idle),
             progress: progress.clone(),
@@ -102,6 +111,7 @@ impl RequestBody {
     pub(crate) fn empty() -> Self {
         Self {
             incoming: None,
+            is_http2: false,
             left: 0,
             patience: Patience::new(Duration::MAX),
             progress: Rc::default(),
@@ -159,14 +169,18 @@ impl Body for RequestBody {
         let Some(incoming) = &mut this.incoming else {
             return Poll::Ready(None);
         };
-        match Pin::new(incoming).poll_frame(context) {
+        match Pin::new(&mut *incoming).poll_frame(context) {
             Poll::Ready(Some(Ok(frame))) => {
                 if this.patience.came() {
                     this.progress.turns_long();
                 }
                 // Trailers end here: whoever reads them further on would see two heads.
-                let Ok(data) = frame.into_data() else {
-                    return this.end();
+                let data = match frame.into_data() {
+                    Ok(data) => data,
+                    Err(frame) if frame.trailers_ref().is_some_and(headers::is_no_trailer) => {
+                        return this.fail(BodyError::Broken);
+                    }
+                    Err(_) => return this.end(),
                 };
                 let length = u64::try_from(data.len()).unwrap_or(u64::MAX);
                 let Some(left) = this.left.checked_sub(length) else {
@@ -177,6 +191,11 @@ impl Body for RequestBody {
                 Poll::Ready(Some(Ok(Frame::data(data))))
             }
             Poll::Ready(Some(Err(_))) => this.fail(BodyError::Broken),
+            // SECURITY: a stream that its client has reset with NO_ERROR looks as if it were at its end, and
+            // the upstream would take the half of a message for the whole.
+            Poll::Ready(None) if this.is_http2 && !incoming.is_end_stream() => {
+                this.fail(BodyError::Broken)
+            }
             Poll::Ready(None) => this.end(),
             Poll::Pending => match this.patience.wait(context) {
                 Waited::TooLong => this.fail(BodyError::Idle),
@@ -208,6 +227,11 @@ impl Patience {
             waiting: None,
             length: Length::Nothing,
         }
+    }
+
+    /// Nothing is waited for.
+    pub(crate) fn reset(&mut self) {
+        self.waiting = None;
     }
 
     /// A piece has come. True once, when the body turns out to be long.

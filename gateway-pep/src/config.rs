@@ -16,8 +16,8 @@ use std::path::PathBuf;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
-use service_kit::Secret;
 use service_kit::line_sink::LineTarget;
+use service_kit::{NamedTlsConfig, Secret};
 
 pub use dpop::{DpopConfig, NoOrigin, PublicOrigin};
 pub use forward_auth::{Dialect, ForwardAuthConfig};
@@ -64,6 +64,11 @@ impl Config {
 pub struct GatewayConfig {
     /// Where clients connect.
     pub listen: SocketAddr,
+    /// Clients connect by TLS. A request is answered where the certificate of its connection is the one
+    /// that a connection for its host would get; else it is 421.
+    pub tls: Option<NamedTlsConfig>,
+    /// Without TLS, clients may begin with HTTP/2, too (prior knowledge). By TLS they always may.
+    pub h2c: bool,
     /// Where other proxies ask whether a request may pass, which they forward themselves.
     pub forward_auth: Vec<ForwardAuthConfig>,
     /// Worker threads; 0 means one for each core.
@@ -116,13 +121,16 @@ pub struct LimitsConfig {
     pub masked_body_bytes: usize,
     /// Open connections of one worker; more are closed at once.
     pub connections: usize,
+    /// Requests that one HTTP/2 connection may have in flight; more wait at the client.
+    pub streams: u32,
 }
 
 /// `gateway.timeouts:`
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct TimeoutsConfig {
-    /// A client gets this long to send a request head; also how long an idle one is kept.
+    /// A client gets this long to send a request head, and to shake hands; also how long an idle one is
+    /// kept.
     pub head_secs: u64,
     /// Connecting to an upstream.
     pub connect_ms: u64,
@@ -231,6 +239,8 @@ impl Default for GatewayConfig {
     fn default() -> Self {
         Self {
             listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080),
+            tls: None,
+            h2c: false,
             forward_auth: Vec::new(),
             workers: 0,
             realm: "cedargate".into(),
@@ -261,6 +271,7 @@ impl Default for LimitsConfig {
             body_bytes: 16 << 20,
             masked_body_bytes: 1 << 20,
             connections: 10_000,
+            streams: 100,
         }
     }
 }

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use service_kit::SharedClock;
+use service_kit::{SharedClock, Tls};
 
 use crate::config::{StreamsConfig, TimeoutsConfig};
 use crate::events::Feed;
 use crate::metrics::GatewayMetrics;
-use crate::pipeline::canonical::Limits;
+use crate::pipeline::canonical::{Limits, UrlScheme};
 use crate::plan::Plan;
 use crate::proofs::Proofs;
 
@@ -22,12 +22,28 @@ pub(crate) struct Core {
     pub(crate) head_bytes: usize,
     pub(crate) max_headers: usize,
     pub(crate) max_connections: usize,
+    /// Requests that one HTTP/2 connection may have in flight.
+    pub(crate) max_streams: u32,
+    /// Clients may begin with HTTP/2 where there is no TLS.
+    pub(crate) h2c: bool,
+    /// None: clients come without TLS.
+    pub(crate) tls: Option<Tls>,
     pub(crate) masked_body_bytes: usize,
     pub(crate) timeouts: Timeouts,
     pub(crate) streams: StreamLimits,
     pub(crate) metrics: Arc<GatewayMetrics>,
     pub(crate) feed: Arc<Feed>,
     pub(crate) clock: SharedClock,
+}
+
+impl Core {
+    /// What clients reach the gateway by.
+    pub(crate) fn scheme(&self) -> UrlScheme {
+        match self.tls {
+            Some(_) => UrlScheme::Https,
+            None => UrlScheme::Http,
+        }
+    }
 }
 
 /// [`StreamsConfig`], compiled.

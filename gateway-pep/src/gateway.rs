@@ -11,7 +11,7 @@ use oauth::TokenIntrospector;
 use service_kit::line_sink::{LineTarget, LineWriter};
 use service_kit::metrics::MetricError;
 use service_kit::random::RandomError;
-use service_kit::{ConfigIssue, Health, LineSink, Metrics, SharedClock, Tasks, health};
+use service_kit::{ConfigIssue, Health, LineSink, Metrics, SharedClock, Tasks, Tls, health};
 use socket2::{Domain, Protocol, Socket, Type};
 use store::Store;
 use tokio::sync::mpsc;
@@ -117,7 +117,9 @@ pub enum GatewayError {
 impl Gateway {
     /// Everything that is wrong with a configuration.
     pub fn check(config: &Config, base: &Path) -> Vec<ConfigIssue> {
-        Plan::compile(config, base, None).err().unwrap_or_default()
+        let mut issues = Plan::compile(config, base, None).err().unwrap_or_default();
+        issues.extend(open_tls(config, base).err());
+        issues
     }
 
     /// Compiles the configuration. Nothing is asked, bound or followed yet. Paths in the
@@ -150,10 +152,14 @@ impl Gateway {
             request_limits: Limits {
                 target_bytes: gateway.limits.target_bytes,
                 body_bytes: gateway.limits.body_bytes,
+                fields: gateway.limits.headers,
             },
             head_bytes: gateway.limits.head_bytes,
             max_headers: gateway.limits.headers,
             max_connections: gateway.limits.connections,
+            max_streams: gateway.limits.streams,
+            h2c: gateway.h2c,
+            tls: open_tls(config, base).map_err(|issue| GatewayError::Config(vec![issue]))?,
             masked_body_bytes: gateway.limits.masked_body_bytes,
             timeouts: Timeouts::new(&gateway.timeouts),
             streams: StreamLimits::new(&gateway.streams),
@@ -211,6 +217,9 @@ impl Gateway {
         }
         idle.close();
         self.follow_keys();
+        if let Some(tls) = &self.seed.core.tls {
+            tls.follow(&self.tasks);
+        }
         let stop = CancellationToken::new();
         self.tasks.spawn(self.follower.run(stop.clone()));
         let waiting = idle.clone();
@@ -336,6 +345,21 @@ fn limits(cache: &CacheConfig, ask: Duration) -> (TokenLimits, DecisionLimits) {
         ask,
     };
     (tokens, decisions)
+}
+
+/// Reads certificates and keys, where clients come by TLS.
+fn open_tls(config: &Config, base: &Path) -> Result<Option<Tls>, ConfigIssue> {
+    let gateway = &config.gateway;
+    let Some(tls) = &gateway.tls else {
+        return Ok(None);
+    };
+    if gateway.h2c {
+        return Err(
+            ConfigIssue::new("`gateway.h2c` is for listeners without TLS")
+                .hint("leave it out: by TLS, clients speak HTTP/2 where they want to"),
+        );
+    }
+    Tls::open_named("gateway.tls", tls, base).map(Some)
 }
 
 /// One listener a worker, on one port; and which that is.

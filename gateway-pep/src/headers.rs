@@ -235,6 +235,17 @@ pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
     }
 }
 
+/// Whether there is a field that frames or addresses a message, and cannot come after it.
+pub(crate) fn is_no_trailer(trailers: &HeaderMap) -> bool {
+    let forbidden = [
+        header::CONTENT_LENGTH,
+        header::TRANSFER_ENCODING,
+        header::HOST,
+        header::AUTHORIZATION,
+    ];
+    forbidden.iter().any(|name| trailers.contains_key(name))
+}
+
 /// Whether a comma-separated field has this token, in any case.
 pub(crate) fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
     headers

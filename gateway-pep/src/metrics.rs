@@ -14,6 +14,8 @@ use crate::streams::Withdrawn;
 pub(crate) struct GatewayMetrics {
     pub(crate) in_flight: IntGauge,
     pub(crate) connections: IntGauge,
+    pub(crate) handshakes: IntCounter,
+    pub(crate) failed_handshakes: IntCounter,
     pub(crate) revocation_lag: Histogram,
     pub(crate) events: IntCounter,
     pub(crate) log_dropped: IntCounter,
@@ -130,10 +132,17 @@ impl GatewayMetrics {
             failed: readings.with_label_values(&[name, "failed"]),
         };
         let names = || plan.issuers.iter().map(|issuer| &*issuer.name);
+        let handshakes = metrics.counters(
+            "pep_tls_handshakes_total",
+            "TLS handshakes with clients",
+            &["result"],
+        )?;
         let (routes, unrouted) = route_metrics(metrics, plan)?;
         Ok(Self {
             in_flight: metrics.gauge("pep_requests_in_flight", "Requests being answered")?,
             connections: metrics.gauge("pep_connections", "Open client connections")?,
+            handshakes: handshakes.with_label_values(&["ok"]),
+            failed_handshakes: handshakes.with_label_values(&["failed"]),
             revocation_lag: metrics.latency(
                 "pep_revocation_lag_seconds",
                 "Time between two answers of the event log: an announcement waited at most so long",

@@ -39,7 +39,7 @@ use discover::discover;
 use forward::forward;
 use record::Record;
 use respond::Refusal;
-use response_body::ResponseBody;
+pub(crate) use response_body::ResponseBody;
 use route::{Lookup, Routed};
 
 /// Answers one request. Every way out is a response, and is recorded.
@@ -60,7 +60,7 @@ pub(crate) async fn handle(
     };
     respond::say_nonce(&worker.core, &record, response.headers_mut());
     respond::vary_by_key(&worker.core, response.headers_mut());
-    if worker.is_draining() {
+    if worker.is_draining() && !connection.is_http2() {
         respond::close_after(&mut response);
     }
     record.answered(response.status());
@@ -77,12 +77,17 @@ async fn answer(
     let core = &worker.core;
     let (mut parts, body) = request.into_parts();
     let on_upgrade = parts.extensions.remove::<OnUpgrade>();
+    let version = parts.version;
     let is_waiting = parts.headers.contains_key(header::EXPECT);
-    let request = CanonicalRequest::new(parts, connection.client_ip(), core.request_limits)
+    let request = CanonicalRequest::new(parts, connection.arrival(), core.request_limits)
         .map_err(Refusal::Ambiguous)?;
     record.canonical(&request);
+    if !connection.stands_for(request.authority().host()) {
+        return Err(Refusal::Misdirected);
+    }
     let (body, progress) = RequestBody::new(
         body,
+        version,
         core.request_limits.body_bytes,
         core.timeouts.idle_body,
     );
@@ -100,7 +105,8 @@ async fn answer(
         Ok(permitted) => forward(worker, connection, permitted, body, on_upgrade, record).await,
         Err(refusal) => {
             // Whoever waits to be asked for it has not sent it (RFC 9110 section 10.1.1).
-            if !is_waiting {
+            // Of an HTTP/2 connection the stream alone ends.
+            if !is_waiting && !connection.is_http2() {
                 body.skip().await;
             }
             Err(refusal)

@@ -255,6 +255,7 @@ fn check_limits(config: &Config, issues: &mut Vec<ConfigIssue>) {
         ("limits.headers", limits.headers == 0),
         ("limits.target_bytes", limits.target_bytes == 0),
         ("limits.connections", limits.connections == 0),
+        ("limits.streams", limits.streams == 0),
         ("timeouts.head_secs", timeouts.head_secs == 0),
         ("timeouts.connect_ms", timeouts.connect_ms == 0),
         ("timeouts.response_secs", timeouts.response_secs == 0),

@@ -173,7 +173,7 @@ impl Question<'_> {
         put("method", self.request.method().as_str());
         put("path", self.request.path());
         put("host", self.request.authority().host());
-        put("scheme", "http");
+        put("scheme", self.request.scheme().as_str());
         put("client_ip", &self.request.client_ip().to_string());
         context
     }
@@ -185,10 +185,11 @@ impl Question<'_> {
             decoded.insert(name.to_owned(), Value::String(value.into_owned()));
         }
         let (host, path) = (self.request.authority().host(), self.request.path());
+        let scheme = self.request.scheme().as_str();
         let mut properties = Properties::new();
         for (name, value) in [
-            ("uri", json!(format!("http://{host}{path}"))),
-            ("schema", json!("http")),
+            ("uri", json!(format!("{scheme}://{host}{path}"))),
+            ("schema", json!(scheme)),
             ("hostname", json!(host)),
             ("path", json!(path)),
             ("params", Value::Object(decoded)),

@@ -5,7 +5,10 @@
 
 mod calls;
 pub(crate) mod connection;
+mod http1;
+mod http2;
 pub(crate) mod serve;
+mod transport;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -233,8 +236,18 @@ impl Worker {
         }
     }
 
+    /// Nothing new is taken on. Where many requests are answered on one connection, its client is told.
+    fn drain(&self) {
+        self.draining.set(true);
+        self.wake_connections();
+    }
+
     fn close(&self) {
         self.closing.cancel();
+        self.wake_connections();
+    }
+
+    fn wake_connections(&self) {
         for waker in self.connections.borrow().values().flatten() {
             waker.wake_by_ref();
         }

@@ -7,6 +7,7 @@ pub mod drills;
 pub mod front;
 pub mod holder;
 pub mod http;
+pub mod http2_frames;
 pub mod process;
 pub mod python;
 pub mod recorder;

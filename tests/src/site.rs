@@ -146,20 +146,24 @@ impl Site {
 
     /// One more gateway process of a split site, on an address of its own.
     pub fn second_gateway(&self) -> (Ipv4Addr, Process) {
+        self.another_gateway("gateway-2", |text| text)
+    }
+
+    /// The same, by a configuration that is changed before.
+    pub fn another_gateway(
+        &self,
+        name: &str,
+        change: impl FnOnce(String) -> String,
+    ) -> (Ipv4Addr, Process) {
         let host = own_address();
         let text = std::fs::read_to_string(self.folder.path().join("config/gateway.yaml"))
             .expect("gateway.yaml")
             .replace(&format!("{}:8080", self.host), &format!("{host}:8080"))
             .replace(&format!("{}:9901", self.host), &format!("{host}:9901"));
-        std::fs::write(self.folder.path().join("config/gateway-2.yaml"), text).expect("write");
+        let file = self.folder.path().join(format!("config/{name}.yaml"));
+        std::fs::write(file, change(text)).expect("write");
         let url = self.redis.as_ref().expect("split").url();
-        let mut process = role(
-            self.folder.path(),
-            self.host,
-            "gateway-2",
-            &["gateway"],
-            &url,
-        );
+        let mut process = role(self.folder.path(), self.host, name, &["gateway"], &url);
         process.await_port(SocketAddr::from((host, 8080)));
         (host, process)
     }
@@ -198,6 +202,11 @@ impl Site {
     /// The folder of the policies that decide here.
     pub fn policies(&self) -> PathBuf {
         self.folder.path().join("policies/records")
+    }
+
+    /// Something in the folder that its processes run in.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
     }
 
     /// Runs `script/tour` against this site.

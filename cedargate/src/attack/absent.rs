@@ -13,16 +13,6 @@ pub struct Absent {
 /// All of them.
 pub const ABSENT: &[Absent] = &[
     Absent {
-        what: "HTTP/2",
-        reason: "the gateway takes HTTP/1.1 only",
-        keys: &["http2", "h2"],
-    },
-    Absent {
-        what: "TLS",
-        reason: "the gateway does not terminate TLS",
-        keys: &["tls", "certificate", "sni"],
-    },
-    Absent {
         what: "browser sessions",
         reason: "nobody logs in at the gateway",
         keys: &["oidc", "session", "cookie", "login", "redirect"],

@@ -109,6 +109,9 @@ fn on_loopback(mut config: Config, upstream: SocketAddr) -> Config {
     }
     let gateway = &mut config.gateway;
     gateway.workers = 1;
+    // What is sent is HTTP/1.1, and certificates are of files of the user's.
+    gateway.tls = None;
+    gateway.h2c = false;
     gateway.access_log = LineTarget::Off;
     gateway.cache.secret = None;
     gateway.cache.secret_file = None;

@@ -4,6 +4,7 @@
 //! [`CanonicalRequest`]; nothing later looks at the request as it came.
 
 mod authority;
+mod fields;
 mod path;
 
 use std::net::IpAddr;
@@ -13,7 +14,7 @@ use http::header::{self, HeaderMap};
 use http::uri::PathAndQuery;
 use http::{Method, Version, request};
 
-pub(crate) use authority::Authority;
+pub(crate) use authority::{Authority, UrlScheme};
 pub(crate) use path::{decode_segment, normalize};
 
 use crate::headers;
@@ -25,9 +26,16 @@ pub(crate) struct CanonicalRequest {
     method: Method,
     authority: Authority,
     target: PathAndQuery,
-    client_ip: IpAddr,
+    arrival: Arrival,
     upgrade: Upgrade,
     headers: HeaderMap,
+}
+
+/// How a request has come, by what its connection says of it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Arrival {
+    pub(crate) client_ip: IpAddr,
+    pub(crate) scheme: UrlScheme,
 }
 
 /// Whether the connection should become something else.
@@ -43,6 +51,8 @@ pub(crate) enum Upgrade {
 pub(crate) struct Limits {
     pub(crate) target_bytes: usize,
     pub(crate) body_bytes: u64,
+    /// Header fields. The parser of HTTP/1.1 looks at that itself.
+    pub(crate) fields: usize,
 }
 
 /// Why a request has no canonical form.
@@ -70,6 +80,10 @@ pub(crate) enum Ambiguity {
     Host,
     #[error("the request target and the host disagree")]
     HostMismatch,
+    #[error("there are too many header fields")]
+    TooManyFields,
+    #[error("a header value begins or ends with space")]
+    FieldValue,
     #[error("the method is not accepted here")]
     Method,
     #[error("the body has no clear length")]
@@ -96,20 +110,23 @@ impl CanonicalRequest {
     /// The only way to have one.
     pub(crate) fn new(
         parts: request::Parts,
-        client_ip: IpAddr,
+        arrival: Arrival,
         limits: Limits,
     ) -> Result<Self, Ambiguity> {
         let request::Parts {
             method,
             uri,
             version,
-            headers,
+            mut headers,
             ..
         } = parts;
         if matches!(method, Method::CONNECT | Method::TRACE) {
             return Err(Ambiguity::Method);
         }
-        let authority = Authority::of(&uri, &headers)?;
+        if version == Version::HTTP_2 {
+            fields::as_of_http_1(&mut headers, limits.fields)?;
+        }
+        let authority = Authority::of(&uri, version, &headers, arrival.scheme)?;
         let target = canonical_target(uri.path_and_query(), limits.target_bytes)?;
         check_framing(&headers, limits.body_bytes)?;
         let upgrade = upgrade(&method, version, &headers)?;
@@ -117,7 +134,7 @@ impl CanonicalRequest {
             method,
             authority,
             target,
-            client_ip,
+            arrival,
             upgrade,
             headers,
         })
@@ -146,7 +163,12 @@ impl CanonicalRequest {
     }
 
     pub(crate) fn client_ip(&self) -> IpAddr {
-        self.client_ip
+        self.arrival.client_ip
+    }
+
+    /// That of the connection; what a client says of it must be the same.
+    pub(crate) fn scheme(&self) -> UrlScheme {
+        self.arrival.scheme
     }
 
     pub(crate) fn upgrade(&self) -> Upgrade {
@@ -166,6 +188,10 @@ impl CanonicalRequest {
 fn canonical_target(target: Option<&PathAndQuery>, max: usize) -> Result<PathAndQuery, Ambiguity> {
     let target = target.ok_or(Ambiguity::TargetForm)?;
     let (path, query) = (target.path(), target.query());
+    // A query alone is read as one of `/`, and would be forwarded as it is.
+    if !target.as_str().starts_with('/') {
+        return Err(Ambiguity::TargetForm);
+    }
     if path.len() + query.map_or(0, |query| query.len() + 1) > max {
         return Err(Ambiguity::TargetTooLong);
     }

@@ -7,7 +7,7 @@ use http::{Method, Request, Uri, request};
 
 use super::authenticate::authenticate;
 use super::authorize::{self, Permitted, authorize};
-use super::canonical::{Ambiguity, CanonicalRequest, written_target};
+use super::canonical::{Ambiguity, Arrival, CanonicalRequest, written_target};
 use super::record::Record;
 use super::respond::Refusal;
 use crate::explain::{
@@ -57,8 +57,12 @@ async fn walk(
     found: &mut Explanation,
 ) -> Result<Permitted, Refusal> {
     let core = &worker.core;
+    let arrival = Arrival {
+        client_ip: asked.client_ip,
+        scheme: core.scheme(),
+    };
     let request = parts(asked)
-        .and_then(|parts| CanonicalRequest::new(parts, asked.client_ip, core.request_limits))
+        .and_then(|parts| CanonicalRequest::new(parts, arrival, core.request_limits))
         .map_err(Refusal::Ambiguous)?;
     found.request = Some(ExplainedRequest {
         method: request.method().to_string(),

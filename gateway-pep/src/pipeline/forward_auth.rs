@@ -7,7 +7,7 @@ pub(crate) mod grpc;
 use std::rc::Rc;
 
 use http::header::{self, HeaderValue};
-use http::{Request, Response, StatusCode};
+use http::{Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 
 use super::authorize::Permitted;
@@ -46,7 +46,12 @@ pub(crate) async fn handle(
     });
     let mut record = Record::begin(worker.clone(), connection);
     record.for_proxy();
-    let (body, progress) = RequestBody::new(body, limits.body_bytes, core.timeouts.idle_body);
+    let (body, progress) = RequestBody::new(
+        body,
+        Version::HTTP_11,
+        limits.body_bytes,
+        core.timeouts.idle_body,
+    );
     record.body(progress);
     body.skip().await;
     let permitted = match asked {

@@ -63,6 +63,7 @@ fn withdrawn(refusal: &Refusal) -> Option<Withdrawn> {
         | Refusal::Unproven(_) => Some(Withdrawn::Token),
         Refusal::Obligation | Refusal::Unmaskable(_) => Some(Withdrawn::Obligation),
         Refusal::Ambiguous(_)
+        | Refusal::Misdirected
         | Refusal::NotFound
         | Refusal::MethodNotAllowed { .. }
         | Refusal::InsufficientScope { .. }

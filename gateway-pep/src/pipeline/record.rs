@@ -151,6 +151,11 @@ impl Record {
         progress.is_some_and(|progress| !progress.is_whole.get())
     }
 
+    /// Whether an answer can end the connection: in HTTP/2 only a stream ends.
+    pub(crate) fn ends_connections(&self) -> bool {
+        !self.connection.is_http2()
+    }
+
     pub(crate) fn routed(&mut self, route: usize) {
         self.route = Some(route);
     }

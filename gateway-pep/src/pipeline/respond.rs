@@ -29,6 +29,8 @@ pub(crate) fn vary_by_key(core: &Core, headers: &mut HeaderMap) {
 #[derive(Debug)]
 pub(crate) enum Refusal {
     Ambiguous(Ambiguity),
+    /// The connection is for another host than the request.
+    Misdirected,
     NotFound,
     MethodNotAllowed {
         allow: HeaderValue,
@@ -82,6 +84,7 @@ pub(crate) enum Refusal {
 pub(crate) const REASONS: &[&str] = &[
     "ambiguous",
     "too_large",
+    "misdirected",
     "not_found",
     "method_not_allowed",
     "no_credentials",
@@ -115,6 +118,7 @@ impl Refusal {
         match self {
             Self::Ambiguous(Ambiguity::TargetTooLong | Ambiguity::BodyTooLarge) => "too_large",
             Self::Ambiguous(_) => "ambiguous",
+            Self::Misdirected => "misdirected",
             Self::NotFound => "not_found",
             Self::MethodNotAllowed { .. } => "method_not_allowed",
             Self::NoCredentials => "no_credentials",
@@ -154,8 +158,10 @@ impl Refusal {
                 Ambiguity::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
                 Ambiguity::Expectation => StatusCode::EXPECTATION_FAILED,
                 Ambiguity::Method => StatusCode::METHOD_NOT_ALLOWED,
+                Ambiguity::TooManyFields => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
                 _ => StatusCode::BAD_REQUEST,
             },
+            Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::TwoCredentials | Self::MalformedToken | Self::LogoutToken => {
@@ -191,6 +197,9 @@ impl Refusal {
     pub(super) fn detail(&self) -> Option<String> {
         match self {
             Self::Ambiguous(ambiguity) => Some(ambiguity.to_string()),
+            Self::Misdirected => {
+                Some("this connection is for another host; open one that names it".into())
+            }
             Self::NotFound | Self::MethodNotAllowed { .. } | Self::Denied | Self::Obligation => {
                 None
             }
@@ -276,7 +285,7 @@ pub(crate) fn refuse(
         _ => {}
     }
     // RFC 9112 section 9.6: said, or the client sends its next request into a connection that closes.
-    if refusal.ends_connection() || record.leaves_body() {
+    if record.ends_connections() && (refusal.ends_connection() || record.leaves_body()) {
         close_after(&mut response);
     }
     response

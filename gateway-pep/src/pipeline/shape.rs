@@ -84,7 +84,10 @@ pub(super) fn upstream_headers(
     headers.insert(header::HOST, host.clone());
     headers.insert(X_FORWARDED_HOST, authority.clone());
     headers.insert(X_FORWARDED_FOR, connection.forwarded_for());
-    headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("http"));
+    headers.insert(
+        X_FORWARDED_PROTO,
+        HeaderValue::from_static(canonical.scheme().as_str()),
+    );
     headers.insert(X_REQUEST_ID, record.id.as_header());
     continue_trace(&mut headers, &record.id);
     record.traced(headers.get(crate::headers::TRACEPARENT));

@@ -140,7 +140,7 @@ mod tests {
     use http::Request;
 
     use super::*;
-    use crate::pipeline::canonical::Limits;
+    use crate::pipeline::canonical::{Arrival, Limits, UrlScheme};
     use crate::plan::tests::compile;
 
     const ROUTE: &str = "match: /a, methods: [GET], upstream: a, action: x, resource: R/x";
@@ -157,8 +157,13 @@ mod tests {
         let limits = Limits {
             target_bytes: 100,
             body_bytes: 0,
+            fields: 100,
         };
-        let request = CanonicalRequest::new(parts, [127, 0, 0, 1].into(), limits).ok()?;
+        let arrival = Arrival {
+            client_ip: [127, 0, 0, 1].into(),
+            scheme: UrlScheme::Http,
+        };
+        let request = CanonicalRequest::new(parts, arrival, limits).ok()?;
         plan.dpop.unwrap().url(&request)
     }
 

@@ -2,11 +2,14 @@
 
 use std::cell::Cell;
 use std::net::IpAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use http::HeaderValue;
+use service_kit::tls::TlsSession;
 
 use crate::guard::Findings;
+use crate::pipeline::canonical::{Arrival, UrlScheme};
 
 /// What the requests of one connection share.
 #[derive(Debug)]
@@ -15,6 +18,9 @@ pub(crate) struct Connection {
     forwarded_for: HeaderValue,
     findings: Arc<Findings>,
     messages: Cell<u64>,
+    /// None: it is without TLS.
+    tls: Option<Rc<TlsSession>>,
+    is_http2: bool,
 }
 
 impl Connection {
@@ -26,6 +32,24 @@ impl Connection {
             client_ip,
             findings,
             messages: Cell::new(0),
+            tls: None,
+            is_http2: false,
+        }
+    }
+
+    /// The same, by TLS.
+    pub(super) fn by_tls(self, session: Option<Rc<TlsSession>>) -> Self {
+        Self {
+            tls: session,
+            ..self
+        }
+    }
+
+    /// One on which many requests are answered at a time.
+    pub(super) fn of_http2(peer: IpAddr) -> Self {
+        Self {
+            is_http2: true,
+            ..Self::new(peer, Arc::default())
         }
     }
 
@@ -50,6 +74,26 @@ impl Connection {
 
     pub(crate) fn forwarded_for(&self) -> HeaderValue {
         self.forwarded_for.clone()
+    }
+
+    /// What its requests have in common.
+    pub(crate) fn arrival(&self) -> Arrival {
+        Arrival {
+            client_ip: self.client_ip,
+            scheme: match self.tls {
+                Some(_) => UrlScheme::Https,
+                None => UrlScheme::Http,
+            },
+        }
+    }
+
+    /// Whether requests for this host belong here (RFC 9110 section 7.4).
+    pub(crate) fn stands_for(&self, host: &str) -> bool {
+        self.tls.as_ref().is_none_or(|tls| tls.stands_for(host))
+    }
+
+    pub(crate) fn is_http2(&self) -> bool {
+        self.is_http2
     }
 
     /// Counts a message; false where its bytes, or bytes before it, were malformed.

@@ -1,17 +1,11 @@
 //! A worker's thread: accepts connections, serves each with the pipeline, and drains.
 
-use std::convert::Infallible;
-use std::future::{Future as _, poll_fn};
 use std::io;
 use std::net::IpAddr;
-use std::pin::pin;
 use std::rc::Rc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use service_kit::LineSink;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::LocalOptions;
@@ -20,12 +14,9 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
-use super::connection::Connection;
-use super::{Seed, Worker};
+use super::{Seed, Worker, transport};
 use crate::access_log::AccessLog;
 use crate::explain::Job;
-use crate::guard::Guarded;
-use crate::plan::ForwardAuthPlan;
 use crate::{pipeline, streams};
 
 /// How a thread learns that it should end, and says that it did.
@@ -51,9 +42,9 @@ pub(crate) enum Purpose {
 
 /// Who has connected, and what for.
 #[derive(Debug, Clone, Copy)]
-struct Client {
-    peer: IpAddr,
-    purpose: Purpose,
+pub(super) struct Client {
+    pub(super) peer: IpAddr,
+    pub(super) purpose: Purpose,
 }
 
 const TICK: Duration = Duration::from_secs(2);
@@ -187,7 +178,7 @@ async fn accept(
             () = draining.cancelled() => break,
         }
     }
-    worker.draining.set(true);
+    worker.drain();
     // What the kernel has accepted for us is a request in flight. The kernel itself is asked: what the runtime
     // knows of it is a moment old.
     let Ok(listener) = listener.into_std() else {
@@ -214,71 +205,8 @@ fn take_on(worker: &Rc<Worker>, stream: TcpStream, peer: IpAddr, purpose: Purpos
     let number = worker.open_connection();
     let worker = worker.clone();
     tokio::task::spawn_local(async move {
-        serve(&worker, number, stream, Client { peer, purpose }).await;
+        let _ = stream.set_nodelay(true);
+        transport::serve(&worker, number, stream, Client { peer, purpose }).await;
         worker.close_connection(number);
     });
 }
-
-/// Serves until the client is done, or the worker closes and the answer at hand has gone.
-async fn serve(worker: &Rc<Worker>, number: u64, stream: TcpStream, client: Client) {
-    let _ = stream.set_nodelay(true);
-    let core = &worker.core;
-    if let Purpose::Ask(listener) = client.purpose
-        && core
-            .plan
-            .forward_auth
-            .get(listener)
-            .is_some_and(ForwardAuthPlan::is_called)
-    {
-        return super::calls::serve(worker, number, stream, (client.peer, listener)).await;
-    }
-    let (guarded, findings) = Guarded::new(stream, core.head_bytes);
-    let connection = Rc::new(Connection::new(client.peer, findings));
-    let asks = match client.purpose {
-        Purpose::Forward => None,
-        Purpose::Ask(listener) => core.plan.forward_auth.get(listener),
-    };
-    let service = service_fn(|request| {
-        let (worker, connection) = (worker.clone(), connection.clone());
-        async move {
-            Ok::<_, Infallible>(match asks {
-                None => pipeline::handle(worker, connection, request).await,
-                Some(plan) => {
-                    pipeline::forward_auth::handle(worker, connection, plan, request).await
-                }
-            })
-        }
-    });
-    let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new())
-        .header_read_timeout(core.timeouts.head)
-        .max_buf_size(core.head_bytes.max(64 << 10))
-        .max_header_size(core.head_bytes);
-    // Its own default is kept on the stack.
-    if core.max_headers != PARSER_HEADERS {
-        http.max_headers(core.max_headers);
-    }
-    let mut served = pin!(
-        http.serve_connection(TokioIo::new(guarded), service)
-            .with_upgrades()
-    );
-    let mut is_told = false;
-    let mut is_known = false;
-    let ended = poll_fn(|context| {
-        if !is_known {
-            is_known = true;
-            worker.wake_on_close(number, context.waker());
-        }
-        if !is_told && worker.closing.is_cancelled() {
-            is_told = true;
-            served.as_mut().graceful_shutdown();
-        }
-        served.as_mut().poll(context)
-    })
-    .await;
-    if let Err(error) = ended {
-        tracing::debug!(%error, "a connection ended early");
-    }
-}
-
-const PARSER_HEADERS: usize = 100;

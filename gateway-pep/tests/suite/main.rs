@@ -13,6 +13,7 @@ mod access_log;
 mod agreement;
 mod api_keys;
 mod caches;
+mod certificates;
 mod cut_store;
 mod discovery;
 mod dpop;
@@ -22,6 +23,10 @@ mod fixture;
 mod forward_auth;
 mod holder;
 mod hostile;
+mod http2;
+#[expect(unreachable_pub, reason = "the tests of whole sites use it, too")]
+#[path = "../../../tests/src/http2_frames.rs"]
+mod http2_frames;
 mod issuers;
 mod logins;
 mod obligations;
@@ -31,4 +36,5 @@ mod shutdown;
 mod signer;
 mod standing;
 mod streams;
+mod tls;
 mod upstream;

@@ -2,8 +2,8 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use http::Uri;
 use http::header::{self, HeaderMap, HeaderValue};
+use http::{Uri, Version};
 
 use super::Ambiguity;
 
@@ -15,35 +15,68 @@ pub(crate) struct Authority {
     host_length: usize,
 }
 
+/// What a request is sent by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum UrlScheme {
+    Http,
+    /// TLS ends at this gateway.
+    Https,
+}
+
+impl UrlScheme {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
+
+    fn own_port(self) -> u16 {
+        match self {
+            Self::Http => 80,
+            Self::Https => 443,
+        }
+    }
+}
+
 impl Authority {
-    /// Of the `Host` field, with which an absolute-form target must agree.
-    pub(super) fn of(uri: &Uri, headers: &HeaderMap) -> Result<Self, Ambiguity> {
+    /// Of the `Host` field, with which an absolute-form target must agree. In HTTP/2 it may be left out
+    /// where there is an `:authority` (RFC 9113 section 8.3.1).
+    pub(super) fn of(
+        uri: &Uri,
+        version: Version,
+        headers: &HeaderMap,
+        scheme: UrlScheme,
+    ) -> Result<Self, Ambiguity> {
         let mut hosts = headers.get_all(header::HOST).iter();
-        let (Some(host), None) = (hosts.next(), hosts.next()) else {
-            return Err(Ambiguity::Host);
+        let host = match (hosts.next(), hosts.next()) {
+            (Some(host), None) => Some(Self::parse(host, scheme)?),
+            (None, _) if version == Version::HTTP_2 => None,
+            _ => return Err(Ambiguity::Host),
         };
-        let authority = Self::parse(host)?;
-        match (uri.scheme_str(), uri.authority()) {
-            (None, None) => Ok(authority),
-            (Some("http"), Some(named)) => {
+        let named = match (uri.scheme_str(), uri.authority()) {
+            (None, None) => None,
+            (Some(said), Some(named)) if said == scheme.as_str() => {
                 let named = HeaderValue::from_str(named.as_str()).map_err(|_| Ambiguity::Host)?;
-                if Self::parse(&named)? == authority {
-                    Ok(authority)
-                } else {
-                    Err(Ambiguity::HostMismatch)
-                }
+                Some(Self::parse(&named, scheme)?)
             }
-            _ => Err(Ambiguity::TargetForm),
+            _ => return Err(Ambiguity::TargetForm),
+        };
+        match (host, named) {
+            (Some(host), Some(named)) if host != named => Err(Ambiguity::HostMismatch),
+            (Some(authority), _) | (None, Some(authority)) => Ok(authority),
+            (None, None) => Err(Ambiguity::Host),
         }
     }
 
     /// Lower case, without a trailing dot and without the scheme's own port.
-    fn parse(value: &HeaderValue) -> Result<Self, Ambiguity> {
+    fn parse(value: &HeaderValue, scheme: UrlScheme) -> Result<Self, Ambiguity> {
         let text = value.to_str().map_err(|_| Ambiguity::Host)?;
         let (host, port) = split(text)?;
         let host = host.strip_suffix('.').unwrap_or(host);
         check_host(host)?;
-        let port = port.map(parse_port).transpose()?.filter(|port| *port != 80);
+        let port = port.map(parse_port).transpose()?;
+        let port = port.filter(|port| *port != scheme.own_port());
         let unchanged = port.is_some() == (text.len() > host.len())
             && !host.bytes().any(|byte| byte.is_ascii_uppercase())
             && port.is_none_or(|port| text.len() == host.len() + 1 + digits(port));

@@ -8,6 +8,12 @@ use super::*;
 const LIMITS: Limits = Limits {
     target_bytes: 8192,
     body_bytes: 1000,
+    fields: 10,
+};
+
+const ARRIVAL: Arrival = Arrival {
+    client_ip: IpAddr::V4(std::net::Ipv4Addr::LOCALHOST),
+    scheme: UrlScheme::Http,
 };
 
 fn canonical(target: &str, fields: &[(&str, &str)]) -> Result<CanonicalRequest, Ambiguity> {
@@ -16,7 +22,7 @@ fn canonical(target: &str, fields: &[(&str, &str)]) -> Result<CanonicalRequest, 
         request = request.header(*name, *value);
     }
     let (parts, ()) = request.body(()).unwrap().into_parts();
-    CanonicalRequest::new(parts, [127, 0, 0, 1].into(), LIMITS)
+    CanonicalRequest::new(parts, ARRIVAL, LIMITS)
 }
 
 #[track_caller]

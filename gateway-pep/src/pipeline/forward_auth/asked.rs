@@ -7,7 +7,9 @@ use http::uri::PathAndQuery;
 use http::{Method, Uri, request};
 
 use crate::headers::{X_FORWARDED_FOR, overrides};
-use crate::pipeline::canonical::{Ambiguity, Authority, CanonicalRequest, Limits, written_target};
+use crate::pipeline::canonical::{
+    Ambiguity, Arrival, Authority, CanonicalRequest, Limits, UrlScheme, written_target,
+};
 use crate::plan::{ForwardAuthPlan, Names, OriginalHeaders};
 
 /// They frame the question, and say nothing of the request that it is about.
@@ -52,7 +54,12 @@ pub(super) fn canonical(
     for name in &OF_THE_QUESTION {
         parts.headers.remove(name);
     }
-    let request = CanonicalRequest::new(parts, client_ip, limits)?;
+    // The question is HTTP/1.1, whatever the request is that it is about.
+    let arrival = Arrival {
+        client_ip,
+        scheme: UrlScheme::Http,
+    };
+    let request = CanonicalRequest::new(parts, arrival, limits)?;
     if *request.target() == target && is_spelt(request.authority(), &host) {
         Ok(request)
     } else {

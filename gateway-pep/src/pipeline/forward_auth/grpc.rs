@@ -71,7 +71,7 @@ async fn in_time(
     let deadline = wire::deadline(&head.headers)?.unwrap_or(timeouts.response);
     let answering = async {
         let limit = u64::try_from(wire::MAX_MESSAGE_BYTES + wire::HEAD_BYTES).unwrap_or(u64::MAX);
-        let (body, _) = RequestBody::new(body, limit, timeouts.idle_body);
+        let (body, _) = RequestBody::new(body, head.version, limit, timeouts.idle_body);
         match head.uri.path() {
             CHECK => check(worker, connection, body).await,
             HEALTH => health(worker, body).await,

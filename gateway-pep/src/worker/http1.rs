@@ -1,0 +1,80 @@
+//! HTTP/1.1 on a connection: one message after the other, read twice (see [`crate::guard`]).
+
+use std::convert::Infallible;
+use std::future::{Future as _, poll_fn};
+use std::pin::pin;
+use std::rc::Rc;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use service_kit::tls::TlsSession;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::Worker;
+use super::connection::Connection;
+use super::serve::{Client, Purpose};
+use crate::guard::Guarded;
+use crate::pipeline;
+
+/// Serves until the client is done, or the worker closes and the answer at hand has gone.
+pub(super) async fn serve<S>(
+    worker: &Rc<Worker>,
+    number: u64,
+    (stream, session): (S, Option<TlsSession>),
+    client: Client,
+) where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let core = &worker.core;
+    let (guarded, findings) = Guarded::new(stream, core.head_bytes);
+    let connection = Connection::new(client.peer, findings).by_tls(session.map(Rc::new));
+    let connection = Rc::new(connection);
+    let asks = match client.purpose {
+        Purpose::Forward => None,
+        Purpose::Ask(listener) => core.plan.forward_auth.get(listener),
+    };
+    let service = service_fn(|request| {
+        let (worker, connection) = (worker.clone(), connection.clone());
+        async move {
+            Ok::<_, Infallible>(match asks {
+                None => pipeline::handle(worker, connection, request).await,
+                Some(plan) => {
+                    pipeline::forward_auth::handle(worker, connection, plan, request).await
+                }
+            })
+        }
+    });
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new())
+        .header_read_timeout(core.timeouts.head)
+        .max_buf_size(core.head_bytes.max(64 << 10))
+        .max_header_size(core.head_bytes);
+    // Its own default is kept on the stack.
+    if core.max_headers != PARSER_HEADERS {
+        http.max_headers(core.max_headers);
+    }
+    let mut served = pin!(
+        http.serve_connection(TokioIo::new(guarded), service)
+            .with_upgrades()
+    );
+    let mut is_told = false;
+    let mut is_known = false;
+    let ended = poll_fn(|context| {
+        if !is_known {
+            is_known = true;
+            worker.wake_on_close(number, context.waker());
+        }
+        if !is_told && worker.closing.is_cancelled() {
+            is_told = true;
+            served.as_mut().graceful_shutdown();
+        }
+        served.as_mut().poll(context)
+    })
+    .await;
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a connection ended early");
+    }
+}
+
+const PARSER_HEADERS: usize = 100;
