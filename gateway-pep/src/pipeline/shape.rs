@@ -2,6 +2,7 @@
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Request, Uri, Version};
+use http_body::Body as _;
 
 use super::authorize::Permitted;
 use super::canonical::Upgrade;
@@ -79,12 +80,28 @@ pub(super) fn upstream_request(
     if canonical.upgrade() == Upgrade::WebSocket {
         set_upgrade(&mut headers);
     }
+    say_length(&mut headers, &body);
     let mut request = Request::new(body);
     *request.method_mut() = canonical.method().clone();
     *request.uri_mut() = Uri::from(canonical.target().clone());
     *request.version_mut() = Version::HTTP_11;
     *request.headers_mut() = headers;
     request
+}
+
+/// How long the body is, where the client has not said so. Of some methods the HTTP client would send none
+/// otherwise, and the upstream would act on less than what was decided on.
+fn say_length(headers: &mut HeaderMap, body: &RequestBody) {
+    if body.is_end_stream() || headers.contains_key(header::CONTENT_LENGTH) {
+        return;
+    }
+    match body.size_hint().exact() {
+        Some(length) => headers.insert(header::CONTENT_LENGTH, length.into()),
+        None => headers.insert(
+            header::TRANSFER_ENCODING,
+            HeaderValue::from_static("chunked"),
+        ),
+    };
 }
 
 /// The headers of a response that is passed on as it is.
