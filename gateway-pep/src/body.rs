@@ -1,6 +1,9 @@
 //! A client's body on its way to the upstream: counted, bounded, given up when it stands still.
 
+mod early;
+
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -22,6 +25,8 @@ use crate::streams::Withdrawn;
 pub(crate) struct RequestBody {
     incoming: Option<Incoming>,
     is_http2: bool,
+    /// What was taken in before it was wanted.
+    early: VecDeque<Bytes>,
     left: u64,
     patience: Patience,
     progress: Rc<Progress>,
@@ -100,6 +105,7 @@ impl RequestBody {
         let body = Self {
             incoming: (!incoming.is_end_stream()).then_some(incoming),
             is_http2: version == Version::HTTP_2,
+            early: VecDeque::new(),
             left: limit,
             patience: Patience::new(idle),
             progress: progress.clone(),
@@ -112,6 +118,7 @@ impl RequestBody {
         Self {
             incoming: None,
             is_http2: false,
+            early: VecDeque::new(),
             left: 0,
             patience: Patience::new(Duration::MAX),
             progress: Rc::default(),
@@ -166,6 +173,9 @@ impl Body for RequestBody {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = self.get_mut();
+        if let Some(data) = this.early.pop_front() {
+            return Poll::Ready(Some(Ok(Frame::data(data))));
+        }
         let Some(incoming) = &mut this.incoming else {
             return Poll::Ready(None);
         };
@@ -209,13 +219,21 @@ impl Body for RequestBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.incoming.as_ref().is_none_or(Body::is_end_stream)
+        self.early.is_empty() && self.incoming.as_ref().is_none_or(Body::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.incoming
-            .as_ref()
-            .map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+        let early: usize = self.early.iter().map(Bytes::len).sum();
+        let early = u64::try_from(early).unwrap_or(u64::MAX);
+        match &self.incoming {
+            None => SizeHint::with_exact(early),
+            Some(incoming) if early == 0 => incoming.size_hint(),
+            Some(_) => {
+                let mut more = SizeHint::new();
+                more.set_lower(early);
+                more
+            }
+        }
     }
 }
 

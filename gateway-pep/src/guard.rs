@@ -8,13 +8,16 @@
 
 mod framing;
 
+use std::future::Future as _;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Sleep, sleep};
 
 use framing::{Framing, Verdict};
 
@@ -25,7 +28,13 @@ pub(crate) struct Guarded<S> {
     framing: Framing,
     findings: Arc<Findings>,
     broken: bool,
+    /// A head was bad. The parser may take what has come of it for the beginning of something: it does not
+    /// wait for more for long.
+    ending: Option<Pin<Box<Sleep>>>,
 }
+
+/// The rest of a bad head is waited for so long, so that it can be answered.
+const REST: Duration = Duration::from_secs(1);
 
 /// What was found out about one connection. Shared with the service above the parser.
 #[derive(Debug)]
@@ -45,6 +54,7 @@ impl<S> Guarded<S> {
             framing: Framing::new(max_line),
             findings: findings.clone(),
             broken: false,
+            ending: None,
         };
         (guarded, findings)
     }
@@ -61,6 +71,7 @@ impl<S> Guarded<S> {
                 self.findings
                     .bad_from
                     .store(self.framing.messages(), Ordering::Relaxed);
+                self.ending = Some(Box::pin(sleep(REST)));
                 bytes.len()
             }
             // Its message is being forwarded: it must never look complete.
@@ -108,7 +119,18 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
             return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
         }
         let before = buffer.filled().len();
-        ready!(Pin::new(&mut this.stream).poll_read(context, buffer))?;
+        match (
+            Pin::new(&mut this.stream).poll_read(context, buffer),
+            &mut this.ending,
+        ) {
+            (Poll::Ready(read), _) => read?,
+            (Poll::Pending, None) => return Poll::Pending,
+            (Poll::Pending, Some(ending)) => {
+                ready!(ending.as_mut().poll(context));
+                // The orderly end.
+                return Poll::Ready(Ok(()));
+            }
+        }
         let fresh = buffer.filled().get(before..).unwrap_or_default();
         if fresh.is_empty() {
             return Poll::Ready(Ok(()));

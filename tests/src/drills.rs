@@ -1,5 +1,6 @@
 //! What is done again and again: tests do it a few times, `bench/` as often as it is told.
 
+pub mod h1;
 pub mod kills;
 pub mod revocations;
 

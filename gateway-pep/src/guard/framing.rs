@@ -286,7 +286,7 @@ fn chunk_size(line: &[u8]) -> Result<u64, Bad> {
     u64::from_str_radix(digits, 16).map_err(|_| Bad)
 }
 
-/// What frames or addresses a message cannot come after it.
+/// A field by the letter, and none that frames or addresses a message: that cannot come after it.
 fn trailer(line: &[u8]) -> Result<(), Bad> {
     let names: [&[u8]; 4] = [
         b"content-length",
@@ -294,11 +294,22 @@ fn trailer(line: &[u8]) -> Result<(), Bad> {
         b"host",
         b"authorization",
     ];
-    let forbidden = names.iter().any(|name| field_value(line, name).is_some());
-    if forbidden || matches!(line.first(), Some(b' ' | b'\t' | b':')) || !line.contains(&b':') {
+    let is_forbidden = names.iter().any(|name| field_value(line, name).is_some());
+    let (name, value) = match memchr::memchr(b':', line) {
+        Some(colon) => line.split_at(colon),
+        None => return Err(Bad),
+    };
+    let is_text = |byte: &u8| *byte == b'\t' || !byte.is_ascii_control();
+    if is_forbidden || !is_token(name) || !value.iter().all(is_text) {
         return Err(Bad);
     }
     Ok(())
+}
+
+/// RFC 9110 section 5.6.2.
+fn is_token(text: &[u8]) -> bool {
+    let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
+    !text.is_empty() && text.iter().all(is_part)
 }
 
 #[cfg(test)]

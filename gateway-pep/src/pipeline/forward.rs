@@ -27,7 +27,7 @@ pub(crate) async fn forward(
     worker: &Rc<Worker>,
     connection: &Connection,
     mut permitted: Permitted,
-    body: RequestBody,
+    mut body: RequestBody,
     on_upgrade: Option<OnUpgrade>,
     record: &mut Record,
 ) -> Result<Response<ResponseBody>, Refusal> {
@@ -41,6 +41,9 @@ pub(crate) async fn forward(
         .get(route.upstream)
         .ok_or(Refusal::NotFound)?;
     let pool = worker.pools.get(route.upstream).ok_or(Refusal::NotFound)?;
+    if body.gather().await.is_err() {
+        return Err(broken_off(record).unwrap_or(Refusal::Ambiguous(super::Ambiguity::Wire)));
+    }
     let request = shape::upstream_request(plan, upstream, connection, &mut permitted, body, record);
     let has_body = !request.body().is_end_stream();
     record.permit(permitted);
@@ -186,13 +189,8 @@ fn is_json(headers: &HeaderMap) -> bool {
 }
 
 fn failure(error: &UpstreamError, record: &mut Record) -> Refusal {
-    // The client broke off, not the upstream.
-    match record.body_failure() {
-        Some(BodyError::TooLarge) => return Refusal::Ambiguous(super::Ambiguity::BodyTooLarge),
-        Some(BodyError::Idle) => return Refusal::RequestTimeout,
-        Some(BodyError::Broken) => return Refusal::Ambiguous(super::Ambiguity::Wire),
-        Some(BodyError::Withdrawn(withdrawn)) => return refusal(withdrawn),
-        None => {}
+    if let Some(refusal) = broken_off(record) {
+        return refusal;
     }
     let source = std::error::Error::source(error).map(ToString::to_string);
     tracing::warn!(request_id = record.id.as_str(), %error, source, "upstream failed");
@@ -201,5 +199,15 @@ fn failure(error: &UpstreamError, record: &mut Record) -> Refusal {
             Refusal::UpstreamFailed
         }
         UpstreamError::ConnectTimeout | UpstreamError::ResponseTimeout => Refusal::UpstreamTimeout,
+    }
+}
+
+/// Where the client broke off, not the upstream.
+fn broken_off(record: &Record) -> Option<Refusal> {
+    match record.body_failure()? {
+        BodyError::TooLarge => Some(Refusal::Ambiguous(super::Ambiguity::BodyTooLarge)),
+        BodyError::Idle => Some(Refusal::RequestTimeout),
+        BodyError::Broken => Some(Refusal::Ambiguous(super::Ambiguity::Wire)),
+        BodyError::Withdrawn(withdrawn) => Some(refusal(withdrawn)),
     }
 }

@@ -2,6 +2,7 @@
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Request, Uri, Version};
+use http_body::Body as _;
 
 use super::authorize::Permitted;
 use super::canonical::Upgrade;
@@ -45,7 +46,8 @@ pub(super) fn upstream_request(
     body: RequestBody,
     record: &mut Record,
 ) -> Request<RequestBody> {
-    let headers = upstream_headers(plan, upstream, connection, permitted, record);
+    let mut headers = upstream_headers(plan, upstream, connection, permitted, record);
+    say_length(&mut headers, &body);
     let canonical = permitted.request();
     let mut request = Request::new(body);
     *request.method_mut() = canonical.method().clone();
@@ -104,6 +106,21 @@ pub(super) fn upstream_headers(
         set_upgrade(&mut headers);
     }
     headers
+}
+
+/// How long the body is, where the client has not said so. Of some methods the HTTP client would send none
+/// otherwise, and the upstream would act on less than what was decided on.
+fn say_length(headers: &mut HeaderMap, body: &RequestBody) {
+    if body.is_end_stream() || headers.contains_key(header::CONTENT_LENGTH) {
+        return;
+    }
+    match body.size_hint().exact() {
+        Some(length) => headers.insert(header::CONTENT_LENGTH, length.into()),
+        None => headers.insert(
+            header::TRANSFER_ENCODING,
+            HeaderValue::from_static("chunked"),
+        ),
+    };
 }
 
 /// The headers of a response that is passed on as it is.

@@ -158,6 +158,38 @@ async fn a_body_with_two_lengths_smuggles_nothing() {
 }
 
 #[tokio::test]
+async fn a_connection_on_which_a_head_is_bad_ends_soon_though_it_could_go_on() {
+    let fixture = Fixture::start().await;
+    let good = "GET /public/ok HTTP/1.1\r\nHost: gw.test\r\n\r\n";
+    for (beginning, answers) in [
+        // An empty line is a beginning to the parser, and no message.
+        (format!("{good}\r\n"), 1),
+        (format!("{good}\n"), 1),
+        (
+            "GET /public/ok HTTP/1.1\r\nHost: gw.test\r\n\t".to_owned(),
+            0,
+        ),
+        (
+            "GET /public/ok HTTP/1.1\r\nHost: gw.test\r\r\n".to_owned(),
+            0,
+        ),
+        (
+            "GET /public/ok#x HTTP/1.1\r\nHost: gw.test\r\n".to_owned(),
+            0,
+        ),
+    ] {
+        let begun = std::time::Instant::now();
+        let answer = fixture.raw(&beginning).await;
+        // Before the reading of this test would end by itself.
+        assert!(begun.elapsed().as_millis() < 2_500, "{beginning:?}");
+        let passed = answer.0.matches("HTTP/1.1 200 OK").count();
+        assert_eq!(passed, answers, "{beginning:?}");
+    }
+    let seen = fixture.upstream.seen();
+    assert_eq!(seen.len(), 2);
+}
+
+#[tokio::test]
 async fn a_malformed_chunk_never_looks_complete_to_the_upstream() {
     let fixture = Fixture::start().await;
     for chunks in [
@@ -182,6 +214,32 @@ async fn a_malformed_chunk_never_looks_complete_to_the_upstream() {
         "{:?}",
         fixture.upstream.seen()
     );
+    // What is bad and short does not even begin there.
+    assert_eq!(fixture.upstream.broken(), 0);
+}
+
+#[tokio::test]
+async fn a_body_of_no_stated_length_goes_on_whole_whatever_the_method() {
+    let fixture = Fixture::start().await;
+    for method in ["GET", "HEAD", "DELETE", "OPTIONS", "POST"] {
+        let head = format!(
+            "{method} /public/any HTTP/1.1\r\nHost: gw.test\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
+        );
+        let short = format!("{head}3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n");
+        assert_eq!(fixture.raw(&short).await.status(), 200, "{method}");
+        let seen = fixture.upstream.last();
+        assert_eq!((&*seen.body, seen.method.as_str()), (&b"abcde"[..], method));
+        // All of it was there, so that its length is known.
+        assert_eq!(seen.headers["content-length"], "5");
+        assert!(!seen.headers.contains_key("transfer-encoding"));
+        let long = "x".repeat(200_000);
+        let long = format!("{head}{:x}\r\n{long}\r\n0\r\n\r\n", long.len());
+        assert_eq!(fixture.raw(&long).await.status(), 200, "{method}");
+        let seen = fixture.upstream.last();
+        assert_eq!((seen.body.len(), seen.method.as_str()), (200_000, method));
+        assert_eq!(seen.headers["transfer-encoding"], "chunked");
+    }
+    assert_eq!(fixture.upstream.broken(), 0);
 }
 
 #[tokio::test]

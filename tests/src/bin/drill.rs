@@ -1,5 +1,7 @@
 //! What tests do a few times, as often as it is told. `bench/revocation` and `bench/kills` start it.
+//! `drill h1` is started by hand: `cargo run --release -p e2e --bin drill h1 100000`.
 
+use e2e::drills::h1::{Table, h1};
 use e2e::drills::kills::kills;
 use e2e::drills::revocations::revocations;
 use e2e::site::Topology;
@@ -35,7 +37,17 @@ async fn main() -> anyhow::Result<()> {
                 seen.load, seen.most, seen.failed
             );
         }
-        _ => anyhow::bail!("usage: drill kills redb|redis CYCLES, or drill revocations ROUNDS"),
+        ["h1", cases] => return report(&h1(cases.parse()?, 1).await),
+        ["h1", cases, seed] => return report(&h1(cases.parse()?, seed.parse()?).await),
+        _ => anyhow::bail!(
+            "usage: drill kills redb|redis CYCLES, drill revocations ROUNDS, or drill h1 CASES [SEED]"
+        ),
     }
+    Ok(())
+}
+
+fn report(table: &Table) -> anyhow::Result<()> {
+    println!("{table}");
+    anyhow::ensure!(table.failures.is_empty(), "{} failed", table.failures.len());
     Ok(())
 }

@@ -15,6 +15,7 @@ mod issuers;
 mod kill;
 mod mtls;
 mod oidc_client;
+mod one_view;
 mod outage;
 mod pdp_tls;
 mod policy_edit;

@@ -84,6 +84,10 @@ fn a_body_that_could_be_read_in_two_ways_is_bad() {
         "\r\n",
         "0\r\nContent-Length: 5\r\n\r\n",
         "0\r\nnocolon\r\n\r\n",
+        "0\r\na b: c\r\n\r\n",
+        "0\r\n: c\r\n\r\n",
+        "0\r\na : c\r\n\r\n",
+        "0\r\na: \0\r\n\r\n",
     ] {
         check(
             &format!("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n{body}"),

@@ -63,11 +63,6 @@ const NOT_CARRIED: &[(&str, Because)] = &[
     ("AUTH-025", Because::Left("claims mapped to headers")),
     ("HDR-004", Because::Left("identity headers to the upstream")),
     ("HDR-020", Because::Left("request headers in the decision")),
-    // Refused with 400 and a body that breaks off, but the upstream has the head by then.
-    (
-        "SMUG-018",
-        Because::Left("trailers known before a streamed body is begun"),
-    ),
     (
         "CACHE-004",
         Because::Suite("a_token_is_not_used_past_its_end_nor_past_the_limit"),

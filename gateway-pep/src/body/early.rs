@@ -1,0 +1,46 @@
+//! What has come already of a body whose length nobody has said: looked at before anything goes to the
+//! upstream, so that a message that is bad and short never begins there.
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::Poll;
+
+use http_body::Body as _;
+
+use super::{BodyError, RequestBody};
+
+/// What is held back at most; more of it is a stream.
+const ENOUGH: usize = 64 << 10;
+/// So often whoever reads the connection gets to go on, and has read nothing more when there is nothing.
+const ROUNDS: usize = 2;
+
+impl RequestBody {
+    /// Takes in what is there, without waiting for more. Where that is all of it, its length is known then.
+    pub(crate) async fn gather(&mut self) -> Result<(), BodyError> {
+        // There is none, or its length was said.
+        if self.size_hint().exact().is_some() {
+            return Ok(());
+        }
+        let (mut early, mut gathered, mut rounds) = (VecDeque::new(), 0, 0);
+        while gathered < ENOUGH && rounds < ROUNDS {
+            let polled = poll_fn(|context| Poll::Ready(Pin::new(&mut *self).poll_frame(context)));
+            match polled.await {
+                Poll::Ready(None) => break,
+                Poll::Ready(Some(frame)) => {
+                    if let Ok(data) = frame?.into_data() {
+                        gathered += data.len();
+                        early.push_back(data);
+                    }
+                    rounds = 0;
+                }
+                Poll::Pending => {
+                    rounds += 1;
+                    tokio::task::yield_now().await;
+                }
+            }
+        }
+        self.early = early;
+        Ok(())
+    }
+}
