@@ -23,7 +23,7 @@ pub fn router() -> axum::Router {
     axum::Router::new()
         .route("/records", get(list))
         .route("/records/{id}", get(view).put(update))
-        .route("/whoami", get(whoami))
+        .route("/whoami", get(whoami).post(whoami))
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .with_state(Arc::new(Mutex::new(seed())))
 }

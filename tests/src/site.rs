@@ -72,19 +72,22 @@ impl Site {
 
     /// The same, by a configuration of the token service that is changed before.
     pub fn split_with(change: impl FnOnce(String) -> String) -> Self {
-        Self::split_changed("token-service.yaml", change)
+        Self::split_changed(&[("token-service.yaml", &once(change))])
     }
 
     /// The same, by a configuration of the gateways that is changed before.
     pub fn split_with_gateway(change: impl FnOnce(String) -> String) -> Self {
-        Self::split_changed("gateway.yaml", change)
+        Self::split_changed(&[("gateway.yaml", &once(change))])
     }
 
-    fn split_changed(name: &str, change: impl FnOnce(String) -> String) -> Self {
+    /// The same, by configurations that are changed before, each by the name of its file.
+    pub fn split_changed(changes: &[(&str, &dyn Fn(String) -> String)]) -> Self {
         let (host, folder) = prepare();
-        let file = folder.path().join("config").join(name);
-        let text = std::fs::read_to_string(&file).expect(name);
-        std::fs::write(&file, change(text)).expect("write");
+        for (name, change) in changes {
+            let file = folder.path().join("config").join(name);
+            let text = std::fs::read_to_string(&file).expect(name);
+            std::fs::write(&file, change(text)).expect("write");
+        }
         let redis = RedisServer::start(host, folder.path());
         let url = redis.url();
         let upstream = start_upstream(folder.path(), host);
@@ -223,6 +226,12 @@ impl Site {
     }
 }
 
+/// A change that is made once, as one that could be made again.
+fn once(change: impl FnOnce(String) -> String) -> impl Fn(String) -> String {
+    let change = std::cell::Cell::new(Some(change));
+    move |text| change.take().expect("it is made once")(text)
+}
+
 /// Asks until `good` says yes; panics when patience ends.
 pub async fn eventually<F, Fut>(what: &str, patience: Duration, mut good: F)
 where
@@ -326,6 +335,10 @@ fn role(folder: &Path, host: Ipv4Addr, name: &str, arguments: &[&str], redis: &s
             "another secret of the tests, also long enough",
         )
         .env("CEDARGATE_GATEWAY_SECRET", "demo-secret-of-gateway")
+        .env(
+            "CEDARGATE_SESSION_SECRET",
+            "one more secret of the tests, long enough, too",
+        )
         .env(
             "CEDARGATE_REDIS_URL",
             if redis.is_empty() {

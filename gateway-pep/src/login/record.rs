@@ -51,8 +51,9 @@ pub(crate) struct Renewal {
     pub(crate) has_failed: bool,
 }
 
-/// Before they end by so much, tokens are renewed.
+/// Before they end by so much, tokens are renewed: the most, and, as providers count whole seconds, the least.
 const EARLY: Duration = Duration::from_mins(1);
+const LATEST: Duration = Duration::from_secs(1);
 
 impl SessionId {
     pub(crate) fn mint() -> Result<Self, random::RandomError> {
@@ -89,7 +90,7 @@ impl Session {
     /// Whether somebody has logged in, or got new tokens, so lately that doing it again would help nobody.
     pub(crate) fn is_fresh(&self, now: UnixTime) -> bool {
         const FRESH: Duration = Duration::from_secs(30);
-        now.since(self.tokens.obtained) < FRESH
+        now.since(self.tokens.obtained) < FRESH && !self.tokens.end_soon(now)
     }
 }
 
@@ -101,7 +102,7 @@ impl Tokens {
     /// Whether new ones are due: the last minute, or the last quarter of a short life.
     pub(crate) fn end_soon(&self, now: UnixTime) -> bool {
         self.ends.is_some_and(|ends| {
-            let early = EARLY.min(ends.since(self.obtained) / 4);
+            let early = EARLY.min(ends.since(self.obtained) / 4).max(LATEST);
             ends <= now.plus(early)
         })
     }

@@ -18,6 +18,10 @@ const VARIABLES: &[(&str, &str)] = &[
         "BENCH_SECRET",
         "the secret of the measurements, also long enough",
     ),
+    (
+        "CEDARGATE_SESSION_SECRET",
+        "one more secret of the tests, long enough, too",
+    ),
     ("BENCH_ACCESS_LOG", "access.jsonl"),
 ];
 
