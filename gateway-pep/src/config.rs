@@ -6,6 +6,7 @@
 mod dpop;
 mod forward_auth;
 mod issuer;
+mod rate;
 mod streams;
 mod upstream;
 
@@ -24,6 +25,7 @@ pub use issuer::{
     AuthMethod, Forward, IntrospectionIssuerConfig, IssuerConfig, JwtIssuerConfig, SubjectConfig,
     SubjectType,
 };
+pub use rate::{Per, RateConfig};
 pub use streams::StreamsConfig;
 pub use upstream::UpstreamConfig;
 
@@ -89,6 +91,10 @@ pub struct GatewayConfig {
     pub limits: LimitsConfig,
     pub timeouts: TimeoutsConfig,
     pub streams: StreamsConfig,
+    /// Limits that decisions name (obligation `rate`).
+    pub rates: BTreeMap<String, RateConfig>,
+    /// Who is told, by the names that decisions have for them (obligation `notify`): JSON lines, one a notification.
+    pub notifications: BTreeMap<String, LineTarget>,
     pub cache: CacheConfig,
 }
 
@@ -104,8 +110,10 @@ pub struct LimitsConfig {
     pub target_bytes: usize,
     /// Request body; longer is 413.
     pub body_bytes: u64,
-    /// A response that must be masked; longer is 502.
+    /// A response that must be masked or filtered; longer is 502.
     pub masked_body_bytes: usize,
+    /// Elements of a response that must be filtered; more is 502.
+    pub filtered_elements: usize,
     /// Open connections of one worker; more are closed at once.
     pub connections: usize,
 }
@@ -232,6 +240,8 @@ impl Default for GatewayConfig {
             limits: LimitsConfig::default(),
             timeouts: TimeoutsConfig::default(),
             streams: StreamsConfig::default(),
+            rates: BTreeMap::new(),
+            notifications: BTreeMap::new(),
             cache: CacheConfig::default(),
         }
     }
@@ -245,6 +255,7 @@ impl Default for LimitsConfig {
             target_bytes: 8 << 10,
             body_bytes: 16 << 20,
             masked_body_bytes: 1 << 20,
+            filtered_elements: 1_000,
             connections: 10_000,
         }
     }

@@ -8,6 +8,7 @@ use service_kit::SharedClock;
 use crate::config::{StreamsConfig, TimeoutsConfig};
 use crate::events::Feed;
 use crate::metrics::GatewayMetrics;
+use crate::obligation::rate::Limiter;
 use crate::pipeline::canonical::Limits;
 use crate::plan::Plan;
 use crate::proofs::Proofs;
@@ -17,12 +18,14 @@ use crate::proofs::Proofs;
 pub(crate) struct Core {
     pub(crate) plan: Arc<Plan>,
     pub(crate) proofs: Proofs,
+    pub(crate) limiter: Limiter,
     pub(crate) realm: String,
     pub(crate) request_limits: Limits,
     pub(crate) head_bytes: usize,
     pub(crate) max_headers: usize,
     pub(crate) max_connections: usize,
     pub(crate) masked_body_bytes: usize,
+    pub(crate) filtered_elements: usize,
     pub(crate) timeouts: Timeouts,
     pub(crate) streams: StreamLimits,
     pub(crate) metrics: Arc<GatewayMetrics>,

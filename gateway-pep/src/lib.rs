@@ -30,8 +30,8 @@ mod worker;
 pub use config::{
     AuthMethod, CacheConfig, Config, Dialect, DpopConfig, Forward, ForwardAuthConfig,
     GatewayConfig, IntrospectionIssuerConfig, IssuerConfig, JwtIssuerConfig, LimitsConfig, Mapping,
-    NoOrigin, PublicOrigin, RouteConfig, StreamsConfig, SubjectConfig, SubjectType, TimeoutsConfig,
-    UpstreamConfig,
+    NoOrigin, Per, PublicOrigin, RateConfig, RouteConfig, StreamsConfig, SubjectConfig,
+    SubjectType, TimeoutsConfig, UpstreamConfig,
 };
 pub use explain::{
     ExplainRequest, ExplainedCaller, ExplainedDecision, ExplainedOutcome, ExplainedRequest,

@@ -18,6 +18,7 @@ pub(crate) mod reauthorize;
 mod record;
 pub(crate) mod respond;
 mod response_body;
+mod rewrite;
 pub(crate) mod route;
 mod shape;
 mod tunnel;
@@ -29,6 +30,7 @@ use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 
 use crate::body::RequestBody;
+use crate::obligation::rate;
 use crate::worker::Worker;
 use crate::worker::connection::Connection;
 use authenticate::authenticate;
@@ -58,6 +60,7 @@ pub(crate) async fn handle(
         Err(refusal) => respond::refuse(&worker.core, &refusal, &mut record),
     };
     respond::say_nonce(&worker.core, &record, response.headers_mut());
+    rate::say(record.drawn(), response.headers_mut());
     if worker.is_draining() {
         respond::close_after(&mut response);
     }

@@ -1,6 +1,7 @@
 //! The configuration, compiled: upstreams and routes as requests need them, or every reason why
 //! they cannot be.
 
+mod abilities;
 mod accepting;
 mod discovery;
 mod dpop;
@@ -33,6 +34,8 @@ use crate::config::{CacheConfig, Config, UpstreamConfig};
 use crate::headers::Reserved;
 use crate::identity::accepted::Accepted;
 use crate::identity::issuer::{Issuer, Kind};
+use crate::obligation::Abilities;
+use crate::obligation::rate::RatePlan;
 use crate::pipeline::route::Router;
 
 /// What a gateway does, in the form in which it does it.
@@ -50,6 +53,9 @@ pub(crate) struct Plan {
     pub(crate) dpop: Option<Dpop>,
     pub(crate) forward_auth: Vec<ForwardAuthPlan>,
     pub(crate) reserved: Reserved,
+    /// What decisions may ask for.
+    pub(crate) abilities: Abilities,
+    pub(crate) rates: Vec<RatePlan>,
     /// Seals what is shared.
     pub(crate) cache_secret: Option<Secret>,
 }
@@ -133,6 +139,8 @@ impl Plan {
             &mut issues,
         );
         let forward_auth = ForwardAuthPlan::compile(config, &mut issues);
+        let reserved = Reserved::new(&config.gateway.reserved_headers);
+        let (abilities, rates) = abilities::compile(&config.gateway, &reserved, &mut issues);
         check_limits(config, &mut issues);
         let cache_secret = cache_secret(&config.gateway.cache, base).unwrap_or_else(|issue| {
             issues.push(issue);
@@ -151,7 +159,9 @@ impl Plan {
             discovery,
             dpop,
             forward_auth,
-            reserved: Reserved::new(&config.gateway.reserved_headers),
+            reserved,
+            abilities,
+            rates,
             cache_secret,
         })
     }
@@ -234,6 +244,7 @@ fn check_limits(config: &Config, issues: &mut Vec<ConfigIssue>) {
         ("limits.headers", limits.headers == 0),
         ("limits.target_bytes", limits.target_bytes == 0),
         ("limits.connections", limits.connections == 0),
+        ("limits.filtered_elements", limits.filtered_elements == 0),
         ("timeouts.head_secs", timeouts.head_secs == 0),
         ("timeouts.connect_ms", timeouts.connect_ms == 0),
         ("timeouts.response_secs", timeouts.response_secs == 0),

@@ -14,6 +14,7 @@ use std::task::Waker;
 use std::time::Duration;
 
 use authzen::DecisionPoint;
+use service_kit::LineSink;
 use service_kit::random::RandomError;
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -40,6 +41,8 @@ pub(crate) struct Worker {
     pub(crate) pools: Vec<Rc<Pool>>,
     pub(crate) names: Names,
     pub(crate) access_log: AccessLog,
+    /// In the order of their names.
+    pub(crate) notifications: Vec<LineSink>,
     /// For decision keys.
     pub(crate) key_buffer: RefCell<Vec<u8>>,
     pub(crate) streams: Streams,
@@ -80,6 +83,7 @@ impl Drop for OpenTunnel {
 pub(crate) struct Seed {
     pub(crate) core: Arc<Core>,
     pub(crate) decisions: Arc<dyn DecisionPoint>,
+    pub(crate) notifications: Vec<LineSink>,
     pub(crate) shared_tokens: Option<Sealed>,
     pub(crate) shared_decisions: Option<Sealed>,
     pub(crate) token_limits: TokenLimits,
@@ -109,7 +113,7 @@ impl Seed {
             self.decisions.clone(),
             self.shared_decisions.clone().map(Sealed::access),
             self.decision_limits,
-            hash,
+            (hash, self.core.plan.clone()),
             validity.clone(),
         );
         let core = self.core.clone();
@@ -119,7 +123,7 @@ impl Seed {
             decisions,
             validity,
             Names::new()?,
-            access_log,
+            (access_log, self.notifications.clone()),
         ))
     }
 }
@@ -131,7 +135,7 @@ impl Worker {
         decisions: DecisionCache,
         validity: Rc<RefCell<Validity>>,
         names: Names,
-        access_log: AccessLog,
+        (access_log, notifications): (AccessLog, Vec<LineSink>),
     ) -> Self {
         let pool = |upstream| {
             Pool::new(
@@ -149,6 +153,7 @@ impl Worker {
             decisions,
             names,
             access_log,
+            notifications,
             key_buffer: RefCell::default(),
             streams: Streams::default(),
             validity,
@@ -257,6 +262,13 @@ impl Worker {
         metrics
             .decision_entries
             .add(now.decisions - before.decisions);
+        let told = self
+            .notifications
+            .iter()
+            .zip(&metrics.notifications_dropped);
+        for (sink, dropped) in told {
+            dropped.inc_by(sink.dropped().saturating_sub(dropped.get()));
+        }
         // The count belongs to the sink, which all workers share: only ever raise it.
         let known = metrics.log_dropped.get();
         metrics

@@ -44,6 +44,7 @@ fn withdrawn(refusal: &Refusal) -> Option<Withdrawn> {
         | Refusal::IssuerUnavailable
         | Refusal::DecisionPointUnavailable
         | Refusal::ProofStoreUnavailable
+        | Refusal::RateUnknown
         | Refusal::RequestTimeout
         | Refusal::UpstreamFailed
         | Refusal::UpstreamTimeout => None,
@@ -62,6 +63,8 @@ fn withdrawn(refusal: &Refusal) -> Option<Withdrawn> {
         | Refusal::MethodNotAllowed { .. }
         | Refusal::InsufficientScope { .. }
         | Refusal::WeakLogin
+        | Refusal::LoginWanted { .. }
+        | Refusal::TooOften { .. }
         | Refusal::Denied
         | Refusal::UntrustedProxy => Some(Withdrawn::Denied),
     }

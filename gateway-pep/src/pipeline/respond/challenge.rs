@@ -6,6 +6,7 @@ use http::header::{self, HeaderValue};
 use oauth::{BearerChallenge, BearerError, DpopChallenge, Scope, StepUp};
 
 use super::Refusal;
+use crate::cache::decisions::Outcome;
 use crate::core::Core;
 use crate::headers::DPOP_NONCE;
 use crate::pipeline::presented::{Scheme, Unproven};
@@ -27,7 +28,7 @@ pub(super) fn add(core: &Core, refusal: &Refusal, record: &Record, headers: &mut
     };
     let route = record.route().and_then(|route| core.plan.routes.get(route));
     let scope = needed_scope(core, refusal);
-    let step_up = route.and_then(|route| needed_login(route, refusal));
+    let step_up = needed_login(route, refusal);
     let resource_metadata = route.and_then(|route| core.plan.discovery.url(route.upstream));
     for scheme in schemes(core, route, refusal, record.scheme()) {
         let challenge = match scheme {
@@ -106,7 +107,7 @@ fn complaint(refusal: &Refusal) -> Option<Complaint> {
         Refusal::UnboundToken => (InvalidToken, "the token is not bound to a key"),
         Refusal::OtherKey => (InvalidToken, "the token is bound to another key"),
         Refusal::InsufficientScope { .. } => (InsufficientScope, "the token lacks a scope"),
-        Refusal::WeakLogin => (
+        Refusal::WeakLogin | Refusal::LoginWanted { .. } => (
             InsufficientUserAuthentication,
             "another or a newer login is needed",
         ),
@@ -155,11 +156,17 @@ fn needed_scope<'c>(core: &'c Core, refusal: &Refusal) -> Option<&'c Scope> {
     }
 }
 
-fn needed_login<'c>(route: &'c RoutePlan, refusal: &Refusal) -> Option<StepUp<'c>> {
-    match (refusal, &route.protection) {
-        (Refusal::WeakLogin, Protection::Token { step_up, .. }) => {
-            step_up.as_ref().map(crate::plan::StepUp::challenge)
-        }
+fn needed_login<'c>(route: Option<&'c RoutePlan>, refusal: &'c Refusal) -> Option<StepUp<'c>> {
+    match refusal {
+        Refusal::WeakLogin => match &route?.protection {
+            Protection::Token { step_up, .. } => step_up.as_ref(),
+            Protection::Public => None,
+        },
+        Refusal::LoginWanted { verdict, which } => match &verdict.outcome {
+            Outcome::Permit(obligations) => obligations.step_ups.get(*which),
+            Outcome::Deny | Outcome::UnknownObligation => None,
+        },
         _ => None,
     }
+    .map(crate::plan::StepUp::challenge)
 }
