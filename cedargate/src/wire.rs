@@ -295,6 +295,7 @@ fn start_gateway(
         events: shared.store.clone(),
         event_log: EVENT_LOG.to_owned(),
         proofs: shared.store.clone(),
+        rates: shared.store.clone(),
         shared_tokens: shared_if(local_tokens.is_none()),
         shared_decisions: shared_if(config.pdp.is_none()),
         clock: shared.clock.clone(),

@@ -7,6 +7,7 @@ mod dpop;
 mod forward_auth;
 mod issuer;
 mod login;
+mod rate;
 mod streams;
 mod upstream;
 
@@ -26,6 +27,7 @@ pub use issuer::{
     SubjectType,
 };
 pub use login::{LoginConfig, SessionsConfig};
+pub use rate::{Per, RateConfig};
 pub use streams::StreamsConfig;
 pub use upstream::UpstreamConfig;
 
@@ -102,6 +104,10 @@ pub struct GatewayConfig {
     pub limits: LimitsConfig,
     pub timeouts: TimeoutsConfig,
     pub streams: StreamsConfig,
+    /// Limits that decisions name (obligation `rate`).
+    pub rates: BTreeMap<String, RateConfig>,
+    /// Who is told, by the names that decisions have for them (obligation `notify`): JSON lines, one a notification.
+    pub notifications: BTreeMap<String, LineTarget>,
     pub cache: CacheConfig,
 }
 
@@ -117,8 +123,10 @@ pub struct LimitsConfig {
     pub target_bytes: usize,
     /// Request body; longer is 413.
     pub body_bytes: u64,
-    /// A response that must be masked; longer is 502.
+    /// A response that must be masked or filtered; longer is 502.
     pub masked_body_bytes: usize,
+    /// Elements of a response that must be filtered; more is 502.
+    pub filtered_elements: usize,
     /// Open connections of one worker; more are closed at once.
     pub connections: usize,
     /// Requests that one HTTP/2 connection may have in flight; more wait at the client.
@@ -257,6 +265,8 @@ impl Default for GatewayConfig {
             limits: LimitsConfig::default(),
             timeouts: TimeoutsConfig::default(),
             streams: StreamsConfig::default(),
+            rates: BTreeMap::new(),
+            notifications: BTreeMap::new(),
             cache: CacheConfig::default(),
         }
     }
@@ -270,6 +280,7 @@ impl Default for LimitsConfig {
             target_bytes: 8 << 10,
             body_bytes: 16 << 20,
             masked_body_bytes: 1 << 20,
+            filtered_elements: 1_000,
             connections: 10_000,
             streams: 100,
         }

@@ -8,6 +8,7 @@ use service_kit::{SharedClock, Tls};
 use crate::config::{StreamsConfig, TimeoutsConfig};
 use crate::events::Feed;
 use crate::metrics::GatewayMetrics;
+use crate::obligation::rate::Limiter;
 use crate::pipeline::canonical::{Limits, UrlScheme};
 use crate::plan::Plan;
 use crate::proofs::Proofs;
@@ -17,6 +18,7 @@ use crate::proofs::Proofs;
 pub(crate) struct Core {
     pub(crate) plan: Arc<Plan>,
     pub(crate) proofs: Proofs,
+    pub(crate) limiter: Limiter,
     pub(crate) realm: String,
     pub(crate) request_limits: Limits,
     pub(crate) head_bytes: usize,
@@ -29,6 +31,7 @@ pub(crate) struct Core {
     /// None: clients come without TLS.
     pub(crate) tls: Option<Tls>,
     pub(crate) masked_body_bytes: usize,
+    pub(crate) filtered_elements: usize,
     pub(crate) timeouts: Timeouts,
     pub(crate) streams: StreamLimits,
     pub(crate) metrics: Arc<GatewayMetrics>,

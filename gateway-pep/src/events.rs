@@ -5,6 +5,7 @@
 //! looks for news: so whoever trusts its cache has seen all that was announced up to then.
 
 use std::collections::VecDeque;
+use std::future::Future;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -135,17 +136,20 @@ impl Feed {
 }
 
 impl Follower {
-    /// Runs until the process drains and the last worker has no use for it.
-    pub(crate) async fn run(self, stop: CancellationToken) {
+    /// Runs until the process drains and the last worker has no use for it. Nobody is ready before the log was
+    /// heard, which is said at once and not when this is first polled.
+    pub(crate) fn run(self, stop: CancellationToken) -> impl Future<Output = ()> {
         self.health.set(
             PART,
             health::Status::NotReady {
                 reason: "the event log was not heard yet".into(),
             },
         );
-        tokio::select! {
-            () = stop.cancelled() => {}
-            () = self.follow() => {}
+        async move {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = self.follow() => {}
+            }
         }
     }
 

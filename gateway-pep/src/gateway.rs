@@ -13,7 +13,7 @@ use service_kit::metrics::MetricError;
 use service_kit::random::RandomError;
 use service_kit::{ConfigIssue, Health, LineSink, Metrics, SharedClock, Tasks, Tls, health};
 use socket2::{Domain, Protocol, Socket, Type};
-use store::Store;
+use store::{Rates, Store};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -29,6 +29,7 @@ use crate::identity::issuer::Kind;
 use crate::identity::jwks::Told;
 use crate::login::store::SessionStore;
 use crate::metrics::GatewayMetrics;
+use crate::obligation::rate::Limiter;
 use crate::pipeline::canonical::Limits;
 use crate::pipeline::respond::REASONS;
 use crate::plan::Plan;
@@ -42,7 +43,7 @@ pub struct Gateway {
     seed: Seed,
     workers: usize,
     sink: LineSink,
-    log_writer: LineWriter,
+    writers: Vec<LineWriter>,
     follower: Follower,
     health: Health,
     tasks: Tasks,
@@ -62,6 +63,8 @@ pub struct GatewayParts {
     pub event_log: String,
     /// Remembers which proofs of keys were used: one for all gateways.
     pub proofs: Arc<dyn Store>,
+    /// Counts what decisions limit: one for all gateways.
+    pub rates: Arc<dyn Store>,
     /// Where swapped tokens are shared; only where asking would cross the network.
     pub shared_tokens: Option<Arc<dyn Store>>,
     /// Where decisions are shared; only where asking would cross the network.
@@ -79,7 +82,7 @@ pub struct RunningGateway {
     forward_auth: Vec<SocketAddr>,
     explainer: Explainer,
     threads: Vec<JoinHandle<()>>,
-    log_writer: LineWriter,
+    writers: Vec<LineWriter>,
     idle: TaskTracker,
     abort: CancellationToken,
     tasks: Tasks,
@@ -98,7 +101,7 @@ pub enum GatewayError {
         #[source]
         source: std::io::Error,
     },
-    #[error("cannot write the access log to `{target:?}`")]
+    #[error("cannot write lines to `{target:?}`")]
     AccessLog {
         target: LineTarget,
         #[source]
@@ -136,6 +139,13 @@ impl Gateway {
         let lag = Duration::from_millis(gateway.cache.max_event_lag_ms);
         let feed = Arc::new(Feed::new(lag));
         let (sink, log_writer) = open_log(&gateway.access_log, base)?;
+        let mut writers = vec![log_writer];
+        let mut notifications = Vec::new();
+        for target in gateway.notifications.values() {
+            let (sink, writer) = open_log(target, base)?;
+            notifications.push(sink);
+            writers.push(writer);
+        }
         let follower = Follower {
             store: parts.events.clone(),
             log: parts.event_log.clone(),
@@ -145,37 +155,16 @@ impl Gateway {
             lag: metrics.revocation_lag.clone(),
             received: metrics.events.clone(),
         };
-        let patience = Duration::from_millis(gateway.timeouts.ask_ms);
-        let core = Arc::new(Core {
-            proofs: Proofs::new(parts.proofs.clone(), patience),
-            realm: gateway.realm.clone(),
-            request_limits: Limits {
-                target_bytes: gateway.limits.target_bytes,
-                body_bytes: gateway.limits.body_bytes,
-                fields: gateway.limits.headers,
-            },
-            head_bytes: gateway.limits.head_bytes,
-            max_headers: gateway.limits.headers,
-            max_connections: gateway.limits.connections,
-            max_streams: gateway.limits.streams,
-            h2c: gateway.h2c,
-            tls: open_tls(config, base).map_err(|issue| GatewayError::Config(vec![issue]))?,
-            masked_body_bytes: gateway.limits.masked_body_bytes,
-            timeouts: Timeouts::new(&gateway.timeouts),
-            streams: StreamLimits::new(&gateway.streams),
-            plan,
-            metrics,
-            feed,
-            clock: parts.clock.clone(),
-        });
+        let tls = open_tls(config, base).map_err(|issue| GatewayError::Config(vec![issue]))?;
+        let core = Arc::new(core(config, &parts, (plan, tls), (metrics, feed)));
         Ok(Self {
-            seed: seed(core, config, &parts)?,
+            seed: seed(core, config, notifications, &parts)?,
             workers: match gateway.workers {
                 0 => std::thread::available_parallelism().map_or(1, usize::from),
                 workers => workers,
             },
             sink,
-            log_writer,
+            writers,
             follower,
             health: parts.health,
             tasks: parts.tasks,
@@ -237,7 +226,7 @@ impl Gateway {
                 decisions: self.seed.decisions.clone(),
             },
             threads,
-            log_writer: self.log_writer,
+            writers: self.writers,
             idle,
             abort,
             tasks: self.tasks,
@@ -287,17 +276,60 @@ impl RunningGateway {
             .await
             .is_ok();
         self.abort.cancel();
-        let (threads, log_writer) = (self.threads, self.log_writer);
+        let (threads, writers) = (self.threads, self.writers);
         let joined = tokio::task::spawn_blocking(move || {
             let well = threads.into_iter().all(|thread| thread.join().is_ok());
-            log_writer.join();
+            writers.into_iter().for_each(LineWriter::join);
             well
         });
         in_time && joined.await.unwrap_or(false)
     }
 }
 
-fn seed(core: Arc<Core>, config: &Config, parts: &GatewayParts) -> Result<Seed, GatewayError> {
+fn core(
+    config: &Config,
+    parts: &GatewayParts,
+    (plan, tls): (Arc<Plan>, Option<Tls>),
+    (metrics, feed): (Arc<GatewayMetrics>, Arc<Feed>),
+) -> Core {
+    let gateway = &config.gateway;
+    let patience = Duration::from_millis(gateway.timeouts.ask_ms);
+    Core {
+        proofs: Proofs::new(parts.proofs.clone(), patience),
+        limiter: Limiter {
+            shared: parts.rates.clone(),
+            own: Rates::default(),
+            patience,
+        },
+        realm: gateway.realm.clone(),
+        request_limits: Limits {
+            target_bytes: gateway.limits.target_bytes,
+            body_bytes: gateway.limits.body_bytes,
+            fields: gateway.limits.headers,
+        },
+        head_bytes: gateway.limits.head_bytes,
+        max_headers: gateway.limits.headers,
+        max_connections: gateway.limits.connections,
+        max_streams: gateway.limits.streams,
+        h2c: gateway.h2c,
+        tls,
+        masked_body_bytes: gateway.limits.masked_body_bytes,
+        filtered_elements: gateway.limits.filtered_elements,
+        timeouts: Timeouts::new(&gateway.timeouts),
+        streams: StreamLimits::new(&gateway.streams),
+        plan,
+        metrics,
+        feed,
+        clock: parts.clock.clone(),
+    }
+}
+
+fn seed(
+    core: Arc<Core>,
+    config: &Config,
+    notifications: Vec<LineSink>,
+    parts: &GatewayParts,
+) -> Result<Seed, GatewayError> {
     let cache = &config.gateway.cache;
     let ask = Duration::from_millis(config.gateway.timeouts.ask_ms);
     let (token_limits, decision_limits) = limits(cache, ask);
@@ -319,6 +351,7 @@ fn seed(core: Arc<Core>, config: &Config, parts: &GatewayParts) -> Result<Seed, 
     Ok(Seed {
         sessions,
         decisions: parts.decisions.clone(),
+        notifications,
         shared_tokens,
         shared_decisions,
         token_limits,
@@ -400,7 +433,7 @@ fn listener(addr: SocketAddr, shares_port: bool) -> std::io::Result<TcpListener>
     Ok(socket.into())
 }
 
-/// Opens the access log, and makes its folder.
+/// Opens what lines go to, and makes its folder.
 fn open_log(configured: &LineTarget, base: &Path) -> Result<(LineSink, LineWriter), GatewayError> {
     configured
         .prepared(base)

@@ -15,6 +15,9 @@ pub(crate) const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwa
 pub(crate) const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 /// Nonces of proofs are the gateway's to say: no proof gets further.
 pub(crate) const DPOP_NONCE: HeaderName = HeaderName::from_static(oauth::DPOP_NONCE);
+/// draft-ietf-httpapi-ratelimit-headers.
+pub(crate) const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
+pub(crate) const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 pub(crate) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 pub(crate) const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
@@ -152,6 +155,19 @@ impl Reserved {
         for name in covered {
             headers.remove(name);
         }
+    }
+}
+
+/// Sets fields, and removes whatever came under their names, in any spelling.
+pub(crate) fn set_all(headers: &mut HeaderMap, fields: &[(HeaderName, http::HeaderValue)]) {
+    for (name, value) in fields {
+        let own = folded(name.as_str());
+        let same = headers.keys().filter(|it| folded(it.as_str()) == own);
+        let same: Vec<HeaderName> = same.cloned().collect();
+        for other in same {
+            headers.remove(other);
+        }
+        headers.insert(name.clone(), value.clone());
     }
 }
 

@@ -34,8 +34,8 @@ mod worker;
 pub use config::{
     AuthMethod, CacheConfig, Config, Dialect, DpopConfig, Forward, ForwardAuthConfig,
     GatewayConfig, IntrospectionIssuerConfig, IssuerConfig, JwtIssuerConfig, LimitsConfig,
-    LoginConfig, Mapping, NoOrigin, PublicOrigin, RouteConfig, SessionsConfig, StreamsConfig,
-    SubjectConfig, SubjectType, TimeoutsConfig, UpstreamConfig,
+    LoginConfig, Mapping, NoOrigin, Per, PublicOrigin, RateConfig, RouteConfig, SessionsConfig,
+    StreamsConfig, SubjectConfig, SubjectType, TimeoutsConfig, UpstreamConfig,
 };
 pub use explain::{
     ExplainRequest, ExplainedCaller, ExplainedDecision, ExplainedOutcome, ExplainedRequest,

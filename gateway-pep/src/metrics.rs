@@ -19,6 +19,8 @@ pub(crate) struct GatewayMetrics {
     pub(crate) revocation_lag: Histogram,
     pub(crate) events: IntCounter,
     pub(crate) log_dropped: IntCounter,
+    /// In the order of their names.
+    pub(crate) notifications_dropped: Vec<IntCounter>,
     pub(crate) token_entries: IntGauge,
     pub(crate) decision_entries: IntGauge,
     pub(crate) streams: IntGauge,
@@ -150,6 +152,7 @@ impl GatewayMetrics {
             events: metrics.counter("pep_events_total", "Announcements received")?,
             log_dropped: metrics
                 .counter("pep_access_log_dropped_total", "Access log lines lost")?,
+            notifications_dropped: notifications_dropped(metrics, plan)?,
             token_entries: metrics.gauge("pep_cache_token_entries", "Swapped tokens remembered")?,
             decision_entries: metrics
                 .gauge("pep_cache_decision_entries", "Decisions remembered")?,
@@ -262,6 +265,18 @@ fn login_metrics(
     )?;
     let of = |name: &str| LOGIN_OUTCOMES.map(|(_, word)| counters.with_label_values(&[name, word]));
     Ok(logins.all.iter().map(|login| of(&login.name)).collect())
+}
+
+fn notifications_dropped(metrics: &Metrics, plan: &Plan) -> Result<Vec<IntCounter>, MetricError> {
+    let dropped = metrics.counters(
+        "pep_notifications_dropped_total",
+        "Notifications lost",
+        &["to"],
+    )?;
+    let names = plan.abilities.notifications.keys();
+    Ok(names
+        .map(|name| dropped.with_label_values(&[name]))
+        .collect())
 }
 
 fn streams_asked(metrics: &Metrics) -> Result<StreamsAsked, MetricError> {

@@ -18,6 +18,7 @@ pub(crate) mod reauthorize;
 pub(crate) mod record;
 pub(crate) mod respond;
 pub(crate) mod response_body;
+mod rewrite;
 pub(crate) mod route;
 mod shape;
 mod tunnel;
@@ -30,6 +31,7 @@ use hyper::upgrade::OnUpgrade;
 
 use crate::body::RequestBody;
 use crate::login::{self, Reserved};
+use crate::obligation::rate;
 use crate::worker::Worker;
 use crate::worker::connection::Connection;
 use authenticate::authenticate;
@@ -60,6 +62,7 @@ pub(crate) async fn handle(
     };
     respond::say_nonce(&worker.core, &record, response.headers_mut());
     respond::vary_by_key(&worker.core, response.headers_mut());
+    rate::say(record.drawn(), response.headers_mut());
     if worker.is_draining() && !connection.is_http2() {
         respond::close_after(&mut response);
     }

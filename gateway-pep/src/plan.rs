@@ -1,6 +1,7 @@
 //! The configuration, compiled: upstreams and routes as requests need them, or every reason why
 //! they cannot be.
 
+mod abilities;
 mod accepting;
 mod api_key;
 mod discovery;
@@ -36,6 +37,8 @@ use crate::headers::Reserved;
 use crate::identity::accepted::Accepted;
 use crate::identity::issuer::{Issuer, Kind};
 use crate::login::Logins;
+use crate::obligation::Abilities;
+use crate::obligation::rate::RatePlan;
 use crate::pipeline::route::Router;
 
 /// What a gateway does, in the form in which it does it.
@@ -57,6 +60,9 @@ pub(crate) struct Plan {
     pub(crate) reserved: Reserved,
     /// Where API keys come, beside `Authorization`.
     pub(crate) api_key_header: Option<HeaderName>,
+    /// What decisions may ask for.
+    pub(crate) abilities: Abilities,
+    pub(crate) rates: Vec<RatePlan>,
     /// Seals what is shared.
     pub(crate) cache_secret: Option<Secret>,
 }
@@ -142,6 +148,8 @@ impl Plan {
             &mut issues,
         );
         let forward_auth = ForwardAuthPlan::compile(config, &mut issues);
+        let reserved = reserved(config);
+        let (abilities, rates) = abilities::compile(&config.gateway, &reserved, &mut issues);
         let api_key_header = api_key::compile(config, &mut issues);
         let logins = logins::compile(config, base, &mut issues);
         check_limits(config, &mut issues);
@@ -162,9 +170,11 @@ impl Plan {
             discovery,
             dpop,
             forward_auth,
-            reserved: reserved(config),
+            reserved,
             api_key_header,
             logins,
+            abilities,
+            rates,
             cache_secret,
         })
     }
@@ -256,6 +266,7 @@ fn check_limits(config: &Config, issues: &mut Vec<ConfigIssue>) {
         ("limits.target_bytes", limits.target_bytes == 0),
         ("limits.connections", limits.connections == 0),
         ("limits.streams", limits.streams == 0),
+        ("limits.filtered_elements", limits.filtered_elements == 0),
         ("timeouts.head_secs", timeouts.head_secs == 0),
         ("timeouts.connect_ms", timeouts.connect_ms == 0),
         ("timeouts.response_secs", timeouts.response_secs == 0),

@@ -9,6 +9,7 @@ use std::net::IpAddr;
 
 use authzen::{Action, EvaluationRequest, Properties, Resource, Subject, Vary};
 use matchit::Params;
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::identity::Identity;
@@ -24,6 +25,44 @@ pub(crate) struct Question<'a> {
     pub(crate) route: usize,
     pub(crate) route_plan: &'a RoutePlan,
     pub(crate) plan: &'a QuestionPlan,
+    /// What it says beside, or in the place of, what route and path say.
+    pub(crate) particulars: Option<&'a Particulars>,
+}
+
+/// What a question takes from elsewhere than the route and its path. All of it is in every key.
+#[derive(Debug)]
+pub(crate) struct Particulars {
+    said: Said,
+    /// As keys have it.
+    encoded: Vec<u8>,
+}
+
+/// What a question says of its own.
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct Said {
+    /// In the place of the route's.
+    pub(crate) action: Option<String>,
+    /// Type and id, in the place of the route's.
+    pub(crate) resource: Option<(String, String)>,
+}
+
+impl Particulars {
+    pub(crate) fn new(said: Said) -> Result<Self, Unaskable> {
+        let encoded = serde_json::to_vec(&said).map_err(|_| Unaskable)?;
+        Ok(Self { said, encoded })
+    }
+
+    /// The question about another resource than the route's.
+    pub(crate) fn of_resource(
+        action: Option<&str>,
+        kind: &str,
+        id: &str,
+    ) -> Result<Self, Unaskable> {
+        Self::new(Said {
+            action: action.map(str::to_owned),
+            resource: Some((kind.to_owned(), id.to_owned())),
+        })
+    }
 }
 
 /// What names the resource of a question, and its action.
@@ -33,6 +72,8 @@ pub(crate) enum NamedBy {
     Route,
     /// The route and the path.
     Path,
+    /// Its particulars, which every key holds.
+    Particulars,
     /// Properties made of the whole request.
     Everything,
 }
@@ -53,7 +94,7 @@ impl Parts {
     /// can depend on everything.
     pub(crate) fn of(named: NamedBy, vary: Option<&Vary>) -> Self {
         let mut parts = match named {
-            NamedBy::Route => Self(0),
+            NamedBy::Route | NamedBy::Particulars => Self(0),
             NamedBy::Path => Self::PATH,
             NamedBy::Everything => return Self::WHOLE,
         };
@@ -97,6 +138,9 @@ impl Parts {
 #[error("the request does not fit its route")]
 pub(crate) struct Unaskable;
 
+/// Beside the parts of a key that has particulars.
+const PARTICULAR: u8 = 0x80;
+
 impl Question<'_> {
     /// Writes the key: which parts it has, then every part whole, its length before it where
     /// another part may follow.
@@ -104,7 +148,14 @@ impl Question<'_> {
         into.clear();
         into.extend_from_slice(&self.caller.subject_hash.to_le_bytes());
         into.extend_from_slice(&self.route.to_le_bytes());
-        into.push(parts.0);
+        match self.particulars {
+            None => into.push(parts.0),
+            Some(particulars) => {
+                into.push(parts.0 | PARTICULAR);
+                into.extend_from_slice(&particulars.encoded.len().to_le_bytes());
+                into.extend_from_slice(&particulars.encoded);
+            }
+        }
         if parts.have(Parts::CLIENT_IP) {
             match self.request.client_ip() {
                 IpAddr::V4(ip) => {
@@ -133,7 +184,11 @@ impl Question<'_> {
 
     /// How the resource is named.
     pub(crate) fn named(&self) -> NamedBy {
+        let names_all = |it: &Particulars| {
+            it.said.resource.is_some() && (self.is_plain() || it.said.action.is_some())
+        };
         match self.plan {
+            _ if self.particulars.is_some_and(names_all) => NamedBy::Particulars,
             QuestionPlan::Resource { resource, .. } if resource.is_constant() => NamedBy::Route,
             QuestionPlan::Resource { .. } => NamedBy::Path,
             QuestionPlan::AuthzenRoute => NamedBy::Everything,
@@ -142,11 +197,16 @@ impl Question<'_> {
 
     /// The question itself. `params` are those of the request's path.
     pub(crate) fn request(&self, params: &Params<'_, '_>) -> Result<EvaluationRequest, Unaskable> {
-        let request = match self.plan {
+        let other = self.particulars.and_then(|it| it.said.resource.as_ref());
+        let other = other.map(|(kind, id)| Resource::new(kind, id));
+        let mut request = match self.plan {
             QuestionPlan::Resource { action, resource } => EvaluationRequest {
                 subject: self.caller.subject.clone(),
                 action: Action::new(action),
-                resource: Resource::new(resource.kind(), resource.id(params).ok_or(Unaskable)?),
+                resource: match other {
+                    Some(other) => other,
+                    None => Resource::new(resource.kind(), resource.id(params).ok_or(Unaskable)?),
+                },
                 context: self.context(),
             },
             QuestionPlan::AuthzenRoute => EvaluationRequest {
@@ -155,14 +215,25 @@ impl Question<'_> {
                     ..self.caller.subject.clone()
                 },
                 action: Action::new(self.request.method().as_str()),
-                resource: Resource {
-                    properties: self.route_properties(params)?,
-                    ..Resource::new("route", &*self.route_plan.template)
+                resource: match other {
+                    Some(other) => other,
+                    None => Resource {
+                        properties: self.route_properties(params)?,
+                        ..Resource::new("route", &*self.route_plan.template)
+                    },
                 },
                 context: self.context(),
             },
         };
+        if let Some(action) = self.particulars.and_then(|it| it.said.action.as_ref()) {
+            request.action = Action::new(action);
+        }
         Ok(request)
+    }
+
+    /// Whether the route names the action.
+    fn is_plain(&self) -> bool {
+        matches!(self.plan, QuestionPlan::Resource { .. })
     }
 
     fn context(&self) -> Properties {

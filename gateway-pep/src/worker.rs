@@ -18,6 +18,7 @@ use std::task::Waker;
 use std::time::Duration;
 
 use authzen::DecisionPoint;
+use service_kit::LineSink;
 use service_kit::random::RandomError;
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -47,6 +48,8 @@ pub(crate) struct Worker {
     pub(crate) pools: Vec<Rc<Pool>>,
     pub(crate) names: Names,
     pub(crate) access_log: AccessLog,
+    /// In the order of their names.
+    pub(crate) notifications: Vec<LineSink>,
     /// For decision keys.
     pub(crate) key_buffer: RefCell<Vec<u8>>,
     pub(crate) streams: Streams,
@@ -87,6 +90,7 @@ impl Drop for OpenTunnel {
 pub(crate) struct Seed {
     pub(crate) core: Arc<Core>,
     pub(crate) decisions: Arc<dyn DecisionPoint>,
+    pub(crate) notifications: Vec<LineSink>,
     pub(crate) shared_tokens: Option<Sealed>,
     pub(crate) shared_decisions: Option<Sealed>,
     /// None: nobody logs in here.
@@ -118,7 +122,7 @@ impl Seed {
             self.decisions.clone(),
             self.shared_decisions.clone().map(Sealed::access),
             self.decision_limits,
-            hash,
+            (hash, self.core.plan.clone()),
             validity.clone(),
         );
         let core = self.core.clone();
@@ -128,7 +132,7 @@ impl Seed {
             (tokens, decisions, sessions),
             validity,
             Names::new()?,
-            access_log,
+            (access_log, self.notifications.clone()),
         ))
     }
 }
@@ -139,7 +143,7 @@ impl Worker {
         (tokens, decisions, sessions): (TokenCache, DecisionCache, SessionCache),
         validity: Rc<RefCell<Validity>>,
         names: Names,
-        access_log: AccessLog,
+        (access_log, notifications): (AccessLog, Vec<LineSink>),
     ) -> Self {
         let pool = |upstream| {
             Pool::new(
@@ -158,6 +162,7 @@ impl Worker {
             sessions,
             names,
             access_log,
+            notifications,
             key_buffer: RefCell::default(),
             streams: Streams::default(),
             validity,
@@ -277,6 +282,13 @@ impl Worker {
         metrics
             .decision_entries
             .add(now.decisions - before.decisions);
+        let told = self
+            .notifications
+            .iter()
+            .zip(&metrics.notifications_dropped);
+        for (sink, dropped) in told {
+            dropped.inc_by(sink.dropped().saturating_sub(dropped.get()));
+        }
         // The count belongs to the sink, which all workers share: only ever raise it.
         let known = metrics.log_dropped.get();
         metrics

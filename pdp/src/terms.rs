@@ -1,7 +1,7 @@
 //! The instructions that travel with a policy: `@reason`, `@advice` and `@obligation`, read when
 //! the policy is loaded so that a malformed one never reaches a decision.
 
-use authzen::{Obligation, Properties};
+use authzen::{Condition, Obligation, Properties};
 use serde_json::Value;
 
 /// Reads the value of an `@obligation`: JSON (`{"type": …}` or an array of such), or the
@@ -18,7 +18,7 @@ pub(crate) fn obligations(policy: &str, text: &str) -> Result<Vec<Obligation>, S
         read.push(from_shorthand(text)?);
     }
     let alone = read.len() == 1;
-    Ok(read
+    let obligations: Vec<_> = read
         .into_iter()
         .enumerate()
         .map(|(index, (id, kind, properties))| Obligation {
@@ -32,7 +32,12 @@ pub(crate) fn obligations(policy: &str, text: &str) -> Result<Vec<Obligation>, S
             kind,
             properties,
         })
-        .collect())
+        .collect();
+    for obligation in &obligations {
+        // Of types that are not known here, whoever keeps them knows more.
+        Condition::of(obligation).map_err(|wrong| format!("`{}`: {wrong}", obligation.kind))?;
+    }
+    Ok(obligations)
 }
 
 /// Reads the value of an `@advice`: JSON where it looks like JSON, else a sentence.
@@ -133,6 +138,22 @@ mod tests {
     }
 
     #[test]
+    fn every_type_that_gateways_keep_can_be_written_short() {
+        for text in [
+            "mask fields=/ssn,/email",
+            "log",
+            "step_up acr_values=phr,phrh max_age=300",
+            "headers request=x-team:blue response=x-tier:gold",
+            "rate class=gold",
+            "notify to=owner,audit required=true",
+            "filter array=/items type=Record id=/id action=view",
+            "of_another_system anything=1",
+        ] {
+            assert!(obligations("p", text).is_ok(), "{text}");
+        }
+    }
+
+    #[test]
     fn several_obligations_get_names_of_their_own() {
         let read = obligations("p", r#"[{"type":"a"},{"id":"mine","type":"b"}]"#).unwrap();
         assert_eq!(
@@ -158,6 +179,14 @@ mod tests {
             r#"{"type":"a"},"more":[]"#,
             r#"{"type":"a"#,
             r#"["a"]"#,
+            "mask fields=ssn",
+            "mask fields=/ssn how=x",
+            "step_up max_age=soon",
+            "rate",
+            "headers request=x-a",
+            "notify",
+            "filter type=Record",
+            "log level=high",
         ] {
             assert!(obligations("p", text).is_err(), "{text}");
         }

@@ -47,6 +47,7 @@ impl Stage {
             introspector: Some(Arc::new(tokens)),
             decisions: pdp.clone(),
             proofs: Arc::new(MemoryStore::new()),
+            rates: Arc::new(MemoryStore::new()),
             events: Arc::new(MemoryStore::new()),
             event_log: EVENT_LOG.to_owned(),
             shared_tokens: None,

@@ -8,6 +8,7 @@ mod asked;
 mod batch;
 mod cache_advice;
 mod client;
+mod condition;
 mod decision_point;
 mod evaluation;
 mod request;
@@ -18,6 +19,7 @@ pub use asked::{Asked, AskedAction, AskedEntity, Lent};
 pub use batch::{Batch, BatchBody, EvaluationsRequest, Semantic};
 pub use cache_advice::{CacheAdvice, Vary};
 pub use client::{HttpDecisionPoint, HttpDecisionPointConfig};
+pub use condition::{Condition, Filter, Kind};
 pub use decision_point::{DecisionError, DecisionPoint};
 pub use evaluation::{
     Decision, DecisionContext, Evaluation, Obligation, PolicyEvent, Reason, SnapshotVersion,

@@ -265,15 +265,23 @@ impl LineSink {
 
     /// Hands over whole lines, newlines included. Never waits.
     pub fn send(&self, lines: &[u8]) {
-        let Some(queue) = &self.queue else { return };
+        self.offer(lines);
+    }
+
+    /// The same. False: there was no room, and the lines are lost and counted; or nobody takes any.
+    pub fn offer(&self, lines: &[u8]) -> bool {
+        let Some(queue) = &self.queue else {
+            return false;
+        };
         let length = lines.len();
         let waiting = self.counts.waiting.fetch_add(length, Ordering::Relaxed);
         if waiting + length > QUEUE {
             self.counts.waiting.fetch_sub(length, Ordering::Relaxed);
             self.counts.lose(lines);
-        } else {
-            queue.0.put(lines);
+            return false;
         }
+        queue.0.put(lines);
+        true
     }
 
     /// Lines lost so far.

@@ -16,13 +16,16 @@ use crate::event_log::Sequence;
 use crate::limits::{
     DEFAULT_MAX_EVENTS, check_batch, check_key, check_log, check_prefix, page_size, refused,
 };
-use crate::{Batch, Commit, EventPage, Position, ScanPage, Store, StoreError, Write};
+use crate::{
+    Batch, Commit, Draw, EventPage, Position, Rate, Rates, ScanPage, Store, StoreError, Write,
+};
 
 /// Everything in memory, behind one lock that is never held across an await.
 #[derive(Debug)]
 pub struct MemoryStore {
     state: Mutex<State>,
     counters: Counters,
+    rates: Rates,
     /// Says to followers that something was appended.
     appended: watch::Sender<()>,
     max_events: u64,
@@ -59,6 +62,7 @@ impl MemoryStore {
         Self {
             state: Mutex::default(),
             counters: Counters::default(),
+            rates: Rates::default(),
             appended: watch::Sender::new(()),
             max_events,
         }
@@ -133,6 +137,11 @@ impl Store for MemoryStore {
     async fn count(&self, key: &str, window: Duration) -> Result<u64, StoreError> {
         check_key(key)?;
         Ok(self.counters.add(key, window))
+    }
+
+    async fn draw(&self, key: &str, rate: &Rate) -> Result<Draw, StoreError> {
+        check_key(key)?;
+        Ok(self.rates.draw(key, rate))
     }
 
     async fn tail(&self, log: &str) -> Result<Position, StoreError> {

@@ -27,7 +27,7 @@ use crate::event_log::Sequence;
 use crate::limits::{
     DEFAULT_MAX_EVENTS, check_batch, check_key, check_log, check_prefix, page_size, refused,
 };
-use crate::{Batch, Commit, EventPage, Position, ScanPage, Store, StoreError};
+use crate::{Batch, Commit, Draw, EventPage, Position, Rate, Rates, ScanPage, Store, StoreError};
 
 pub use self::tables::WallClock;
 
@@ -39,6 +39,7 @@ pub struct RedbStore {
     file: String,
     clock: WallClock,
     counters: Counters,
+    rates: Rates,
     appended: watch::Sender<()>,
 }
 
@@ -97,6 +98,7 @@ impl RedbStore {
             file,
             clock,
             counters: Counters::default(),
+            rates: Rates::default(),
             appended,
         })
     }
@@ -181,6 +183,11 @@ impl Store for RedbStore {
     async fn count(&self, key: &str, window: Duration) -> Result<u64, StoreError> {
         check_key(key)?;
         Ok(self.counters.add(key, window))
+    }
+
+    async fn draw(&self, key: &str, rate: &Rate) -> Result<Draw, StoreError> {
+        check_key(key)?;
+        Ok(self.rates.draw(key, rate))
     }
 
     async fn tail(&self, log: &str) -> Result<Position, StoreError> {

@@ -21,7 +21,7 @@ use crate::limits::{
     EVENTS_PER_PAGE, MAX_KEY_BYTES, check_batch, check_key, check_log, check_prefix, page_size,
     refused,
 };
-use crate::{Batch, Commit, EventPage, Position, ScanPage, Store, StoreError, Write};
+use crate::{Batch, Commit, Draw, EventPage, Position, Rate, ScanPage, Store, StoreError, Write};
 
 /// A Redis server, under one prefix.
 pub struct RedisStore {
@@ -34,6 +34,7 @@ pub struct RedisStore {
 struct Scripts {
     commit: Script,
     count: Script,
+    draw: Script,
     page: Script,
     tail: Script,
 }
@@ -59,6 +60,7 @@ impl RedisStore {
             scripts: Scripts {
                 commit: Script::new(include_str!("redis/commit.lua")),
                 count: Script::new(include_str!("redis/count.lua")),
+                draw: Script::new(include_str!("redis/draw.lua")),
                 page: Script::new(include_str!("redis/page.lua")),
                 tail: Script::new(include_str!("redis/tail.lua")),
             },
@@ -95,6 +97,10 @@ impl RedisStore {
 
     fn counter(&self, key: &str) -> String {
         format!("{}c:{key}", self.prefix)
+    }
+
+    fn rate(&self, key: &str) -> String {
+        format!("{}b:{key}", self.prefix)
     }
 
     fn stream(&self, log: &str) -> String {
@@ -216,6 +222,20 @@ impl Store for RedisStore {
             .await
     }
 
+    async fn draw(&self, key: &str, rate: &Rate) -> Result<Draw, StoreError> {
+        check_key(key)?;
+        let mut draw = self.scripts.draw.prepare_invoke();
+        draw.key(self.rate(key))
+            .arg(micros(rate.interval()))
+            .arg(micros(rate.ahead()));
+        let (allowed, reset, retry): (u8, u64, u64) = self
+            .link
+            .run(|mut connection| async move { draw.invoke_async(&mut connection).await })
+            .await?;
+        let (reset, retry) = (Duration::from_micros(reset), Duration::from_micros(retry));
+        Ok(rate.drawn(allowed == 1, reset, retry))
+    }
+
     async fn tail(&self, log: &str) -> Result<Position, StoreError> {
         check_log(log)?;
         let mut tail = self.scripts.tail.prepare_invoke();
@@ -308,6 +328,10 @@ fn is_entry_id(id: &str) -> bool {
 }
 
 /// Redis takes no time of zero, and none beyond what it can count.
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
 fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis())
         .unwrap_or(MOST_MILLIS)

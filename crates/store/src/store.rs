@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use crate::{Batch, Commit, EventPage, Position, StoreError};
+use crate::{Batch, Commit, Draw, EventPage, Position, Rate, StoreError};
 
 /// Keys are UTF-8, `area:rest`, at most 512 bytes, without control characters; names of logs are
 /// the same without the colon; values and events have at most 1 MiB. Anything else is refused.
@@ -39,6 +39,9 @@ pub trait Store: Send + Sync + Debug {
     /// Adds one to a counter that lives for `window` from its first count; returns the new
     /// value. Not durable: losing a count in a crash is fine.
     async fn count(&self, key: &str, window: Duration) -> Result<u64, StoreError>;
+
+    /// Takes one of what comes back evenly under a key, if there is one. Not durable, as a count.
+    async fn draw(&self, key: &str, rate: &Rate) -> Result<Draw, StoreError>;
 
     /// The end of the event log: what is appended later has a greater position.
     async fn tail(&self, log: &str) -> Result<Position, StoreError>;

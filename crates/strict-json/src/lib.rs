@@ -7,12 +7,14 @@
 
 mod arena;
 mod number;
+mod pointer;
 mod read;
 mod text;
 mod value;
 
 pub use arena::Arena;
 pub use number::Number;
+pub use pointer::{Pointer, PointerError};
 pub use text::JsonText;
 pub use value::{Json, Members, Properties, parse_json, parse_object};
 

@@ -6,7 +6,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use authzen::{DecisionError, DecisionPoint, Evaluation, EvaluationRequest, Vary};
+use authzen::{
+    DecisionError, DecisionPoint, Evaluation, EvaluationRequest, EvaluationsRequest, Semantic, Vary,
+};
 use service_kit::UnixTime;
 
 use super::flight::Flights;
@@ -15,7 +17,8 @@ use super::keyed::KeyedHash;
 use super::sealed::{Entry, SealedAccess};
 use super::validity::Validity;
 use super::{Moment, Source};
-use crate::obligation::Obligations;
+use crate::obligation::{Abilities, Obligations};
+use crate::plan::Plan;
 use crate::question::{NamedBy, Parts, Question};
 
 /// An answer, understood.
@@ -62,6 +65,10 @@ struct Lesson {
 
 /// What to do.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it stands in a verdict, which is made once for an answer"
+)]
 pub(crate) enum Outcome {
     Permit(Obligations),
     Deny,
@@ -90,6 +97,7 @@ struct Inner {
     shared: Option<SealedAccess>,
     limits: DecisionLimits,
     hash: KeyedHash,
+    plan: Arc<Plan>,
     known: RefCell<Generations<Known>>,
     flights: Flights<VerdictResult>,
     learned: RefCell<Learned>,
@@ -112,7 +120,6 @@ const KINDS: usize = 8;
 /// What is asked.
 struct Ask {
     request: EvaluationRequest,
-    hash: u128,
     key: Box<[u8]>,
     parts: Parts,
     named: NamedBy,
@@ -126,7 +133,7 @@ impl DecisionCache {
         decisions: Arc<dyn DecisionPoint>,
         shared: Option<SealedAccess>,
         limits: DecisionLimits,
-        hash: KeyedHash,
+        (hash, plan): (KeyedHash, Arc<Plan>),
         validity: Rc<RefCell<Validity>>,
     ) -> Self {
         Self(Rc::new(Inner {
@@ -134,6 +141,7 @@ impl DecisionCache {
             shared,
             limits,
             hash,
+            plan,
             known: RefCell::new(Generations::new(limits.capacity)),
             flights: Flights::default(),
             learned: RefCell::default(),
@@ -244,7 +252,6 @@ impl DecisionCache {
         let epoch = self.0.validity.borrow().decisions();
         let ask = Ask {
             request,
-            hash: self.0.hash.of(keys.kept),
             key: keys.kept.into(),
             parts: keys.parts,
             named: keys.named,
@@ -255,7 +262,7 @@ impl DecisionCache {
         if !moment.trusted {
             let evaluation = self.evaluate(&ask).await?;
             let until = moment.unix.plus(self.ttl(&evaluation));
-            return Ok((Rc::new(Verdict::of(&evaluation, until)), Source::Remote));
+            return Ok((Rc::new(self.verdict(&evaluation, until)), Source::Remote));
         }
         let asking = self.clone();
         // SECURITY: only the same question waits for the same answer. What the answer depends on
@@ -281,15 +288,15 @@ impl DecisionCache {
         {
             let latest = entry.as_of.min(ask.moment.unix).plus(shared.ttl());
             if ask.moment.unix < latest {
-                let verdict = Rc::new(Verdict::of(&entry.answer, latest));
-                self.remember(ask, &verdict, entry.as_of, latest);
+                let verdict = Rc::new(self.verdict(&entry.answer, latest));
+                self.remember(&ask.keys(), ask.generation, &verdict, (entry.as_of, latest));
                 return Ok((verdict, Source::L2));
             }
         }
         let evaluation = self.evaluate(&ask).await?;
         let as_of = ask.moment.unix;
         let ttl = self.ttl(&evaluation);
-        let verdict = Rc::new(Verdict::of(&evaluation, as_of.plus(ttl)));
+        let verdict = Rc::new(self.verdict(&evaluation, as_of.plus(ttl)));
         if !ttl.is_zero() {
             if let Some((shared, question)) = shared
                 && ttl >= shared.ttl()
@@ -301,9 +308,63 @@ impl DecisionCache {
                 };
                 tokio::task::spawn_local(async move { shared.share(&question, &entry).await });
             }
-            self.remember(ask, &verdict, as_of, as_of.plus(ttl));
+            self.remember(
+                &ask.keys(),
+                ask.generation,
+                &verdict,
+                (as_of, as_of.plus(ttl)),
+            );
         }
         Ok((verdict, Source::Remote))
+    }
+
+    fn verdict(&self, evaluation: &Evaluation, until: UnixTime) -> Verdict {
+        Verdict::of(evaluation, &self.0.plan.abilities, until)
+    }
+
+    /// Asks many at once. They are asked anew by each who wants to know; what is answered is remembered, each as
+    /// the answer to its own question. With `until_denied`, there are no answers after the first deny.
+    pub(crate) async fn ask_many(
+        &self,
+        asks: Vec<(EvaluationRequest, Keys<'_>)>,
+        until_denied: bool,
+        moment: Moment,
+    ) -> Result<Vec<Rc<Verdict>>, Rc<DecisionError>> {
+        let generation = self.0.validity.borrow().decisions().generation;
+        let (entries, keys): (Vec<_>, Vec<_>) = asks.into_iter().unzip();
+        let semantic = if until_denied {
+            Semantic::DenyOnFirstDeny
+        } else {
+            Semantic::ExecuteAll
+        };
+        let request = EvaluationsRequest {
+            entries: entries.into_iter().map(Ok).collect(),
+            semantic,
+        };
+        let answers = self.0.decisions.evaluate_many(&request);
+        let answers = tokio::time::timeout(self.0.limits.ask, answers)
+            .await
+            .unwrap_or(Err(DecisionError::Timeout))
+            .map_err(Rc::new)?;
+        if answers.len() > keys.len() {
+            return Err(Rc::new(DecisionError::Internal {
+                message: "there are more answers than questions".into(),
+            }));
+        }
+        let verdicts = keys.iter().zip(&answers).map(|(keys, evaluation)| {
+            let ttl = self.ttl(evaluation);
+            let verdict = Rc::new(self.verdict(evaluation, moment.unix.plus(ttl)));
+            if moment.trusted && !ttl.is_zero() {
+                self.remember(
+                    keys,
+                    generation,
+                    &verdict,
+                    (moment.unix, moment.unix.plus(ttl)),
+                );
+            }
+            verdict
+        });
+        Ok(verdicts.collect())
     }
 
     /// For how long an answer may be used.
@@ -320,33 +381,54 @@ impl DecisionCache {
             .map_err(Rc::new)
     }
 
-    fn remember(&self, ask: Ask, verdict: &Rc<Verdict>, as_of: UnixTime, until: UnixTime) {
+    fn remember(
+        &self,
+        keys: &Keys<'_>,
+        generation: u64,
+        verdict: &Rc<Verdict>,
+        (as_of, until): (UnixTime, UnixTime),
+    ) {
         // Policies changed while we asked: the answer may be from before that.
-        if self.0.validity.borrow().decisions().generation != ask.generation {
+        if self.0.validity.borrow().decisions().generation != generation {
             return;
         }
         // SECURITY: a key must not be narrower than what the answer can depend on.
-        if !ask
+        if !keys
             .parts
-            .cover(Parts::of(ask.named, verdict.vary.as_deref()))
+            .cover(Parts::of(keys.named, verdict.vary.as_deref()))
         {
             return;
         }
         let known = Known {
-            key: ask.key,
+            key: keys.kept.into(),
             verdict: verdict.clone(),
             as_of,
             until,
-            generation: ask.generation,
+            generation,
         };
-        self.0.known.borrow_mut().insert(ask.hash, known);
+        self.0
+            .known
+            .borrow_mut()
+            .insert(self.0.hash.of(keys.kept), known);
+    }
+}
+
+impl Ask {
+    /// Nobody waits for it by its whole key any more.
+    fn keys(&self) -> Keys<'_> {
+        Keys {
+            whole: &self.key,
+            kept: &self.key,
+            parts: self.parts,
+            named: self.named,
+        }
     }
 }
 
 impl Verdict {
-    pub(crate) fn of(evaluation: &Evaluation, until: UnixTime) -> Self {
+    fn of(evaluation: &Evaluation, abilities: &Abilities, until: UnixTime) -> Self {
         let outcome = if evaluation.decision.is_permit() {
-            match Obligations::understand(&evaluation.context.obligations) {
+            match Obligations::understand(&evaluation.context.obligations, abilities) {
                 Ok(obligations) => Outcome::Permit(obligations),
                 Err(unknown) => {
                     tracing::warn!(%unknown, "a permit is refused");

@@ -4,6 +4,9 @@
 //! digits, members their order), and a name that occurs twice is masked twice.
 
 use serde::de::IgnoredAny;
+use strict_json::Pointer;
+
+use super::scan::value_length;
 
 /// Which fields. A tree of pointer segments.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -25,27 +28,15 @@ struct Node {
 pub(crate) struct NotJson;
 
 const MASKED: &[u8] = b"\"***\"";
-/// Deeper pointers are refused, which bounds the recursion below.
-const MAX_DEPTH: usize = 64;
 
 impl Mask {
-    /// Adds a JSON Pointer (RFC 6901), in which a segment `*` stands for all.
-    pub(crate) fn add(&mut self, pointer: &str) -> Result<(), String> {
-        let segments = pointer
-            .strip_prefix('/')
-            .ok_or_else(|| format!("`{pointer}` does not begin with `/`"))?;
-        if segments.split('/').count() > MAX_DEPTH {
-            return Err(format!("`{pointer}` is too deep"));
-        }
+    /// Adds a pointer, in which a segment `*` stands for all.
+    pub(crate) fn add(&mut self, pointer: &Pointer) {
         let mut node = &mut self.root;
-        for segment in segments.split('/') {
-            let segment = unescape(segment).ok_or_else(|| {
-                format!("`{pointer}` has a `~` that is followed by neither `0` nor `1`")
-            })?;
+        for segment in pointer.segments() {
             node = node.child(segment);
         }
         node.masked = true;
-        Ok(())
     }
 
     /// The document with its fields masked.
@@ -63,14 +54,14 @@ impl Mask {
 }
 
 impl Node {
-    fn child(&mut self, segment: String) -> &mut Self {
+    fn child(&mut self, segment: &str) -> &mut Self {
         if segment == "*" {
             return self.every.get_or_insert_default();
         }
         let known = self.named.iter().position(|(name, _)| *name == segment);
         let at = known.unwrap_or(self.named.len());
         if known.is_none() {
-            self.named.push((segment, Self::default()));
+            self.named.push((segment.to_owned(), Self::default()));
         }
         match self.named.get_mut(at) {
             Some((_, node)) => node,
@@ -89,22 +80,6 @@ fn descend<'n>(nodes: &[&'n Node], segment: &str) -> Vec<&'n Node> {
         next.extend(node.every.as_deref());
     }
     next
-}
-
-fn unescape(segment: &str) -> Option<String> {
-    let mut text = String::with_capacity(segment.len());
-    let mut characters = segment.chars();
-    while let Some(character) = characters.next() {
-        match character {
-            '~' => text.push(match characters.next()? {
-                '0' => '~',
-                '1' => '/',
-                _ => return None,
-            }),
-            other => text.push(other),
-        }
-    }
-    Some(text)
 }
 
 /// Copies a document that is known to be JSON. `None` would mean that it is not.
@@ -188,46 +163,6 @@ impl Writer<'_> {
     }
 }
 
-/// How many bytes the value at the front takes. Does not recurse.
-fn value_length(json: &[u8]) -> Option<usize> {
-    let mut depth = 0_usize;
-    let mut at = 0;
-    loop {
-        match json.get(at)? {
-            b'"' => at += string_length(json.get(at..)?)?,
-            b'{' | b'[' => {
-                depth += 1;
-                at += 1;
-            }
-            b'}' | b']' => {
-                depth = depth.checked_sub(1)?;
-                at += 1;
-            }
-            b',' | b':' | b' ' | b'\t' | b'\r' | b'\n' => at += 1,
-            _ => {
-                let scalar = json.get(at..)?.iter();
-                at += scalar
-                    .take_while(|byte| !b",:]} \t\r\n".contains(byte))
-                    .count();
-            }
-        }
-        if depth == 0 {
-            return Some(at);
-        }
-    }
-}
-
-fn string_length(json: &[u8]) -> Option<usize> {
-    let mut at = 1;
-    loop {
-        at += memchr::memchr2(b'"', b'\\', json.get(at..)?)?;
-        if json.get(at) == Some(&b'"') {
-            return Some(at + 1);
-        }
-        at += 2;
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -238,7 +173,7 @@ mod tests {
     fn mask(pointers: &[&str]) -> Mask {
         let mut mask = Mask::default();
         for pointer in pointers {
-            mask.add(pointer).unwrap();
+            mask.add(&Pointer::parse(pointer).unwrap());
         }
         mask
     }

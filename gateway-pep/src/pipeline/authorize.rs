@@ -1,22 +1,27 @@
 //! Step 4: may this caller do this? The only maker of [`Permitted`].
 
+mod conditions;
+mod each;
+
 use std::rc::Rc;
 
 use authzen::EvaluationRequest;
 use service_kit::UnixTime;
 
 use super::authenticate::{Authenticated, Caller, Shown, session};
-use super::canonical::{CanonicalRequest, Upgrade};
+use super::canonical::CanonicalRequest;
 use super::record::Record;
 use super::respond::Refusal;
 use super::route::Lookup;
 use crate::cache::Source;
 use crate::cache::decisions::{Keys, Outcome, Verdict};
 use crate::identity::Identity;
-use crate::obligation::mask::Mask;
+use crate::obligation::Obligations;
 use crate::plan::{Protection, RoutePlan, StepUp};
 use crate::question::{Parts, Question};
 use crate::worker::Worker;
+
+pub(super) use each::decide_each;
 
 /// A request that may be forwarded, under its conditions. Nothing outside this file makes one.
 #[derive(Debug)]
@@ -70,14 +75,11 @@ impl Permitted {
         }
     }
 
-    /// What of the response the caller may not see.
-    pub(crate) fn mask(&self) -> Option<&Mask> {
-        match &self.permit {
-            Permit::Public => None,
-            Permit::Granted { verdict, .. } => match &verdict.outcome {
-                Outcome::Permit(obligations) => obligations.mask.as_ref(),
-                Outcome::Deny | Outcome::UnknownObligation => None,
-            },
+    /// Its conditions; none where the route is public.
+    pub(crate) fn obligations(&self) -> Option<&Obligations> {
+        match &self.granted()?.1.outcome {
+            Outcome::Permit(obligations) => Some(obligations),
+            Outcome::Deny | Outcome::UnknownObligation => None,
         }
     }
 }
@@ -110,12 +112,13 @@ pub(crate) async fn authorize(
             let granted = grant(worker, &request, (route, route_plan), login, record).await;
             let verdict = match granted {
                 Ok(verdict) => verdict,
-                Err(Refusal::WeakLogin) => {
-                    let again = session::again(worker, &request, route_plan, record).await;
-                    return Err(again.unwrap_or(Refusal::WeakLogin));
+                Err(refusal) => {
+                    let again = session::again(worker, &request, (route_plan, &refusal), record);
+                    return Err(again.await.unwrap_or(refusal));
                 }
-                Err(refusal) => return Err(refusal),
             };
+            let parties = (&*caller, route_plan);
+            conditions::keep(worker, &request, parties, &verdict, record).await?;
             Permit::Granted { caller, verdict }
         }
     };
@@ -182,10 +185,11 @@ async fn grant(
         route,
         route_plan,
         plan: question,
+        particulars: None,
     };
     let (verdict, source) = decide(worker, &question, *stale, record).await?;
     record.decided(verdict.clone(), source);
-    enforce(worker, request, &verdict)?;
+    conditions::enforce(worker, request, (caller, now), &verdict)?;
     Ok(verdict)
 }
 
@@ -206,26 +210,9 @@ pub(super) fn question(
         route: authenticated.route,
         route_plan,
         plan: question,
+        particulars: None,
     };
     evaluation_request(worker, &question).ok()
-}
-
-/// Only a permit whose every condition can be kept lets a request pass.
-fn enforce(worker: &Worker, request: &CanonicalRequest, verdict: &Verdict) -> Result<(), Refusal> {
-    match &verdict.outcome {
-        Outcome::Deny => Err(Refusal::Denied),
-        Outcome::UnknownObligation => Err(Refusal::Obligation),
-        Outcome::Permit(obligations) => {
-            // A tunnel cannot be masked, and what must be logged needs a log.
-            let tunnel = obligations.mask.is_some() && request.upgrade() != Upgrade::No;
-            let unlogged = !obligations.logged.is_empty() && !worker.access_log.is_on();
-            if tunnel || unlogged {
-                Err(Refusal::Obligation)
-            } else {
-                Ok(())
-            }
-        }
-    }
 }
 
 async fn decide(

@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
 
-use http::{HeaderMap, Response, StatusCode, header};
+use http::{Response, StatusCode};
 use http_body::Body as _;
 use hyper::upgrade::OnUpgrade;
 
@@ -14,10 +14,11 @@ use super::reauthorize::{Unknown, reauthorize, refusal};
 use super::record::Record;
 use super::respond::Refusal;
 use super::response_body::ResponseBody;
+use super::rewrite::rewrite;
 use super::shape;
 use super::tunnel::switch_protocols;
 use crate::body::{BodyError, LONG, RequestBody};
-use crate::obligation::mask::Mask;
+use crate::headers;
 use crate::upstream::UpstreamError;
 use crate::worker::Worker;
 use crate::worker::connection::Connection;
@@ -68,30 +69,28 @@ pub(crate) async fn forward(
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         // The lease ends here: an upgraded connection never goes back to the pool.
         let upgrade = permitted.request().upgrade();
-        return switch_protocols(worker, connection, upgrade, &mut response, on_upgrade);
+        let mut switched =
+            switch_protocols(worker, connection, upgrade, &mut response, on_upgrade)?;
+        if let Some(obligations) = permitted.obligations() {
+            headers::set_all(switched.headers_mut(), &obligations.response_headers);
+        }
+        return Ok(switched);
     }
-    let is_head = permitted.request().method() == http::Method::HEAD;
     let idle = worker.core.timeouts.idle_body;
     let (mut parts, incoming) = response.into_parts();
     shape::response_headers(plan, &mut parts.headers);
     parts.extensions = http::Extensions::new();
     parts.version = http::Version::HTTP_11;
-    let body = ResponseBody::stream(incoming, idle, Some(lease));
-    let body = match permitted.mask() {
-        None => body,
-        Some(mask) => {
-            let masked = masked(
-                mask,
-                is_head,
-                &parts.headers,
-                body,
-                worker.core.masked_body_bytes,
-            );
-            let body = masked.await?;
+    let mut body = ResponseBody::stream(incoming, idle, Some(lease));
+    if let Some(obligations) = permitted.obligations() {
+        headers::set_all(&mut parts.headers, &obligations.response_headers);
+        if obligations.rewrites() {
+            let head = (parts.status, &parts.headers);
+            body = rewrite(worker, record, obligations, head, body).await?;
+            // After what policies set: what is made for one caller is nobody else's.
             shape::masked_response_headers(&mut parts.headers);
-            body
         }
-    };
+    }
     Ok(Response::from_parts(parts, body))
 }
 
@@ -136,56 +135,6 @@ async fn confirm(worker: &Rc<Worker>, record: &mut Record) -> Result<(), Refusal
         Err(Unknown::No(withdrawn, _)) => Err(refusal(withdrawn)),
         Err(Unknown::Unanswered) => Err(Refusal::DecisionPointUnavailable),
     }
-}
-
-/// The body with its fields masked; an answer that cannot be masked is not passed on.
-async fn masked(
-    mask: &Mask,
-    is_head: bool,
-    headers: &HeaderMap,
-    body: ResponseBody,
-    limit: usize,
-) -> Result<ResponseBody, Refusal> {
-    if is_head || body.is_end_stream() {
-        return Ok(ResponseBody::whole(""));
-    }
-    let encoded = headers
-        .get_all(header::CONTENT_ENCODING)
-        .iter()
-        .any(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity"));
-    if encoded || !is_json(headers) {
-        return Err(Refusal::Unmaskable("the response is not plain JSON"));
-    }
-    if body.size_hint().lower() > u64::try_from(limit).unwrap_or(u64::MAX) {
-        return Err(Refusal::Unmaskable("the response is too large"));
-    }
-    let document = body.collect(limit).await.map_err(|error| match error {
-        BodyError::TooLarge => Refusal::Unmaskable("the response is too large"),
-        BodyError::Idle | BodyError::Broken | BodyError::Withdrawn(_) => Refusal::UpstreamFailed,
-    })?;
-    let document = mask
-        .apply(&document)
-        .map_err(|_| Refusal::Unmaskable("the response is not JSON"))?;
-    Ok(ResponseBody::whole(document))
-}
-
-/// `application/json` or any `+json`, one `Content-Type` only.
-fn is_json(headers: &HeaderMap) -> bool {
-    let mut types = headers.get_all(header::CONTENT_TYPE).iter();
-    let (Some(value), None) = (types.next(), types.next()) else {
-        return false;
-    };
-    let Ok(value) = value.to_str() else {
-        return false;
-    };
-    let essence = value
-        .split(';')
-        .next()
-        .unwrap_or_default()
-        .trim()
-        .to_ascii_lowercase();
-    essence == "application/json"
-        || (essence.starts_with("application/") && essence.ends_with("+json"))
 }
 
 fn failure(error: &UpstreamError, record: &mut Record) -> Refusal {

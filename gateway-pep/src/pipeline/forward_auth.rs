@@ -18,6 +18,7 @@ use super::response_body::ResponseBody;
 use crate::body::RequestBody;
 use crate::config::Dialect;
 use crate::headers::X_REQUEST_ID;
+use crate::obligation::{Obligations, rate};
 use crate::plan::ForwardAuthPlan;
 use crate::worker::Worker;
 use crate::worker::connection::Connection;
@@ -63,6 +64,7 @@ pub(crate) async fn handle(
         Err(refusal) => {
             let mut response = respond::refuse(core, &refusal, &mut record);
             respond::say_nonce(core, &record, response.headers_mut());
+            rate::say(record.drawn(), response.headers_mut());
             say_in(plan.dialect, &mut response);
             response
         }
@@ -83,8 +85,8 @@ async fn permit(
 ) -> Result<Permitted, Refusal> {
     record.canonical(&request);
     let permitted = super::permit(worker, request, record).await?;
-    if permitted.mask().is_some() {
-        // The answer of the upstream never comes by here.
+    if permitted.obligations().is_some_and(Obligations::shapes) {
+        // The answer of the upstream never comes by here, and what else the proxy copies is not known.
         return Err(Refusal::Obligation);
     }
     Ok(permitted)

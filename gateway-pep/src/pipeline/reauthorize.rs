@@ -45,6 +45,7 @@ fn withdrawn(refusal: &Refusal) -> Option<Withdrawn> {
         | Refusal::DecisionPointUnavailable
         | Refusal::ProofStoreUnavailable
         | Refusal::SessionStoreUnavailable
+        | Refusal::RateUnknown
         | Refusal::RequestTimeout
         | Refusal::UpstreamFailed
         | Refusal::UpstreamTimeout => None,
@@ -68,6 +69,8 @@ fn withdrawn(refusal: &Refusal) -> Option<Withdrawn> {
         | Refusal::MethodNotAllowed { .. }
         | Refusal::InsufficientScope { .. }
         | Refusal::WeakLogin
+        | Refusal::LoginWanted { .. }
+        | Refusal::TooOften { .. }
         | Refusal::Denied
         | Refusal::UntrustedProxy => Some(Withdrawn::Denied),
     }

@@ -16,6 +16,7 @@ use crate::cache::decisions::{Outcome, Verdict};
 use crate::cache::{Moment, Source};
 use crate::identity::Identity;
 use crate::names::{RequestId, trace};
+use crate::obligation::rate::Drawn;
 use crate::streams::{Held, Standing, Withdrawn};
 use crate::worker::Worker;
 use crate::worker::connection::Connection;
@@ -47,6 +48,7 @@ pub(crate) struct Record {
     /// Nobody has sent it: it is neither counted nor logged.
     is_aside: bool,
     grounds: Grounds,
+    drawn: Vec<Drawn>,
 }
 
 /// What the request was permitted by.
@@ -119,6 +121,7 @@ impl Record {
             error: None,
             is_aside,
             grounds: Grounds::Nothing,
+            drawn: Vec::new(),
         })
     }
 
@@ -211,6 +214,20 @@ impl Record {
     pub(crate) fn decision(&self) -> Option<(&Verdict, Source)> {
         let decision = self.decision.as_ref();
         decision.map(|(verdict, source)| (&**verdict, *source))
+    }
+
+    pub(crate) fn is_aside(&self) -> bool {
+        self.is_aside
+    }
+
+    /// It counts under a limit.
+    pub(crate) fn drew(&mut self, drawn: Drawn) {
+        self.drawn.push(drawn);
+    }
+
+    /// The limits that it counts under.
+    pub(crate) fn drawn(&self) -> &[Drawn] {
+        &self.drawn
     }
 
     pub(crate) fn take_decision(&mut self) -> Option<(Rc<Verdict>, Source)> {

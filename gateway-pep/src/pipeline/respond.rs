@@ -4,6 +4,9 @@
 
 mod challenge;
 
+use std::rc::Rc;
+use std::time::Duration;
+
 use http::header::{self, HeaderMap, HeaderValue};
 use http::{Response, StatusCode};
 use service_kit::Problem;
@@ -12,8 +15,10 @@ use super::canonical::Ambiguity;
 use super::presented::Unproven;
 use super::record::Record;
 use super::response_body::ResponseBody;
+use crate::cache::decisions::Verdict;
 use crate::core::Core;
 use crate::login::Departure;
+use crate::obligation::rate;
 
 pub(crate) use challenge::say_nonce;
 
@@ -66,6 +71,17 @@ pub(crate) enum Refusal {
     LogoutToken,
     /// The login behind the token is not what the route wants (RFC 9470).
     WeakLogin,
+    /// Nor what the decision wants: one of its conditions.
+    LoginWanted {
+        verdict: Rc<Verdict>,
+        which: usize,
+    },
+    /// Under a limit that the decision names.
+    TooOften {
+        retry: Duration,
+    },
+    /// Nobody knows how often there was.
+    RateUnknown,
     Denied,
     Obligation,
     /// Whoever asks may not ask for others.
@@ -103,6 +119,8 @@ pub(crate) const REASONS: &[&str] = &[
     "insufficient_user_authentication",
     "denied",
     "obligation",
+    "too_many_requests",
+    "rate_unknown",
     "untrusted_proxy",
     "token_service_unavailable",
     "issuer_unavailable",
@@ -137,7 +155,9 @@ impl Refusal {
             Self::SessionStoreUnavailable => "session_store_unavailable",
             Self::LogoutToken => "logout_token",
             Self::InsufficientScope { .. } => "insufficient_scope",
-            Self::WeakLogin => "insufficient_user_authentication",
+            Self::WeakLogin | Self::LoginWanted { .. } => "insufficient_user_authentication",
+            Self::TooOften { .. } => "too_many_requests",
+            Self::RateUnknown => "rate_unknown",
             Self::Denied => "denied",
             Self::Obligation => "obligation",
             Self::UntrustedProxy => "untrusted_proxy",
@@ -176,7 +196,9 @@ impl Refusal {
             | Self::UnboundToken
             | Self::OtherKey
             | Self::Unproven(_)
-            | Self::WeakLogin => StatusCode::UNAUTHORIZED,
+            | Self::WeakLogin
+            | Self::LoginWanted { .. } => StatusCode::UNAUTHORIZED,
+            Self::TooOften { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::InsufficientScope { .. }
             | Self::Denied
             | Self::CrossSite
@@ -186,7 +208,8 @@ impl Refusal {
             | Self::IssuerUnavailable
             | Self::DecisionPointUnavailable
             | Self::SessionStoreUnavailable
-            | Self::ProofStoreUnavailable => StatusCode::SERVICE_UNAVAILABLE,
+            | Self::ProofStoreUnavailable
+            | Self::RateUnknown => StatusCode::SERVICE_UNAVAILABLE,
             Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::UpstreamFailed | Self::Unmaskable(_) => StatusCode::BAD_GATEWAY,
             Self::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
@@ -224,12 +247,16 @@ impl Refusal {
             Self::UntrustedProxy => {
                 Some("whoever asks is not in `proxies` of this listener".into())
             }
-            Self::WeakLogin => Some("another or a newer login is needed".into()),
+            Self::WeakLogin | Self::LoginWanted { .. } => {
+                Some("another or a newer login is needed".into())
+            }
+            Self::TooOften { .. } => Some("there were too many of these; try again later".into()),
             Self::TokenServiceUnavailable
             | Self::IssuerUnavailable
             | Self::DecisionPointUnavailable
             | Self::SessionStoreUnavailable
-            | Self::ProofStoreUnavailable => {
+            | Self::ProofStoreUnavailable
+            | Self::RateUnknown => {
                 Some("it cannot be found out whether this is allowed; try again".into())
             }
             Self::RequestTimeout => Some("the body did not arrive in time".into()),
@@ -279,8 +306,13 @@ pub(crate) fn refuse(
         | Refusal::IssuerUnavailable
         | Refusal::DecisionPointUnavailable
         | Refusal::SessionStoreUnavailable
-        | Refusal::ProofStoreUnavailable => {
+        | Refusal::ProofStoreUnavailable
+        | Refusal::RateUnknown => {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        Refusal::TooOften { retry } => {
+            let seconds = HeaderValue::from(rate::seconds(*retry));
+            headers.insert(header::RETRY_AFTER, seconds);
         }
         _ => {}
     }

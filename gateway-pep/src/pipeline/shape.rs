@@ -9,10 +9,11 @@ use super::canonical::Upgrade;
 use super::record::Record;
 use crate::body::RequestBody;
 use crate::headers::{
-    DPOP_NONCE, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO, X_REQUEST_ID,
+    DPOP_NONCE, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO, X_REQUEST_ID, set_all,
     strip_hop_by_hop,
 };
 use crate::names::continue_trace;
+use crate::obligation::Obligations;
 use crate::plan::{Plan, UpstreamPlan};
 use crate::worker::connection::Connection;
 
@@ -93,7 +94,7 @@ pub(super) fn upstream_headers(
     headers.insert(X_REQUEST_ID, record.id.as_header());
     continue_trace(&mut headers, &record.id);
     record.traced(headers.get(crate::headers::TRACEPARENT));
-    if permitted.mask().is_some() {
+    if permitted.obligations().is_some_and(Obligations::rewrites) {
         for name in &HINDERS_MASKING {
             headers.remove(name);
         }
@@ -101,6 +102,9 @@ pub(super) fn upstream_headers(
             header::ACCEPT_ENCODING,
             HeaderValue::from_static("identity"),
         );
+    }
+    if let Some(obligations) = permitted.obligations() {
+        set_all(&mut headers, &obligations.request_headers);
     }
     if canonical.upgrade() == Upgrade::WebSocket {
         set_upgrade(&mut headers);

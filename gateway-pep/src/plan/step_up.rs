@@ -34,11 +34,16 @@ impl StepUp {
                 "`acr_values`: `{wrong}` must be a word without spaces and quotation marks"
             )));
         }
-        Ok(Some(Self {
+        Ok(Some(Self::new(acr_values.clone(), route.max_age_secs)))
+    }
+
+    /// Of names that are words.
+    pub(crate) fn new(acr_values: Vec<String>, max_age_secs: Option<u64>) -> Self {
+        Self {
             acr_text: (!acr_values.is_empty()).then(|| acr_values.join(" ")),
-            acr_values: acr_values.clone(),
-            max_age: route.max_age_secs.map(Duration::from_secs),
-        }))
+            acr_values,
+            max_age: max_age_secs.map(Duration::from_secs),
+        }
     }
 
     /// Whether a login is good enough. Who never logged in (a client by itself) has no such login.

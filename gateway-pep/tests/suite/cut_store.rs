@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use store::{Batch, Commit, EventPage, MemoryStore, Position, ScanPage, Store, StoreError};
+use store::{
+    Batch, Commit, Draw, EventPage, MemoryStore, Position, Rate, ScanPage, Store, StoreError,
+};
 
 #[derive(Debug, Default)]
 pub(crate) struct CutStore {
@@ -53,6 +55,12 @@ impl Store for CutStore {
     }
     async fn count(&self, key: &str, window: Duration) -> Result<u64, StoreError> {
         self.inner.count(key, window).await
+    }
+    async fn draw(&self, key: &str, rate: &Rate) -> Result<Draw, StoreError> {
+        if self.fails.load(Ordering::SeqCst) {
+            return Err(StoreError::Unavailable(None));
+        }
+        self.inner.draw(key, rate).await
     }
     async fn tail(&self, log: &str) -> Result<Position, StoreError> {
         self.inner.tail(log).await

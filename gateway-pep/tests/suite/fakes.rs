@@ -126,6 +126,10 @@ pub(crate) struct FakePdp {
     pub(crate) down: AtomicBool,
     pub(crate) denies: AtomicBool,
     pub(crate) obligations: Mutex<Vec<Obligation>>,
+    /// Of permits for what has the type `Item`.
+    pub(crate) item_obligations: Mutex<Vec<Obligation>>,
+    /// Messages with many questions.
+    pub(crate) batches: AtomicUsize,
     /// `context.cache` of every answer.
     pub(crate) cache: Mutex<serde_json::Value>,
     pub(crate) delay: Mutex<Duration>,
@@ -140,6 +144,8 @@ impl FakePdp {
             down: AtomicBool::new(false),
             denies: AtomicBool::new(false),
             obligations: Mutex::default(),
+            item_obligations: Mutex::default(),
+            batches: AtomicUsize::new(0),
             cache: Mutex::default(),
             delay: Mutex::default(),
             at_once: Mutex::default(),
@@ -190,10 +196,13 @@ impl DecisionPoint for FakePdp {
             evaluation.decision = Decision::Deny;
         }
         evaluation.context.id = Some("decision-1".into());
-        evaluation
-            .context
-            .obligations
-            .clone_from(&self.obligations.lock().unwrap());
+        let obligations = match request.resource.kind.as_str() {
+            "Item" => &self.item_obligations,
+            _ => &self.obligations,
+        };
+        let obligations = obligations.lock().unwrap();
+        evaluation.context.obligations.clone_from(&obligations);
+        drop(obligations);
         let mut answer = serde_json::to_value(evaluation).unwrap();
         answer["context"]["cache"] = self.cache.lock().unwrap().clone();
         Ok(serde_json::from_value(answer).unwrap())
@@ -201,9 +210,19 @@ impl DecisionPoint for FakePdp {
 
     async fn evaluate_many(
         &self,
-        _request: &EvaluationsRequest,
+        request: &EvaluationsRequest,
     ) -> Result<Vec<Evaluation>, DecisionError> {
-        Err(DecisionError::Unavailable(None))
+        self.batches.fetch_add(1, Ordering::SeqCst);
+        let mut answers = Vec::new();
+        for entry in &request.entries {
+            let answer = self.evaluate(entry.as_ref().unwrap()).await?;
+            let decision = answer.decision;
+            answers.push(answer);
+            if request.semantic.stops_at(decision) {
+                break;
+            }
+        }
+        Ok(answers)
     }
 
     async fn search(&self, _request: &SearchRequest) -> Result<SearchResults, DecisionError> {

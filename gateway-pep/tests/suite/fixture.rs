@@ -57,6 +57,8 @@ pub(crate) struct Setup {
     pub(crate) more_routes: &'static str,
     /// Remembers used proofs.
     pub(crate) proofs: Arc<dyn Store>,
+    /// Counts what is limited.
+    pub(crate) rates: Arc<dyn Store>,
     pub(crate) tokens: Arc<FakeTokens>,
     pub(crate) pdp: Arc<FakePdp>,
     pub(crate) upstream: Upstream,
@@ -84,6 +86,7 @@ impl Setup {
             shared: None,
             more_routes: "",
             proofs: Arc::new(MemoryStore::new()),
+            rates: Arc::new(MemoryStore::new()),
             tokens: FakeTokens::new(),
             pdp: FakePdp::new(),
             upstream: Upstream::start().await,
@@ -118,6 +121,7 @@ impl Setup {
             events: self.events.clone(),
             event_log: LOG.into(),
             proofs: self.proofs.clone(),
+            rates: self.rates.clone(),
             shared_tokens: self.shared.clone(),
             shared_decisions: self.shared,
             clock: self.clock,

@@ -283,10 +283,18 @@ async fn no_credential_passes_a_public_route() {
 #[tokio::test]
 async fn a_permit_whose_conditions_another_cannot_keep_is_none() {
     let fixture = fixture().await;
-    for obligation in ["mask", "notify"] {
-        fixture.pdp.oblige(
-            json!([{ "id": "o", "type": obligation, "properties": { "fields": ["/ssn"] } }]),
-        );
+    for (obligation, properties) in [
+        ("mask", json!({ "fields": ["/ssn"] })),
+        ("filter", json!({ "type": "Item", "id": "/id" })),
+        ("headers", json!({ "request": { "x-a": "1" } })),
+        ("headers", json!({ "response": { "x-a": "1" } })),
+        ("sms", json!({})),
+    ] {
+        fixture
+            .pdp
+            .oblige(json!([{ "id": "o", "type": obligation, "properties": properties }]));
+        let event = json!({ "kind": "policy_changed", "version": "2", "epoch": 2 });
+        fixture.announce_and_wait(event).await;
         for (n, dialect) in DIALECTS.into_iter().enumerate() {
             let target = format!("/records/{obligation}-{n}");
             for _ in 0..2 {

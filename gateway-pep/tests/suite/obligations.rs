@@ -1,5 +1,8 @@
 //! Permits with conditions.
 
+mod filter;
+mod told;
+
 use serde_json::json;
 
 use crate::fixture::{Fixture, Setup, get};
@@ -65,7 +68,7 @@ async fn an_error_of_the_upstream_is_masked_and_what_cannot_be_is_withheld() {
 #[tokio::test]
 async fn an_unknown_obligation_is_a_deny() {
     let fixture = Fixture::start().await;
-    fixture.pdp.oblige(json!([{ "id": "n", "type": "notify" }]));
+    fixture.pdp.oblige(json!([{ "id": "n", "type": "sms" }]));
     for _ in 0..2 {
         assert_eq!(fixture.get("/records/1", "at_alice").await.status(), 403);
     }

@@ -38,6 +38,8 @@ pub(crate) struct Upstream {
 
 type Body = BoxBody<Bytes, Infallible>;
 
+const LIST: &str = r#"{"total":4,"items":[ {"id":"1","ssn":"s1"}, {"id":"forbidden","ssn":"s2"},{"id":3,"ssn":"s3"},{"ssn":"s4"}]}"#;
+
 impl Upstream {
     pub(crate) async fn start() -> Self {
         Self::start_closing_after(None).await
@@ -106,7 +108,7 @@ impl Upstream {
             "never" => std::future::pending().await,
             "events" => events(5, Duration::from_secs(1)),
             "feed" => events(100_000, Duration::from_millis(100)),
-            "silent" => events(2, Duration::from_secs(600)),
+            "silent" => events(2, Duration::from_mins(10)),
             "ws" if parts.headers.contains_key(header::UPGRADE) => {
                 switch(&parts.headers, upgrade, self.closed.clone())
             }
@@ -114,6 +116,13 @@ impl Upstream {
                 "{{\"ssn\":\"1\",\"pad\":\"{}\"}}",
                 "x".repeat(200_000)
             )),
+            "list" => json(LIST),
+            "long-list" => json(&format!(
+                "{{\"items\":[{}]}}",
+                ["{\"id\":1}"; 1001].join(",")
+            )),
+            "no-list" => json("{\"items\":{\"id\":\"1\"}}"),
+            "twice" => json("{\"items\":[],\"items\":[{\"id\":\"forbidden\"}]}"),
             "text" => Response::new(whole("ssn: 1")),
             "broken-json" => json("{\"ssn\":\"1\""),
             "missing" => {

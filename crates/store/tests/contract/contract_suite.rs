@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use store::{Batch, Commit, MAX_KEY_BYTES, MAX_VALUE_BYTES, Store, StoreError};
+use store::{Batch, Commit, MAX_KEY_BYTES, MAX_VALUE_BYTES, Rate, Store, StoreError};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
@@ -193,6 +193,12 @@ pub(crate) async fn what_the_contract_does_not_allow_is_refused_and_not_written(
         refused(key, &store.put_new(key, bytes("v"), None).await);
         refused(key, &store.delete(key).await);
         refused(key, &store.count(key, Duration::from_secs(1)).await);
+        let rate = Rate {
+            quota: 1,
+            window: Duration::from_secs(1),
+            burst: 1,
+        };
+        refused(key, &store.draw(key, &rate).await);
     }
     let big = Bytes::from(vec![0; MAX_VALUE_BYTES + 1]);
     refused("value", &store.put("a:1", big.clone(), None).await);
@@ -284,8 +290,37 @@ pub(crate) async fn a_count_starts_again_after_its_window(store: Shared) {
     assert_eq!(third, 1, "the window runs from the first count");
 }
 
+pub(crate) async fn draws_are_never_given_twice_and_come_back_evenly(store: Shared) {
+    let rate = Rate {
+        quota: 10,
+        window: Duration::from_secs(5),
+        burst: 20,
+    };
+    let draws = fifty(&store, move |store, _| async move {
+        store.draw("limit:1", &rate).await.unwrap()
+    })
+    .await;
+    let allowed = draws.iter().filter(|draw| draw.is_allowed).count();
+    assert!((20..24).contains(&allowed), "{allowed} of fifty");
+    let no = store.draw("limit:1", &rate).await.unwrap();
+    assert_eq!((no.is_allowed, no.remaining), (false, 0));
+    assert!(no.retry <= Duration::from_millis(500) && no.reset > Duration::from_secs(9));
+    let other = store.draw("limit:2", &rate).await.unwrap();
+    assert_eq!((other.is_allowed, other.remaining), (true, 19));
+    assert!(other.retry.is_zero() && other.reset <= Duration::from_millis(500));
+    sleep(no.retry + Duration::from_millis(20)).await;
+    assert!(store.draw("limit:1", &rate).await.unwrap().is_allowed);
+    assert!(!store.draw("limit:1", &rate).await.unwrap().is_allowed);
+}
+
 pub(crate) async fn records_counters_and_logs_do_not_meet(store: Shared) {
     let name = "same:name";
+    let rate = Rate {
+        quota: 1,
+        window: Duration::from_secs(9),
+        burst: 1,
+    };
+    assert!(store.draw(name, &rate).await.unwrap().is_allowed);
     assert_eq!(store.count(name, Duration::from_secs(9)).await.unwrap(), 1);
     store.append(name, bytes("event")).await.unwrap();
     assert_eq!(store.get(name).await.unwrap(), None);

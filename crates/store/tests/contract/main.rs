@@ -65,6 +65,7 @@ every_backend_promises! {
     contract_suite::a_scan_misses_nothing_while_others_write,
     contract_suite::counts_are_never_given_twice,
     contract_suite::a_count_starts_again_after_its_window,
+    contract_suite::draws_are_never_given_twice_and_come_back_evenly,
     contract_suite::records_counters_and_logs_do_not_meet,
     contract_suite::a_record_may_be_put_anew_after_its_ttl,
     contract_suite::a_put_without_ttl_ends_the_ttl_before,

@@ -20,7 +20,7 @@ use crate::metrics::{LoginOutcome, SwapOutcome};
 use crate::pipeline::canonical::CanonicalRequest;
 use crate::pipeline::record::Record;
 use crate::pipeline::respond::Refusal;
-use crate::plan::{Protection, RoutePlan};
+use crate::plan::RoutePlan;
 use crate::worker::Worker;
 
 /// A request that is looked at for a session.
@@ -56,21 +56,18 @@ pub(super) async fn known(
     }
 }
 
-/// Off to log in as a route wants it, where the login that there is does not do. None: nobody would see it, or
+/// Off to log in as a route or a decision wants it, where the login that there is does not do. None: nobody would see it, or
 /// they have just done that.
 pub(in crate::pipeline) async fn again(
     worker: &Worker,
     request: &CanonicalRequest,
-    route: &RoutePlan,
+    (route, refusal): (&RoutePlan, &Refusal),
     record: &Record,
 ) -> Option<Refusal> {
     if record.is_of_proxy() {
         return None;
     }
-    let Protection::Token { step_up, .. } = &route.protection else {
-        return None;
-    };
-    let wanted = step_up.as_ref()?;
+    let wanted = refusal.wanted_login(route)?;
     let visit = Visit::new(worker, request, route.login?)?;
     let shown = cookies::find(request.headers(), &visit.login.cookie);
     let id = SessionId::parse(shown.ok().flatten()?)?;

@@ -3,14 +3,15 @@
 
 use http::HeaderMap;
 use http::header::{self, HeaderValue};
-use oauth::{BearerChallenge, BearerError, DpopChallenge, Scope, StepUp};
+use oauth::{BearerChallenge, BearerError, DpopChallenge, Scope};
 
 use super::Refusal;
+use crate::cache::decisions::Outcome;
 use crate::core::Core;
 use crate::headers::DPOP_NONCE;
 use crate::pipeline::presented::{Scheme, Unproven};
 use crate::pipeline::record::Record;
-use crate::plan::{Protection, RoutePlan};
+use crate::plan::{Protection, RoutePlan, StepUp};
 
 /// What is wrong with a credential.
 enum Complaint {
@@ -27,7 +28,8 @@ pub(super) fn add(core: &Core, refusal: &Refusal, record: &Record, headers: &mut
     };
     let route = record.route().and_then(|route| core.plan.routes.get(route));
     let scope = needed_scope(core, refusal);
-    let step_up = route.and_then(|route| needed_login(route, refusal));
+    let step_up = route.and_then(|route| refusal.wanted_login(route));
+    let step_up = step_up.map(StepUp::challenge);
     let resource_metadata = route.and_then(|route| core.plan.discovery.url(route.upstream));
     for scheme in schemes(core, route, refusal, record.scheme()) {
         let challenge = match scheme {
@@ -107,7 +109,7 @@ fn complaint(refusal: &Refusal) -> Option<Complaint> {
         Refusal::UnboundToken => (InvalidToken, "the token is not bound to a key"),
         Refusal::OtherKey => (InvalidToken, "the token is bound to another key"),
         Refusal::InsufficientScope { .. } => (InsufficientScope, "the token lacks a scope"),
-        Refusal::WeakLogin => (
+        Refusal::WeakLogin | Refusal::LoginWanted { .. } => (
             InsufficientUserAuthentication,
             "another or a newer login is needed",
         ),
@@ -156,11 +158,19 @@ fn needed_scope<'c>(core: &'c Core, refusal: &Refusal) -> Option<&'c Scope> {
     }
 }
 
-fn needed_login<'c>(route: &'c RoutePlan, refusal: &Refusal) -> Option<StepUp<'c>> {
-    match (refusal, &route.protection) {
-        (Refusal::WeakLogin, Protection::Token { step_up, .. }) => {
-            step_up.as_ref().map(crate::plan::StepUp::challenge)
+impl Refusal {
+    /// Which login a route or a decision wants, where that is what is missing.
+    pub(crate) fn wanted_login<'r>(&'r self, route: &'r RoutePlan) -> Option<&'r StepUp> {
+        match self {
+            Self::WeakLogin => match &route.protection {
+                Protection::Token { step_up, .. } => step_up.as_ref(),
+                Protection::Public => None,
+            },
+            Self::LoginWanted { verdict, which } => match &verdict.outcome {
+                Outcome::Permit(obligations) => obligations.step_ups.get(*which),
+                Outcome::Deny | Outcome::UnknownObligation => None,
+            },
+            _ => None,
         }
-        _ => None,
     }
 }

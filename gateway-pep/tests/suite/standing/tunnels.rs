@@ -1,4 +1,4 @@
-//! WebSockets, which are told that they are over where that breaks no frame.
+//! `WebSocket` connections, which are told that they are over where that breaks no frame.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;

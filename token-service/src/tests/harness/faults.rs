@@ -10,7 +10,9 @@ use authzen::{
     SearchRequest, SearchResults,
 };
 use bytes::Bytes;
-use store::{Batch, Commit, EventPage, MemoryStore, Position, ScanPage, Store, StoreError};
+use store::{
+    Batch, Commit, Draw, EventPage, MemoryStore, Position, Rate, ScanPage, Store, StoreError,
+};
 
 /// The memory store, which can be made to fail.
 #[derive(Debug, Default)]
@@ -90,6 +92,11 @@ impl Store for TestStore {
     async fn count(&self, key: &str, window: Duration) -> Result<u64, StoreError> {
         self.write()?;
         self.inner.count(key, window).await
+    }
+
+    async fn draw(&self, key: &str, rate: &Rate) -> Result<Draw, StoreError> {
+        self.write()?;
+        self.inner.draw(key, rate).await
     }
 
     async fn tail(&self, log: &str) -> Result<Position, StoreError> {

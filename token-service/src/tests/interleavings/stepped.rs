@@ -12,7 +12,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use service_kit::{Clock, UnixTime};
-use store::{Batch, Commit, EventPage, MemoryStore, Position, ScanPage, Store, StoreError, Write};
+use store::{
+    Batch, Commit, Draw, EventPage, MemoryStore, Position, Rate, ScanPage, Store, StoreError, Write,
+};
 
 /// The memory store, verb by verb.
 #[derive(Debug, Default)]
@@ -225,6 +227,12 @@ impl Store for SteppedStore {
         self.stop(Step::of("count", &format!("count:{key}"), true))
             .await;
         self.inner().count(key, window).await
+    }
+
+    async fn draw(&self, key: &str, rate: &Rate) -> Result<Draw, StoreError> {
+        self.stop(Step::of("draw", &format!("draw:{key}"), true))
+            .await;
+        self.inner().draw(key, rate).await
     }
 
     async fn tail(&self, log: &str) -> Result<Position, StoreError> {
