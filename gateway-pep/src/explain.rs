@@ -74,6 +74,9 @@ pub struct ExplainedRoute {
     /// Whom the JWT is cut for.
     pub resource: String,
     pub is_public: bool,
+    /// Where a browser without a session logs in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub login: Option<String>,
 }
 
 /// Who calls.

@@ -299,7 +299,10 @@ fn attack_files(folder: &Path, host: Ipv4Addr) {
         std::fs::write(path, change(text)).expect("write");
     };
     change("token-service.yaml", &|text| {
+        let client = std::fs::read_to_string(fixture.join("client-part.yaml")).expect("part");
+        let clients = format!("  clients:\n{}", client.replace("HOST", &host.to_string()));
         text.replace("roles: [auditor]", "roles: [admin]")
+            .replacen("  clients:\n", &clients, 1)
     });
     change("gateway.yaml", &|text| {
         let (head, _) = text.split_once("\ngateway:").expect("a gateway section");

@@ -13,11 +13,6 @@ pub struct Absent {
 /// All of them.
 pub const ABSENT: &[Absent] = &[
     Absent {
-        what: "browser sessions",
-        reason: "nobody logs in at the gateway",
-        keys: &["oidc", "session", "cookie", "login", "redirect"],
-    },
-    Absent {
         what: "response cache",
         reason: "the gateway keeps no responses",
         keys: &["response_cache", "responses", "freshness"],

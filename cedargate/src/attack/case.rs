@@ -12,6 +12,7 @@ pub enum Class {
     Headers,
     Bearer,
     FailClosed,
+    Session,
     Framing,
     Chunked,
     Grammar,
@@ -102,7 +103,7 @@ impl Expect {
 }
 
 impl Class {
-    pub(super) const ALL: [Self; 12] = [
+    pub(super) const ALL: [Self; 13] = [
         Self::Control,
         Self::Path,
         Self::Target,
@@ -110,6 +111,7 @@ impl Class {
         Self::Headers,
         Self::Bearer,
         Self::FailClosed,
+        Self::Session,
         Self::Framing,
         Self::Chunked,
         Self::Grammar,
@@ -126,6 +128,7 @@ impl Class {
             Self::Headers => "headers",
             Self::Bearer => "bearer",
             Self::FailClosed => "fail closed",
+            Self::Session => "session",
             Self::Framing => "framing",
             Self::Chunked => "chunked",
             Self::Grammar => "grammar",
@@ -149,7 +152,7 @@ impl Class {
                 "a field that upstreams believe came from outside: add its name to \
                  `gateway.reserved_headers`"
             }
-            Self::Bearer | Self::FailClosed => {
+            Self::Bearer | Self::FailClosed | Self::Session => {
                 "a request passed without a live token and a permit: let no client reach the \
                  upstream until this is mended, and report it to the gateway's authors"
             }

@@ -10,6 +10,7 @@ mod grammar;
 mod headers;
 mod jwt;
 mod path;
+mod session;
 mod upgrade;
 
 use super::absent::ABSENT;
@@ -63,6 +64,7 @@ pub(super) fn cases(range: &Range<'_>) -> Vec<Case> {
     cases.extend(address::cases(read));
     cases.extend(headers::cases(read, range.reserved));
     cases.extend(bearer::cases(range.all, read));
+    cases.extend(session::cases(range.all, read));
     if let Some(Issuers { known, stranger }) = range.issuers {
         cases.extend(jwt::cases(range.all, known, stranger));
     }
@@ -88,6 +90,18 @@ pub(super) fn not_applicable(range: &Range<'_>) -> Vec<NotApplicable> {
             reason: "no route of this file takes JWTs of an issuer".to_owned(),
         });
     }
+    let has_login = range.all.iter().any(|target| target.login.is_some());
+    list.push(if has_login {
+        NotApplicable {
+            what: "live sessions",
+            reason: "nobody logs in without the provider, which is not asked".to_owned(),
+        }
+    } else {
+        NotApplicable {
+            what: "logins",
+            reason: "no route of this file has one".to_owned(),
+        }
+    });
     if range.all.iter().all(|target| target.token.is_none()) {
         list.push(NotApplicable {
             what: "bearer",

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use gateway_pep::{Config, DpopConfig, Gateway, GatewayParts, RunningGateway};
 use service_kit::line_sink::LineTarget;
-use service_kit::{Clock as _, Health, Metrics, SystemClock, Tasks};
+use service_kit::{Clock as _, Health, Metrics, Secret, SystemClock, Tasks};
 use store::MemoryStore;
 
 use super::issuer::StubIssuer;
@@ -103,6 +103,12 @@ impl Stage {
     }
 }
 
+/// Takes the place of secrets of the user's.
+const STAND_IN: &str = "no secret of anybody's, for the time of an attack";
+
+/// The discard port, where nobody listens.
+const NOWHERE: &str = "http://127.0.0.1:9";
+
 /// The configuration without anything that reaches beyond this process.
 fn on_loopback(mut config: Config, upstream: SocketAddr) -> Config {
     for configured in config.upstreams.values_mut() {
@@ -121,6 +127,15 @@ fn on_loopback(mut config: Config, upstream: SocketAddr) -> Config {
     gateway.cache.decisions = 0;
     // Nonces are made of a secret of the user's. Tokens here are for whoever has them, but for one.
     gateway.dpop = DpopConfig::default();
+    // Nobody logs in: there is no provider to be asked.
+    gateway.sessions.secret = Some(Secret::new(STAND_IN));
+    gateway.sessions.secret_file = None;
+    for login in gateway.logins.values_mut() {
+        NOWHERE.clone_into(&mut login.issuer);
+        login.client_secret = Some(Secret::new(STAND_IN));
+        login.client_secret_file = None;
+        login.ca_file = None;
+    }
     for route in &mut config.routes {
         route.dpop_bound_access_tokens_required = false;
     }

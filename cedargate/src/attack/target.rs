@@ -19,12 +19,16 @@ pub struct Target {
     pub(super) acr: Option<String>,
     /// An issuer whose JWTs it takes, if there is one.
     pub(super) jwt_issuer: Option<String>,
+    /// Where browsers log in, if they do.
+    pub(super) login: Option<String>,
+    /// The cookie of its sessions.
+    pub(super) login_cookie: Option<String>,
 }
 
 impl Target {
     /// One for each method of each route; `*` is tried as GET and as POST.
     pub fn all(routes: &[RouteConfig]) -> Vec<Self> {
-        Self::made(routes, |_| None)
+        Self::made(routes, |_| None, |_| None)
     }
 
     /// The same for the routes of a whole configuration, which says whose JWTs they take, too.
@@ -33,15 +37,29 @@ impl Target {
             Some(IssuerConfig::Jwt(jwt)) => Some(jwt.issuer.clone()),
             Some(IssuerConfig::Introspection(_)) | None => None,
         };
-        Self::made(&config.routes, |route| {
-            let mut names = config.issuers_of(route).iter().filter(|_| !route.public);
-            names.find_map(url)
-        })
+        Self::made(
+            &config.routes,
+            |route| {
+                let mut names = config.issuers_of(route).iter().filter(|_| !route.public);
+                names.find_map(url)
+            },
+            |login| {
+                let known = config.gateway.logins.get(login)?;
+                let cookie = known.cookie.clone();
+                let cookie = cookie.unwrap_or_else(|| format!("cedargate-{login}"));
+                Some(if config.gateway.sessions.insecure_cookies {
+                    cookie
+                } else {
+                    format!("__Host-{cookie}")
+                })
+            },
+        )
     }
 
     fn made(
         routes: &[RouteConfig],
         jwt_issuer: impl Fn(&RouteConfig) -> Option<String>,
+        cookie: impl Fn(&str) -> Option<String>,
     ) -> Vec<Self> {
         let mut targets = Vec::new();
         for (index, route) in routes.iter().enumerate() {
@@ -55,6 +73,8 @@ impl Target {
                     scope: route.scope.clone().unwrap_or_default(),
                     acr: route.acr_values.first().cloned(),
                     jwt_issuer: jwt_issuer(route),
+                    login: route.login.clone(),
+                    login_cookie: route.login.as_deref().and_then(&cookie),
                 });
             }
         }

@@ -26,7 +26,10 @@ impl Display for Explanation {
         if let Some(route) = &self.route {
             let (template, upstream) = (&route.template, &route.upstream);
             let public = if route.is_public { ", public" } else { "" };
-            Line("route", format!("{template}, upstream {upstream}{public}")).fmt(formatter)?;
+            let login = route.login.as_ref().map(|login| format!(", login {login}"));
+            let login = login.unwrap_or_default();
+            let text = format!("{template}, upstream {upstream}{public}{login}");
+            Line("route", text).fmt(formatter)?;
         }
         if let Some(caller) = &self.caller {
             let (subject, source) = (&caller.subject, caller.source);
@@ -81,7 +84,9 @@ impl Display for ExplainedOutcome {
         if let Some(upstream) = &self.upstream {
             return write!(formatter, "forwarded to {upstream}");
         }
-        let (status, reason) = (self.status.unwrap_or_default(), self.reason);
+        let (Some(status), reason) = (self.status, self.reason) else {
+            return formatter.write_str(self.detail.as_deref().unwrap_or_default());
+        };
         write!(formatter, "{status} {}", reason.unwrap_or_default())?;
         match &self.detail {
             Some(detail) => write!(formatter, ": {detail}"),

@@ -14,6 +14,7 @@ use crate::explain::{
     ExplainRequest, ExplainedCaller, ExplainedDecision, ExplainedOutcome, ExplainedRequest,
     ExplainedRoute, Explanation,
 };
+use crate::login::Reserved;
 use crate::plan::Protection;
 use crate::worker::Worker;
 use crate::worker::connection::Connection;
@@ -39,7 +40,11 @@ pub(crate) async fn explain(worker: &Rc<Worker>, asked: &ExplainRequest) -> Expl
             source: source.as_str(),
         });
     found.outcome = match end {
-        Ok(permitted) => forwarded(worker, &permitted),
+        Ok(Some(permitted)) => forwarded(worker, &permitted),
+        Ok(None) => ExplainedOutcome {
+            detail: Some("the gateway answers this itself".into()),
+            ..ExplainedOutcome::default()
+        },
         Err(refusal) => ExplainedOutcome {
             status: Some(refusal.status().as_u16()),
             reason: Some(refusal.reason()),
@@ -50,12 +55,13 @@ pub(crate) async fn explain(worker: &Rc<Worker>, asked: &ExplainRequest) -> Expl
     found
 }
 
+/// None: it is for the gateway itself.
 async fn walk(
     worker: &Rc<Worker>,
     asked: &ExplainRequest,
     record: &mut Record,
     found: &mut Explanation,
-) -> Result<Permitted, Refusal> {
+) -> Result<Option<Permitted>, Refusal> {
     let core = &worker.core;
     let arrival = Arrival {
         client_ip: asked.client_ip,
@@ -70,12 +76,19 @@ async fn walk(
         path: request.path().to_owned(),
         query: request.query().map(str::to_owned),
     });
+    if let Some(logins) = &core.plan.logins {
+        match logins.reserved(request.path()) {
+            Reserved::No => {}
+            Reserved::Nothing => return Err(Refusal::NotFound),
+            Reserved::Endpoint(_) => return Ok(None),
+        }
+    }
     let routed = super::find_route(worker, request)?;
     record.routed(routed.route);
     found.route = route(worker, routed.route);
     let authenticated = authenticate(worker, routed, record).await?;
     found.question = authorize::question(worker, &authenticated);
-    authorize(worker, authenticated, record).await
+    authorize(worker, authenticated, record).await.map(Some)
 }
 
 /// The request as a client would write it.
@@ -116,6 +129,10 @@ fn route(worker: &Worker, route: usize) -> Option<ExplainedRoute> {
         template: route.template.to_string(),
         upstream: upstream.name.to_string(),
         resource: upstream.resource.as_str().to_owned(),
+        login: plan.logins.as_ref().and_then(|logins| {
+            let login = logins.all.get(route.login?)?;
+            Some(login.name.to_string())
+        }),
         is_public: matches!(route.protection, Protection::Public),
     })
 }

@@ -179,6 +179,11 @@ impl Record {
         self.login = Some(login);
     }
 
+    /// Whether nobody has sent it.
+    pub(crate) fn is_aside(&self) -> bool {
+        self.is_aside
+    }
+
     pub(crate) fn for_proxy(&mut self) {
         self.is_of_proxy = true;
     }

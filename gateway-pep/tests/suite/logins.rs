@@ -50,9 +50,13 @@ impl Site {
     }
 
     async fn start_on(store: Arc<dyn Store>, more: &str) -> Self {
+        Self::start_so(store, more, "access_log: 'off'").await
+    }
+
+    async fn start_so(store: Arc<dyn Store>, more: &str, log: &str) -> Self {
         let provider = Provider::start().await;
         let clock = ManualClock::at(UnixTime::from_secs(NOW));
-        let one = gateway(&provider, &clock, &store, more).await;
+        let one = gateway(&provider, &clock, &store, (more, log)).await;
         Self {
             provider,
             clock,
@@ -61,9 +65,21 @@ impl Site {
         }
     }
 
+    async fn start_logging(file: &std::path::Path) -> Self {
+        let log = format!("access_log: {{ file: '{}' }}", file.display());
+        Self::start_so(Arc::new(MemoryStore::new()), "", &log).await
+    }
+
+    /// With a listener for nginx.
+    async fn start_asked() -> Self {
+        let more = "access_log: 'off', forward_auth: [{ listen: '127.0.0.1:0', dialect: nginx }]";
+        Self::start_so(Arc::new(MemoryStore::new()), "", more).await
+    }
+
     /// One more gateway.
     async fn second(&self) -> Fixture {
-        gateway(&self.provider, &self.clock, &self.store, "").await
+        let more = ("", "access_log: 'off'");
+        gateway(&self.provider, &self.clock, &self.store, more).await
     }
 
     /// Somebody who has logged in.
@@ -79,7 +95,7 @@ async fn gateway(
     provider: &Provider,
     clock: &Arc<ManualClock>,
     store: &Arc<dyn Store>,
-    more: &str,
+    (more, log): (&str, &str),
 ) -> Fixture {
     let issuer = provider.issuer();
     let login = |more: &str| {
@@ -89,7 +105,7 @@ async fn gateway(
     };
     let setup = Setup {
         gateway: format!(
-            "{{ workers: 1, access_log: 'off', public_origins: ['{ORIGIN}', 'https://b.test', 'https://admin.gw.test'], \
+            "{{ workers: 1, {log}, public_origins: ['{ORIGIN}', 'https://b.test', 'https://admin.gw.test'], \
              sessions: {{ secret: 'a secret of the tests, long enough to be' }}, \
              logins: {{ web: {}, other: {} }} }}",
             login(more),

@@ -18,6 +18,9 @@ gateway:
   issuers:
     corp: { jwt: { issuer: 'https://corp.test', jwks_file: nowhere/keys, types: [JWT], require: { a: [b] } } }
     asked: { introspection: { introspection_url: 'https://192.0.2.5/', client_id: x, client_secret_file: nowhere/secret } }
+  sessions: { secret_file: nowhere/sessions }
+  logins:
+    web: { issuer: 'https://192.0.2.6', client_id: x, client_secret_file: nowhere/login, ca_file: nowhere/ca, callback_path: /oauth2/callback }
 upstreams: { a: 'http://192.0.2.1:9', b: { url: 'http://192.0.2.2:9', preserve_host: true } }
 pdp: { policies: nowhere }
 connect: { token_service: { introspection_url: 'http://192.0.2.3/', client_secret: x } }
@@ -32,6 +35,7 @@ routes:
   - { match: '/pay', methods: [GET], upstream: a, action: view, resource: Service/x, acr_values: [phr, phrh], max_age_secs: 60 }
   - { match: '/jwt/{id}', methods: [GET, PUT], upstream: a, action: view, resource: 'Record/{id}', issuers: [corp] }
   - { match: '/jwt-pay', methods: [GET], upstream: a, action: view, resource: Service/x, scope: pay, acr_values: [phr], issuers: [asked, corp] }
+  - { match: '/app/{id}', methods: [GET, POST], upstream: b, action: view, resource: 'Record/{id}', login: web }
   - { match: '/asked', methods: [GET], upstream: a, action: view, resource: Service/x, issuers: [asked] }
 ";
 

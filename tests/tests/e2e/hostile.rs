@@ -1,4 +1,6 @@
 //! Hostile requests from the corpora in `tests/vectors/`, against real processes.
 
+mod browser;
 mod gateway;
+mod logins;
 mod token_service;

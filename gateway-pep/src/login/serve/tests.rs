@@ -13,14 +13,14 @@ fn logins() -> Logins {
     plan.unwrap().logins.unwrap()
 }
 
-fn target(query: &str) -> String {
-    let logins = logins();
-    let back = wanted(query).filter(|back| leads_here(&logins, back));
+fn target(logins: &Logins, query: &str) -> String {
+    let back = wanted(query).filter(|back| leads_here(logins, back));
     back.unwrap_or_else(|| "/".into())
 }
 
 #[test]
 fn nobody_is_sent_to_another_site() {
+    let logins = logins();
     for good in [
         "/",
         "/app",
@@ -29,7 +29,7 @@ fn nobody_is_sent_to_another_site() {
         "/a?b=//c",
     ] {
         let encoded: String = url::form_urlencoded::byte_serialize(good.as_bytes()).collect();
-        assert_eq!(target(&format!("return_to={encoded}")), good);
+        assert_eq!(target(&logins, &format!("return_to={encoded}")), good);
     }
     for bad in [
         "",
@@ -60,8 +60,42 @@ fn nobody_is_sent_to_another_site() {
         "/.cedargate/web/logout",
     ] {
         let encoded: String = url::form_urlencoded::byte_serialize(bad.as_bytes()).collect();
-        assert_eq!(target(&format!("return_to={encoded}")), "/", "{bad:?}");
-        assert_eq!(target(&format!("return_to={bad}")), "/", "{bad:?}");
+        assert_eq!(
+            target(&logins, &format!("return_to={encoded}")),
+            "/",
+            "{bad:?}"
+        );
+        assert_eq!(target(&logins, &format!("return_to={bad}")), "/", "{bad:?}");
     }
-    assert_eq!(target("return_to=/a&return_to=/b"), "/", "one of two");
+    assert_eq!(
+        target(&logins, "return_to=/a&return_to=/b"),
+        "/",
+        "one of two"
+    );
+}
+
+/// Read where it is named, and never committed.
+#[test]
+fn nor_by_any_of_the_public_list() {
+    let Some(file) = std::env::var_os("CEDARGATE_OPEN_REDIRECTS") else {
+        println!(
+            "not run: open redirects; set CEDARGATE_OPEN_REDIRECTS to testdata/openredirects.txt \
+             (oauth2-proxy/oauth2-proxy on GitHub)"
+        );
+        return;
+    };
+    let list = std::fs::read_to_string(file).unwrap();
+    let base = url::Url::parse("https://app.example").unwrap();
+    let (logins, mut count) = (logins(), 0);
+    for line in list.lines().filter(|line| !line.is_empty()) {
+        count += 1;
+        let encoded: String = url::form_urlencoded::byte_serialize(line.as_bytes()).collect();
+        for query in [format!("return_to={encoded}"), format!("return_to={line}")] {
+            let back = target(&logins, &query);
+            let read = base.join(&back).unwrap();
+            assert_eq!(read.origin(), base.origin(), "{line}: {back}");
+            assert!(!back.starts_with("//"), "{line}: {back}");
+        }
+    }
+    assert!(count > 500, "only {count}");
 }

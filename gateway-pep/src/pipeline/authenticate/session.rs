@@ -168,10 +168,10 @@ impl<'a> Visit<'a> {
         let departure = Departure::prepare(plan, self.request, back, record.moment.unix);
         match departure.await {
             Ok(Some(departure)) => {
-                self.worker
-                    .core
-                    .metrics
-                    .login(self.index, LoginOutcome::Begun);
+                if !record.is_aside() {
+                    let metrics = &self.worker.core.metrics;
+                    metrics.login(self.index, LoginOutcome::Begun);
+                }
                 Refusal::LogIn(Box::new(departure))
             }
             Ok(None) => otherwise,

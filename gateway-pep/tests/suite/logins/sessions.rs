@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use gateway_pep::ExplainRequest;
+
 use super::browser::Browser;
 use super::{Site, assert_refused};
 
@@ -115,4 +117,92 @@ async fn whoever_reads_the_store_learns_nothing_and_whoever_writes_to_it_is_nobo
     let two = site.second().await;
     other.addr = two.addr;
     assert_refused(&other.fetch("GET /app/1").await, 401, "session_ended");
+}
+
+#[tokio::test]
+async fn it_can_be_explained_where_a_browser_would_go() {
+    let site = Site::start().await;
+    let explain = async |path: &str, headers: serde_json::Value| {
+        let url = format!("https://app.test{path}");
+        let asked = json!({ "method": "GET", "url": url, "headers": headers });
+        let asked: ExplainRequest = serde_json::from_value(asked).unwrap();
+        let found = site.one.gateway.explainer().explain(asked).await.unwrap();
+        (found.to_string(), serde_json::to_value(&found).unwrap())
+    };
+    let (text, found) = explain("/app/1", json!({ "sec-fetch-mode": "navigate" })).await;
+    assert!(text.contains("login web"), "{text}");
+    assert_eq!(found["route"]["login"], "web");
+    assert_eq!(found["outcome"]["reason"], "login");
+    assert_eq!(found["outcome"]["status"], 303);
+    assert!(!format!("{text}{found}").contains("state="), "{text}");
+    let (_, found) = explain("/app/1", json!({})).await;
+    assert_eq!(found["outcome"]["reason"], "no_credentials");
+    let (text, _) = explain("/.cedargate/web/callback", json!({})).await;
+    assert!(text.contains("answers this itself"), "{text}");
+    let (_, found) = explain("/.cedargate/x", json!({})).await;
+    assert_eq!(found["outcome"]["status"], 404);
+    assert!((site.one.metric("pep_logins_total") - 0.0).abs() < 0.1);
+    let browser = site.logged_in().await;
+    let cookie = format!("__Host-cedargate-web={}", browser.session().unwrap());
+    let (text, found) = explain("/app/1", json!({ "cookie": cookie })).await;
+    assert_eq!(found["outcome"]["is_forwarded"], true, "{text}");
+    assert_eq!(found["caller"]["subject"]["id"], "alice");
+    assert!(!format!("{text}{found}").contains(browser.session().unwrap()));
+}
+
+#[tokio::test]
+async fn the_log_and_the_counts_say_what_has_happened_and_no_secret() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("access.jsonl");
+    let site = Site::start_logging(&file).await;
+    let mut browser = site.logged_in().await;
+    let session = browser.session().unwrap().clone();
+    assert_eq!(browser.fetch("GET /app/1").await.status(), 200);
+    assert_eq!(browser.fetch("GET /records/1").await.status(), 401);
+    browser.cookies.clear();
+    browser
+        .get("/.cedargate/web/callback?state=st4te&code=c0de")
+        .await;
+    let metrics = site.one.metrics.render();
+    for (outcome, count) in [
+        ("begun", 1),
+        ("completed", 1),
+        ("refused", 1),
+        ("renewed", 0),
+    ] {
+        let line = format!("pep_logins_total{{login=\"web\",outcome=\"{outcome}\"}} {count}");
+        assert!(metrics.contains(&line), "{line}");
+    }
+    let text = || std::fs::read_to_string(&file).unwrap_or_default();
+    crate::fixture::eventually("five lines", || text().lines().count() >= 5).await;
+    let text = text();
+    let lines: Vec<serde_json::Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let of = |name: &str| -> Vec<_> { lines.iter().map(|line| line[name].clone()).collect() };
+    let none = json!(null);
+    assert_eq!(of("error")[..2], [json!("login"), none.clone()]);
+    assert_eq!(of("login")[..3], [none.clone(), json!("web"), json!("web")]);
+    assert_eq!(lines[2]["subject"], "alice");
+    assert_eq!(lines[4]["error"], "login_unknown");
+    for secret in [&*session, "st4te", "c0de", "at_alice", "rt-0", "state"] {
+        assert!(!text.contains(secret), "{secret}: {text}");
+    }
+}
+
+#[tokio::test]
+async fn behind_another_proxy_a_session_is_not_looked_at() {
+    let site = Site::start_asked().await;
+    let browser = site.logged_in().await;
+    let asked = format!(
+        "GET / HTTP/1.1\r\nHost: auth.test\r\nX-Original-Method: GET\r\nX-Original-Uri: /app/1\r\n\
+         X-Original-Host: app.test\r\nX-Forwarded-For: 198.51.100.7\r\nSec-Fetch-Mode: navigate\r\n\
+         Cookie: __Host-cedargate-web={}\r\nConnection: close\r\n\r\n",
+        browser.session().unwrap()
+    );
+    let addr = site.one.gateway.forward_auth()[0];
+    let answer = crate::fixture::raw(addr, &asked).await;
+    assert_refused(&answer, 401, "no_credentials");
+    assert_eq!(answer.header("location"), None);
 }

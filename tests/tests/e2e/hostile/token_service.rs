@@ -4,7 +4,6 @@
 
 mod at_rest;
 mod authorization;
-mod browser;
 mod clients;
 mod elsewhere;
 mod introspection;

@@ -3,8 +3,8 @@
 use e2e::http::{Answer, get, post_form};
 use url::Url;
 
-use super::browser::{Browser, Form};
 use super::{Attacks, MACHINE, WEB};
+use crate::hostile::browser::{Browser, Form};
 
 const CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
 

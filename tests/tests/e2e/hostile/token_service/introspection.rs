@@ -4,8 +4,8 @@ use e2e::http::{Answer, get, post_form};
 use e2e::tokens::{self, text};
 use serde_json::{Value, json};
 
-use super::browser::Browser;
 use super::{Attacks, BILLING, GATEWAY, MACHINE, RECORDS, WEB, authorization, part, payload};
+use crate::hostile::browser::Browser;
 
 const SIGNED: &str = "application/token-introspection+jwt";
 

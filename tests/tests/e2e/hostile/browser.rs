@@ -8,26 +8,26 @@ use url::Url;
 
 /// Follows nothing by itself.
 #[derive(Debug, Default)]
-pub(super) struct Browser {
+pub(crate) struct Browser {
     cookies: BTreeMap<String, String>,
 }
 
 /// The first form of a page.
 #[derive(Debug)]
-pub(super) struct Form {
-    pub(super) target: Url,
-    pub(super) fields: Vec<(String, String)>,
+pub(crate) struct Form {
+    pub(crate) target: Url,
+    pub(crate) fields: Vec<(String, String)>,
     asks_for_password: bool,
 }
 
 const MOST_STEPS: usize = 10;
 
 impl Browser {
-    pub(super) async fn get(&mut self, url: &str) -> Answer {
+    pub(crate) async fn get(&mut self, url: &str) -> Answer {
         self.send(client().get(url)).await
     }
 
-    pub(super) async fn post(&mut self, url: &str, fields: &[(String, String)]) -> Answer {
+    pub(crate) async fn post(&mut self, url: &str, fields: &[(String, String)]) -> Answer {
         let body: String = url::form_urlencoded::Serializer::new(String::new())
             .extend_pairs(fields)
             .finish();
@@ -39,7 +39,7 @@ impl Browser {
     }
 
     /// Logs in and approves; the answer that sends it to `end`.
-    pub(super) async fn walk(&mut self, url: &str, user: &str, end: &str) -> Answer {
+    pub(crate) async fn walk(&mut self, url: &str, user: &str, end: &str) -> Answer {
         let mut at: Url = url.parse().expect("a URL");
         let mut answer = self.get(url).await;
         for _ in 0..MOST_STEPS {
@@ -60,7 +60,7 @@ impl Browser {
     }
 
     /// What its cookies hold.
-    pub(super) fn secrets(&self) -> Vec<String> {
+    pub(crate) fn secrets(&self) -> Vec<String> {
         self.cookies.values().cloned().collect()
     }
 
@@ -81,7 +81,7 @@ impl Browser {
 }
 
 impl Form {
-    pub(super) fn of(at: &Url, page: &str) -> Self {
+    pub(crate) fn of(at: &Url, page: &str) -> Self {
         let (_, rest) = page.split_once("<form").expect(page);
         let (head, rest) = rest.split_once('>').expect("a tag");
         let (body, _) = rest.split_once("</form>").expect("a form that ends");
@@ -102,7 +102,7 @@ impl Form {
     }
 
     /// With the password, or with approval.
-    pub(super) fn filled(&self, user: &str) -> Vec<(String, String)> {
+    pub(crate) fn filled(&self, user: &str) -> Vec<(String, String)> {
         let mut fields = self.fields.clone();
         let mut put = |name: &str, value: String| fields.push((name.to_owned(), value));
         if self.asks_for_password {
