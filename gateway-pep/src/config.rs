@@ -103,8 +103,12 @@ pub struct LimitsConfig {
     pub body_bytes: u64,
     /// A response that must be masked; longer is 502.
     pub masked_body_bytes: usize,
-    /// Open connections of one worker; more are closed at once.
+    /// Open connections of one worker; more are closed at once. Fewer, where the limit of open files of the
+    /// process does not hold as many.
     pub connections: usize,
+    /// Of these, connections that one client address may have (an IPv6 network of 64 bits counts as one);
+    /// more are closed at once. 0: as many as there are.
+    pub connections_per_address: usize,
 }
 
 /// `gateway.timeouts:`
@@ -117,7 +121,8 @@ pub struct TimeoutsConfig {
     pub connect_ms: u64,
     /// From the request to the upstream's response head.
     pub response_secs: u64,
-    /// Between two pieces of a body, either way.
+    /// Between two pieces of a body, either way; and a client that takes nothing of its answer for so long gets
+    /// no more.
     pub idle_body_secs: u64,
     /// One question to the token service or the PDP.
     pub ask_ms: u64,
@@ -242,6 +247,7 @@ impl Default for LimitsConfig {
             body_bytes: 16 << 20,
             masked_body_bytes: 1 << 20,
             connections: 10_000,
+            connections_per_address: 2_000,
         }
     }
 }

@@ -22,6 +22,8 @@ pub(crate) struct Core {
     pub(crate) head_bytes: usize,
     pub(crate) max_headers: usize,
     pub(crate) max_connections: usize,
+    /// 0: as many as there may be.
+    pub(crate) max_connections_per_address: usize,
     pub(crate) masked_body_bytes: usize,
     pub(crate) timeouts: Timeouts,
     pub(crate) metrics: Arc<GatewayMetrics>,

@@ -13,6 +13,7 @@ use crate::plan::Plan;
 pub(crate) struct GatewayMetrics {
     pub(crate) in_flight: IntGauge,
     pub(crate) connections: IntGauge,
+    pub(crate) refused: ConnectionsRefused,
     pub(crate) revocation_lag: Histogram,
     pub(crate) events: IntCounter,
     pub(crate) log_dropped: IntCounter,
@@ -42,6 +43,35 @@ pub(crate) struct UpstreamMetrics {
     pub(crate) duration: Histogram,
     pub(crate) connects: IntCounter,
     pub(crate) retries: IntCounter,
+    /// Looked at now and then.
+    pub(crate) active: IntGauge,
+    pub(crate) pending: IntGauge,
+}
+
+/// Why a connection is not taken on.
+#[derive(Debug)]
+pub(crate) struct ConnectionsRefused {
+    /// The worker has as many as it may.
+    pub(crate) full: IntCounter,
+    /// The address has.
+    pub(crate) address: IntCounter,
+    /// The system has given none: no descriptor was left, say.
+    pub(crate) accept: IntCounter,
+}
+
+impl ConnectionsRefused {
+    fn new(metrics: &Metrics) -> Result<Self, MetricError> {
+        let refused = metrics.counters(
+            "pep_connections_refused_total",
+            "Client connections that were not taken on",
+            &["reason"],
+        )?;
+        Ok(Self {
+            full: refused.with_label_values(&["full"]),
+            address: refused.with_label_values(&["address"]),
+            accept: refused.with_label_values(&["accept"]),
+        })
+    }
 }
 
 /// How a swap ended.
@@ -91,6 +121,7 @@ impl GatewayMetrics {
         Ok(Self {
             in_flight: metrics.gauge("pep_requests_in_flight", "Requests being answered")?,
             connections: metrics.gauge("pep_connections", "Open client connections")?,
+            refused: ConnectionsRefused::new(metrics)?,
             revocation_lag: metrics.latency(
                 "pep_revocation_lag_seconds",
                 "Time between two answers of the event log: an announcement waited at most so long",
@@ -229,10 +260,22 @@ fn upstream_metrics(metrics: &Metrics, plan: &Plan) -> Result<Vec<UpstreamMetric
         "Requests repeated because a kept connection had ended",
         &["upstream"],
     )?;
+    let active = metrics.gauges(
+        "pep_upstream_requests_active",
+        "Requests under way at an upstream, and what they have become",
+        &["upstream"],
+    )?;
+    let pending = metrics.gauges(
+        "pep_upstream_requests_pending",
+        "Requests that wait for a connection to an upstream",
+        &["upstream"],
+    )?;
     let make = |name: &str| UpstreamMetrics {
         duration: durations.with_label_values(&[name]),
         connects: connects.with_label_values(&[name]),
         retries: retries.with_label_values(&[name]),
+        active: active.with_label_values(&[name]),
+        pending: pending.with_label_values(&[name]),
     };
     Ok(plan
         .upstreams

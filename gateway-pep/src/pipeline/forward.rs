@@ -16,7 +16,7 @@ use super::shape;
 use crate::body::{BodyError, RequestBody};
 use crate::headers;
 use crate::obligation::mask::Mask;
-use crate::upstream::UpstreamError;
+use crate::upstream::{Place, UpstreamError};
 use crate::worker::Worker;
 use crate::worker::connection::Connection;
 
@@ -55,7 +55,14 @@ pub(crate) async fn forward(
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         // The lease ends here: an upgraded connection never goes back to the pool.
         let upgrade = permitted.request().upgrade();
-        return switch_protocols(worker, connection, upgrade, &mut response, on_upgrade);
+        let place = lease.upgraded();
+        return switch_protocols(
+            worker,
+            connection,
+            upgrade,
+            (&mut response, place),
+            on_upgrade,
+        );
     }
     let is_head = permitted.request().method() == http::Method::HEAD;
     let idle = worker.core.timeouts.idle_body;
@@ -138,7 +145,7 @@ fn switch_protocols(
     worker: &Rc<Worker>,
     connection: &Connection,
     asked: Upgrade,
-    response: &mut Response<Incoming>,
+    (response, place): (&mut Response<Incoming>, Place),
     on_upgrade: Option<OnUpgrade>,
 ) -> Result<Response<ResponseBody>, Refusal> {
     let agreed = asked == Upgrade::WebSocket
@@ -151,6 +158,7 @@ fn switch_protocols(
     connection.enter_tunnel();
     let closing = worker.closing();
     tokio::task::spawn_local(async move {
+        let _place = place;
         let Ok((downstream, upstream)) = futures_util::future::try_join(downstream, upstream).await
         else {
             return;
@@ -177,6 +185,7 @@ fn failure(error: &UpstreamError, record: &mut Record) -> Refusal {
     let source = std::error::Error::source(error).map(ToString::to_string);
     tracing::warn!(request_id = record.id.as_str(), %error, source, "upstream failed");
     match error {
+        UpstreamError::Full => Refusal::UpstreamFull,
         UpstreamError::Connect(_) | UpstreamError::Exchange(_) | UpstreamError::Missing => {
             Refusal::UpstreamFailed
         }

@@ -56,6 +56,7 @@ struct Client {
 }
 
 const TICK: Duration = Duration::from_secs(2);
+const BACK_OFF: Duration = Duration::from_millis(50);
 /// Connections that are accepted after the drain began, because they were complete before.
 const MAX_LATE: usize = 4096;
 
@@ -176,9 +177,8 @@ async fn accept(
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => take_on(&worker, stream, peer.ip(), purpose),
                 Err(error) => {
-                    // Out of descriptors, say: the next accept would fail at once, too.
-                    tracing::warn!(%error, "cannot accept a connection");
-                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    worker.core.metrics.refused.accept.inc();
+                    back_off(&error).await;
                 }
             },
             () = draining.cancelled() => break,
@@ -202,10 +202,31 @@ async fn accept(
     }
 }
 
+/// Waits where the next accept would fail at once, too: for want of descriptors or memory, say.
+async fn back_off(error: &io::Error) {
+    if matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset
+    ) {
+        return;
+    }
+    tracing::warn!(%error, "cannot accept a connection");
+    tokio::time::sleep(BACK_OFF).await;
+}
+
 /// Serves a fresh connection, if there is room for one more.
 fn take_on(worker: &Rc<Worker>, stream: TcpStream, peer: IpAddr, purpose: Purpose) {
+    let refused = &worker.core.metrics.refused;
     if worker.connections.borrow().len() >= worker.core.max_connections {
+        refused.full.inc();
         tracing::debug!("too many connections");
+        return;
+    }
+    // Whoever asks for others has many connections.
+    let is_counted = matches!(purpose, Purpose::Forward);
+    if is_counted && !worker.addresses.enter(peer) {
+        refused.address.inc();
+        tracing::debug!(%peer, "too many connections of an address");
         return;
     }
     let number = worker.last_connection.get().wrapping_add(1);
@@ -216,6 +237,9 @@ fn take_on(worker: &Rc<Worker>, stream: TcpStream, peer: IpAddr, purpose: Purpos
     tokio::task::spawn_local(async move {
         serve(&worker, number, stream, Client { peer, purpose }).await;
         worker.core.metrics.connections.dec();
+        if is_counted {
+            worker.addresses.leave(peer);
+        }
         worker.connections.borrow_mut().remove(&number);
         if worker.connections.borrow().is_empty() {
             worker.all_closed.notify_waiters();
@@ -227,7 +251,7 @@ fn take_on(worker: &Rc<Worker>, stream: TcpStream, peer: IpAddr, purpose: Purpos
 async fn serve(worker: &Rc<Worker>, number: u64, stream: TcpStream, client: Client) {
     let _ = stream.set_nodelay(true);
     let core = &worker.core;
-    let (guarded, findings) = Guarded::new(stream, core.head_bytes);
+    let (guarded, findings) = Guarded::new(stream, core.head_bytes, core.timeouts.idle_body);
     let connection = Rc::new(Connection::new(client.peer, findings));
     let asks = match client.purpose {
         Purpose::Forward => None,

@@ -22,6 +22,7 @@ mod forward_auth;
 mod holder;
 mod hostile;
 mod issuers;
+mod limits;
 mod obligations;
 mod passage;
 mod shared_cache;

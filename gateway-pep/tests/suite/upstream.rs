@@ -103,6 +103,8 @@ impl Upstream {
                 "{{\"ssn\":\"1\",\"pad\":\"{}\"}}",
                 "x".repeat(200_000)
             )),
+            // More than the system keeps for a client that does not read.
+            "huge" => Response::new(whole(&"x".repeat(32 << 20))),
             "text" => Response::new(whole("ssn: 1")),
             "broken-json" => json("{\"ssn\":\"1\""),
             "missing" => {

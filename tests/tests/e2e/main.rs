@@ -12,6 +12,7 @@ mod forward_auth;
 mod hostile;
 mod issuers;
 mod kill;
+mod limits;
 mod mtls;
 mod oidc_client;
 mod one_view;
