@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use clap::{Parser, Subcommand};
-use service_kit::{SystemClock, Variables, lifecycle, log};
+use service_kit::{SystemClock, Variables, descriptors, lifecycle, log};
 use url::Url;
 
 use crate::config::{AdminConfig, ConnectConfig, DemoUpstreamConfig, FileConfig, Loaded};
@@ -201,6 +201,7 @@ async fn run_demo() -> anyhow::Result<()> {
     let folder = std::env::current_dir()?;
     let loaded = demo::prepare(&folder)?;
     log::install(loaded.config.log.level);
+    descriptors::raise();
     let running = wire::start(&loaded, Arc::new(SystemClock)).await?;
     print::out(&demo::banner(&running.addresses, &own_path(&folder)));
     lifecycle::termination().await?;

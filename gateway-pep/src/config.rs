@@ -127,8 +127,12 @@ pub struct LimitsConfig {
     pub masked_body_bytes: usize,
     /// Elements of a response that must be filtered; more is 502.
     pub filtered_elements: usize,
-    /// Open connections of one worker; more are closed at once.
+    /// Open connections of one worker; more are closed at once. Fewer, where the limit of open files of the
+    /// process does not hold as many.
     pub connections: usize,
+    /// Of these, connections that one client address may have (an IPv6 network of 64 bits counts as one);
+    /// more are closed at once. 0: as many as there are.
+    pub connections_per_address: usize,
     /// Requests that one HTTP/2 connection may have in flight; more wait at the client.
     pub streams: u32,
 }
@@ -144,7 +148,8 @@ pub struct TimeoutsConfig {
     pub connect_ms: u64,
     /// From the request to the upstream's response head.
     pub response_secs: u64,
-    /// Between two pieces of a body, either way.
+    /// Between two pieces of a body, either way; and a client that takes nothing of its answer for so long gets
+    /// no more.
     pub idle_body_secs: u64,
     /// One question to the token service or the PDP.
     pub ask_ms: u64,
@@ -283,6 +288,7 @@ impl Default for LimitsConfig {
             filtered_elements: 1_000,
             connections: 10_000,
             streams: 100,
+            connections_per_address: 2_000,
         }
     }
 }

@@ -24,6 +24,8 @@ pub(crate) struct Core {
     pub(crate) head_bytes: usize,
     pub(crate) max_headers: usize,
     pub(crate) max_connections: usize,
+    /// 0: as many as there may be.
+    pub(crate) max_connections_per_address: usize,
     /// Requests that one HTTP/2 connection may have in flight.
     pub(crate) max_streams: u32,
     /// Clients may begin with HTTP/2 where there is no TLS.

@@ -58,7 +58,7 @@ pub struct Message {
 
 /// What a connection on which these pieces arrive says, one piece a read.
 pub async fn messages(pieces: Vec<Vec<u8>>) -> Vec<Message> {
-    let (guarded, findings) = Guarded::new(Wire(pieces.into_iter().collect()), HEAD_BYTES);
+    let (guarded, findings) = Guarded::new(Wire(pieces.into()), HEAD_BYTES, Duration::from_mins(1));
     let connection = Rc::new(Connection::new(CLIENT, findings));
     let seen = Arc::<Mutex<(usize, Vec<Message>)>>::default();
     let service = service_fn(|request: Request<Incoming>| {

@@ -11,7 +11,9 @@ use oauth::TokenIntrospector;
 use service_kit::line_sink::{LineTarget, LineWriter};
 use service_kit::metrics::MetricError;
 use service_kit::random::RandomError;
-use service_kit::{ConfigIssue, Health, LineSink, Metrics, SharedClock, Tasks, Tls, health};
+use service_kit::{
+    ConfigIssue, Health, LineSink, Metrics, SharedClock, Tasks, Tls, descriptors, health,
+};
 use socket2::{Domain, Protocol, Socket, Type};
 use store::{Rates, Store};
 use tokio::sync::mpsc;
@@ -21,6 +23,7 @@ use tokio_util::task::TaskTracker;
 use crate::cache::decisions::DecisionLimits;
 use crate::cache::sealed::Sealed;
 use crate::cache::tokens::TokenLimits;
+use crate::capacity::Wanted;
 use crate::config::{CacheConfig, Config};
 use crate::core::{Core, StreamLimits, Timeouts};
 use crate::events::{Feed, Follower};
@@ -135,6 +138,13 @@ impl Gateway {
         let plan = Plan::compile(config, base, introspector).map_err(GatewayError::Config)?;
         let plan = Arc::new(plan);
         let gateway = &config.gateway;
+        let workers = match gateway.workers {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            workers => workers,
+        };
+        let max_connections = Wanted::of(config, workers)
+            .fit(descriptors::raise())
+            .map_err(|issue| GatewayError::Config(vec![issue]))?;
         let metrics = Arc::new(GatewayMetrics::new(&parts.metrics, &plan, REASONS)?);
         let lag = Duration::from_millis(gateway.cache.max_event_lag_ms);
         let feed = Arc::new(Feed::new(lag));
@@ -156,13 +166,11 @@ impl Gateway {
             received: metrics.events.clone(),
         };
         let tls = open_tls(config, base).map_err(|issue| GatewayError::Config(vec![issue]))?;
-        let core = Arc::new(core(config, &parts, (plan, tls), (metrics, feed)));
+        let mut core = core(config, &parts, (plan, tls), (metrics, feed));
+        core.max_connections = max_connections;
         Ok(Self {
-            seed: seed(core, config, notifications, &parts)?,
-            workers: match gateway.workers {
-                0 => std::thread::available_parallelism().map_or(1, usize::from),
-                workers => workers,
-            },
+            seed: seed(Arc::new(core), config, notifications, &parts)?,
+            workers,
             sink,
             writers,
             follower,
@@ -310,6 +318,7 @@ fn core(
         head_bytes: gateway.limits.head_bytes,
         max_headers: gateway.limits.headers,
         max_connections: gateway.limits.connections,
+        max_connections_per_address: gateway.limits.connections_per_address,
         max_streams: gateway.limits.streams,
         h2c: gateway.h2c,
         tls,

@@ -31,6 +31,9 @@ pub(crate) struct Guarded<S> {
     /// A head was bad. The parser may take what has come of it for the beginning of something: it does not
     /// wait for more for long.
     ending: Option<Pin<Box<Sleep>>>,
+    /// Whoever takes nothing of what is sent for so long gets no more.
+    patience: Duration,
+    stalled: Option<Pin<Box<Sleep>>>,
 }
 
 /// The rest of a bad head is waited for so long, so that it can be answered.
@@ -47,7 +50,7 @@ pub(crate) struct Findings {
 
 impl<S> Guarded<S> {
     /// Watches a fresh connection; a line may be as long as a whole head.
-    pub(crate) fn new(stream: S, max_line: usize) -> (Self, Arc<Findings>) {
+    pub(crate) fn new(stream: S, max_line: usize, patience: Duration) -> (Self, Arc<Findings>) {
         let findings = Arc::<Findings>::default();
         let guarded = Self {
             stream,
@@ -55,6 +58,8 @@ impl<S> Guarded<S> {
             findings: findings.clone(),
             broken: false,
             ending: None,
+            patience,
+            stalled: None,
         };
         (guarded, findings)
     }
@@ -145,13 +150,35 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
     }
 }
 
+impl<S> Guarded<S> {
+    /// Lets a client take its time, and not more: else it holds an upstream's connection, too.
+    fn within_patience<T>(
+        &mut self,
+        written: Poll<io::Result<T>>,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<T>> {
+        if written.is_ready() {
+            self.stalled = None;
+            return written;
+        }
+        let patience = self.patience;
+        let stalled = self
+            .stalled
+            .get_or_insert_with(|| Box::pin(sleep(patience)));
+        ready!(stalled.as_mut().poll(context));
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
 impl<S: AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
     fn poll_write(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().stream).poll_write(context, bytes)
+        let this = self.get_mut();
+        let written = Pin::new(&mut this.stream).poll_write(context, bytes);
+        this.within_patience(written, context)
     }
 
     fn poll_write_vectored(
@@ -159,7 +186,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().stream).poll_write_vectored(context, slices)
+        let this = self.get_mut();
+        let written = Pin::new(&mut this.stream).poll_write_vectored(context, slices);
+        this.within_patience(written, context)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -167,7 +196,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_flush(context)
+        let this = self.get_mut();
+        let flushed = Pin::new(&mut this.stream).poll_flush(context);
+        this.within_patience(flushed, context)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -7,6 +7,7 @@
 mod access_log;
 mod body;
 mod cache;
+mod capacity;
 mod config;
 mod core;
 mod events;

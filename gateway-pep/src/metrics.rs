@@ -14,6 +14,7 @@ use crate::streams::Withdrawn;
 pub(crate) struct GatewayMetrics {
     pub(crate) in_flight: IntGauge,
     pub(crate) connections: IntGauge,
+    pub(crate) refused: ConnectionsRefused,
     pub(crate) handshakes: IntCounter,
     pub(crate) failed_handshakes: IntCounter,
     pub(crate) revocation_lag: Histogram,
@@ -51,6 +52,35 @@ pub(crate) struct UpstreamMetrics {
     pub(crate) duration: Histogram,
     pub(crate) connects: IntCounter,
     pub(crate) retries: IntCounter,
+    /// Looked at now and then.
+    pub(crate) active: IntGauge,
+    pub(crate) pending: IntGauge,
+}
+
+/// Why a connection is not taken on.
+#[derive(Debug)]
+pub(crate) struct ConnectionsRefused {
+    /// The worker has as many as it may.
+    pub(crate) full: IntCounter,
+    /// The address has.
+    pub(crate) address: IntCounter,
+    /// The system has given none: no descriptor was left, say.
+    pub(crate) accept: IntCounter,
+}
+
+impl ConnectionsRefused {
+    fn new(metrics: &Metrics) -> Result<Self, MetricError> {
+        let refused = metrics.counters(
+            "pep_connections_refused_total",
+            "Client connections that were not taken on",
+            &["reason"],
+        )?;
+        Ok(Self {
+            full: refused.with_label_values(&["full"]),
+            address: refused.with_label_values(&["address"]),
+            accept: refused.with_label_values(&["accept"]),
+        })
+    }
 }
 
 /// Answers about streams.
@@ -143,6 +173,7 @@ impl GatewayMetrics {
         Ok(Self {
             in_flight: metrics.gauge("pep_requests_in_flight", "Requests being answered")?,
             connections: metrics.gauge("pep_connections", "Open client connections")?,
+            refused: ConnectionsRefused::new(metrics)?,
             handshakes: handshakes.with_label_values(&["ok"]),
             failed_handshakes: handshakes.with_label_values(&["failed"]),
             revocation_lag: metrics.latency(
@@ -357,10 +388,22 @@ fn upstream_metrics(metrics: &Metrics, plan: &Plan) -> Result<Vec<UpstreamMetric
         "Requests repeated because a kept connection had ended",
         &["upstream"],
     )?;
+    let active = metrics.gauges(
+        "pep_upstream_requests_active",
+        "Requests under way at an upstream, and what they have become",
+        &["upstream"],
+    )?;
+    let pending = metrics.gauges(
+        "pep_upstream_requests_pending",
+        "Requests that wait for a connection to an upstream",
+        &["upstream"],
+    )?;
     let make = |name: &str| UpstreamMetrics {
         duration: durations.with_label_values(&[name]),
         connects: connects.with_label_values(&[name]),
         retries: retries.with_label_values(&[name]),
+        active: active.with_label_values(&[name]),
+        pending: pending.with_label_values(&[name]),
     };
     Ok(plan
         .upstreams

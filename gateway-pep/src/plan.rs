@@ -78,6 +78,10 @@ pub(crate) struct UpstreamPlan {
     pub(crate) resource: ResourceId,
     pub(crate) idle_connections: usize,
     pub(crate) idle: Duration,
+    /// Of one worker.
+    pub(crate) connections: usize,
+    pub(crate) pending: usize,
+    pub(crate) pending_for: Duration,
 }
 
 /// One operation that the gateway lets through.
@@ -216,6 +220,11 @@ impl UpstreamPlan {
             ConfigIssue::new(format!("upstream `{name}`: `{}` {why}", config.url))
                 .hint("write `http://host:port`")
         };
+        if config.connections == 0 {
+            return Err(ConfigIssue::new(format!(
+                "`upstreams.{name}.connections` must not be 0"
+            )));
+        }
         let url = Url::parse(&config.url).map_err(|error| wrong(&format!("is no url: {error}")))?;
         if url.scheme() != "http" {
             return Err(wrong("must begin with `http://`"));
@@ -248,6 +257,9 @@ impl UpstreamPlan {
             resource: ResourceId::new(resource),
             idle_connections: config.idle_connections,
             idle: Duration::from_secs(config.idle_secs),
+            connections: config.connections,
+            pending: config.pending,
+            pending_for: Duration::from_millis(config.pending_ms),
         })
     }
 }

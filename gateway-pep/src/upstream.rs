@@ -1,5 +1,7 @@
 //! Connections to one upstream, kept by one worker.
 
+mod places;
+
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -15,6 +17,7 @@ use tokio::time::{Instant, timeout};
 use crate::body::RequestBody;
 use crate::metrics::GatewayMetrics;
 use crate::plan::Plan;
+use places::Places;
 
 /// Idle connections, the last used first.
 #[derive(Debug)]
@@ -23,6 +26,7 @@ pub(crate) struct Pool {
     upstream: usize,
     metrics: Arc<GatewayMetrics>,
     idle: RefCell<Vec<Idle>>,
+    places: Places,
     connect: Duration,
     response: Duration,
 }
@@ -37,8 +41,12 @@ struct Idle {
 #[derive(Debug)]
 pub(crate) struct Lease {
     sender: SendRequest<RequestBody>,
-    pool: Rc<Pool>,
+    place: Place,
 }
+
+/// One of the connections that there may be, also of what is no HTTP any more. Left when dropped.
+#[derive(Debug)]
+pub(crate) struct Place(Rc<Pool>);
 
 /// Why there is no response.
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +59,8 @@ pub(crate) enum UpstreamError {
     ResponseTimeout,
     #[error("the exchange with the upstream failed")]
     Exchange(#[source] hyper::Error),
+    #[error("the upstream has as many requests as it may have, and too many wait")]
+    Full,
     #[error("the upstream is not configured")]
     Missing,
 }
@@ -66,11 +76,16 @@ impl Pool {
         connect: Duration,
         response: Duration,
     ) -> Rc<Self> {
+        let places = plan.upstreams.get(upstream).map_or_else(
+            || Places::new(0, 0, connect),
+            |upstream| Places::new(upstream.connections, upstream.pending, upstream.pending_for),
+        );
         Rc::new(Self {
             plan,
             upstream,
             metrics,
             idle: RefCell::default(),
+            places,
             connect,
             response,
         })
@@ -85,27 +100,21 @@ impl Pool {
         self: &Rc<Self>,
         mut request: Request<RequestBody>,
     ) -> Result<(http::Response<Incoming>, Lease), UpstreamError> {
+        let place = self.place().await?;
         let deadline = Instant::now() + self.response;
         loop {
             let Some(idle) = self.checkout() else {
-                let lease = Lease {
-                    sender: self.connect().await?,
-                    pool: self.clone(),
-                };
-                return lease
-                    .exchange(request, deadline)
-                    .await
+                let sender = self.connect().await?;
+                let answered = exchange(sender, request, deadline).await;
+                return answered
+                    .map(|(response, sender)| (response, Lease { sender, place }))
                     .map_err(|(error, _)| error);
             };
             let copy = (idle.since.elapsed() > FRESH)
                 .then(|| repeatable(&request))
                 .flatten();
-            let lease = Lease {
-                sender: idle.sender,
-                pool: self.clone(),
-            };
-            match lease.exchange(request, deadline).await {
-                Ok(answered) => return Ok(answered),
+            match exchange(idle.sender, request, deadline).await {
+                Ok((response, sender)) => return Ok((response, Lease { sender, place })),
                 Err((UpstreamError::Exchange(error), unsent)) => {
                     request = unsent.or(copy).ok_or(UpstreamError::Exchange(error))?;
                     // The others are as old: the next connection is a new one.
@@ -116,6 +125,23 @@ impl Pool {
                 }
                 Err((error, _)) => return Err(error),
             }
+        }
+    }
+
+    /// One of the connections that there may be: kept ones are taken first, so there are never more.
+    async fn place(self: &Rc<Self>) -> Result<Place, UpstreamError> {
+        let metrics = self.metrics.upstream(self.upstream);
+        if self.places.take(metrics.map(|it| &it.pending)).await {
+            Ok(Place(self.clone()))
+        } else {
+            Err(UpstreamError::Full)
+        }
+    }
+
+    /// Brings gauges up to date.
+    pub(crate) fn update_gauges(&self) {
+        if let Some(metrics) = self.metrics.upstream(self.upstream) {
+            self.places.update(&metrics.active);
         }
     }
 
@@ -163,35 +189,46 @@ impl Pool {
 
 type Unanswered = (UpstreamError, Option<Request<RequestBody>>);
 
-impl Lease {
-    async fn exchange(
-        mut self,
-        request: Request<RequestBody>,
-        deadline: Instant,
-    ) -> Result<(http::Response<Incoming>, Self), Unanswered> {
-        match tokio::time::timeout_at(deadline, self.sender.try_send_request(request)).await {
-            Ok(Ok(response)) => Ok((response, self)),
-            Ok(Err(mut failed)) => {
-                let unsent = failed.take_message();
-                Err((UpstreamError::Exchange(failed.into_error()), unsent))
-            }
-            Err(_) => Err((UpstreamError::ResponseTimeout, None)),
+async fn exchange(
+    mut sender: SendRequest<RequestBody>,
+    request: Request<RequestBody>,
+    deadline: Instant,
+) -> Result<(http::Response<Incoming>, SendRequest<RequestBody>), Unanswered> {
+    match tokio::time::timeout_at(deadline, sender.try_send_request(request)).await {
+        Ok(Ok(response)) => Ok((response, sender)),
+        Ok(Err(mut failed)) => {
+            let unsent = failed.take_message();
+            Err((UpstreamError::Exchange(failed.into_error()), unsent))
         }
+        Err(_) => Err((UpstreamError::ResponseTimeout, None)),
     }
+}
 
+impl Lease {
     /// For the next request. The connection must have nothing left to read.
     pub(crate) fn give_back(self) {
-        let Self { mut sender, pool } = self;
+        let Self { mut sender, place } = self;
         if sender.is_ready() {
-            pool.put(sender);
+            place.0.put(sender);
         } else if !sender.is_closed() {
             // The upstream answered before it had the whole request.
             tokio::task::spawn_local(async move {
                 if let Ok(Ok(())) = timeout(FRESH, sender.ready()).await {
-                    pool.put(sender);
+                    place.0.put(sender);
                 }
             });
         }
+    }
+
+    /// The connection becomes something else, and counts as long as that lasts.
+    pub(crate) fn upgraded(self) -> Place {
+        self.place
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.places.leave();
     }
 }
 

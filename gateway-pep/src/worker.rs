@@ -3,6 +3,7 @@
 //! Everything a request touches on its way belongs to its worker; workers share only what never
 //! changes, the feed of announcements, and metrics.
 
+mod addresses;
 mod calls;
 pub(crate) mod connection;
 mod http1;
@@ -37,6 +38,7 @@ use crate::login::store::SessionStore;
 use crate::names::Names;
 use crate::streams::Streams;
 use crate::upstream::Pool;
+use addresses::Addresses;
 
 /// What the requests of one thread share.
 #[derive(Debug)]
@@ -59,6 +61,7 @@ pub(crate) struct Worker {
     /// Connections end as soon as they have nothing to do; tunnels at once.
     closing: CancellationToken,
     connections: RefCell<HashMap<u64, Option<Waker>>>,
+    addresses: Addresses,
     last_connection: Cell<u64>,
     all_closed: Notify,
     gauged: Cell<Gauged>,
@@ -155,6 +158,7 @@ impl Worker {
             )
         };
         Self {
+            addresses: Addresses::new(core.max_connections_per_address),
             pools: (0..core.plan.upstreams.len()).map(pool).collect(),
             core,
             tokens,
@@ -269,6 +273,7 @@ impl Worker {
     }
 
     fn update_gauges(&self) {
+        self.pools.iter().for_each(|pool| pool.update_gauges());
         let count = |length: usize| i64::try_from(length).unwrap_or(i64::MAX);
         let before = self.gauged.get();
         let now = Gauged {

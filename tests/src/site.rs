@@ -190,6 +190,15 @@ impl Site {
         process
     }
 
+    /// Starts an all-in-one site again, after it was killed, as a process that may have so many files open.
+    pub fn restart_with_files(&self, files: u32) -> Process {
+        let mut command = Command::new("sh");
+        let limited = format!("ulimit -n {files}; exec \"$0\" \"$@\"");
+        command.arg("-c").arg(limited).arg(cedargate());
+        let (folder, name) = (self.folder.path(), (self.host, "all-in-one"));
+        role_by(command, folder, name, &["run"], "")
+    }
+
     pub fn gateway_url(&self, path: &str) -> String {
         format!("http://{}:8080{path}", self.host)
     }
@@ -323,7 +332,18 @@ fn copy(from: &Path, to: &Path, change: impl Fn(String) -> String) {
 }
 
 fn role(folder: &Path, host: Ipv4Addr, name: &str, arguments: &[&str], redis: &str) -> Process {
-    let mut command = Command::new(cedargate());
+    let command = Command::new(cedargate());
+    role_by(command, folder, (host, name), arguments, redis)
+}
+
+/// By a command that only lacks the role's arguments.
+fn role_by(
+    mut command: Command,
+    folder: &Path,
+    (host, name): (Ipv4Addr, &str),
+    arguments: &[&str],
+    redis: &str,
+) -> Process {
     command
         .args(arguments)
         .arg("-c")

@@ -6,6 +6,7 @@
 pub mod admin;
 pub mod clock;
 pub mod config;
+pub mod descriptors;
 pub mod digest;
 pub mod error;
 pub mod health;

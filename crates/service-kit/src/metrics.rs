@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use prometheus::core::Collector;
 use prometheus::{
-    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
-    TextEncoder,
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder,
 };
 
 /// The registry. Clones share.
@@ -47,6 +47,15 @@ impl Metrics {
 
     pub fn gauge(&self, name: &str, help: &str) -> Result<IntGauge, MetricError> {
         self.add(name, IntGauge::new(name, help))
+    }
+
+    pub fn gauges(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &[&str],
+    ) -> Result<IntGaugeVec, MetricError> {
+        self.add(name, IntGaugeVec::new(Opts::new(name, help), labels))
     }
 
     /// A histogram of seconds.

@@ -20,6 +20,12 @@ pub struct UpstreamConfig {
     pub idle_secs: u64,
     /// Sends the client's `Host` instead of the URL's.
     pub preserve_host: bool,
+    /// Connections that one worker has at most, tunnels among them. Further requests wait.
+    pub connections: usize,
+    /// So many requests of one worker wait at most; more are answered 503.
+    pub pending: usize,
+    /// And so long: then they are answered 503, too.
+    pub pending_ms: u64,
 }
 
 /// The map form.
@@ -41,6 +47,15 @@ struct Settings {
     /// Sends the client's `Host` instead of the URL's.
     #[serde(default)]
     preserve_host: bool,
+    /// Connections that one worker has at most, tunnels among them. Further requests wait.
+    #[serde(default = "connections")]
+    connections: usize,
+    /// So many requests of one worker wait at most; more are answered 503.
+    #[serde(default = "pending")]
+    pending: usize,
+    /// And so long: then they are answered 503, too.
+    #[serde(default = "pending_ms")]
+    pending_ms: u64,
 }
 
 fn idle_connections() -> usize {
@@ -49,6 +64,18 @@ fn idle_connections() -> usize {
 
 fn idle_secs() -> u64 {
     55
+}
+
+fn connections() -> usize {
+    1024
+}
+
+fn pending() -> usize {
+    1024
+}
+
+fn pending_ms() -> u64 {
+    1_000
 }
 
 impl UpstreamConfig {
@@ -60,6 +87,9 @@ impl UpstreamConfig {
             idle_connections: idle_connections(),
             idle_secs: idle_secs(),
             preserve_host: false,
+            connections: connections(),
+            pending: pending(),
+            pending_ms: pending_ms(),
         }
     }
 }
@@ -72,6 +102,9 @@ impl From<Settings> for UpstreamConfig {
             idle_connections: settings.idle_connections,
             idle_secs: settings.idle_secs,
             preserve_host: settings.preserve_host,
+            connections: settings.connections,
+            pending: settings.pending,
+            pending_ms: settings.pending_ms,
         }
     }
 }

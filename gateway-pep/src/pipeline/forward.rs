@@ -69,8 +69,8 @@ pub(crate) async fn forward(
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         // The lease ends here: an upgraded connection never goes back to the pool.
         let upgrade = permitted.request().upgrade();
-        let mut switched =
-            switch_protocols(worker, connection, upgrade, &mut response, on_upgrade)?;
+        let upstream = (&mut response, lease.upgraded());
+        let mut switched = switch_protocols(worker, connection, upgrade, upstream, on_upgrade)?;
         if let Some(obligations) = permitted.obligations() {
             headers::set_all(switched.headers_mut(), &obligations.response_headers);
         }
@@ -144,6 +144,7 @@ fn failure(error: &UpstreamError, record: &mut Record) -> Refusal {
     let source = std::error::Error::source(error).map(ToString::to_string);
     tracing::warn!(request_id = record.id.as_str(), %error, source, "upstream failed");
     match error {
+        UpstreamError::Full => Refusal::UpstreamFull,
         UpstreamError::Connect(_) | UpstreamError::Exchange(_) | UpstreamError::Missing => {
             Refusal::UpstreamFailed
         }

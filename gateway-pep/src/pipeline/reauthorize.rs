@@ -47,6 +47,7 @@ fn withdrawn(refusal: &Refusal) -> Option<Withdrawn> {
         | Refusal::SessionStoreUnavailable
         | Refusal::RateUnknown
         | Refusal::RequestTimeout
+        | Refusal::UpstreamFull
         | Refusal::UpstreamFailed
         | Refusal::UpstreamTimeout => None,
         Refusal::NoCredentials

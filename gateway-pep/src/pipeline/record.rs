@@ -221,10 +221,6 @@ impl Record {
         decision.map(|(verdict, source)| (&**verdict, *source))
     }
 
-    pub(crate) fn is_aside(&self) -> bool {
-        self.is_aside
-    }
-
     /// It counts under a limit.
     pub(crate) fn drew(&mut self, drawn: Drawn) {
         self.drawn.push(drawn);

@@ -91,6 +91,8 @@ pub(crate) enum Refusal {
     IssuerUnavailable,
     DecisionPointUnavailable,
     RequestTimeout,
+    /// As many requests are under way there as may be, and too many wait.
+    UpstreamFull,
     UpstreamFailed,
     UpstreamTimeout,
     Unmaskable(&'static str),
@@ -126,6 +128,7 @@ pub(crate) const REASONS: &[&str] = &[
     "issuer_unavailable",
     "decision_point_unavailable",
     "request_timeout",
+    "upstream_full",
     "upstream_failed",
     "upstream_timeout",
     "unmaskable",
@@ -165,6 +168,7 @@ impl Refusal {
             Self::IssuerUnavailable => "issuer_unavailable",
             Self::DecisionPointUnavailable => "decision_point_unavailable",
             Self::RequestTimeout => "request_timeout",
+            Self::UpstreamFull => "upstream_full",
             Self::UpstreamFailed => "upstream_failed",
             Self::UpstreamTimeout => "upstream_timeout",
             Self::Unmaskable(_) => "unmaskable",
@@ -209,7 +213,8 @@ impl Refusal {
             | Self::DecisionPointUnavailable
             | Self::SessionStoreUnavailable
             | Self::ProofStoreUnavailable
-            | Self::RateUnknown => StatusCode::SERVICE_UNAVAILABLE,
+            | Self::RateUnknown
+            | Self::UpstreamFull => StatusCode::SERVICE_UNAVAILABLE,
             Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::UpstreamFailed | Self::Unmaskable(_) => StatusCode::BAD_GATEWAY,
             Self::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
@@ -260,6 +265,9 @@ impl Refusal {
                 Some("it cannot be found out whether this is allowed; try again".into())
             }
             Self::RequestTimeout => Some("the body did not arrive in time".into()),
+            Self::UpstreamFull => {
+                Some("the service behind this gateway has too much to do; try again".into())
+            }
             Self::UpstreamFailed => Some("the service behind this gateway failed".into()),
             Self::UpstreamTimeout => Some("the service behind this gateway is too slow".into()),
             Self::Unmaskable(why) => Some((*why).into()),
@@ -307,7 +315,8 @@ pub(crate) fn refuse(
         | Refusal::DecisionPointUnavailable
         | Refusal::SessionStoreUnavailable
         | Refusal::ProofStoreUnavailable
-        | Refusal::RateUnknown => {
+        | Refusal::RateUnknown
+        | Refusal::UpstreamFull => {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
         Refusal::TooOften { retry } => {

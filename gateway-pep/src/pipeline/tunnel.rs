@@ -26,6 +26,7 @@ use super::shape;
 use crate::body::BodyError;
 use crate::headers;
 use crate::streams::Withdrawn;
+use crate::upstream::Place;
 use crate::worker::Worker;
 use crate::worker::connection::Connection;
 use frames::{Code, close_frame};
@@ -55,7 +56,7 @@ pub(super) fn switch_protocols(
     worker: &Rc<Worker>,
     connection: &Connection,
     asked: Upgrade,
-    response: &mut Response<Incoming>,
+    (response, place): (&mut Response<Incoming>, Place),
     on_upgrade: Option<OnUpgrade>,
 ) -> Result<Response<ResponseBody>, Refusal> {
     let agreed = asked == Upgrade::WebSocket
@@ -71,7 +72,7 @@ pub(super) fn switch_protocols(
     let body = ResponseBody::tunnel(handover.clone());
     let running = worker.clone();
     tokio::task::spawn_local(async move {
-        let _opened = opened;
+        let _held = (opened, place);
         let joined = futures_util::future::try_join(downstream, upstream).await;
         let (Ok((downstream, upstream)), Some(mut record)) = (joined, handover.take()) else {
             return;

@@ -27,7 +27,7 @@ pub(super) async fn serve<S>(
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let core = &worker.core;
-    let (guarded, findings) = Guarded::new(stream, core.head_bytes);
+    let (guarded, findings) = Guarded::new(stream, core.head_bytes, core.timeouts.idle_body);
     let connection = Connection::new(client.peer, findings).by_tls(session.map(Rc::new));
     let connection = Rc::new(connection);
     let asks = match client.purpose {

@@ -48,6 +48,7 @@ pub(super) struct Client {
 }
 
 const TICK: Duration = Duration::from_secs(2);
+const BACK_OFF: Duration = Duration::from_millis(50);
 /// Connections that are accepted after the drain began, because they were complete before.
 const MAX_LATE: usize = 4096;
 
@@ -170,9 +171,8 @@ async fn accept(
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => take_on(&worker, stream, peer.ip(), purpose),
                 Err(error) => {
-                    // Out of descriptors, say: the next accept would fail at once, too.
-                    tracing::warn!(%error, "cannot accept a connection");
-                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    worker.core.metrics.refused.accept.inc();
+                    back_off(&error).await;
                 }
             },
             () = draining.cancelled() => break,
@@ -196,10 +196,31 @@ async fn accept(
     }
 }
 
+/// Waits where the next accept would fail at once, too: for want of descriptors or memory, say.
+async fn back_off(error: &io::Error) {
+    if matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset
+    ) {
+        return;
+    }
+    tracing::warn!(%error, "cannot accept a connection");
+    tokio::time::sleep(BACK_OFF).await;
+}
+
 /// Serves a fresh connection, if there is room for one more.
 fn take_on(worker: &Rc<Worker>, stream: TcpStream, peer: IpAddr, purpose: Purpose) {
+    let refused = &worker.core.metrics.refused;
     if worker.connections.borrow().len() >= worker.core.max_connections {
+        refused.full.inc();
         tracing::debug!("too many connections");
+        return;
+    }
+    // Whoever asks for others has many connections.
+    let is_counted = matches!(purpose, Purpose::Forward);
+    if is_counted && !worker.addresses.enter(peer) {
+        refused.address.inc();
+        tracing::debug!(%peer, "too many connections of an address");
         return;
     }
     let number = worker.open_connection();
@@ -207,6 +228,9 @@ fn take_on(worker: &Rc<Worker>, stream: TcpStream, peer: IpAddr, purpose: Purpos
     tokio::task::spawn_local(async move {
         let _ = stream.set_nodelay(true);
         transport::serve(&worker, number, stream, Client { peer, purpose }).await;
+        if is_counted {
+            worker.addresses.leave(peer);
+        }
         worker.close_connection(number);
     });
 }

@@ -53,6 +53,8 @@ pub(crate) struct Setup {
     pub(crate) gateway: String,
     pub(crate) events: Arc<dyn Store>,
     pub(crate) shared: Option<Arc<dyn Store>>,
+    /// Of the upstream, beside its place: `connections: 1, …`
+    pub(crate) upstream_settings: &'static str,
     /// Beside those that every test has, a line each.
     pub(crate) more_routes: &'static str,
     /// Remembers used proofs.
@@ -84,6 +86,7 @@ impl Setup {
             gateway: "{ workers: 1, access_log: 'off' }".into(),
             events: Arc::new(MemoryStore::new()),
             shared: None,
+            upstream_settings: "",
             more_routes: "",
             proofs: Arc::new(MemoryStore::new()),
             rates: Arc::new(MemoryStore::new()),
@@ -103,8 +106,8 @@ impl Setup {
 
     pub(crate) fn start_unheard(self) -> Fixture {
         let text = format!(
-            "gateway: {}\nupstreams: {{ a: {{ url: 'http://{}', resource: 'https://a' }} }}\n{ROUTES}{}",
-            self.gateway, self.upstream.addr, self.more_routes
+            "gateway: {}\nupstreams: {{ a: {{ url: 'http://{}', resource: 'https://a', {} }} }}\n{ROUTES}{}",
+            self.gateway, self.upstream.addr, self.upstream_settings, self.more_routes
         );
         let file: File = service_kit::config::parse(&text, &Variables::default())
             .map_err(|issue| issue.to_string())

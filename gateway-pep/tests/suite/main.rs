@@ -28,6 +28,7 @@ mod http2;
 #[path = "../../../tests/src/http2_frames.rs"]
 mod http2_frames;
 mod issuers;
+mod limits;
 mod logins;
 mod obligations;
 mod passage;

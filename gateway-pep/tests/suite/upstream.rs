@@ -123,6 +123,8 @@ impl Upstream {
             )),
             "no-list" => json("{\"items\":{\"id\":\"1\"}}"),
             "twice" => json("{\"items\":[],\"items\":[{\"id\":\"forbidden\"}]}"),
+            // More than the system keeps for a client that does not read.
+            "huge" => Response::new(whole(&"x".repeat(32 << 20))),
             "text" => Response::new(whole("ssn: 1")),
             "broken-json" => json("{\"ssn\":\"1\""),
             "missing" => {

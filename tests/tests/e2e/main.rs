@@ -13,6 +13,7 @@ mod forward_auth;
 mod hostile;
 mod issuers;
 mod kill;
+mod limits;
 mod login;
 mod mtls;
 mod oidc_client;
