@@ -122,6 +122,11 @@ async fn permit(
     request: CanonicalRequest,
     record: &mut Record,
 ) -> Result<Permitted, Refusal> {
+    // SECURITY: whoever asks and whatever routes say, what is the gateway's own reaches no upstream.
+    let logins = worker.core.plan.logins.as_ref();
+    if logins.is_some_and(|logins| logins.reserved(request.path()) != Reserved::No) {
+        return Err(Refusal::NotFound);
+    }
     let routed = find_route(worker, request)?;
     record.routed(routed.route);
     let authenticated = authenticate(worker, routed, record).await?;

@@ -14,7 +14,7 @@ use calls::Check;
 use crate::fixture::{Answer, Fixture, Setup, get, raw};
 
 /// In this order in the configuration.
-const DIALECTS: [Dialect; 4] = [
+pub(crate) const DIALECTS: [Dialect; 4] = [
     Dialect::Nginx,
     Dialect::Forwarded,
     Dialect::Envoy,
@@ -24,14 +24,15 @@ const DIALECTS: [Dialect; 4] = [
 /// Those whose questions are requests.
 const OVER_HTTP: [Dialect; 3] = [Dialect::Nginx, Dialect::Forwarded, Dialect::Envoy];
 
-const GATEWAY: &str = "{ workers: 1, access_log: 'off', forward_auth: [
+/// A listener for each.
+pub(crate) const LISTENERS: &str = "forward_auth: [
   { listen: '127.0.0.1:0', dialect: nginx },
   { listen: '127.0.0.1:0', dialect: forwarded },
   { listen: '127.0.0.1:0', dialect: envoy, path_prefix: /check },
-  { listen: '127.0.0.1:0', dialect: envoy_grpc } ] }";
+  { listen: '127.0.0.1:0', dialect: envoy_grpc } ]";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Dialect {
+pub(crate) enum Dialect {
     Nginx,
     Forwarded,
     Envoy,
@@ -62,7 +63,13 @@ impl Dialect {
         }
     }
 
-    async fn ask(self, fixture: &Fixture, method: &str, target: &str, more: &str) -> Answer {
+    pub(crate) async fn ask(
+        self,
+        fixture: &Fixture,
+        method: &str,
+        target: &str,
+        more: &str,
+    ) -> Answer {
         let address = self.addr(fixture);
         match self {
             Self::EnvoyGrpc => Check::new(method, target, more).ask(address).await,
@@ -71,7 +78,7 @@ impl Dialect {
     }
 
     /// How a refusal of the gateway is said.
-    fn status(self, status: u16) -> u16 {
+    pub(crate) fn status(self, status: u16) -> u16 {
         match (self, status) {
             (Self::Nginx, 400..=499) if status != 401 => 403,
             _ => status,
@@ -81,7 +88,7 @@ impl Dialect {
 
 async fn fixture() -> Fixture {
     let setup = Setup {
-        gateway: GATEWAY.into(),
+        gateway: format!("{{ workers: 1, access_log: 'off', {LISTENERS} }}"),
         ..Setup::new().await
     };
     setup.start().await

@@ -16,6 +16,7 @@ use service_kit::{ManualClock, UnixTime};
 use store::{MemoryStore, Store};
 
 use crate::fixture::{Answer, Fixture, Setup};
+use crate::forward_auth::LISTENERS;
 use browser::Browser;
 use provider::Provider;
 
@@ -70,10 +71,10 @@ impl Site {
         Self::start_so(Arc::new(MemoryStore::new()), "", &log).await
     }
 
-    /// With a listener for nginx.
+    /// With a listener for each dialect of other proxies.
     async fn start_asked() -> Self {
-        let more = "access_log: 'off', forward_auth: [{ listen: '127.0.0.1:0', dialect: nginx }]";
-        Self::start_so(Arc::new(MemoryStore::new()), "", more).await
+        let more = format!("access_log: 'off', {LISTENERS}");
+        Self::start_so(Arc::new(MemoryStore::new()), "", &more).await
     }
 
     /// One more gateway.
@@ -105,7 +106,7 @@ async fn gateway(
     };
     let setup = Setup {
         gateway: format!(
-            "{{ workers: 1, {log}, public_origins: ['{ORIGIN}', 'https://b.test', 'https://admin.gw.test'], \
+            "{{ workers: 1, {log}, api_key_header: X-API-Key, public_origins: ['{ORIGIN}', 'https://b.test', 'https://gw.test', 'https://admin.gw.test'], \
              sessions: {{ secret: 'a secret of the tests, long enough to be' }}, \
              logins: {{ web: {}, other: {} }} }}",
             login(more),

@@ -40,7 +40,7 @@ pub(super) async fn known(
     record: &mut Record,
 ) -> Result<Option<(Rc<Identity>, Shown)>, Refusal> {
     let visit = Visit::new(worker, request, login).ok_or(Refusal::NoCredentials)?;
-    let has_token = request.headers().contains_key(header::AUTHORIZATION);
+    let has_token = has_other_credential(worker, request);
     let shown = cookies::find(request.headers(), &visit.login.cookie);
     match shown.map_err(|_| Refusal::TwoCredentials)? {
         None if has_token => Ok(None),
@@ -56,8 +56,15 @@ pub(super) async fn known(
     }
 }
 
-/// Off to log in as a route or a decision wants it, where the login that there is does not do. None: nobody would see it, or
-/// they have just done that.
+/// Whether something else than a session is shown: a token, or the key of a program.
+fn has_other_credential(worker: &Worker, request: &CanonicalRequest) -> bool {
+    let headers = request.headers();
+    let key = worker.core.plan.api_key_header.as_ref();
+    headers.contains_key(header::AUTHORIZATION) || key.is_some_and(|key| headers.contains_key(key))
+}
+
+/// Off to log in as a route or a decision wants it, where the login that there is does not do. None: nobody
+/// would see it, or they have just done that.
 pub(in crate::pipeline) async fn again(
     worker: &Worker,
     request: &CanonicalRequest,

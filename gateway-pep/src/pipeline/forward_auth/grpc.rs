@@ -100,6 +100,7 @@ async fn check(
     // What is logged, counted and asked is of the client and not of the proxy.
     let connection = Rc::new(connection.on_behalf_of(question.client_ip));
     let mut record = Record::begin(worker.clone(), connection.clone());
+    record.for_proxy();
     let answer = decide(worker, &connection, question, &mut record).await;
     let mut response = wire::answer(&answer);
     response.body_mut().record(record);

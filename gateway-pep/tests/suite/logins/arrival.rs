@@ -130,7 +130,12 @@ async fn a_token_counts_beside_logins_and_never_beside_a_session() {
         .cookies
         .insert(" __Host-cedargate-web".into(), "x".into());
     assert_refused(&twice.get("/app/1").await, 400, "two_credentials");
+    let key = format!("{NAVIGATION}X-API-Key: at_bob\r\n");
+    let answer = browser.send("GET /app/1", &key, "").await;
+    assert_refused(&answer, 400, "two_credentials");
     browser.cookies.clear();
+    let answer = browser.send("GET /app/1", &key, "").await;
+    assert_eq!(answer.status(), 200, "the key of a program: {}", answer.0);
     let answer = browser.send("GET /app/1", bearer, "").await;
     assert_eq!(answer.status(), 200);
     assert_eq!(site.one.pdp.last().subject.id, "bob");

@@ -8,6 +8,7 @@ use gateway_pep::ExplainRequest;
 
 use super::browser::Browser;
 use super::{Site, assert_refused};
+use crate::forward_auth::DIALECTS;
 
 #[tokio::test]
 async fn a_session_ends_when_it_lies_idle_or_is_too_old() {
@@ -194,15 +195,23 @@ async fn the_log_and_the_counts_say_what_has_happened_and_no_secret() {
 #[tokio::test]
 async fn behind_another_proxy_a_session_is_not_looked_at() {
     let site = Site::start_asked().await;
-    let browser = site.logged_in().await;
-    let asked = format!(
-        "GET / HTTP/1.1\r\nHost: auth.test\r\nX-Original-Method: GET\r\nX-Original-Uri: /app/1\r\n\
-         X-Original-Host: app.test\r\nX-Forwarded-For: 198.51.100.7\r\nSec-Fetch-Mode: navigate\r\n\
-         Cookie: __Host-cedargate-web={}\r\nConnection: close\r\n\r\n",
-        browser.session().unwrap()
-    );
-    let addr = site.one.gateway.forward_auth()[0];
-    let answer = crate::fixture::raw(addr, &asked).await;
-    assert_refused(&answer, 401, "no_credentials");
-    assert_eq!(answer.header("location"), None);
+    let mut browser = Browser::new(&site.one);
+    browser.host = "gw.test".into();
+    assert_eq!(browser.log_in(&site.provider, "/app/1").await.status(), 303);
+    assert_eq!(browser.get("/app/1").await.status(), 200);
+    let session = browser.session().unwrap();
+    let cookie = format!("Cookie: a=1; __Host-cedargate-web={session}\r\n");
+    let page = format!("{cookie}Sec-Fetch-Mode: navigate\r\nAccept: text/html\r\n");
+    for dialect in DIALECTS {
+        let answer = dialect.ask(&site.one, "GET", "/app/1", &page).await;
+        assert_refused(&answer, 401, "no_credentials");
+        assert_eq!(answer.header("location"), None, "{dialect:?}");
+        let bearer = format!("{cookie}Authorization: Bearer at_bob\r\n");
+        let answer = dialect.ask(&site.one, "GET", "/app/1", &bearer).await;
+        assert_eq!(answer.status(), 200, "{dialect:?}");
+        for path in ["/.cedargate/web/callback", "/.cedargate/x"] {
+            let answer = dialect.ask(&site.one, "GET", path, &bearer).await;
+            assert_eq!(answer.status(), dialect.status(404), "{dialect:?}");
+        }
+    }
 }
