@@ -151,7 +151,8 @@ pub fn credential(
     headers: &HeaderMap,
     takes_proofs: bool,
 ) -> Result<(bool, Vec<u8>), &'static str> {
-    let credential = Credential::of(headers, takes_proofs, None).map_err(|refusal| refusal.reason())?;
+    let credential =
+        Credential::of(headers, takes_proofs, None).map_err(|refusal| refusal.reason())?;
     Ok((
         credential.scheme == Scheme::Dpop,
         credential.token.to_owned(),

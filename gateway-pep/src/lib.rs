@@ -31,10 +31,11 @@ mod upstream;
 mod worker;
 
 pub use config::{
-    AuthMethod, CacheConfig, Config, Dialect, DpopConfig, Forward, ForwardAuthConfig,
-    GatewayConfig, IntrospectionIssuerConfig, IssuerConfig, JwtIssuerConfig, LimitsConfig,
-    LoginConfig, Mapping, NoOrigin, PublicOrigin, RouteConfig, SessionsConfig, SubjectConfig,
-    SubjectType, TimeoutsConfig, UpstreamConfig,
+    AuthMethod, CacheConfig, CertificateIssuerConfig, CertificateName, CertificateSubjectConfig,
+    CertificateSubjectType, Config, Dialect, DpopConfig, Forward, ForwardAuthConfig, GatewayConfig,
+    IntrospectionIssuerConfig, IssuerConfig, JwtIssuerConfig, LimitsConfig, LoginConfig, Mapping,
+    NoOrigin, PublicOrigin, RouteConfig, SessionsConfig, SubjectConfig, SubjectType,
+    TimeoutsConfig, UpstreamConfig,
 };
 pub use explain::{
     ExplainRequest, ExplainedCaller, ExplainedDecision, ExplainedOutcome, ExplainedRequest,

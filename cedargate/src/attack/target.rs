@@ -31,7 +31,7 @@ impl Target {
     pub(super) fn of(config: &Config) -> Vec<Self> {
         let url = |name: &String| match config.gateway.issuers.get(name) {
             Some(IssuerConfig::Jwt(jwt)) => Some(jwt.issuer.clone()),
-            Some(IssuerConfig::Introspection(_)) | None => None,
+            Some(IssuerConfig::Introspection(_) | IssuerConfig::Certificate(_)) | None => None,
         };
         Self::made(&config.routes, |route| {
             let mut names = config.issuers_of(route).iter().filter(|_| !route.public);

@@ -1,12 +1,14 @@
 //! Step 3: who calls. One token, of an issuer that the route accepts, that says who calls and what the
-//! upstream gets; beside one that is bound to a key, a proof of the key.
+//! upstream gets; beside one that is bound to a key, a proof of the key; or the certificate of the connection.
 
+mod certificate;
 pub(crate) mod credential;
 mod proof;
 pub(super) mod session;
 
 use std::rc::Rc;
 
+use oauth::Confirmation;
 use service_kit::Secret;
 
 use super::canonical::CanonicalRequest;
@@ -18,7 +20,7 @@ use crate::cache::Source;
 use crate::cache::tokens::{Place, Swap};
 use crate::identity::Identity;
 use crate::metrics::SwapOutcome;
-use crate::plan::Protection;
+use crate::plan::{Binding, Protection};
 use crate::worker::Worker;
 use credential::{Credential, has_token_in_query};
 use proof::Wanted;
@@ -51,9 +53,7 @@ pub(crate) async fn authenticate(
     let caller = match route_plan.protection {
         Protection::Public => Caller::Anonymous,
         Protection::Token {
-            accepted,
-            needs_bound,
-            ..
+            accepted, binding, ..
         } => {
             let place = Place {
                 accepted,
@@ -65,8 +65,10 @@ pub(crate) async fn authenticate(
                     session::known(worker, &request, (place, login), record).await?
             {
                 Caller::Known(known)
+            } else if let Some(known) = certificate::known(worker, &request, place, record)? {
+                Caller::Known(known)
             } else {
-                Caller::Known(known(worker, &request, (place, needs_bound), record).await?)
+                Caller::Known(known(worker, &request, (place, binding), record).await?)
             }
         }
     };
@@ -80,7 +82,7 @@ pub(crate) async fn authenticate(
 async fn known(
     worker: &Worker,
     request: &CanonicalRequest,
-    (place, needs_bound): (Place, bool),
+    (place, binding): (Place, Binding),
     record: &mut Record,
 ) -> Result<Rc<Identity>, Refusal> {
     let core = &worker.core;
@@ -104,11 +106,16 @@ async fn known(
     core.metrics.swapped(issuer, source, SwapOutcome::Live);
     let wanted = Wanted {
         proofs: &core.proofs,
-        needs_bound,
+        binding,
         now,
         request_id: &record.id,
     };
-    proof::confirm(live.vouched.confirmation.as_ref(), proof, wanted).await?;
+    let confirmation = live.vouched.confirmation.as_ref();
+    let shown = match confirmation {
+        Some(Confirmation::Certificate(_)) => record.certificate(),
+        Some(Confirmation::DpopKey(_)) | None => None,
+    };
+    proof::confirm(confirmation, (proof, shown.as_deref()), wanted).await?;
     record.authenticated(live.clone(), source);
     Ok(live)
 }

@@ -95,7 +95,7 @@ pub(crate) async fn authorize(
                 question,
                 stale,
                 accepted: _,
-                needs_bound: _,
+                binding: _,
             },
             Caller::Known(caller),
         ) => {
