@@ -23,8 +23,9 @@ use service_kit::{NamedTlsConfig, Secret};
 pub use dpop::{DpopConfig, NoOrigin, PublicOrigin};
 pub use forward_auth::{Dialect, ForwardAuthConfig};
 pub use issuer::{
-    AuthMethod, Forward, IntrospectionIssuerConfig, IssuerConfig, JwtIssuerConfig, SubjectConfig,
-    SubjectType,
+    AuthMethod, CertificateIssuerConfig, CertificateName, CertificateSubjectConfig,
+    CertificateSubjectType, Forward, IntrospectionIssuerConfig, IssuerConfig, JwtIssuerConfig,
+    SubjectConfig, SubjectType,
 };
 pub use login::{LoginConfig, SessionsConfig};
 pub use rate::{Per, RateConfig};
@@ -220,6 +221,9 @@ pub struct RouteConfig {
     /// Only tokens that are bound to a key are taken (RFC 9449), each with a proof of the key.
     #[serde(default)]
     pub dpop_bound_access_tokens_required: bool,
+    /// Only tokens that are bound to the certificate of the connection are taken (RFC 8705).
+    #[serde(default)]
+    pub certificate_bound_access_tokens_required: bool,
     /// One of `gateway.logins`: browsers without a session are sent there to log in, and a session's
     /// access token counts as one that was sent. Tokens of other clients are taken as ever.
     #[serde(default)]

@@ -62,6 +62,7 @@ const NAMES: &[&str] = &[
 
 const PREFIXES: &[&str] = &[
     "cf-",
+    "client-cert",
     "proxy-",
     "remote-",
     "ssl-client-",

@@ -1,10 +1,11 @@
 //! Who calls: what was shown for it, and who vouches for it. Each way to be known has a file here;
-//! today's are bearer tokens, by [`issuer`].
+//! tokens, by [`issuer`], and [`certificate`]s.
 //!
 //! Knows nothing of requests, routes and caches: they know it.
 
 pub(crate) mod accepted;
 pub(crate) mod answer;
+pub(crate) mod certificate;
 mod claims;
 pub(crate) mod fault;
 pub(crate) mod introspection;

@@ -33,10 +33,11 @@ mod upstream;
 mod worker;
 
 pub use config::{
-    AuthMethod, CacheConfig, Config, Dialect, DpopConfig, Forward, ForwardAuthConfig,
-    GatewayConfig, IntrospectionIssuerConfig, IssuerConfig, JwtIssuerConfig, LimitsConfig,
-    LoginConfig, Mapping, NoOrigin, Per, PublicOrigin, RateConfig, RouteConfig, SessionsConfig,
-    StreamsConfig, SubjectConfig, SubjectType, TimeoutsConfig, UpstreamConfig,
+    AuthMethod, CacheConfig, CertificateIssuerConfig, CertificateName, CertificateSubjectConfig,
+    CertificateSubjectType, Config, Dialect, DpopConfig, Forward, ForwardAuthConfig, GatewayConfig,
+    IntrospectionIssuerConfig, IssuerConfig, JwtIssuerConfig, LimitsConfig, LoginConfig, Mapping,
+    NoOrigin, Per, PublicOrigin, RateConfig, RouteConfig, SessionsConfig, StreamsConfig,
+    SubjectConfig, SubjectType, TimeoutsConfig, UpstreamConfig,
 };
 pub use explain::{
     ExplainRequest, ExplainedCaller, ExplainedDecision, ExplainedOutcome, ExplainedRequest,

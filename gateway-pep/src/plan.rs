@@ -4,6 +4,7 @@
 mod abilities;
 mod accepting;
 mod api_key;
+mod certificates;
 mod discovery;
 mod dpop;
 mod forward_auth;
@@ -106,12 +107,32 @@ pub(crate) enum Protection {
         scope: Scope,
         /// What is wanted of the login, if anything.
         step_up: Option<StepUp>,
-        /// The token must be bound to a key.
-        needs_bound: bool,
+        binding: Binding,
         question: QuestionPlan,
         /// How old an answer may be when the PDP cannot be reached.
         stale: Option<Duration>,
     },
+}
+
+/// What a token must be bound to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Binding {
+    /// To whatever it is, or to nothing.
+    Any,
+    /// A key that signs proofs (RFC 9449).
+    Key,
+    /// The certificate of the connection (RFC 8705).
+    Certificate,
+}
+
+impl Protection {
+    /// What a token must be bound to. None: none is wanted.
+    pub(crate) fn binding(&self) -> Option<Binding> {
+        match self {
+            Self::Public => None,
+            Self::Token { binding, .. } => Some(*binding),
+        }
+    }
 }
 
 /// How a request becomes a question.
@@ -157,6 +178,7 @@ impl Plan {
         let api_key_header = api_key::compile(config, &mut issues);
         let logins = logins::compile(config, base, &mut issues);
         check_limits(config, &mut issues);
+        certificates::check(config, &mut issues);
         let cache_secret = cache_secret(&config.gateway.cache, base).unwrap_or_else(|issue| {
             issues.push(issue);
             None

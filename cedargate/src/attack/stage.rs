@@ -138,6 +138,7 @@ fn on_loopback(mut config: Config, upstream: SocketAddr) -> Config {
     }
     for route in &mut config.routes {
         route.dpop_bound_access_tokens_required = false;
+        route.certificate_bound_access_tokens_required = false;
     }
     config
 }

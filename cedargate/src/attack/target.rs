@@ -35,7 +35,7 @@ impl Target {
     pub(super) fn of(config: &Config) -> Vec<Self> {
         let url = |name: &String| match config.gateway.issuers.get(name) {
             Some(IssuerConfig::Jwt(jwt)) => Some(jwt.issuer.clone()),
-            Some(IssuerConfig::Introspection(_)) | None => None,
+            Some(IssuerConfig::Introspection(_) | IssuerConfig::Certificate(_)) | None => None,
         };
         Self::made(
             &config.routes,

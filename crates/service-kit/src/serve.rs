@@ -142,7 +142,7 @@ impl<A: Api> Server<A> {
         };
         match shaken {
             Ok(Ok((stream, certificate))) => {
-                client.certificate = certificate.map(Arc::new);
+                client.certificate = certificate;
                 self.requests(stream, client, watcher).await;
             }
             Ok(Err(error)) => tracing::debug!(%error, peer = %client.name, "no TLS handshake"),
@@ -167,7 +167,7 @@ async fn handshake(
     stream: TcpStream,
     tls: &Tls,
     turns: &Semaphore,
-) -> std::io::Result<(TlsStream<TcpStream>, Option<ClientCertificate>)> {
+) -> std::io::Result<(TlsStream<TcpStream>, Option<Arc<ClientCertificate>>)> {
     let _turn = turns.acquire().await.map_err(std::io::Error::other)?;
     let (stream, session) = tls.accept(stream).await?;
     Ok((stream, session.into_client()))

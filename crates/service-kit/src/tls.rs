@@ -51,17 +51,12 @@ struct Shared {
 #[derive(Debug)]
 struct Current {
     server: Arc<ServerConfig>,
-    /// Where the handshake takes any certificate: whom authorities vouch for.
-    trust: Trust,
+    /// Whom authorities vouch for. None: nobody.
+    authorities: Option<Arc<dyn ClientCertVerifier>>,
+    /// The handshake takes any certificate, and has not asked them.
+    takes_any: bool,
     /// None: the one certificate is for every name.
     by_name: Option<Arc<ByName>>,
-}
-
-#[derive(Debug)]
-enum Trust {
-    /// The handshake has asked already.
-    Shaken,
-    Asked(Option<Arc<dyn ClientCertVerifier>>),
 }
 
 /// Files are compared this often.
@@ -165,18 +160,24 @@ impl Current {
     /// The certificate of a client whose handshake is over, its own first in the chain. None: there is
     /// none, or it shows nobody.
     fn client(&self, chain: &[CertificateDer<'_>]) -> Option<ClientCertificate> {
-        let (own, others) = chain.split_first()?;
-        match &self.trust {
-            Trust::Shaken => ClientCertificate::read(own, true),
-            Trust::Asked(authorities) => {
-                let now = UnixTime::now();
-                let is_trusted = authorities.as_ref().is_some_and(|authorities| {
-                    authorities.verify_client_cert(own, others, now).is_ok()
-                });
-                // Nobody has looked at its time yet where nobody vouches for it.
-                ClientCertificate::read(own, is_trusted).filter(|_| certificate::holds_at(own, now))
-            }
+        if self.takes_any {
+            self.again(chain)
+        } else {
+            ClientCertificate::read(chain.first()?, true)
         }
+    }
+
+    /// The same, where another handshake than one by these authorities has looked at it.
+    fn again(&self, chain: &[CertificateDer<'_>]) -> Option<ClientCertificate> {
+        let (own, others) = chain.split_first()?;
+        let now = UnixTime::now();
+        let is_trusted = self
+            .authorities
+            .as_ref()
+            .is_some_and(|authorities| authorities.verify_client_cert(own, others, now).is_ok());
+        // Nobody has looked at its time yet where nobody vouches for it.
+        let counts = is_trusted || (self.takes_any && certificate::holds_at(own, now));
+        ClientCertificate::read(own, is_trusted).filter(|_| counts)
     }
 }
 

@@ -180,6 +180,28 @@ impl TokenCache {
         Ok((found.swap, found.source))
     }
 
+    /// Whoever an issuer vouches for, ready to be asked about.
+    ///
+    /// `latest`: until then nobody has to be asked again, as far as the token itself lasts.
+    pub(crate) fn vouched(
+        &self,
+        issuer: usize,
+        vouched: Vouched,
+        (names, latest): (Rc<[u128]>, UnixTime),
+    ) -> Option<Rc<Identity>> {
+        let issuer = self.0.issuers.get(issuer)?;
+        let subject = subject_of(&vouched.facts, issuer.told());
+        let subject_hash = self.0.hash.of(&serde_json::to_vec(&subject).ok()?);
+        Some(Rc::new(Identity {
+            names,
+            until: latest.min(vouched.ends),
+            vouched,
+            issuer: issuer.name.clone(),
+            subject,
+            subject_hash,
+        }))
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.0.known.borrow().len()
     }
@@ -262,19 +284,8 @@ impl TokenCache {
         if vouched.ends <= ask.moment.unix {
             return None;
         }
-        let issuer = self.0.issuers.get(ask.issuer)?;
-        let subject = subject_of(&vouched.facts, issuer.told());
-        let subject_hash = self.0.hash.of(&serde_json::to_vec(&subject).ok()?);
-        let swap = Swap::Live(Rc::new(Identity {
-            names: names.clone(),
-            until: latest.min(vouched.ends),
-            vouched,
-            issuer: issuer.name.clone(),
-            subject,
-            subject_hash,
-        }));
         Some(Found {
-            swap,
+            swap: Swap::Live(self.vouched(ask.issuer, vouched, (names.clone(), latest))?),
             names,
             source,
         })

@@ -19,6 +19,59 @@ pub enum IssuerConfig {
     Jwt(Box<JwtIssuerConfig>),
     /// It says itself what its tokens are worth (RFC 7662).
     Introspection(Box<IntrospectionIssuerConfig>),
+    /// It gives out certificates, which clients show when they connect by TLS.
+    Certificate(CertificateIssuerConfig),
+}
+
+/// `gateway.issuers.NAME.certificate:`
+///
+/// Certificates that an authority of `gateway.tls.client_ca_file` vouches for. Who shows one, and no
+/// token, is known by a name in it.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CertificateIssuerConfig {
+    /// Which name. One of which a certificate has several, or none, is nobody's.
+    pub name: CertificateName,
+    /// Scopes, separated by spaces, that whoever has a certificate has.
+    #[serde(default)]
+    pub scope: Option<String>,
+    #[serde(default)]
+    pub subject: CertificateSubjectConfig,
+}
+
+/// `subject:` of an issuer of certificates.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct CertificateSubjectConfig {
+    /// Stands before the name, so that those of two issuers are never one. Default: the issuer's name
+    /// and a colon.
+    pub namespace: Option<String>,
+    /// Its type.
+    #[serde(rename = "type")]
+    pub kind: CertificateSubjectType,
+}
+
+/// The type of a certificate's subject.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum CertificateSubjectType {
+    #[default]
+    Client,
+    User,
+}
+
+/// A name in a certificate, as RFC 8705 section 2.1.2 calls it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum CertificateName {
+    /// Its subject, as RFC 4514 writes it: `CN=billing,O=Example,C=DE`.
+    SubjectDn,
+    /// Its one DNS name among the subject alternative names.
+    SanDns,
+    /// Its one URI among them, such as a SPIFFE ID.
+    SanUri,
+    /// Its one email address among them.
+    SanEmail,
 }
 
 /// `gateway.issuers.NAME.jwt:`

@@ -12,6 +12,8 @@ pub(crate) struct Accepted {
     named: Vec<usize>,
     /// Who is asked about a token that says nothing.
     asked: Option<usize>,
+    /// Who vouches for certificates.
+    certificate: Option<usize>,
 }
 
 impl Accepted {
@@ -21,6 +23,7 @@ impl Accepted {
         let mut accepted = Self {
             named: Vec::new(),
             asked: None,
+            certificate: None,
         };
         for index in of {
             let Some(issuer) = issuers.get(*index) else {
@@ -37,9 +40,12 @@ impl Accepted {
                 }
                 accepted.named.push(*index);
             }
-            if !matches!(issuer.kind, Kind::Jwt(_))
-                && let Some(other) = accepted.asked.replace(*index)
-            {
+            let one_of = match issuer.kind {
+                Kind::Jwt(_) => continue,
+                Kind::TokenService(_) | Kind::Introspection(_) => &mut accepted.asked,
+                Kind::Certificate(_) => &mut accepted.certificate,
+            };
+            if let Some(other) = one_of.replace(*index) {
                 return Err((other, *index));
             }
         }
@@ -51,7 +57,13 @@ impl Accepted {
             .asked
             .iter()
             .filter(|asked| !self.named.contains(asked));
-        self.named.iter().chain(asked).copied()
+        let all = self.named.iter().chain(asked).chain(&self.certificate);
+        all.copied()
+    }
+
+    /// Who says whose a certificate is. None: it says nothing here.
+    pub(crate) fn by_certificate(&self) -> Option<usize> {
+        self.certificate
     }
 
     /// Whose token it is to be taken for. None: nobody's that is accepted here.

@@ -7,6 +7,7 @@ use service_kit::{Secret, UnixTime};
 use tokio::time::Instant;
 
 use super::answer::Answer;
+use super::certificate::CertificateRules;
 use super::fault::Unknown;
 use super::introspection::Introspector;
 use super::jwt::JwtRules;
@@ -27,6 +28,8 @@ pub(crate) enum Kind {
     TokenService(TokenService),
     Jwt(Box<JwtRules>),
     Introspection(Box<Introspector>),
+    /// No tokens: whoever has a certificate is known by it.
+    Certificate(CertificateRules),
 }
 
 /// The token service, which names its subjects without a name space.
@@ -41,7 +44,7 @@ impl Issuer {
     /// Its issuer identifier, where configuration says it.
     pub(crate) fn url(&self) -> Option<&str> {
         match &self.kind {
-            Kind::TokenService(_) => None,
+            Kind::TokenService(_) | Kind::Certificate(_) => None,
             Kind::Jwt(rules) => Some(&rules.issuer),
             Kind::Introspection(introspector) => introspector.issuer.as_deref(),
         }
@@ -53,6 +56,7 @@ impl Issuer {
             // A JWT from outside, say: no token of ours looks like it.
             Kind::TokenService(_) => OpaqueToken::parse(token).is_ok(),
             Kind::Jwt(_) | Kind::Introspection(_) => true,
+            Kind::Certificate(_) => false,
         }
     }
 
@@ -60,7 +64,7 @@ impl Issuer {
     pub(crate) fn told(&self) -> Option<&str> {
         match self.kind {
             Kind::TokenService(_) => None,
-            Kind::Jwt(_) | Kind::Introspection(_) => Some(&self.name),
+            Kind::Jwt(_) | Kind::Introspection(_) | Kind::Certificate(_) => Some(&self.name),
         }
     }
 
@@ -82,13 +86,14 @@ impl Issuer {
                 let place = (&*self.name, resource);
                 introspector.ask(token.reveal(), place, now).await
             }
+            Kind::Certificate(_) => Ok(Answer::Inactive),
         }
     }
 
     /// Changes with whatever voids answers that are remembered. None: none of them counts now.
     pub(crate) fn version(&self, now: Instant) -> Option<u64> {
         match &self.kind {
-            Kind::TokenService(_) | Kind::Introspection(_) => Some(0),
+            Kind::TokenService(_) | Kind::Introspection(_) | Kind::Certificate(_) => Some(0),
             Kind::Jwt(rules) => rules.keys.version(now),
         }
     }

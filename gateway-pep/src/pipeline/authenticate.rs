@@ -1,6 +1,7 @@
 //! Step 3: who calls. One token, of an issuer that the route accepts, that says who calls and what the
-//! upstream gets; beside one that is bound to a key, a proof of the key.
+//! upstream gets; beside one that is bound to a key, a proof of the key; or the certificate of the connection.
 
+mod certificate;
 pub(crate) mod credential;
 mod proof;
 pub(super) mod session;
@@ -8,6 +9,7 @@ mod shown;
 
 use std::rc::Rc;
 
+use oauth::Confirmation;
 use service_kit::Secret;
 
 use super::authorize::Permitted;
@@ -20,7 +22,7 @@ use crate::cache::Source;
 use crate::cache::tokens::{Place, Swap};
 use crate::identity::Identity;
 use crate::metrics::SwapOutcome;
-use crate::plan::Protection;
+use crate::plan::{Binding, Protection};
 use crate::worker::Worker;
 use credential::{Credential, has_token_in_query};
 use proof::Wanted;
@@ -56,9 +58,7 @@ pub(crate) async fn authenticate(
     let (caller, shown) = match route_plan.protection {
         Protection::Public => (Caller::Anonymous, None),
         Protection::Token {
-            accepted,
-            needs_bound,
-            ..
+            accepted, binding, ..
         } => {
             let place = Place {
                 accepted,
@@ -69,11 +69,14 @@ pub(crate) async fn authenticate(
                 Some(login) => session::known(worker, &request, (place, login), record).await?,
                 None => None,
             };
-            let (known, shown) = match by_session {
-                Some((known, shown)) => (known, Some(shown)),
-                None => known(worker, &request, (place, needs_bound), record).await?,
+            let (known, shown) = if let Some(known) = by_session {
+                known
+            } else if let Some(known) = certificate::known(worker, &request, place, record)? {
+                known
+            } else {
+                known(worker, &request, (place, binding), record).await?
             };
-            (Caller::Known(known), shown)
+            (Caller::Known(known), Some(shown))
         }
     };
     Ok(Authenticated {
@@ -105,6 +108,7 @@ pub(crate) async fn again(
     let (before, shown) = known.ok_or(Refusal::NoCredentials)?;
     let live = match shown {
         Shown::Session(shown) => session::still(worker, shown, place, record).await?,
+        Shown::Certificate(issuer) => certificate::still(worker, *issuer, record)?,
         Shown::Token(_) | Shown::Key(_) => {
             let token = shown.token()?.ok_or(Refusal::NoCredentials)?;
             let (swap, source, issuer) = swap(worker, token, place, record).await?;
@@ -134,9 +138,9 @@ fn is_same(now: &Identity, before: &Identity) -> bool {
 async fn known(
     worker: &Worker,
     request: &CanonicalRequest,
-    (place, needs_bound): (Place, bool),
+    (place, binding): (Place, Binding),
     record: &mut Record,
-) -> Result<(Rc<Identity>, Option<Shown>), Refusal> {
+) -> Result<(Rc<Identity>, Shown), Refusal> {
     let core = &worker.core;
     let now = record.moment.unix;
     let dpop = core.plan.dpop.as_ref();
@@ -158,13 +162,19 @@ async fn known(
     core.metrics.swapped(issuer, source, SwapOutcome::Live);
     let wanted = Wanted {
         proofs: &core.proofs,
-        needs_bound,
+        binding,
         now,
         request_id: &record.id,
     };
-    proof::confirm(live.vouched.confirmation.as_ref(), proof, wanted).await?;
+    let confirmation = live.vouched.confirmation.as_ref();
+    let shown = match confirmation {
+        Some(Confirmation::Certificate(_)) => record.certificate(),
+        Some(Confirmation::DpopKey(_)) | None => None,
+    };
+    proof::confirm(confirmation, (proof, shown.as_deref()), wanted).await?;
     record.authenticated(live.clone(), source);
-    Ok((live, Shown::of(&core.plan, request, scheme)))
+    let shown = Shown::of(&core.plan, request, scheme).ok_or(Refusal::NoCredentials)?;
+    Ok((live, shown))
 }
 
 /// What a token is worth, who says so, and where that was found.

@@ -167,7 +167,7 @@ async fn grant(
         question,
         stale,
         accepted: _,
-        needs_bound: _,
+        binding: _,
     } = &route_plan.protection
     else {
         return Err(Refusal::NotFound);

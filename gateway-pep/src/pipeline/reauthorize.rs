@@ -58,6 +58,8 @@ fn withdrawn(refusal: &Refusal) -> Option<Withdrawn> {
         | Refusal::BoundToCertificate
         | Refusal::UnboundToken
         | Refusal::OtherKey
+        | Refusal::OtherCertificate
+        | Refusal::UncertifiedToken
         | Refusal::SessionEnded
         | Refusal::LogIn(_)
         | Refusal::LogoutToken

@@ -1,11 +1,13 @@
 //! What becomes known of a request on its way; logged and counted when it is over.
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::Context;
 use std::time::Duration;
 
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, StatusCode, header};
+use service_kit::ClientCertificate;
 
 use super::authorize::Permitted;
 use super::canonical::{Authority, CanonicalRequest};
@@ -157,6 +159,16 @@ impl Record {
     /// Whether an answer can end the connection: in HTTP/2 only a stream ends.
     pub(crate) fn ends_connections(&self) -> bool {
         !self.connection.is_http2()
+    }
+
+    pub(crate) fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    /// What the client's connection has shown, if it counts now.
+    pub(crate) fn certificate(&self) -> Option<Arc<ClientCertificate>> {
+        let tls = self.worker.core.tls.as_ref()?;
+        self.connection.certificate(tls, self.moment.unix)
     }
 
     pub(crate) fn routed(&mut self, route: usize) {

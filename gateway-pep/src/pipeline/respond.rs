@@ -48,6 +48,10 @@ pub(crate) enum Refusal {
     BoundToKey,
     /// Of which nothing is shown here.
     BoundToCertificate,
+    /// The connection's is another one.
+    OtherCertificate,
+    /// It is bound to no certificate, and came to a route that wants that.
+    UncertifiedToken,
     /// It is bound to no key, and came as one that is, or to a route that wants one.
     UnboundToken,
     /// Its proof is of another key than the one that it is bound to.
@@ -148,6 +152,8 @@ impl Refusal {
             Self::InvalidToken
             | Self::BoundToKey
             | Self::BoundToCertificate
+            | Self::OtherCertificate
+            | Self::UncertifiedToken
             | Self::UnboundToken
             | Self::OtherKey => "invalid_token",
             Self::Unproven(unproven) => unproven.code(),
@@ -197,6 +203,8 @@ impl Refusal {
             | Self::InvalidToken
             | Self::BoundToKey
             | Self::BoundToCertificate
+            | Self::OtherCertificate
+            | Self::UncertifiedToken
             | Self::UnboundToken
             | Self::OtherKey
             | Self::Unproven(_)
@@ -239,8 +247,10 @@ impl Refusal {
                 Some("the token is bound to a key, of which nothing is shown".into())
             }
             Self::BoundToCertificate => {
-                Some("the token is bound to a certificate, which is not taken here".into())
+                Some("the token is bound to a certificate, and none is shown".into())
             }
+            Self::OtherCertificate => Some("the token is bound to another certificate".into()),
+            Self::UncertifiedToken => Some("the token is not bound to a certificate".into()),
             Self::UnboundToken => Some("the token is not bound to a key".into()),
             Self::OtherKey => Some("the token is bound to another key".into()),
             Self::Unproven(unproven) => Some(unproven.to_string()),

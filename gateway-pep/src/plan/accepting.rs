@@ -55,7 +55,7 @@ impl<'c> Accepting<'c> {
             ))
             .hint(
                 "keep one: of the token service and all that are asked by introspection there can be \
-                 but one, and of those with one `issuer`, too",
+                 but one, and of those with one `issuer` and those of kind `certificate`, too",
             )
         })?;
         if let Some(known) = self.sets.iter().position(|known| *known == set) {
@@ -89,7 +89,7 @@ impl<'c> Accepting<'c> {
         let wants_resource = match self.issuers.get(index).map(|issuer| &issuer.kind) {
             Some(Kind::Jwt(rules)) => rules.audiences.is_empty(),
             Some(Kind::Introspection(asked)) => asked.audiences.is_empty(),
-            Some(Kind::TokenService(_)) | None => false,
+            Some(Kind::TokenService(_) | Kind::Certificate(_)) | None => false,
         };
         let upstream = self.config.upstreams.get(&route.upstream);
         if !wants_resource || upstream.is_none_or(|upstream| upstream.resource.is_some()) {

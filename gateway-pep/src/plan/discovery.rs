@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use service_kit::ConfigIssue;
 use url::Url;
 
-use super::{Dpop, Protection, RoutePlan, UpstreamPlan};
+use super::{Binding, Dpop, Protection, RoutePlan, UpstreamPlan, certificates};
 use crate::config::{Config, UpstreamConfig};
 use crate::identity::accepted::Accepted;
 use crate::identity::issuer::{Issuer, Kind};
@@ -42,6 +42,8 @@ struct Metadata<'a> {
     dpop_signing_alg_values_supported: Option<[&'a str; 5]>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     dpop_bound_access_tokens_required: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    tls_client_certificate_bound_access_tokens: bool,
 }
 
 /// RFC 9728 section 3: between the host and the path of the resource.
@@ -76,7 +78,9 @@ impl<'a> Issuing<'a> {
         let issuers = indices.filter_map(|index| self.issuers.get(index));
         let named = issuers.flat_map(|issuer| match issuer.kind {
             Kind::TokenService(_) => of_token_service.iter().map(String::as_str).collect(),
-            Kind::Jwt(_) | Kind::Introspection(_) => issuer.url().into_iter().collect::<Vec<_>>(),
+            Kind::Jwt(_) | Kind::Introspection(_) | Kind::Certificate(_) => {
+                issuer.url().into_iter().collect::<Vec<_>>()
+            }
         });
         let mut servers: Vec<&str> = Vec::new();
         for server in named {
@@ -125,7 +129,10 @@ impl Discovery {
                         scopes_supported: scope.iter().collect(),
                         bearer_methods_supported: ["header"],
                         dpop_signing_alg_values_supported: dpop.map(|_| dpop_algorithms()),
-                        dpop_bound_access_tokens_required: needs_bound(routes, index),
+                        dpop_bound_access_tokens_required: needs_key(routes, index),
+                        tls_client_certificate_bound_access_tokens: certificates::are_asked_for(
+                            config,
+                        ),
                     };
                     Some(discovery.add(&resource, &json!(metadata)))
                 }
@@ -204,14 +211,11 @@ fn is_web(url: &Url) -> bool {
 }
 
 /// Whether no route to an upstream takes a token that is not bound to a key.
-fn needs_bound(routes: &[RoutePlan], upstream: usize) -> bool {
+fn needs_key(routes: &[RoutePlan], upstream: usize) -> bool {
     let to_it = routes.iter().filter(|route| route.upstream == upstream);
-    let mut bound = to_it.filter_map(|route| match route.protection {
-        Protection::Token { needs_bound, .. } => Some(needs_bound),
-        Protection::Public => None,
-    });
+    let mut wanted = to_it.filter_map(|route| route.protection.binding());
     // Where nothing is protected, nothing is required.
-    bound.next().unwrap_or(false) && bound.all(|needs_bound| needs_bound)
+    wanted.next() == Some(Binding::Key) && wanted.all(|binding| binding == Binding::Key)
 }
 
 /// Every scope that some route to an upstream wants.

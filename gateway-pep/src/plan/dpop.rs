@@ -7,7 +7,7 @@ use oauth::DpopNonces;
 use service_kit::ConfigIssue;
 
 use super::routes::place;
-use super::{Protection, RoutePlan, key_secret};
+use super::{Binding, RoutePlan, key_secret};
 use crate::config::{Config, PublicOrigin};
 use crate::pipeline::canonical::CanonicalRequest;
 
@@ -34,15 +34,7 @@ impl Dpop {
             issues.push(issue);
             None
         });
-        let needs = |route: &RoutePlan| {
-            matches!(
-                route.protection,
-                Protection::Token {
-                    needs_bound: true,
-                    ..
-                }
-            )
-        };
+        let needs = |route: &RoutePlan| route.protection.binding() == Some(Binding::Key);
         if origins.is_empty() {
             for (key, is_set) in [
                 (

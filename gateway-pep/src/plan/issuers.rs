@@ -7,16 +7,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jose::{Accepted, Algorithm};
-use oauth::TokenIntrospector;
+use oauth::{Scope, SubjectKind, TokenIntrospector};
 use service_kit::renewal::{self, Pace};
 use service_kit::{ConfigIssue, Secret, outbound, pem};
 use url::Url;
 
 use crate::config::{
-    AuthMethod, Config, Forward, IntrospectionIssuerConfig, IssuerConfig, JwtIssuerConfig,
-    TOKEN_SERVICE,
+    AuthMethod, CertificateIssuerConfig, CertificateName, CertificateSubjectType, Config, Forward,
+    IntrospectionIssuerConfig, IssuerConfig, JwtIssuerConfig, TOKEN_SERVICE,
 };
 use crate::identity::answer::Forwarded;
+use crate::identity::certificate::{CertificateRules, NameRule};
 use crate::identity::introspection::{Credential, Introspector};
 use crate::identity::issuer::{Issuer, Kind, TokenService};
 use crate::identity::jwks::{Jwks, Source};
@@ -108,6 +109,9 @@ impl Building<'_> {
                 let introspector = self.introspector(introspection)?;
                 Ok(Kind::Introspection(Box::new(introspector)))
             }
+            IssuerConfig::Certificate(certificate) => {
+                Ok(Kind::Certificate(self.certificate(certificate)?))
+            }
         }
     }
 
@@ -150,6 +154,27 @@ impl Building<'_> {
             max_lifetime: Duration::from_secs(jwt.max_lifetime_secs),
             mapping: self.mapping("jwt", &jwt.subject, &jwt.require)?,
             forwarded: jwt.forward.into(),
+        })
+    }
+
+    fn certificate(&self, certificate: &CertificateIssuerConfig) -> Compiled<CertificateRules> {
+        let scope = Scope::parse(certificate.scope.as_deref().unwrap_or_default());
+        let subject = &certificate.subject;
+        Ok(CertificateRules {
+            name: match certificate.name {
+                CertificateName::SubjectDn => NameRule::SubjectDn,
+                CertificateName::SanDns => NameRule::SanDns,
+                CertificateName::SanUri => NameRule::SanUri,
+                CertificateName::SanEmail => NameRule::SanEmail,
+            },
+            kind: match subject.kind {
+                CertificateSubjectType::Client => SubjectKind::Client,
+                CertificateSubjectType::User => SubjectKind::User,
+            },
+            scope: scope.map_err(|error| {
+                self.issue("certificate.scope", &format!("is no scope: {error}"))
+            })?,
+            namespace: self.namespace("certificate", subject.namespace.as_ref())?,
         })
     }
 

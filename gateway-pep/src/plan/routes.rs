@@ -7,7 +7,7 @@ use oauth::Scope;
 use service_kit::ConfigIssue;
 
 use super::accepting::Accepting;
-use super::{Protection, QuestionPlan, ResourceTemplate, RoutePlan, StepUp};
+use super::{Binding, Protection, QuestionPlan, ResourceTemplate, RoutePlan, StepUp};
 use crate::config::{Config, Mapping, RouteConfig};
 use crate::pipeline::route::Router;
 
@@ -86,9 +86,10 @@ fn login(route: &RouteConfig, logins: &[&String]) -> Result<Option<usize>, Confi
     let Some(name) = &route.login else {
         return Ok(None);
     };
-    if route.dpop_bound_access_tokens_required {
+    if binding(route)? != Binding::Any {
         return Err(ConfigIssue::new(
-            "`login` and `dpop_bound_access_tokens_required` cannot be together: a session has no key",
+            "`login` and `dpop_bound_access_tokens_required` (or `certificate_…`) cannot be together: a \
+             session has no key",
         )
         .hint("remove one"));
     }
@@ -104,7 +105,8 @@ impl Protection {
         let asks = route.action.is_some() || route.resource.is_some();
         if route.public {
             let login = !route.acr_values.is_empty() || route.max_age_secs.is_some();
-            let bound = route.dpop_bound_access_tokens_required;
+            let bound = route.dpop_bound_access_tokens_required
+                || route.certificate_bound_access_tokens_required;
             if asks
                 || route.login.is_some()
                 || login
@@ -115,8 +117,8 @@ impl Protection {
             {
                 return Err(ConfigIssue::new(
                     "`public` lets everyone pass, so `action`, `resource`, `scope`, `mapping`, \
-                     `acr_values`, `max_age_secs`, `issuers`, `login` and `dpop_bound_access_tokens_required` would \
-                     mean nothing",
+                     `acr_values`, `max_age_secs`, `issuers`, `login` and `dpop_bound_access_tokens_required` \
+                     (or `certificate_…`) would mean nothing",
                 )
                 .hint("remove them, or remove `public`"));
             }
@@ -146,10 +148,26 @@ impl Protection {
             accepted: accepting.of(route)?,
             scope,
             step_up: StepUp::compile(route)?,
-            needs_bound: route.dpop_bound_access_tokens_required,
+            binding: binding(route)?,
             question,
             stale: route.stale_decision_secs.map(Duration::from_secs),
         })
+    }
+}
+
+fn binding(route: &RouteConfig) -> Result<Binding, ConfigIssue> {
+    match (
+        route.dpop_bound_access_tokens_required,
+        route.certificate_bound_access_tokens_required,
+    ) {
+        (false, false) => Ok(Binding::Any),
+        (true, false) => Ok(Binding::Key),
+        (false, true) => Ok(Binding::Certificate),
+        (true, true) => Err(ConfigIssue::new(
+            "`dpop_bound_access_tokens_required` and `certificate_bound_access_tokens_required` cannot \
+             be together: a token is bound to one thing",
+        )
+        .hint("remove one")),
     }
 }
 

@@ -1,14 +1,16 @@
 //! One client connection.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use http::HeaderValue;
 use service_kit::tls::TlsSession;
+use service_kit::{ClientCertificate, Tls, UnixTime};
 
 use crate::guard::Findings;
+use crate::identity::Identity;
 use crate::pipeline::canonical::{Arrival, UrlScheme};
 
 /// What the requests of one connection share.
@@ -21,6 +23,16 @@ pub(crate) struct Connection {
     /// None: it is without TLS.
     tls: Option<Rc<TlsSession>>,
     is_http2: bool,
+    /// Who its certificate is, by issuer.
+    identities: RefCell<Vec<Certified>>,
+}
+
+/// Who a certificate is to one issuer.
+#[derive(Debug)]
+struct Certified {
+    issuer: usize,
+    certificate: Arc<ClientCertificate>,
+    identity: Option<Rc<Identity>>,
 }
 
 impl Connection {
@@ -34,6 +46,7 @@ impl Connection {
             messages: Cell::new(0),
             tls: None,
             is_http2: false,
+            identities: RefCell::default(),
         }
     }
 
@@ -90,6 +103,34 @@ impl Connection {
     /// Whether requests for this host belong here (RFC 9110 section 7.4).
     pub(crate) fn stands_for(&self, host: &str) -> bool {
         self.tls.as_ref().is_none_or(|tls| tls.stands_for(host))
+    }
+
+    /// What the client has shown, if it counts now.
+    pub(crate) fn certificate(&self, tls: &Tls, now: UnixTime) -> Option<Arc<ClientCertificate>> {
+        let shown = self.tls.as_ref()?.client(tls)?;
+        (now < UnixTime::from_secs(shown.not_after)).then_some(shown)
+    }
+
+    /// Who a certificate is to an issuer, found out once for all requests of the connection.
+    pub(crate) fn identity(
+        &self,
+        issuer: usize,
+        shown: &Arc<ClientCertificate>,
+        find: impl FnOnce() -> Option<Rc<Identity>>,
+    ) -> Option<Rc<Identity>> {
+        let mut known = self.identities.borrow_mut();
+        // Looked at anew, it is another one.
+        known.retain(|it| Arc::ptr_eq(&it.certificate, shown));
+        if let Some(known) = known.iter().find(|it| it.issuer == issuer) {
+            return known.identity.clone();
+        }
+        let identity = find();
+        known.push(Certified {
+            issuer,
+            certificate: Arc::clone(shown),
+            identity: identity.clone(),
+        });
+        identity
     }
 
     pub(crate) fn is_http2(&self) -> bool {

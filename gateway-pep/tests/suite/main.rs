@@ -14,6 +14,7 @@ mod agreement;
 mod api_keys;
 mod caches;
 mod certificates;
+mod client_certificates;
 mod cut_store;
 mod discovery;
 mod dpop;

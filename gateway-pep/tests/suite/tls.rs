@@ -15,10 +15,10 @@ use crate::fixture::{Answer, Fixture, PATIENCE, Setup, get};
 use crate::http2_frames::{Frames, Outcome};
 
 /// A gateway for `gw.test` and `b.gw.test` by one certificate, and `admin.gw.test` by another.
-struct Tls {
-    authority: Authority,
-    files: Files,
-    fixture: Fixture,
+pub(crate) struct Tls {
+    pub(crate) authority: Authority,
+    pub(crate) files: Files,
+    pub(crate) fixture: Fixture,
 }
 
 impl Tls {
@@ -27,7 +27,13 @@ impl Tls {
     }
 
     async fn start_with(of_tls: &str, more: &str) -> Self {
+        Self::set_up(of_tls, more, |_| {}).await
+    }
+
+    pub(crate) async fn set_up(of_tls: &str, more: &str, change: impl FnOnce(&mut Setup)) -> Self {
         let (authority, files) = (Authority::new(), Files::new());
+        let clients = files.put("clients.pem", &authority.pem());
+        let of_tls = of_tls.replace("CLIENTS", &clients.display().to_string());
         let pairs = [
             files.pair(
                 "gw",
@@ -35,13 +41,14 @@ impl Tls {
             ),
             files.pair("admin", &authority.server(&["admin.gw.test"])),
         ];
-        let setup = Setup {
+        let mut setup = Setup {
             gateway: format!(
                 "{{ workers: 1, access_log: 'off', tls: {{ certificates: [{}]{of_tls} }}{more} }}",
                 pairs.join(", ")
             ),
             ..Setup::new().await
         };
+        change(&mut setup);
         Self {
             fixture: setup.start().await,
             authority,
@@ -63,7 +70,10 @@ impl Tls {
     }
 }
 
-async fn exchange(mut stream: impl AsyncRead + AsyncWrite + Unpin, request: &str) -> Answer {
+pub(crate) async fn exchange(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    request: &str,
+) -> Answer {
     let _ = stream.write_all(request.as_bytes()).await;
     let mut answer = Vec::new();
     let reading = stream.read_to_end(&mut answer);

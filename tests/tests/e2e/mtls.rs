@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use cedargate::config::ConnectTokenService;
 use e2e::Site;
-use e2e::http::get;
 use e2e::site::eventually;
 use oauth::{
     Confirmation, HttpTokenIntrospector, Introspection, IntrospectionError, OpaqueToken,
@@ -148,7 +147,12 @@ fn configured(folder: &Path, host: &str, text: &str) -> String {
          resources: ['https://records.demo.internal'] }}\n",
         fingerprint(folder, "edge"),
     );
+    let gateway = format!(
+        "gateway:\n  tls: {{ certificates: [{{ {files} }}], client_ca_file: {at}/ca.pem, \
+         client_certificates: any }}\n"
+    );
     text.replacen(&format!("issuer: http://{host}:8081\n"), &listeners, 1)
+        .replacen("gateway:\n", &gateway, 1)
         .replacen("  clients:\n", &clients, 1)
         .replacen("  resource_servers:\n", &server, 1)
 }
@@ -224,6 +228,7 @@ impl Caller {
 
 const ORDINARY: u16 = 8081;
 const MTLS: u16 = 8444;
+const GATEWAY: u16 = 8080;
 
 /// What proxies say of certificates that they have seen.
 const HEADERS: [&str; 5] = [
@@ -295,6 +300,7 @@ async fn clients_and_resource_servers_are_known_by_the_certificates_of_their_con
     );
 
     seen_from_outside(&caller, &known, &by_itself).await;
+    taken_by_the_gateway(&caller, &known, &by_itself);
 
     follows_its_files(&caller).await;
 
@@ -312,6 +318,28 @@ async fn clients_and_resource_servers_are_known_by_the_certificates_of_their_con
         .token(Some("billing"), MTLS, "billing", &[])
         .assert_stranger();
     assert_eq!(caller.token(Some("robot"), MTLS, "robot", &[]).status, 200);
+}
+
+/// curl speaks HTTP/2 there. What is bound to a certificate counts on its connections alone, remembered
+/// or not; what is not bound is a bearer token.
+fn taken_by_the_gateway(caller: &Caller, known: &Told, bound: &Told) {
+    let show = |token: &Told, certificate: Option<&str>, version: &str| {
+        let token = token.json()["access_token"]
+            .as_str()
+            .expect("a token")
+            .to_owned();
+        let header = format!("Authorization: Bearer {token}");
+        caller.curl(certificate, GATEWAY, "/records", &["-H", &header, version])
+    };
+    for version in ["--http2", "--http1.1", "--http2"] {
+        let good = show(bound, Some("robot"), version);
+        assert!(good.status == 200 && good.is_asked, "{good:?}");
+        for certificate in [None, Some("billing"), Some("billing-by-itself")] {
+            let refused = show(bound, certificate, version);
+            assert_eq!(refused.status, 401, "{certificate:?} {refused:?}");
+        }
+        assert_eq!(show(known, None, version).status, 200);
+    }
 }
 
 /// Certificates of the server and authorities of clients change while it serves.
@@ -375,14 +403,6 @@ async fn seen_from_outside(caller: &Caller, known: &Told, by_itself: &Told) {
         200
     );
     as_a_gateway(caller, &bound).await;
-    // The gateway looks at no certificate yet: what is bound is no bearer token, also remembered.
-    let url = caller.site.gateway_url("/records");
-    assert_eq!(get(&url, Some(&plain)).await.status, 200);
-    for _ in 0..2 {
-        let refused = get(&url, Some(&bound)).await;
-        assert_eq!(refused.status, 401);
-        assert!(refused.header("www-authenticate").contains("invalid_token"));
-    }
 }
 
 /// A gateway in another process asks with a certificate, as it is configured.

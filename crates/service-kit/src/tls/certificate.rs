@@ -24,6 +24,8 @@ pub struct ClientCertificate {
     /// None: it has none, or one that cannot be read.
     pub subject: Option<DistinguishedName>,
     pub sha256: [u8; 32],
+    /// Until when it holds, in Unix seconds. 0: that cannot be read.
+    pub not_after: u64,
     /// An authority of the listener's vouches for it. SECURITY: else its names are what the client
     /// has written itself, and only `sha256` says anything.
     pub is_trusted: bool,
@@ -45,6 +47,7 @@ impl ClientCertificate {
             emails: Vec::new(),
             subject: None,
             sha256: digest::sha256(shown),
+            not_after: 0,
             is_trusted,
         };
         if let Ok(whole) = Certificate::from_der(shown) {
@@ -55,6 +58,7 @@ impl ClientCertificate {
 
     fn add(&mut self, whole: &Certificate) {
         let certificate = &whole.tbs_certificate;
+        self.not_after = certificate.validity.not_after.to_unix_duration().as_secs();
         self.subject = DistinguishedName::of(&certificate.subject);
         let Ok(Some((_, SubjectAltName(names)))) = certificate.get::<SubjectAltName>() else {
             return;

@@ -39,6 +39,15 @@ pub struct NamedTlsConfig {
     pub client_certificates: Option<ClientCertificates>,
 }
 
+impl NamedTlsConfig {
+    /// Whether clients are asked for certificates, and whether authorities vouch for some.
+    pub fn asks_clients(&self) -> (bool, bool) {
+        let vouches = self.client_ca_file.is_some();
+        let any = self.client_certificates == Some(ClientCertificates::Any);
+        (vouches || any, vouches)
+    }
+}
+
 /// A certificate and its key.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

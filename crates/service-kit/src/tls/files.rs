@@ -11,7 +11,7 @@ use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
 
 use super::by_name::{ByName, NoPlace};
 use super::config::{ClientCertificates, NamedTlsConfig, TlsConfig, TlsVersion};
-use super::{AnyClient, Current, Trust};
+use super::{AnyClient, Current};
 use crate::{ConfigIssue, digest, pem};
 
 /// Where everything is, and what configuration calls it.
@@ -138,13 +138,13 @@ impl Files {
             (Some(path), Some(text)) => Some(self.verifier(path, text)?),
             _ => None,
         };
-        let (builder, trust) = match (self.clients, verifier) {
-            (ClientCertificates::Any, verifier) => (
-                builder.with_client_cert_verifier(Arc::new(AnyClient::new(&provider))),
-                Trust::Asked(verifier),
-            ),
-            (_, Some(verifier)) => (builder.with_client_cert_verifier(verifier), Trust::Shaken),
-            (_, None) => (builder.with_no_client_auth(), Trust::Shaken),
+        let authorities = verifier.clone();
+        let builder = match (self.clients, verifier) {
+            (ClientCertificates::Any, _) => {
+                builder.with_client_cert_verifier(Arc::new(AnyClient::new(&provider)))
+            }
+            (_, Some(verifier)) => builder.with_client_cert_verifier(verifier),
+            (_, None) => builder.with_no_client_auth(),
         };
         let keys = self.certificates.iter().zip(&texts.pairs);
         let keys = keys.map(|(pair, text)| Ok((pair, pair.certified(text, &provider)?)));
@@ -171,7 +171,8 @@ impl Files {
         server.max_early_data_size = 0;
         Ok(Current {
             server: Arc::new(server),
-            trust,
+            authorities,
+            takes_any: self.clients == ClientCertificates::Any,
             by_name,
         })
     }

@@ -43,6 +43,55 @@ impl FromStr for DistinguishedName {
     }
 }
 
+/// As RFC 4514 writes it, the last part first. Equal names are written alike.
+impl fmt::Display for DistinguishedName {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, part) in self.0.iter().rev().enumerate() {
+            if index > 0 {
+                formatter.write_str(",")?;
+            }
+            for (index, (kind, value)) in part.iter().enumerate() {
+                let known = SHORT.iter().find(|(oid, _)| oid == kind);
+                let kind = known.map_or(kind.as_str(), |(_, short)| short);
+                let plus = if index > 0 { "+" } else { "" };
+                write!(formatter, "{plus}{kind}={}", Escaped(value))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A value, so that nothing in it ends it.
+struct Escaped<'v>(&'v str);
+
+impl fmt::Display for Escaped<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let last = self.0.chars().count().saturating_sub(1);
+        for (index, character) in self.0.chars().enumerate() {
+            let is_edge = (index == 0 && matches!(character, '#' | ' '))
+                || (index == last && character == ' ');
+            if is_edge || "\"+,;<>\\=".contains(character) {
+                formatter.write_str("\\")?;
+            }
+            write!(formatter, "{character}")?;
+        }
+        Ok(())
+    }
+}
+
+/// RFC 4514 section 3.
+const SHORT: [(&str, &str); 9] = [
+    ("2.5.4.3", "CN"),
+    ("2.5.4.7", "L"),
+    ("2.5.4.8", "ST"),
+    ("2.5.4.10", "O"),
+    ("2.5.4.11", "OU"),
+    ("2.5.4.6", "C"),
+    ("2.5.4.9", "STREET"),
+    ("0.9.2342.19200300.100.1.25", "DC"),
+    ("0.9.2342.19200300.100.1.1", "UID"),
+];
+
 impl fmt::Debug for DistinguishedName {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_list().entries(&self.0).finish()
@@ -90,6 +139,17 @@ mod tests {
             "CN=x,CN=billing,OU=jobs+O=Example\\, Inc.,C=DE",
         ] {
             assert_ne!(own, name(other).unwrap(), "{other}");
+        }
+        for (written, expected) in [
+            (
+                "CN=billing,OU=jobs+O=Example\\, Inc.,C=DE",
+                "CN=billing,O=Example\\, Inc.+OU=jobs,C=DE",
+            ),
+            ("UID=a\\+b,DC=x", "UID=a\\+b,DC=x"),
+        ] {
+            let written = name(written).unwrap();
+            assert_eq!(written.to_string(), expected);
+            assert_eq!(name(expected).unwrap(), written);
         }
         for odd in ["", "billing", "CN=a, O=b", "XX=a", "CN = a"] {
             assert_eq!(name(odd), Err(NotAName), "{odd}");

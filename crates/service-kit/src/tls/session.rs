@@ -1,11 +1,13 @@
 //! What a handshake has settled: for whom the connection is, what is spoken on it, and who is at its
 //! other end.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use rustls::ServerConnection;
+use rustls::pki_types::CertificateDer;
 
-use super::{ClientCertificate, Current};
+use super::{ClientCertificate, Current, Tls};
 
 /// Of one connection. Changed files do not change it.
 #[derive(Debug)]
@@ -14,18 +16,33 @@ pub struct TlsSession {
     /// Index of the certificate that was shown to the client.
     shown: Option<usize>,
     speaks_http2: bool,
-    client: Option<ClientCertificate>,
+    /// What the client has shown, its own first.
+    chain: Vec<CertificateDer<'static>>,
+    judged: RefCell<Judged>,
+}
+
+/// What is thought of the client, and by which authorities.
+#[derive(Debug)]
+struct Judged {
+    by: Arc<Current>,
+    client: Option<Arc<ClientCertificate>>,
 }
 
 impl TlsSession {
     pub(super) fn of(current: Arc<Current>, shaken: &ServerConnection) -> Self {
         let by_name = current.by_name.as_ref();
         let shown = by_name.and_then(|by_name| by_name.of_handshake(shaken.server_name()));
-        let chain = shaken.peer_certificates();
+        let chain = shaken.peer_certificates().unwrap_or_default();
+        let chain: Vec<_> = chain.iter().map(|it| it.clone().into_owned()).collect();
+        let judged = Judged {
+            client: current.client(&chain).map(Arc::new),
+            by: Arc::clone(&current),
+        };
         Self {
             shown,
             speaks_http2: shaken.alpn_protocol() == Some(b"h2"),
-            client: chain.and_then(|chain| current.client(chain)),
+            chain,
+            judged: RefCell::new(judged),
             current,
         }
     }
@@ -46,12 +63,20 @@ impl TlsSession {
         self.speaks_http2
     }
 
-    /// What the client has shown, if it has shown one that holds.
-    pub fn client(&self) -> Option<&ClientCertificate> {
-        self.client.as_ref()
+    /// What the client has shown, if it has shown one that counts: by the authorities of now, not by
+    /// those of the handshake. Whether its time is over is for the caller to see.
+    pub fn client(&self, tls: &Tls) -> Option<Arc<ClientCertificate>> {
+        let mut judged = self.judged.borrow_mut();
+        let now = tls.0.current.load();
+        if !Arc::ptr_eq(&judged.by, &now) {
+            judged.client = now.again(&self.chain).map(Arc::new);
+            judged.by = Arc::clone(&now);
+        }
+        judged.client.clone()
     }
 
-    pub fn into_client(self) -> Option<ClientCertificate> {
-        self.client
+    /// What it has shown, as it was judged at the handshake.
+    pub fn into_client(self) -> Option<Arc<ClientCertificate>> {
+        self.judged.into_inner().client
     }
 }

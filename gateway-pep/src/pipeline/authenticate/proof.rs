@@ -1,23 +1,25 @@
-//! What a bound token needs beside it (RFC 9449 section 4.3): a DPoP proof of this request and of this
-//! token, made now, by the key that the token is bound to, and not used before at any gateway.
+//! What a bound token needs beside it: a DPoP proof (RFC 9449 section 4.3) of this request and of this
+//! token, made now, by the key that the token is bound to, and not used before at any gateway; or the
+//! certificate of the connection (RFC 8705 section 3).
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::HeaderMap;
 use oauth::{Confirmation, DpopFault, DpopProof, DpopRequest};
-use service_kit::UnixTime;
+use service_kit::{ClientCertificate, UnixTime};
 
 use crate::names::RequestId;
 use crate::pipeline::canonical::CanonicalRequest;
 use crate::pipeline::presented::Unproven;
 use crate::pipeline::respond::Refusal;
-use crate::plan::Dpop;
+use crate::plan::{Binding, Dpop};
 use crate::proofs::Proofs;
 
 /// What the route and the gateway want of whoever presents a token.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Wanted<'a> {
     pub(super) proofs: &'a Proofs,
-    /// The token must be bound to a key.
-    pub(super) needs_bound: bool,
+    pub(super) binding: Binding,
     pub(super) now: UnixTime,
     pub(super) request_id: &'a RequestId,
 }
@@ -50,19 +52,33 @@ fn read(headers: &HeaderMap) -> Result<DpopProof, Unproven> {
     DpopProof::of(headers)?.ok_or(Unproven::Missing)
 }
 
-/// Whether whoever presents a live token may use it.
+/// Whether whoever presents a live token may use it: by a proof, or by the certificate that was shown.
 ///
 /// SECURITY: of every request anew, wherever the token's facts were remembered. A token that is bound
 /// is worth nothing without its key, and one that is not bound is no bound one by whatever proof.
 pub(super) async fn confirm(
     confirmation: Option<&Confirmation>,
-    proof: Option<DpopProof>,
+    (proof, shown): (Option<DpopProof>, Option<&ClientCertificate>),
     wanted: Wanted<'_>,
 ) -> Result<(), Refusal> {
+    match (wanted.binding, confirmation) {
+        (Binding::Key, None | Some(Confirmation::Certificate(_))) => {
+            return Err(Refusal::UnboundToken);
+        }
+        (Binding::Certificate, None | Some(Confirmation::DpopKey(_))) => {
+            return Err(Refusal::UncertifiedToken);
+        }
+        _ => {}
+    }
     match (confirmation, proof) {
-        (None, None) if !wanted.needs_bound => Ok(()),
-        (None, _) => Err(Refusal::UnboundToken),
-        (Some(Confirmation::Certificate(_)), _) => Err(Refusal::BoundToCertificate),
+        (None, None) => Ok(()),
+        (None | Some(Confirmation::Certificate(_)), Some(_)) => Err(Refusal::UnboundToken),
+        (Some(Confirmation::Certificate(hash)), None) => match shown {
+            None => Err(Refusal::BoundToCertificate),
+            // RFC 8705 section 3: the hash alone. Who vouches for it, if anybody, is no matter.
+            Some(shown) if *hash == URL_SAFE_NO_PAD.encode(shown.sha256) => Ok(()),
+            Some(_) => Err(Refusal::OtherCertificate),
+        },
         (Some(Confirmation::DpopKey(_)), None) => Err(Refusal::BoundToKey),
         (Some(Confirmation::DpopKey(key)), Some(proof)) if key == proof.thumbprint() => {
             use_up(&proof, wanted).await

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use http::header;
 
 use super::shown::ShownSession;
-use super::{Shown, has_token_in_query};
+use super::{Shown, certificate, has_token_in_query};
 use crate::cache::tokens::{Place, Swap};
 use crate::identity::Identity;
 use crate::login::browser::{is_navigation, is_of_own_site};
@@ -43,7 +43,7 @@ pub(super) async fn known(
     let has_token = has_other_credential(worker, request);
     let shown = cookies::find(request.headers(), &visit.login.cookie);
     match shown.map_err(|_| Refusal::TwoCredentials)? {
-        None if has_token => Ok(None),
+        None if has_token || certificate::counts(worker, place, record) => Ok(None),
         None => {
             let otherwise = Refusal::NoCredentials;
             Err(visit.leave(Cause::NoSession, record, otherwise).await)

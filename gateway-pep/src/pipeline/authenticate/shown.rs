@@ -24,6 +24,8 @@ pub(crate) enum Shown {
     /// In the header of API keys.
     Key(HeaderValue),
     Session(ShownSession),
+    /// Of the connection; by this issuer.
+    Certificate(usize),
 }
 
 /// The session of somebody with a browser.
@@ -50,21 +52,21 @@ impl Shown {
         }
     }
 
-    /// What a token or key is without its scheme. None: it is a session.
+    /// What a token or key is without its scheme. None: it is neither.
     pub(super) fn token(&self) -> Result<Option<&[u8]>, Refusal> {
         match self {
             Self::Token(field) => {
                 Credential::read(field.as_bytes(), true).map(|credential| Some(credential.token))
             }
             Self::Key(key) => Ok(Some(key.as_bytes())),
-            Self::Session(_) => Ok(None),
+            Self::Session(_) | Self::Certificate(_) => Ok(None),
         }
     }
 
     /// Whether a session has not ended, as far as was heard. Of what ends tokens, others know.
     pub(crate) fn stands(&self, worker: &Worker) -> bool {
         match self {
-            Self::Token(_) | Self::Key(_) => true,
+            Self::Token(_) | Self::Key(_) | Self::Certificate(_) => true,
             Self::Session(shown) => worker.sessions.stands(&shown.kept, shown.asked.get()),
         }
     }

@@ -11,7 +11,7 @@ use crate::core::Core;
 use crate::headers::DPOP_NONCE;
 use crate::pipeline::presented::{Scheme, Unproven};
 use crate::pipeline::record::Record;
-use crate::plan::{Protection, RoutePlan, StepUp};
+use crate::plan::{Binding, Protection, RoutePlan, StepUp};
 
 /// What is wrong with a credential.
 enum Complaint {
@@ -106,6 +106,8 @@ fn complaint(refusal: &Refusal) -> Option<Complaint> {
         Refusal::InvalidToken => (InvalidToken, "the token is not valid"),
         Refusal::BoundToKey => (InvalidToken, "the token is bound to a key"),
         Refusal::BoundToCertificate => (InvalidToken, "the token is bound to a certificate"),
+        Refusal::OtherCertificate => (InvalidToken, "the token is bound to another certificate"),
+        Refusal::UncertifiedToken => (InvalidToken, "the token is not bound to a certificate"),
         Refusal::UnboundToken => (InvalidToken, "the token is not bound to a key"),
         Refusal::OtherKey => (InvalidToken, "the token is bound to another key"),
         Refusal::InsufficientScope { .. } => (InsufficientScope, "the token lacks a scope"),
@@ -131,7 +133,7 @@ fn schemes(
         return BEARER;
     }
     match (refusal, came) {
-        (Refusal::NoCredentials, _) if route.is_some_and(needs_bound) => DPOP,
+        (Refusal::NoCredentials, _) if route.is_some_and(needs_key) => DPOP,
         (Refusal::NoCredentials | Refusal::SessionEnded, _) => &[Scheme::Bearer, Scheme::Dpop],
         (Refusal::BoundToKey | Refusal::UnboundToken | Refusal::OtherKey, _)
         | (_, Some(Scheme::Dpop)) => DPOP,
@@ -139,11 +141,8 @@ fn schemes(
     }
 }
 
-fn needs_bound(route: &RoutePlan) -> bool {
-    match route.protection {
-        Protection::Token { needs_bound, .. } => needs_bound,
-        Protection::Public => false,
-    }
+fn needs_key(route: &RoutePlan) -> bool {
+    route.protection.binding() == Some(Binding::Key)
 }
 
 /// Not where there is no token yet: a client that registers itself then, as those of MCP do, would

@@ -19,11 +19,12 @@ pub(super) fn namespaces<'c>(
     let issuers = config.gateway.issuers.iter();
     let mut all: Vec<(&str, String)> = issuers
         .map(|(name, issuer)| {
-            let subject = match issuer {
-                IssuerConfig::Jwt(jwt) => &jwt.subject,
-                IssuerConfig::Introspection(introspection) => &introspection.subject,
+            let own = match issuer {
+                IssuerConfig::Jwt(jwt) => &jwt.subject.namespace,
+                IssuerConfig::Introspection(introspection) => &introspection.subject.namespace,
+                IssuerConfig::Certificate(certificate) => &certificate.subject.namespace,
             };
-            (name.as_str(), namespace(subject, name))
+            (name.as_str(), namespace(own.as_ref(), name))
         })
         .collect();
     if config.needs_token_service() {
@@ -51,12 +52,23 @@ pub(super) fn namespaces<'c>(
     all
 }
 
-fn namespace(subject: &SubjectConfig, issuer: &str) -> String {
-    let own = subject.namespace.clone();
-    own.unwrap_or_else(|| format!("{issuer}:"))
+fn namespace(own: Option<&String>, issuer: &str) -> String {
+    own.cloned().unwrap_or_else(|| format!("{issuer}:"))
 }
 
 impl Building<'_> {
+    pub(super) fn namespace(&self, kind: &str, own: Option<&String>) -> Compiled<Namespace> {
+        let namespace = namespace(own, self.name);
+        if namespace.len() > 64 || !namespace.bytes().all(|byte| byte.is_ascii_graphic()) {
+            let problem = "must be at most 64 visible ASCII characters";
+            return Err(self.issue(&format!("{kind}.subject.namespace"), problem));
+        }
+        Ok(Namespace {
+            own: namespace,
+            taken: self.taken.clone(),
+        })
+    }
+
     pub(super) fn mapping(
         &self,
         kind: &str,
@@ -75,16 +87,8 @@ impl Building<'_> {
             let problem = format!("cannot have `{name}`: the gateway says that itself");
             return Err(self.issue(&key("subject.attributes"), &problem));
         }
-        let namespace = namespace(subject, self.name);
-        if namespace.len() > 64 || !namespace.bytes().all(|byte| byte.is_ascii_graphic()) {
-            let problem = "must be at most 64 visible ASCII characters";
-            return Err(self.issue(&key("subject.namespace"), problem));
-        }
         Ok(Mapping {
-            namespace: Namespace {
-                own: namespace,
-                taken: self.taken.clone(),
-            },
+            namespace: self.namespace(kind, subject.namespace.as_ref())?,
             kind: match subject.kind {
                 SubjectType::BySub => KindRule::BySub,
                 SubjectType::User => KindRule::Always(SubjectKind::User),

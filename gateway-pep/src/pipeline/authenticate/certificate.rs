@@ -1,0 +1,104 @@
+//! Who calls by the certificate of the connection, where a route takes that and no other credential
+//! came.
+
+use std::rc::Rc;
+
+use http::header::{self, HeaderMap};
+
+use super::Shown;
+use super::credential::has_token_in_query;
+use crate::cache::Source;
+use crate::cache::tokens::Place;
+use crate::identity::Identity;
+use crate::identity::accepted::Accepted;
+use crate::identity::issuer::Kind;
+use crate::login::browser::is_of_own_site;
+use crate::metrics::SwapOutcome;
+use crate::pipeline::canonical::CanonicalRequest;
+use crate::pipeline::record::Record;
+use crate::pipeline::respond::Refusal;
+use crate::worker::Worker;
+
+/// None: somebody else has to say who calls, or nobody does.
+pub(super) fn known(
+    worker: &Worker,
+    request: &CanonicalRequest,
+    place: Place,
+    record: &mut Record,
+) -> Result<Option<(Rc<Identity>, Shown)>, Refusal> {
+    let accepted = worker.core.plan.accepted.get(place.accepted);
+    let Some(issuer) = accepted.and_then(Accepted::by_certificate) else {
+        return Ok(None);
+    };
+    let Some(identity) = shown(worker, request, issuer, record) else {
+        return Ok(None);
+    };
+    // SECURITY: browsers show certificates for whichever page makes them send something.
+    if is_of_browser(request.headers()) {
+        let (scheme, authority) = (request.scheme().as_str(), request.authority().as_str());
+        if !is_of_own_site(request, &format!("{scheme}://{authority}")) {
+            return Err(Refusal::CrossSite);
+        }
+    }
+    record.authenticated(identity.clone(), Source::L1);
+    Ok(Some((identity, Shown::Certificate(issuer))))
+}
+
+/// Whether the route takes certificates, and one was shown.
+pub(super) fn counts(worker: &Worker, place: Place, record: &Record) -> bool {
+    let accepted = worker.core.plan.accepted.get(place.accepted);
+    accepted.and_then(Accepted::by_certificate).is_some()
+        && record.certificate().is_some_and(|shown| shown.is_trusted)
+}
+
+/// The same, for what has begun with it and lasts: the certificate must still be good.
+pub(super) fn still(
+    worker: &Worker,
+    issuer: usize,
+    record: &Record,
+) -> Result<Rc<Identity>, Refusal> {
+    let identity = of_connection(worker, issuer, record);
+    identity.ok_or(Refusal::NoCredentials)
+}
+
+fn shown(
+    worker: &Worker,
+    request: &CanonicalRequest,
+    index: usize,
+    record: &Record,
+) -> Option<Rc<Identity>> {
+    let plan = &worker.core.plan;
+    // SECURITY: whoever brings a token wants to be known by it. A bad one is no reason to look further.
+    let headers = request.headers();
+    let api_key = plan.api_key_header.as_ref();
+    if headers.contains_key(header::AUTHORIZATION)
+        || api_key.is_some_and(|name| headers.contains_key(name))
+        || has_token_in_query(request.query())
+    {
+        return None;
+    }
+    of_connection(worker, index, record)
+}
+
+fn of_connection(worker: &Worker, index: usize, record: &Record) -> Option<Rc<Identity>> {
+    let issuer = worker.core.plan.issuers.get(index)?;
+    let Kind::Certificate(rules) = &issuer.kind else {
+        return None;
+    };
+    let shown = record.certificate()?;
+    let identity = record.connection().identity(index, &shown, || {
+        let vouched = rules.vouch(&shown)?;
+        let lasts = (Rc::default(), vouched.ends);
+        worker.tokens.vouched(index, vouched, lasts)
+    });
+    let outcome = match identity {
+        Some(_) => SwapOutcome::Live,
+        None => SwapOutcome::Inactive,
+    };
+    worker.core.metrics.swapped(index, Source::L1, outcome);
+    identity
+}
+
+fn is_of_browser(headers: &HeaderMap) -> bool {
+    headers.contains_key(header::ORIGIN) || headers.contains_key("sec-fetch-site")
+}
