@@ -31,6 +31,7 @@ mod issuers;
 mod logins;
 mod obligations;
 mod passage;
+mod question;
 mod shared_cache;
 mod shutdown;
 mod signer;
