@@ -125,6 +125,28 @@ impl RequestBody {
         }
     }
 
+    /// Reads all of it, if that is no more than `limit`, and still has it for whoever it is sent on to.
+    pub(crate) async fn read_whole(&mut self, limit: usize) -> Result<Bytes, BodyError> {
+        if self.size_hint().lower() > u64::try_from(limit).unwrap_or(u64::MAX) {
+            return Err(BodyError::TooLarge);
+        }
+        let mut whole = Vec::new();
+        while let Some(frame) = self.frame().await {
+            let Ok(data) = frame?.into_data() else {
+                continue;
+            };
+            if whole.len() + data.len() > limit {
+                return Err(BodyError::TooLarge);
+            }
+            whole.extend_from_slice(&data);
+        }
+        let whole = Bytes::from(whole);
+        if !whole.is_empty() {
+            self.early.push_back(whole.clone());
+        }
+        Ok(whole)
+    }
+
     /// All of it, if that is no more than `limit`.
     pub(crate) async fn collect(mut self, limit: usize) -> Result<Vec<u8>, BodyError> {
         let mut whole = Vec::new();

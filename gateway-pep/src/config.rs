@@ -128,6 +128,10 @@ pub struct LimitsConfig {
     pub masked_body_bytes: usize,
     /// Elements of a response that must be filtered; more is 502.
     pub filtered_elements: usize,
+    /// A request body that a question is made of; longer is 413.
+    pub question_body_bytes: usize,
+    /// Resources that one request names; more is 400.
+    pub question_resources: usize,
     /// Open connections of one worker; more are closed at once. Fewer, where the limit of open files of the
     /// process does not hold as many.
     pub connections: usize,
@@ -202,9 +206,21 @@ pub struct RouteConfig {
     /// AuthZEN action name.
     #[serde(default)]
     pub action: Option<String>,
-    /// AuthZEN resource: `Type/id`, in which `{name}` stands for a path parameter.
+    /// AuthZEN resource: `Type/id`, in which `{name}` stands for a path parameter, `{query:name}`, `{header:name}`,
+    /// `{body:/pointer}` (JSON) and `{claim:name}` for what is there. `{query:name*}` (repeated), `{query:name,}` (with
+    /// commas) and `{body:/items/*/id}` name several resources, all of which must be permitted.
     #[serde(default)]
     pub resource: Option<String>,
+    /// Properties of the resource, by where they are: `path:name`, `query:name`, `header:name`, `body:/pointer`,
+    /// `claim:name`.
+    #[serde(default)]
+    pub resource_properties: BTreeMap<String, String>,
+    /// Properties of the subject, beside those that its token says, which count more.
+    #[serde(default)]
+    pub subject_properties: BTreeMap<String, String>,
+    /// Members of the context, beside those that the gateway says.
+    #[serde(default)]
+    pub context: BTreeMap<String, String>,
     /// Scopes, separated by spaces, that the token must have before the PDP is asked.
     #[serde(default)]
     pub scope: Option<String>,
@@ -290,6 +306,8 @@ impl Default for LimitsConfig {
             body_bytes: 16 << 20,
             masked_body_bytes: 1 << 20,
             filtered_elements: 1_000,
+            question_body_bytes: 64 << 10,
+            question_resources: 100,
             connections: 10_000,
             streams: 100,
             connections_per_address: 2_000,

@@ -34,6 +34,8 @@ pub(crate) struct Core {
     pub(crate) tls: Option<Tls>,
     pub(crate) masked_body_bytes: usize,
     pub(crate) filtered_elements: usize,
+    pub(crate) question_body_bytes: usize,
+    pub(crate) question_resources: usize,
     pub(crate) timeouts: Timeouts,
     pub(crate) streams: StreamLimits,
     pub(crate) metrics: Arc<GatewayMetrics>,

@@ -324,6 +324,8 @@ fn core(
         tls,
         masked_body_bytes: gateway.limits.masked_body_bytes,
         filtered_elements: gateway.limits.filtered_elements,
+        question_body_bytes: gateway.limits.question_body_bytes,
+        question_resources: gateway.limits.question_resources,
         timeouts: Timeouts::new(&gateway.timeouts),
         streams: StreamLimits::new(&gateway.streams),
         plan,

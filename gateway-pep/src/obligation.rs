@@ -93,6 +93,27 @@ impl Obligations {
         self.mask.is_some() || !self.filters.is_empty()
     }
 
+    /// Those of another permit, too.
+    pub(crate) fn join(&mut self, other: &Self) -> Result<(), String> {
+        if let Some(mask) = &other.mask {
+            self.mask.get_or_insert_default().join(mask);
+        }
+        add_new(&mut self.filters, &other.filters);
+        add_new(&mut self.logged, &other.logged);
+        add_new(&mut self.step_ups, &other.step_ups);
+        add_new(&mut self.rates, &other.rates);
+        add_new(&mut self.notices, &other.notices);
+        for (fields, more) in [
+            (&mut self.request_headers, &other.request_headers),
+            (&mut self.response_headers, &other.response_headers),
+        ] {
+            for (name, value) in more {
+                add_field(fields, name.clone(), value.clone())?;
+            }
+        }
+        Ok(())
+    }
+
     /// Whether nothing is wanted, or nothing but a mask.
     pub(crate) fn is_mask_alone(&self) -> bool {
         self.filters.is_empty()
@@ -185,13 +206,30 @@ fn add_fields(
         {
             return Err(format!("`{name}` is not to be set by policies"));
         }
-        match all.iter().find(|(known, _)| *known == name) {
-            None => all.push((name, value)),
-            Some((_, known)) if *known == value => {}
-            Some(_) => return Err(format!("`{name}` would have two values")),
-        }
+        add_field(all, name, value)?;
     }
     Ok(())
+}
+
+fn add_field(
+    all: &mut Vec<(HeaderName, HeaderValue)>,
+    name: HeaderName,
+    value: HeaderValue,
+) -> Result<(), String> {
+    match all.iter().find(|(known, _)| *known == name) {
+        None => all.push((name, value)),
+        Some((_, known)) if *known == value => {}
+        Some(_) => return Err(format!("`{name}` would have two values")),
+    }
+    Ok(())
+}
+
+fn add_new<T: Clone + PartialEq>(all: &mut Vec<T>, more: &[T]) {
+    for one in more {
+        if !all.contains(one) {
+            all.push(one.clone());
+        }
+    }
 }
 
 #[cfg(test)]

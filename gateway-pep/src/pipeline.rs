@@ -1,5 +1,5 @@
-//! The path of a request, a step a file: canonical → route → authenticate → authorize → shape →
-//! forward → respond. [`record`] goes along and is logged at the end.
+//! The path of a request, a step a file: canonical → route → authenticate → particulars →
+//! authorize → shape → forward → respond. [`record`] goes along and is logged at the end.
 //!
 //! Where another proxy forwards, [`forward_auth`] takes the same steps as far as that.
 //!
@@ -13,6 +13,7 @@ mod discover;
 pub(crate) mod explain;
 pub(crate) mod forward;
 pub(crate) mod forward_auth;
+pub(crate) mod particulars;
 pub(crate) mod presented;
 pub(crate) mod reauthorize;
 pub(crate) mod record;
@@ -88,7 +89,7 @@ async fn answer(
     if !connection.stands_for(request.authority().host()) {
         return Err(Refusal::Misdirected);
     }
-    let (body, progress) = RequestBody::new(
+    let (mut body, progress) = RequestBody::new(
         body,
         version,
         core.request_limits.body_bytes,
@@ -104,7 +105,7 @@ async fn answer(
             return login::serve(worker, (logins, reserved), &request, body, record).await;
         }
     }
-    match permit(worker, request, record).await {
+    match permit(worker, request, Some(&mut body), record).await {
         Ok(permitted) => forward(worker, connection, permitted, body, on_upgrade, record).await,
         Err(refusal) => {
             // Whoever waits to be asked for it has not sent it (RFC 9110 section 10.1.1).
@@ -120,6 +121,7 @@ async fn answer(
 async fn permit(
     worker: &Rc<Worker>,
     request: CanonicalRequest,
+    body: Option<&mut RequestBody>,
     record: &mut Record,
 ) -> Result<Permitted, Refusal> {
     // SECURITY: whoever asks and whatever routes say, what is the gateway's own reaches no upstream.
@@ -130,7 +132,8 @@ async fn permit(
     let routed = find_route(worker, request)?;
     record.routed(routed.route);
     let authenticated = authenticate(worker, routed, record).await?;
-    authorize(worker, authenticated, record).await
+    let particulars = particulars::read(worker, &authenticated, body).await?;
+    authorize(worker, authenticated, particulars, record).await
 }
 
 fn find_route(worker: &Worker, request: CanonicalRequest) -> Result<Routed, Refusal> {

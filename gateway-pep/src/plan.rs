@@ -10,8 +10,10 @@ mod dpop;
 mod forward_auth;
 mod issuers;
 mod logins;
+mod reading;
 mod resource;
 mod routes;
+mod source;
 mod step_up;
 
 use std::collections::BTreeMap;
@@ -27,7 +29,9 @@ use url::Url;
 pub(crate) use discovery::{CACHE_CONTROL, Discovery};
 pub(crate) use dpop::Dpop;
 pub(crate) use forward_auth::{ForwardAuthPlan, Names, OriginalHeaders};
+pub(crate) use reading::{Places, Reading};
 pub(crate) use resource::ResourceTemplate;
+pub(crate) use source::{BodyPlace, List, Source};
 pub(crate) use step_up::StepUp;
 
 use accepting::Accepting;
@@ -109,6 +113,8 @@ pub(crate) enum Protection {
         step_up: Option<StepUp>,
         binding: Binding,
         question: QuestionPlan,
+        /// What it takes from the request, beside the path.
+        reading: Option<Reading>,
         /// How old an answer may be when the PDP cannot be reached.
         stale: Option<Duration>,
     },
@@ -156,7 +162,8 @@ impl Plan {
     ) -> Result<Self, Vec<ConfigIssue>> {
         let mut issues = Vec::new();
         let issuers = issuers::compile(config, base, introspector, &mut issues);
-        let mut accepting = Accepting::new(config, &issuers);
+        let reserved = reserved(config);
+        let mut accepting = Accepting::new(config, &issuers, &reserved);
         let upstreams = compile_upstreams(&config.upstreams, &mut issues);
         let (routes, mut router) = routes::compile(config, &mut accepting, &mut issues);
         let accepted = accepting.sets;
@@ -173,7 +180,6 @@ impl Plan {
             &mut issues,
         );
         let forward_auth = ForwardAuthPlan::compile(config, &mut issues);
-        let reserved = reserved(config);
         let (abilities, rates) = abilities::compile(&config.gateway, &reserved, &mut issues);
         let api_key_header = api_key::compile(config, &mut issues);
         let logins = logins::compile(config, base, &mut issues);
@@ -301,6 +307,7 @@ fn check_limits(config: &Config, issues: &mut Vec<ConfigIssue>) {
         ("limits.connections", limits.connections == 0),
         ("limits.streams", limits.streams == 0),
         ("limits.filtered_elements", limits.filtered_elements == 0),
+        ("limits.question_resources", limits.question_resources == 0),
         ("timeouts.head_secs", timeouts.head_secs == 0),
         ("timeouts.connect_ms", timeouts.connect_ms == 0),
         ("timeouts.response_secs", timeouts.response_secs == 0),

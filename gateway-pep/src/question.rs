@@ -44,6 +44,30 @@ pub(crate) struct Said {
     pub(crate) action: Option<String>,
     /// Type and id, in the place of the route's.
     pub(crate) resource: Option<(String, String)>,
+    pub(crate) resource_properties: Properties,
+    /// What the token says counts more.
+    pub(crate) subject_properties: Properties,
+    pub(crate) context: Properties,
+}
+
+impl Said {
+    fn add_to(&self, request: &mut EvaluationRequest) {
+        if let Some(action) = &self.action {
+            request.action = Action::new(action);
+        }
+        for (properties, more) in [
+            (&mut request.subject.properties, &self.subject_properties),
+            (&mut request.resource.properties, &self.resource_properties),
+            (&mut request.context, &self.context),
+        ] {
+            for (name, value) in more {
+                // What somebody vouches for, or the gateway has seen, no request can change.
+                if !properties.contains_key(name) {
+                    properties.insert(name.clone(), value.clone());
+                }
+            }
+        }
+    }
 }
 
 impl Particulars {
@@ -61,6 +85,7 @@ impl Particulars {
         Self::new(Said {
             action: action.map(str::to_owned),
             resource: Some((kind.to_owned(), id.to_owned())),
+            ..Said::default()
         })
     }
 }
@@ -225,8 +250,8 @@ impl Question<'_> {
                 context: self.context(),
             },
         };
-        if let Some(action) = self.particulars.and_then(|it| it.said.action.as_ref()) {
-            request.action = Action::new(action);
+        if let Some(Particulars { said, .. }) = self.particulars {
+            said.add_to(&mut request);
         }
         Ok(request)
     }

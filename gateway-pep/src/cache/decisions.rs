@@ -453,6 +453,28 @@ impl Verdict {
         }
     }
 
+    /// One permit for all of several, under the conditions of each. None: they cannot all be kept, or one is none.
+    pub(crate) fn joined(verdicts: &[Rc<Self>]) -> Option<Self> {
+        let mut obligations = Obligations::default();
+        let mut until = verdicts.first()?.until;
+        for verdict in verdicts {
+            let Outcome::Permit(more) = &verdict.outcome else {
+                return None;
+            };
+            obligations.join(more).ok()?;
+            until = until.min(verdict.until);
+        }
+        let first = verdicts.first()?;
+        Some(Self {
+            outcome: Outcome::Permit(obligations),
+            id: first.id.clone(),
+            version: first.version.clone(),
+            vary: None,
+            max_age: None,
+            until,
+        })
+    }
+
     pub(crate) fn is_permit(&self) -> bool {
         matches!(self.outcome, Outcome::Permit(_))
     }

@@ -39,6 +39,11 @@ impl Mask {
         node.masked = true;
     }
 
+    /// What another masks, too.
+    pub(crate) fn join(&mut self, other: &Self) {
+        self.root.join(&other.root);
+    }
+
     /// The document with its fields masked.
     pub(crate) fn apply(&self, document: &[u8]) -> Result<Vec<u8>, NotJson> {
         serde_json::from_slice::<IgnoredAny>(document).map_err(|_| NotJson)?;
@@ -54,6 +59,17 @@ impl Mask {
 }
 
 impl Node {
+    /// As deep as pointers are.
+    fn join(&mut self, other: &Self) {
+        self.masked |= other.masked;
+        for (name, node) in &other.named {
+            self.child(name).join(node);
+        }
+        if let Some(every) = &other.every {
+            self.every.get_or_insert_default().join(every);
+        }
+    }
+
     fn child(&mut self, segment: &str) -> &mut Self {
         if segment == "*" {
             return self.every.get_or_insert_default();

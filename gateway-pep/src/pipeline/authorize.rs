@@ -18,7 +18,7 @@ use crate::cache::decisions::{Keys, Outcome, Verdict};
 use crate::identity::Identity;
 use crate::obligation::Obligations;
 use crate::plan::{Protection, RoutePlan, StepUp};
-use crate::question::{Parts, Question};
+use crate::question::{Particulars, Parts, Question};
 use crate::worker::Worker;
 
 pub(super) use each::decide_each;
@@ -30,6 +30,8 @@ pub(crate) struct Permitted {
     route: usize,
     permit: Permit,
     shown: Option<Shown>,
+    /// What was asked beside what the path says.
+    particulars: Vec<Particulars>,
 }
 
 #[derive(Debug)]
@@ -88,6 +90,7 @@ impl Permitted {
 pub(crate) async fn authorize(
     worker: &Worker,
     authenticated: Authenticated,
+    particulars: Vec<Particulars>,
     record: &mut Record,
 ) -> Result<Permitted, Refusal> {
     let Authenticated {
@@ -109,7 +112,8 @@ pub(crate) async fn authorize(
         (Protection::Token { .. }, Caller::Known(caller)) => {
             // Of a remembered token, too: its login grows old meanwhile.
             let login = (&caller, record.moment.unix);
-            let granted = grant(worker, &request, (route, route_plan), login, record).await;
+            let asked = (&request, &*particulars);
+            let granted = grant(worker, asked, (route, route_plan), login, record).await;
             let verdict = match granted {
                 Ok(verdict) => verdict,
                 Err(refusal) => {
@@ -127,6 +131,7 @@ pub(crate) async fn authorize(
         route,
         permit,
         shown,
+        particulars,
     })
 }
 
@@ -143,7 +148,8 @@ pub(crate) async fn again(
     let route_plan = route_plan.ok_or(Refusal::NotFound)?;
     let request = &permitted.request;
     let login = (caller, began);
-    let verdict = grant(worker, request, (route, route_plan), login, record).await?;
+    let asked = (request, &*permitted.particulars);
+    let verdict = grant(worker, asked, (route, route_plan), login, record).await?;
     let before = permitted.granted().map(|(_, verdict)| &verdict.outcome);
     match (before, &verdict.outcome) {
         (Some(Outcome::Permit(before)), Outcome::Permit(now)) if now.shapes_as(before) => {
@@ -156,7 +162,7 @@ pub(crate) async fn again(
 /// What the route and the decision point have to say. `login`: whose, and as of when it is looked at.
 async fn grant(
     worker: &Worker,
-    request: &CanonicalRequest,
+    (request, particulars): (&CanonicalRequest, &[Particulars]),
     (route, route_plan): (usize, &RoutePlan),
     (caller, now): (&Rc<Identity>, UnixTime),
     record: &mut Record,
@@ -168,6 +174,7 @@ async fn grant(
         stale,
         accepted: _,
         binding: _,
+        reading: _,
     } = &route_plan.protection
     else {
         return Err(Refusal::NotFound);
@@ -185,9 +192,13 @@ async fn grant(
         route,
         route_plan,
         plan: question,
-        particulars: None,
+        particulars: particulars.first(),
     };
-    let (verdict, source) = decide(worker, &question, *stale, record).await?;
+    let (verdict, source) = if particulars.len() > 1 {
+        each::decide_all(worker, question, particulars, record).await?
+    } else {
+        decide(worker, &question, *stale, record).await?
+    };
     record.decided(verdict.clone(), source);
     conditions::enforce(worker, request, (caller, now), &verdict)?;
     Ok(verdict)
@@ -197,6 +208,7 @@ async fn grant(
 pub(super) fn question(
     worker: &Worker,
     authenticated: &Authenticated,
+    particulars: Option<&Particulars>,
 ) -> Option<EvaluationRequest> {
     let route_plan = worker.core.plan.routes.get(authenticated.route)?;
     let (Protection::Token { question, .. }, Caller::Known(caller)) =
@@ -210,7 +222,7 @@ pub(super) fn question(
         route: authenticated.route,
         route_plan,
         plan: question,
-        particulars: None,
+        particulars,
     };
     evaluation_request(worker, &question).ok()
 }

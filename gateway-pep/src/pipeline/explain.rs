@@ -8,6 +8,7 @@ use http::{Method, Request, Uri, request};
 use super::authenticate::authenticate;
 use super::authorize::{self, Permitted, authorize};
 use super::canonical::{Ambiguity, Arrival, CanonicalRequest, written_target};
+use super::particulars;
 use super::record::Record;
 use super::respond::Refusal;
 use crate::explain::{
@@ -87,8 +88,11 @@ async fn walk(
     record.routed(routed.route);
     found.route = route(worker, routed.route);
     let authenticated = authenticate(worker, routed, record).await?;
-    found.question = authorize::question(worker, &authenticated);
-    authorize(worker, authenticated, record).await.map(Some)
+    let particulars = particulars::read(worker, &authenticated, None).await?;
+    found.question = authorize::question(worker, &authenticated, particulars.first());
+    authorize(worker, authenticated, particulars, record)
+        .await
+        .map(Some)
 }
 
 /// The request as a client would write it.

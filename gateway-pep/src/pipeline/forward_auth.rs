@@ -84,7 +84,8 @@ async fn permit(
     record: &mut Record,
 ) -> Result<Permitted, Refusal> {
     record.canonical(&request);
-    let permitted = super::permit(worker, request, record).await?;
+    // Of the client's body, no proxy sends anything.
+    let permitted = super::permit(worker, request, None, record).await?;
     if permitted.obligations().is_some_and(Obligations::shapes) {
         // The answer of the upstream never comes by here, and what else the proxy copies is not known.
         return Err(Refusal::Obligation);

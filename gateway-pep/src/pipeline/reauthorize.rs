@@ -67,6 +67,7 @@ fn withdrawn(refusal: &Refusal) -> Option<Withdrawn> {
         | Refusal::Unproven(_) => Some(Withdrawn::Token),
         Refusal::Obligation | Refusal::Unmaskable(_) => Some(Withdrawn::Obligation),
         Refusal::Ambiguous(_)
+        | Refusal::Unread(_)
         | Refusal::Misdirected
         | Refusal::NotFound
         | Refusal::MethodNotAllowed { .. }

@@ -12,6 +12,7 @@ use http::{Response, StatusCode};
 use service_kit::Problem;
 
 use super::canonical::Ambiguity;
+use super::particulars::Unread;
 use super::presented::Unproven;
 use super::record::Record;
 use super::response_body::ResponseBody;
@@ -90,6 +91,8 @@ pub(crate) enum Refusal {
     Obligation,
     /// Whoever asks may not ask for others.
     UntrustedProxy,
+    /// It does not say, or not clearly, what the question is about.
+    Unread(Unread),
     TokenServiceUnavailable,
     /// The issuer of the token, beside the token service.
     IssuerUnavailable,
@@ -128,6 +131,7 @@ pub(crate) const REASONS: &[&str] = &[
     "too_many_requests",
     "rate_unknown",
     "untrusted_proxy",
+    "unread",
     "token_service_unavailable",
     "issuer_unavailable",
     "decision_point_unavailable",
@@ -170,6 +174,8 @@ impl Refusal {
             Self::Denied => "denied",
             Self::Obligation => "obligation",
             Self::UntrustedProxy => "untrusted_proxy",
+            Self::Unread(Unread::TooLarge) => "too_large",
+            Self::Unread(_) => "unread",
             Self::TokenServiceUnavailable => "token_service_unavailable",
             Self::IssuerUnavailable => "issuer_unavailable",
             Self::DecisionPointUnavailable => "decision_point_unavailable",
@@ -192,6 +198,8 @@ impl Refusal {
                 _ => StatusCode::BAD_REQUEST,
             },
             Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
+            Self::Unread(Unread::TooLarge) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Unread(_) => StatusCode::BAD_REQUEST,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::TwoCredentials | Self::MalformedToken | Self::LogoutToken => {
@@ -233,6 +241,7 @@ impl Refusal {
     pub(super) fn detail(&self) -> Option<String> {
         match self {
             Self::Ambiguous(ambiguity) => Some(ambiguity.to_string()),
+            Self::Unread(unread) => Some(unread.to_string()),
             Self::Misdirected => {
                 Some("this connection is for another host; open one that names it".into())
             }

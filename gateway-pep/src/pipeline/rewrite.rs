@@ -121,7 +121,7 @@ fn fate(verdict: &Rc<Verdict>) -> Fate<'_> {
 }
 
 /// `application/json` or any `+json`, one `Content-Type` only.
-fn is_json(headers: &HeaderMap) -> bool {
+pub(super) fn is_json(headers: &HeaderMap) -> bool {
     let mut types = headers.get_all(header::CONTENT_TYPE).iter();
     let (Some(value), None) = (types.next(), types.next()) else {
         return false;

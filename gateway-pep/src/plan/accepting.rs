@@ -3,6 +3,7 @@
 use service_kit::ConfigIssue;
 
 use crate::config::{Config, RouteConfig};
+use crate::headers::Reserved;
 use crate::identity::accepted::Accepted;
 use crate::identity::issuer::{Issuer, Kind};
 
@@ -11,14 +12,17 @@ use crate::identity::issuer::{Issuer, Kind};
 pub(super) struct Accepting<'c> {
     config: &'c Config,
     issuers: &'c [Issuer],
+    /// Names of headers that no client can say anything by.
+    pub(super) reserved: &'c Reserved,
     pub(super) sets: Vec<Accepted>,
 }
 
 impl<'c> Accepting<'c> {
-    pub(super) fn new(config: &'c Config, issuers: &'c [Issuer]) -> Self {
+    pub(super) fn new(config: &'c Config, issuers: &'c [Issuer], reserved: &'c Reserved) -> Self {
         Self {
             config,
             issuers,
+            reserved,
             sets: Vec::new(),
         }
     }

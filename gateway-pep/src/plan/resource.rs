@@ -1,8 +1,13 @@
 //! Resource templates: `Record/{id}` is the type `Record` and an id made of path parameters.
 
+use std::collections::HashSet;
+
 use matchit::Params;
 
+use super::source::{Source, has_parameter};
+
 use crate::pipeline::canonical::decode_segment;
+use crate::pipeline::particulars::Unread;
 
 /// Type and id of a resource, the id with places for path parameters.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,9 +17,20 @@ pub(crate) struct ResourceTemplate {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Piece {
+pub(super) enum Piece {
     Text(String),
     Parameter(String),
+    /// Somewhere else in the request.
+    From(Source),
+}
+
+impl Piece {
+    pub(super) fn source(&self) -> Option<&Source> {
+        match self {
+            Self::From(source) => Some(source),
+            Self::Text(_) | Self::Parameter(_) => None,
+        }
+    }
 }
 
 impl ResourceTemplate {
@@ -53,9 +69,49 @@ impl ResourceTemplate {
             match piece {
                 Piece::Text(text) => id.push_str(text),
                 Piece::Parameter(name) => id.push_str(&decode_segment(params.get(name)?)?),
+                // Whoever reads requests says those.
+                Piece::From(_) => return None,
             }
         }
         Some(id)
+    }
+
+    pub(super) fn pieces(&self) -> impl Iterator<Item = &Piece> {
+        self.id.iter()
+    }
+
+    /// The ids that a request names, each once. `texts` reads a place.
+    pub(crate) fn ids(
+        &self,
+        params: &Params<'_, '_>,
+        texts: impl Fn(&Source) -> Result<Vec<String>, Unread>,
+    ) -> Result<Vec<String>, Unread> {
+        let mut ids = vec![String::new()];
+        for piece in &self.id {
+            let said = match piece {
+                Piece::Text(text) => vec![text.clone()],
+                Piece::Parameter(name) => {
+                    let value = params.get(name).and_then(decode_segment);
+                    value
+                        .map(std::borrow::Cow::into_owned)
+                        .into_iter()
+                        .collect()
+                }
+                Piece::From(source) => texts(source)?,
+            };
+            // SECURITY: of nothing, everything is permitted.
+            if said.is_empty() || said.iter().any(String::is_empty) {
+                return Err(Unread::Missing);
+            }
+            // One piece at most has several: a template that was checked.
+            let longer = ids
+                .iter()
+                .flat_map(|id| said.iter().map(move |text| format!("{id}{text}")));
+            ids = longer.collect();
+        }
+        let mut seen = HashSet::new();
+        ids.retain(|id| seen.insert(id.clone()));
+        Ok(ids)
     }
 }
 
@@ -66,7 +122,8 @@ fn pieces(id: &str, text: &str, path: &str) -> Result<Vec<Piece>, String> {
         let (name, after) = after
             .split_once('}')
             .ok_or_else(|| format!("`resource: {text}` has a `{{` without its `}}`"))?;
-        if !path.contains(&format!("{{{name}}}")) && !path.contains(&format!("{{*{name}}}")) {
+        let is_elsewhere = name.contains(':');
+        if !is_elsewhere && !has_parameter(path, name) {
             return Err(format!(
                 "`resource: {text}`: `{path}` has no parameter `{name}`"
             ));
@@ -75,12 +132,17 @@ fn pieces(id: &str, text: &str, path: &str) -> Result<Vec<Piece>, String> {
             pieces.push(Piece::Text(before.to_owned()));
         }
         // Side by side, ("ab", "c") and ("a", "bc") would be one resource.
-        else if matches!(pieces.last(), Some(Piece::Parameter(_))) {
+        else if matches!(pieces.last(), Some(Piece::Parameter(_) | Piece::From(_))) {
             return Err(format!(
                 "`resource: {text}` needs a text between its parameters"
             ));
         }
-        pieces.push(Piece::Parameter(name.to_owned()));
+        pieces.push(if is_elsewhere {
+            let source = Source::parse(name, path);
+            Piece::From(source.map_err(|why| format!("`resource: {text}`: {why}"))?)
+        } else {
+            Piece::Parameter(name.to_owned())
+        });
         rest = after;
     }
     if rest.contains('}') {
@@ -88,6 +150,10 @@ fn pieces(id: &str, text: &str, path: &str) -> Result<Vec<Piece>, String> {
     }
     if !rest.is_empty() {
         pieces.push(Piece::Text(rest.to_owned()));
+    }
+    let lists = pieces.iter().filter_map(Piece::source);
+    if lists.filter(|source| source.is_list()).count() > 1 {
+        return Err(format!("`resource: {text}` has more than one list"));
     }
     Ok(pieces)
 }

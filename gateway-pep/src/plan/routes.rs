@@ -7,7 +7,7 @@ use oauth::Scope;
 use service_kit::ConfigIssue;
 
 use super::accepting::Accepting;
-use super::{Binding, Protection, QuestionPlan, ResourceTemplate, RoutePlan, StepUp};
+use super::{Binding, Protection, QuestionPlan, Reading, ResourceTemplate, RoutePlan, StepUp};
 use crate::config::{Config, Mapping, RouteConfig};
 use crate::pipeline::route::Router;
 
@@ -107,6 +107,13 @@ impl Protection {
             let login = !route.acr_values.is_empty() || route.max_age_secs.is_some();
             let bound = route.dpop_bound_access_tokens_required
                 || route.certificate_bound_access_tokens_required;
+            let reads = [
+                &route.context,
+                &route.subject_properties,
+                &route.resource_properties,
+            ]
+            .iter()
+            .any(|places| !places.is_empty());
             if asks
                 || route.login.is_some()
                 || login
@@ -114,9 +121,11 @@ impl Protection {
                 || route.issuers.is_some()
                 || route.scope.is_some()
                 || route.mapping == Mapping::AuthzenRoute
+                || reads
             {
                 return Err(ConfigIssue::new(
                     "`public` lets everyone pass, so `action`, `resource`, `scope`, `mapping`, \
+                     `context`, `subject_properties`, `resource_properties`, \
                      `acr_values`, `max_age_secs`, `issuers`, `login` and `dpop_bound_access_tokens_required` \
                      (or `certificate_…`) would mean nothing",
                 )
@@ -144,7 +153,9 @@ impl Protection {
                     .hint("add them, or say `public: true`"));
             }
         };
+        let reading = Reading::compile(route, &question, accepting.reserved)?;
         Ok(Self::Token {
+            reading,
             accepted: accepting.of(route)?,
             scope,
             step_up: StepUp::compile(route)?,

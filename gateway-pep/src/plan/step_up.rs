@@ -8,7 +8,7 @@ use service_kit::{ConfigIssue, UnixTime};
 use crate::config::RouteConfig;
 
 /// What a login must be.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct StepUp {
     /// Called one of these. Empty: whatever it is called.
     acr_values: Vec<String>,

@@ -219,3 +219,52 @@ fn nobody_speaks_for_others_unless_a_network_says_who() {
     assert!(trusts("127.0.0.1") && trusts("::1"));
     assert!(!trusts("192.0.2.1") && !trusts("::2"));
 }
+
+#[test]
+fn what_a_question_is_made_of_is_checked() {
+    let route = |more: &str| {
+        compile(&format!(
+            "upstreams: {{ a: 'http://x' }}\n\
+             routes: [ {{ match: '/r/{{id}}', methods: [GET], upstream: a, action: view, {more} }} ]\n",
+        ))
+        .map(drop)
+    };
+    for good in [
+        "resource: 'R/{id}-{query:a}-{header:x-a}-{claim:sub}-{body:/a/b}-{path:id}'",
+        "resource: 'R/{body:/items/*/id}', context: { a: 'query:a' }",
+        "resource: 'R/{body:/*}', subject_properties: { a: 'header:x-a' }",
+    ] {
+        assert_eq!(route(good), Ok(()), "{good}");
+    }
+    for (wrong, expected) in [
+        ("resource: 'R/{query:a}{query:b}'", "a text between"),
+        ("resource: 'R/{query:a*}-{body:/*}'", "more than one list"),
+        ("resource: 'R/{body:/a/*/b/*}'", "more than one `*`"),
+        ("resource: 'R/{body:a}'", "begin with `/`"),
+        ("resource: 'R/{path:x}'", "no parameter `x`"),
+        ("resource: 'R/{cookie:x}'", "must be `path:"),
+        (
+            "resource: 'R/{header:authorization}'",
+            "not the client's to say",
+        ),
+        (
+            "resource: 'R/{header:x-user-id}'",
+            "not the client's to say",
+        ),
+        (
+            "resource: R/1, context: { path: 'query:p' }",
+            "said by the gateway itself",
+        ),
+        (
+            "resource: R/1, subject_properties: { scope: 'query:p' }",
+            "said by the gateway itself",
+        ),
+        (
+            "resource: R/1, context: { a: 'query:p*' }",
+            "only `resource` takes those",
+        ),
+    ] {
+        let issues = route(wrong).unwrap_err();
+        assert!(issues[0].contains(expected), "{wrong}: {issues:?}");
+    }
+}

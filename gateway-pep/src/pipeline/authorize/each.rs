@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use super::{Permitted, Record, Refusal, evaluation_request};
+use crate::cache::Source;
 use crate::cache::decisions::{Keys, Verdict};
 use crate::plan::Protection;
 use crate::question::{Particulars, Parts, Question};
@@ -36,6 +37,30 @@ pub(crate) async fn decide_each(
     };
     let questions: Vec<Question<'_>> = asked.iter().map(about).collect();
     each(worker, &questions, false, record).await
+}
+
+/// All must be permitted: the first deny, or one permit under the conditions of all.
+pub(super) async fn decide_all(
+    worker: &Worker,
+    question: Question<'_>,
+    particulars: &[Particulars],
+    record: &Record,
+) -> Result<(Rc<Verdict>, Source), Refusal> {
+    let about = |particulars| Question {
+        particulars: Some(particulars),
+        ..question
+    };
+    let questions: Vec<Question<'_>> = particulars.iter().map(about).collect();
+    let verdicts = each(worker, &questions, true, record).await?;
+    if let Some(no) = verdicts.iter().find(|verdict| !verdict.is_permit()) {
+        return Ok((no.clone(), Source::Remote));
+    }
+    // SECURITY: who leaves an answer out has permitted nothing.
+    if verdicts.len() != questions.len() {
+        return Err(Refusal::DecisionPointUnavailable);
+    }
+    let joined = Verdict::joined(&verdicts).ok_or(Refusal::Obligation)?;
+    Ok((Rc::new(joined), Source::Remote))
 }
 
 /// With `until_denied`: there are no answers after the first deny.
