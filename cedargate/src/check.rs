@@ -40,10 +40,9 @@ pub fn check(file: &Path, variables: &Variables) -> Result<Vec<String>, String> 
             gateway.upstreams.len()
         ));
     }
-    if let Some(remote) = &config.connect.pdp
-        && let Err(issue) = remote.resolve(base)
-    {
-        issues.push(issue);
+    if let Some(remote) = &config.connect.pdp {
+        issues.extend(remote.resolve(base).err());
+        issues.extend(remote.local.iter().flat_map(|local| local.check(base)));
     }
     if let Some(remote) = &config.connect.token_service
         && let Err(issue) = remote.resolve(base)

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use gateway_pep::{GatewayConfig, RouteConfig, UpstreamConfig};
 use http::HeaderValue;
-use pdp::PdpConfig;
+use pdp::{LocalConfig, PdpConfig};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use service_kit::log::LogLevel;
@@ -99,6 +99,9 @@ pub struct ConnectPdp {
     /// For one question, milliseconds.
     #[serde(default = "default_timeout_ms")]
     pub timeout_ms: u64,
+    /// Decides in this process, by snapshots that the PDP hands out (`pdp.snapshots`). Absent: each question
+    /// goes there.
+    pub local: Option<LocalConfig>,
 }
 
 /// `connect.token_service:`
@@ -204,6 +207,13 @@ impl FileConfig {
             issues.push(ConfigIssue::new(
                 "`token_service` and `connect.token_service` are both given; keep one",
             ));
+        }
+        let decides = self.connect.pdp.as_ref().and_then(|pdp| pdp.local.as_ref());
+        if decides.is_some() && self.gateway.is_none() {
+            issues.push(
+                ConfigIssue::new("`connect.pdp.local` needs a gateway, which decides by it")
+                    .hint("leave it out: a token service asks the PDP itself"),
+            );
         }
         issues.extend(self.check_gateway_topology());
         if self.token_service.is_some() && self.pdp.is_none() && self.connect.pdp.is_none() {
@@ -380,6 +390,10 @@ mod tests {
         check(
             "gateway: {}\nconnect: { pdp: { url: 'http://127.0.0.1:1' }, token_service: { introspection_url: 'http://127.0.0.1:2', client_secret: x } }",
             &["shared store"],
+        );
+        check(
+            "token_service: { issuer: 'http://127.0.0.1:1' }\nconnect: { pdp: { url: 'http://127.0.0.1:1', local: { key_file: k } } }",
+            &["needs a gateway"],
         );
         check(
             "routes: []\nupstreams: { a: { url: 'http://127.0.0.1:1', resource: 'x' } }\npdp: { policies: p }",

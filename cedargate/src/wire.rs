@@ -11,15 +11,16 @@ use authzen::{DecisionPoint, HttpDecisionPoint, PolicyEvent};
 use bytes::Bytes;
 use gateway_pep::{Gateway, GatewayParts, RunningGateway};
 use oauth::{HttpTokenIntrospector, TokenIntrospector};
-use pdp::{Pdp, PdpParts};
+use pdp::{LocalPdp, Pdp, PdpParts};
 use service_kit::admin::{self, Admin};
 use service_kit::traces::Service;
 use service_kit::{Health, Metrics, SharedClock, Tasks, Tls, Traces, serve};
 use store::Store;
 use token_service::{TokenService, TokenServiceParts};
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 
-use crate::config::{FileConfig, LOCAL_RESOURCE_SERVER, Loaded};
+use crate::config::{ConnectPdp, FileConfig, LOCAL_RESOURCE_SERVER, Loaded};
 use crate::{demo_upstream, explain};
 
 /// The event log that token service and PDP write and gateways follow.
@@ -60,6 +61,32 @@ struct Shared {
     traces: Traces,
 }
 
+/// Who decides.
+struct Decisions {
+    /// For the gateway.
+    point: Arc<dyn DecisionPoint>,
+    /// For the token service. SECURITY: never behind what is announced. Gateways swap tokens again when policies
+    /// have changed, and remember what they are told then.
+    newest: Arc<dyn DecisionPoint>,
+    /// It decides elsewhere: to ask takes as long as to look into a store.
+    is_remote: bool,
+    /// Where it decides by what another process hands out: changes when that does.
+    changes: Option<watch::Receiver<u64>>,
+}
+
+impl Decisions {
+    /// In this process.
+    fn of(pdp: Pdp) -> Self {
+        let point: Arc<dyn DecisionPoint> = Arc::new(pdp);
+        Self {
+            newest: point.clone(),
+            point,
+            is_remote: false,
+            changes: None,
+        }
+    }
+}
+
 /// Starts every role of a configuration. When this returns, all of them answer.
 pub async fn start(loaded: &Loaded, clock: SharedClock) -> anyhow::Result<Running> {
     let Loaded { base, config, .. } = loaded;
@@ -83,16 +110,13 @@ pub async fn start(loaded: &Loaded, clock: SharedClock) -> anyhow::Result<Runnin
     };
     let mut addresses = Addresses::default();
     let local_pdp = start_pdp(config, base, &shared, &mut addresses).await?;
-    let decisions: Option<Arc<dyn DecisionPoint>> = match (local_pdp, &config.connect.pdp) {
-        (Some(pdp), _) => Some(Arc::new(pdp)),
-        (None, Some(remote)) => {
-            let remote = remote.resolve(base).map_err(|issue| anyhow!("{issue}"))?;
-            Some(Arc::new(HttpDecisionPoint::new(&remote)?))
-        }
+    let decisions = match (local_pdp, &config.connect.pdp) {
+        (Some(pdp), _) => Some(Decisions::of(pdp)),
+        (None, Some(remote)) => Some(connect_pdp(remote, base, &shared)?),
         (None, None) => None,
     };
-    let local_tokens =
-        start_token_service(config, base, &shared, decisions.clone(), &mut addresses).await?;
+    let newest = decisions.as_ref().map(|decisions| decisions.newest.clone());
+    let local_tokens = start_token_service(config, base, &shared, newest, &mut addresses).await?;
     if let Some(upstream) = &config.demo_upstream {
         let listener = bind(upstream.listen, "demo_upstream.listen").await?;
         addresses.demo_upstream = Some(listener.local_addr()?);
@@ -156,6 +180,42 @@ fn open_traces(
     )?)
 }
 
+/// The PDP of another process: asked, or decided by its snapshots.
+fn connect_pdp(remote: &ConnectPdp, base: &Path, shared: &Shared) -> anyhow::Result<Decisions> {
+    let peer = remote.resolve(base).map_err(|issue| anyhow!("{issue}"))?;
+    let newest: Arc<dyn DecisionPoint> = Arc::new(HttpDecisionPoint::new(&peer)?);
+    let Some(local) = &remote.local else {
+        return Ok(Decisions {
+            point: newest.clone(),
+            newest,
+            is_remote: true,
+            changes: None,
+        });
+    };
+    let parts = PdpParts {
+        store: None,
+        ..pdp_parts(shared)
+    };
+    let local = LocalPdp::open(local, base, &peer, parts)?;
+    Ok(Decisions {
+        changes: Some(local.changes()),
+        point: Arc::new(local),
+        newest,
+        is_remote: false,
+    })
+}
+
+fn pdp_parts(shared: &Shared) -> PdpParts {
+    PdpParts {
+        clock: shared.clock.clone(),
+        metrics: shared.metrics.clone(),
+        health: shared.health.clone(),
+        tasks: shared.tasks.clone(),
+        store: Some(shared.store.clone()),
+        traces: shared.traces.clone(),
+    }
+}
+
 async fn start_pdp(
     config: &FileConfig,
     base: &Path,
@@ -165,19 +225,12 @@ async fn start_pdp(
     let Some(section) = &config.pdp else {
         return Ok(None);
     };
-    let parts = PdpParts {
-        clock: shared.clock.clone(),
-        metrics: shared.metrics.clone(),
-        health: shared.health.clone(),
-        tasks: shared.tasks.clone(),
-        store: Some(shared.store.clone()),
-        traces: shared.traces.clone(),
-    };
-    let pdp = Pdp::open(section, base, parts)?;
+    let pdp = Pdp::open(section, base, pdp_parts(shared))?;
     await_store(shared).await;
     pdp.restore_entities().await?;
     pdp.follow_entities();
     pdp.watch();
+    pdp.hand_out();
     announce_policy_changes(&pdp, shared);
     let listener = bind(section.listen, "pdp.listen").await?;
     addresses.pdp = Some(listener.local_addr()?);
@@ -263,7 +316,7 @@ fn start_gateway(
     config: &FileConfig,
     base: &Path,
     shared: &Shared,
-    decisions: Option<Arc<dyn DecisionPoint>>,
+    decisions: Option<Decisions>,
     local_tokens: Option<&TokenService>,
 ) -> anyhow::Result<Option<RunningGateway>> {
     let Some(gateway_config) = config.gateway() else {
@@ -287,17 +340,18 @@ fn start_gateway(
             }
             (None, None) => bail!("the gateway has no token service"),
         };
+    let decisions = decisions.ok_or_else(|| anyhow!("the gateway has no PDP"))?;
     // The shared cache pays only where an answer would otherwise cross the network.
     let shared_if = |remote: bool| remote.then(|| shared.store.clone());
     let parts = GatewayParts {
         introspector,
-        decisions: decisions.ok_or_else(|| anyhow!("the gateway has no PDP"))?,
+        decisions: decisions.point,
         events: shared.store.clone(),
         event_log: EVENT_LOG.to_owned(),
         proofs: shared.store.clone(),
         rates: shared.store.clone(),
         shared_tokens: shared_if(local_tokens.is_none()),
-        shared_decisions: shared_if(config.pdp.is_none()),
+        shared_decisions: shared_if(decisions.is_remote),
         clock: shared.clock.clone(),
         metrics: shared.metrics.clone(),
         health: shared.health.clone(),
@@ -305,6 +359,9 @@ fn start_gateway(
     };
     let listen = gateway_config.gateway.listen;
     let gateway = Gateway::open(&gateway_config, base, parts)?;
+    if let Some(changes) = decisions.changes {
+        gateway.follow_decisions(changes);
+    }
     Ok(Some(
         gateway
             .start(listen)

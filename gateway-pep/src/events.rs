@@ -32,6 +32,9 @@ pub(crate) enum Change {
     AllTokens {
         at: UnixTime,
     },
+    AllDecisions {
+        at: UnixTime,
+    },
     Everything {
         at: UnixTime,
     },

@@ -16,7 +16,7 @@ use service_kit::{
 };
 use socket2::{Domain, Protocol, Socket, Type};
 use store::{Rates, Store};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -26,7 +26,7 @@ use crate::cache::tokens::TokenLimits;
 use crate::capacity::Wanted;
 use crate::config::{CacheConfig, Config};
 use crate::core::{Core, StreamLimits, Timeouts};
-use crate::events::{Feed, Follower};
+use crate::events::{Change, Feed, Follower};
 use crate::explain::Explainer;
 use crate::identity::issuer::Kind;
 use crate::identity::jwks::Told;
@@ -177,6 +177,25 @@ impl Gateway {
             health: parts.health,
             tasks: parts.tasks,
         })
+    }
+
+    /// Forgets what was decided whenever this changes: for a decision point in this process, whose changes come
+    /// at another time than the event log tells of them. Must be called within a runtime.
+    pub fn follow_decisions(&self, mut changes: watch::Receiver<u64>) {
+        let core = self.seed.core.clone();
+        let draining = self.tasks.draining();
+        self.tasks.spawn(async move {
+            loop {
+                tokio::select! {
+                    changed = changes.changed() => if changed.is_err() {
+                        return;
+                    },
+                    () = draining.cancelled() => return,
+                }
+                let at = core.clock.now();
+                core.feed.publish(vec![Change::AllDecisions { at }]);
+            }
+        });
     }
 
     /// Binds and serves. Must be called within a runtime: the event log is followed there.

@@ -109,11 +109,13 @@ pub(crate) struct Parts(u8);
 
 impl Parts {
     /// Everything: equal keys are equal questions.
-    pub(crate) const WHOLE: Self = Self(0b1111);
-    const METHOD: Self = Self(0b0001);
-    const PATH: Self = Self(0b0010);
-    const HOST: Self = Self(0b0100);
-    const CLIENT_IP: Self = Self(0b1000);
+    pub(crate) const WHOLE: Self = Self(0b1_1111);
+    const METHOD: Self = Self(0b0_0001);
+    const PATH: Self = Self(0b0_0010);
+    const HOST: Self = Self(0b0_0100);
+    const CLIENT_IP: Self = Self(0b0_1000);
+    /// Clients of the gateway have one, and those of a proxy that asks have another.
+    const SCHEME: Self = Self(0b1_0000);
 
     /// The parts that an answer can depend on, by what the answer says. One that says nothing
     /// can depend on everything.
@@ -132,6 +134,7 @@ impl Parts {
                 "path" => parts.with(Self::PATH),
                 "host" => parts.with(Self::HOST),
                 "client_ip" => parts.with(Self::CLIENT_IP),
+                "scheme" => parts.with(Self::SCHEME),
                 // The same in every request, or never sent.
                 _ => parts,
             };
@@ -196,6 +199,7 @@ impl Question<'_> {
         for (part, text) in [
             (Parts::METHOD, self.request.method().as_str()),
             (Parts::HOST, self.request.authority().host()),
+            (Parts::SCHEME, self.request.scheme().as_str()),
         ] {
             if parts.have(part) {
                 into.extend_from_slice(&text.len().to_le_bytes());

@@ -47,6 +47,7 @@ pub(crate) struct Caller {
     pub(crate) entities: EntityRight,
     pub(crate) explain: ExplainRight,
     pub(crate) residuals: bool,
+    pub(crate) snapshots: bool,
 }
 
 /// Why a request is not a caller's.
@@ -228,6 +229,7 @@ impl Caller {
             entities: configured.entities,
             explain: configured.explain,
             residuals: configured.residuals,
+            snapshots: configured.snapshots,
         }
     }
 }

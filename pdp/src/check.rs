@@ -9,6 +9,7 @@ use crate::attributes::Providers;
 use crate::callers::Callers;
 use crate::config::Reading;
 use crate::filter::Tables;
+use crate::handout::Handout;
 use crate::metadata::Metadata;
 use crate::search::PageTokens;
 use crate::snapshot::Snapshot;
@@ -57,8 +58,10 @@ impl PdpConfig {
         let callers = Callers::new(self, base).err();
         let tls = Callers::default().tls(self, base).err();
         let tokens = PageTokens::new(self, base).err();
+        let handout = Handout::open(self, base).err();
         metadata
             .into_iter()
+            .chain(handout)
             .chain(callers)
             .chain(tls)
             .chain(tokens)

@@ -3,13 +3,14 @@
 mod caller;
 mod provider;
 mod sample;
+mod snapshots;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use service_kit::line_sink::LineTarget;
 use service_kit::traces::Server;
 use service_kit::{ConfigIssue, Secret, TlsConfig};
@@ -19,6 +20,7 @@ pub use caller::{
 };
 pub use provider::{AttributeProviderConfig, HttpSource, PostgresqlSource, SqliteSource};
 pub(crate) use sample::{Percent, Sample};
+pub use snapshots::SnapshotsConfig;
 
 /// How the PDP decides and what it shows. Every key has a default.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -108,12 +110,17 @@ pub struct PdpConfig {
     /// Whether anybody who can connect may be told what policies leave open, where no callers are
     /// configured.
     pub residuals_without_callers: bool,
+    /// Hands signed snapshots (policies, schema, entities) to callers that may have them, so that they
+    /// decide where they are. Default: nobody gets one.
+    pub snapshots: Option<SnapshotsConfig>,
+    /// Whether anybody who can connect gets them, where no callers are configured.
+    pub snapshots_without_callers: bool,
     /// The folder is compared with what decides this often, beside being watched. Milliseconds.
     pub rescan_ms: u64,
 }
 
 /// What the properties in a question may do to what the store knows about the same entity.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RequestProperties {
     /// Fill in what the store does not know. The store wins a conflict.
@@ -170,6 +177,8 @@ impl Default for PdpConfig {
             attribute_providers: Vec::new(),
             explain_without_callers: ExplainRight::None,
             residuals_without_callers: false,
+            snapshots: None,
+            snapshots_without_callers: false,
             rescan_ms: 1000,
         }
     }
@@ -190,10 +199,12 @@ pub enum InlineEntities {
 }
 
 /// How questions are read, beside what the schema says.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Reading {
     pub(crate) request_properties: BTreeMap<String, RequestProperties>,
     pub(crate) clock: Option<String>,
+    /// The texts of the files are kept, to be handed on.
+    pub(crate) keeps_files: bool,
 }
 
 /// Levels of nesting that a body may have at most.
@@ -204,6 +215,7 @@ impl PdpConfig {
         Reading {
             request_properties: self.request_properties.clone(),
             clock: self.clock.clone(),
+            keeps_files: self.snapshots.is_some(),
         }
     }
 

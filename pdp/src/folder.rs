@@ -81,11 +81,7 @@ impl Folder {
         for (name, kind) in names {
             match source(folder, &name) {
                 Ok(file) => {
-                    // Lengths keep the border between two files where it is.
-                    for part in [name.as_bytes(), file.text.as_bytes()] {
-                        content.extend_from_slice(&(part.len() as u64).to_be_bytes());
-                        content.extend_from_slice(part);
-                    }
+                    add(&mut content, &name, &file.text);
                     read.files(kind).push(file);
                 }
                 Err(issue) => issues.push(issue),
@@ -98,6 +94,36 @@ impl Folder {
         Ok(read)
     }
 
+    /// The same of files that were handed over, named as in a folder and in its order. None: it cannot be
+    /// one that was read so.
+    pub(crate) fn of_texts<'t>(texts: impl Iterator<Item = (&'t str, &'t str)>) -> Option<Self> {
+        let mut read = Self::default();
+        let mut content = Vec::new();
+        let mut before: Option<&str> = None;
+        for (name, text) in texts {
+            let kind = kind(name.as_bytes()).filter(|_| !name.contains('/'))?;
+            if before.is_some_and(|before| before >= name) {
+                return None;
+            }
+            before = Some(name);
+            add(&mut content, OsStr::new(name), text);
+            read.files(kind)
+                .push(SourceFile::new(Path::new(name), text));
+        }
+        read.version = service_kit::digest::sha256_base64url(&content);
+        Some(read)
+    }
+
+    /// Names and texts of all files, in the order of the names.
+    pub(crate) fn texts(&self) -> Vec<(&str, &str)> {
+        let kinds = [&self.schemas, &self.policies, &self.links, &self.entities];
+        let files = kinds.into_iter().flatten();
+        let named = files.filter_map(|file| Some((file.path.file_name()?.to_str()?, &*file.text)));
+        let mut texts: Vec<_> = named.collect();
+        texts.sort_unstable();
+        texts
+    }
+
     fn files(&mut self, kind: Kind) -> &mut Vec<SourceFile> {
         match kind {
             Kind::Schema => &mut self.schemas,
@@ -105,6 +131,14 @@ impl Folder {
             Kind::Links => &mut self.links,
             Kind::Entities => &mut self.entities,
         }
+    }
+}
+
+/// Lengths keep the border between two files where it is.
+fn add(content: &mut Vec<u8>, name: &OsStr, text: &str) {
+    for part in [name.as_bytes(), text.as_bytes()] {
+        content.extend_from_slice(&(part.len() as u64).to_be_bytes());
+        content.extend_from_slice(part);
     }
 }
 

@@ -14,6 +14,7 @@ mod native;
 mod openapi;
 mod receive;
 mod search;
+mod snapshot;
 
 use std::sync::Arc;
 
@@ -91,6 +92,10 @@ fn kept() -> Router<Arc<Inner>> {
         .route(
             "/cedar/v1/cache-contract",
             get(contract::show).fallback(|| async { not_allowed("GET, HEAD") }),
+        )
+        .route(
+            "/cedar/v1/snapshot",
+            get(snapshot::show).fallback(|| async { not_allowed("GET, HEAD") }),
         )
         .route(
             "/cedar/v1/entities",

@@ -21,9 +21,11 @@ mod error;
 mod explain;
 mod filter;
 mod folder;
+mod handout;
 mod http;
 mod index;
 mod load;
+mod local;
 mod mapping;
 mod metadata;
 mod meters;
@@ -31,6 +33,7 @@ mod native;
 mod now;
 mod pdp;
 mod plain;
+mod publish;
 mod rate;
 mod reads;
 mod residual;
@@ -39,6 +42,7 @@ mod search;
 mod second_opinion;
 mod shards;
 mod short;
+mod signing;
 mod snapshot;
 mod source;
 mod spelled;
@@ -58,11 +62,12 @@ pub use check::{CheckReport, check_configured, check_policies};
 pub use config::{
     AttributeProviderConfig, CallerConfig, CertificateCallerConfig, EntityRight, ExplainRight,
     HttpSource, InlineEntities, JwtCallerConfig, PdpConfig, PostgresqlSource, RequestProperties,
-    SqliteSource,
+    SnapshotsConfig, SqliteSource,
 };
 pub use error::{PdpError, PolicyIssue};
 pub use explain::{
     Conjunct, ExplainedOutcome, ExplainedPolicy, Explanation, Mismatch, Place, explain_policies,
 };
 pub use http::Api;
+pub use local::{LocalConfig, LocalPdp};
 pub use pdp::{Pdp, PdpParts};

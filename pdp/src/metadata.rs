@@ -3,28 +3,17 @@
 
 use std::path::Path;
 
-use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _,
-};
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
-use serde_json::{Map, Value, json};
-use service_kit::{ConfigIssue, digest, pem};
+use serde_json::{Map, Value};
+use service_kit::ConfigIssue;
 
 use crate::PdpConfig;
 use crate::config::Identifier;
+use crate::signing::SigningKey;
 
 /// The document, as it is served.
 #[derive(Debug, Clone)]
 pub(crate) struct Metadata(pub(crate) Bytes);
-
-/// What signs it. It signs nothing else.
-enum MetadataKey {
-    Es256(EcdsaKeyPair),
-    EdDsa(Ed25519KeyPair),
-}
 
 const KEY: &str = "pdp.metadata_signing_key_file";
 
@@ -42,7 +31,7 @@ impl Metadata {
         };
         let mut values = values(&own);
         if let Some(file) = key {
-            let signed = MetadataKey::read(&base.join(file))?.sign(&own, &values)?;
+            let signed = sign(&SigningKey::read(KEY, &base.join(file))?, &own, &values)?;
             values.insert("signed_metadata".into(), signed.into());
         }
         Ok(Some(Self(Value::Object(values).to_string().into())))
@@ -67,65 +56,16 @@ fn values(own: &Identifier) -> Map<String, Value> {
     values
 }
 
-impl MetadataKey {
-    fn read(path: &Path) -> Result<Self, ConfigIssue> {
-        let der = pem::pkcs8(KEY, path)?;
-        if let Ok(pair) = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &der) {
-            return Ok(Self::Es256(pair));
-        }
-        Ed25519KeyPair::from_pkcs8(&der)
-            .map(Self::EdDsa)
-            .map_err(|_| {
-                ConfigIssue::new(format!(
-                    "`{KEY}`: the key in `{}` is neither of P-256 nor of Ed25519",
-                    path.display()
-                ))
-                .hint(
-                    "`openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out FILE` \
-                     makes one",
-                )
-            })
-    }
-
-    /// AuthZEN 1.0: a JWS over the values, with `iss`, and without a signature inside.
-    fn sign(&self, own: &Identifier, values: &Map<String, Value>) -> Result<String, ConfigIssue> {
-        let algorithm = match self {
-            Self::Es256(_) => "ES256",
-            Self::EdDsa(_) => "EdDSA",
-        };
-        let header = json!({ "alg": algorithm, "kid": self.kid(), "typ": "JWT" });
-        let mut claims = values.clone();
-        claims.insert("iss".into(), own.url.as_str().into());
-        let encode = |part: Value| URL_SAFE_NO_PAD.encode(part.to_string());
-        let text = format!("{}.{}", encode(header), encode(Value::Object(claims)));
-        let message = text.as_bytes();
-        let signature = match self {
-            Self::Es256(pair) => pair
-                .sign(&SystemRandom::new(), message)
-                .map_err(|_| ConfigIssue::new(format!("`{KEY}`: the key does not sign")))?,
-            Self::EdDsa(pair) => pair.sign(message),
-        };
-        Ok(format!("{text}.{}", URL_SAFE_NO_PAD.encode(signature)))
-    }
-
-    /// RFC 7638: the hash of the required members, in this order, without spaces.
-    fn kid(&self) -> String {
-        let encode = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
-        let members = match self {
-            Self::Es256(pair) => {
-                // Uncompressed point: 0x04, x, y.
-                let point = pair.public_key().as_ref().get(1..).unwrap_or_default();
-                let (x, y) = point.split_at(point.len() / 2);
-                let (x, y) = (encode(x), encode(y));
-                format!(r#"{{"crv":"P-256","kty":"EC","x":"{x}","y":"{y}"}}"#)
-            }
-            Self::EdDsa(pair) => {
-                let x = encode(pair.public_key().as_ref());
-                format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{x}"}}"#)
-            }
-        };
-        digest::sha256_base64url(members.as_bytes())
-    }
+/// AuthZEN 1.0: a JWS over the values, with `iss`, and without a signature inside.
+fn sign(
+    key: &SigningKey,
+    own: &Identifier,
+    values: &Map<String, Value>,
+) -> Result<String, ConfigIssue> {
+    let mut claims = values.clone();
+    claims.insert("iss".into(), own.url.as_str().into());
+    key.sign("JWT", &Value::Object(claims))
+        .ok_or_else(|| ConfigIssue::new(format!("`{KEY}`: the key does not sign")))
 }
 
 #[cfg(test)]

@@ -29,6 +29,7 @@ use crate::callers::Callers;
 use crate::config::{EntityRight, ExplainRight, Identifier, InlineEntities, PdpConfig, Reading};
 use crate::decision_log::{Asker, DecisionLog, Lines};
 use crate::filter::Tables;
+use crate::handout::Handout;
 use crate::metadata::Metadata;
 use crate::meters::{LogMeters, Meters};
 use crate::native::Partly;
@@ -76,6 +77,9 @@ pub(crate) struct Inner {
     pub(crate) entities_without_callers: EntityRight,
     pub(crate) explain_without_callers: ExplainRight,
     pub(crate) residuals_without_callers: bool,
+    pub(crate) snapshots_without_callers: bool,
+    /// Where snapshots are handed out.
+    pub(crate) handout: Option<Handout>,
     pub(crate) limits: Limits,
     pub(crate) inline_entities: InlineEntities,
     pub(crate) room: Room,
@@ -130,18 +134,30 @@ impl Pdp {
     /// Reads the folder and opens the decision log. A folder that is not valid is refused here;
     /// later edits are refused one by one while this first snapshot decides.
     pub fn open(config: &PdpConfig, base: &Path, parts: PdpParts) -> Result<Self, PdpError> {
+        let folder = base.join(&config.policies);
+        let open = || Snapshot::open(&folder, &config.reading(), 1);
+        Self::deciding_by(open, config, base, parts)
+    }
+
+    /// Opens everything beside the first snapshot, which is read in its turn.
+    pub(crate) fn deciding_by(
+        snapshot: impl FnOnce() -> Result<Snapshot, PdpError>,
+        config: &PdpConfig,
+        base: &Path,
+        parts: PdpParts,
+    ) -> Result<Self, PdpError> {
         config.check_limits().map_err(PdpError::Config)?;
         let identifier = config.identifier().map_err(PdpError::Config)?;
         let callers = Callers::new(config, base).map_err(PdpError::Config)?;
         let tls = callers.tls(config, base).map_err(PdpError::Config)?;
         let pages = PageTokens::new(config, base).map_err(PdpError::Config)?;
         let metadata = Metadata::open(config, base).map_err(PdpError::Config)?;
+        let handout = Handout::open(config, base).map_err(PdpError::Config)?;
         let folder = base.join(&config.policies);
-        let snapshot = Snapshot::open(&folder, &config.reading(), 1)?;
+        let snapshot = snapshot()?;
         let vocabulary = &snapshot.loaded.vocabulary;
         let filters = config.filters.as_ref();
         let tables = filters.map(|file| Tables::open(&base.join(file), vocabulary));
-        let tables = tables.transpose()?;
         let configured = &config.attribute_providers;
         let (metrics, tasks) = (&parts.metrics, &parts.tasks);
         let providers = Providers::open(configured, base, vocabulary, metrics, tasks)?;
@@ -173,10 +189,12 @@ impl Pdp {
             entities_without_callers: config.entities_without_callers,
             explain_without_callers: config.explain_without_callers,
             residuals_without_callers: config.residuals_without_callers,
+            snapshots_without_callers: config.snapshots_without_callers,
+            handout,
             limits: Limits::of(config),
             inline_entities: config.inline_entities,
             room: Room::of(config),
-            tables,
+            tables: tables.transpose()?,
             providers,
             meters,
             health: parts.health,

@@ -28,6 +28,8 @@ pub(crate) struct Snapshot {
     oracle: Arc<OnceLock<Oracle>>,
     /// What answers depend on.
     pub(crate) contracts: Arc<Contracts>,
+    /// What it was understood from, where that is to be handed on.
+    pub(crate) files: Option<Arc<Folder>>,
 }
 
 /// An answer and what only logs and metrics see of it.
@@ -83,10 +85,11 @@ impl Snapshot {
         epoch: u64,
         before: Option<&Self>,
     ) -> Result<Self, PdpError> {
+        let files = reading.keeps_files.then(|| Arc::new(folder.clone()));
         if let Some(before) = before
             && let Some(edited) = edited(&before.loaded, folder)
         {
-            return Ok(before.with_policies(edited, epoch));
+            return Ok(before.with_policies(edited, epoch, files));
         }
         let mut loaded = load(folder, reading)?;
         let stated = std::mem::take(&mut loaded.stated);
@@ -104,13 +107,14 @@ impl Snapshot {
             }),
             oracle: Arc::default(),
             contracts: Arc::new(Contracts::new(&loaded, &store)),
+            files,
             store,
             loaded: Arc::new(loaded),
         })
     }
 
     /// The same entities under other policies.
-    fn with_policies(&self, edited: Edited, epoch: u64) -> Self {
+    fn with_policies(&self, edited: Edited, epoch: u64, files: Option<Arc<Folder>>) -> Self {
         let Edited {
             loaded,
             removed,
@@ -125,6 +129,7 @@ impl Snapshot {
             }),
             contracts: Arc::new(self.contracts.changed(&removed, added)),
             oracle: Arc::default(),
+            files,
             store: self.store.clone(),
             loaded: Arc::new(loaded),
         }
@@ -140,7 +145,16 @@ impl Snapshot {
             loaded: Arc::clone(&self.loaded),
             store,
             oracle: Arc::clone(&self.oracle),
+            files: self.files.clone(),
             contracts: Arc::clone(&self.contracts),
+        }
+    }
+
+    /// The same under another number.
+    pub(crate) fn numbered(&self, version: SnapshotVersion) -> Self {
+        Self {
+            version: Spelled::from(version),
+            ..self.with_entities(self.store.clone(), 0)
         }
     }
 

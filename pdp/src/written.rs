@@ -14,6 +14,7 @@ use authzen::Properties;
 use store::{Batch, Commit, Store, StoreError};
 
 pub(crate) use change::{Change, ChangeError};
+pub(crate) use follow::restore_one;
 
 use crate::entities::EntityStore;
 use crate::pdp::Inner;

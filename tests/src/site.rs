@@ -82,12 +82,19 @@ impl Site {
 
     /// The same, by configurations that are changed before, each by the name of its file.
     pub fn split_changed(changes: &[(&str, &dyn Fn(String) -> String)]) -> Self {
+        Self::split_prepared(|folder| {
+            for (name, change) in changes {
+                let file = folder.join("config").join(name);
+                let text = std::fs::read_to_string(&file).expect(name);
+                std::fs::write(&file, change(text)).expect("write");
+            }
+        })
+    }
+
+    /// The same, in a folder of which whatever is wanted is changed before.
+    pub fn split_prepared(change: impl FnOnce(&Path)) -> Self {
         let (host, folder) = prepare();
-        for (name, change) in changes {
-            let file = folder.path().join("config").join(name);
-            let text = std::fs::read_to_string(&file).expect(name);
-            std::fs::write(&file, change(text)).expect("write");
-        }
+        change(folder.path());
         let redis = RedisServer::start(host, folder.path());
         let url = redis.url();
         let upstream = start_upstream(folder.path(), host);

@@ -98,6 +98,7 @@ impl Validity {
             // It is no token and no decision: sessions are remembered elsewhere.
             Change::Sessions(_) => {}
             Change::AllTokens { at } => self.tokens.void(at.plus(self.skew)),
+            Change::AllDecisions { at } => self.decisions.void(at.plus(self.skew)),
             Change::Everything { at } => {
                 self.tokens.void(at.plus(self.skew));
                 self.decisions.void(at.plus(self.skew));

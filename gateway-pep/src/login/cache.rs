@@ -92,7 +92,11 @@ impl SessionCache {
                 inner.ended.borrow_mut().clear();
                 inner.generation.set(inner.generation.get() + 1);
             }
-            Change::Token(_) | Change::Grant(_) | Change::Client(_) | Change::AllTokens { .. } => {}
+            Change::Token(_)
+            | Change::Grant(_)
+            | Change::Client(_)
+            | Change::AllTokens { .. }
+            | Change::AllDecisions { .. } => {}
         }
     }
 

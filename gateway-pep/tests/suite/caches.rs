@@ -27,6 +27,34 @@ async fn the_second_request_asks_nobody() {
     assert_eq!((fixture.tokens.count(), fixture.pdp.count()), (2, 4));
 }
 
+#[tokio::test]
+async fn what_a_decision_point_in_this_process_has_changed_is_asked_again() {
+    let (decided_anew, changes) = tokio::sync::watch::channel(0);
+    let setup = Setup {
+        changes: Some(changes),
+        ..Setup::new().await
+    };
+    let fixture = setup.start().await;
+    let heard = fixture.metric("pep_events_total");
+    for _ in 0..2 {
+        assert_eq!(fixture.get("/records/1", "at_alice").await.status(), 200);
+    }
+    assert_eq!((fixture.tokens.count(), fixture.pdp.count()), (1, 1));
+    fixture.pdp.denies.store(true, Ordering::SeqCst);
+    decided_anew.send_modify(|count| *count += 1);
+    let denied = async || fixture.get("/records/1", "at_alice").await.status() == 403;
+    let mut asked = 0;
+    while !denied().await {
+        asked += 1;
+        assert!(asked < 500, "what was decided is remembered");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert!(denied().await);
+    // No event has told of it, and what tokens are worth holds.
+    assert_eq!((fixture.tokens.count(), fixture.pdp.count()), (1, 2));
+    assert!((fixture.metric("pep_events_total") - heard).abs() < 0.1);
+}
+
 /// An answer that can depend on these members of the context.
 fn vary(context: &[&str]) -> serde_json::Value {
     json!({ "vary": { "subject": ["roles"], "action": [], "resource": [], "context": context } })

@@ -15,6 +15,7 @@ use service_kit::{Health, Metrics, SharedClock, SystemClock, Tasks, Variables};
 use store::{MemoryStore, Store};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio::sync::watch;
 
 use crate::fakes::{FakePdp, FakeTokens};
 use crate::upstream::Upstream;
@@ -65,6 +66,8 @@ pub(crate) struct Setup {
     pub(crate) pdp: Arc<FakePdp>,
     pub(crate) upstream: Upstream,
     pub(crate) clock: SharedClock,
+    /// Tells that whoever decides here decides otherwise.
+    pub(crate) changes: Option<watch::Receiver<u64>>,
 }
 
 #[derive(Debug)]
@@ -94,6 +97,7 @@ impl Setup {
             pdp: FakePdp::new(),
             upstream: Upstream::start().await,
             clock: Arc::new(SystemClock),
+            changes: None,
         }
     }
 
@@ -133,6 +137,9 @@ impl Setup {
             tasks: tasks.clone(),
         };
         let gateway = Gateway::open(&config, Path::new("."), parts).unwrap();
+        if let Some(changes) = self.changes {
+            gateway.follow_decisions(changes);
+        }
         let gateway = gateway.start(([127, 0, 0, 1], 0).into()).unwrap();
         Fixture {
             addr: gateway.addr(),

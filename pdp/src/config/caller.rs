@@ -41,6 +41,9 @@ pub struct CallerConfig {
     /// (residual policies, data filters). That says what policies are, and what the store knows.
     #[serde(default)]
     pub residuals: bool,
+    /// Whether it gets snapshots (`pdp.snapshots`): everything that decides, policies and entities.
+    #[serde(default)]
+    pub snapshots: bool,
 }
 
 /// What the caller's token must say. Its signature is ES256, ES384, `EdDSA`, RS256 or PS256.

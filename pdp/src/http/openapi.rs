@@ -46,6 +46,7 @@ pub(super) fn routes(inner: &Inner) -> Router<Arc<Inner>> {
         super::entities::one,
         super::entities::change,
         super::contract::show,
+        super::snapshot::show,
         super::metadata::show,
     ),
     security(("key" = []), ("basic" = []), ("jwt" = []), ("certificate" = []), ()),

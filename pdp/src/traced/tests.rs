@@ -154,6 +154,7 @@ fn caller() -> CallerConfig {
         entities: EntityRight::Read,
         explain: ExplainRight::Full,
         residuals: true,
+        snapshots: false,
         jwt: None,
         certificate: None,
     }

@@ -215,7 +215,8 @@ impl Inner {
     }
 }
 
-fn restore_one(
+/// Takes over one entity as it is kept, in Cedar's JSON format.
+pub(crate) fn restore_one(
     entities: &mut EntityStore,
     text: &[u8],
     snapshot: &Snapshot,

@@ -14,6 +14,7 @@ mod hostile;
 mod issuers;
 mod kill;
 mod limits;
+mod local_decisions;
 mod login;
 mod mtls;
 mod oidc_client;

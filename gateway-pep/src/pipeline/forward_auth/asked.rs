@@ -8,7 +8,7 @@ use http::{Method, Uri, request};
 
 use crate::headers::{X_FORWARDED_FOR, overrides};
 use crate::pipeline::canonical::{
-    Ambiguity, Arrival, Authority, CanonicalRequest, Limits, UrlScheme, written_target,
+    Ambiguity, Arrival, CanonicalRequest, Limits, UrlScheme, written_target,
 };
 use crate::plan::{ForwardAuthPlan, Names, OriginalHeaders};
 
@@ -34,7 +34,12 @@ pub(super) fn read(
         // A call is read in `grpc`.
         Names::Call => return Err(Ambiguity::Asked),
     };
-    canonical(parts, target, client_ip, limits)
+    // The question is HTTP/1.1, whatever the request is that it is about.
+    let arrival = Arrival {
+        client_ip,
+        scheme: UrlScheme::Http,
+    };
+    canonical(parts, &target, arrival, limits)
 }
 
 /// The request of these parts for this target.
@@ -43,8 +48,8 @@ pub(super) fn read(
 /// in another way is therefore refused, where the gateway itself would forward it rewritten.
 pub(super) fn canonical(
     mut parts: request::Parts,
-    target: PathAndQuery,
-    client_ip: IpAddr,
+    target: &PathAndQuery,
+    arrival: Arrival,
     limits: Limits,
 ) -> Result<CanonicalRequest, Ambiguity> {
     refuse_overrides(&parts.headers)?;
@@ -54,13 +59,8 @@ pub(super) fn canonical(
     for name in &OF_THE_QUESTION {
         parts.headers.remove(name);
     }
-    // The question is HTTP/1.1, whatever the request is that it is about.
-    let arrival = Arrival {
-        client_ip,
-        scheme: UrlScheme::Http,
-    };
     let request = CanonicalRequest::new(parts, arrival, limits)?;
-    if *request.target() == target && is_spelt(request.authority(), &host) {
+    if request.target() == target && is_spelt(&request, &host) {
         Ok(request)
     } else {
         Err(Ambiguity::NotCanonical)
@@ -92,10 +92,14 @@ fn check_upgrade(parts: &request::Parts) -> Result<(), Ambiguity> {
 }
 
 /// Whether a host is written as it was decided on, but for letters' case and the scheme's own port.
-fn is_spelt(authority: &Authority, host: &HeaderValue) -> bool {
+fn is_spelt(request: &CanonicalRequest, host: &HeaderValue) -> bool {
     let written = host.to_str().unwrap_or_default();
-    let written = written.strip_suffix(":80").unwrap_or(written);
-    written.eq_ignore_ascii_case(authority.as_str())
+    let port = match request.scheme() {
+        UrlScheme::Http => ":80",
+        UrlScheme::Https => ":443",
+    };
+    let written = written.strip_suffix(port).unwrap_or(written);
+    written.eq_ignore_ascii_case(request.authority().as_str())
 }
 
 /// Method and host are put where those of the request would stand.

@@ -16,7 +16,6 @@ use prost::Message as _;
 
 use super::permit;
 use crate::body::RequestBody;
-use crate::headers::X_FORWARDED_PROTO;
 use crate::pipeline::authorize::Permitted;
 use crate::pipeline::canonical::Ambiguity;
 use crate::pipeline::record::Record;
@@ -52,6 +51,7 @@ pub(crate) async fn handle(
 
 fn refuse_peer(worker: &Rc<Worker>, connection: Rc<Connection>) -> Fault {
     let mut record = Record::begin(worker.clone(), connection);
+    record.for_proxy();
     let refusal = respond::refuse(&worker.core, &Refusal::UntrustedProxy, &mut record);
     record.answered(refusal.status());
     Fault::new(
@@ -91,6 +91,7 @@ async fn check(
         Ok(question) => question,
         Err(fault) => {
             let mut record = Record::begin(worker.clone(), connection.clone());
+            record.for_proxy();
             let refusal = Refusal::Ambiguous(Ambiguity::Asked);
             let refusal = respond::refuse(&worker.core, &refusal, &mut record);
             record.answered(refusal.status());
@@ -125,20 +126,14 @@ async fn decide(
     question: Question,
     record: &mut Record,
 ) -> CheckResponse {
-    let Question {
-        request,
-        sent,
-        scheme,
-        ..
-    } = question;
+    let Question { request, sent, .. } = question;
     let permitted = match request {
         Ok(request) => permit(worker, request, record).await,
         Err(ambiguity) => Err(Refusal::Ambiguous(ambiguity)),
     };
     let wanted = permitted.and_then(|permitted| shaped(worker, connection, permitted, record));
     let refusal = match wanted {
-        Ok(mut wanted) => {
-            wanted.insert(X_FORWARDED_PROTO, scheme);
+        Ok(wanted) => {
             let mut for_client = HeaderMap::new();
             respond::say_nonce(&worker.core, record, &mut for_client);
             record.answered(http::StatusCode::OK);
@@ -177,9 +172,10 @@ async fn health(worker: &Worker, body: RequestBody) -> Result<Response<CallBody>
     if !["", SERVICE].contains(&&*message.service) {
         return Err(Fault::new(Code::NotFound, "there is no such service"));
     }
-    let status = match worker.is_draining() {
-        true => Serving::No,
-        false => Serving::Yes,
+    let status = if worker.is_draining() {
+        Serving::No
+    } else {
+        Serving::Yes
     };
     Ok(wire::answer(&HealthCheckResponse {
         status: status.into(),

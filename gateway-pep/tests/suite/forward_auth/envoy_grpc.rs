@@ -297,6 +297,22 @@ async fn the_scheme_and_the_client_are_those_of_the_question() {
     assert_eq!(yes.header("x-forwarded-proto"), Some("https"));
     assert_eq!(yes.header("x-forwarded-for"), Some("198.51.100.7"));
     assert_eq!(yes.header("x-forwarded-host"), Some("gw.test"));
+    check.path = "/todos/1".into();
+    for (scheme, host, expected) in [
+        ("https", "gw.test:443", 200),
+        ("http", "gw.test:80", 200),
+        ("https", "gw.test:0443", 400),
+    ] {
+        (check.scheme, check.host) = (scheme.into(), host.into());
+        let answer = check.ask(Dialect::EnvoyGrpc.addr(&fixture)).await;
+        assert_eq!(answer.status(), expected, "{scheme} {host}");
+        if expected == 200 {
+            // As for one who speaks with the gateway itself.
+            let asked = fixture.pdp.last().resource.properties;
+            assert_eq!(asked["hostname"], "gw.test");
+            assert_eq!(asked["uri"], format!("{scheme}://gw.test/todos/1"));
+        }
+    }
 }
 
 #[tokio::test]

@@ -245,6 +245,29 @@ pub(in crate::http) struct Entities {
     entities: Vec<Entity>,
 }
 
+/// Everything that decides.
+#[derive(ToSchema)]
+#[schema(as = SnapshotDocument)]
+pub(in crate::http) struct Document {
+    format: u32,
+    version: String,
+    revision: u64,
+    request_properties: Object,
+    clock: Option<String>,
+    /// The policy folder.
+    files: Vec<File>,
+    /// Entities that were written.
+    written: Vec<Entity>,
+}
+
+/// A file of the policy folder.
+#[derive(ToSchema)]
+#[schema(as = SnapshotFile)]
+pub(in crate::http) struct File {
+    name: String,
+    text: String,
+}
+
 /// For each kind of question, what its answer can depend on.
 #[derive(ToSchema)]
 #[schema(as = CacheContracts)]

@@ -8,7 +8,7 @@ use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 
 use crate::fixture::Fixture;
-use crate::{EntityRight, ExplainRight, Pdp};
+use crate::{EntityRight, ExplainRight, Pdp, SnapshotsConfig};
 
 const QUESTION: &str = r#"{"subject":{"type":"user","id":"ben"},"action":{"name":"GET /docs/{id}"},
     "resource":{"type":"urn:x:doc","id":"d1"},"context":{}}"#;
@@ -16,6 +16,13 @@ const QUESTION: &str = r#"{"subject":{"type":"user","id":"ben"},"action":{"name"
 fn open() -> (Fixture, Pdp) {
     let mut fixture = Fixture::new();
     fixture.config.entities_without_callers = EntityRight::Write;
+    fixture.config.snapshots_without_callers = true;
+    let key = rcgen::KeyPair::generate().unwrap();
+    fixture.write("snapshots.key", &key.serialize_pem());
+    fixture.config.snapshots = Some(SnapshotsConfig {
+        signing_key_file: "snapshots.key".into(),
+        max_bytes: 1 << 20,
+    });
     fixture.config.explain_without_callers = ExplainRight::Full;
     fixture.write(
         "tables.yaml",
@@ -30,6 +37,7 @@ fn open() -> (Fixture, Pdp) {
     );
     fixture.config.public_url = Some("https://pdp.example.org".into());
     let pdp = fixture.open();
+    pdp.hand_out();
     (fixture, pdp)
 }
 
@@ -196,6 +204,12 @@ fn requests() -> Vec<Asked> {
             None,
         ),
         ("get", "/cedar/v1/cache-contract", "", None),
+        (
+            "get",
+            "/cedar/v1/snapshot",
+            "?nonce=0123456789abcdef&wait_ms=5000",
+            None,
+        ),
         ("get", "/.well-known/authzen-configuration", "", None),
     ]
 }

@@ -7,15 +7,15 @@ use http::{Method, Request};
 
 use super::messages::{AttributeContext, CheckRequest, HttpRequest};
 use super::wire::{Code, Fault};
-use crate::pipeline::canonical::{Ambiguity, CanonicalRequest, Limits, written_target};
+use crate::pipeline::canonical::{
+    Ambiguity, Arrival, CanonicalRequest, Limits, UrlScheme, written_target,
+};
 use crate::pipeline::forward_auth::asked;
 
 /// A question that is one.
 #[derive(Debug)]
 pub(super) struct Question {
     pub(super) client_ip: IpAddr,
-    /// How the client speaks with the proxy.
-    pub(super) scheme: HeaderValue,
     /// All that the proxy would send on, but what frames the message.
     pub(super) sent: HeaderMap,
     /// What can be decided on.
@@ -38,20 +38,20 @@ impl Question {
         let client_ip = client_ip(&attributes).ok_or(malformed("the client has no address"))?;
         let http = attributes.request.and_then(|request| request.http);
         let http = http.ok_or(malformed("there is no HTTP request"))?;
-        if !["http", "https"].contains(&&*http.scheme) {
-            return Err(malformed("the scheme is neither `http` nor `https`"));
-        }
+        let scheme = match &*http.scheme {
+            "http" => UrlScheme::Http,
+            "https" => UrlScheme::Https,
+            _ => return Err(malformed("the scheme is neither `http` nor `https`")),
+        };
+        let arrival = Arrival { client_ip, scheme };
         if !http.query.is_empty() || !http.fragment.is_empty() {
             return Err(malformed("query and fragment belong to the path"));
         }
-        let scheme = HeaderValue::try_from(&http.scheme);
-        let scheme = scheme.map_err(|_| malformed("the scheme is none"))?;
         let mut headers = Headers::default();
         let read = headers.read(&http, bounds)?;
-        let request = read.and_then(|()| canonical(&http, &headers.fields, client_ip, bounds));
+        let request = read.and_then(|()| canonical(&http, &headers.fields, arrival, bounds));
         Ok(Self {
             client_ip,
-            scheme,
             sent: headers.fields,
             request,
         })
@@ -68,7 +68,7 @@ fn client_ip(attributes: &AttributeContext) -> Option<IpAddr> {
 fn canonical(
     http: &HttpRequest,
     fields: &HeaderMap,
-    client_ip: IpAddr,
+    arrival: Arrival,
     bounds: Bounds,
 ) -> Result<CanonicalRequest, Ambiguity> {
     let target = written_target(http.path.as_bytes())?;
@@ -77,7 +77,7 @@ fn canonical(
     parts.headers = fields.clone();
     let host = HeaderValue::from_str(&http.host).map_err(|_| Ambiguity::Host)?;
     parts.headers.insert(header::HOST, host);
-    asked::canonical(parts, target, client_ip, bounds.limits)
+    asked::canonical(parts, &target, arrival, bounds.limits)
 }
 
 #[derive(Debug, Default)]
@@ -101,17 +101,20 @@ impl Headers {
         }
         let entries = http.headers.iter();
         let entries = entries.map(|entry| (&*entry.key, entry.value.as_bytes()));
-        let raw = raw.iter().map(|header| match header.raw_value.is_empty() {
-            true => (&*header.key, header.value.as_bytes()),
-            false => (&*header.key, &*header.raw_value),
+        let raw = raw.iter().map(|header| {
+            let is_text = header.raw_value.is_empty();
+            let value = if is_text {
+                header.value.as_bytes()
+            } else {
+                &header.raw_value
+            };
+            (&*header.key, value)
         });
         let mut left = bounds.head_bytes;
-        let mut count = 0;
-        for (name, value) in entries.chain(raw) {
-            count += 1;
+        for (count, (name, value)) in entries.chain(raw).enumerate() {
             left = left
                 .checked_sub(name.len() + value.len())
-                .filter(|_| count <= bounds.headers + PSEUDO.len())
+                .filter(|_| count < bounds.headers + PSEUDO.len())
                 .ok_or(Fault::new(
                     Code::ResourceExhausted,
                     "the request has too many headers",
@@ -133,9 +136,10 @@ impl Headers {
                 ":scheme" => &http.scheme,
                 _ => return Err(Ambiguity::Upgrade),
             };
-            return match said.as_bytes() == value {
-                true => Ok(()),
-                false => Err(Ambiguity::Asked),
+            return if said.as_bytes() == value {
+                Ok(())
+            } else {
+                Err(Ambiguity::Asked)
             };
         }
         let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| Ambiguity::Wire)?;
