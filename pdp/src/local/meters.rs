@@ -1,6 +1,6 @@
 //! What deciding here is counted by.
 
-use prometheus::{IntCounterVec, IntGauge};
+use prometheus::{IntCounter, IntCounterVec, IntGauge};
 use service_kit::Metrics;
 use service_kit::metrics::MetricError;
 
@@ -8,22 +8,25 @@ use service_kit::metrics::MetricError;
 #[derive(Debug)]
 pub(super) struct LocalMeters {
     snapshots: IntCounterVec,
-    decisions: IntCounterVec,
+    local: IntCounter,
+    remote: IntCounter,
     pub(super) age: IntGauge,
 }
 
 impl LocalMeters {
     pub(super) fn new(metrics: &Metrics) -> Result<Self, MetricError> {
+        let decisions = metrics.counters(
+            "pdp_local_decisions_total",
+            "Questions by who answered them: `local`, or `remote` while no snapshot may.",
+            &["by"],
+        )?;
         Ok(Self {
+            local: decisions.with_label_values(&["local"]),
+            remote: decisions.with_label_values(&["remote"]),
             snapshots: metrics.counters(
                 "pdp_local_snapshots_total",
                 "Answers to the question for a snapshot: `taken`, `same`, or why it was refused.",
                 &["result"],
-            )?,
-            decisions: metrics.counters(
-                "pdp_local_decisions_total",
-                "Questions by who answered them: `local`, or `remote` while no snapshot may.",
-                &["by"],
             )?,
             age: metrics.gauge(
                 "pdp_local_age_seconds",
@@ -37,7 +40,6 @@ impl LocalMeters {
     }
 
     pub(super) fn decided(&self, is_local: bool) {
-        let by = if is_local { "local" } else { "remote" };
-        self.decisions.with_label_values(&[by]).inc();
+        if is_local { &self.local } else { &self.remote }.inc();
     }
 }

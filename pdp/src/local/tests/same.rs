@@ -157,6 +157,10 @@ async fn what_is_answered_here_is_what_is_answered_there() {
     let mut dice = Dice(7);
     let remote = Remote::start().await;
     std::fs::remove_file(remote.fixture.folder.path().join("entities.json")).unwrap();
+    eventually("they are gone there", || {
+        remote.pdp.changes().borrow().epoch == 2
+    })
+    .await;
     let local = remote.local().await;
     let url = format!("http://{}", remote.address).parse().unwrap();
     let there = HttpDecisionPoint::new(&HttpDecisionPointConfig::new(url)).unwrap();
@@ -175,8 +179,10 @@ async fn what_is_answered_here_is_what_is_answered_there() {
         remote
             .write(&json!({ "upsert": entities(&mut dice) }))
             .await;
-        let wanted = remote.pdp.changes().borrow().clone();
-        eventually("the same decides here", || local.version() == wanted).await;
+        eventually("the same decides here", || {
+            local.version() == *changes.borrow()
+        })
+        .await;
         rounds += 1;
         for _ in 0..40 {
             let question = asked(&mut dice);
