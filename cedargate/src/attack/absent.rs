@@ -19,8 +19,8 @@ pub const ABSENT: &[Absent] = &[
     },
     Absent {
         what: "rate limits",
-        reason: "the gateway counts no requests",
-        keys: &["rate", "quota", "per_minute", "per_second"],
+        reason: "only a decision asks for them, and those of the attack ask for nothing",
+        keys: &["quota", "per_minute", "per_second"],
     },
     Absent {
         what: "rewriting",
