@@ -90,14 +90,14 @@ impl Rules {
             scene.answer(subject, most)
         });
         let rules = planned.rules.iter().chain(self.at(&beyond));
-        self.weigh(rules, self.is_edited || !beyond.is_empty(), &scene)
+        weigh(rules, self.is_edited || !beyond.is_empty(), &scene)
     }
 
     /// Decides by what the index finds.
     fn decide_found(&self, scene: &Scene<'_, '_>) -> Result<Outcome<'_>, SliceError> {
         let mut ask = |subject: &Subject, most| scene.answer(subject, most);
         let candidates = self.candidates(scene.seen, &mut ask);
-        self.weigh(self.at(&candidates), self.is_edited, scene)
+        weigh(self.at(&candidates), self.is_edited, scene)
     }
 
     /// Decides where every rule is certainly false that is not among these ascending positions.
@@ -112,53 +112,52 @@ impl Rules {
         let mut candidates =
             self.candidates(&seen, &mut |subject, most| scene.answer(subject, most));
         candidates.retain(|position| positions.binary_search(position).is_ok());
-        self.weigh(self.at(&candidates), self.is_edited, &scene)
+        weigh(self.at(&candidates), self.is_edited, &scene)
     }
 
     fn at(&self, positions: &[usize]) -> impl Iterator<Item = &Rule> {
         positions.iter().filter_map(|at| self.get(*at))
     }
+}
 
-    /// Evaluates the clauses of rules that may hold.
-    fn weigh<'a>(
-        &'a self,
-        rules: impl Iterator<Item = &'a Rule>,
-        is_mixed: bool,
-        scene: &Scene<'_, '_>,
-    ) -> Result<Outcome<'a>, SliceError> {
-        let mut tally = Tally::default();
-        for rule in rules {
-            let holds = match &rule.clauses {
-                Clauses::None => Ok(true),
-                Clauses::Compiled(code) => code.holds(scene),
-                Clauses::Cedar => Err(Failed),
-            };
-            // Cedar itself decides what failed here, and says why.
-            let holds = if let Ok(holds) = holds {
-                Ok(holds)
-            } else {
-                scene.has_read(rule.reads);
-                if rule.reads_clock {
-                    scene.lasts_for(0);
-                }
-                oracle::evaluate(&rule.policy, scene.question, scene.seen.view.store)?
-            };
-            match holds {
-                Ok(false) => {}
-                Ok(true) if rule.is_forbid() => tally.forbids.push(rule),
-                Ok(true) => tally.permits.push(rule),
-                Err(message) => tally.failures.push((rule, message)),
+/// Evaluates the clauses of rules that may hold. `is_mixed`: they may not come in the order of the files.
+fn weigh<'a>(
+    rules: impl Iterator<Item = &'a Rule>,
+    is_mixed: bool,
+    scene: &Scene<'_, '_>,
+) -> Result<Outcome<'a>, SliceError> {
+    let mut tally = Tally::default();
+    for rule in rules {
+        let holds = match &rule.clauses {
+            Clauses::None => Ok(true),
+            Clauses::Compiled(code) => code.holds(scene),
+            Clauses::Cedar => Err(Failed),
+        };
+        // Cedar itself decides what failed here, and says why.
+        let holds = if let Ok(holds) = holds {
+            Ok(holds)
+        } else {
+            scene.has_read(rule.reads);
+            if rule.reads_clock {
+                scene.lasts_for(0);
             }
+            oracle::evaluate(&rule.policy, scene.question, scene.seen.view.store)?
+        };
+        match holds {
+            Ok(false) => {}
+            Ok(true) if rule.is_forbid() => tally.forbids.push(rule),
+            Ok(true) => tally.permits.push(rule),
+            Err(message) => tally.failures.push((rule, message)),
         }
-        if is_mixed {
-            tally.sort();
-        }
-        Ok(Outcome {
-            reads: scene.reads.get(),
-            lasts: scene.lasts.get(),
-            ..tally.outcome()
-        })
     }
+    if is_mixed {
+        tally.sort();
+    }
+    Ok(Outcome {
+        reads: scene.reads.get(),
+        lasts: scene.lasts.get(),
+        ..tally.outcome()
+    })
 }
 
 /// The parts of a question as the store has them: looked up once, for scopes and clauses alike.

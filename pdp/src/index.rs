@@ -313,8 +313,10 @@ impl Index {
             keys.push(ScopeKey::eq(own));
         }
         // What several groups are in is met once for each; what is filed under it is wanted once.
-        keys.sort_unstable();
-        keys.dedup();
+        if seen.above.is_some_and(Ancestry::may_repeat) {
+            keys.sort_unstable();
+            keys.dedup();
+        }
         Keys::Listed(keys)
     }
 
@@ -327,7 +329,7 @@ impl Index {
 /// A level of no more keys is walked.
 const FEW: usize = 4;
 
-/// Each once, and in order.
+/// Each once.
 type Listed = SmallVec<[ScopeKey; 16]>;
 
 /// The keys that a matching scope can have been filed under.

@@ -83,6 +83,11 @@ impl<'a> Ancestry<'a> {
         Some(list)
     }
 
+    /// Whether some may be named more than once.
+    pub(crate) fn may_repeat(&self) -> bool {
+        !self.closures.is_empty()
+    }
+
     /// All of them; some more than once.
     pub(crate) fn each(&self, mut visitor: impl FnMut(&'a Uid)) {
         for uid in &self.walked.list {

@@ -12,7 +12,7 @@ use proptest::test_runner::{Config, TestRunner};
 use crate::engine::tests::{
     asked, assert_agree, entities, ours, question, rules_with, theirs, uid,
 };
-use crate::engine::{Question, Rules, Scene, Surroundings, Verdict};
+use crate::engine::{Question, Rules, Scene, Surroundings, Verdict, weigh};
 use crate::entities::EntityStore;
 use crate::reads::{Names, Reads};
 
@@ -134,7 +134,7 @@ fn without_choosing(rules: &Rules, question: &Question, store: &EntityStore) -> 
     let seen = Surroundings::of(question, store);
     let all = rules.candidates(&seen, &mut |_, _| crate::index::guards::Answer::Unknown);
     let scene = Scene::of(question, &seen);
-    let outcome = rules.weigh(rules.at(&all), false, &scene).unwrap();
+    let outcome = weigh(rules.at(&all), false, &scene).unwrap();
     (Verdict::of(&outcome), outcome.reads)
 }
 
