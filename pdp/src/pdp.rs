@@ -153,11 +153,11 @@ impl Pdp {
         let pages = PageTokens::new(config, base).map_err(PdpError::Config)?;
         let metadata = Metadata::open(config, base).map_err(PdpError::Config)?;
         let handout = Handout::open(config, base).map_err(PdpError::Config)?;
-        let folder = base.join(&config.policies);
         let snapshot = snapshot()?;
         let vocabulary = &snapshot.loaded.vocabulary;
         let filters = config.filters.as_ref();
         let tables = filters.map(|file| Tables::open(&base.join(file), vocabulary));
+        let tables = tables.transpose()?;
         let configured = &config.attribute_providers;
         let (metrics, tasks) = (&parts.metrics, &parts.tasks);
         let providers = Providers::open(configured, base, vocabulary, metrics, tasks)?;
@@ -179,7 +179,7 @@ impl Pdp {
             turn: Arc::default(),
             store: parts.store,
             follower: tokio::sync::Mutex::default(),
-            folder,
+            folder: base.join(&config.policies),
             reading: config.reading(),
             server: config.server(identifier.as_ref()),
             identifier,
@@ -194,7 +194,7 @@ impl Pdp {
             limits: Limits::of(config),
             inline_entities: config.inline_entities,
             room: Room::of(config),
-            tables: tables.transpose()?,
+            tables,
             providers,
             meters,
             health: parts.health,
