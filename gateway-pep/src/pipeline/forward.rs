@@ -9,7 +9,6 @@ use http::{Response, StatusCode};
 use http_body::Body as _;
 use hyper::upgrade::OnUpgrade;
 
-use super::authenticate::Shown;
 use super::authorize::Permitted;
 use super::reauthorize::{Unknown, reauthorize, refusal};
 use super::record::Record;
@@ -79,13 +78,10 @@ pub(crate) async fn forward(
     }
     let idle = worker.core.timeouts.idle_body;
     let (mut parts, incoming) = response.into_parts();
-    shape::response_headers(plan, &mut parts.headers);
+    shape::answer_headers(plan, permitted, &mut parts.headers);
     parts.extensions = http::Extensions::new();
     parts.version = http::Version::HTTP_11;
     let mut body = ResponseBody::stream(incoming, idle, Some(lease));
-    if matches!(permitted.shown(), Some(Shown::Session(_))) {
-        shape::keep_from_shared_caches(&mut parts.headers);
-    }
     if let Some(obligations) = permitted.obligations() {
         headers::set_all(&mut parts.headers, &obligations.response_headers);
         if obligations.rewrites() {
