@@ -84,22 +84,24 @@ impl Arriving<'_> {
         let origin = self.logins.origin(request).ok_or(Stop::Unknown)?;
         let plan = (self.logins, self.login);
         let read = Pending::read(plan, &state, request.headers(), self.now);
-        // SECURITY: before it is used up. A browser that was not sent uses up nobody's login.
+        // SECURITY: first of all. A browser that was not sent uses up nobody's login, and has nothing asked.
         let (pending, expired) = read.ok_or(Stop::Unknown)?;
         if pending.origin != origin {
             return Err(Stop::Unknown);
         }
         *gone = Some(expired);
-        if !self.store.use_state(state.reveal(), PATIENCE).await? {
+        if self.store.is_used(state.reveal()).await? {
             return Err(Stop::Unknown);
         }
         let session = self.session(&answer, &state, &pending).await?;
         let before = cookies::find(request.headers(), &self.login.cookie);
         let before = before.ok().flatten().and_then(SessionId::parse);
         let id = SessionId::mint().map_err(|_| Fault::Down("there is no randomness"))?;
-        self.store
-            .begin(&id, &session, (before.as_ref(), self.login))
-            .await?;
+        let by = (state.reveal(), PATIENCE);
+        let place = (before.as_ref(), self.login);
+        if !self.store.begin((&id, &session), by, place).await? {
+            return Err(Stop::Unknown);
+        }
         let back = HeaderValue::try_from(pending.back);
         let back = back.unwrap_or(HeaderValue::from_static("/"));
         Ok((back, id))

@@ -137,27 +137,28 @@ impl SessionStore {
         }))
     }
 
-    /// Keeps a new session, in the place of the one that the browser has had, if any.
+    /// Keeps a new session, in the place of the one that the browser has had, if any, and uses up the state that
+    /// it came by; false where that was used before.
     pub(crate) async fn begin(
         &self,
-        id: &SessionId,
-        session: &Session,
+        (id, session): (&SessionId, &Session),
+        (state, keep_state): (&str, Duration),
         (before, login): (Option<&SessionId>, &Login),
-    ) -> Result<(), StoreError> {
+    ) -> Result<bool, StoreError> {
         let name = self.name(id);
         let value = self.sealed(&name, session)?;
         let keep = Some(login.lifetime.saturating_add(GRACE));
-        let mut batch = Batch::new().put_new(key(&name), value, keep);
+        let keep_state = Some(keep_state.saturating_add(GRACE));
+        let mut batch = Batch::new()
+            .put_new(self.used(state), Bytes::new(), keep_state)
+            .put_new(key(&name), value, keep);
         if let Some(before) = before {
             let before = self.name(before);
             batch = batch.delete(key(&before)).append(&self.log, told(&before)?);
         }
-        if self.within(self.store.commit(batch)).await?.is_applied() {
-            Ok(())
-        } else {
-            // 32 random bytes do not come twice.
-            Err(refused("a session's id is taken"))
-        }
+        // The 32 random bytes of an id do not come twice: a conflict is about the state.
+        let commit = self.within(self.store.commit(batch)).await?;
+        Ok(commit.is_applied())
     }
 
     /// Writes over what was read; false where somebody else has written, or the session has ended. The new
@@ -235,13 +236,15 @@ impl SessionStore {
         Err(StoreError::Timeout)
     }
 
-    /// Uses the state of a login up; false where it was used before.
-    pub(crate) async fn use_state(&self, state: &str, keep: Duration) -> Result<bool, StoreError> {
-        let used = format!("gateway-login-used:{}", self.named("state", "", state));
-        let using = self
-            .store
-            .put_new(&used, Bytes::new(), Some(keep.saturating_add(GRACE)));
-        self.within(using).await
+    /// Whether somebody has logged in by this state. Nobody else can write: nothing is kept of logins that
+    /// come to nothing.
+    pub(crate) async fn is_used(&self, state: &str) -> Result<bool, StoreError> {
+        let used = self.within(self.store.get(&self.used(state))).await?;
+        Ok(used.is_some())
+    }
+
+    fn used(&self, state: &str) -> String {
+        format!("gateway-login-used:{}", self.named("state", "", state))
     }
 
     async fn end(&self, name: &str) -> Result<Option<(End, Bytes)>, StoreError> {

@@ -78,7 +78,7 @@ pub(crate) async fn forward(
     }
     let idle = worker.core.timeouts.idle_body;
     let (mut parts, incoming) = response.into_parts();
-    shape::response_headers(plan, &mut parts.headers);
+    shape::answer_headers(plan, permitted, &mut parts.headers);
     parts.extensions = http::Extensions::new();
     parts.version = http::Version::HTTP_11;
     let mut body = ResponseBody::stream(incoming, idle, Some(lease));

@@ -4,6 +4,7 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Request, Uri, Version};
 use http_body::Body as _;
 
+use super::authenticate::Shown;
 use super::authorize::Permitted;
 use super::canonical::Upgrade;
 use super::record::Record;
@@ -136,6 +137,40 @@ pub(super) fn response_headers(plan: &Plan, headers: &mut HeaderMap) {
     headers.remove(DPOP_NONCE);
 }
 
+/// The headers of an answer to what was permitted, as whoever asked gets them.
+pub(super) fn answer_headers(plan: &Plan, permitted: &Permitted, headers: &mut HeaderMap) {
+    response_headers(plan, headers);
+    if matches!(permitted.shown(), Some(Shown::Session(_))) {
+        keep_from_shared_caches(headers);
+    }
+}
+
+/// What a shared cache may not keep of a request with `Authorization`, it may not keep of one with a session's
+/// cookie (RFC 9111 section 3.5): the upstream was sent the one, and whoever is in front of us has seen the other.
+fn keep_from_shared_caches(headers: &mut HeaderMap) {
+    const SAID: [&str; 5] = [
+        "public",
+        "s-maxage",
+        "must-revalidate",
+        "private",
+        "no-store",
+    ];
+    let is_said = headers
+        .get_all(header::CACHE_CONTROL)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|directive| directive.split('=').next())
+        .any(|name| {
+            SAID.iter()
+                .any(|said| name.trim().eq_ignore_ascii_case(said))
+        });
+    if !is_said {
+        let private = HeaderValue::from_static("private");
+        headers.append(header::CACHE_CONTROL, private);
+    }
+}
+
 /// The headers of a response whose body was masked.
 pub(super) fn masked_response_headers(headers: &mut HeaderMap) {
     for name in &DESCRIBES_DOCUMENT {
@@ -149,4 +184,33 @@ pub(super) fn masked_response_headers(headers: &mut HeaderMap) {
 pub(super) fn set_upgrade(headers: &mut HeaderMap) {
     headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
     headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shared_caches_keep_of_a_session_what_they_may_keep_of_a_token() {
+        for (said, kept) in [
+            (&[][..], &["private"][..]),
+            (&["max-age=60"], &["max-age=60", "private"]),
+            (&["no-cache"], &["no-cache", "private"]),
+            (&["max-age=60, public"], &["max-age=60, public"]),
+            (
+                &["max-age=60", "S-MaxAge = 5"],
+                &["max-age=60", "S-MaxAge = 5"],
+            ),
+            (&["must-revalidate"], &["must-revalidate"]),
+            (&["no-store"], &["no-store"]),
+        ] {
+            let mut headers = HeaderMap::new();
+            for value in said {
+                headers.append(header::CACHE_CONTROL, HeaderValue::from_static(value));
+            }
+            keep_from_shared_caches(&mut headers);
+            let values: Vec<_> = headers.get_all(header::CACHE_CONTROL).iter().collect();
+            assert_eq!(values, kept, "{said:?}");
+        }
+    }
 }

@@ -56,10 +56,17 @@ fn signs_in(site: &Site, more: &[(&str, String)]) {
         ("TOKEN_SECS", "3".to_owned()),
         ("CHROMIUM", "/usr/bin/chromium".to_owned()),
     ];
+    variables.retain(|(name, _)| !more.iter().any(|(own, _)| own == name));
     variables.extend(more.iter().cloned());
+    let is_https = more.iter().any(|(name, _)| *name == "GATEWAY");
     let variables: Vec<_> = variables.iter().map(|(n, v)| (*n, v.as_str())).collect();
-    let summary = plays("login.mjs", &variables, &STEPS);
-    assert_eq!(summary["cookie_sent_by_0"], true, "the same host");
+    // The token service would have to believe the gateway's certificate.
+    let is_step = |step: &&&str| !(is_https && **step == "logout_there");
+    let steps: Vec<_> = STEPS.iter().filter(is_step).copied().collect();
+    let summary = plays("login.mjs", &variables, &steps);
+    // A page of the same host by http is of the same site as the gateway by http, and of no other.
+    assert_eq!(summary["cookie_sent_by_0"], !is_https);
+    assert_eq!(summary["cookie_sent_by_1"], false);
     let session = summary["session"].as_str().expect("a session");
     let gateway = site.gateway.as_ref().unwrap_or(&site.pdp);
     let log = gateway.output();
@@ -74,6 +81,37 @@ fn the_example_of_the_documentation_lets_people_in_and_out() {
         short_lived(&format!("{head}\n{example}"))
     });
     signs_in(&site, &[]);
+}
+
+/// By TLS and HTTP/2, with cookies that are this host's alone.
+#[test]
+fn over_tls_no_other_host_can_have_or_set_the_cookie() {
+    let files = tempfile::tempdir().expect("folder");
+    let site = Site::all_in_one_with(|text| {
+        let here = host(&text);
+        let at = |name: &str| files.path().join(name);
+        let params = rcgen::CertificateParams::new([here.clone()]).expect("parameters");
+        let key = rcgen::KeyPair::generate().expect("key");
+        let certificate = params.self_signed(&key).expect("certificate");
+        std::fs::write(at("own.pem"), certificate.pem()).expect("file");
+        std::fs::write(at("own.key"), key.serialize_pem()).expect("file");
+        let tls = format!(
+            "  tls: {{ certificates: [{{ certificate_file: {:?}, key_file: {:?} }}] }}\n  sessions:\n",
+            at("own.pem"),
+            at("own.key")
+        );
+        let example = example()
+            .replace("    insecure_cookies: true", "    cached: 100")
+            .replace("http://127.0.0.1:8080", "https://127.0.0.1:8080")
+            // The token service tells nobody whose certificate it does not believe.
+            .replacen("      backchannel_logout_uri: https", "      # https", 1)
+            .replacen("  sessions:\n", &tls, 1)
+            .replace("127.0.0.1:", &format!("{here}:"));
+        let (head, _) = text.split_once("\nstore:").expect("a store");
+        short_lived(&format!("{head}\n{example}"))
+    });
+    let gateway = format!("https://{}:8080", site.host);
+    signs_in(&site, &[("GATEWAY", gateway)]);
 }
 
 #[test]

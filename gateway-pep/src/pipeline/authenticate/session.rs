@@ -156,7 +156,7 @@ impl<'a> Visit<'a> {
         match renewed {
             Ok(Some(kept)) => Ok(kept),
             Ok(None) => Err(self.ended(record).await),
-            Err(error) => Err(unrenewed(&error, record)),
+            Err(error) => Err(unrenewed(error, record)),
         }
     }
 
@@ -205,14 +205,14 @@ pub(super) async fn still(
     let kept = found.ok_or(Refusal::SessionEnded)?;
     let now = record.moment.unix;
     let usable = worker.sessions.usable(login, id, kept, now).await;
-    let kept = usable.map_err(|error| unrenewed(&error, record))?;
+    let kept = usable.map_err(|error| unrenewed(error, record))?;
     let kept = kept.ok_or(Refusal::SessionEnded)?;
     let known = swapped(worker, &kept, place, record).await?;
     shown.asked.set(asked);
     known.ok_or(Refusal::InvalidToken)
 }
 
-fn unrenewed(error: &Unrenewed, record: &Record) -> Refusal {
+fn unrenewed(error: Unrenewed, record: &Record) -> Refusal {
     let request_id = record.id.as_str();
     tracing::warn!(request_id, %error, "a session is not renewed");
     match error {

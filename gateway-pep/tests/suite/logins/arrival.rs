@@ -59,6 +59,7 @@ async fn a_browser_logs_in_and_its_requests_are_as_any_other() {
     browser.cookies.insert("theme".into(), "dark".into());
     let answer = browser.get("/app/1001?x=1").await;
     assert_eq!(answer.status(), 200, "{}", answer.0);
+    assert_eq!(answer.header("cache-control"), Some("private"));
     let seen = site.one.upstream.last();
     assert_eq!(seen.headers["authorization"], "Bearer jwt.alice.signature");
     assert_eq!(seen.headers["cookie"], "theme=dark");
@@ -290,6 +291,12 @@ async fn what_comes_back_instead_of_a_code_is_told_and_logs_nobody_in() {
     check(&site, 502, "cannot be used").await;
     answering("code", Some("unknown"));
     check(&site, 403, "did not sign you in").await;
+    let kept = site.store.scan("gateway-", None, 100).await.unwrap();
+    assert_eq!(
+        kept.entries,
+        [],
+        "nobody has logged in, and nothing is kept"
+    );
     answering("error", Some("access_denied"));
     check(&site, 403, "did not sign you in").await;
     answering("error", Some("temporarily_unavailable"));
