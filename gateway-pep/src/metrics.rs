@@ -141,11 +141,6 @@ impl GatewayMetrics {
             "Tokens that somebody was asked about, by issuer and by where the answer came from",
             &["issuer", "source", "result"],
         )?;
-        let readings = metrics.counters(
-            "pep_issuer_keys_read_total",
-            "Readings of the keys of an issuer",
-            &["issuer", "result"],
-        )?;
         let logins = login_metrics(metrics, plan)?;
         let rejected = metrics.counters(
             "pep_rejected_requests_total",
@@ -159,23 +154,15 @@ impl GatewayMetrics {
             });
             counters.collect()
         };
-        let key_readings = |name: &str| KeyReadings {
-            ok: readings.with_label_values(&[name, "ok"]),
-            failed: readings.with_label_values(&[name, "failed"]),
-        };
         let names = || plan.issuers.iter().map(|issuer| &*issuer.name);
-        let handshakes = metrics.counters(
-            "pep_tls_handshakes_total",
-            "TLS handshakes with clients",
-            &["result"],
-        )?;
+        let [handshakes, failed_handshakes] = handshake_metrics(metrics)?;
         let (routes, unrouted) = route_metrics(metrics, plan)?;
         Ok(Self {
             in_flight: metrics.gauge("pep_requests_in_flight", "Requests being answered")?,
             connections: metrics.gauge("pep_connections", "Open client connections")?,
             refused: ConnectionsRefused::new(metrics)?,
-            handshakes: handshakes.with_label_values(&["ok"]),
-            failed_handshakes: handshakes.with_label_values(&["failed"]),
+            handshakes,
+            failed_handshakes,
             revocation_lag: metrics.latency(
                 "pep_revocation_lag_seconds",
                 "Time between two answers of the event log: an announcement waited at most so long",
@@ -194,7 +181,7 @@ impl GatewayMetrics {
             streams_asked: streams_asked(metrics)?,
             streams_ended: streams_ended(metrics)?,
             swaps: names().map(by_source).collect(),
-            key_readings: names().map(key_readings).collect(),
+            key_readings: key_readings(metrics, plan)?,
             logins,
             rejected: reasons
                 .iter()
@@ -280,6 +267,29 @@ fn place(source: Source) -> usize {
         Source::Remote => 2,
         Source::Stale => 3,
     }
+}
+
+fn handshake_metrics(metrics: &Metrics) -> Result<[IntCounter; 2], MetricError> {
+    let handshakes = metrics.counters(
+        "pep_tls_handshakes_total",
+        "TLS handshakes with clients",
+        &["result"],
+    )?;
+    Ok(["ok", "failed"].map(|result| handshakes.with_label_values(&[result])))
+}
+
+fn key_readings(metrics: &Metrics, plan: &Plan) -> Result<Vec<KeyReadings>, MetricError> {
+    let readings = metrics.counters(
+        "pep_issuer_keys_read_total",
+        "Readings of the keys of an issuer",
+        &["issuer", "result"],
+    )?;
+    let of = |name: &str| KeyReadings {
+        ok: readings.with_label_values(&[name, "ok"]),
+        failed: readings.with_label_values(&[name, "failed"]),
+    };
+    let names = plan.issuers.iter().map(|issuer| &*issuer.name);
+    Ok(names.map(of).collect())
 }
 
 fn login_metrics(

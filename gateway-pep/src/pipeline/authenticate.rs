@@ -108,7 +108,7 @@ pub(crate) async fn again(
     let (before, shown) = known.ok_or(Refusal::NoCredentials)?;
     let live = match shown {
         Shown::Session(shown) => session::still(worker, shown, place, record).await?,
-        Shown::Certificate(issuer) => certificate::still(worker, *issuer, record)?,
+        Shown::Certificate(shown) => certificate::still(worker, shown, record)?,
         Shown::Token(_) | Shown::Key(_) => {
             let token = shown.token()?.ok_or(Refusal::NoCredentials)?;
             let (swap, source, issuer) = swap(worker, token, place, record).await?;
@@ -118,6 +118,12 @@ pub(crate) async fn again(
                 return Err(Refusal::InvalidToken);
             };
             metrics.swapped(issuer, source, SwapOutcome::Live);
+            let confirmation = &live.vouched.confirmation;
+            if matches!(confirmation, Some(Confirmation::Certificate(_)))
+                && record.certificate().is_none()
+            {
+                return Err(Refusal::BoundToCertificate);
+            }
             live
         }
     };

@@ -161,7 +161,7 @@ impl Record {
         !self.connection.is_http2()
     }
 
-    pub(crate) fn connection(&self) -> &Connection {
+    pub(crate) fn connection(&self) -> &Rc<Connection> {
         &self.connection
     }
 

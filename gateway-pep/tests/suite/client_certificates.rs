@@ -409,6 +409,25 @@ async fn an_open_connection_is_worth_no_more_than_a_new_one_would_be() {
     assert_eq!(again(&mut ending).await, 401);
 }
 
+#[tokio::test]
+async fn what_lasts_ends_with_the_authority_of_its_certificate() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let (tls, _) = start(OPTIONAL, |_| {}).await;
+    let job = client(&tls.authority, &["spiffe://x/job"]);
+    let mut stream = connect(&tls, Some(&job)).await;
+    stream
+        .write_all(bare("/mesh/feed").as_bytes())
+        .await
+        .unwrap();
+    let mut begun = [0; 12];
+    stream.read_exact(&mut begun).await.unwrap();
+    assert_eq!(&begun, b"HTTP/1.1 200");
+    tls.files.put("clients.pem", &Authority::new().pem());
+    let mut rest = Vec::new();
+    let end = tokio::time::timeout(Duration::from_secs(15), stream.read_to_end(&mut rest)).await;
+    assert!(end.is_ok(), "it goes on");
+}
+
 async fn wait_for_change(tls: &Tls, identity: &Issued) {
     let begin = Instant::now();
     while ask(tls, Some(identity), &bare("/mesh/1")).await.status() != 200 {

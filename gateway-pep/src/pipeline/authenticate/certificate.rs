@@ -2,11 +2,13 @@
 //! came.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use http::header::{self, HeaderMap};
+use service_kit::ClientCertificate;
 
-use super::Shown;
 use super::credential::has_token_in_query;
+use super::shown::{Shown, ShownCertificate};
 use crate::cache::Source;
 use crate::cache::tokens::Place;
 use crate::identity::Identity;
@@ -19,6 +21,9 @@ use crate::pipeline::record::Record;
 use crate::pipeline::respond::Refusal;
 use crate::worker::Worker;
 
+/// Who it is, by which certificate.
+type Found = (Rc<Identity>, Arc<ClientCertificate>);
+
 /// None: somebody else has to say who calls, or nobody does.
 pub(super) fn known(
     worker: &Worker,
@@ -30,7 +35,7 @@ pub(super) fn known(
     let Some(issuer) = accepted.and_then(Accepted::by_certificate) else {
         return Ok(None);
     };
-    let Some(identity) = shown(worker, request, issuer, record) else {
+    let Some((identity, certificate)) = shown(worker, request, issuer, record) else {
         return Ok(None);
     };
     // SECURITY: browsers show certificates for whichever page makes them send something.
@@ -41,7 +46,12 @@ pub(super) fn known(
         }
     }
     record.authenticated(identity.clone(), Source::L1);
-    Ok(Some((identity, Shown::Certificate(issuer))))
+    let shown = ShownCertificate {
+        connection: record.connection().clone(),
+        issuer,
+        certificate,
+    };
+    Ok(Some((identity, Shown::Certificate(shown))))
 }
 
 /// Whether the route takes certificates, and one was shown.
@@ -54,11 +64,13 @@ pub(super) fn counts(worker: &Worker, place: Place, record: &Record) -> bool {
 /// The same, for what has begun with it and lasts: the certificate must still be good.
 pub(super) fn still(
     worker: &Worker,
-    issuer: usize,
+    shown: &ShownCertificate,
     record: &Record,
 ) -> Result<Rc<Identity>, Refusal> {
-    let identity = of_connection(worker, issuer, record);
-    identity.ok_or(Refusal::NoCredentials)
+    let found = of_connection(worker, shown.issuer, record);
+    found
+        .map(|(identity, _)| identity)
+        .ok_or(Refusal::NoCredentials)
 }
 
 fn shown(
@@ -66,7 +78,7 @@ fn shown(
     request: &CanonicalRequest,
     index: usize,
     record: &Record,
-) -> Option<Rc<Identity>> {
+) -> Option<Found> {
     let plan = &worker.core.plan;
     // SECURITY: whoever brings a token wants to be known by it. A bad one is no reason to look further.
     let headers = request.headers();
@@ -80,7 +92,7 @@ fn shown(
     of_connection(worker, index, record)
 }
 
-fn of_connection(worker: &Worker, index: usize, record: &Record) -> Option<Rc<Identity>> {
+fn of_connection(worker: &Worker, index: usize, record: &Record) -> Option<Found> {
     let issuer = worker.core.plan.issuers.get(index)?;
     let Kind::Certificate(rules) = &issuer.kind else {
         return None;
@@ -96,7 +108,7 @@ fn of_connection(worker: &Worker, index: usize, record: &Record) -> Option<Rc<Id
         None => SwapOutcome::Inactive,
     };
     worker.core.metrics.swapped(index, Source::L1, outcome);
-    identity
+    Some((identity?, shown))
 }
 
 fn is_of_browser(headers: &HeaderMap) -> bool {

@@ -3,9 +3,11 @@
 use std::cell::Cell;
 use std::fmt;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use http::HeaderValue;
 use http::header;
+use service_kit::ClientCertificate;
 
 use super::credential::Credential;
 use crate::login::cache::Asked;
@@ -16,6 +18,7 @@ use crate::pipeline::presented::Scheme;
 use crate::pipeline::respond::Refusal;
 use crate::plan::Plan;
 use crate::worker::Worker;
+use crate::worker::connection::Connection;
 
 /// A credential, as it came.
 pub(crate) enum Shown {
@@ -24,8 +27,15 @@ pub(crate) enum Shown {
     /// In the header of API keys.
     Key(HeaderValue),
     Session(ShownSession),
-    /// Of the connection; by this issuer.
-    Certificate(usize),
+    /// On the connection.
+    Certificate(ShownCertificate),
+}
+
+/// The certificate of a connection, as it was looked at.
+pub(crate) struct ShownCertificate {
+    pub(super) connection: Rc<Connection>,
+    pub(super) issuer: usize,
+    pub(super) certificate: Arc<ClientCertificate>,
 }
 
 /// The session of somebody with a browser.
@@ -63,12 +73,23 @@ impl Shown {
         }
     }
 
-    /// Whether a session has not ended, as far as was heard. Of what ends tokens, others know.
+    /// Whether a session has not ended, as far as was heard, and a certificate is believed. Of what ends
+    /// tokens, others know.
     pub(crate) fn stands(&self, worker: &Worker) -> bool {
         match self {
-            Self::Token(_) | Self::Key(_) | Self::Certificate(_) => true,
+            Self::Token(_) | Self::Key(_) => true,
+            Self::Certificate(shown) => shown.stands(worker),
             Self::Session(shown) => worker.sessions.stands(&shown.kept, shown.asked.get()),
         }
+    }
+}
+
+impl ShownCertificate {
+    fn stands(&self, worker: &Worker) -> bool {
+        let (tls, now) = (worker.core.tls.as_ref(), worker.core.clock.now());
+        let shown = tls.and_then(|tls| self.connection.certificate(tls, now));
+        // Looked at by other authorities, it may be the same still.
+        shown.is_some_and(|shown| shown == self.certificate)
     }
 }
 
