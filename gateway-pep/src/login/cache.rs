@@ -96,7 +96,8 @@ impl SessionCache {
             | Change::Grant(_)
             | Change::Client(_)
             | Change::AllTokens { .. }
-            | Change::AllDecisions { .. } => {}
+            | Change::AllDecisions { .. }
+            | Change::Purge { .. } => {}
         }
     }
 
