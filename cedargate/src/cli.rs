@@ -327,6 +327,7 @@ fn demo_upstream_only(listen: SocketAddr) -> Loaded {
         // Its own port, beside the admin listener of the process that it serves.
         admin: AdminConfig {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            hosts: Vec::new(),
         },
         store: store::StoreConfig::default(),
         pdp: None,

@@ -68,6 +68,10 @@ pub struct AdminConfig {
     /// Keep it on an address that clients cannot reach.
     #[serde(default = "default_admin_listen")]
     pub listen: SocketAddr,
+    /// Names by which it is asked, beside addresses and `localhost`. Others are refused: a page of the web can be
+    /// led here by a name of its own.
+    #[serde(default)]
+    pub hosts: Vec<String>,
 }
 
 /// `connect:`
@@ -349,6 +353,7 @@ impl Default for AdminConfig {
     fn default() -> Self {
         Self {
             listen: default_admin_listen(),
+            hosts: Vec::new(),
         }
     }
 }

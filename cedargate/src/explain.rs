@@ -85,7 +85,7 @@ async fn answer(State(explainer): State<Explainer>, headers: HeaderMap, body: By
 
 /// SECURITY: no page of the web may ask, whatever name it has for this address: browsers say where they come
 /// from, and send this type to nobody who has not said that he wants it.
-fn from_a_program(headers: &HeaderMap) -> Result<(), Problem> {
+pub(crate) fn from_a_program(headers: &HeaderMap) -> Result<(), Problem> {
     if headers.contains_key(header::ORIGIN) || headers.contains_key("sec-fetch-site") {
         return Err(Problem::new(StatusCode::FORBIDDEN, "not-for-browsers")
             .detail("this is asked by programs, not by pages"));

@@ -1,7 +1,9 @@
 //! The one binary: all roles, the demo, and the operator's commands. The only crate that sees
 //! every other, and the only place that picks local or remote, memory, redb or Redis.
 
+mod admin_host;
 pub mod attack;
+mod cache_admin;
 pub mod check;
 pub mod cli;
 pub mod config;

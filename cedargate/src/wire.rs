@@ -21,7 +21,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::config::{ConnectPdp, FileConfig, LOCAL_RESOURCE_SERVER, Loaded};
-use crate::{demo_upstream, explain};
+use crate::{admin_host, cache_admin, demo_upstream, explain};
 
 /// The event log that token service and PDP write and gateways follow.
 pub const EVENT_LOG: &str = "events";
@@ -132,7 +132,9 @@ pub async fn start(loaded: &Loaded, clock: SharedClock) -> anyhow::Result<Runnin
     let mut admin = admin::router(admin);
     if let Some(gateway) = &gateway {
         admin = admin.merge(explain::router(gateway.explainer()));
+        admin = admin.merge(cache_admin::router(gateway.caches()));
     }
+    let admin = admin_host::guarded(admin, &config.admin.hosts);
     spawn_server(&shared.tasks, listener, admin);
     addresses.gateway = gateway.as_ref().map(RunningGateway::addr);
     Ok(Running {

@@ -32,6 +32,8 @@ pub(crate) struct Moment {
 pub(crate) struct Epochs {
     pub(crate) tokens: u64,
     pub(crate) decisions: u64,
+    /// Something was purged: it need not be this.
+    pub(crate) purges: u64,
 }
 
 /// Where an answer came from. Also a metric label.

@@ -20,6 +20,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::login::store::SessionEvent;
+use crate::purge::{CacheEvent, Purge};
 
 /// What no longer holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +37,11 @@ pub(crate) enum Change {
         at: UnixTime,
     },
     Everything {
+        at: UnixTime,
+    },
+    /// What is remembered of something is to be forgotten.
+    Purge {
+        purge: Purge,
         at: UnixTime,
     },
 }
@@ -248,6 +254,15 @@ impl Follower {
         }
         if let Ok(SessionEvent::SessionsEnded { name }) = serde_json::from_slice(event) {
             return Change::Sessions(name);
+        }
+        match serde_json::from_slice::<CacheEvent>(event) {
+            Ok(CacheEvent::CachePurged {
+                purge: Purge::Everything,
+            }) => {
+                return Change::Everything { at };
+            }
+            Ok(CacheEvent::CachePurged { purge }) => return Change::Purge { purge, at },
+            Err(_) => {}
         }
         // A `PolicyEvent`, or written by a newer version, or by nobody we know.
         // SECURITY: tokens, too. What a token is swapped for is decided by policy: its scopes, and the

@@ -37,6 +37,7 @@ use crate::pipeline::canonical::Limits;
 use crate::pipeline::respond::REASONS;
 use crate::plan::Plan;
 use crate::proofs::Proofs;
+use crate::purge::Caches;
 use crate::worker::Seed;
 use crate::worker::serve::{self, Fate, Purpose};
 
@@ -48,6 +49,7 @@ pub struct Gateway {
     sink: LineSink,
     writers: Vec<LineWriter>,
     follower: Follower,
+    caches: Caches,
     health: Health,
     tasks: Tasks,
 }
@@ -84,6 +86,7 @@ pub struct RunningGateway {
     addr: SocketAddr,
     forward_auth: Vec<SocketAddr>,
     explainer: Explainer,
+    caches: Caches,
     threads: Vec<JoinHandle<()>>,
     writers: Vec<LineWriter>,
     idle: TaskTracker,
@@ -168,8 +171,17 @@ impl Gateway {
         let tls = open_tls(config, base).map_err(|issue| GatewayError::Config(vec![issue]))?;
         let mut core = core(config, &parts, (plan, tls), (metrics, feed));
         core.max_connections = max_connections;
+        let core = Arc::new(core);
+        let caches = Caches {
+            core: core.clone(),
+            events: parts.events.clone(),
+            event_log: parts.event_log.clone(),
+            token_capacity: gateway.cache.tokens,
+            decision_capacity: gateway.cache.decisions,
+        };
         Ok(Self {
-            seed: seed(Arc::new(core), config, notifications, &parts)?,
+            caches,
+            seed: seed(core, config, notifications, &parts)?,
             workers,
             sink,
             writers,
@@ -252,6 +264,7 @@ impl Gateway {
                 worker: explaining,
                 decisions: self.seed.decisions.clone(),
             },
+            caches: self.caches,
             threads,
             writers: self.writers,
             idle,
@@ -293,6 +306,11 @@ impl RunningGateway {
     /// Explains requests to it.
     pub fn explainer(&self) -> Explainer {
         self.explainer.clone()
+    }
+
+    /// What it remembers, and how it is made to forget.
+    pub fn caches(&self) -> Caches {
+        self.caches.clone()
     }
 
     /// Takes nothing new, finishes the requests in flight and writes the last log line. False

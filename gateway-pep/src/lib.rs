@@ -25,6 +25,7 @@ mod obligation;
 mod pipeline;
 mod plan;
 mod proofs;
+mod purge;
 mod question;
 mod seal;
 mod streams;
@@ -44,3 +45,4 @@ pub use explain::{
     ExplainedRoute, Explainer, Explanation, Stopping,
 };
 pub use gateway::{Gateway, GatewayError, GatewayParts, RunningGateway};
+pub use purge::{CacheCounts, CacheState, Caches, PurgeError, PurgeRequest};

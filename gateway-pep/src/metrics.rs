@@ -136,25 +136,12 @@ impl GatewayMetrics {
         plan: &Plan,
         reasons: &[&'static str],
     ) -> Result<Self, MetricError> {
-        let swaps = metrics.counters(
-            "pep_token_swaps_total",
-            "Tokens that somebody was asked about, by issuer and by where the answer came from",
-            &["issuer", "source", "result"],
-        )?;
         let logins = login_metrics(metrics, plan)?;
         let rejected = metrics.counters(
             "pep_rejected_requests_total",
             "Requests that the gateway answered itself",
             &["reason"],
         )?;
-        let by_source = |name: &str| {
-            let counters = Source::ALL.iter().map(|source| {
-                ["active", "inactive", "unknown"]
-                    .map(|result| swaps.with_label_values(&[name, source.as_str(), result]))
-            });
-            counters.collect()
-        };
-        let names = || plan.issuers.iter().map(|issuer| &*issuer.name);
         let [handshakes, failed_handshakes] = handshake_metrics(metrics)?;
         let (routes, unrouted) = route_metrics(metrics, plan)?;
         Ok(Self {
@@ -180,7 +167,7 @@ impl GatewayMetrics {
             )?,
             streams_asked: streams_asked(metrics)?,
             streams_ended: streams_ended(metrics)?,
-            swaps: names().map(by_source).collect(),
+            swaps: swap_metrics(metrics, plan)?,
             key_readings: key_readings(metrics, plan)?,
             logins,
             rejected: reasons
@@ -238,6 +225,17 @@ impl GatewayMetrics {
         }
     }
 
+    /// Swaps so far: from memory, from what is shared, from issuers, from what is too old.
+    pub(crate) fn swaps_by_source(&self) -> [u64; 4] {
+        by_place(self.swaps.iter().flatten())
+    }
+
+    /// Decisions so far, likewise.
+    pub(crate) fn decisions_by_source(&self) -> [u64; 4] {
+        let routes = self.routes.iter().chain([&self.unrouted]);
+        by_place(routes.flat_map(|route| &route.decisions))
+    }
+
     pub(crate) fn reject(&self, reason: &str) {
         if let Some((_, counter)) = self.rejected.iter().find(|(known, _)| *known == reason) {
             counter.inc();
@@ -258,6 +256,17 @@ impl RouteMetrics {
             if permitted { permit } else { deny }.inc();
         }
     }
+}
+
+/// Rows of counters, of which every fourth is about the same source.
+fn by_place<'m, const N: usize>(rows: impl Iterator<Item = &'m [IntCounter; N]>) -> [u64; 4] {
+    let mut sums = [0; 4];
+    for (index, row) in rows.enumerate() {
+        if let Some(sum) = sums.get_mut(index % 4) {
+            *sum += row.iter().map(IntCounter::get).sum::<u64>();
+        }
+    }
+    sums
 }
 
 fn place(source: Source) -> usize {
@@ -306,6 +315,37 @@ fn login_metrics(
     )?;
     let of = |name: &str| LOGIN_OUTCOMES.map(|(_, word)| counters.with_label_values(&[name, word]));
     Ok(logins.all.iter().map(|login| of(&login.name)).collect())
+}
+
+fn swap_metrics(metrics: &Metrics, plan: &Plan) -> Result<Vec<Vec<[IntCounter; 3]>>, MetricError> {
+    let swaps = metrics.counters(
+        "pep_token_swaps_total",
+        "Tokens that somebody was asked about, by issuer and by where the answer came from",
+        &["issuer", "source", "result"],
+    )?;
+    let by_source = |name: &str| {
+        let counters = Source::ALL.iter().map(|source| {
+            ["active", "inactive", "unknown"]
+                .map(|result| swaps.with_label_values(&[name, source.as_str(), result]))
+        });
+        counters.collect()
+    };
+    let issuers = plan.issuers.iter();
+    Ok(issuers.map(|issuer| by_source(&issuer.name)).collect())
+}
+
+fn key_readings(metrics: &Metrics, plan: &Plan) -> Result<Vec<KeyReadings>, MetricError> {
+    let readings = metrics.counters(
+        "pep_issuer_keys_read_total",
+        "Readings of the keys of an issuer",
+        &["issuer", "result"],
+    )?;
+    let of = |name: &str| KeyReadings {
+        ok: readings.with_label_values(&[name, "ok"]),
+        failed: readings.with_label_values(&[name, "failed"]),
+    };
+    let issuers = plan.issuers.iter();
+    Ok(issuers.map(|issuer| of(&issuer.name)).collect())
 }
 
 fn notifications_dropped(metrics: &Metrics, plan: &Plan) -> Result<Vec<IntCounter>, MetricError> {

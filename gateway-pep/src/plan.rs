@@ -103,6 +103,10 @@ pub(crate) struct RoutePlan {
 
 /// What it takes to pass.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there are few routes, and each is looked at often"
+)]
 pub(crate) enum Protection {
     Public,
     Token {

@@ -6,12 +6,14 @@
 //! because it has said that those parts are all that its answer can depend on.
 
 use std::net::IpAddr;
+use std::rc::Rc;
 
 use authzen::{Action, EvaluationRequest, Properties, Resource, Subject, Vary};
 use matchit::Params;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use crate::cache::decisions::Whose;
 use crate::identity::Identity;
 use crate::pipeline::canonical::{CanonicalRequest, decode_segment};
 use crate::plan::{QuestionPlan, RoutePlan};
@@ -19,7 +21,7 @@ use crate::plan::{QuestionPlan, RoutePlan};
 /// Everything that a question is made of.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Question<'a> {
-    pub(crate) caller: &'a Identity,
+    pub(crate) caller: &'a Rc<Identity>,
     pub(crate) request: &'a CanonicalRequest,
     /// Index of `plan`, which never changes while a gateway runs.
     pub(crate) route: usize,
@@ -168,6 +170,15 @@ pub(crate) struct Unaskable;
 
 /// Beside the parts of a key that has particulars.
 const PARTICULAR: u8 = 0x80;
+
+impl<'a> Question<'a> {
+    pub(crate) fn whose(&self) -> Whose<'a> {
+        Whose {
+            caller: self.caller,
+            route: self.route,
+        }
+    }
+}
 
 impl Question<'_> {
     /// Writes the key: which parts it has, then every part whole, its length before it where

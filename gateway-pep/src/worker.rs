@@ -33,9 +33,11 @@ use crate::cache::tokens::{TokenCache, TokenLimits};
 use crate::cache::validity::Validity;
 use crate::cache::{Epochs, Moment};
 use crate::core::Core;
+use crate::events::Change;
 use crate::login::cache::SessionCache;
 use crate::login::store::SessionStore;
 use crate::names::Names;
+use crate::purge::Purge;
 use crate::streams::Streams;
 use crate::upstream::Pool;
 use addresses::Addresses;
@@ -118,7 +120,7 @@ impl Seed {
             self.core.plan.issuers.clone(),
             self.shared_tokens.clone().map(Sealed::access),
             self.token_limits,
-            hash,
+            (hash, self.core.plan.cache_secret.clone()),
             validity.clone(),
         );
         let decisions = DecisionCache::new(
@@ -191,6 +193,9 @@ impl Worker {
             for change in &changes {
                 validity.apply(change, unix);
                 self.sessions.apply(change);
+                if let Change::Purge { purge, .. } = change {
+                    self.purge(purge);
+                }
             }
             validity.cursor = cursor;
         }
@@ -201,8 +206,18 @@ impl Worker {
             epochs: Epochs {
                 tokens: validity.tokens().generation,
                 decisions: validity.decisions().generation,
+                purges: validity.purges(),
             },
         }
+    }
+
+    fn purge(&self, purge: &Purge) {
+        self.tokens.purge(purge);
+        let routes = &self.core.plan.routes;
+        self.decisions.purge(purge, |route| {
+            let template = routes.get(route).map(|route| &*route.template);
+            matches!(purge, Purge::Route(purged) if template == Some(purged.as_str()))
+        });
     }
 
     pub(crate) fn is_draining(&self) -> bool {

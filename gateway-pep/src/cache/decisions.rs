@@ -17,8 +17,10 @@ use super::keyed::KeyedHash;
 use super::sealed::{Entry, SealedAccess};
 use super::validity::Validity;
 use super::{Moment, Source};
+use crate::identity::Identity;
 use crate::obligation::{Abilities, Obligations};
 use crate::plan::Plan;
+use crate::purge::Purge;
 use crate::question::{NamedBy, Parts, Question};
 
 /// An answer, understood.
@@ -47,6 +49,14 @@ pub(crate) struct Keys<'a> {
     /// The parts that `kept` has: an answer that can depend on others is not remembered.
     pub(crate) parts: Parts,
     pub(crate) named: NamedBy,
+    pub(crate) whose: Whose<'a>,
+}
+
+/// About whom a question is, and where: what purges go by.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Whose<'a> {
+    pub(crate) caller: &'a Rc<Identity>,
+    pub(crate) route: usize,
 }
 
 /// What the answers for a route and a type of subject were seen to depend on. No more than a
@@ -112,6 +122,8 @@ struct Known {
     as_of: UnixTime,
     until: UnixTime,
     generation: u64,
+    caller: Rc<Identity>,
+    route: usize,
 }
 
 /// Types of subjects that are told apart for one route, at most.
@@ -124,8 +136,11 @@ struct Ask {
     parts: Parts,
     named: NamedBy,
     generation: u64,
+    purges: u64,
     trusted_from: UnixTime,
     moment: Moment,
+    caller: Rc<Identity>,
+    route: usize,
 }
 
 impl DecisionCache {
@@ -235,6 +250,8 @@ impl DecisionCache {
                 as_of: found.as_of,
                 until: found.until,
                 generation: found.generation,
+                caller: found.caller.clone(),
+                route: found.route,
             });
         if let Some(again) = again {
             known.remove(kept);
@@ -256,8 +273,11 @@ impl DecisionCache {
             parts: keys.parts,
             named: keys.named,
             generation: epoch.generation,
+            purges: self.0.validity.borrow().purges(),
             trusted_from: epoch.trusted_from,
             moment,
+            caller: keys.whose.caller.clone(),
+            route: keys.whose.route,
         };
         if !moment.trusted {
             let evaluation = self.evaluate(&ask).await?;
@@ -270,6 +290,18 @@ impl DecisionCache {
         let flight = (self.0.hash.of(keys.whole), ask.generation);
         let answer = self.0.flights.join(flight, move || asking.find(ask)).await;
         answer.unwrap_or_else(|| Err(Rc::new(DecisionError::Unavailable(None))))
+    }
+
+    /// Forgets what a purge is about. `route`: whether a route is meant. Whose token it was, decisions do not say.
+    pub(crate) fn purge(&self, purge: &Purge, route: impl Fn(usize) -> bool) {
+        let of = |known: &Known| match purge {
+            Purge::Subject(subject) => known.caller.subject.id == *subject,
+            Purge::Client(client) => known.caller.vouched.facts.client_id == *client,
+            Purge::Route(_) => route(known.route),
+            Purge::Token(_) => false,
+            Purge::Everything => true,
+        };
+        self.0.known.borrow_mut().retain(|known| !of(known));
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -289,7 +321,12 @@ impl DecisionCache {
             let latest = entry.as_of.min(ask.moment.unix).plus(shared.ttl());
             if ask.moment.unix < latest {
                 let verdict = Rc::new(self.verdict(&entry.answer, latest));
-                self.remember(&ask.keys(), ask.generation, &verdict, (entry.as_of, latest));
+                self.remember(
+                    &ask.keys(),
+                    (ask.generation, ask.purges),
+                    &verdict,
+                    (entry.as_of, latest),
+                );
                 return Ok((verdict, Source::L2));
             }
         }
@@ -310,7 +347,7 @@ impl DecisionCache {
             }
             self.remember(
                 &ask.keys(),
-                ask.generation,
+                (ask.generation, ask.purges),
                 &verdict,
                 (as_of, as_of.plus(ttl)),
             );
@@ -330,7 +367,10 @@ impl DecisionCache {
         until_denied: bool,
         moment: Moment,
     ) -> Result<Vec<Rc<Verdict>>, Rc<DecisionError>> {
-        let generation = self.0.validity.borrow().decisions().generation;
+        let known = {
+            let validity = self.0.validity.borrow();
+            (validity.decisions().generation, validity.purges())
+        };
         let (entries, keys): (Vec<_>, Vec<_>) = asks.into_iter().unzip();
         let semantic = if until_denied {
             Semantic::DenyOnFirstDeny
@@ -355,12 +395,7 @@ impl DecisionCache {
             let ttl = self.ttl(evaluation);
             let verdict = Rc::new(self.verdict(evaluation, moment.unix.plus(ttl)));
             if moment.trusted && !ttl.is_zero() {
-                self.remember(
-                    keys,
-                    generation,
-                    &verdict,
-                    (moment.unix, moment.unix.plus(ttl)),
-                );
+                self.remember(keys, known, &verdict, (moment.unix, moment.unix.plus(ttl)));
             }
             verdict
         });
@@ -384,14 +419,16 @@ impl DecisionCache {
     fn remember(
         &self,
         keys: &Keys<'_>,
-        generation: u64,
+        (generation, purges): (u64, u64),
         verdict: &Rc<Verdict>,
         (as_of, until): (UnixTime, UnixTime),
     ) {
         // Policies changed while we asked: the answer may be from before that.
-        if self.0.validity.borrow().decisions().generation != generation {
+        let validity = self.0.validity.borrow();
+        if validity.decisions().generation != generation || validity.purges() != purges {
             return;
         }
+        drop(validity);
         // SECURITY: a key must not be narrower than what the answer can depend on.
         if !keys
             .parts
@@ -405,6 +442,8 @@ impl DecisionCache {
             as_of,
             until,
             generation,
+            caller: keys.whose.caller.clone(),
+            route: keys.whose.route,
         };
         self.0
             .known
@@ -421,6 +460,10 @@ impl Ask {
             kept: &self.key,
             parts: self.parts,
             named: self.named,
+            whose: Whose {
+                caller: &self.caller,
+                route: self.route,
+            },
         }
     }
 }

@@ -52,6 +52,11 @@ impl<V> Generations<V> {
         self.old.remove(&key);
     }
 
+    pub(crate) fn retain(&mut self, keep: impl Fn(&V) -> bool) {
+        self.young.retain(|_, value| keep(value));
+        self.old.retain(|_, value| keep(value));
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.young.len() + self.old.len()
     }

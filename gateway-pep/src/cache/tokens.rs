@@ -19,6 +19,7 @@ use crate::identity::answer::Answer;
 use crate::identity::fault::Unknown;
 use crate::identity::issuer::{Issuer, Kind};
 use crate::identity::{Identity, Vouched};
+use crate::purge::{Purge, token_name};
 use crate::subject::subject_of;
 
 /// What a token is worth.
@@ -70,6 +71,8 @@ struct Inner {
     shared: Option<SealedAccess>,
     limits: TokenLimits,
     hash: KeyedHash,
+    /// Keys what purges call tokens.
+    secret: Option<Secret>,
     known: RefCell<Generations<Known>>,
     flights: Flights<FoundResult>,
     validity: Rc<RefCell<Validity>>,
@@ -84,6 +87,8 @@ struct Known {
     issuer: usize,
     /// Of the issuer, when it was asked.
     version: u64,
+    /// What purges call the token.
+    name: Box<str>,
 }
 
 /// What is asked: one token, at one place, of one issuer.
@@ -94,6 +99,7 @@ struct Ask {
     resource: ResourceId,
     key: u128,
     generation: u64,
+    purges: u64,
     version: Option<u64>,
     trusted_from: UnixTime,
     moment: Moment,
@@ -104,7 +110,7 @@ impl TokenCache {
         issuers: Arc<[Issuer]>,
         shared: Option<SealedAccess>,
         limits: TokenLimits,
-        hash: KeyedHash,
+        (hash, secret): (KeyedHash, Option<Secret>),
         validity: Rc<RefCell<Validity>>,
     ) -> Self {
         Self(Rc::new(Inner {
@@ -112,6 +118,7 @@ impl TokenCache {
             shared,
             limits,
             hash,
+            secret,
             known: RefCell::new(Generations::new(limits.capacity)),
             flights: Flights::default(),
             validity,
@@ -160,6 +167,7 @@ impl TokenCache {
             issuer,
             resource: resource.clone(),
             generation: epoch.generation,
+            purges: self.0.validity.borrow().purges(),
             version: self.0.version(issuer, moment.instant),
             trusted_from: epoch.trusted_from,
             moment,
@@ -200,6 +208,18 @@ impl TokenCache {
             subject,
             subject_hash,
         }))
+    }
+
+    /// Forgets what a purge is about.
+    pub(crate) fn purge(&self, purge: &Purge) {
+        let of = |known: &Known| match (&known.swap, purge) {
+            (_, Purge::Token(name)) => *known.name == **name,
+            (Swap::Live(live), Purge::Subject(subject)) => live.subject.id == *subject,
+            (Swap::Live(live), Purge::Client(client)) => live.vouched.facts.client_id == *client,
+            (_, Purge::Everything) => true,
+            (_, Purge::Route(_)) | (Swap::Inactive, _) => false,
+        };
+        self.0.known.borrow_mut().retain(|known| !of(known));
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -294,7 +314,10 @@ impl TokenCache {
     fn remember(&self, ask: &Ask, found: &Found, latest: UnixTime) {
         let validity = self.0.validity.borrow();
         // Everything became void while we asked: the answer may be from before that.
-        if validity.tokens().generation != ask.generation || validity.is_revoked(&found.names) {
+        if validity.tokens().generation != ask.generation
+            || validity.purges() != ask.purges
+            || validity.is_revoked(&found.names)
+        {
             return;
         }
         // So did what was verified by other keys than those of now.
@@ -314,6 +337,7 @@ impl TokenCache {
             generation: ask.generation,
             issuer: ask.issuer,
             version,
+            name: token_name(self.0.secret.as_ref(), ask.token.reveal().as_bytes()).into(),
         };
         self.0.known.borrow_mut().insert(ask.key, known);
     }

@@ -19,6 +19,8 @@ pub(crate) struct Validity {
     pub(crate) cursor: u64,
     tokens: Epoch,
     decisions: Epoch,
+    /// Purges so far.
+    purges: u64,
     /// Revoked tokens and grants, clients that are gone, and how long to remember each: longer than anything that was
     /// asked for before the revocation can be in a cache.
     revoked: HashedMap<UnixTime>,
@@ -46,6 +48,7 @@ impl Validity {
             cursor: 0,
             tokens: Epoch::default(),
             decisions: Epoch::default(),
+            purges: 0,
             revoked: HashedMap::default(),
             remember,
             skew,
@@ -58,6 +61,11 @@ impl Validity {
 
     pub(crate) fn decisions(&self) -> Epoch {
         self.decisions
+    }
+
+    /// What was asked for before a purge is not remembered after it.
+    pub(crate) fn purges(&self) -> u64 {
+        self.purges
     }
 
     /// Names of a token, its grant and its client, and of all that it was exchanged from, as
@@ -102,6 +110,13 @@ impl Validity {
             Change::Everything { at } => {
                 self.tokens.void(at.plus(self.skew));
                 self.decisions.void(at.plus(self.skew));
+            }
+            // What is shared cannot be looked through; there, what is older is not believed any more.
+            Change::Purge { at, .. } => {
+                self.purges += 1;
+                let at = at.plus(self.skew);
+                self.tokens.trusted_from = self.tokens.trusted_from.max(at);
+                self.decisions.trusted_from = self.decisions.trusted_from.max(at);
             }
         }
     }

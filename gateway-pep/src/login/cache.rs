@@ -99,7 +99,8 @@ impl SessionCache {
             | Change::Grant(_)
             | Change::Client(_)
             | Change::AllTokens { .. }
-            | Change::AllDecisions { .. } => {}
+            | Change::AllDecisions { .. }
+            | Change::Purge { .. } => {}
         }
     }
 

@@ -250,6 +250,7 @@ async fn decide(
             kept: &key,
             parts,
             named: question.named(),
+            whose: question.whose(),
         };
         ask(worker, question, &keys, stale, record).await
     };

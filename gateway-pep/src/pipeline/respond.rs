@@ -145,7 +145,8 @@ pub(crate) const REASONS: &[&str] = &[
 impl Refusal {
     pub(crate) fn reason(&self) -> &'static str {
         match self {
-            Self::Ambiguous(Ambiguity::TargetTooLong | Ambiguity::BodyTooLarge) => "too_large",
+            Self::Ambiguous(Ambiguity::TargetTooLong | Ambiguity::BodyTooLarge)
+            | Self::Unread(Unread::TooLarge) => "too_large",
             Self::Ambiguous(_) => "ambiguous",
             Self::Misdirected => "misdirected",
             Self::NotFound => "not_found",
@@ -174,7 +175,6 @@ impl Refusal {
             Self::Denied => "denied",
             Self::Obligation => "obligation",
             Self::UntrustedProxy => "untrusted_proxy",
-            Self::Unread(Unread::TooLarge) => "too_large",
             Self::Unread(_) => "unread",
             Self::TokenServiceUnavailable => "token_service_unavailable",
             Self::IssuerUnavailable => "issuer_unavailable",

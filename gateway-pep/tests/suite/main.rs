@@ -33,6 +33,7 @@ mod limits;
 mod logins;
 mod obligations;
 mod passage;
+mod purge;
 mod question;
 mod shared_cache;
 mod shutdown;

@@ -98,6 +98,7 @@ pub(super) async fn each(
                 kept,
                 parts: *parts,
                 named: question.named(),
+                whose: question.whose(),
             };
             asks.push((evaluation_request(worker, question)?, keys));
         }

@@ -35,9 +35,8 @@ pub(super) fn values(
         }
     }
     match list {
-        List::Repeated => found.into_iter().map(decode).collect(),
         List::No | List::Commas if found.len() > 1 => Err(Unread::Ambiguous),
-        List::No => found.into_iter().map(decode).collect(),
+        List::No | List::Repeated => found.into_iter().map(decode).collect(),
         List::Commas => {
             let values = found.first().map(|value| value.split(','));
             let values = values.into_iter().flatten().map(|value| {

@@ -1,0 +1,155 @@
+//! Purging: what caches know of somebody, of a token or of a route is forgotten, by every worker of every gateway that
+//! follows the event log. Nothing is revoked by it: who asks next is asked about anew.
+
+use std::sync::Arc;
+
+use aws_lc_rs::hmac;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use service_kit::Secret;
+use store::{Store, StoreError};
+
+use crate::core::Core;
+
+/// What is to be forgotten: one of these.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum PurgeRequest {
+    /// A subject, by its id, as the decision point is told it.
+    Subject(String),
+    /// A client, by its id.
+    Client(String),
+    /// An access token. Neither logged nor written anywhere.
+    Token(Secret),
+    /// A route, by its template. Decisions alone.
+    Route(String),
+    /// All; the value must be true.
+    Everything(bool),
+}
+
+/// What gateways are told. Holds no token.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub(crate) enum Purge {
+    Subject(String),
+    Client(String),
+    /// See [`token_name`].
+    Token(String),
+    Route(String),
+    Everything,
+}
+
+/// As it stands in the event log. Gateways that do not know this forget everything.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub(crate) enum CacheEvent {
+    CachePurged { purge: Purge },
+}
+
+/// Why nothing was purged.
+#[derive(Debug, thiserror::Error)]
+pub enum PurgeError {
+    #[error("there is no route `{0}`")]
+    NoRoute(String),
+    #[error("`everything` must be true")]
+    NotEverything,
+    #[error("the event log cannot be written")]
+    Store(#[from] StoreError),
+}
+
+/// What a gateway remembers.
+#[derive(Debug, Serialize)]
+pub struct CacheState {
+    pub tokens: CacheCounts,
+    pub decisions: CacheCounts,
+    /// Streams and tunnels whose grounds are looked at.
+    pub streams: i64,
+}
+
+/// Of one kind of answer, since the process began.
+#[derive(Debug, Serialize)]
+pub struct CacheCounts {
+    /// Remembered now, by all workers; some seconds old.
+    pub entries: i64,
+    /// At most, by one worker.
+    pub capacity: usize,
+    /// Answers from a worker's memory,
+    pub l1: u64,
+    /// from the store that gateways share,
+    pub l2: u64,
+    /// and from whoever was asked.
+    pub remote: u64,
+    /// Older than they should be, because nobody could be asked.
+    pub stale: u64,
+}
+
+/// The caches of a gateway that runs. Clones share.
+#[derive(Debug, Clone)]
+pub struct Caches {
+    pub(crate) core: Arc<Core>,
+    pub(crate) events: Arc<dyn Store>,
+    pub(crate) event_log: String,
+    pub(crate) token_capacity: usize,
+    pub(crate) decision_capacity: usize,
+}
+
+impl Caches {
+    /// Announces a purge, durably. Gateways follow within moments, this one included.
+    pub async fn purge(&self, request: PurgeRequest) -> Result<(), PurgeError> {
+        let purge = match request {
+            PurgeRequest::Subject(subject) => Purge::Subject(subject),
+            PurgeRequest::Client(client) => Purge::Client(client),
+            PurgeRequest::Token(token) => {
+                let secret = self.core.plan.cache_secret.as_ref();
+                Purge::Token(token_name(secret, token.reveal().as_bytes()))
+            }
+            PurgeRequest::Route(template) => {
+                let mut routes = self.core.plan.routes.iter();
+                if !routes.any(|route| *route.template == *template) {
+                    return Err(PurgeError::NoRoute(template));
+                }
+                Purge::Route(template)
+            }
+            PurgeRequest::Everything(true) => Purge::Everything,
+            PurgeRequest::Everything(false) => return Err(PurgeError::NotEverything),
+        };
+        let event = CacheEvent::CachePurged { purge };
+        let event = Bytes::from(serde_json::to_vec(&event).unwrap_or_default());
+        self.events.append(&self.event_log, event).await?;
+        Ok(())
+    }
+
+    pub fn state(&self) -> CacheState {
+        let metrics = &self.core.metrics;
+        let (tokens, decisions) = (metrics.swaps_by_source(), metrics.decisions_by_source());
+        let counts = |entries, capacity, [l1, l2, remote, stale]: [u64; 4]| CacheCounts {
+            entries,
+            capacity,
+            l1,
+            l2,
+            remote,
+            stale,
+        };
+        CacheState {
+            tokens: counts(metrics.token_entries.get(), self.token_capacity, tokens),
+            decisions: counts(
+                metrics.decision_entries.get(),
+                self.decision_capacity,
+                decisions,
+            ),
+            streams: metrics.streams.get(),
+        }
+    }
+}
+
+/// What a token is called in the event log: a hash, keyed with what gateways share where they share something.
+pub(crate) fn token_name(secret: Option<&Secret>, token: &[u8]) -> String {
+    let key = secret.map_or(&b"cedargate"[..], |secret| secret.reveal().as_bytes());
+    let key = hmac::Key::new(hmac::HMAC_SHA256, key);
+    let mut context = hmac::Context::with_key(&key);
+    context.update(b"purged token\0");
+    context.update(token);
+    URL_SAFE_NO_PAD.encode(context.sign())
+}
