@@ -4,7 +4,6 @@
 
 use gateway_pep::fuzzing::mask;
 use libfuzzer_sys::fuzz_target;
-use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 
 fuzz_target!(|input: &[u8]| {
@@ -17,8 +16,8 @@ fuzz_target!(|input: &[u8]| {
     let pointers: Vec<&str> = pointers.split('\n').collect();
     let document = &input[border + 2..];
     let Ok(masked) = mask(&pointers, document) else {
-        let text = std::str::from_utf8(document);
-        let is_json = text.is_ok_and(|text| serde_json::from_str::<IgnoredAny>(text).is_ok());
+        // A name that stands for no text (half of a surrogate pair, say) could be anybody's.
+        let is_json = serde_json::from_slice::<Value>(document).is_ok();
         assert!(!is_json || mask(&pointers, b"null").is_err());
         return;
     };

@@ -12,24 +12,27 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use authzen::{Filter, Kind};
 use http::request::Parts;
 use http::{HeaderMap, Request, Response};
-use http_body_util::{BodyExt as _, Empty};
+use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use oauth::ResourceId;
 use service_kit::{Secret, UnixTime};
+use strict_json::Pointer;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::body::RequestBody;
 use crate::config::{Config, GatewayConfig, IssuerConfig, JwtIssuerConfig};
 use crate::guard::Guarded;
 use crate::identity::answer::Answer;
+use crate::obligation::filter::{self, Fate};
 use crate::obligation::mask::Mask;
 use crate::pipeline::authenticate::credential::{Credential, has_token_in_query};
-use crate::pipeline::canonical::{CanonicalRequest, Limits};
+use crate::pipeline::canonical::{Arrival, CanonicalRequest, Limits, UrlScheme};
 use crate::pipeline::presented::Scheme;
 use crate::plan::Plan;
 use crate::worker::connection::Connection;
@@ -39,7 +42,15 @@ const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const LIMITS: Limits = Limits {
     target_bytes: 8 << 10,
     body_bytes: 1 << 20,
+    fields: 100,
 };
+
+const ARRIVAL: Arrival = Arrival {
+    client_ip: CLIENT,
+    scheme: UrlScheme::Http,
+};
+
+const PATIENCE: Duration = Duration::from_mins(1);
 
 const HEAD_BYTES: usize = 32 << 10;
 
@@ -58,7 +69,7 @@ pub struct Message {
 
 /// What a connection on which these pieces arrive says, one piece a read.
 pub async fn messages(pieces: Vec<Vec<u8>>) -> Vec<Message> {
-    let (guarded, findings) = Guarded::new(Wire(pieces.into()), HEAD_BYTES, Duration::from_mins(1));
+    let (guarded, findings) = Guarded::new(Wire(pieces.into()), HEAD_BYTES, PATIENCE);
     let connection = Rc::new(Connection::new(CLIENT, findings));
     let seen = Arc::<Mutex<(usize, Vec<Message>)>>::default();
     let service = service_fn(|request: Request<Incoming>| {
@@ -70,10 +81,15 @@ pub async fn messages(pieces: Vec<Vec<u8>>) -> Vec<Message> {
                 seen.0 - 1
             };
             let (parts, body) = request.into_parts();
-            let canonical = CanonicalRequest::new(parts, CLIENT, LIMITS);
+            let version = parts.version;
+            let canonical = CanonicalRequest::new(parts, ARRIVAL, LIMITS);
             if let (true, Ok(canonical)) = (connection.accepts_next(), canonical) {
-                let (body, _) = RequestBody::new(body, LIMITS.body_bytes, Duration::from_mins(1));
-                let body = body.collect().await.ok();
+                let (mut body, _) = RequestBody::new(body, version, LIMITS.body_bytes, PATIENCE);
+                // As it is taken on its way to an upstream.
+                let body = match body.gather().await {
+                    Ok(()) => BodyExt::collect(body).await.ok(),
+                    Err(_) => None,
+                };
                 let message = Message {
                     number,
                     method: canonical.method().to_string(),
@@ -139,7 +155,7 @@ impl AsyncWrite for Wire {
 /// Host with port, and path with query, of a request in its canonical form; or why it has none.
 pub fn canonical(parts: Parts) -> Result<(String, String), String> {
     let canonical =
-        CanonicalRequest::new(parts, CLIENT, LIMITS).map_err(|ambiguity| ambiguity.to_string())?;
+        CanonicalRequest::new(parts, ARRIVAL, LIMITS).map_err(|ambiguity| ambiguity.to_string())?;
     Ok((
         canonical.authority().as_str().to_owned(),
         canonical.target().to_string(),
@@ -168,9 +184,42 @@ pub fn has_credential(query: &str) -> bool {
 pub fn mask(pointers: &[&str], document: &[u8]) -> Result<Vec<u8>, String> {
     let mut mask = Mask::default();
     for pointer in pointers {
-        mask.add(pointer)?;
+        let pointer = Pointer::parse(pointer).map_err(|error| error.to_string())?;
+        mask.add(&pointer);
     }
     mask.apply(document).map_err(|error| error.to_string())
+}
+
+/// The document without those elements of an array, each known by a text in it, that are not to be kept. None:
+/// there is nothing to filter. `Err`: it cannot be.
+pub fn filter(
+    (array, id): (&str, &str),
+    document: &[u8],
+    keeps: impl Fn(&str) -> bool,
+) -> Option<Result<Vec<u8>, String>> {
+    let filter = Filter {
+        array: if array.is_empty() {
+            Pointer::default()
+        } else {
+            Pointer::parse(array).ok()?
+        },
+        kind: Kind::Constant("Record".to_owned()),
+        id: Pointer::parse(id).ok()?,
+        action: None,
+    };
+    let elements = match filter::elements(&filter, document, 100) {
+        Ok(elements) => elements?,
+        Err(error) => return Some(Err(error.to_string())),
+    };
+    let fates: Vec<_> = elements
+        .iter()
+        .map(|element| match element {
+            Some((_, id)) if keeps(id) => Fate::Kept(None),
+            Some(_) | None => Fate::Removed,
+        })
+        .collect();
+    let filtered = filter::without(&filter, document, &fates);
+    Some(filtered.ok_or_else(|| "another document".to_owned()))
 }
 
 /// An issuer of JWTs, as a configuration makes it.

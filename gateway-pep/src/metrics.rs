@@ -287,20 +287,6 @@ fn handshake_metrics(metrics: &Metrics) -> Result<[IntCounter; 2], MetricError> 
     Ok(["ok", "failed"].map(|result| handshakes.with_label_values(&[result])))
 }
 
-fn key_readings(metrics: &Metrics, plan: &Plan) -> Result<Vec<KeyReadings>, MetricError> {
-    let readings = metrics.counters(
-        "pep_issuer_keys_read_total",
-        "Readings of the keys of an issuer",
-        &["issuer", "result"],
-    )?;
-    let of = |name: &str| KeyReadings {
-        ok: readings.with_label_values(&[name, "ok"]),
-        failed: readings.with_label_values(&[name, "failed"]),
-    };
-    let names = plan.issuers.iter().map(|issuer| &*issuer.name);
-    Ok(names.map(of).collect())
-}
-
 fn login_metrics(
     metrics: &Metrics,
     plan: &Plan,

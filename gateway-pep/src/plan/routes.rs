@@ -102,36 +102,8 @@ fn login(route: &RouteConfig, logins: &[&String]) -> Result<Option<usize>, Confi
 
 impl Protection {
     fn compile(route: &RouteConfig, accepting: &mut Accepting<'_>) -> Result<Self, ConfigIssue> {
-        let asks = route.action.is_some() || route.resource.is_some();
         if route.public {
-            let login = !route.acr_values.is_empty() || route.max_age_secs.is_some();
-            let bound = route.dpop_bound_access_tokens_required
-                || route.certificate_bound_access_tokens_required;
-            let reads = [
-                &route.context,
-                &route.subject_properties,
-                &route.resource_properties,
-            ]
-            .iter()
-            .any(|places| !places.is_empty());
-            if asks
-                || route.login.is_some()
-                || login
-                || bound
-                || route.issuers.is_some()
-                || route.scope.is_some()
-                || route.mapping == Mapping::AuthzenRoute
-                || reads
-            {
-                return Err(ConfigIssue::new(
-                    "`public` lets everyone pass, so `action`, `resource`, `scope`, `mapping`, \
-                     `context`, `subject_properties`, `resource_properties`, \
-                     `acr_values`, `max_age_secs`, `issuers`, `login` and `dpop_bound_access_tokens_required` \
-                     (or `certificate_…`) would mean nothing",
-                )
-                .hint("remove them, or remove `public`"));
-            }
-            return Ok(Self::Public);
+            return public(route);
         }
         let scope = Scope::parse(route.scope.as_deref().unwrap_or_default())
             .map_err(|error| ConfigIssue::new(format!("`scope`: {error}")))?;
@@ -164,6 +136,36 @@ impl Protection {
             stale: route.stale_decision_secs.map(Duration::from_secs),
         })
     }
+}
+
+/// Nothing that is asked of a caller has a meaning where nobody is asked.
+fn public(route: &RouteConfig) -> Result<Protection, ConfigIssue> {
+    let places = [
+        &route.context,
+        &route.subject_properties,
+        &route.resource_properties,
+    ];
+    let is_asked = route.action.is_some()
+        || route.resource.is_some()
+        || route.login.is_some()
+        || !route.acr_values.is_empty()
+        || route.max_age_secs.is_some()
+        || route.dpop_bound_access_tokens_required
+        || route.certificate_bound_access_tokens_required
+        || route.issuers.is_some()
+        || route.scope.is_some()
+        || route.mapping == Mapping::AuthzenRoute
+        || places.iter().any(|places| !places.is_empty());
+    if is_asked {
+        return Err(ConfigIssue::new(
+            "`public` lets everyone pass, so `action`, `resource`, `scope`, `mapping`, \
+             `context`, `subject_properties`, `resource_properties`, \
+             `acr_values`, `max_age_secs`, `issuers`, `login` and `dpop_bound_access_tokens_required` \
+             (or `certificate_…`) would mean nothing",
+        )
+        .hint("remove them, or remove `public`"));
+    }
+    Ok(Protection::Public)
 }
 
 fn binding(route: &RouteConfig) -> Result<Binding, ConfigIssue> {

@@ -111,6 +111,7 @@ async fn two() -> (Remote, Signer, Signer) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[expect(clippy::too_many_lines, reason = "a table")]
 async fn what_is_not_signed_whole_for_this_question_is_refused() {
     let (remote, _, good) = two().await;
     let other = Signer::new(&remote, "other", 2, 2000);
@@ -219,7 +220,7 @@ async fn what_is_not_signed_whole_for_this_question_is_refused() {
             "invalid",
             document(|it| {
                 it["written"] =
-                    json!([{ "uid": { "type": "Nobody", "id": "x" }, "attrs": {}, "parents": [] }])
+                    json!([{ "uid": { "type": "Nobody", "id": "x" }, "attrs": {}, "parents": [] }]);
             }),
         ),
     ];
