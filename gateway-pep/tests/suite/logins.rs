@@ -4,6 +4,7 @@
 mod arrival;
 mod browser;
 mod cookies;
+mod lasting;
 mod logout;
 mod outage;
 mod provider;

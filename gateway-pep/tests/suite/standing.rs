@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 
-use crate::fixture::{Answer, Fixture, PATIENCE, Setup, eventually, get};
+use crate::fixture::{Answer, Fixture, PATIENCE, Setup, eventually};
 
 const QUICK: &str = "{ workers: 1, access_log: 'off', streams: { grace_secs: 1 } }";
 
@@ -39,8 +39,13 @@ struct Stream(TcpStream);
 impl Stream {
     /// Asked for, and its beginning read.
     async fn open(fixture: &Fixture, path: &str, token: &str) -> Self {
+        let credential = format!("Authorization: Bearer {token}");
+        Self::open_with(fixture, path, &credential).await
+    }
+
+    async fn open_with(fixture: &Fixture, path: &str, credential: &str) -> Self {
         let mut stream = TcpStream::connect(fixture.addr).await.unwrap();
-        let request = get(path, token).replace("Connection: close\r\n", "");
+        let request = format!("GET {path} HTTP/1.1\r\nHost: gw.test\r\n{credential}\r\n\r\n");
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut text = String::new();
         while !text.contains("data: 0") {
@@ -102,6 +107,21 @@ async fn a_revocation_ends_a_stream_that_flows_and_one_that_is_silent() {
             held(&fixture, 0.0).await;
         }
     }
+}
+
+#[tokio::test]
+async fn what_began_with_a_key_in_its_own_header_is_asked_about_by_the_key() {
+    let fixture = fixture("{ workers: 1, access_log: 'off', api_key_header: X-API-Key }").await;
+    let mut stream = Stream::open_with(&fixture, "/feeds/1/feed", "X-API-Key: at_alice").await;
+    held(&fixture, 1.0).await;
+    fixture.announce_and_wait(policy_changed()).await;
+    eventually("it was asked about again", || fixture.pdp.count() == 2).await;
+    stream.goes_on().await;
+    fixture.tokens.forget("at_alice");
+    fixture
+        .announce(json!({ "kind": "token_revoked", "token_ref": "ref_alice" }))
+        .await;
+    stream.breaks_off().await;
 }
 
 #[tokio::test]
