@@ -37,7 +37,11 @@ fn read(target: &[u8], hosts: &[&[u8]]) -> Option<Result<(String, String), Strin
 }
 
 fn check_host(authority: &str) {
-    let url = url::Url::parse(&format!("http://{authority}/")).expect("a URL");
+    let Ok(url) = url::Url::parse(&format!("http://{authority}/")) else {
+        // What looks like an international name and is none: no client by URLs ever asks for it.
+        assert!(authority.contains("xn--"), "{authority}");
+        return;
+    };
     assert_eq!(url.port().is_some(), has_port(authority), "{authority}");
     let host = match url.port() {
         Some(port) => authority.strip_suffix(&format!(":{port}")),

@@ -18,7 +18,7 @@ use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep};
 
 use crate::headers;
-use crate::streams::Withdrawn;
+use crate::withdrawn::Withdrawn;
 
 /// A client's body, for the upstream.
 #[derive(Debug)]

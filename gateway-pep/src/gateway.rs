@@ -39,7 +39,8 @@ use crate::plan::Plan;
 use crate::proofs::Proofs;
 use crate::purge::Caches;
 use crate::worker::Seed;
-use crate::worker::serve::{self, Fate, Purpose};
+use crate::worker::client::Purpose;
+use crate::worker::serve::{self, Fate};
 
 /// A Policy Enforcement Point in front of upstreams, ready to be started.
 #[derive(Debug)]

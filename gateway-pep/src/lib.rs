@@ -31,6 +31,7 @@ mod seal;
 mod streams;
 mod subject;
 mod upstream;
+mod withdrawn;
 mod worker;
 
 pub use config::{

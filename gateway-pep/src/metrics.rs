@@ -7,7 +7,7 @@ use service_kit::metrics::MetricError;
 use crate::cache::Source;
 use crate::identity::jwks::KeyReadings;
 use crate::plan::Plan;
-use crate::streams::Withdrawn;
+use crate::withdrawn::Withdrawn;
 
 /// Handles of one gateway.
 #[derive(Debug)]

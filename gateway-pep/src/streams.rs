@@ -17,6 +17,7 @@ use futures_util::future::join_all;
 use tokio::sync::Notify;
 
 use crate::pipeline::reauthorize::{Unknown, reauthorize};
+use crate::withdrawn::Withdrawn;
 use crate::worker::Worker;
 
 use held::{Found, Times};
@@ -37,42 +38,10 @@ struct Inner {
     queued: Notify,
 }
 
-/// Why a stream may not go on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Withdrawn {
-    #[error("its token is not valid any more")]
-    Token,
-    #[error("it is not permitted any more")]
-    Denied,
-    #[error("it is permitted on other conditions now")]
-    Obligation,
-    #[error("nobody can say whether it is still permitted")]
-    Unanswered,
-}
-
 /// At most so many looks a second: what is announced meanwhile is looked at together.
 const PAUSE: Duration = Duration::from_millis(100);
 /// Between looks, while nothing is announced.
 const TICK: Duration = Duration::from_secs(1);
-
-impl Withdrawn {
-    pub(crate) const ALL: [Self; 4] = [
-        Self::Token,
-        Self::Denied,
-        Self::Obligation,
-        Self::Unanswered,
-    ];
-
-    /// As metrics and logs name it.
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::Token => "stream_token_invalid",
-            Self::Denied => "stream_denied",
-            Self::Obligation => "stream_obligation",
-            Self::Unanswered => "stream_unanswered",
-        }
-    }
-}
 
 impl Streams {
     fn enter(&self, held: impl FnOnce(u64) -> Held) -> Rc<Held> {

@@ -5,6 +5,7 @@
 
 mod addresses;
 mod calls;
+pub(crate) mod client;
 pub(crate) mod connection;
 mod http1;
 mod http2;
@@ -13,6 +14,7 @@ mod transport;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Waker;
@@ -81,11 +83,13 @@ struct Gauged {
 #[derive(Debug)]
 pub(crate) struct OpenTunnel {
     worker: Rc<Worker>,
+    peer: IpAddr,
     number: u64,
 }
 
 impl Drop for OpenTunnel {
     fn drop(&mut self) {
+        self.worker.addresses.leave(self.peer);
         self.worker.close_connection(self.number);
     }
 }
@@ -230,8 +234,10 @@ impl Worker {
     }
 
     /// Counts a tunnel among the connections, of which its own is none any more.
-    pub(crate) fn open_tunnel(self: &Rc<Self>) -> OpenTunnel {
+    pub(crate) fn open_tunnel(self: &Rc<Self>, peer: IpAddr) -> OpenTunnel {
+        self.addresses.stay(peer);
         OpenTunnel {
+            peer,
             number: self.open_connection(),
             worker: self.clone(),
         }

@@ -8,7 +8,8 @@ use super::record::Record;
 use super::respond::Refusal;
 use crate::cache::Source;
 use crate::cache::decisions::Verdict;
-use crate::streams::{Held, Standing, Withdrawn};
+use crate::streams::{Held, Standing};
+use crate::withdrawn::Withdrawn;
 use crate::worker::Worker;
 
 /// Why what goes on may not, or nobody knows.

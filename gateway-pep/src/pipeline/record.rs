@@ -19,7 +19,8 @@ use crate::cache::{Moment, Source};
 use crate::identity::Identity;
 use crate::names::{RequestId, trace};
 use crate::obligation::rate::Drawn;
-use crate::streams::{Held, Standing, Withdrawn};
+use crate::streams::{Held, Standing};
+use crate::withdrawn::Withdrawn;
 use crate::worker::Worker;
 use crate::worker::connection::Connection;
 

@@ -25,8 +25,8 @@ use super::response_body::{Handover, ResponseBody};
 use super::shape;
 use crate::body::BodyError;
 use crate::headers;
-use crate::streams::Withdrawn;
 use crate::upstream::Place;
+use crate::withdrawn::Withdrawn;
 use crate::worker::Worker;
 use crate::worker::connection::Connection;
 use frames::{Code, close_frame};
@@ -68,7 +68,7 @@ pub(super) fn switch_protocols(
     let upstream = hyper::upgrade::on(&mut *response);
     connection.enter_tunnel();
     let handover = Rc::<Handover>::default();
-    let opened = worker.open_tunnel();
+    let opened = worker.open_tunnel(connection.client_ip());
     let body = ResponseBody::tunnel(handover.clone());
     let running = worker.clone();
     tokio::task::spawn_local(async move {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use service_kit::UnixTime;
 
-use super::{Streams, Withdrawn};
+use super::Streams;
 use crate::cache::decisions::Verdict;
 use crate::cache::validity::Validity;
 use crate::cache::{Epochs, Moment, Source};
@@ -15,6 +15,7 @@ use crate::identity::Identity;
 use crate::names::RequestId;
 use crate::pipeline::authenticate::Shown;
 use crate::pipeline::authorize::Permitted;
+use crate::withdrawn::Withdrawn;
 use crate::worker::Worker;
 use crate::worker::connection::Connection;
 

@@ -38,6 +38,13 @@ impl Addresses {
         true
     }
 
+    /// Counts what a connection that was counted becomes, for as long as that lasts.
+    pub(super) fn stay(&self, peer: IpAddr) {
+        if self.most.is_some() {
+            *self.open.borrow_mut().entry(client(peer)).or_default() += 1;
+        }
+    }
+
     pub(super) fn leave(&self, peer: IpAddr) {
         let mut open = self.open.borrow_mut();
         let client = client(peer);
@@ -67,6 +74,18 @@ mod tests {
 
     fn address(text: &str) -> IpAddr {
         text.parse().unwrap()
+    }
+
+    #[test]
+    fn what_a_connection_becomes_is_counted_on() {
+        let addresses = Addresses::new(1);
+        let one = address("192.0.2.1");
+        assert!(addresses.enter(one));
+        addresses.stay(one);
+        addresses.leave(one);
+        assert!(!addresses.enter(one));
+        addresses.leave(one);
+        assert!(addresses.enter(one));
     }
 
     #[test]

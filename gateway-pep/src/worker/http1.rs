@@ -12,8 +12,8 @@ use service_kit::tls::TlsSession;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::Worker;
+use super::client::{Client, Purpose};
 use super::connection::Connection;
-use super::serve::{Client, Purpose};
 use crate::guard::Guarded;
 use crate::pipeline;
 

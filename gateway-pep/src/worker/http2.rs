@@ -23,8 +23,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
 use super::Worker;
+use super::client::Client;
 use super::connection::Connection;
-use super::serve::Client;
 use crate::core::Core;
 use crate::pipeline;
 use frames::Watched;

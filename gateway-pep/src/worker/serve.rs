@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
+use super::client::{Client, Purpose};
 use super::{Seed, Worker, transport};
 use crate::access_log::AccessLog;
 use crate::explain::Job;
@@ -29,22 +30,6 @@ pub(crate) struct Fate {
     /// connections to token service and PDP are shared among them.
     pub(crate) idle: tokio_util::task::TaskTracker,
     pub(crate) token: TaskTrackerToken,
-}
-
-/// What a connection is accepted for.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Purpose {
-    /// Its requests are forwarded.
-    Forward,
-    /// Its requests are questions of another proxy, at a listener of the plan.
-    Ask(usize),
-}
-
-/// Who has connected, and what for.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Client {
-    pub(super) peer: IpAddr,
-    pub(super) purpose: Purpose,
 }
 
 const TICK: Duration = Duration::from_secs(2);

@@ -12,7 +12,7 @@ use service_kit::tls::{TlsSession, TlsStream};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-use super::serve::{Client, Purpose};
+use super::client::{Client, Purpose};
 use super::{Worker, calls, http1, http2};
 use crate::plan::ForwardAuthPlan;
 
