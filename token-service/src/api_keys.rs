@@ -10,7 +10,7 @@ use store::Batch;
 use crate::audit::audit;
 use crate::core::Core;
 use crate::error::Trouble;
-use crate::phantom::Live;
+use crate::phantom::{self, Live};
 use crate::record::{
     self, AccessToken, ApiKey, ApiKeys, Change, Grant, GrantState, Stored, Subject, TokenReference,
 };
@@ -51,6 +51,8 @@ pub(crate) enum Unmade {
     Resource,
     /// There are as many as there may be.
     TooMany,
+    /// The caller's token was revoked meanwhile.
+    Ended,
 }
 
 /// A key that was made. No `Debug`: it has the key.
@@ -99,6 +101,8 @@ pub(crate) async fn make(
         keys.push(key.clone());
         let batch = list.change(core, Batch::new(), keys)?;
         let batch = written(core, batch, caller, &key)?;
+        // SECURITY: whoever has been logged out meanwhile leaves nothing that outlives that.
+        let batch = phantom::while_they_stand(batch, [caller], now);
         if core.store.commit(batch).await?.is_applied() {
             audit!(
                 "api_key_made",
@@ -109,6 +113,9 @@ pub(crate) async fn make(
                 grant = key.grant
             );
             return Ok(Ok(Made { text, key }));
+        }
+        if !caller.stands(core).await? {
+            return Ok(Err(Unmade::Ended));
         }
     }
     Err(Trouble::Busy)

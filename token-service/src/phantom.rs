@@ -6,13 +6,15 @@
 mod origins;
 mod returned;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use oauth::{ActiveToken, Origin, PhantomJwt, Scope, SubjectFacts};
 use serde_json::{Value, json};
-use service_kit::random;
+use service_kit::{UnixTime, random};
+use store::Batch;
 
 use crate::claims;
 use crate::clients;
@@ -107,6 +109,38 @@ async fn find_any(core: &Core, registry: &Registry, text: &str) -> Result<Resolv
 }
 
 /// The same by the name of the record.
+/// The write happens only if nobody has revoked any of them since they were read.
+pub(crate) fn while_they_stand<'a>(
+    batch: Batch,
+    tokens: impl IntoIterator<Item = &'a Live>,
+    now: UnixTime,
+) -> Batch {
+    let mut conditions = BTreeMap::new();
+    for live in tokens {
+        let keep = record::keep_until(live.token.exp, now);
+        let key = record::key::<AccessToken>(live.kept.handle.as_str());
+        conditions.insert(key, (live.kept.token.clone(), keep));
+        let keep = record::keep_until(live.grant.exp, now);
+        let key = record::key::<Grant>(&live.token.grant);
+        conditions.insert(key, (live.kept.grant.clone(), keep));
+    }
+    conditions
+        .into_iter()
+        .fold(batch, |batch, (key, (bytes, keep))| {
+            batch.replace(key, bytes.clone(), bytes, Some(keep))
+        })
+}
+
+impl Live {
+    /// Whether nobody has revoked it since it was read.
+    pub(crate) async fn stands(&self, core: &Core) -> Result<bool, Trouble> {
+        let token = record::load::<AccessToken>(&*core.store, self.kept.handle.as_str()).await?;
+        let grant = record::load::<Grant>(&*core.store, &self.token.grant).await?;
+        Ok(token.is_some_and(|it| it.bytes == self.kept.token)
+            && grant.is_some_and(|it| it.bytes == self.kept.grant))
+    }
+}
+
 async fn of_handle(core: &Core, registry: &Registry, handle: Handle) -> Result<Resolved, Trouble> {
     let live = match standing(core, registry, handle).await? {
         Ok(live) => live,

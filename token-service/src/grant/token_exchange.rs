@@ -9,8 +9,6 @@ mod replaced;
 mod transaction;
 mod wanted;
 
-use std::collections::BTreeMap;
-
 use oauth::{Scope, SubjectFacts};
 use service_kit::random;
 use store::Batch;
@@ -20,8 +18,8 @@ use super::family::{Issue, Order};
 use super::{TokenAnswer, TokenRequest, nothing_granted};
 use crate::audit::audit;
 use crate::config::GrantType;
-use crate::phantom::{self, Live, Resolved};
-use crate::record::{self, AccessToken, Exchanged, Grant, GrantState};
+use crate::phantom::{self, Resolved};
+use crate::record::{self, Exchanged, Grant, GrantState};
 use crate::refusal::{ErrorCode, Refusal};
 use crate::registry::Exchange;
 use crate::scopes::{self, Moment, ScopeQuestion};
@@ -67,7 +65,8 @@ pub(super) async fn exchange(request: TokenRequest<'_>) -> Result<TokenAnswer, R
     let now = request.core.now();
     let batch = record::put_new(Batch::new(), &grant_id, &grant, grant.exp, now)?;
     let origins = [Some(&*subject.live), actor.as_ref().map(|it| &*it.live)];
-    let batch = while_they_stand(request, batch, origins.into_iter().flatten());
+    let origins = origins.into_iter().flatten();
+    let batch = phantom::while_they_stand(batch, origins, now);
     if !issue.commit(request.core, batch).await? {
         return Err(refused(request, "revoked while it was exchanged"));
     }
@@ -154,29 +153,6 @@ async fn permitted(
         return Err(nothing_granted());
     }
     Ok(scope)
-}
-
-/// The write happens only if nobody has revoked any of them since they were read.
-fn while_they_stand<'a>(
-    request: TokenRequest<'_>,
-    batch: Batch,
-    tokens: impl Iterator<Item = &'a Live>,
-) -> Batch {
-    let now = request.core.now();
-    let mut conditions = BTreeMap::new();
-    for live in tokens {
-        let keep = record::keep_until(live.token.exp, now);
-        let key = record::key::<AccessToken>(live.kept.handle.as_str());
-        conditions.insert(key, (live.kept.token.clone(), keep));
-        let keep = record::keep_until(live.grant.exp, now);
-        let key = record::key::<Grant>(&live.token.grant);
-        conditions.insert(key, (live.kept.grant.clone(), keep));
-    }
-    conditions
-        .into_iter()
-        .fold(batch, |batch, (key, (bytes, keep))| {
-            batch.replace(key, bytes.clone(), bytes, Some(keep))
-        })
 }
 
 /// The opaque token, or the JWT that introspection would give for it now.

@@ -226,6 +226,7 @@ fn refused(unmade: Unmade) -> No {
             ErrorCode::InvalidRequest,
             "there are as many keys as there may be: end one",
         ),
+        Unmade::Ended => return No::Nobody(ENDPOINT.inactive(&"revoked while a key was made")),
     };
     Refusal::Denied(code, text).into()
 }

@@ -1,6 +1,7 @@
 //! API keys: who makes them, what they are worth, and when they end.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use axum::body::Body;
 use http::{Method, Request, header};
@@ -264,6 +265,25 @@ async fn there_are_as_many_as_may_be_whoever_asks_at_once() {
     let good = answers.iter().filter(|answer| answer.status == 201).count();
     assert_eq!(good, 3);
     assert_eq!(list(&world, &token).await.len(), 3);
+}
+
+#[tokio::test]
+async fn who_is_logged_out_while_a_key_is_made_has_made_none() {
+    let world = world().await;
+    let token = alice(&world, "openid api_keys orders:read").await;
+    let hold = world.decisions.hold.lock().await;
+    let making = make(&world, &token, json!({ "name": "k" }));
+    let revoking = async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let done = world.post_as("web", "/revoke", &[("token", &token)]).await;
+        assert_eq!(done.status, 200);
+        drop(hold);
+    };
+    let (answer, ()) = tokio::join!(making, revoking);
+    assert_eq!(answer.status, 401, "{}", answer.body);
+    assert!(answer.header(header::WWW_AUTHENTICATE).contains("invalid_token"));
+    let token = alice(&world, "openid api_keys orders:read").await;
+    assert_eq!(list(&world, &token).await.len(), 0);
 }
 
 #[tokio::test]
