@@ -287,7 +287,7 @@ impl DecisionCache {
         let asking = self.clone();
         // SECURITY: only the same question waits for the same answer. What the answer depends on
         // is not known before it is there.
-        let flight = (self.0.hash.of(keys.whole), ask.generation);
+        let flight = (self.0.hash.of(keys.whole), ask.generation, ask.purges);
         let answer = self.0.flights.join(flight, move || asking.find(ask)).await;
         answer.unwrap_or_else(|| Err(Rc::new(DecisionError::Unavailable(None))))
     }

@@ -9,12 +9,15 @@ use futures_util::FutureExt as _;
 use futures_util::future::Shared;
 use tokio::sync::oneshot;
 
-/// Questions that are being asked. A question is identified by its hash and by the generation in
-/// which it was first asked: who comes after a change does not get an answer from before it.
+/// Questions that are being asked. A question is identified by its hash and by what had been heard
+/// when it was first asked: who comes after a change does not get an answer from before it.
 #[derive(Debug)]
 pub(crate) struct Flights<T: Clone>(Rc<RefCell<Asked<T>>>);
 
-type Asked<T> = HashMap<(u128, u64), Shared<oneshot::Receiver<T>>>;
+type Asked<T> = HashMap<Flight, Shared<oneshot::Receiver<T>>>;
+
+/// The hash of a question, and two counts of what was heard: what voids all, and what voids some.
+pub(crate) type Flight = (u128, u64, u64);
 
 impl<T: Clone> Default for Flights<T> {
     fn default() -> Self {
@@ -27,7 +30,7 @@ impl<T: Clone + 'static> Flights<T> {
     /// ended without an answer.
     ///
     /// The asking is a task of its own: a waiter that goes away takes nothing from the others.
-    pub(crate) async fn join<F>(&self, key: (u128, u64), ask: impl FnOnce() -> F) -> Option<T>
+    pub(crate) async fn join<F>(&self, key: Flight, ask: impl FnOnce() -> F) -> Option<T>
     where
         F: Future<Output = T> + 'static,
     {
@@ -41,7 +44,7 @@ impl<T: Clone + 'static> Flights<T> {
 
     fn launch(
         &self,
-        key: (u128, u64),
+        key: Flight,
         question: impl Future<Output = T> + 'static,
     ) -> Shared<oneshot::Receiver<T>> {
         let (sender, receiver) = oneshot::channel();

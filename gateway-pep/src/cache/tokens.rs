@@ -178,7 +178,7 @@ impl TokenCache {
             return Ok((found.swap, found.source));
         }
         let asking = self.clone();
-        let flight = (ask.key, ask.generation);
+        let flight = (ask.key, ask.generation, ask.purges);
         let answer = self.0.flights.join(flight, move || asking.find(ask)).await;
         let found = answer.unwrap_or_else(|| Err(Rc::new(Unknown::Dropped)))?;
         // What was revoked while we asked is not used either.

@@ -125,7 +125,8 @@ impl SessionCache {
         let (asked, this) = (inner.asked(), self.clone());
         let now = moment.unix;
         let read = if moment.trusted {
-            let flight = (inner.hash.of_numbered([login], name.as_bytes()), asked.news);
+            let question = inner.hash.of_numbered([login], name.as_bytes());
+            let flight = (question, asked.generation, asked.news);
             let read = inner.readings.join(flight, move || async move {
                 this.0.read(&name, login, now).await
             });

@@ -68,7 +68,7 @@ impl SessionCache {
     /// The session with other tokens than it has now.
     pub(crate) async fn renewed(&self, login: usize, id: &SessionId, kept: Rc<Kept>) -> Renewed {
         let (this, id) = (self.clone(), id.clone());
-        let flight = (self.flight(login, &kept), 0);
+        let flight = (self.flight(login, &kept), 0, 0);
         let renewed = self.0.renewals.join(flight, move || async move {
             let (Some(plan), Some(store)) = (this.0.login(login), &this.0.store) else {
                 return Ok(None);

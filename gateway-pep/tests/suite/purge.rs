@@ -6,6 +6,7 @@ use gateway_pep::PurgeRequest;
 use serde_json::json;
 use service_kit::Secret;
 use store::{MemoryStore, Store};
+use tokio::sync::Semaphore;
 
 use crate::fixture::{Fixture, Setup, eventually};
 
@@ -143,4 +144,38 @@ fn a_request_names_one_thing() {
             "{wrong}"
         );
     }
+}
+
+#[tokio::test]
+async fn who_asks_after_a_purge_gets_no_answer_from_before_it() {
+    let fixture = Fixture::start().await;
+    let gate = Arc::new(Semaphore::new(0));
+    *fixture.tokens.gate.lock().unwrap() = Some(gate.clone());
+    let first = fixture.get("/records/1", "at_alice");
+    let second = async {
+        eventually("the first is being asked about", || {
+            fixture.tokens.count() == 1
+        })
+        .await;
+        let heard = || fixture.metric("pep_events_total");
+        let before = heard();
+        let purge = PurgeRequest::Subject("alice".into());
+        fixture.gateway.caches().purge(purge).await.unwrap();
+        eventually("the purge was heard", || heard() > before).await;
+        let answer = fixture.get("/records/1", "at_alice");
+        let release = async {
+            eventually("the second is asked about anew", || {
+                fixture.tokens.count() == 2
+            })
+            .await;
+            gate.add_permits(10);
+        };
+        tokio::join!(answer, release).0
+    };
+    let (first, second) = tokio::join!(first, second);
+    assert_eq!((first.status(), second.status()), (200, 200));
+    assert!(
+        fixture.tokens.count() >= 2,
+        "the second was asked about anew"
+    );
 }
