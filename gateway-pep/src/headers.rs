@@ -144,9 +144,10 @@ impl Reserved {
                 .is_ok()
     }
 
-    /// Removes what the client may not send through and what is for this hop only.
+    /// Removes what the client may not send through and what is for this hop by definition. What `Connection`
+    /// nominates has gone before anything was decided.
     pub(crate) fn scrub(&self, headers: &mut HeaderMap) {
-        strip_hop_by_hop(headers);
+        strip_own_hop(headers);
         // Nearly every request has nothing to remove; the list allocates only where one has.
         let covered: Vec<HeaderName> = headers
             .keys()
@@ -223,6 +224,12 @@ fn is_credential_or_framing(name: &str) -> bool {
 
 /// Removes the fields that `Connection` nominates, and those that are for one hop by definition.
 pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
+    strip_nominated(headers);
+    strip_own_hop(headers);
+}
+
+/// Removes the fields that `Connection` nominates: they are for this hop, which has no use for them.
+pub(crate) fn strip_nominated(headers: &mut HeaderMap) {
     let mut options = headers.get_all(header::CONNECTION).iter();
     let nominates = match (options.next(), options.next()) {
         (None, _) => false,
@@ -244,6 +251,9 @@ pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
             headers.remove(name);
         }
     }
+}
+
+fn strip_own_hop(headers: &mut HeaderMap) {
     // Looking at every name once is cheaper than looking each of these up.
     if headers.keys().any(|name| HOP_BY_HOP.contains(name)) {
         for name in &HOP_BY_HOP {
@@ -319,6 +329,7 @@ mod tests {
         headers.insert(header::HOST, HeaderValue::from_static("a"));
         headers.insert(header::TE, HeaderValue::from_static("trailers"));
         headers.insert("x-stay", HeaderValue::from_static("1"));
+        strip_nominated(&mut headers);
         Reserved::new(&[]).scrub(&mut headers);
         let names: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
         assert_eq!(names, ["host", "x-stay"]);

@@ -130,6 +130,9 @@ impl CanonicalRequest {
         let target = canonical_target(uri.path_and_query(), limits.target_bytes)?;
         check_framing(&headers, limits.body_bytes)?;
         let upgrade = upgrade(&method, version, &headers)?;
+        // SECURITY: here, and not where headers are shaped. What the upstream does not get can be no part of what
+        // is decided on. After the framing: nothing that frames a message is taken away before it was looked at.
+        headers::strip_nominated(&mut headers);
         Ok(Self {
             method,
             authority,

@@ -140,13 +140,14 @@ pub(super) fn response_headers(plan: &Plan, headers: &mut HeaderMap) {
 /// The headers of an answer to what was permitted, as whoever asked gets them.
 pub(super) fn answer_headers(plan: &Plan, permitted: &Permitted, headers: &mut HeaderMap) {
     response_headers(plan, headers);
-    if matches!(permitted.shown(), Some(Shown::Session(_))) {
+    if matches!(permitted.shown(), Some(Shown::Session(_) | Shown::Key(_))) {
         keep_from_shared_caches(headers);
     }
 }
 
 /// What a shared cache may not keep of a request with `Authorization`, it may not keep of one with a session's
-/// cookie (RFC 9111 section 3.5): the upstream was sent the one, and whoever is in front of us has seen the other.
+/// cookie or an API key (RFC 9111 section 3.5): the upstream was sent the one, and whoever is in front of us has
+/// seen the other.
 fn keep_from_shared_caches(headers: &mut HeaderMap) {
     const SAID: [&str; 5] = [
         "public",

@@ -34,6 +34,7 @@ async fn a_key_is_swapped_and_decided_upon_as_a_token_is_and_goes_no_further() {
             .await;
         assert_eq!(answer.status(), 200, "{answer:?}");
         assert_eq!(answer.header("vary"), Some("x-api-key"));
+        assert_eq!(answer.header("cache-control"), Some("private"));
     }
     assert_eq!(fixture.tokens.asked.load(Ordering::SeqCst), 1);
     let seen = fixture.upstream.seen();

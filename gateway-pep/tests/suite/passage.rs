@@ -188,10 +188,13 @@ async fn a_public_route_passes_everyone_and_no_credentials() {
 }
 
 #[tokio::test]
-async fn connection_cannot_nominate_the_jwt_away() {
+async fn connection_cannot_nominate_away_what_the_gateway_says() {
     let fixture = Fixture::start().await;
-    let request = "GET /records/1 HTTP/1.1\r\nHost: gw.test\r\nAuthorization: Bearer at_alice\r\nConnection: close, Authorization, X-Forwarded-For, Host\r\n\r\n";
+    let request = "GET /records/1 HTTP/1.1\r\nHost: gw.test\r\nAuthorization: Bearer at_alice\r\nConnection: close, X-Forwarded-For, Host\r\n\r\n";
     assert_eq!(fixture.raw(request).await.status(), 200);
+    let nobody = request.replace("X-Forwarded-For", "Authorization");
+    assert_eq!(fixture.raw(&nobody).await.status(), 401);
+    assert_eq!(fixture.upstream.seen().len(), 1);
     let seen = fixture.upstream.last();
     assert_eq!(seen.headers["authorization"], "Bearer jwt.alice.signature");
     assert_eq!(seen.headers["x-forwarded-for"], "127.0.0.1");

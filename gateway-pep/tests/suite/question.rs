@@ -82,6 +82,29 @@ async fn the_query_names_the_resource_and_what_it_says_is_in_the_key() {
 }
 
 #[tokio::test]
+async fn what_is_of_this_hop_alone_is_no_part_of_the_question() {
+    let fixture = fixture().await;
+    let request = get("/q?id=7", "at_alice").replace(
+        "Connection: close",
+        "X-Tenant: blue\r\nX-Other: 1\r\nConnection: close, X-Tenant",
+    );
+    assert_eq!(fixture.raw(&request).await.status(), 200);
+    assert!(!fixture.pdp.last().context.contains_key("tenant"));
+    let seen = fixture.upstream.last().headers;
+    assert!(!seen.contains_key("x-tenant") && seen.contains_key("x-other"));
+    // Nor is it the body's kind, or a credential.
+    let body = "{\"from\":{\"account\":12}}";
+    let typed = format!(
+        "POST /t/blue/b HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer at_alice\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close, content-type\r\n\r\n{body}",
+        body.len()
+    );
+    assert_eq!(fixture.raw(&typed).await.status(), 400);
+    let known = get("/q?id=7", "at_alice").replace("close", "close, Authorization");
+    assert_eq!(fixture.raw(&known).await.status(), 401);
+    assert_eq!(fixture.upstream.seen().len(), 1);
+}
+
+#[tokio::test]
 async fn what_could_be_read_in_two_ways_is_not_asked() {
     let fixture = fixture().await;
     for target in [
