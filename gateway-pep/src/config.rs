@@ -156,6 +156,8 @@ pub struct TimeoutsConfig {
     /// Between two pieces of a body, either way; and a client that takes nothing of its answer for so long gets
     /// no more.
     pub idle_body_secs: u64,
+    /// The whole of a body that a question is made of; later is 408.
+    pub question_body_secs: u64,
     /// One question to the token service or the PDP.
     pub ask_ms: u64,
     /// At shutdown, connections stay open this long for clients that are about to send.
@@ -322,6 +324,7 @@ impl Default for TimeoutsConfig {
             connect_ms: 2_000,
             response_secs: 30,
             idle_body_secs: 120,
+            question_body_secs: 10,
             ask_ms: 3_000,
             linger_ms: 300,
         }

@@ -67,6 +67,7 @@ pub(crate) struct Timeouts {
     pub(crate) connect: Duration,
     pub(crate) response: Duration,
     pub(crate) idle_body: Duration,
+    pub(crate) question_body: Duration,
     pub(crate) linger: Duration,
 }
 
@@ -86,6 +87,7 @@ impl Timeouts {
             connect: Duration::from_millis(config.connect_ms),
             response: Duration::from_secs(config.response_secs),
             idle_body: Duration::from_secs(config.idle_body_secs),
+            question_body: Duration::from_secs(config.question_body_secs),
             linger: Duration::from_millis(config.linger_ms),
         }
     }

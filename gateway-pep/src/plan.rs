@@ -316,6 +316,10 @@ fn check_limits(config: &Config, issues: &mut Vec<ConfigIssue>) {
         ("timeouts.connect_ms", timeouts.connect_ms == 0),
         ("timeouts.response_secs", timeouts.response_secs == 0),
         ("timeouts.idle_body_secs", timeouts.idle_body_secs == 0),
+        (
+            "timeouts.question_body_secs",
+            timeouts.question_body_secs == 0,
+        ),
         ("timeouts.ask_ms", timeouts.ask_ms == 0),
         ("streams.questions", config.gateway.streams.questions == 0),
         (

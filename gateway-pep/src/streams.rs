@@ -20,8 +20,8 @@ use crate::pipeline::reauthorize::{Unknown, reauthorize};
 use crate::withdrawn::Withdrawn;
 use crate::worker::Worker;
 
-use held::{Found, Times};
-pub(crate) use held::{Held, Standing};
+use held::Found;
+pub(crate) use held::{Held, Standing, Times};
 
 /// The streams of one worker. Clones share.
 #[derive(Debug, Clone, Default)]
@@ -73,7 +73,7 @@ impl Streams {
         let is_any = !held.is_empty();
         let mut is_due = false;
         for held in held {
-            match held.look(&moment, &worker.validity.borrow(), times) {
+            match held.look(&moment, times) {
                 Found::Nothing => {}
                 Found::Due => {
                     is_due = true;

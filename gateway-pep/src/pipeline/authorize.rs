@@ -2,6 +2,7 @@
 
 mod conditions;
 mod each;
+mod settle;
 
 use std::rc::Rc;
 
@@ -22,6 +23,7 @@ use crate::question::{Particulars, Parts, Question};
 use crate::worker::Worker;
 
 pub(super) use each::decide_each;
+use settle::settle;
 
 /// A request that may be forwarded, under its conditions. Nothing outside this file makes one.
 #[derive(Debug)]
@@ -121,18 +123,21 @@ pub(crate) async fn authorize(
                     return Err(again.await.unwrap_or(refusal));
                 }
             };
-            let parties = (&*caller, route_plan);
-            conditions::keep(worker, &request, parties, &verdict, record).await?;
             Permit::Granted { caller, verdict }
         }
     };
-    Ok(Permitted {
+    let mut permitted = Permitted {
         request,
         route,
         permit,
         shown,
         particulars,
-    })
+    };
+    // Before anybody counts it or is told of it, and after.
+    settle(worker, &mut permitted, record).await?;
+    conditions::keep(worker, &permitted, route_plan, record).await?;
+    settle(worker, &mut permitted, record).await?;
+    Ok(permitted)
 }
 
 /// The same question about a request that goes on. How fresh a login has to be is a condition of beginning;

@@ -8,16 +8,17 @@ use std::task::Poll;
 use http::{Response, StatusCode};
 use http_body::Body as _;
 use hyper::upgrade::OnUpgrade;
+use tokio::time::Instant;
 
 use super::authorize::Permitted;
-use super::reauthorize::{Unknown, reauthorize, refusal};
+use super::reauthorize::{confirm, refusal};
 use super::record::Record;
 use super::respond::Refusal;
 use super::response_body::ResponseBody;
 use super::rewrite::rewrite;
 use super::shape;
 use super::tunnel::switch_protocols;
-use crate::body::{BodyError, LONG, RequestBody};
+use crate::body::{BodyError, RequestBody};
 use crate::headers;
 use crate::upstream::UpstreamError;
 use crate::worker::Worker;
@@ -48,6 +49,7 @@ pub(crate) async fn forward(
     let request = shape::upstream_request(plan, upstream, connection, &mut permitted, body, record);
     let has_body = !request.body().is_end_stream();
     record.permit(permitted);
+    let sent = Instant::now();
     let answered = if has_body {
         watched(record, pool.send(request)).await?
     } else {
@@ -57,14 +59,12 @@ pub(crate) async fn forward(
         Ok(answered) => answered,
         Err(error) => return Err(failure(&error, record)),
     };
-    let took = record.moment.instant.elapsed();
+    let took = sent.elapsed();
     record.upstream_took(took);
     if let Some(metrics) = worker.core.metrics.upstream(route.upstream) {
         metrics.duration.observe(took.as_secs_f64());
     }
-    if took > LONG {
-        confirm(worker, record).await?;
-    }
+    confirm(worker, record).await?;
     let permitted = record.permitted().ok_or(Refusal::NotFound)?;
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         // The lease ends here: an upgraded connection never goes back to the pool.
@@ -82,14 +82,15 @@ pub(crate) async fn forward(
     parts.extensions = http::Extensions::new();
     parts.version = http::Version::HTTP_11;
     let mut body = ResponseBody::stream(incoming, idle, Some(lease));
-    if let Some(obligations) = permitted.obligations() {
-        headers::set_all(&mut parts.headers, &obligations.response_headers);
-        if obligations.rewrites() {
-            let head = (parts.status, &parts.headers);
-            body = rewrite(worker, record, obligations, head, body).await?;
-            // After what policies set: what is made for one caller is nobody else's.
-            shape::masked_response_headers(&mut parts.headers);
-        }
+    let Some(obligations) = permitted.obligations() else {
+        return Ok(Response::from_parts(parts, body));
+    };
+    headers::set_all(&mut parts.headers, &obligations.response_headers);
+    if obligations.rewrites() {
+        let head = (parts.status, &parts.headers);
+        body = rewrite(worker, record, head, body).await?;
+        // After what policies set: what is made for one caller is nobody else's.
+        shape::masked_response_headers(&mut parts.headers);
     }
     Ok(Response::from_parts(parts, body))
 }
@@ -117,24 +118,6 @@ async fn watched<T>(record: &mut Record, sending: impl Future<Output = T>) -> Re
         }
     })
     .await
-}
-
-/// An answer that was long in coming is passed on only where it would be permitted now, too.
-async fn confirm(worker: &Rc<Worker>, record: &mut Record) -> Result<(), Refusal> {
-    let Some(held) = record.hold().cloned() else {
-        return Ok(());
-    };
-    if held.stands() {
-        return Ok(());
-    }
-    match reauthorize(worker, &held).await {
-        Ok(standing) => {
-            held.stand(standing);
-            Ok(())
-        }
-        Err(Unknown::No(withdrawn, _)) => Err(refusal(withdrawn)),
-        Err(Unknown::Unanswered) => Err(Refusal::DecisionPointUnavailable),
-    }
 }
 
 fn failure(error: &UpstreamError, record: &mut Record) -> Refusal {

@@ -15,6 +15,7 @@ use super::respond::Refusal;
 use super::rewrite::is_json;
 use super::route::Lookup;
 use crate::body::{BodyError, RequestBody};
+use crate::core::Core;
 use crate::identity::Identity;
 use crate::plan::{BodyPlace, Places, Protection, QuestionPlan, Reading, Source};
 use crate::question::{Particulars, Said};
@@ -71,7 +72,7 @@ pub(super) async fn read(
     };
     let request = &authenticated.request;
     let document = if reading.needs_body {
-        document(request.headers(), body, core.question_body_bytes).await?
+        document(request.headers(), body, core).await?
     } else {
         None
     };
@@ -102,10 +103,13 @@ pub(super) async fn read(
 async fn document(
     headers: &HeaderMap,
     body: Option<&mut RequestBody>,
-    limit: usize,
+    core: &Core,
 ) -> Result<Option<Bytes>, Refusal> {
     let body = body.ok_or(Unread::NoBody)?;
-    let whole = body.read_whole(limit).await.map_err(|error| match error {
+    let reading = body.read_whole(core.question_body_bytes);
+    let whole = tokio::time::timeout(core.timeouts.question_body, reading).await;
+    let whole = whole.map_err(|_| Refusal::RequestTimeout)?;
+    let whole = whole.map_err(|error| match error {
         BodyError::TooLarge => Unread::TooLarge.into(),
         BodyError::Idle => Refusal::RequestTimeout,
         BodyError::Broken | BodyError::Withdrawn(_) => {

@@ -6,6 +6,7 @@ use super::authenticate;
 use super::authorize;
 use super::record::Record;
 use super::respond::Refusal;
+use crate::body::LONG;
 use crate::cache::Source;
 use crate::cache::decisions::Verdict;
 use crate::streams::{Held, Standing};
@@ -30,6 +31,26 @@ pub(crate) async fn reauthorize(worker: &Rc<Worker>, held: &Held) -> Result<Stan
             None => Unknown::Unanswered,
         }),
     }
+}
+
+/// What was long in coming is passed on only where it would be permitted now, too.
+pub(super) async fn confirm(worker: &Rc<Worker>, record: &mut Record) -> Result<(), Refusal> {
+    if record.moment.instant.elapsed() <= LONG {
+        return Ok(());
+    }
+    let Some(held) = record.hold().cloned() else {
+        return Ok(());
+    };
+    let now = worker.moment();
+    if !held.stands() {
+        match reauthorize(worker, &held).await {
+            Ok(standing) => held.stand(standing),
+            Err(Unknown::No(withdrawn, _)) => return Err(refusal(withdrawn)),
+            Err(Unknown::Unanswered) => return Err(Refusal::DecisionPointUnavailable),
+        }
+    }
+    record.moment = now;
+    Ok(())
 }
 
 async fn ask(worker: &Rc<Worker>, held: &Held, record: &mut Record) -> Result<Standing, Refusal> {

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, StatusCode, header};
-use service_kit::ClientCertificate;
+use service_kit::{ClientCertificate, UnixTime};
+use tokio::time::Instant;
 
 use super::authorize::Permitted;
 use super::canonical::{Authority, CanonicalRequest};
@@ -30,6 +31,8 @@ use crate::worker::connection::Connection;
 pub(crate) struct Record {
     worker: Rc<Worker>,
     pub(crate) id: RequestId,
+    began: (Instant, UnixTime),
+    /// As of which what is known of the caller, and what was decided, holds.
     pub(crate) moment: Moment,
     connection: Rc<Connection>,
     request: Option<Named>,
@@ -103,9 +106,11 @@ impl Record {
     }
 
     fn of(worker: Rc<Worker>, connection: Rc<Connection>, is_aside: bool) -> Box<Self> {
+        let moment = worker.moment();
         Box::new(Self {
             id: worker.names.next(),
-            moment: worker.moment(),
+            began: (moment.instant, moment.unix),
+            moment,
             worker,
             connection,
             request: None,
@@ -348,7 +353,7 @@ impl Record {
         };
         let request = self.request.as_ref();
         self.worker.access_log.write(&Line {
-            at: self.moment.unix,
+            at: self.began.1,
             id: &self.id,
             trace: self.trace.as_ref(),
             client_ip: self.connection.client_ip_text(),
@@ -384,7 +389,7 @@ impl Drop for Record {
         if self.is_aside {
             return;
         }
-        let duration = self.moment.instant.elapsed();
+        let duration = self.began.0.elapsed();
         let metrics = &self.worker.core.metrics;
         metrics.in_flight.dec();
         let route = metrics.route(self.route);

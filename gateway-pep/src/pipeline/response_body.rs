@@ -1,6 +1,7 @@
 //! The body of an answer: an upstream's, streamed as it comes, or our own; logged when it has gone.
 
 use std::cell::RefCell;
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -81,21 +82,66 @@ impl ResponseBody {
         }
     }
 
-    /// Reads all of it; none where it is longer than `limit` or breaks off.
-    pub(crate) async fn collect(mut self, limit: usize) -> Result<Bytes, BodyError> {
+    /// Reads all of it; none where it is longer than `limit`, breaks off, or may not go on.
+    pub(crate) async fn collect(
+        mut self,
+        limit: usize,
+        mut record: Option<&mut Record>,
+    ) -> Result<Bytes, BodyError> {
         let mut whole = Vec::new();
-        while let Some(frame) =
-            std::future::poll_fn(|context| Pin::new(&mut self).poll_frame(context)).await
+        while let Some(data) =
+            poll_fn(|context| self.content.poll(context, record.as_deref_mut())).await
         {
-            let Ok(data) = frame?.into_data() else {
-                continue;
-            };
+            let data = data?;
             if whole.len() + data.len() > limit {
                 return Err(BodyError::TooLarge);
             }
             whole.extend_from_slice(&data);
         }
         Ok(whole.into())
+    }
+}
+
+impl Content {
+    /// `record`: of the request that it answers. What takes long is looked at from then on, and ends where it may
+    /// not go on.
+    fn poll(
+        &mut self,
+        context: &mut Context<'_>,
+        mut record: Option<&mut Record>,
+    ) -> Poll<Option<Result<Bytes, BodyError>>> {
+        let stream = match self {
+            Self::Whole(bytes) => {
+                let bytes = bytes.take().filter(|bytes| !bytes.is_empty());
+                return Poll::Ready(bytes.map(Ok));
+            }
+            Self::Tunnel(_) => return Poll::Ready(None),
+            Self::Stream(stream) => stream,
+        };
+        if let Some(record) = &mut record
+            && let Some(withdrawn) = record.withdrawn(context)
+        {
+            // It ends without its end: whoever reads it can tell, and the connection is of no more use.
+            let error = BodyError::Withdrawn(withdrawn);
+            record.broke_off(error);
+            return Poll::Ready(Some(Err(error)));
+        }
+        let mut is_long = false;
+        let polled = stream.poll(context, &mut is_long);
+        let Some(record) = record else {
+            return polled;
+        };
+        if is_long {
+            record.hold();
+            // What this waits for from now on can end, too.
+            if record.withdrawn(context).is_some() {
+                context.waker().wake_by_ref();
+            }
+        }
+        if let Poll::Ready(Some(Err(error))) = &polled {
+            record.broke_off(*error);
+        }
+        polled
     }
 }
 
@@ -157,34 +203,9 @@ impl Body for ResponseBody {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = self.get_mut();
-        if let (Content::Stream(_), Some(record)) = (&this.content, &mut this.record)
-            && let Some(withdrawn) = record.withdrawn(context)
-        {
-            // It ends without its end: whoever reads it can tell, and the connection is of no more use.
-            let error = BodyError::Withdrawn(withdrawn);
-            record.broke_off(error);
-            return Poll::Ready(Some(Err(error)));
-        }
-        let mut is_long = false;
-        let polled = match &mut this.content {
-            Content::Whole(bytes) => {
-                Poll::Ready(bytes.take().filter(|bytes| !bytes.is_empty()).map(Ok))
-            }
-            Content::Stream(stream) => stream.poll(context, &mut is_long),
-            Content::Tunnel(_) => Poll::Ready(None),
-        };
-        if is_long && let Some(record) = &mut this.record {
-            record.hold();
-            // What this waits for from now on can end, too.
-            if record.withdrawn(context).is_some() {
-                context.waker().wake_by_ref();
-            }
-        }
-        if let (Poll::Ready(Some(result)), Some(record)) = (&polled, &mut this.record) {
-            match result {
-                Ok(data) => record.sent(data.len()),
-                Err(error) => record.broke_off(*error),
-            }
+        let polled = this.content.poll(context, this.record.as_deref_mut());
+        if let (Poll::Ready(Some(Ok(data))), Some(record)) = (&polled, &mut this.record) {
+            record.sent(data.len());
         }
         polled.map(|frame| frame.map(|result| result.map(Frame::data)))
     }

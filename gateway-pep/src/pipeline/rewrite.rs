@@ -4,13 +4,13 @@
 use http::{HeaderMap, StatusCode, header};
 use http_body::Body as _;
 
-use super::authorize::{Permitted, decide_each};
+use super::authorize::decide_each;
+use super::reauthorize::{confirm, refusal};
 use super::record::Record;
 use super::respond::Refusal;
 use super::response_body::ResponseBody;
 use crate::body::BodyError;
 use crate::cache::decisions::{Outcome, Verdict};
-use crate::obligation::Obligations;
 use crate::obligation::filter::{self, Fate};
 use crate::question::Particulars;
 use crate::worker::Worker;
@@ -20,20 +20,25 @@ use std::rc::Rc;
 
 /// The body as the caller may see it.
 pub(super) async fn rewrite(
-    worker: &Worker,
-    record: &Record,
-    obligations: &Obligations,
+    worker: &Rc<Worker>,
+    record: &mut Record,
     (status, headers): (StatusCode, &HeaderMap),
     body: ResponseBody,
 ) -> Result<ResponseBody, Refusal> {
     let permitted = record.permitted().ok_or(Refusal::NotFound)?;
+    let verdict = permitted.granted().map(|(_, verdict)| verdict.clone());
+    let Some(Outcome::Permit(obligations)) = verdict.as_deref().map(|it| &it.outcome) else {
+        return Err(Refusal::Obligation);
+    };
     let is_head = permitted.request().method() == http::Method::HEAD;
     if is_head || body.is_end_stream() {
         return Ok(ResponseBody::whole(""));
     }
-    let mut document = read(headers, body, worker.core.masked_body_bytes).await?;
+    let mut document = read(headers, body, worker.core.masked_body_bytes, record).await?;
+    confirm(worker, record).await?;
     for filter in &obligations.filters {
-        document = filtered(worker, record, permitted, (filter, status), document).await?;
+        document = filtered(worker, record, (filter, status), document).await?;
+        confirm(worker, record).await?;
     }
     if let Some(mask) = &obligations.mask {
         let masked = mask.apply(&document);
@@ -43,7 +48,12 @@ pub(super) async fn rewrite(
     Ok(ResponseBody::whole(document))
 }
 
-async fn read(headers: &HeaderMap, body: ResponseBody, limit: usize) -> Result<Bytes, Refusal> {
+async fn read(
+    headers: &HeaderMap,
+    body: ResponseBody,
+    limit: usize,
+    record: &mut Record,
+) -> Result<Bytes, Refusal> {
     let encoded = headers
         .get_all(header::CONTENT_ENCODING)
         .iter()
@@ -54,17 +64,19 @@ async fn read(headers: &HeaderMap, body: ResponseBody, limit: usize) -> Result<B
     if body.size_hint().lower() > u64::try_from(limit).unwrap_or(u64::MAX) {
         return Err(Refusal::Unmaskable("the response is too large"));
     }
-    body.collect(limit).await.map_err(|error| match error {
-        BodyError::TooLarge => Refusal::Unmaskable("the response is too large"),
-        BodyError::Idle | BodyError::Broken | BodyError::Withdrawn(_) => Refusal::UpstreamFailed,
-    })
+    body.collect(limit, Some(record))
+        .await
+        .map_err(|error| match error {
+            BodyError::TooLarge => Refusal::Unmaskable("the response is too large"),
+            BodyError::Idle | BodyError::Broken => Refusal::UpstreamFailed,
+            BodyError::Withdrawn(withdrawn) => refusal(withdrawn),
+        })
 }
 
 /// The document without the elements that the caller may not see.
 async fn filtered(
     worker: &Worker,
     record: &Record,
-    permitted: &Permitted,
     (filter, status): (&Filter, StatusCode),
     document: Bytes,
 ) -> Result<Bytes, Refusal> {
@@ -95,6 +107,7 @@ async fn filtered(
     });
     let asked = asked.collect::<Result<Vec<_>, _>>();
     let asked = asked.map_err(|_| Refusal::DecisionPointUnavailable)?;
+    let permitted = record.permitted().ok_or(Refusal::NotFound)?;
     let verdicts = decide_each(worker, permitted, &asked, record).await?;
     let mut verdicts = verdicts.iter();
     let fates = elements.iter().map(|element| match element {

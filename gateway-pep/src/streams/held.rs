@@ -9,7 +9,6 @@ use service_kit::UnixTime;
 
 use super::Streams;
 use crate::cache::decisions::Verdict;
-use crate::cache::validity::Validity;
 use crate::cache::{Epochs, Moment, Source};
 use crate::identity::Identity;
 use crate::names::RequestId;
@@ -73,7 +72,7 @@ pub(super) enum Found {
 
 /// How long what takes.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Times {
+pub(crate) struct Times {
     /// Nobody is asked about one stream more often, but where something was voided.
     pub(super) least: Duration,
     /// While announcements are not heard, each stream is asked about so often.
@@ -86,7 +85,7 @@ pub(super) struct Times {
 const RETRY: Duration = Duration::from_secs(1);
 
 impl Times {
-    pub(super) const DEFAULT: Self = Self {
+    pub(crate) const DEFAULT: Self = Self {
         least: Duration::from_secs(1),
         unheard: Duration::from_secs(10),
         grace: Duration::ZERO,
@@ -102,6 +101,29 @@ impl Standing {
             asked: moment.unix,
             epochs: moment.epochs,
         }
+    }
+
+    /// Whether it is good at a later moment, as far as the worker has heard. `shown`: what the caller is known by.
+    pub(crate) fn holds(
+        &self,
+        (worker, moment): (&Worker, &Moment),
+        shown: Option<&Shown>,
+        times: Times,
+    ) -> bool {
+        let now = moment.unix;
+        if self.epochs != moment.epochs
+            || worker.validity.borrow().is_revoked(&self.caller.names)
+            || !shown.is_none_or(|shown| shown.stands(worker))
+        {
+            return false;
+        }
+        // SECURITY: the token's own end is not stretched by anything.
+        if now >= self.caller.vouched.ends {
+            return false;
+        }
+        let until = self.caller.until.min(self.verdict.until);
+        let until = until.max(self.asked.plus(times.least));
+        now < until && (moment.trusted || now < self.asked.plus(times.unheard))
     }
 }
 
@@ -150,8 +172,7 @@ impl Held {
     /// Whether it could go on now without a question.
     pub(crate) fn stands(&self) -> bool {
         let moment = self.worker.moment();
-        self.state.get() == State::Stands
-            && self.holds(&moment, &self.worker.validity.borrow(), Times::DEFAULT)
+        self.state.get() == State::Stands && self.holds(&moment, Times::DEFAULT)
     }
 
     pub(crate) fn stand(&self, standing: Standing) {
@@ -185,14 +206,14 @@ impl Held {
         matches!(self.state.get(), State::Due { .. })
     }
 
-    pub(super) fn look(&self, moment: &Moment, validity: &Validity, times: Times) -> Found {
+    pub(super) fn look(&self, moment: &Moment, times: Times) -> Found {
         let now = moment.unix;
         let due = |since| {
             self.state.set(State::Due { since });
             Found::Due
         };
         match self.state.get() {
-            State::Stands if self.holds(moment, validity, times) => Found::Nothing,
+            State::Stands if self.holds(moment, times) => Found::Nothing,
             State::Stands => due(now),
             State::Due { since } | State::Later { since, .. }
                 if now.since(since) >= times.grace =>
@@ -204,23 +225,9 @@ impl Held {
         }
     }
 
-    fn holds(&self, moment: &Moment, validity: &Validity, times: Times) -> bool {
+    fn holds(&self, moment: &Moment, times: Times) -> bool {
         let standing = self.standing.borrow();
-        let now = moment.unix;
-        if standing.epochs != moment.epochs || validity.is_revoked(&standing.caller.names) {
-            return false;
-        }
-        let is_shown = |shown: &Shown| shown.stands(&self.worker);
-        if !self.permitted.shown().is_none_or(is_shown) {
-            return false;
-        }
-        // SECURITY: the token's own end is not stretched by anything.
-        if now >= standing.caller.vouched.ends {
-            return false;
-        }
-        let until = standing.caller.until.min(standing.verdict.until);
-        let until = until.max(standing.asked.plus(times.least));
-        now < until && (moment.trusted || now < standing.asked.plus(times.unheard))
+        standing.holds((&self.worker, moment), self.permitted.shown(), times)
     }
 }
 

@@ -29,6 +29,7 @@ mod http2;
 #[path = "../../../tests/src/http2_frames.rs"]
 mod http2_frames;
 mod issuers;
+mod late;
 mod limits;
 mod logins;
 mod obligations;

@@ -108,6 +108,8 @@ impl Upstream {
             "never" => std::future::pending().await,
             "events" => events(5, Duration::from_secs(1)),
             "feed" => events(100_000, Duration::from_millis(100)),
+            "halting" => halting("{\"id\":\"1001\",", "\"ssn\":\"078-05-1120\"}"),
+            "halting-list" => halting("{\"items\":[{\"id\":\"1\"},", "{\"id\":3}]}"),
             "silent" => events(2, Duration::from_mins(10)),
             "ws" if parts.headers.contains_key(header::UPGRADE) => {
                 switch(&parts.headers, upgrade, self.closed.clone())
@@ -166,6 +168,22 @@ fn json(body: &str) -> Response<Body> {
         .header("x-hop", "1")
         .header("x-own", "2")
         .body(whole(body))
+        .unwrap()
+}
+
+/// JSON in two pieces, the second after a pause that is long.
+fn halting(first: &'static str, second: &'static str) -> Response<Body> {
+    let pieces = stream::unfold(Some(first), move |piece| async move {
+        let piece = piece?;
+        if piece == second {
+            tokio::time::sleep(Duration::from_millis(1500)).await;
+        }
+        let next = (piece == first).then_some(second);
+        Some((Ok(Frame::data(Bytes::from(piece))), next))
+    });
+    Response::builder()
+        .header("content-type", "application/json")
+        .body(StreamBody::new(sync(pieces)).boxed())
         .unwrap()
 }
 

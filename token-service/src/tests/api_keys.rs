@@ -281,7 +281,11 @@ async fn who_is_logged_out_while_a_key_is_made_has_made_none() {
     };
     let (answer, ()) = tokio::join!(making, revoking);
     assert_eq!(answer.status, 401, "{}", answer.body);
-    assert!(answer.header(header::WWW_AUTHENTICATE).contains("invalid_token"));
+    assert!(
+        answer
+            .header(header::WWW_AUTHENTICATE)
+            .contains("invalid_token")
+    );
     let token = alice(&world, "openid api_keys orders:read").await;
     assert_eq!(list(&world, &token).await.len(), 0);
 }

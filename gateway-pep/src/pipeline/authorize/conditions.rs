@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use service_kit::UnixTime;
 
-use super::Refusal;
+use super::{Permitted, Refusal};
 use crate::cache::decisions::{Outcome, Verdict};
 use crate::identity::Identity;
 use crate::obligation::Obligations;
@@ -49,12 +49,13 @@ pub(super) fn enforce(
 /// What is done once for a request: it is counted, and others are told.
 pub(super) async fn keep(
     worker: &Worker,
-    request: &CanonicalRequest,
-    (caller, route_plan): (&Identity, &RoutePlan),
-    verdict: &Verdict,
+    permitted: &Permitted,
+    route_plan: &RoutePlan,
     record: &mut Record,
 ) -> Result<(), Refusal> {
-    let Outcome::Permit(obligations) = &verdict.outcome else {
+    let (Some((caller, verdict)), Some(obligations)) =
+        (permitted.granted(), permitted.obligations())
+    else {
         return Ok(());
     };
     // Nobody has sent what is explained.
@@ -65,7 +66,7 @@ pub(super) async fn keep(
     let told = Told {
         at: record.moment.unix,
         request_id: &record.id,
-        request,
+        request: permitted.request(),
         route: &route_plan.template,
         caller,
         verdict,

@@ -146,7 +146,10 @@ async fn decide(
     record.answered(refused.status());
     let (head, body) = refused.into_parts();
     // Our own words, and few of them.
-    let body = body.collect(MAX_REFUSAL_BYTES).await.unwrap_or_default();
+    let body = body
+        .collect(MAX_REFUSAL_BYTES, None)
+        .await
+        .unwrap_or_default();
     answer::no(&Response::from_parts(head, ()), &body)
 }
 
