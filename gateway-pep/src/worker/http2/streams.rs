@@ -17,7 +17,7 @@ use crate::pipeline::ResponseBody;
 
 /// What the streams of a connection share.
 #[derive(Debug)]
-pub(super) struct Streams {
+pub(in crate::worker) struct Streams {
     open: Cell<usize>,
     opened: Cell<u64>,
     /// When the last stream ended, or something was written last.
@@ -34,7 +34,7 @@ pub(super) struct Streams {
 const GIVEN_UP: u32 = 100;
 
 impl Streams {
-    pub(super) fn new() -> Rc<Self> {
+    pub(in crate::worker) fn new() -> Rc<Self> {
         Rc::new(Self {
             open: Cell::new(0),
             opened: Cell::new(0),
