@@ -39,7 +39,7 @@ struct Stream {
     incoming: Incoming,
     patience: Patience,
     finished: bool,
-    /// Goes back to its pool when the body was read to its end.
+    /// Goes back to its pool when the body has been read to its end.
     lease: Option<Lease>,
 }
 
@@ -118,11 +118,13 @@ impl Stream {
                 // Trailers come last, and end here.
                 let data = frame.into_data().ok();
                 self.finished |= data.is_none();
+                self.release();
                 Poll::Ready(data.map(Ok))
             }
             Poll::Ready(Some(Err(_))) => Poll::Ready(Some(Err(BodyError::Broken))),
             Poll::Ready(None) => {
                 self.finished = true;
+                self.release();
                 Poll::Ready(None)
             }
             Poll::Pending => match self.patience.wait(context) {
@@ -135,16 +137,21 @@ impl Stream {
             },
         }
     }
-}
 
-impl Drop for Stream {
-    fn drop(&mut self) {
-        // A connection with an unread rest is closed, never reused.
+    /// The connection is good for the next request as soon as there is nothing left to read, however long the client
+    /// takes. One with an unread rest is closed, never reused.
+    fn release(&mut self) {
         if (self.finished || self.incoming.is_end_stream())
             && let Some(lease) = self.lease.take()
         {
             lease.give_back();
         }
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.release();
     }
 }
 
