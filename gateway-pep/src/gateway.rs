@@ -20,6 +20,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::body::Pace;
 use crate::cache::decisions::DecisionLimits;
 use crate::cache::sealed::Sealed;
 use crate::cache::tokens::TokenLimits;
@@ -352,6 +353,10 @@ fn core(
             target_bytes: gateway.limits.target_bytes,
             body_bytes: gateway.limits.body_bytes,
             fields: gateway.limits.headers,
+        },
+        body_pace: Pace {
+            idle: Duration::from_secs(gateway.timeouts.idle_body_secs),
+            bytes_per_sec: gateway.limits.body_bytes_per_sec,
         },
         head_bytes: gateway.limits.head_bytes,
         max_headers: gateway.limits.headers,

@@ -93,7 +93,7 @@ async fn answer(
         body,
         version,
         core.request_limits.body_bytes,
-        core.timeouts.idle_body,
+        core.body_pace,
     );
     record.body(progress);
     if let Some(answer) = discover(&core.plan.discovery, &request) {

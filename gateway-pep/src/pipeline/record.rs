@@ -381,6 +381,9 @@ impl Record {
 
 impl Drop for Record {
     fn drop(&mut self) {
+        if let Some(progress) = &self.progress {
+            progress.answered();
+        }
         if self.is_aside {
             return;
         }

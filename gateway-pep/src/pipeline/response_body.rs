@@ -114,7 +114,8 @@ impl Stream {
     ) -> Poll<Option<Result<Bytes, BodyError>>> {
         match Pin::new(&mut self.incoming).poll_frame(context) {
             Poll::Ready(Some(Ok(frame))) => {
-                *is_long = self.patience.came();
+                // An upstream may be as slow as it likes: that is how events come.
+                *is_long = self.patience.came(0);
                 // Trailers come last, and end here.
                 let data = frame.into_data().ok();
                 self.finished |= data.is_none();

@@ -1,8 +1,10 @@
-//! Upstreams that do not keep to HTTP: clients get one reading of it, or a refusal.
+//! Upstreams that do not keep to HTTP, or answer before they have read: clients get one reading of it or a refusal,
+//! and nobody holds the connection.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::Request;
@@ -12,6 +14,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::fixture::{Fixture, Setup, eventually, get};
+use crate::http2::{connect, head};
+use crate::http2_frames::DATA;
 
 /// Says the same to everybody as soon as a head has come, and reads on.
 #[derive(Debug, Clone)]
@@ -185,4 +189,38 @@ async fn what_follows_an_answer_is_no_answer_to_the_next_request() {
         let answer = fixture.get("/public/ok", "x").await;
         assert_eq!((answer.status(), answer.body()), (200, "ok"), "{answer:?}");
     }
+}
+
+/// An upload whose answer is there goes on for a moment; whoever drips it holds no upstream's connection by it.
+#[tokio::test]
+async fn an_upload_ends_soon_after_its_answer() {
+    let early = "HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\nno";
+    let upstream = Raw::start(early).await;
+    let fixture = behind(&upstream).await;
+    let mut stream = TcpStream::connect(fixture.addr).await.unwrap();
+    let begun = "POST /public/echo HTTP/1.1\r\nHost: gw.test\r\nContent-Length: 1000\r\n\r\nx";
+    stream.write_all(begun.as_bytes()).await.unwrap();
+    let mut answer = vec![0; 4096];
+    let length = stream.read(&mut answer).await.unwrap();
+    assert!(answer[..length].starts_with(b"HTTP/1.1 404"));
+    for _ in 0..20 {
+        let _ = stream.write_all(b"x").await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(upstream.open(), 0);
+    let mut frames = connect(&fixture).await;
+    for stream in [1, 3, 5] {
+        frames
+            .headers(stream, &head("POST", "/public/echo"), false)
+            .await;
+        frames.write(DATA, 0, stream, b"x").await;
+        assert_eq!(frames.outcome(stream).await.status(), Some(404));
+    }
+    for _ in 0..20 {
+        for stream in [1, 3, 5] {
+            frames.write(DATA, 0, stream, b"x").await;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(upstream.open(), 0);
 }
