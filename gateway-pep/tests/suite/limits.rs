@@ -203,3 +203,23 @@ async fn a_client_that_takes_nothing_of_its_answer_holds_nothing_for_long() {
     assert_eq!(fixture.get("/records/1", "at_alice").await.status(), 200);
     drop(stream);
 }
+
+/// By what the system says of the gateway's end of a connection.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_client_that_vanishes_is_looked_for() {
+    let fixture = Fixture::start().await;
+    let client = idle(&fixture).await;
+    eventually("it is open", || has(&fixture, 1)).await;
+    let sockets = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    let port = |address: std::net::SocketAddr| format!(":{:04X}", address.port());
+    let (own, peer) = (port(fixture.addr), port(client.local_addr().unwrap()));
+    let timers: Vec<&str> = sockets
+        .lines()
+        .map(|line| line.split_whitespace().collect::<Vec<_>>())
+        .filter(|fields| fields[1].ends_with(&own) && fields[2].ends_with(&peer))
+        .map(|fields| fields[5].split(':').next().unwrap())
+        .map(|timer| if timer == "02" { "probes" } else { "none" })
+        .collect();
+    assert_eq!(timers, ["probes"]);
+}
