@@ -34,6 +34,10 @@ enum Content {
 #[derive(Debug, Default)]
 pub(crate) struct Handover(RefCell<Option<Box<Record>>>);
 
+/// What waits for its client here, and not at the upstream, whose connections are few: by HTTP/2 a client can have a
+/// hundred answers wait. What is longer keeps its connection meanwhile, so that few of them can be.
+const SMALL: usize = 8 << 10;
+
 #[derive(Debug)]
 struct Stream {
     incoming: Incoming,
@@ -119,7 +123,9 @@ impl Stream {
                 // Trailers come last, and end here.
                 let data = frame.into_data().ok();
                 self.finished |= data.is_none();
-                self.release();
+                if data.as_ref().is_none_or(|data| data.len() <= SMALL) {
+                    self.release();
+                }
                 Poll::Ready(data.map(Ok))
             }
             Poll::Ready(Some(Err(_))) => Poll::Ready(Some(Err(BodyError::Broken))),
@@ -139,8 +145,8 @@ impl Stream {
         }
     }
 
-    /// The connection is good for the next request as soon as there is nothing left to read, however long the client
-    /// takes. One with an unread rest is closed, never reused.
+    /// The connection is good for the next request when there is nothing left to read. One with an unread rest is
+    /// closed, never reused.
     fn release(&mut self) {
         if (self.finished || self.incoming.is_end_stream())
             && let Some(lease) = self.lease.take()
