@@ -33,6 +33,9 @@ pub(crate) async fn reauthorize(worker: &Rc<Worker>, held: &Held) -> Result<Stan
 }
 
 async fn ask(worker: &Rc<Worker>, held: &Held, record: &mut Record) -> Result<Standing, Refusal> {
+    if !record.is_admitted() {
+        return Err(Refusal::Misdirected);
+    }
     let caller = authenticate::again(worker, &held.permitted, record).await?;
     let verdict = authorize::again(worker, &held.permitted, (&caller, held.began), record).await?;
     Ok(Standing::of((&caller, &verdict), &record.moment))
