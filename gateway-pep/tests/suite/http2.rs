@@ -297,6 +297,24 @@ async fn who_asks_nothing_is_not_kept() {
 }
 
 #[tokio::test]
+async fn pings_are_no_requests() {
+    let fixture = start(", timeouts: { head_secs: 1 }").await;
+    let mut frames = connect(&fixture).await;
+    frames.headers(1, &head("GET", "/public/ok"), true).await;
+    assert_eq!(frames.outcome(1).await.status(), Some(200));
+    let begin = Instant::now();
+    let keeping = async {
+        while frames.write(PING, 0, 0, &[0; 8]).await {
+            let answered = async { while frames.next().await.is_some() {} };
+            let _ = tokio::time::timeout(Duration::from_millis(200), answered).await;
+        }
+    };
+    let ended = tokio::time::timeout(PATIENCE * 2, keeping).await;
+    assert!(ended.is_ok(), "it is kept");
+    assert!(begin.elapsed() > Duration::from_millis(900));
+}
+
+#[tokio::test]
 async fn an_answer_that_nobody_takes_is_given_up_and_others_are_not() {
     let fixture = start(", timeouts: { idle_body_secs: 1 }").await;
     let mut frames = connect(&fixture).await;

@@ -32,7 +32,7 @@ impl<S> Watched<S> {
 
     fn wrote(&mut self, bytes: usize) {
         if bytes > 0 {
-            self.streams.touch();
+            self.streams.wrote(bytes);
             self.frames.answered(bytes);
         }
     }
