@@ -1,10 +1,11 @@
-//! A client's body on its way to the upstream: counted, bounded, given up when it stands still.
+//! A client's body on its way to the upstream: counted, bounded, given up when it stands still, drips, or nobody
+//! has a use for it any more.
 
 mod early;
+mod patience;
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
-use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
@@ -15,10 +16,10 @@ use http::Version;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
-use tokio::time::{Instant, Sleep};
 
 use crate::headers;
 use crate::withdrawn::Withdrawn;
+pub(crate) use patience::{LONG, Pace, Patience, Waited};
 
 /// A client's body, for the upstream.
 #[derive(Debug)]
@@ -43,6 +44,9 @@ pub(crate) struct Progress {
     /// It takes long, and whoever has to be told so.
     is_long: Cell<bool>,
     awaiting: RefCell<Option<Waker>>,
+    /// The request was answered, and whoever waits for more of its body has to know.
+    is_answered: Cell<bool>,
+    reading: RefCell<Option<Waker>>,
 }
 
 /// Why a body ended before its end.
@@ -58,47 +62,13 @@ pub(crate) enum BodyError {
     Withdrawn(Withdrawn),
 }
 
-/// Gives up when nothing came for a while, and says when a body turns out to be long. The timer exists
-/// only once something had to wait.
-#[derive(Debug)]
-pub(crate) struct Patience {
-    limit: Duration,
-    timer: Option<Pin<Box<Sleep>>>,
-    /// Since when nothing has come.
-    waiting: Option<Instant>,
-    length: Length,
-}
-
-/// How much of a body has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Length {
-    Nothing,
-    /// What most bodies are.
-    OnePiece,
-    /// More, since then.
-    Pieces(Instant),
-    Long,
-}
-
-/// How long a body was waited for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Waited {
-    NotLong,
-    /// Said once of a body.
-    Long,
-    TooLong,
-}
-
-/// What takes longer than this is a stream: what it is permitted by is looked at while it lasts.
-pub(crate) const LONG: Duration = Duration::from_secs(1);
-
 impl RequestBody {
     /// Of a client; longer than `limit` is an error.
     pub(crate) fn new(
         incoming: Incoming,
         version: Version,
         limit: u64,
-        idle: Duration,
+        pace: impl Into<Pace>,
     ) -> (Self, Rc<Progress>) {
         let progress = Rc::<Progress>::default();
         progress.is_whole.set(incoming.is_end_stream());
@@ -107,7 +77,7 @@ impl RequestBody {
             is_http2: version == Version::HTTP_2,
             early: VecDeque::new(),
             left: limit,
-            patience: Patience::new(idle),
+            patience: Patience::new(pace),
             progress: progress.clone(),
         };
         (body, progress)
@@ -198,12 +168,17 @@ impl Body for RequestBody {
         if let Some(data) = this.early.pop_front() {
             return Poll::Ready(Some(Ok(Frame::data(data))));
         }
+        if this.progress.is_answered.get() {
+            this.patience.hurry();
+        }
         let Some(incoming) = &mut this.incoming else {
             return Poll::Ready(None);
         };
         match Pin::new(&mut *incoming).poll_frame(context) {
             Poll::Ready(Some(Ok(frame))) => {
-                if this.patience.came() {
+                let length = frame.data_ref().map_or(0, Bytes::len);
+                let length = u64::try_from(length).unwrap_or(u64::MAX);
+                if this.patience.came(length) {
                     this.progress.turns_long();
                 }
                 // Trailers end here: whoever reads them further on would see two heads.
@@ -214,7 +189,6 @@ impl Body for RequestBody {
                     }
                     Err(_) => return this.end(),
                 };
-                let length = u64::try_from(data.len()).unwrap_or(u64::MAX);
                 let Some(left) = this.left.checked_sub(length) else {
                     return this.fail(BodyError::TooLarge);
                 };
@@ -229,14 +203,17 @@ impl Body for RequestBody {
                 this.fail(BodyError::Broken)
             }
             Poll::Ready(None) => this.end(),
-            Poll::Pending => match this.patience.wait(context) {
-                Waited::TooLong => this.fail(BodyError::Idle),
-                Waited::Long => {
-                    this.progress.turns_long();
-                    Poll::Pending
+            Poll::Pending => {
+                this.progress.reads(context);
+                match this.patience.wait(context) {
+                    Waited::TooLong => this.fail(BodyError::Idle),
+                    Waited::Long => {
+                        this.progress.turns_long();
+                        Poll::Pending
+                    }
+                    Waited::NotLong => Poll::Pending,
                 }
-                Waited::NotLong => Poll::Pending,
-            },
+            }
         }
     }
 
@@ -259,66 +236,23 @@ impl Body for RequestBody {
     }
 }
 
-impl Patience {
-    pub(crate) fn new(limit: Duration) -> Self {
-        Self {
-            limit,
-            timer: None,
-            waiting: None,
-            length: Length::Nothing,
-        }
-    }
-
-    /// Nothing is waited for.
-    pub(crate) fn reset(&mut self) {
-        self.waiting = None;
-    }
-
-    /// A piece has come. True once, when the body turns out to be long.
-    pub(crate) fn came(&mut self) -> bool {
-        self.waiting = None;
-        match self.length {
-            Length::Nothing => self.length = Length::OnePiece,
-            Length::OnePiece => self.length = Length::Pieces(Instant::now()),
-            Length::Pieces(since) if since.elapsed() >= LONG => {
-                self.length = Length::Long;
-                return true;
-            }
-            Length::Pieces(_) | Length::Long => {}
-        }
-        false
-    }
-
-    /// Nothing has come; whoever polls is woken when that has been so for too long.
-    pub(crate) fn wait(&mut self, context: &mut Context<'_>) -> Waited {
-        let is_new = self.waiting.is_none();
-        let since = *self.waiting.get_or_insert_with(Instant::now);
-        let first = match self.length {
-            Length::Long => self.limit,
-            Length::Nothing | Length::OnePiece | Length::Pieces(_) => self.limit.min(LONG),
-        };
-        let timer = self
-            .timer
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(since + first)));
-        if is_new {
-            timer.as_mut().reset(since + first);
-        }
-        if timer.as_mut().poll(context).is_pending() {
-            return Waited::NotLong;
-        }
-        if self.length == Length::Long || self.limit <= LONG {
-            return Waited::TooLong;
-        }
-        self.length = Length::Long;
-        timer.as_mut().reset(since + self.limit);
-        match timer.as_mut().poll(context) {
-            Poll::Ready(()) => Waited::TooLong,
-            Poll::Pending => Waited::Long,
-        }
-    }
-}
-
 impl Progress {
+    /// The request was answered, and the answer has gone.
+    pub(crate) fn answered(&self) {
+        self.is_answered.set(true);
+        if let Some(waker) = self.reading.take() {
+            waker.wake();
+        }
+    }
+
+    /// Whoever reads waits for more.
+    fn reads(&self, context: &Context<'_>) {
+        match &mut *self.reading.borrow_mut() {
+            Some(waker) => waker.clone_from(context.waker()),
+            none => *none = Some(context.waker().clone()),
+        }
+    }
+
     /// Whether the body takes long; whoever asks before it does is woken when it turns out so.
     pub(crate) fn is_long(&self, context: &Context<'_>) -> bool {
         if !self.is_long.get() {

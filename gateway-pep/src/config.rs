@@ -124,6 +124,10 @@ pub struct LimitsConfig {
     pub target_bytes: usize,
     /// Request body; longer is 413.
     pub body_bytes: u64,
+    /// Bytes a second with which a client must send a body, on average; 0: no matter how few. The time that it is
+    /// waited for beyond that is `timeouts.idle_body_secs` in all, and comes back with what it sends. Time in which
+    /// the upstream takes nothing does not count, nor do tunnels.
+    pub body_bytes_per_sec: u64,
     /// A response that must be masked or filtered; longer is 502.
     pub masked_body_bytes: usize,
     /// Elements of a response that must be filtered; more is 502.
@@ -306,6 +310,7 @@ impl Default for LimitsConfig {
             headers: 100,
             target_bytes: 8 << 10,
             body_bytes: 16 << 20,
+            body_bytes_per_sec: 240,
             masked_body_bytes: 1 << 20,
             filtered_elements: 1_000,
             question_body_bytes: 64 << 10,

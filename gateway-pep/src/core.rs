@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use service_kit::{SharedClock, Tls};
 
+use crate::body::Pace;
 use crate::config::{StreamsConfig, TimeoutsConfig};
 use crate::events::Feed;
 use crate::metrics::GatewayMetrics;
@@ -21,6 +22,7 @@ pub(crate) struct Core {
     pub(crate) limiter: Limiter,
     pub(crate) realm: String,
     pub(crate) request_limits: Limits,
+    pub(crate) body_pace: Pace,
     pub(crate) head_bytes: usize,
     pub(crate) max_headers: usize,
     pub(crate) max_connections: usize,

@@ -14,12 +14,13 @@ use service_kit::random::RandomError;
 use service_kit::{
     ConfigIssue, Health, LineSink, Metrics, SharedClock, Tasks, Tls, descriptors, health,
 };
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 use store::{Rates, Store};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::body::Pace;
 use crate::cache::decisions::DecisionLimits;
 use crate::cache::sealed::Sealed;
 use crate::cache::tokens::TokenLimits;
@@ -353,6 +354,10 @@ fn core(
             body_bytes: gateway.limits.body_bytes,
             fields: gateway.limits.headers,
         },
+        body_pace: Pace {
+            idle: Duration::from_secs(gateway.timeouts.idle_body_secs),
+            bytes_per_sec: gateway.limits.body_bytes_per_sec,
+        },
         head_bytes: gateway.limits.head_bytes,
         max_headers: gateway.limits.headers,
         max_connections: gateway.limits.connections,
@@ -472,11 +477,18 @@ fn listeners(listen: SocketAddr, workers: usize) -> std::io::Result<Vec<TcpListe
     Ok(listeners)
 }
 
+/// A connection on which nothing moves is probed after so long, and so often.
+const SILENT: Duration = Duration::from_mins(1);
+const PROBE: Duration = Duration::from_secs(15);
+
 fn listener(addr: SocketAddr, shares_port: bool) -> std::io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(shares_port)?;
     socket.set_nonblocking(true)?;
+    // Whoever is accepted here has it, too: a client that vanished without a word while nothing was to be sent, as in
+    // a tunnel, would have its place for ever.
+    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(SILENT).with_interval(PROBE))?;
     socket.bind(&addr.into())?;
     socket.listen(1024)?;
     Ok(socket.into())

@@ -202,6 +202,50 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_shutdown(context)
+        let this = self.get_mut();
+        // By TLS there is a last word, which the client has to take, too.
+        let shut = Pin::new(&mut this.stream).poll_shutdown(context);
+        this.within_patience(shut, context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncWriteExt as _;
+    use tokio::time::Instant;
+
+    use super::*;
+
+    /// Takes nothing.
+    struct Deaf;
+
+    impl AsyncWrite for Deaf {
+        fn poll_write(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            _: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            Poll::Pending
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Pending
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Pending
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_takes_nothing_is_not_waited_for_not_even_to_say_farewell() {
+        let patience = Duration::from_secs(2);
+        let guarded = || Guarded::new(Deaf, 100, patience).0;
+        let begun = Instant::now();
+        assert!(guarded().write(b"x").await.is_err());
+        assert!(guarded().flush().await.is_err());
+        let farewell = tokio::time::timeout(patience * 2, async { guarded().shutdown().await });
+        assert!(farewell.await.is_ok_and(|shut| shut.is_err()));
+        assert!(begun.elapsed() < patience * 4);
     }
 }

@@ -66,7 +66,9 @@ const PREFIXES: &[&str] = &[
     "proxy-",
     "remote-",
     "ssl-client-",
+    "x-amzn-mtls-",
     "x-amzn-oidc-",
+    "x-arr-clientcert",
     "x-auth-",
     "x-authenticated-",
     "x-client-cert",
@@ -78,6 +80,8 @@ const PREFIXES: &[&str] = &[
     "x-pep-",
     "x-real-",
     "x-remote-",
+    "x-ssl-",
+    "x-tls-client-",
     "x-user-",
     "x-userinfo",
 ];
@@ -309,6 +313,11 @@ mod tests {
             "remote-user",
             "x-original-url",
             "x-http-method-override",
+            "x-forwarded-client-cert",
+            "ssl_client_s_dn",
+            "x-ssl-client-cn",
+            "x-amzn-mtls-clientcert-leaf",
+            "x-arr-clientcert",
         ] {
             // `authorization` itself is dealt with by the one who sets it.
             assert_eq!(reserved.covers(name), name != "authorization", "{name}");

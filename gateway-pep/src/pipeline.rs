@@ -86,14 +86,14 @@ async fn answer(
     let request = CanonicalRequest::new(parts, connection.arrival(), core.request_limits)
         .map_err(Refusal::Ambiguous)?;
     record.canonical(&request);
-    if !connection.stands_for(request.authority().host()) {
+    if !connection.stands_for(request.authority().host()) || !record.is_admitted() {
         return Err(Refusal::Misdirected);
     }
     let (mut body, progress) = RequestBody::new(
         body,
         version,
         core.request_limits.body_bytes,
-        core.timeouts.idle_body,
+        core.body_pace,
     );
     record.body(progress);
     if let Some(answer) = discover(&core.plan.discovery, &request) {

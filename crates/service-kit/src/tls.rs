@@ -92,6 +92,11 @@ impl Tls {
         })))
     }
 
+    /// Whether nobody gets in without a certificate that an authority vouches for.
+    pub fn requires_clients(&self) -> bool {
+        self.0.files.requires_clients()
+    }
+
     /// Shakes hands. How long that may take is for the caller to say.
     pub async fn accept(
         &self,

@@ -54,6 +54,9 @@ pub(super) async fn confirm(worker: &Rc<Worker>, record: &mut Record) -> Result<
 }
 
 async fn ask(worker: &Rc<Worker>, held: &Held, record: &mut Record) -> Result<Standing, Refusal> {
+    if !record.is_admitted() {
+        return Err(Refusal::Misdirected);
+    }
     let caller = authenticate::again(worker, &held.permitted, record).await?;
     let verdict = authorize::again(worker, &held.permitted, (&caller, held.began), record).await?;
     Ok(Standing::of((&caller, &verdict), &record.moment))

@@ -177,6 +177,12 @@ impl Record {
         self.connection.certificate(tls, self.moment.unix)
     }
 
+    /// Whether a connection like the client's would be taken on now.
+    pub(crate) fn is_admitted(&self) -> bool {
+        let tls = self.worker.core.tls.as_ref();
+        tls.is_none_or(|tls| self.connection.is_admitted(tls, self.moment.unix))
+    }
+
     pub(crate) fn routed(&mut self, route: usize) {
         self.route = Some(route);
     }
@@ -386,6 +392,9 @@ impl Record {
 
 impl Drop for Record {
     fn drop(&mut self) {
+        if let Some(progress) = &self.progress {
+            progress.answered();
+        }
         if self.is_aside {
             return;
         }

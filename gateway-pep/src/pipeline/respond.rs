@@ -243,7 +243,7 @@ impl Refusal {
             Self::Ambiguous(ambiguity) => Some(ambiguity.to_string()),
             Self::Unread(unread) => Some(unread.to_string()),
             Self::Misdirected => {
-                Some("this connection is for another host; open one that names it".into())
+                Some("this connection is not, or no more, for such a request; open another".into())
             }
             Self::NotFound | Self::MethodNotAllowed { .. } | Self::Denied | Self::Obligation => {
                 None

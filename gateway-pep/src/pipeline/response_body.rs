@@ -35,12 +35,16 @@ enum Content {
 #[derive(Debug, Default)]
 pub(crate) struct Handover(RefCell<Option<Box<Record>>>);
 
+/// What waits for its client here, and not at the upstream, whose connections are few: by HTTP/2 a client can have a
+/// hundred answers wait. What is longer keeps its connection meanwhile, so that few of them can be.
+const SMALL: usize = 8 << 10;
+
 #[derive(Debug)]
 struct Stream {
     incoming: Incoming,
     patience: Patience,
     finished: bool,
-    /// Goes back to its pool when the body was read to its end.
+    /// Goes back to its pool when the body has been read to its end.
     lease: Option<Lease>,
 }
 
@@ -160,15 +164,20 @@ impl Stream {
     ) -> Poll<Option<Result<Bytes, BodyError>>> {
         match Pin::new(&mut self.incoming).poll_frame(context) {
             Poll::Ready(Some(Ok(frame))) => {
-                *is_long = self.patience.came();
+                // An upstream may be as slow as it likes: that is how events come.
+                *is_long = self.patience.came(0);
                 // Trailers come last, and end here.
                 let data = frame.into_data().ok();
                 self.finished |= data.is_none();
+                if data.as_ref().is_none_or(|data| data.len() <= SMALL) {
+                    self.release();
+                }
                 Poll::Ready(data.map(Ok))
             }
             Poll::Ready(Some(Err(_))) => Poll::Ready(Some(Err(BodyError::Broken))),
             Poll::Ready(None) => {
                 self.finished = true;
+                self.release();
                 Poll::Ready(None)
             }
             Poll::Pending => match self.patience.wait(context) {
@@ -181,16 +190,21 @@ impl Stream {
             },
         }
     }
-}
 
-impl Drop for Stream {
-    fn drop(&mut self) {
-        // A connection with an unread rest is closed, never reused.
+    /// The connection is good for the next request when there is nothing left to read. One with an unread rest is
+    /// closed, never reused.
+    fn release(&mut self) {
         if (self.finished || self.incoming.is_end_stream())
             && let Some(lease) = self.lease.take()
         {
             lease.give_back();
         }
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.release();
     }
 }
 

@@ -130,11 +130,48 @@ fn say_length(headers: &mut HeaderMap, body: &RequestBody) {
 
 /// The headers of a response that is passed on as it is.
 pub(super) fn response_headers(plan: &Plan, headers: &mut HeaderMap) {
+    settle_length(headers);
     strip_hop_by_hop(headers);
     if let Some(logins) = &plan.logins {
         logins.own_cookies.forbid(headers);
     }
     headers.remove(DPOP_NONCE);
+}
+
+/// A length is said once, or not at all: a client could read one that stands there twice, or beside an encoding, in
+/// another way than the gateway has (RFC 9110 section 8.6, RFC 9112 section 6.3).
+fn settle_length(headers: &mut HeaderMap) {
+    let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
+    let Some(first) = lengths.next() else {
+        return;
+    };
+    let is_plain = !first.is_empty() && first.as_bytes().iter().all(u8::is_ascii_digit);
+    let is_encoded = headers.contains_key(header::TRANSFER_ENCODING);
+    if is_plain && lengths.next().is_none() && !is_encoded {
+        return;
+    }
+    let length = one_length(headers).filter(|_| !is_encoded);
+    match length {
+        Some(length) => headers.insert(header::CONTENT_LENGTH, length.into()),
+        None => headers.remove(header::CONTENT_LENGTH),
+    };
+}
+
+/// What all say, if they say the same.
+fn one_length(headers: &HeaderMap) -> Option<u64> {
+    let values = headers.get_all(header::CONTENT_LENGTH).iter();
+    let mut all = None;
+    for value in values {
+        for said in value.to_str().ok()?.split(',') {
+            let said = said.trim_matches([' ', '\t']);
+            let digits = said.bytes().all(|byte| byte.is_ascii_digit());
+            let said: u64 = said.parse().ok().filter(|_| digits)?;
+            if *all.get_or_insert(said) != said {
+                return None;
+            }
+        }
+    }
+    all
 }
 
 /// The headers of an answer to what was permitted, as whoever asked gets them.

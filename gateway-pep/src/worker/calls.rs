@@ -1,4 +1,5 @@
-//! Serves a connection at which another proxy calls over gRPC: HTTP/2 from its first byte, many calls at once.
+//! Serves a connection at which another proxy calls over gRPC: HTTP/2 from its first byte, many calls at once. One
+//! that is flooded with frames that call for nothing ends, as a client's does.
 
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
@@ -16,6 +17,7 @@ use tokio::net::TcpStream;
 
 use super::Worker;
 use super::connection::Connection;
+use super::http2::{Streams, Watched};
 use crate::pipeline::forward_auth::grpc;
 
 /// Serves until the proxy is done, or the worker closes and the answers at hand have gone.
@@ -43,6 +45,7 @@ pub(super) async fn serve(
         .keep_alive_timeout(PING_TIMEOUT)
         .max_concurrent_streams(MAX_CALLS)
         .max_header_list_size(MAX_CALL_HEAD_BYTES);
+    let stream = Watched::new(stream, Streams::new());
     let mut served = pin!(http.serve_connection(TokioIo::new(stream), service));
     // Whoever connects and says nothing is no proxy.
     let mut patience = pin!(tokio::time::sleep(core.timeouts.head));

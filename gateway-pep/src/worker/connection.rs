@@ -105,6 +105,11 @@ impl Connection {
         self.tls.as_ref().is_none_or(|tls| tls.stands_for(host))
     }
 
+    /// Whether whoever has shown what this client has would get in now.
+    pub(crate) fn is_admitted(&self, tls: &Tls, now: UnixTime) -> bool {
+        self.tls.is_none() || !tls.requires_clients() || self.certificate(tls, now).is_some()
+    }
+
     /// What the client has shown, if it counts now.
     pub(crate) fn certificate(&self, tls: &Tls, now: UnixTime) -> Option<Arc<ClientCertificate>> {
         let shown = self.tls.as_ref()?.client(tls)?;

@@ -27,8 +27,9 @@ use super::client::Client;
 use super::connection::Connection;
 use crate::core::Core;
 use crate::pipeline;
-use frames::Watched;
-use streams::{Local, Stream, StreamBody, Streams};
+pub(super) use frames::Watched;
+pub(super) use streams::Streams;
+use streams::{Local, Stream, StreamBody};
 
 /// Serves until the client is done, idle for too long or hostile, or the worker closes and the answers
 /// at hand have gone.

@@ -201,8 +201,14 @@ fn take_on(worker: &Rc<Worker>, stream: TcpStream, peer: IpAddr, purpose: Purpos
         tracing::debug!("too many connections");
         return;
     }
-    // Whoever asks for others has many connections.
-    let is_counted = matches!(purpose, Purpose::Forward);
+    // Whoever asks for others has many connections; who only pretends to is a client like any other.
+    let is_counted = match purpose {
+        Purpose::Forward => true,
+        Purpose::Ask(listener) => {
+            let plan = worker.core.plan.forward_auth.get(listener);
+            plan.is_none_or(|plan| !plan.trusts(peer.to_canonical()))
+        }
+    };
     if is_counted && !worker.addresses.enter(peer) {
         refused.address.inc();
         tracing::debug!(%peer, "too many connections of an address");

@@ -350,8 +350,12 @@ async fn pages_of_other_sites_are_not_vouched_for_by_a_browsers_certificate() {
 
 /// On a connection that stays open.
 async fn again(stream: &mut TlsStream<TcpStream>) -> u16 {
+    again_for(stream, "/mesh/1").await
+}
+
+async fn again_for(stream: &mut TlsStream<TcpStream>, path: &str) -> u16 {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    let request = bare("/mesh/1").replace("Connection: close\r\n", "");
+    let request = bare(path).replace("Connection: close\r\n", "");
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut buffer = vec![0; 8192];
     let length = stream.read(&mut buffer).await.unwrap();
@@ -449,6 +453,40 @@ async fn where_a_certificate_is_required_there_is_no_connection_without() {
         ask(&tls, Some(&job), &bare("/public/ok")).await.status(),
         200
     );
+}
+
+/// A new one would not be taken on: who has an open one gets nowhere with it, not even where anybody may pass.
+#[tokio::test]
+async fn where_a_certificate_is_required_an_open_connection_ends_with_it() {
+    let of_tls = format!("{OPTIONAL}, client_certificates: required");
+    let clock = ManualClock::at(SystemClock.now());
+    let moved = clock.clone();
+    let (tls, _) = start(&of_tls, |setup| setup.clock = moved).await;
+    let issue = |year| {
+        tls.authority.issue(&["job.test"], |params| {
+            params.not_after = rcgen::date_time_ymd(year, 1, 1);
+        })
+    };
+    let mut ending = connect(&tls, Some(&issue(2060))).await;
+    let mut open = connect(&tls, Some(&issue(2090))).await;
+    let mut ask = async |path: &str| {
+        (
+            again_for(&mut ending, path).await,
+            again_for(&mut open, path).await,
+        )
+    };
+    assert_eq!(ask("/public/ok").await, (200, 200));
+    clock.advance(Duration::from_hours(40 * 366 * 24));
+    for path in ["/public/ok", "/records/1", "/nowhere"] {
+        assert_eq!(ask(path).await.0, 421, "{path}");
+    }
+    assert_eq!(ask("/public/ok").await.1, 200);
+    tls.files.put("clients.pem", &Authority::new().pem());
+    let begin = Instant::now();
+    while ask("/public/ok").await.1 != 421 {
+        assert!(begin.elapsed() < Duration::from_secs(10), "it goes on");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }
 
 #[test]

@@ -8,10 +8,11 @@ mod envoy_grpc;
 use std::net::SocketAddr;
 
 use serde_json::json;
+use tokio::net::TcpStream;
 
 use calls::Check;
 
-use crate::fixture::{Answer, Fixture, Setup, get, raw};
+use crate::fixture::{Answer, Fixture, Setup, eventually, get, raw};
 
 /// In this order in the configuration.
 pub(crate) const DIALECTS: [Dialect; 4] = [
@@ -344,4 +345,34 @@ async fn who_may_not_ask_is_told_so_whatever_is_asked() {
     let answer = raw(fixture.gateway.forward_auth()[0], &question).await;
     assert_eq!(answer.status(), 403);
     assert!(answer.body().contains("untrusted-proxy"), "{answer:?}");
+}
+
+/// Proxies have as many connections as they like; whoever is none is a client like any other.
+#[tokio::test]
+async fn strangers_do_not_take_up_all_connections_at_a_listener_of_proxies() {
+    let of = async |proxies: &str| {
+        let setup = Setup {
+            gateway: format!(
+                "{{ workers: 1, access_log: 'off', limits: {{ connections_per_address: 3 }}, forward_auth: [
+                {{ listen: '127.0.0.1:0', dialect: forwarded, proxies: [{proxies}] }},
+                {{ listen: '127.0.0.1:0', dialect: envoy_grpc, proxies: [{proxies}] }} ] }}"
+            ),
+            ..Setup::new().await
+        };
+        let fixture = setup.start().await;
+        let mut open = Vec::new();
+        for address in fixture.gateway.forward_auth() {
+            for _ in 0..5 {
+                open.push(TcpStream::connect(address).await.unwrap());
+            }
+        }
+        let all = || {
+            let refused = fixture.metric("pep_connections_refused_total");
+            (fixture.metric("pep_connections") + refused - 10.0).abs() < 0.5
+        };
+        eventually("all were looked at", all).await;
+        fixture.metric("pep_connections_refused_total")
+    };
+    assert!(of("10.0.0.0/8").await > 6.5);
+    assert!(of("127.0.0.1/32").await < 0.5);
 }

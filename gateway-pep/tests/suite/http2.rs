@@ -297,6 +297,24 @@ async fn who_asks_nothing_is_not_kept() {
 }
 
 #[tokio::test]
+async fn pings_are_no_requests() {
+    let fixture = start(", timeouts: { head_secs: 1 }").await;
+    let mut frames = connect(&fixture).await;
+    frames.headers(1, &head("GET", "/public/ok"), true).await;
+    assert_eq!(frames.outcome(1).await.status(), Some(200));
+    let begin = Instant::now();
+    let keeping = async {
+        while frames.write(PING, 0, 0, &[0; 8]).await {
+            let answered = async { while frames.next().await.is_some() {} };
+            let _ = tokio::time::timeout(Duration::from_millis(200), answered).await;
+        }
+    };
+    let ended = tokio::time::timeout(PATIENCE * 2, keeping).await;
+    assert!(ended.is_ok(), "it is kept");
+    assert!(begin.elapsed() > Duration::from_millis(900));
+}
+
+#[tokio::test]
 async fn an_answer_that_nobody_takes_is_given_up_and_others_are_not() {
     let fixture = start(", timeouts: { idle_body_secs: 1 }").await;
     let mut frames = connect(&fixture).await;
@@ -311,4 +329,24 @@ async fn an_answer_that_nobody_takes_is_given_up_and_others_are_not() {
         fixture.metric("pep_requests_in_flight") == 0.0
     })
     .await;
+}
+
+/// What is there whole waits for its client here, and not at the upstream.
+#[tokio::test]
+async fn a_small_answer_that_nobody_takes_holds_no_connection_of_the_upstream() {
+    let setup = Setup {
+        gateway: "{ workers: 1, access_log: 'off', h2c: true }".into(),
+        upstream_settings: "connections: 1, pending_ms: 1000",
+        ..Setup::new().await
+    };
+    let fixture = setup.start().await;
+    let mut frames = connect(&fixture).await;
+    // SETTINGS_INITIAL_WINDOW_SIZE: nothing is taken.
+    frames.write(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 0]).await;
+    frames.headers(1, &head("GET", "/public/ok"), true).await;
+    eventually("it was answered", || fixture.upstream.seen().len() == 1).await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(fixture.get("/records/1", "at_alice").await.status(), 200);
+    assert!(fixture.metric("pep_requests_in_flight") > 0.5, "it waits");
+    drop(frames);
 }

@@ -162,6 +162,31 @@ async fn a_body_that_stands_still_ends_and_never_looks_complete() {
 }
 
 #[tokio::test]
+async fn a_body_that_drips_ends_and_one_that_only_pauses_does_not() {
+    let fixture =
+        with("timeouts: { idle_body_secs: 1 }, limits: { body_bytes_per_sec: 1000 }").await;
+    let head = "POST /public/echo HTTP/1.1\r\nHost: gw.test\r\nContent-Length: 8000\r\n\r\n";
+    let (mut dripping, mut pausing) = (idle(&fixture).await, idle(&fixture).await);
+    for stream in [&mut dripping, &mut pausing] {
+        stream.write_all(head.as_bytes()).await.unwrap();
+    }
+    // What came at once is no reserve for later.
+    dripping.write_all(&[b'x'; 6000]).await.unwrap();
+    for _ in 0..8 {
+        pausing.write_all(&[b'x'; 1000]).await.unwrap();
+        let _ = dripping.write_all(b"x").await;
+        tokio::time::sleep(Duration::from_millis(400)).await;
+    }
+    let mut answer = [0; 12];
+    let ended = tokio::time::timeout(Duration::from_millis(200), dripping.read_exact(&mut answer));
+    ended.await.expect("it has ended by now").unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 408");
+    pausing.read_exact(&mut answer).await.unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 200");
+    assert_eq!(fixture.upstream.seen().len(), 1);
+}
+
+#[tokio::test]
 async fn a_client_that_takes_nothing_of_its_answer_holds_nothing_for_long() {
     let setup = Setup {
         gateway: "{ workers: 1, access_log: 'off', timeouts: { idle_body_secs: 1 } }".into(),
@@ -177,4 +202,24 @@ async fn a_client_that_takes_nothing_of_its_answer_holds_nothing_for_long() {
     eventually("it has ended", || has(&fixture, 0)).await;
     assert_eq!(fixture.get("/records/1", "at_alice").await.status(), 200);
     drop(stream);
+}
+
+/// By what the system says of the gateway's end of a connection.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_client_that_vanishes_is_looked_for() {
+    let fixture = Fixture::start().await;
+    let client = idle(&fixture).await;
+    eventually("it is open", || has(&fixture, 1)).await;
+    let sockets = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    let port = |address: std::net::SocketAddr| format!(":{:04X}", address.port());
+    let (own, peer) = (port(fixture.addr), port(client.local_addr().unwrap()));
+    let timers: Vec<&str> = sockets
+        .lines()
+        .map(|line| line.split_whitespace().collect::<Vec<_>>())
+        .filter(|fields| fields[1].ends_with(&own) && fields[2].ends_with(&peer))
+        .map(|fields| fields[5].split(':').next().unwrap())
+        .map(|timer| if timer == "02" { "probes" } else { "none" })
+        .collect();
+    assert_eq!(timers, ["probes"]);
 }

@@ -24,6 +24,7 @@ mod fixture;
 mod forward_auth;
 mod holder;
 mod hostile;
+mod hostile_upstreams;
 mod http2;
 #[expect(unreachable_pub, reason = "the tests of whole sites use it, too")]
 #[path = "../../../tests/src/http2_frames.rs"]

@@ -113,6 +113,10 @@ impl Files {
         })
     }
 
+    pub(super) fn requires_clients(&self) -> bool {
+        self.client_authorities.is_some() && self.clients == ClientCertificates::Required
+    }
+
     pub(super) fn read(&self) -> Result<Texts, ConfigIssue> {
         let pairs = self.certificates.iter().map(|pair| {
             Ok((

@@ -1,7 +1,7 @@
 //! The frames of a connection, counted below the HTTP library: those that carry no message cost the
 //! client nothing and us a little each, so there may not be many more of them than of messages.
 //!
-//! Only the nine bytes in front of each frame are looked at (RFC 9113 section 4.1).
+//! Only the nine bytes in front of each frame are looked at (RFC 9113 section 4.1), and how much of it is padding.
 
 use std::io;
 use std::pin::Pin;
@@ -14,7 +14,7 @@ use super::streams::Streams;
 
 /// Bytes to and from a client.
 #[derive(Debug)]
-pub(super) struct Watched<S> {
+pub(in crate::worker) struct Watched<S> {
     stream: S,
     streams: Rc<Streams>,
     frames: Frames,
@@ -22,7 +22,7 @@ pub(super) struct Watched<S> {
 
 impl<S> Watched<S> {
     /// A fresh connection, on which the client's preface comes first.
-    pub(super) fn new(stream: S, streams: Rc<Streams>) -> Self {
+    pub(in crate::worker) fn new(stream: S, streams: Rc<Streams>) -> Self {
         Self {
             stream,
             streams,
@@ -32,7 +32,7 @@ impl<S> Watched<S> {
 
     fn wrote(&mut self, bytes: usize) {
         if bytes > 0 {
-            self.streams.touch();
+            self.streams.wrote(bytes);
             self.frames.answered(bytes);
         }
     }
@@ -46,6 +46,8 @@ struct Frames {
     have: usize,
     /// How much is left to pass over.
     skip: usize,
+    /// The first byte of a DATA frame says how much of it is padding.
+    is_padded: bool,
     /// How many more frames may come that carry no message.
     left: usize,
     /// Written, and not accounted for yet.
@@ -60,6 +62,7 @@ const HEAD: usize = 9;
 const PREFACE: usize = 24;
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
+const PADDED: u8 = 8;
 
 /// So many at once, and a few for each message and for what is answered: a client says how much more it
 /// takes (`WINDOW_UPDATE`) for each piece of an answer, perhaps twice.
@@ -74,13 +77,18 @@ impl Frames {
             head: [0; HEAD],
             have: 0,
             skip: PREFACE,
+            is_padded: false,
             left: MOST,
             written: 0,
         }
     }
 
     fn read(&mut self, mut bytes: &[u8]) -> Result<(), Flood> {
-        while !bytes.is_empty() {
+        while let Some(first) = bytes.first() {
+            if self.is_padded {
+                self.is_padded = false;
+                self.data(self.skip.saturating_sub(1 + usize::from(*first)))?;
+            }
             let passed = self.skip.min(bytes.len());
             self.skip -= passed;
             bytes = bytes.get(passed..).unwrap_or_default();
@@ -100,14 +108,29 @@ impl Frames {
     }
 
     fn frame(&mut self) -> Result<(), Flood> {
-        let [high, middle, low, kind, ..] = self.head;
+        let [high, middle, low, kind, flags, ..] = self.head;
         let length = u32::from_be_bytes([0, high, middle, low]);
         self.skip = usize::try_from(length).unwrap_or(usize::MAX);
         match kind {
             HEADERS => self.allow(FOR_A_REQUEST),
-            DATA if length > 0 => self.allow(FOR_A_PIECE),
-            _ => self.left = self.left.checked_sub(1).ok_or(Flood)?,
+            DATA if flags & PADDED != 0 && length > 0 => self.is_padded = true,
+            DATA => self.data(self.skip)?,
+            _ => self.nothing()?,
         }
+        Ok(())
+    }
+
+    fn data(&mut self, length: usize) -> Result<(), Flood> {
+        if length == 0 {
+            return self.nothing();
+        }
+        self.allow(FOR_A_PIECE);
+        Ok(())
+    }
+
+    /// A frame that carries no message.
+    fn nothing(&mut self) -> Result<(), Flood> {
+        self.left = self.left.checked_sub(1).ok_or(Flood)?;
         Ok(())
     }
 
@@ -180,9 +203,10 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
 mod tests {
     use super::*;
 
-    fn frame(kind: u8, length: usize) -> Vec<u8> {
+    /// What it carries begins with a seven.
+    fn frame((kind, flags): (u8, u8), length: usize) -> Vec<u8> {
         let length = u32::try_from(length).unwrap().to_be_bytes();
-        let mut frame = vec![length[1], length[2], length[3], kind, 0, 0, 0, 0, 1];
+        let mut frame = vec![length[1], length[2], length[3], kind, flags, 0, 0, 0, 1];
         frame.resize(
             HEAD + usize::try_from(u32::from_be_bytes(length)).unwrap(),
             7,
@@ -191,7 +215,7 @@ mod tests {
     }
 
     /// How many of a kind pass, read in pieces of this size.
-    fn passing(kind: u8, length: usize, piece: usize) -> usize {
+    fn passing(kind: (u8, u8), length: usize, piece: usize) -> usize {
         let mut frames = Frames::new();
         let mut bytes = vec![b'p'; PREFACE];
         for _ in 0..MOST * 3 {
@@ -209,13 +233,27 @@ mod tests {
 
     #[test]
     fn what_carries_no_message_is_counted_however_it_is_cut() {
-        for (kind, length) in [(3, 4), (4, 0), (6, 8), (8, 4), (9, 1), (DATA, 0), (0xff, 3)] {
+        let padded = (DATA, PADDED);
+        for (kind, length) in [
+            ((3, 0), 4),
+            ((4, 0), 0),
+            ((6, 0), 8),
+            ((8, 0), 4),
+            ((9, 0), 1),
+            ((DATA, 0), 0),
+            ((0xff, 0), 3),
+            (padded, 0),
+            (padded, 1),
+            // Of padding alone, and of more than there is.
+            (padded, 8),
+            (padded, 4),
+        ] {
             for piece in [1, 7, 9, HEAD + length] {
                 let passing = passing(kind, length, piece);
-                assert!((MOST - 2..=MOST).contains(&passing), "{kind} {passing}");
+                assert!((MOST - 2..=MOST).contains(&passing), "{kind:?} {passing}");
             }
         }
-        for (kind, length) in [(HEADERS, 20), (DATA, 1)] {
+        for (kind, length) in [((HEADERS, 0), 20), ((DATA, 0), 1), (padded, 9)] {
             assert_eq!(passing(kind, length, 5), MOST * 3);
         }
     }
@@ -225,8 +263,8 @@ mod tests {
         let mut frames = Frames::new();
         frames.read(&[0; PREFACE]).unwrap();
         for _ in 0..MOST * 3 {
-            frames.read(&frame(8, 4)).unwrap();
-            frames.read(&frame(8, 4)).unwrap();
+            frames.read(&frame((8, 0), 4)).unwrap();
+            frames.read(&frame((8, 0), 4)).unwrap();
             frames.answered(2 * ANSWERED);
         }
         assert!(frames.left > 0);

@@ -17,11 +17,13 @@ use crate::pipeline::ResponseBody;
 
 /// What the streams of a connection share.
 #[derive(Debug)]
-pub(super) struct Streams {
+pub(in crate::worker) struct Streams {
     open: Cell<usize>,
     opened: Cell<u64>,
-    /// When the last stream ended, or something was written last.
+    /// When the last stream ended, or something of an answer was written last.
     last: Cell<Instant>,
+    /// Bytes of answers that were handed over, and may be waiting to be written.
+    owed: Cell<usize>,
     /// How many more may be given up.
     left: Cell<u32>,
     /// The connection's own.
@@ -34,11 +36,12 @@ pub(super) struct Streams {
 const GIVEN_UP: u32 = 100;
 
 impl Streams {
-    pub(super) fn new() -> Rc<Self> {
+    pub(in crate::worker) fn new() -> Rc<Self> {
         Rc::new(Self {
             open: Cell::new(0),
             opened: Cell::new(0),
             last: Cell::new(Instant::now()),
+            owed: Cell::new(0),
             left: Cell::new(GIVEN_UP),
             waker: RefCell::default(),
             fresh: RefCell::default(),
@@ -54,9 +57,11 @@ impl Streams {
         (self.open.get() == 0).then(|| self.last.get())
     }
 
-    /// Something was written.
-    pub(super) fn touch(&self) {
-        if self.open.get() == 0 {
+    /// So much was written. What answers a ping is not what the client has asked for.
+    pub(super) fn wrote(&self, bytes: usize) {
+        let owed = self.owed.get();
+        self.owed.set(owed.saturating_sub(bytes));
+        if owed > 0 && self.open.get() == 0 {
             self.last.set(Instant::now());
         }
     }
@@ -84,6 +89,10 @@ impl Streams {
         } else {
             GIVEN_UP.min(self.left.get() + 1)
         });
+        if was_given_up {
+            // What was left of it is not written any more.
+            self.owed.set(0);
+        }
         if open == 0 {
             self.last.set(Instant::now());
         }
@@ -158,7 +167,10 @@ impl Body for StreamBody {
         let polled = Pin::new(&mut *body).poll_frame(context);
         let handed = &stream.handed;
         match &polled {
-            Poll::Ready(Some(Ok(_))) => {
+            Poll::Ready(Some(Ok(frame))) => {
+                let length = frame.data_ref().map_or(0, Bytes::len);
+                let owed = &stream.streams.owed;
+                owed.set(owed.get().saturating_add(length));
                 handed.pieces.set(handed.pieces.get() + 1);
                 handed.is_waiting.set(true);
                 stream.is_done = body.is_end_stream();

@@ -12,6 +12,7 @@ use tokio::net::TcpStream;
 use super::calls::{CHECK, Check, call, field, fields, framed, send};
 use super::{ALICE, Dialect, fixture};
 use crate::fixture::{Fixture, Setup, eventually, get};
+use crate::http2_frames::{Frames, Outcome, PING, SETTINGS, WINDOW_UPDATE, frame};
 
 async fn code(fixture: &Fixture, body: Vec<u8>, more: &[(&str, &str)]) -> String {
     let called = call(Dialect::EnvoyGrpc.addr(fixture), CHECK, body, more).await;
@@ -465,4 +466,33 @@ fn no_mutation_of_a_refused_call_is_a_yes() {
         })
         .unwrap();
     assert_eq!(fixture.pdp.asked.lock().unwrap().len(), 0);
+}
+
+#[tokio::test]
+async fn frames_that_ask_nothing_are_a_flood() {
+    let fixture = fixture().await;
+    let address = Dialect::EnvoyGrpc.addr(&fixture);
+    for one in [
+        frame(PING, 0, 0, &[0; 8]),
+        frame(SETTINGS, 0, 0, &[]),
+        frame(WINDOW_UPDATE, 0, 0, &[0, 0, 0, 1]),
+    ] {
+        let mut frames = Frames::begin(TcpStream::connect(address).await.unwrap()).await;
+        let many = one.repeat(100);
+        let mut written = 0;
+        while written < 300 && frames.bytes(&many).await {
+            written += 1;
+            tokio::task::yield_now().await;
+        }
+        let outcome = frames.outcome(1).await;
+        assert!(
+            matches!(outcome, Outcome::GoAway(_) | Outcome::Closed),
+            "{outcome:?}"
+        );
+    }
+    // Many calls on one connection are none.
+    for _ in 0..3 {
+        let yes = Check::new("GET", "/records/1", ALICE).ask(address).await;
+        assert_eq!(yes.status(), 200);
+    }
 }

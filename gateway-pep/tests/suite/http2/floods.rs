@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use tokio::sync::Semaphore;
 
 use super::*;
-use crate::http2_frames::{CONTINUATION, PRIORITY, head as head_frames};
+use crate::http2_frames::{CONTINUATION, PADDED, PRIORITY, head as head_frames};
 
 /// Whether it serves others as ever.
 async fn assert_alive(fixture: &Fixture) {
@@ -183,21 +183,24 @@ async fn frames_that_say_nothing_are_a_flood() {
             "{name} {outcome:?}"
         );
     }
-    let mut frames = connect(&fixture).await;
-    frames
-        .headers(1, &head("POST", "/public/echo"), false)
-        .await;
-    let many = frame(DATA, 0, 1, &[]).repeat(100);
-    let mut written = 0;
-    while written < 300 && frames.bytes(&many).await {
-        written += 1;
-        tokio::task::yield_now().await;
+    // Nothing, and padding of nothing.
+    for one in [frame(DATA, 0, 1, &[]), frame(DATA, PADDED, 1, &[2, 0, 0])] {
+        let mut frames = connect(&fixture).await;
+        frames
+            .headers(1, &head("POST", "/public/echo"), false)
+            .await;
+        let many = one.repeat(100);
+        let mut written = 0;
+        while written < 300 && frames.bytes(&many).await {
+            written += 1;
+            tokio::task::yield_now().await;
+        }
+        let outcome = frames.outcome(1).await;
+        assert!(
+            matches!(outcome, Outcome::GoAway(_) | Outcome::Closed),
+            "{outcome:?}"
+        );
     }
-    let outcome = frames.outcome(1).await;
-    assert!(
-        matches!(outcome, Outcome::GoAway(_) | Outcome::Closed),
-        "{outcome:?}"
-    );
     assert_alive(&fixture).await;
 }
 
