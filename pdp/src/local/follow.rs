@@ -8,7 +8,7 @@ use authzen::HttpDecisionPointConfig;
 use jose::KeySet;
 use service_kit::error::chain;
 use service_kit::outbound::{self, Unread};
-use service_kit::{ConfigIssue, Status, Tasks, digest, random};
+use service_kit::{ConfigIssue, Status, Tasks, UnixTime, digest, random};
 use tokio::time::Instant;
 use url::Url;
 
@@ -95,7 +95,7 @@ impl Follower {
 
     async fn follow(&mut self) {
         loop {
-            let asked = Instant::now();
+            let asked = self.state.moment();
             match self.ask().await {
                 Ok(answered) => self.heard(asked, answered),
                 Err(refused) => {
@@ -106,7 +106,7 @@ impl Follower {
         }
     }
 
-    fn heard(&mut self, asked: Instant, answered: Answered) {
+    fn heard(&mut self, asked: (Instant, UnixTime), answered: Answered) {
         let state = &self.state;
         let was_fresh = state.is_fresh(Instant::now());
         // What was said is younger than the question, and not than the answer.

@@ -279,3 +279,33 @@ async fn nobody_goes_back_but_another_process_that_knows_more() {
     })
     .await;
 }
+
+/// Nothing that is a statement.
+fn silence() -> Answerer {
+    Box::new(|_| ("nonsense".into(), Vec::new()))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_machine_that_was_suspended_does_not_take_its_snapshot_for_a_fresh_one() {
+    let (remote, _, good) = two().await;
+    let (between, address) = Between::start(good.answerer()).await;
+    let mut config = remote.config();
+    config.max_age_ms = 60_000;
+    let local = Local::start(&config, address);
+    eventually("a good one is taken", || local.is_fresh()).await;
+    between.answers(silence());
+    let refused = "pdp_local_snapshots_total{result=\"signature\"}";
+    eventually("nothing is heard", || local.metric(refused) > 0.0).await;
+    let age = "pdp_local_age_seconds";
+    eventually("its age is known", || local.metric(age) >= 0.0).await;
+    let mut changes = local.pdp.changes();
+    changes.mark_unchanged();
+    assert!(local.is_fresh());
+    // The calendar alone goes on.
+    local.clock.advance(Duration::from_secs(3600));
+    assert!(!local.is_fresh());
+    assert!(local.ask(&question("ben", "d1")).await.is_err());
+    eventually("it is told", || changes.has_changed().unwrap()).await;
+    between.answers(Signer::new(&remote, "snapshots", 2, 2000).answerer());
+    eventually("it decides again", || local.is_fresh()).await;
+}
