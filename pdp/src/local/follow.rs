@@ -119,8 +119,9 @@ impl Follower {
             tracing::info!("decisions are made here");
             state.health.set(PART, Status::Ready);
         }
-        if matches!(answered, Answered::Taken) {
-            // SECURITY: after the swap, so that nothing from before it is kept as from after it.
+        if matches!(answered, Answered::Taken) || !was_fresh {
+            // SECURITY: after the swap, so that nothing from before it is kept as from after it. Who was asked while
+            // nothing was decided here may have decided by something else.
             state.changes.send_modify(|count| *count += 1);
         }
     }

@@ -286,6 +286,26 @@ fn silence() -> Answerer {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_others_said_while_nothing_was_decided_here_is_not_remembered() {
+    let (remote, _, good) = two().await;
+    let (between, address) = Between::start(good.answerer()).await;
+    let local = Local::start(&remote.config(), address);
+    eventually("a good one is taken", || local.is_fresh()).await;
+    let mut changes = local.pdp.changes();
+    changes.mark_unchanged();
+    between.answers(silence());
+    eventually("it is told that it is old", || {
+        changes.has_changed().unwrap()
+    })
+    .await;
+    changes.mark_unchanged();
+    // The very same snapshot as before, and who was asked meanwhile may have had another.
+    between.answers(Signer::new(&remote, "snapshots", 2, 2000).answerer());
+    eventually("it decides again", || local.is_fresh()).await;
+    eventually("that is told", || changes.has_changed().unwrap()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_machine_that_was_suspended_does_not_take_its_snapshot_for_a_fresh_one() {
     let (remote, _, good) = two().await;
     let (between, address) = Between::start(good.answerer()).await;
