@@ -100,7 +100,13 @@ impl Follower {
                 Ok(answered) => self.heard(asked, answered),
                 Err(refused) => {
                     self.refuse(&refused);
-                    tokio::time::sleep(RETRY).await;
+                    // The same document would be sent, and read, again and again.
+                    let pause = if refused.is_lasting() {
+                        self.wait.max(RETRY)
+                    } else {
+                        RETRY
+                    };
+                    tokio::time::sleep(pause).await;
                 }
             }
         }

@@ -1,6 +1,7 @@
 //! Answers that are tampered with, cut, replayed, of others or older: none is taken, what is held goes on, and
 //! the log's reason is counted.
 
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex};
 
 use ::http::{HeaderMap, StatusCode};
@@ -328,4 +329,25 @@ async fn a_machine_that_was_suspended_does_not_take_its_snapshot_for_a_fresh_one
     eventually("it is told", || changes.has_changed().unwrap()).await;
     between.answers(Signer::new(&remote, "snapshots", 2, 2000).answerer());
     eventually("it decides again", || local.is_fresh()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_document_of_no_use_is_not_fetched_all_the_time() {
+    let (remote, _, good) = two().await;
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counted = asked.clone();
+    let answerer = move |nonce: &str| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        let mut statement = good.statement(nonce);
+        statement.snapshot.revision += 1;
+        (good.sign(&statement), good.written.bytes.to_vec())
+    };
+    let (_between, address) = Between::start(Box::new(answerer)).await;
+    let mut config = remote.config();
+    config.max_age_ms = 60_000;
+    let local = Local::start(&config, address);
+    let refused = "pdp_local_snapshots_total{result=\"unreadable\"}";
+    eventually("it is refused", || local.metric(refused) > 0.0).await;
+    tokio::time::sleep(Duration::from_millis(1200)).await;
+    assert_eq!(asked.load(Ordering::SeqCst), 1);
 }
