@@ -24,19 +24,22 @@ local function refuse(txn, status, headers, body)
 end
 
 -- What the gateway reads, and what it refuses a request for. No more than that: a client can send very many
--- headers.
-local SENT = {
+-- headers. Add the headers that your routes make questions of: what is not shown is decided as if it were not there.
+local SENT = {}
+for _, name in ipairs {
   "authorization", "dpop", "upgrade", "x-http-method", "x-http-method-override", "x-method-override",
   "x-middleware-subrequest", "x-original-url", "x-rewrite-url", "traceparent", "user-agent",
-}
+} do
+  SENT[name] = true
+end
 
 core.register_action("cedargate", { "http-req" }, function(txn, url)
   local given = txn.http:req_get_headers()
   local headers = {}
-  for _, name in ipairs(SENT) do
-    local values = list(given[name])
-    if #values > 0 then
-      headers[name] = values
+  for name, values in pairs(given) do
+    -- What is behind may read `_` as `-`.
+    if SENT[(name:gsub("_", "-"))] then
+      headers[name] = list(values)
     end
   end
   headers["x-forwarded-method"] = { txn.f:method() }

@@ -22,7 +22,7 @@ use authzen::{
     DecisionError, DecisionPoint, Evaluation, EvaluationRequest, EvaluationsRequest,
     HttpDecisionPoint, HttpDecisionPointConfig, SearchRequest, SearchResults,
 };
-use service_kit::{ConfigIssue, Health, Status};
+use service_kit::{ConfigIssue, Health, SharedClock, Status, UnixTime};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -45,9 +45,12 @@ struct State {
     remote: HttpDecisionPoint,
     max_age: Duration,
     origin: Instant,
+    clock: SharedClock,
     /// Milliseconds after `origin` at which the decision point was last known to stand by what is held, plus
     /// one. 0: never.
     heard: AtomicU64,
+    /// The same by the calendar, from 1970 on: `Instant` stands still while a machine is suspended.
+    heard_at: AtomicU64,
     /// Counts the times that others may be right from now on than those who have been asked before.
     changes: watch::Sender<u64>,
     meters: LocalMeters,
@@ -93,7 +96,7 @@ impl LocalPdp {
         };
         let meters = LocalMeters::new(&parts.metrics)?;
         meters.age.set(-1);
-        let health = parts.health.clone();
+        let (clock, health) = (parts.clock.clone(), parts.health.clone());
         let tasks = parts.tasks.clone();
         let engine = Pdp::deciding_by(nothing, &config.pdp(), base, parts)?;
         let local = Self(Arc::new(State {
@@ -101,7 +104,9 @@ impl LocalPdp {
             remote: HttpDecisionPoint::new(remote).map_err(unusable)?,
             max_age: Duration::from_millis(config.max_age_ms),
             origin: Instant::now(),
+            clock,
             heard: AtomicU64::new(0),
+            heard_at: AtomicU64::new(0),
             changes: watch::Sender::new(0),
             meters,
             health,
@@ -135,13 +140,22 @@ impl State {
     fn age(&self, now: Instant) -> Option<Duration> {
         let heard = self.heard.load(Ordering::Acquire).checked_sub(1)?;
         let since = now.saturating_duration_since(self.origin);
-        Some(since.saturating_sub(Duration::from_millis(heard)))
+        let age = since.saturating_sub(Duration::from_millis(heard));
+        let heard_at = self.heard_at.load(Ordering::Relaxed);
+        let by_calendar = self.clock.now().as_millis().saturating_sub(heard_at);
+        Some(age.max(Duration::from_millis(by_calendar)))
+    }
+
+    /// What time it is, by both clocks.
+    fn moment(&self) -> (Instant, UnixTime) {
+        (Instant::now(), self.clock.now())
     }
 
     /// The decision point stood by what is held at this time, or later.
-    fn hear(&self, at: Instant) {
+    fn hear(&self, (at, unix): (Instant, UnixTime)) {
         let since = at.saturating_duration_since(self.origin).as_millis();
         let since = u64::try_from(since).unwrap_or(u64::MAX - 1);
+        self.heard_at.store(unix.as_millis(), Ordering::Relaxed);
         self.heard.store(since + 1, Ordering::Release);
     }
 

@@ -313,6 +313,34 @@ async fn a_permit_whose_conditions_another_cannot_keep_is_none() {
     }
 }
 
+/// Whoever asked too often hears what everybody hears of the gateway.
+#[tokio::test]
+async fn a_refusal_for_its_rate_says_how_much_is_left() {
+    let rates = "rates: { gold: { limit: 2, window_secs: 60 } }";
+    let setup = Setup {
+        gateway: format!("{{ workers: 1, access_log: 'off', {rates}, {LISTENERS} }}"),
+        ..Setup::new().await
+    };
+    setup
+        .pdp
+        .oblige(json!([{ "id": "o", "type": "rate", "properties": { "class": "gold" } }]));
+    let fixture = setup.start().await;
+    let address = Dialect::EnvoyGrpc.addr(&fixture);
+    for left in ["\"gold\";r=1;", "\"gold\";r=0;"] {
+        let check = Check::new("GET", "/records/1", ALICE);
+        let for_client = check.ask_for_client(address).await;
+        let state = for_client.header("ratelimit").unwrap_or_default();
+        assert!(state.starts_with(left), "{for_client:?}");
+    }
+    for dialect in DIALECTS {
+        let no = dialect.ask(&fixture, "GET", "/records/1", ALICE).await;
+        assert_eq!(no.status(), dialect.status(429), "{dialect:?} {no:?}");
+        let policy = no.header("ratelimit-policy");
+        assert_eq!(policy, Some("\"gold\";q=2;w=60"), "{dialect:?}");
+        assert!(no.header("ratelimit").is_some() && no.header("retry-after").is_some());
+    }
+}
+
 #[tokio::test]
 async fn an_outage_is_no_yes() {
     let fixture = fixture().await;

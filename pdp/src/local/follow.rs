@@ -8,7 +8,7 @@ use authzen::HttpDecisionPointConfig;
 use jose::KeySet;
 use service_kit::error::chain;
 use service_kit::outbound::{self, Unread};
-use service_kit::{ConfigIssue, Status, Tasks, digest, random};
+use service_kit::{ConfigIssue, Status, Tasks, UnixTime, digest, random};
 use tokio::time::Instant;
 use url::Url;
 
@@ -95,18 +95,24 @@ impl Follower {
 
     async fn follow(&mut self) {
         loop {
-            let asked = Instant::now();
+            let asked = self.state.moment();
             match self.ask().await {
                 Ok(answered) => self.heard(asked, answered),
                 Err(refused) => {
                     self.refuse(&refused);
-                    tokio::time::sleep(RETRY).await;
+                    // The same document would be sent, and read, again and again.
+                    let pause = if refused.is_lasting() {
+                        self.wait.max(RETRY)
+                    } else {
+                        RETRY
+                    };
+                    tokio::time::sleep(pause).await;
                 }
             }
         }
     }
 
-    fn heard(&mut self, asked: Instant, answered: Answered) {
+    fn heard(&mut self, asked: (Instant, UnixTime), answered: Answered) {
         let state = &self.state;
         let was_fresh = state.is_fresh(Instant::now());
         // What was said is younger than the question, and not than the answer.
@@ -119,8 +125,9 @@ impl Follower {
             tracing::info!("decisions are made here");
             state.health.set(PART, Status::Ready);
         }
-        if matches!(answered, Answered::Taken) {
-            // SECURITY: after the swap, so that nothing from before it is kept as from after it.
+        if matches!(answered, Answered::Taken) || !was_fresh {
+            // SECURITY: after the swap, so that nothing from before it is kept as from after it. Who was asked while
+            // nothing was decided here may have decided by something else.
             state.changes.send_modify(|count| *count += 1);
         }
     }

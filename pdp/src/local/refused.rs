@@ -27,6 +27,19 @@ pub(super) enum Refused {
 }
 
 impl Refused {
+    /// Whether it is so until the decision point decides by something else.
+    pub(super) fn is_lasting(&self) -> bool {
+        match self {
+            Self::TooLarge | Self::Unreadable(_) | Self::Invalid(_) => true,
+            Self::Unreachable(_)
+            | Self::Status(_)
+            | Self::Signature(_)
+            | Self::Replayed
+            | Self::Tampered
+            | Self::Older => false,
+        }
+    }
+
     /// As metrics name it.
     pub(super) fn label(&self) -> &'static str {
         match self {

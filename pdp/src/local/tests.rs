@@ -29,6 +29,7 @@ struct Remote {
 /// A process that decides by them.
 struct Local {
     pdp: LocalPdp,
+    clock: Arc<ManualClock>,
     metrics: Metrics,
     health: Health,
 }
@@ -138,8 +139,9 @@ impl Local {
 
     fn try_start(config: &LocalConfig, address: SocketAddr) -> Result<Self, PdpError> {
         let (metrics, health) = (Metrics::new(), Health::new());
+        let clock = ManualClock::at(UnixTime::from_secs(1_700_000_000));
         let parts = PdpParts {
-            clock: ManualClock::at(UnixTime::from_secs(1_700_000_000)),
+            clock: clock.clone(),
             metrics: metrics.clone(),
             health: health.clone(),
             tasks: Tasks::new(),
@@ -150,6 +152,7 @@ impl Local {
         let remote = HttpDecisionPointConfig::new(url);
         Ok(Self {
             pdp: LocalPdp::open(config, Path::new("."), &remote, parts)?,
+            clock,
             metrics,
             health,
         })

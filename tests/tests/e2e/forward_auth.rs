@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use e2e::Site;
 use e2e::front::{Front, RunningFront};
 use e2e::http::{self, client, get, send};
+use e2e::recorder::Recorder;
 use e2e::site::{host, start_upstream};
 use e2e::tokens;
 
@@ -164,6 +165,47 @@ async fn every_proxy_gives_the_answers_of_the_gateway_and_ends_with_its_permits(
         let front = kind.start(site.host);
         let refused = get(&front.url("/records/1001"), Some(&alice)).await;
         assert!(refused.status >= 500, "{kind:?} {}", refused.status);
+    }
+}
+
+/// However a target or a name is spelt: what the service gets is what was asked about, and nothing beside it by
+/// which it could understand another request.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_service_gets_what_was_asked_about_however_it_was_spelt() {
+    let site = site();
+    let alice = tokens::access_token(&site, "alice").await;
+    let recorder = Recorder::default();
+    recorder
+        .start_upstream(SocketAddr::from((site.host, 9009)))
+        .await;
+    for kind in Front::ALL {
+        let front = kind.start_with(site.host, |text| {
+            text.replace(":9000", ":9009")
+                .replace("port_value: 9000", "port_value: 9009")
+        });
+        let ask = |target: &str, more: &str| raw(front.address(), target, &alice, more);
+        assert_eq!(ask("/records/1001", ""), 200, "{kind:?}");
+        for target in [
+            "http://gw.test/records/1001",
+            "http://user@gw.test/records/1001",
+            "https://gw.test/records/1001",
+            "http://gw.test",
+            "*",
+        ] {
+            ask(target, "");
+        }
+        for name in ["X_HTTP_Method_Override", "X_Original_URL", "x-rewrite_url"] {
+            ask("/records/1001", &format!("{name}: /records/1002\r\n"));
+        }
+        let seen = recorder.requests();
+        assert!(!seen.is_empty(), "{kind:?}");
+        for request in seen {
+            assert_eq!(request.target, "/records/1001", "{kind:?}");
+            let mut names = request.headers.iter().map(|(name, _)| name);
+            let odd = names.find(|name| name.contains('_'));
+            assert_eq!(odd, None, "{kind:?}");
+        }
+        recorder.clear();
     }
 }
 

@@ -16,6 +16,7 @@ use prost::Message as _;
 
 use super::permit;
 use crate::body::RequestBody;
+use crate::obligation::rate;
 use crate::pipeline::authorize::Permitted;
 use crate::pipeline::canonical::Ambiguity;
 use crate::pipeline::record::Record;
@@ -136,6 +137,7 @@ async fn decide(
         Ok(wanted) => {
             let mut for_client = HeaderMap::new();
             respond::say_nonce(&worker.core, record, &mut for_client);
+            rate::say(record.drawn(), &mut for_client);
             record.answered(http::StatusCode::OK);
             return answer::yes(&sent, &wanted, &for_client);
         }
@@ -143,6 +145,7 @@ async fn decide(
     };
     let mut refused = respond::refuse(&worker.core, &refusal, record);
     respond::say_nonce(&worker.core, record, refused.headers_mut());
+    rate::say(record.drawn(), refused.headers_mut());
     record.answered(refused.status());
     let (head, body) = refused.into_parts();
     // Our own words, and few of them.

@@ -157,13 +157,22 @@ impl Check {
     }
 
     pub(crate) async fn ask(&self, address: SocketAddr) -> Answer {
+        answer(&self.called(address).await, FOR_UPSTREAM)
+    }
+
+    /// The same, with the headers that a yes has for the client.
+    pub(crate) async fn ask_for_client(&self, address: SocketAddr) -> Answer {
+        answer(&self.called(address).await, FOR_CLIENT)
+    }
+
+    async fn called(&self, address: SocketAddr) -> Bytes {
         let called = call(address, CHECK, framed(&self.message()), &[]).await;
         assert_eq!(
             (called.status, called.code()),
             (200, Some("0")),
             "{called:?}"
         );
-        answer(&called.body)
+        called.body
     }
 }
 
@@ -209,9 +218,13 @@ pub(crate) async fn send(address: SocketAddr, request: Request<Full<Bytes>>) -> 
     }
 }
 
-/// What Envoy makes of it, as a text of HTTP: yes is 200 with the headers for the upstream, a field that is to be
+/// Where a yes has headers for whom.
+const FOR_UPSTREAM: u64 = 2;
+const FOR_CLIENT: u64 = 6;
+
+/// What Envoy makes of it, as a text of HTTP: yes is 200 with the headers for whom, a field that is to be
 /// removed is empty.
-fn answer(body: &[u8]) -> Answer {
+fn answer(body: &[u8], for_whom: u64) -> Answer {
     use std::fmt::Write as _;
     assert_eq!(body[0], 0);
     let fields_of = |bytes: &[u8], tag: u64| -> Vec<Vec<u8>> {
@@ -240,7 +253,7 @@ fn answer(body: &[u8]) -> Answer {
         let removed = removed.collect::<Vec<_>>().concat();
         return Answer(format!(
             "HTTP/1.1 200 OK\r\n{}{removed}\r\n",
-            options(ok, 2)
+            options(ok, for_whom)
         ));
     }
     assert_ne!(code[0], [0; 8], "{message:?}");

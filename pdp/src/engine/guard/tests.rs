@@ -12,7 +12,7 @@ use proptest::test_runner::{Config, TestRunner};
 use crate::engine::tests::{
     asked, assert_agree, entities, ours, question, rules_with, theirs, uid,
 };
-use crate::engine::{Question, Rules, Scene, Surroundings, Verdict, weigh};
+use crate::engine::{KindPlace, Question, Rules, Scene, Surroundings, Verdict, weigh};
 use crate::entities::EntityStore;
 use crate::reads::{Names, Reads};
 
@@ -365,4 +365,124 @@ fn what_may_fail_behind_a_disjunction_is_evaluated() {
     let ours = ours(&rules, &store, &request);
     assert_eq!(ours.2.len(), 4);
     assert_agree(&ours, &theirs(&set, &all, &request), &policies);
+}
+
+/// Scopes of all forms, few enough that several policies share one.
+fn scoped() -> impl Strategy<Value = String> {
+    about().prop_flat_map(|of| {
+        let side = |side: &'static str| {
+            let forms = [
+                "",
+                " is A",
+                " is B",
+                " in B::\"0\"",
+                " in B::\"3\"",
+                " == A::\"1\"",
+                " is A in B::\"3\"",
+            ];
+            select(forms.to_vec()).prop_map(move |form| format!("{side}{form}"))
+        };
+        let action = select(vec![
+            "action",
+            "action == Action::\"a\"",
+            "action in Action::\"g\"",
+            "action in [Action::\"b\", Action::\"g\", Action::\"h\"]",
+        ]);
+        // Of one scope there are many, or none of them is chosen from.
+        let alike = (side("principal"), action, side("resource"));
+        let alike = alike.prop_flat_map(move |(principal, action, resource)| {
+            let one = (
+                select(vec!["permit", "permit", "forbid"]),
+                prop::collection::vec(beginning(of), 1..3),
+            );
+            prop::collection::vec(one, 1..8).prop_map(move |all| {
+                all.into_iter()
+                    .map(|(effect, parts)| {
+                        let parts = parts.join(" && ");
+                        format!(
+                            "{effect} ({principal}, {action}, {resource}) when {{ {parts} }};\n"
+                        )
+                    })
+                    .collect::<String>()
+            })
+        });
+        prop::collection::vec(alike, 1..8).prop_map(|policies| policies.concat())
+    })
+}
+
+/// One kind of question after the other, some of a kind twice, and by what is planned for it.
+fn check_planned(
+    policies: &str,
+    entities: &serde_json::Value,
+    questions: &[(String, &str, String, String, bool)],
+    removed: &BTreeSet<usize>,
+) {
+    let mut set: PolicySet = policies.parse().unwrap();
+    let all = Entities::from_json_value(entities.clone(), None).unwrap();
+    let store = EntityStore::of(all.as_ref());
+    let names = Names::new(
+        ["flag", "size", "peer", "all", "nothing"],
+        ["flag", "peer", "size"],
+    );
+    let rules = rules_with(&set, &names);
+    let agree = |rules: &Rules, set: &PolicySet| {
+        for (principal, action, resource, peer, flag) in questions {
+            let request = asked(principal, action, resource, peer, *flag);
+            let kind = |name: &str| usize::from(name.starts_with('B'));
+            let at = kind(principal) * 4 + kind(resource) * 2 + usize::from(*action == "b");
+            let question = question(&request);
+            let planned = rules
+                .decide_of_kind(KindPlace { at, of: 8 }, &question, &store)
+                .unwrap();
+            let found = rules.decide(&question, &store).unwrap();
+            assert_eq!(
+                (Verdict::of(&planned), planned.reads),
+                (Verdict::of(&found), found.reads),
+                "{policies} {question:?}"
+            );
+            let expected = without_choosing(rules, &question, &store);
+            assert_eq!(
+                (Verdict::of(&found), found.reads),
+                expected,
+                "{policies} {question:?}"
+            );
+            assert_agree(
+                &ours(rules, &store, &request),
+                &theirs(set, &all, &request),
+                policies,
+            );
+        }
+    };
+    agree(&rules, &set);
+    let mut edited = rules.to_edit();
+    let mut taken = Vec::new();
+    for position in removed.iter().filter(|at| **at < rules.len()) {
+        let rule = edited.remove(*position).unwrap();
+        let id: cedar_policy::PolicyId = rule.policy().id().to_string().parse().unwrap();
+        taken.push((rule, set.remove_static(id).unwrap()));
+    }
+    agree(&edited, &set);
+    // Half of them come back, and take each other's places.
+    for (rule, policy) in taken.into_iter().step_by(2) {
+        edited.insert(rule);
+        set.add(policy).unwrap();
+        agree(&edited, &set);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn what_is_planned_and_chosen_agrees_whatever_scopes_say(
+        policies in scoped(),
+        entities in entities(),
+        questions in prop::collection::vec(
+            (uid(), select(vec!["a", "b"]), uid(), uid(), any::<bool>()),
+            1..6,
+        ),
+        removed in prop::collection::btree_set(0..30_usize, 0..8),
+    ) {
+        check_planned(&policies, &entities, &questions, &removed);
+    }
 }

@@ -1,6 +1,7 @@
 //! Answers that are tampered with, cut, replayed, of others or older: none is taken, what is held goes on, and
 //! the log's reason is counted.
 
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex};
 
 use ::http::{HeaderMap, StatusCode};
@@ -278,4 +279,75 @@ async fn nobody_goes_back_but_another_process_that_knows_more() {
         local.version().version == first.written.snapshot.version
     })
     .await;
+}
+
+/// Nothing that is a statement.
+fn silence() -> Answerer {
+    Box::new(|_| ("nonsense".into(), Vec::new()))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_others_said_while_nothing_was_decided_here_is_not_remembered() {
+    let (remote, _, good) = two().await;
+    let (between, address) = Between::start(good.answerer()).await;
+    let local = Local::start(&remote.config(), address);
+    eventually("a good one is taken", || local.is_fresh()).await;
+    let mut changes = local.pdp.changes();
+    changes.mark_unchanged();
+    between.answers(silence());
+    eventually("it is told that it is old", || {
+        changes.has_changed().unwrap()
+    })
+    .await;
+    changes.mark_unchanged();
+    // The very same snapshot as before, and who was asked meanwhile may have had another.
+    between.answers(Signer::new(&remote, "snapshots", 2, 2000).answerer());
+    eventually("it decides again", || local.is_fresh()).await;
+    eventually("that is told", || changes.has_changed().unwrap()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_machine_that_was_suspended_does_not_take_its_snapshot_for_a_fresh_one() {
+    let (remote, _, good) = two().await;
+    let (between, address) = Between::start(good.answerer()).await;
+    let mut config = remote.config();
+    config.max_age_ms = 60_000;
+    let local = Local::start(&config, address);
+    eventually("a good one is taken", || local.is_fresh()).await;
+    between.answers(silence());
+    let refused = "pdp_local_snapshots_total{result=\"signature\"}";
+    eventually("nothing is heard", || local.metric(refused) > 0.0).await;
+    let age = "pdp_local_age_seconds";
+    eventually("its age is known", || local.metric(age) >= 0.0).await;
+    let mut changes = local.pdp.changes();
+    changes.mark_unchanged();
+    assert!(local.is_fresh());
+    // The calendar alone goes on.
+    local.clock.advance(Duration::from_secs(3600));
+    assert!(!local.is_fresh());
+    assert!(local.ask(&question("ben", "d1")).await.is_err());
+    eventually("it is told", || changes.has_changed().unwrap()).await;
+    between.answers(Signer::new(&remote, "snapshots", 2, 2000).answerer());
+    eventually("it decides again", || local.is_fresh()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_document_of_no_use_is_not_fetched_all_the_time() {
+    let (remote, _, good) = two().await;
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counted = asked.clone();
+    let answerer = move |nonce: &str| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        let mut statement = good.statement(nonce);
+        statement.snapshot.revision += 1;
+        (good.sign(&statement), good.written.bytes.to_vec())
+    };
+    let (_between, address) = Between::start(Box::new(answerer)).await;
+    let mut config = remote.config();
+    config.max_age_ms = 60_000;
+    let local = Local::start(&config, address);
+    let refused = "pdp_local_snapshots_total{result=\"unreadable\"}";
+    eventually("it is refused", || local.metric(refused) > 0.0).await;
+    tokio::time::sleep(Duration::from_millis(1200)).await;
+    assert_eq!(asked.load(Ordering::SeqCst), 1);
 }

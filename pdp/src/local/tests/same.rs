@@ -1,6 +1,7 @@
 //! Random policies, entities and questions: what is answered here is what is answered there, to the letter, but
 //! for the name of the decision.
 
+use authzen::Semantic;
 use serde_json::{Value, json};
 
 use super::{Remote, eventually};
@@ -196,6 +197,23 @@ async fn what_is_answered_here_is_what_is_answered_there() {
                 None => {}
             }
             cached += i32::from(expected["context"]["cache"].is_object());
+        }
+        for semantic in [
+            Semantic::ExecuteAll,
+            Semantic::DenyOnFirstDeny,
+            Semantic::PermitOnFirstPermit,
+        ] {
+            let entries = (0..40).map(|_| asked(&mut dice).to_string());
+            let entries = entries.map(|text| EvaluationRequest::from_json(text.as_bytes()));
+            let request = EvaluationsRequest {
+                entries: entries.collect(),
+                semantic,
+            };
+            let many = async |point: &dyn DecisionPoint| -> Vec<Value> {
+                let replies = point.evaluate_many(&request).await.unwrap();
+                replies.into_iter().map(|it| comparable(Ok(it))).collect()
+            };
+            assert_eq!(many(&local.pdp).await, many(&there).await, "{request:?}");
         }
     }
     println!("{rounds} rounds: {permits} permits, {denies} denies, {cached} with a cache contract");
