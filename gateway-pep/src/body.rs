@@ -143,6 +143,22 @@ impl RequestBody {
         let _ = tokio::time::timeout(SKIPPED_FOR, end).await;
     }
 
+    /// The upstream gets no more; what the client still sends is read for a moment.
+    fn leave(&mut self) {
+        let rest = Self {
+            incoming: self.incoming.take(),
+            is_http2: self.is_http2,
+            early: VecDeque::new(),
+            left: self.left,
+            patience: Patience::new(SKIPPED_FOR),
+            progress: Rc::default(),
+        };
+        // In HTTP/2 the stream alone ends.
+        if !rest.is_http2 {
+            tokio::task::spawn_local(rest.skip());
+        }
+    }
+
     fn end(&mut self) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         self.incoming = None;
         self.progress.is_whole.set(true);
@@ -168,8 +184,11 @@ impl Body for RequestBody {
         if let Some(data) = this.early.pop_front() {
             return Poll::Ready(Some(Ok(Frame::data(data))));
         }
-        if this.progress.is_answered.get() {
-            this.patience.hurry();
+        // SECURITY: an upstream that has answered may take the rest for the next request. It gets no more of it, and
+        // its connection is used for nothing else.
+        if this.progress.is_answered.get() && this.incoming.is_some() {
+            this.leave();
+            return this.fail(BodyError::Broken);
         }
         let Some(incoming) = &mut this.incoming else {
             return Poll::Ready(None);
@@ -194,6 +213,8 @@ impl Body for RequestBody {
                 };
                 this.left = left;
                 this.progress.bytes.set(this.progress.bytes.get() + length);
+                // Of a known length, whoever reads asks for no more after the last piece.
+                this.progress.is_whole.set(incoming.is_end_stream());
                 Poll::Ready(Some(Ok(Frame::data(data))))
             }
             Poll::Ready(Some(Err(_))) => this.fail(BodyError::Broken),

@@ -4,6 +4,7 @@
 use service_kit::ConfigIssue;
 
 use crate::config::{Config, UpstreamConfig};
+use crate::plan::UpstreamPlan;
 
 /// What a configuration wants open.
 #[derive(Debug, Clone, Copy)]
@@ -11,8 +12,24 @@ pub(crate) struct Wanted {
     pub(crate) workers: usize,
     /// Of clients, of one worker.
     pub(crate) connections: usize,
+    /// To upstreams that one of them can want at a time.
+    pub(crate) streams: usize,
     /// To upstreams, of one worker, whatever clients there are.
     pub(crate) upstreams: usize,
+}
+
+/// What one worker may have open of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Fitting {
+    pub(crate) connections: usize,
+    upstreams: Share,
+}
+
+/// So many of so many connections to upstreams.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Share {
+    fitting: usize,
+    of: usize,
 }
 
 /// Logs, the store, token service, PDP, listeners, runtimes.
@@ -24,9 +41,13 @@ const FEWEST: u64 = 16;
 impl Wanted {
     pub(crate) fn of(config: &Config, workers: usize) -> Self {
         let most = |upstream: &UpstreamConfig| upstream.connections;
+        let gateway = &config.gateway;
+        let speaks_http2 = gateway.tls.is_some() || gateway.h2c;
+        let streams = usize::try_from(gateway.limits.streams).unwrap_or(usize::MAX);
         Self {
             workers,
-            connections: config.gateway.limits.connections,
+            connections: gateway.limits.connections,
+            streams: if speaks_http2 { streams } else { 1 },
             upstreams: config
                 .upstreams
                 .values()
@@ -35,21 +56,22 @@ impl Wanted {
         }
     }
 
-    /// How many connections of clients one worker may take on where the process may have `limit` descriptors:
-    /// each may want one to an upstream beside its own.
-    pub(crate) fn fit(self, limit: Option<u64>) -> Result<usize, ConfigIssue> {
+    /// What one worker may have open where the process may have `limit` descriptors.
+    pub(crate) fn fit(self, limit: Option<u64>) -> Result<Fitting, ConfigIssue> {
+        let whole = self.fitting(self.connections, self.upstreams);
         let Some(limit) = limit else {
-            return Ok(self.connections);
+            return Ok(whole);
         };
         let as_u64 = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
         let each = limit.saturating_sub(OWN) / as_u64(self.workers.max(1));
         let (clients, upstreams) = (as_u64(self.connections), as_u64(self.upstreams));
-        if clients.saturating_add(clients.min(upstreams)) <= each {
-            return Ok(self.connections);
+        let at_once = clients.saturating_mul(as_u64(self.streams)).min(upstreams);
+        if clients.saturating_add(at_once) <= each {
+            return Ok(whole);
         }
         // Either all upstreams' connections fit beside those of more clients, or there is one for each.
-        let fitting = each.saturating_sub(upstreams).max(each / 2);
-        if fitting < FEWEST {
+        let fitting = each.saturating_sub(upstreams).max(each / 2).min(clients);
+        if fitting < FEWEST.min(clients) {
             let least = (2 * FEWEST)
                 .saturating_mul(as_u64(self.workers))
                 .saturating_add(OWN);
@@ -61,14 +83,49 @@ impl Wanted {
                 "let it have {least} at least, better many more: `ulimit -n`, or `LimitNOFILE=` of the service"
             )));
         }
+        let for_upstreams = (each - fitting).min(upstreams);
         tracing::warn!(
             limit,
             workers = self.workers,
             configured = self.connections,
             fitting,
-            "the limit of open files is too low for `gateway.limits.connections`: fewer are taken on"
+            configured_upstreams = self.upstreams,
+            fitting_upstreams = for_upstreams,
+            "the limit of open files is too low for `gateway.limits.connections` and `upstreams.*.connections`: there \
+             are fewer"
         );
-        Ok(usize::try_from(fitting).unwrap_or(self.connections))
+        let as_usize = |number| usize::try_from(number).unwrap_or(usize::MAX);
+        Ok(self.fitting(as_usize(fitting), as_usize(for_upstreams)))
+    }
+
+    fn fitting(self, connections: usize, upstreams: usize) -> Fitting {
+        Fitting {
+            connections,
+            upstreams: Share {
+                fitting: upstreams,
+                of: self.upstreams,
+            },
+        }
+    }
+}
+
+impl Fitting {
+    /// Has none of the upstreams have more than there is for it.
+    pub(crate) fn bound(&self, upstreams: &mut [UpstreamPlan]) {
+        for upstream in upstreams {
+            upstream.connections = self.upstreams.part(upstream.connections);
+        }
+    }
+}
+
+impl Share {
+    /// At least one.
+    fn part(self, number: usize) -> usize {
+        let of = self.of.max(1);
+        let Some(product) = number.checked_mul(self.fitting) else {
+            return number.min(self.fitting);
+        };
+        (product / of).clamp(1, number.max(1))
     }
 }
 
@@ -76,38 +133,82 @@ impl Wanted {
 mod tests {
     use super::*;
 
-    fn fit(limit: u64, (workers, connections, upstreams): (usize, usize, usize)) -> Option<usize> {
+    /// Connections of clients and to upstreams.
+    fn fit(
+        limit: u64,
+        (workers, connections, upstreams): (usize, usize, usize),
+        streams: usize,
+    ) -> Option<(usize, usize)> {
         let wanted = Wanted {
             workers,
             connections,
+            streams,
             upstreams,
         };
-        wanted.fit(Some(limit)).ok()
+        let fitting = wanted.fit(Some(limit)).ok()?;
+        Some((fitting.connections, fitting.upstreams.fitting))
     }
 
     #[test]
     fn what_is_configured_is_taken_on_where_it_fits() {
-        assert_eq!(fit(128 + 2_000, (1, 1_000, 5_000)), Some(1_000));
-        assert_eq!(fit(128 + 1_100, (1, 1_000, 100)), Some(1_000));
-        assert_eq!(fit(128 + 4_000, (2, 1_000, 5_000)), Some(1_000));
+        let all = Some((1_000, 5_000));
+        assert_eq!(fit(128 + 2_000, (1, 1_000, 5_000), 1), all);
+        assert_eq!(fit(128 + 1_100, (1, 1_000, 100), 1), Some((1_000, 100)));
+        assert_eq!(fit(128 + 4_000, (2, 1_000, 5_000), 1), all);
+        assert_eq!(fit(128 + 6_000, (1, 1_000, 5_000), 100), all);
         let wanted = Wanted {
             workers: 4,
             connections: 10_000,
+            streams: 100,
             upstreams: 1_000,
         };
-        assert_eq!(wanted.fit(None).ok(), Some(10_000));
+        let fitting = wanted.fit(None).unwrap();
+        assert_eq!(
+            (fitting.connections, fitting.upstreams.part(7)),
+            (10_000, 7)
+        );
     }
 
     #[test]
     fn fewer_are_taken_on_where_it_does_not() {
-        assert_eq!(fit(128 + 1_000, (1, 1_000, 5_000)), Some(500));
-        assert_eq!(fit(128 + 1_000, (1, 1_000, 100)), Some(900));
-        assert_eq!(fit(1024, (2, 10_000, 1_024)), Some(224));
+        assert_eq!(fit(128 + 1_000, (1, 1_000, 5_000), 1), Some((500, 500)));
+        assert_eq!(fit(128 + 1_000, (1, 1_000, 100), 1), Some((900, 100)));
+        assert_eq!(fit(1024, (2, 10_000, 1_024), 1), Some((224, 224)));
+    }
+
+    #[test]
+    fn what_many_streams_of_few_connections_can_want_fits_too() {
+        for limit in (160..20_000).step_by(7) {
+            for (workers, connections, upstreams) in
+                [(1, 1_000, 5_000), (4, 10_000, 1_024), (2, 20, 3_000)]
+            {
+                for streams in [1, 100] {
+                    let wanted = (workers, connections, upstreams);
+                    let Some((clients, upstreams)) = fit(limit, wanted, streams) else {
+                        continue;
+                    };
+                    let at_once = clients + upstreams.min(clients * streams);
+                    let all = u64::try_from(at_once * workers).unwrap();
+                    assert!(all + OWN <= limit, "{limit} {wanted:?} {streams} {all}");
+                    assert!(clients >= 16 && upstreams >= 16, "{limit} {wanted:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn each_upstream_has_its_part() {
+        let share = Share {
+            fitting: 496,
+            of: 2_048,
+        };
+        let parts = [1_024, 1_000, 23, 1].map(|number| share.part(number));
+        assert_eq!(parts, [248, 242, 5, 1]);
     }
 
     #[test]
     fn too_few_is_said_before_anybody_connects() {
-        assert_eq!(fit(150, (2, 10_000, 1_024)), None);
-        assert_eq!(fit(0, (1, 1, 1)), None);
+        assert_eq!(fit(150, (2, 10_000, 1_024), 1), None);
+        assert_eq!(fit(0, (1, 1, 1), 1), None);
     }
 }

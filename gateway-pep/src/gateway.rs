@@ -140,16 +140,17 @@ impl Gateway {
             return Err(GatewayError::NoTokenService);
         }
         let introspector = parts.introspector.clone();
-        let plan = Plan::compile(config, base, introspector).map_err(GatewayError::Config)?;
-        let plan = Arc::new(plan);
+        let mut plan = Plan::compile(config, base, introspector).map_err(GatewayError::Config)?;
         let gateway = &config.gateway;
         let workers = match gateway.workers {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
             workers => workers,
         };
-        let max_connections = Wanted::of(config, workers)
+        let fitting = Wanted::of(config, workers)
             .fit(descriptors::raise())
             .map_err(|issue| GatewayError::Config(vec![issue]))?;
+        fitting.bound(&mut plan.upstreams);
+        let plan = Arc::new(plan);
         let metrics = Arc::new(GatewayMetrics::new(&parts.metrics, &plan, REASONS)?);
         let lag = Duration::from_millis(gateway.cache.max_event_lag_ms);
         let feed = Arc::new(Feed::new(lag));
@@ -172,7 +173,7 @@ impl Gateway {
         };
         let tls = open_tls(config, base).map_err(|issue| GatewayError::Config(vec![issue]))?;
         let mut core = core(config, &parts, (plan, tls), (metrics, feed));
-        core.max_connections = max_connections;
+        core.max_connections = fitting.connections;
         let core = Arc::new(core);
         let caches = Caches {
             core: core.clone(),

@@ -79,17 +79,21 @@ struct Gauged {
     dropped: u64,
 }
 
-/// A tunnel, as long as it is kept.
+/// A connection or a tunnel, as long as it is kept. Its place is given back however it ends: a panic, too, ends no more
+/// than its connection.
 #[derive(Debug)]
-pub(crate) struct OpenTunnel {
+pub(crate) struct Open {
     worker: Rc<Worker>,
-    peer: IpAddr,
+    /// None: it counts for no address.
+    peer: Option<IpAddr>,
     number: u64,
 }
 
-impl Drop for OpenTunnel {
+impl Drop for Open {
     fn drop(&mut self) {
-        self.worker.addresses.leave(self.peer);
+        if let Some(peer) = self.peer {
+            self.worker.addresses.leave(peer);
+        }
         self.worker.close_connection(self.number);
     }
 }
@@ -234,21 +238,22 @@ impl Worker {
     }
 
     /// Counts a tunnel among the connections, of which its own is none any more.
-    pub(crate) fn open_tunnel(self: &Rc<Self>, peer: IpAddr) -> OpenTunnel {
+    pub(crate) fn open_tunnel(self: &Rc<Self>, peer: IpAddr) -> Open {
         self.addresses.stay(peer);
-        OpenTunnel {
-            peer,
-            number: self.open_connection(),
-            worker: self.clone(),
-        }
+        self.open_connection(Some(peer))
     }
 
-    fn open_connection(&self) -> u64 {
+    /// `peer`: has been counted.
+    fn open_connection(self: &Rc<Self>, peer: Option<IpAddr>) -> Open {
         let number = self.last_connection.get().wrapping_add(1);
         self.last_connection.set(number);
         self.connections.borrow_mut().insert(number, None);
         self.core.metrics.connections.inc();
-        number
+        Open {
+            worker: self.clone(),
+            peer,
+            number,
+        }
     }
 
     fn close_connection(&self, number: u64) {

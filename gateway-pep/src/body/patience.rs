@@ -7,8 +7,6 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep};
 
-use super::SKIPPED_FOR;
-
 /// Gives up when nothing came for a while, and says when a body turns out to be long. The timer exists
 /// only once something had to wait.
 #[derive(Debug)]
@@ -86,20 +84,6 @@ impl Patience {
         false
     }
 
-    /// Nobody has a use for what is to come. A little of it is taken all the same, so that the connections are good
-    /// for more.
-    pub(super) fn hurry(&mut self) {
-        if self.pace.bytes_per_sec == NOTHING_BACK {
-            return;
-        }
-        self.rest(0);
-        self.pace = Pace {
-            idle: self.pace.idle.min(SKIPPED_FOR),
-            bytes_per_sec: NOTHING_BACK,
-        };
-        self.left = self.left.min(SKIPPED_FOR);
-    }
-
     /// So many bytes have come, or nothing is waited for any more.
     fn rest(&mut self, bytes: u64) {
         let waiting = self.waiting.take();
@@ -165,14 +149,12 @@ impl From<Duration> for Pace {
 }
 
 const NANOS_PER_SEC: u128 = 1_000_000_000;
-/// No number of bytes is worth a moment.
-const NOTHING_BACK: u64 = u64::MAX;
 
 #[cfg(test)]
 mod tests {
     use std::future::poll_fn;
 
-    use tokio::time::{advance, sleep};
+    use tokio::time::advance;
 
     use super::*;
 
@@ -229,21 +211,5 @@ mod tests {
         }
         let left = until_too_long(&mut patience).await;
         assert!(about(left, 10), "{left:?}");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn in_a_hurry_it_is_waited_for_a_moment_in_all_even_if_it_was_waited_for_before() {
-        let mut patience = Patience::new(PACE);
-        let waiting = poll_fn(|context| Poll::Ready(patience.wait(context))).await;
-        assert_eq!(waiting, Waited::NotLong);
-        sleep(Duration::from_secs(2)).await;
-        patience.hurry();
-        late(&mut patience, SKIPPED_FOR / 2, 1_000_000).await;
-        patience.hurry();
-        let left = until_too_long(&mut patience).await;
-        assert!(
-            left <= SKIPPED_FOR / 2 + Duration::from_millis(2),
-            "{left:?}"
-        );
     }
 }

@@ -46,6 +46,8 @@ struct Stream {
     finished: bool,
     /// Goes back to its pool when the body has been read to its end.
     lease: Option<Lease>,
+    /// It began before the request was there whole.
+    is_early: bool,
 }
 
 impl ResponseBody {
@@ -65,6 +67,7 @@ impl ResponseBody {
                 patience: Patience::new(idle),
                 finished: false,
                 lease,
+                is_early: false,
             }),
             record: None,
         }
@@ -80,6 +83,7 @@ impl ResponseBody {
 
     /// Has the request logged when this body has gone, or its tunnel.
     pub(crate) fn record(&mut self, record: Box<Record>) {
+        self.content.answers(&record);
         match &self.content {
             Content::Tunnel(handover) => *handover.0.borrow_mut() = Some(record),
             Content::Whole(_) | Content::Stream(_) => self.record = Some(record),
@@ -92,6 +96,9 @@ impl ResponseBody {
         limit: usize,
         mut record: Option<&mut Record>,
     ) -> Result<Bytes, BodyError> {
+        if let Some(record) = &record {
+            self.content.answers(record);
+        }
         let mut whole = Vec::new();
         while let Some(data) =
             poll_fn(|context| self.content.poll(context, record.as_deref_mut())).await
@@ -107,6 +114,12 @@ impl ResponseBody {
 }
 
 impl Content {
+    fn answers(&mut self, record: &Record) {
+        if let Self::Stream(stream) = self {
+            stream.is_early |= record.leaves_body();
+        }
+    }
+
     /// `record`: of the request that it answers. What takes long is looked at from then on, and ends where it may
     /// not go on.
     fn poll(
@@ -193,8 +206,12 @@ impl Stream {
 
     /// The connection is good for the next request when there is nothing left to read. One with an unread rest is
     /// closed, never reused.
+    ///
+    /// SECURITY: so is one on which the answer came first. What the upstream would say to the rest of the request could
+    /// be read as the answer to the next.
     fn release(&mut self) {
         if (self.finished || self.incoming.is_end_stream())
+            && !self.is_early
             && let Some(lease) = self.lease.take()
         {
             lease.give_back();

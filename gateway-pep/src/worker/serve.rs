@@ -214,14 +214,9 @@ fn take_on(worker: &Rc<Worker>, stream: TcpStream, peer: IpAddr, purpose: Purpos
         tracing::debug!(%peer, "too many connections of an address");
         return;
     }
-    let number = worker.open_connection();
-    let worker = worker.clone();
+    let open = worker.open_connection(is_counted.then_some(peer));
     tokio::task::spawn_local(async move {
         let _ = stream.set_nodelay(true);
-        transport::serve(&worker, number, stream, Client { peer, purpose }).await;
-        if is_counted {
-            worker.addresses.leave(peer);
-        }
-        worker.close_connection(number);
+        transport::serve(&open.worker, open.number, stream, Client { peer, purpose }).await;
     });
 }

@@ -191,9 +191,41 @@ async fn what_follows_an_answer_is_no_answer_to_the_next_request() {
     }
 }
 
-/// An upload whose answer is there goes on for a moment; whoever drips it holds no upstream's connection by it.
+/// Some upstreams answer a request without its body, and take the body for the next one: what they would say to that
+/// must be nobody's answer.
 #[tokio::test]
-async fn an_upload_ends_soon_after_its_answer() {
+async fn a_connection_on_which_the_answer_came_first_is_not_used_again() {
+    let early = "HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\nno";
+    for pause in [0, 300] {
+        let upstream = Raw::start(early).await;
+        let fixture = behind(&upstream).await;
+        let body = "GET /admin HTTP/1.1\r\nX: ";
+        let mut stream = TcpStream::connect(fixture.addr).await.unwrap();
+        let begun = format!(
+            "POST /public/echo HTTP/1.1\r\nHost: gw.test\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        );
+        stream.write_all(begun.as_bytes()).await.unwrap();
+        let mut answer = vec![0; 4096];
+        let length = stream.read(&mut answer).await.unwrap();
+        assert!(answer[..length].starts_with(b"HTTP/1.1 404"));
+        tokio::time::sleep(Duration::from_millis(pause)).await;
+        // With the rest the client's own connection is good for the next request.
+        let next = format!("{body}{}", get("/public/ok", "x"));
+        stream.write_all(next.as_bytes()).await.unwrap();
+        let length = stream.read(&mut answer).await.unwrap();
+        assert!(answer[..length].starts_with(b"HTTP/1.1 404"), "{pause}");
+        assert!(
+            fixture.metric("pep_upstream_connects_total") > 1.5,
+            "{pause}"
+        );
+        eventually("the first is closed", || upstream.open() <= 1).await;
+    }
+}
+
+/// Whoever drips an upload whose answer is there holds no connection of the upstream by it.
+#[tokio::test]
+async fn an_upload_ends_with_its_answer() {
     let early = "HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\nno";
     let upstream = Raw::start(early).await;
     let fixture = behind(&upstream).await;

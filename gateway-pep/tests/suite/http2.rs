@@ -2,6 +2,7 @@
 
 mod floods;
 mod malformed;
+mod random;
 
 use std::time::Duration;
 
