@@ -323,7 +323,7 @@ async fn a_machine_that_was_suspended_does_not_take_its_snapshot_for_a_fresh_one
     changes.mark_unchanged();
     assert!(local.is_fresh());
     // The calendar alone goes on.
-    local.clock.advance(Duration::from_secs(3600));
+    local.clock.advance(Duration::from_hours(1));
     assert!(!local.is_fresh());
     assert!(local.ask(&question("ben", "d1")).await.is_err());
     eventually("it is told", || changes.has_changed().unwrap()).await;
