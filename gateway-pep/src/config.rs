@@ -21,7 +21,7 @@ use service_kit::line_sink::LineTarget;
 use service_kit::{NamedTlsConfig, Secret};
 
 pub use dpop::{DpopConfig, NoOrigin, PublicOrigin};
-pub use forward_auth::{Dialect, ForwardAuthConfig};
+pub use forward_auth::{ClientScheme, Dialect, ForwardAuthConfig};
 pub use issuer::{
     AuthMethod, CertificateIssuerConfig, CertificateName, CertificateSubjectConfig,
     CertificateSubjectType, Forward, IntrospectionIssuerConfig, IssuerConfig, JwtIssuerConfig,

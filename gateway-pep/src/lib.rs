@@ -36,10 +36,10 @@ mod worker;
 
 pub use config::{
     AuthMethod, CacheConfig, CertificateIssuerConfig, CertificateName, CertificateSubjectConfig,
-    CertificateSubjectType, Config, Dialect, DpopConfig, Forward, ForwardAuthConfig, GatewayConfig,
-    IntrospectionIssuerConfig, IssuerConfig, JwtIssuerConfig, LimitsConfig, LoginConfig, Mapping,
-    NoOrigin, Per, PublicOrigin, RateConfig, RouteConfig, SessionsConfig, StreamsConfig,
-    SubjectConfig, SubjectType, TimeoutsConfig, UpstreamConfig,
+    CertificateSubjectType, ClientScheme, Config, Dialect, DpopConfig, Forward, ForwardAuthConfig,
+    GatewayConfig, IntrospectionIssuerConfig, IssuerConfig, JwtIssuerConfig, LimitsConfig,
+    LoginConfig, Mapping, NoOrigin, Per, PublicOrigin, RateConfig, RouteConfig, SessionsConfig,
+    StreamsConfig, SubjectConfig, SubjectType, TimeoutsConfig, UpstreamConfig,
 };
 pub use explain::{
     ExplainRequest, ExplainedCaller, ExplainedDecision, ExplainedOutcome, ExplainedRequest,

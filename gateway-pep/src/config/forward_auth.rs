@@ -19,6 +19,18 @@ pub struct ForwardAuthConfig {
     /// With `dialect: envoy`, what Envoy's `path_prefix` puts before the path.
     #[serde(default)]
     pub path_prefix: Option<String>,
+    /// By what clients reach the proxy, where the question cannot say it (every dialect but `envoy_grpc`): the scheme
+    /// of questions to the PDP. Absent: `http`.
+    #[serde(default)]
+    pub scheme: Option<ClientScheme>,
+}
+
+/// By what clients reach a proxy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ClientScheme {
+    Http,
+    Https,
 }
 
 /// How a proxy says which request it asks about. Only the headers of the dialect are believed, each there

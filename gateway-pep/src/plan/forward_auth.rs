@@ -6,7 +6,8 @@ use http::HeaderName;
 use ipnet::IpNet;
 use service_kit::ConfigIssue;
 
-use crate::config::{Config, Dialect, ForwardAuthConfig};
+use crate::config::{ClientScheme, Config, Dialect, ForwardAuthConfig};
+use crate::pipeline::canonical::UrlScheme;
 
 /// One of them.
 #[derive(Debug)]
@@ -15,6 +16,8 @@ pub(crate) struct ForwardAuthPlan {
     pub(crate) dialect: Dialect,
     /// Where the original request stands.
     pub(crate) names: Names,
+    /// By what clients reach the proxy, where no question says it.
+    pub(crate) scheme: UrlScheme,
     proxies: Vec<IpNet>,
 }
 
@@ -75,6 +78,16 @@ impl ForwardAuthPlan {
                 host: HeaderName::from_static("x-forwarded-host"),
             }),
         };
+        let scheme = match (config.dialect, config.scheme) {
+            (Dialect::EnvoyGrpc, Some(_)) => {
+                return Err(
+                    ConfigIssue::new("`scheme` belongs to the dialects over HTTP")
+                        .hint("remove it: Envoy says by what each request has come"),
+                );
+            }
+            (_, Some(ClientScheme::Https)) => UrlScheme::Https,
+            (_, Some(ClientScheme::Http) | None) => UrlScheme::Http,
+        };
         if config.proxies.is_empty() {
             return Err(
                 ConfigIssue::new("`proxies` is empty, so that nobody may ask")
@@ -86,6 +99,7 @@ impl ForwardAuthPlan {
             listen: config.listen,
             dialect: config.dialect,
             names,
+            scheme,
             proxies: proxies.collect::<Result<_, _>>()?,
         })
     }

@@ -208,6 +208,10 @@ fn nobody_speaks_for_others_unless_a_network_says_who() {
             "belongs to `dialect: envoy`",
         ),
         ("dialect: envoy, path_prefix: x/", "no prefix of a path"),
+        (
+            "dialect: envoy_grpc, scheme: https",
+            "`scheme` belongs to the dialects over HTTP",
+        ),
     ] {
         let found = issues(listener);
         assert!(found.contains("`gateway.forward_auth[0]`"), "{found}");

@@ -147,6 +147,34 @@ async fn the_decision_point_hears_of_the_client_and_its_request() {
     }
 }
 
+/// What the client says of it counts for nothing.
+#[tokio::test]
+async fn the_scheme_of_questions_is_what_is_configured_for_the_proxy() {
+    let setup = Setup {
+        gateway: format!(
+            "{{ workers: 1, access_log: 'off', {} }}",
+            LISTENERS
+                .replace("dialect: nginx", "dialect: nginx, scheme: https")
+                .replace("dialect: forwarded", "dialect: forwarded, scheme: https")
+                .replace("dialect: envoy,", "dialect: envoy, scheme: https,")
+        ),
+        ..Setup::new().await
+    };
+    let fixture = setup.start().await;
+    let more = format!("{ALICE}X-Forwarded-Proto: http\r\nX-Original-Proto: http\r\n");
+    for (n, dialect) in OVER_HTTP.into_iter().enumerate() {
+        let target = format!("/todos/{n}");
+        let question = dialect.question("GET", &target, &more);
+        let question = question.replace("gw.test", "gw.test:443");
+        let answer = raw(dialect.addr(&fixture), &question).await;
+        assert_eq!(answer.status(), 200, "{dialect:?} {answer:?}");
+        let asked = fixture.pdp.last();
+        assert_eq!(asked.context["scheme"], "https", "{dialect:?}");
+        let uri = format!("https://gw.test{target}");
+        assert_eq!(asked.resource.properties["uri"], uri, "{dialect:?}");
+    }
+}
+
 #[tokio::test]
 async fn what_a_proxy_does_not_say_once_and_plainly_is_refused() {
     let fixture = fixture().await;

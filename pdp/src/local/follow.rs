@@ -155,10 +155,11 @@ impl Follower {
         {
             return Ok(self.stand_by(&statement));
         }
-        if self
-            .held
-            .as_ref()
-            .is_some_and(|held| held.is_newer_than(&statement))
+        // What nobody stands by any more decides nothing, and is newer for nobody: who is asked instead may be the
+        // one that says this.
+        if let Some(held) = &self.held
+            && held.is_newer_than(&statement)
+            && self.state.is_fresh(Instant::now())
         {
             return Err(Refused::Older);
         }

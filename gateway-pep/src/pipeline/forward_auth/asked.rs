@@ -37,7 +37,7 @@ pub(super) fn read(
     // The question is HTTP/1.1, whatever the request is that it is about.
     let arrival = Arrival {
         client_ip,
-        scheme: UrlScheme::Http,
+        scheme: plan.scheme,
     };
     canonical(parts, &target, arrival, limits)
 }

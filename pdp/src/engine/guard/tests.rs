@@ -396,14 +396,12 @@ fn scoped() -> impl Strategy<Value = String> {
                 prop::collection::vec(beginning(of), 1..3),
             );
             prop::collection::vec(one, 1..8).prop_map(move |all| {
-                all.into_iter()
-                    .map(|(effect, parts)| {
-                        let parts = parts.join(" && ");
-                        format!(
-                            "{effect} ({principal}, {action}, {resource}) when {{ {parts} }};\n"
-                        )
-                    })
-                    .collect::<String>()
+                let policy = |(effect, parts): (&str, Vec<String>)| {
+                    let parts = parts.join(" && ");
+                    format!("{effect} ({principal}, {action}, {resource}) when {{ {parts} }};\n")
+                };
+                let policies: Vec<_> = all.into_iter().map(policy).collect();
+                policies.concat()
             })
         });
         prop::collection::vec(alike, 1..8).prop_map(|policies| policies.concat())

@@ -153,6 +153,27 @@ fn comparable(answer: Result<Evaluation, DecisionError>) -> Value {
     }
 }
 
+/// Batches of every kind, entries that are no questions of this schema among them.
+async fn compare_batches(dice: &mut Dice, here: &dyn DecisionPoint, there: &dyn DecisionPoint) {
+    for semantic in [
+        Semantic::ExecuteAll,
+        Semantic::DenyOnFirstDeny,
+        Semantic::PermitOnFirstPermit,
+    ] {
+        let entries = (0..40).map(|_| asked(dice).to_string());
+        let entries = entries.map(|text| EvaluationRequest::from_json(text.as_bytes()));
+        let request = EvaluationsRequest {
+            entries: entries.collect(),
+            semantic,
+        };
+        let many = async |point: &dyn DecisionPoint| -> Vec<Value> {
+            let replies = point.evaluate_many(&request).await.unwrap();
+            replies.into_iter().map(|it| comparable(Ok(it))).collect()
+        };
+        assert_eq!(many(here).await, many(there).await, "{request:?}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_answered_here_is_what_is_answered_there() {
     let mut dice = Dice(7);
@@ -198,23 +219,7 @@ async fn what_is_answered_here_is_what_is_answered_there() {
             }
             cached += i32::from(expected["context"]["cache"].is_object());
         }
-        for semantic in [
-            Semantic::ExecuteAll,
-            Semantic::DenyOnFirstDeny,
-            Semantic::PermitOnFirstPermit,
-        ] {
-            let entries = (0..40).map(|_| asked(&mut dice).to_string());
-            let entries = entries.map(|text| EvaluationRequest::from_json(text.as_bytes()));
-            let request = EvaluationsRequest {
-                entries: entries.collect(),
-                semantic,
-            };
-            let many = async |point: &dyn DecisionPoint| -> Vec<Value> {
-                let replies = point.evaluate_many(&request).await.unwrap();
-                replies.into_iter().map(|it| comparable(Ok(it))).collect()
-            };
-            assert_eq!(many(&local.pdp).await, many(&there).await, "{request:?}");
-        }
+        compare_batches(&mut dice, &local.pdp, &there).await;
     }
     println!("{rounds} rounds: {permits} permits, {denies} denies, {cached} with a cache contract");
     assert!(

@@ -11,6 +11,8 @@ use strict_json::Arena;
 use super::*;
 use crate::Pdp;
 use crate::fixture::Fixture;
+use crate::snapshot::Read;
+use service_kit::UnixTime;
 
 const SCHEMA: &str = r"
 entity User in [User] { level?: Long, friend?: User, tags?: Set<String> };
@@ -30,11 +32,16 @@ when { resource has owner && resource.owner == principal };
 @id("deep") permit (principal, action == Action::"see", resource)
 when { context has action && context.action has deep && context.action.deep };
 @id("fails") permit (principal, action, resource is Doc) when { resource has level && resource.level + 1 > 7 };
+@id("group") permit (principal in User::"g", action, resource == Doc::"d")
+when { principal has level && principal.level * 4611686018427387904 > 0 };
+@id("member") forbid (principal is User in User::"g", action == Action::"edit", resource)
+when { principal has friend && principal.friend in User::"g" };
 @id("never") forbid (principal, action, resource) when { context has n && context.n > 3 };
 "#;
 
 const ENTITIES: &str = r#"[
-  { "uid": {"type": "User", "id": "a"}, "attrs": {"level": 1}, "parents": [] },
+  { "uid": {"type": "User", "id": "g"}, "attrs": {}, "parents": [] },
+  { "uid": {"type": "User", "id": "a"}, "attrs": {"level": 1}, "parents": [{"type": "User", "id": "g"}] },
   { "uid": {"type": "Doc", "id": "d"}, "attrs": {"owner": {"__entity": {"type": "User", "id": "b"}}}, "parents": [] }
 ]"#;
 
@@ -153,7 +160,10 @@ proptest! {
             prop_assert_eq!(&serde_json::from_str::<Evaluation>(&written).unwrap(), &reply, "{}", written);
             let alone = match entry {
                 Err(error) => Evaluation::refused(&error.to_string()),
-                Ok(request) => alone(&snapshot, &request),
+                Ok(request) => {
+                    agrees_with_cedar(&snapshot, &request);
+                    alone(&snapshot, &request)
+                }
             };
             prop_assert_eq!(plain(reply), plain(alone));
         }
@@ -168,4 +178,24 @@ fn alone(snapshot: &Arc<Snapshot>, request: &EvaluationRequest) -> Evaluation {
         Err(DecisionError::Rejected { message }) => Evaluation::refused(&message),
         Err(error) => panic!("{error}"),
     }
+}
+
+/// By what is planned for its kind, and as the question describes its entities.
+#[track_caller]
+fn agrees_with_cedar(snapshot: &Snapshot, request: &EvaluationRequest) {
+    let arena = Arena::new();
+    let lent = request.lend(&arena);
+    let read = snapshot.read(
+        &lent.asked(),
+        UnixTime::from_secs(0),
+        &mut Before::default(),
+    );
+    let Ok(Read::Question(mapped)) = read else {
+        return;
+    };
+    let question = mapped.question.clone();
+    let answered = snapshot.decide_mapped(mapped, Id::NONE, true).unwrap();
+    let (_, ours) = *answered.decided.unwrap();
+    let cedar = snapshot.by_cedar(&question).unwrap();
+    assert!(ours.agrees_with(&cedar), "{request:?}: {ours:?}, {cedar:?}");
 }
