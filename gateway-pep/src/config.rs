@@ -8,6 +8,7 @@ mod forward_auth;
 mod issuer;
 mod login;
 mod rate;
+mod short;
 mod streams;
 mod upstream;
 
@@ -30,7 +31,7 @@ pub use issuer::{
 pub use login::{LoginConfig, SessionsConfig};
 pub use rate::{Per, RateConfig};
 pub use streams::StreamsConfig;
-pub use upstream::UpstreamConfig;
+pub use upstream::{EndpointConfig, LoadBalancing, UpstreamConfig};
 
 /// What the token service is called among issuers.
 pub(crate) const TOKEN_SERVICE: &str = "token_service";

@@ -13,11 +13,14 @@ use crate::obligation::rate::Limiter;
 use crate::pipeline::canonical::{Limits, UrlScheme};
 use crate::plan::Plan;
 use crate::proofs::Proofs;
+use crate::upstream::roster::Roster;
 
 /// What all workers share and nobody changes.
 #[derive(Debug)]
 pub(crate) struct Core {
     pub(crate) plan: Arc<Plan>,
+    /// Where each upstream of the plan runs.
+    pub(crate) rosters: Vec<Arc<Roster>>,
     pub(crate) proofs: Proofs,
     pub(crate) limiter: Limiter,
     pub(crate) realm: String,

@@ -39,6 +39,7 @@ use crate::pipeline::respond::REASONS;
 use crate::plan::Plan;
 use crate::proofs::Proofs;
 use crate::purge::Caches;
+use crate::upstream::roster::Roster;
 use crate::worker::Seed;
 use crate::worker::client::Purpose;
 use crate::worker::serve::{self, Fate};
@@ -341,7 +342,13 @@ fn core(
 ) -> Core {
     let gateway = &config.gateway;
     let patience = Duration::from_millis(gateway.timeouts.ask_ms);
+    let upstreams = plan.upstreams.iter().enumerate();
+    let rosters = upstreams.filter_map(|(index, plan)| {
+        let roster = Roster::new(plan, metrics.upstream(index)?);
+        Some(Arc::new(roster))
+    });
     Core {
+        rosters: rosters.collect(),
         proofs: Proofs::new(parts.proofs.clone(), patience),
         limiter: Limiter {
             shared: parts.rates.clone(),

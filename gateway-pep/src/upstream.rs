@@ -1,40 +1,42 @@
-//! Connections to one upstream, kept by one worker.
+//! Connections to one upstream, kept by one worker; and which of its endpoints each request goes to.
 
+mod balance;
+mod connections;
+pub(crate) mod maglev;
 mod places;
+pub(crate) mod roster;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::Request;
 use hyper::body::Incoming;
-use hyper::client::conn::http1::{self, SendRequest};
-use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use hyper::client::conn::http1::SendRequest;
 use tokio::time::{Instant, timeout};
 
 use crate::body::RequestBody;
 use crate::metrics::GatewayMetrics;
-use crate::plan::Plan;
+use crate::plan::{Plan, UpstreamPlan};
+use balance::Selection;
+use connections::{Connections, Idle, Visit};
 use places::Places;
+use roster::Roster;
 
-/// Idle connections, the last used first.
+/// One worker's connections to the endpoints of one upstream.
 #[derive(Debug)]
 pub(crate) struct Pool {
     plan: Arc<Plan>,
     upstream: usize,
     metrics: Arc<GatewayMetrics>,
-    idle: RefCell<Vec<Idle>>,
+    roster: Arc<Roster>,
+    /// The version of the roster that the selection is of.
+    version: Cell<u64>,
+    selection: RefCell<Selection>,
     places: Places,
     connect: Duration,
     response: Duration,
-}
-
-#[derive(Debug)]
-struct Idle {
-    sender: SendRequest<RequestBody>,
-    since: Instant,
 }
 
 /// A connection that is in use.
@@ -46,7 +48,15 @@ pub(crate) struct Lease {
 
 /// One of the connections that there may be, also of what is no HTTP any more. Left when dropped.
 #[derive(Debug)]
-pub(crate) struct Place(Rc<Pool>);
+pub(crate) struct Place {
+    pool: Rc<Pool>,
+    visit: Visit,
+    _counted: Counted,
+}
+
+/// Of the places that the upstream has.
+#[derive(Debug)]
+struct Counted(Rc<Pool>);
 
 /// Why there is no response.
 #[derive(Debug, thiserror::Error)]
@@ -61,6 +71,8 @@ pub(crate) enum UpstreamError {
     Exchange(#[source] hyper::Error),
     #[error("the upstream has as many requests as it may have, and too many wait")]
     Full,
+    #[error("no endpoint of the upstream gets any requests")]
+    NoEndpoint,
     #[error("the upstream is not configured")]
     Missing,
 }
@@ -71,7 +83,7 @@ const FRESH: Duration = Duration::from_millis(500);
 impl Pool {
     pub(crate) fn new(
         plan: Arc<Plan>,
-        upstream: usize,
+        (upstream, roster): (usize, Arc<Roster>),
         metrics: Arc<GatewayMetrics>,
         connect: Duration,
         response: Duration,
@@ -80,18 +92,23 @@ impl Pool {
             || Places::new(0, 0, connect),
             |upstream| Places::new(upstream.connections, upstream.pending, upstream.pending_for),
         );
+        // What is published in between is looked at by the first request.
+        let version = Cell::new(roster.version());
+        let selection = RefCell::new(Selection::new(roster.view()));
         Rc::new(Self {
             plan,
             upstream,
             metrics,
-            idle: RefCell::default(),
+            roster,
+            version,
+            selection,
             places,
             connect,
             response,
         })
     }
 
-    /// Sends a request and waits for the response's head.
+    /// Sends a request to one of the endpoints and waits for the response's head. `key`: what leads it there.
     ///
     /// A request that never left is sent again on another connection. One that may have left is
     /// repeated only where that is safe, it has no body, and its connection had been idle: then
@@ -99,26 +116,38 @@ impl Pool {
     pub(crate) async fn send(
         self: &Rc<Self>,
         mut request: Request<RequestBody>,
+        key: Option<u64>,
     ) -> Result<(http::Response<Incoming>, Lease), UpstreamError> {
-        let place = self.place().await?;
+        let plan = self.plan().ok_or(UpstreamError::Missing)?;
+        let counted = self.place().await?;
+        let place = Place {
+            visit: self.choose(plan, key).ok_or(UpstreamError::NoEndpoint)?,
+            pool: self.clone(),
+            _counted: counted,
+        };
+        let at = place.visit.at().clone();
+        if let Some(metrics) = &at.endpoint.metrics {
+            metrics.requests.inc();
+        }
         let deadline = Instant::now() + self.response;
         loop {
-            let Some(idle) = self.checkout() else {
-                let sender = self.connect().await?;
+            let Some(idle) = at.checkout(plan.idle) else {
+                let sender = self.connect(plan, &at).await?;
                 let answered = exchange(sender, request, deadline).await;
                 return answered
                     .map(|(response, sender)| (response, Lease { sender, place }))
                     .map_err(|(error, _)| error);
             };
-            let copy = (idle.since.elapsed() > FRESH)
+            let Idle { sender, since } = idle;
+            let copy = (since.elapsed() > FRESH)
                 .then(|| repeatable(&request))
                 .flatten();
-            match exchange(idle.sender, request, deadline).await {
+            match exchange(sender, request, deadline).await {
                 Ok((response, sender)) => return Ok((response, Lease { sender, place })),
                 Err((UpstreamError::Exchange(error), unsent)) => {
                     request = unsent.or(copy).ok_or(UpstreamError::Exchange(error))?;
                     // The others are as old: the next connection is a new one.
-                    self.idle.borrow_mut().clear();
+                    at.close_kept();
                     if let Some(metrics) = self.metrics.upstream(self.upstream) {
                         metrics.retries.inc();
                     }
@@ -128,14 +157,30 @@ impl Pool {
         }
     }
 
+    fn plan(&self) -> Option<&UpstreamPlan> {
+        self.plan.upstreams.get(self.upstream)
+    }
+
     /// One of the connections that there may be: kept ones are taken first, so there are never more.
-    async fn place(self: &Rc<Self>) -> Result<Place, UpstreamError> {
+    async fn place(self: &Rc<Self>) -> Result<Counted, UpstreamError> {
         let metrics = self.metrics.upstream(self.upstream);
         if self.places.take(metrics.map(|it| &it.pending)).await {
-            Ok(Place(self.clone()))
+            Ok(Counted(self.clone()))
         } else {
             Err(UpstreamError::Full)
         }
+    }
+
+    /// Who gets a request.
+    fn choose(&self, plan: &UpstreamPlan, key: Option<u64>) -> Option<Visit> {
+        let version = self.roster.version();
+        if self.version.replace(version) != version {
+            let renewed = self.selection.borrow().renewed(self.roster.view());
+            self.selection.replace(renewed);
+        }
+        let selection = self.selection.borrow();
+        let chosen = selection.choose(&plan.balancing, key, &[]);
+        chosen.map(Visit::new)
     }
 
     /// Brings gauges up to date.
@@ -145,45 +190,35 @@ impl Pool {
         }
     }
 
-    fn checkout(&self) -> Option<Idle> {
-        let limit = self.plan.upstreams.get(self.upstream)?.idle;
-        let mut idle = self.idle.borrow_mut();
-        while let Some(candidate) = idle.pop() {
-            if candidate.since.elapsed() > limit {
-                // All below have been idle for longer.
-                idle.clear();
-                return None;
-            }
-            if candidate.sender.is_ready() {
-                return Some(candidate);
-            }
-        }
-        None
-    }
-
-    async fn connect(&self) -> Result<SendRequest<RequestBody>, UpstreamError> {
-        let plan = self
-            .plan
-            .upstreams
-            .get(self.upstream)
-            .ok_or(UpstreamError::Missing)?;
+    async fn connect(
+        &self,
+        plan: &UpstreamPlan,
+        at: &Connections,
+    ) -> Result<SendRequest<RequestBody>, UpstreamError> {
         if let Some(metrics) = self.metrics.upstream(self.upstream) {
             metrics.connects.inc();
         }
-        let stream = TcpStream::connect((plan.host.as_str(), plan.port));
-        let stream = timeout(self.connect, stream)
-            .await
-            .map_err(|_| UpstreamError::ConnectTimeout)?
-            .map_err(UpstreamError::Connect)?;
-        stream.set_nodelay(true).map_err(UpstreamError::Connect)?;
-        let (sender, connection) = http1::handshake(TokioIo::new(stream))
-            .await
-            .map_err(UpstreamError::Exchange)?;
-        tokio::task::spawn_local(async move {
-            // Its errors come back to whoever is waiting on it.
-            let _ = connection.with_upgrades().await;
-        });
-        Ok(sender)
+        // Those that are kept to other endpoints count, too: there are never more than there may be.
+        if self.kept() + self.places.used() > plan.connections {
+            let selection = self.selection.borrow();
+            if let Some(most) = selection.all().iter().max_by_key(|it| it.kept()) {
+                most.close_oldest();
+            }
+        }
+        at.connect(self.connect).await
+    }
+
+    /// Connections that are kept, to all endpoints.
+    fn kept(&self) -> usize {
+        let selection = self.selection.borrow();
+        selection.all().iter().map(|it| it.kept()).sum()
+    }
+
+    fn put(&self, at: &Connections, sender: SendRequest<RequestBody>) {
+        let most = self.plan().map_or(0, |plan| plan.idle_connections);
+        if self.kept() < most {
+            at.keep(sender);
+        }
     }
 }
 
@@ -209,12 +244,12 @@ impl Lease {
     pub(crate) fn give_back(self) {
         let Self { mut sender, place } = self;
         if sender.is_ready() {
-            place.0.put(sender);
+            place.put(sender);
         } else if !sender.is_closed() {
             // The upstream answered before it had the whole request.
             tokio::task::spawn_local(async move {
                 if let Ok(Ok(())) = timeout(FRESH, sender.ready()).await {
-                    place.0.put(sender);
+                    place.put(sender);
                 }
             });
         }
@@ -226,26 +261,15 @@ impl Lease {
     }
 }
 
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.places.leave();
+impl Place {
+    fn put(self, sender: SendRequest<RequestBody>) {
+        self.pool.put(self.visit.at(), sender);
     }
 }
 
-impl Pool {
-    fn put(&self, sender: SendRequest<RequestBody>) {
-        let most = self
-            .plan
-            .upstreams
-            .get(self.upstream)
-            .map_or(0, |plan| plan.idle_connections);
-        let mut idle = self.idle.borrow_mut();
-        if idle.len() < most {
-            idle.push(Idle {
-                sender,
-                since: Instant::now(),
-            });
-        }
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.places.leave();
     }
 }
 

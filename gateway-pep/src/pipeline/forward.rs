@@ -5,11 +5,13 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
 
-use http::{Response, StatusCode};
+use http::{Request, Response, StatusCode};
 use http_body::Body as _;
+use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use tokio::time::Instant;
 
+use super::affinity;
 use super::authorize::Permitted;
 use super::reauthorize::{confirm, refusal};
 use super::record::Record;
@@ -20,7 +22,7 @@ use super::shape;
 use super::tunnel::switch_protocols;
 use crate::body::{BodyError, RequestBody};
 use crate::headers;
-use crate::upstream::UpstreamError;
+use crate::upstream::{Lease, Pool, UpstreamError};
 use crate::worker::Worker;
 use crate::worker::connection::Connection;
 
@@ -46,19 +48,11 @@ pub(crate) async fn forward(
     if body.gather().await.is_err() {
         return Err(broken_off(record).unwrap_or(Refusal::Ambiguous(super::Ambiguity::Wire)));
     }
+    let key = affinity::key(plan, upstream, &permitted);
     let request = shape::upstream_request(plan, upstream, connection, &mut permitted, body, record);
-    let has_body = !request.body().is_end_stream();
     record.permit(permitted);
     let sent = Instant::now();
-    let answered = if has_body {
-        watched(record, pool.send(request)).await?
-    } else {
-        pool.send(request).await
-    };
-    let (mut response, lease) = match answered {
-        Ok(answered) => answered,
-        Err(error) => return Err(failure(&error, record)),
-    };
+    let (mut response, lease) = send(pool, request, key, record).await?;
     let took = sent.elapsed();
     record.upstream_took(took);
     if let Some(metrics) = worker.core.metrics.upstream(route.upstream) {
@@ -95,6 +89,21 @@ pub(crate) async fn forward(
     Ok(Response::from_parts(parts, body))
 }
 
+async fn send(
+    pool: &Rc<Pool>,
+    request: Request<RequestBody>,
+    key: Option<u64>,
+    record: &mut Record,
+) -> Result<(Response<Incoming>, Lease), Refusal> {
+    let has_body = !request.body().is_end_stream();
+    let answered = if has_body {
+        watched(record, pool.send(request, key)).await?
+    } else {
+        pool.send(request, key).await
+    };
+    answered.map_err(|error| failure(&error, record))
+}
+
 /// Sends a request with a body. One that takes long is broken off where it may not go on.
 async fn watched<T>(record: &mut Record, sending: impl Future<Output = T>) -> Result<T, Refusal> {
     let progress = record.progress().cloned();
@@ -128,6 +137,7 @@ fn failure(error: &UpstreamError, record: &mut Record) -> Refusal {
     tracing::warn!(request_id = record.id.as_str(), %error, source, "upstream failed");
     match error {
         UpstreamError::Full => Refusal::UpstreamFull,
+        UpstreamError::NoEndpoint => Refusal::UpstreamUnhealthy,
         UpstreamError::Connect(_) | UpstreamError::Exchange(_) | UpstreamError::Missing => {
             Refusal::UpstreamFailed
         }

@@ -73,6 +73,7 @@ fn withdrawn(refusal: &Refusal) -> Option<Withdrawn> {
         | Refusal::RateUnknown
         | Refusal::RequestTimeout
         | Refusal::UpstreamFull
+        | Refusal::UpstreamUnhealthy
         | Refusal::UpstreamFailed
         | Refusal::UpstreamTimeout => None,
         Refusal::NoCredentials
