@@ -83,15 +83,22 @@ impl RequestBody {
         (body, progress)
     }
 
+    /// How far it came, also once it is on its way.
+    pub(crate) fn progress(&self) -> Rc<Progress> {
+        self.progress.clone()
+    }
+
     /// The same request without its body: only for one that has none.
     pub(crate) fn empty() -> Self {
+        let progress = Rc::<Progress>::default();
+        progress.is_whole.set(true);
         Self {
             incoming: None,
             is_http2: false,
             early: VecDeque::new(),
             left: 0,
             patience: Patience::new(Duration::MAX),
-            progress: Rc::default(),
+            progress,
         }
     }
 

@@ -31,7 +31,9 @@ pub use issuer::{
 pub use login::{LoginConfig, SessionsConfig};
 pub use rate::{Per, RateConfig};
 pub use streams::StreamsConfig;
-pub use upstream::{EndpointConfig, LoadBalancing, UpstreamConfig};
+pub use upstream::{
+    EndpointConfig, HealthCheckConfig, LoadBalancing, OutlierDetectionConfig, UpstreamConfig,
+};
 
 /// What the token service is called among issuers.
 pub(crate) const TOKEN_SERVICE: &str = "token_service";

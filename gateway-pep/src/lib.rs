@@ -37,10 +37,10 @@ mod worker;
 pub use config::{
     AuthMethod, CacheConfig, CertificateIssuerConfig, CertificateName, CertificateSubjectConfig,
     CertificateSubjectType, Config, Dialect, DpopConfig, EndpointConfig, Forward,
-    ForwardAuthConfig, GatewayConfig, IntrospectionIssuerConfig, IssuerConfig, JwtIssuerConfig,
-    LimitsConfig, LoadBalancing, LoginConfig, Mapping, NoOrigin, Per, PublicOrigin, RateConfig,
-    RouteConfig, SessionsConfig, StreamsConfig, SubjectConfig, SubjectType, TimeoutsConfig,
-    UpstreamConfig,
+    ForwardAuthConfig, GatewayConfig, HealthCheckConfig, IntrospectionIssuerConfig, IssuerConfig,
+    JwtIssuerConfig, LimitsConfig, LoadBalancing, LoginConfig, Mapping, NoOrigin,
+    OutlierDetectionConfig, Per, PublicOrigin, RateConfig, RouteConfig, SessionsConfig,
+    StreamsConfig, SubjectConfig, SubjectType, TimeoutsConfig, UpstreamConfig,
 };
 pub use explain::{
     ExplainRequest, ExplainedCaller, ExplainedDecision, ExplainedOutcome, ExplainedRequest,

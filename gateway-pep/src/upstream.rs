@@ -1,7 +1,10 @@
 //! Connections to one upstream, kept by one worker; and which of its endpoints each request goes to.
 
 mod balance;
+mod check;
 mod connections;
+mod health;
+pub(crate) mod keeper;
 pub(crate) mod maglev;
 mod places;
 pub(crate) mod roster;
@@ -16,7 +19,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1::SendRequest;
 use tokio::time::{Instant, timeout};
 
-use crate::body::RequestBody;
+use crate::body::{Progress, RequestBody};
 use crate::metrics::GatewayMetrics;
 use crate::plan::{Plan, UpstreamPlan};
 use balance::Selection;
@@ -115,7 +118,7 @@ impl Pool {
     /// the upstream had most likely closed it already. Once.
     pub(crate) async fn send(
         self: &Rc<Self>,
-        mut request: Request<RequestBody>,
+        request: Request<RequestBody>,
         key: Option<u64>,
     ) -> Result<(http::Response<Incoming>, Lease), UpstreamError> {
         let plan = self.plan().ok_or(UpstreamError::Missing)?;
@@ -129,21 +132,34 @@ impl Pool {
         if let Some(metrics) = &at.endpoint.metrics {
             metrics.requests.inc();
         }
+        let progress = self.roster.counts().then(|| request.body().progress());
+        let answered = self.exchange_at(plan, &at, request).await;
+        if let Some(progress) = progress {
+            let has_failed = has_failed(plan, answered.as_ref().map(|it| &it.0), &progress);
+            self.roster.ended(&at.endpoint, has_failed);
+        }
+        answered.map(|(response, sender)| (response, Lease { sender, place }))
+    }
+
+    async fn exchange_at(
+        &self,
+        plan: &UpstreamPlan,
+        at: &Connections,
+        mut request: Request<RequestBody>,
+    ) -> Result<Answered, UpstreamError> {
         let deadline = Instant::now() + self.response;
         loop {
             let Some(idle) = at.checkout(plan.idle) else {
-                let sender = self.connect(plan, &at).await?;
+                let sender = self.connect(plan, at).await?;
                 let answered = exchange(sender, request, deadline).await;
-                return answered
-                    .map(|(response, sender)| (response, Lease { sender, place }))
-                    .map_err(|(error, _)| error);
+                return answered.map_err(|(error, _)| error);
             };
             let Idle { sender, since } = idle;
             let copy = (since.elapsed() > FRESH)
                 .then(|| repeatable(&request))
                 .flatten();
             match exchange(sender, request, deadline).await {
-                Ok((response, sender)) => return Ok((response, Lease { sender, place })),
+                Ok(answered) => return Ok(answered),
                 Err((UpstreamError::Exchange(error), unsent)) => {
                     request = unsent.or(copy).ok_or(UpstreamError::Exchange(error))?;
                     // The others are as old: the next connection is a new one.
@@ -222,13 +238,14 @@ impl Pool {
     }
 }
 
+type Answered = (http::Response<Incoming>, SendRequest<RequestBody>);
 type Unanswered = (UpstreamError, Option<Request<RequestBody>>);
 
 async fn exchange(
     mut sender: SendRequest<RequestBody>,
     request: Request<RequestBody>,
     deadline: Instant,
-) -> Result<(http::Response<Incoming>, SendRequest<RequestBody>), Unanswered> {
+) -> Result<Answered, Unanswered> {
     match tokio::time::timeout_at(deadline, sender.try_send_request(request)).await {
         Ok(Ok(response)) => Ok((response, sender)),
         Ok(Err(mut failed)) => {
@@ -270,6 +287,25 @@ impl Place {
 impl Drop for Counted {
     fn drop(&mut self) {
         self.0.places.leave();
+    }
+}
+
+/// Whether an endpoint has done badly. What its client has broken off, or was too slow to send, says nothing about
+/// it: or anybody could have all endpoints ejected.
+fn has_failed(
+    plan: &UpstreamPlan,
+    answered: Result<&http::Response<Incoming>, &UpstreamError>,
+    progress: &Progress,
+) -> bool {
+    match answered {
+        Ok(response) => {
+            let outliers = plan.health.outliers.as_ref();
+            outliers.is_some_and(|outliers| outliers.counts(response.status()))
+        }
+        Err(UpstreamError::Connect(_) | UpstreamError::ConnectTimeout) => true,
+        Err(UpstreamError::ResponseTimeout) => progress.is_whole.get(),
+        Err(UpstreamError::Exchange(_)) => progress.failure.get().is_none(),
+        Err(UpstreamError::Full | UpstreamError::NoEndpoint | UpstreamError::Missing) => false,
     }
 }
 

@@ -114,6 +114,7 @@ fn on_loopback(mut config: Config, upstream: SocketAddr) -> Config {
     for configured in config.upstreams.values_mut() {
         configured.url = format!("http://{upstream}");
         configured.endpoints.clear();
+        configured.health_check = None;
     }
     let gateway = &mut config.gateway;
     gateway.workers = 1;

@@ -1,6 +1,7 @@
 //! One upstream: a URL alone, or a URL with settings.
 
 mod endpoint;
+mod health;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer};
@@ -8,6 +9,7 @@ use serde::{Deserialize, Deserializer};
 use crate::config::short::{self, Short};
 
 pub use endpoint::{EndpointConfig, LoadBalancing};
+pub use health::{HealthCheckConfig, OutlierDetectionConfig};
 
 /// A protected service: its URL (`http://127.0.0.1:9000`), or a map with `url` and settings.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -30,6 +32,19 @@ pub struct UpstreamConfig {
     /// `subject` (who calls). A request that has none is balanced as by `round_robin`.
     #[serde(default)]
     pub hash_on: Option<String>,
+    /// Of several endpoints, those whose requests fail get none for a while.
+    #[serde(default)]
+    pub outlier_detection: OutlierDetectionConfig,
+    /// Endpoints that do not answer well when they are asked get no requests. Default: nobody is asked.
+    #[serde(default)]
+    pub health_check: Option<HealthCheckConfig>,
+    /// An endpoint that has come back gets its whole share after so long, and a growing one until then. 0: at once.
+    #[serde(default)]
+    pub slow_start_secs: u64,
+    /// Where fewer endpoints are well, all get requests: those that are left could not bear it. 0: never; where none
+    /// is well, requests are answered 503.
+    #[serde(default = "panic_threshold_percent")]
+    pub panic_threshold_percent: u8,
     /// Idle connections that one worker keeps, to all endpoints together.
     #[serde(default = "idle_connections")]
     pub idle_connections: usize,
@@ -49,6 +64,10 @@ pub struct UpstreamConfig {
     /// And so long: then they are answered 503, too.
     #[serde(default = "pending_ms")]
     pub pending_ms: u64,
+}
+
+fn panic_threshold_percent() -> u8 {
+    50
 }
 
 fn idle_connections() -> usize {
@@ -80,6 +99,10 @@ impl UpstreamConfig {
             endpoints: Vec::new(),
             load_balancing: LoadBalancing::default(),
             hash_on: None,
+            outlier_detection: OutlierDetectionConfig::default(),
+            health_check: None,
+            slow_start_secs: 0,
+            panic_threshold_percent: panic_threshold_percent(),
             idle_connections: idle_connections(),
             idle_secs: idle_secs(),
             preserve_host: false,

@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge};
+use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 use service_kit::Metrics;
 use service_kit::metrics::MetricError;
 
 use crate::plan::Plan;
 
 /// Of one upstream.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct UpstreamMetrics {
     name: Arc<str>,
     pub(crate) duration: Histogram,
@@ -18,6 +18,8 @@ pub(crate) struct UpstreamMetrics {
     /// Looked at now and then.
     pub(crate) active: IntGauge,
     pub(crate) pending: IntGauge,
+    /// Whether too few endpoints are up.
+    pub(crate) panic: IntGauge,
     endpoints: OfEndpoints,
 }
 
@@ -25,12 +27,20 @@ pub(crate) struct UpstreamMetrics {
 #[derive(Debug)]
 pub(crate) struct EndpointMetrics {
     pub(crate) requests: IntCounter,
+    /// Whether it gets requests for its own sake.
+    pub(crate) up: IntGauge,
+    pub(crate) ejections: IntCounter,
+    pub(crate) checks_passed: IntCounter,
+    pub(crate) checks_failed: IntCounter,
 }
 
 /// By upstream and endpoint.
 #[derive(Debug, Clone)]
 struct OfEndpoints {
     requests: IntCounterVec,
+    up: IntGaugeVec,
+    ejections: IntCounterVec,
+    checks: IntCounterVec,
 }
 
 impl UpstreamMetrics {
@@ -59,6 +69,11 @@ impl UpstreamMetrics {
             "Requests that wait for a connection to an upstream",
             labels,
         )?;
+        let panic = metrics.gauges(
+            "pep_upstream_panic",
+            "1 while too few endpoints are up, and all get requests",
+            labels,
+        )?;
         let endpoints = OfEndpoints::new(metrics)?;
         let make = |name: &Arc<str>| Self {
             duration: durations.with_label_values(&[name]),
@@ -66,6 +81,7 @@ impl UpstreamMetrics {
             retries: retries.with_label_values(&[name]),
             active: active.with_label_values(&[name]),
             pending: pending.with_label_values(&[name]),
+            panic: panic.with_label_values(&[name]),
             endpoints: endpoints.clone(),
             name: name.clone(),
         };
@@ -76,8 +92,20 @@ impl UpstreamMetrics {
     /// Of one of its endpoints.
     pub(crate) fn endpoint(&self, endpoint: &str) -> EndpointMetrics {
         let labels = &[&*self.name, endpoint];
+        let all = &self.endpoints;
+        let checks = |result| {
+            let labels = &[&*self.name, endpoint, result];
+            all.checks.with_label_values(labels)
+        };
+        let up = all.up.with_label_values(labels);
+        // Nobody knows better at first.
+        up.set(1);
         EndpointMetrics {
-            requests: self.endpoints.requests.with_label_values(labels),
+            up,
+            requests: all.requests.with_label_values(labels),
+            ejections: all.ejections.with_label_values(labels),
+            checks_passed: checks("ok"),
+            checks_failed: checks("failed"),
         }
     }
 }
@@ -90,6 +118,21 @@ impl OfEndpoints {
                 "pep_upstream_endpoint_requests_total",
                 "Requests sent to an endpoint, where an upstream has several",
                 labels,
+            )?,
+            up: metrics.gauges(
+                "pep_upstream_endpoint_up",
+                "1 while an endpoint answers well and is not ejected",
+                labels,
+            )?,
+            ejections: metrics.counters(
+                "pep_upstream_endpoint_ejections_total",
+                "Times that an endpoint was ejected because its requests failed",
+                labels,
+            )?,
+            checks: metrics.counters(
+                "pep_upstream_health_checks_total",
+                "Times that an endpoint was asked how it is",
+                &["upstream", "endpoint", "result"],
             )?,
         })
     }

@@ -8,6 +8,7 @@ use oauth::ResourceId;
 use service_kit::ConfigIssue;
 use url::Url;
 
+use super::health::HealthPlan;
 use super::reading::is_said_by_clients;
 use super::source::has_parameter;
 use crate::config::{Config, EndpointConfig, LoadBalancing, UpstreamConfig};
@@ -26,6 +27,7 @@ pub(crate) struct UpstreamPlan {
     /// Where it runs: one at least.
     pub(crate) endpoints: Vec<EndpointPlan>,
     pub(crate) balancing: Balancing,
+    pub(crate) health: HealthPlan,
     pub(crate) idle_connections: usize,
     pub(crate) idle: Duration,
     /// Of one worker.
@@ -117,9 +119,10 @@ impl UpstreamPlan {
             name: name.into(),
             host: host.trim_matches(['[', ']']).to_owned(),
             port,
-            host_header: (!config.preserve_host).then_some(header),
+            host_header: (!config.preserve_host).then(|| header.clone()),
             resource: ResourceId::new(resource),
             endpoints,
+            health: HealthPlan::compile(name, config, &header)?,
             balancing: balancing(name, config, (all, reserved))?,
             idle_connections: config.idle_connections,
             idle: Duration::from_secs(config.idle_secs),
@@ -344,6 +347,21 @@ mod tests {
             ),
             ("load_balancing: consistent_hash", "needs `hash_on`"),
             ("hash_on: subject", "means nothing without"),
+            ("panic_threshold_percent: 101", "must be from 0 to 100"),
+            (
+                "outlier_detection: { statuses: [404] }",
+                "`404` is not from 500 to 599",
+            ),
+            (
+                "outlier_detection: { ejection_secs: 400 }",
+                "nor more than `max_ejection_secs`",
+            ),
+            ("health_check: { path: healthz }", "`healthz` is no path"),
+            ("health_check: { path: '//x/y z' }", "is no path"),
+            (
+                "health_check: { path: /, timeout_ms: 0 }",
+                "timeout_ms` must not be 0",
+            ),
         ] {
             let error = one(settings).unwrap_err();
             assert!(error.contains(expected), "{settings}: {error}");
