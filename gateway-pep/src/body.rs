@@ -88,18 +88,21 @@ impl RequestBody {
         self.progress.clone()
     }
 
-    /// The same request without its body: only for one that has none.
-    pub(crate) fn empty() -> Self {
-        let progress = Rc::<Progress>::default();
-        progress.is_whole.set(true);
-        Self {
+    /// Whether nothing of it is still to come.
+    pub(crate) fn is_at_hand(&self) -> bool {
+        self.incoming.as_ref().is_none_or(Body::is_end_stream)
+    }
+
+    /// The same body once more; none where some of it is still to come.
+    pub(crate) fn copy(&self) -> Option<Self> {
+        self.is_at_hand().then(|| Self {
             incoming: None,
-            is_http2: false,
-            early: VecDeque::new(),
-            left: 0,
+            is_http2: self.is_http2,
+            early: self.early.clone(),
+            left: self.left,
             patience: Patience::new(Duration::MAX),
-            progress,
-        }
+            progress: self.progress.clone(),
+        })
     }
 
     /// Reads all of it, if that is no more than `limit`, and still has it for whoever it is sent on to.

@@ -32,7 +32,8 @@ pub use login::{LoginConfig, SessionsConfig};
 pub use rate::{Per, RateConfig};
 pub use streams::StreamsConfig;
 pub use upstream::{
-    EndpointConfig, HealthCheckConfig, LoadBalancing, OutlierDetectionConfig, UpstreamConfig,
+    EndpointConfig, HealthCheckConfig, LoadBalancing, OutlierDetectionConfig, RetriesConfig,
+    UpstreamConfig,
 };
 
 /// What the token service is called among issuers.

@@ -39,8 +39,8 @@ pub use config::{
     CertificateSubjectType, Config, Dialect, DpopConfig, EndpointConfig, Forward,
     ForwardAuthConfig, GatewayConfig, HealthCheckConfig, IntrospectionIssuerConfig, IssuerConfig,
     JwtIssuerConfig, LimitsConfig, LoadBalancing, LoginConfig, Mapping, NoOrigin,
-    OutlierDetectionConfig, Per, PublicOrigin, RateConfig, RouteConfig, SessionsConfig,
-    StreamsConfig, SubjectConfig, SubjectType, TimeoutsConfig, UpstreamConfig,
+    OutlierDetectionConfig, Per, PublicOrigin, RateConfig, RetriesConfig, RouteConfig,
+    SessionsConfig, StreamsConfig, SubjectConfig, SubjectType, TimeoutsConfig, UpstreamConfig,
 };
 pub use explain::{
     ExplainRequest, ExplainedCaller, ExplainedDecision, ExplainedOutcome, ExplainedRequest,

@@ -1,8 +1,10 @@
 //! Connections to one upstream, kept by one worker; and which of its endpoints each request goes to.
 
 mod balance;
+mod budget;
 mod check;
 mod connections;
+mod exchange;
 mod health;
 pub(crate) mod keeper;
 pub(crate) mod maglev;
@@ -15,15 +17,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::Request;
-use hyper::body::Incoming;
 use hyper::client::conn::http1::SendRequest;
 use tokio::time::{Instant, timeout};
 
-use crate::body::{Progress, RequestBody};
+use crate::body::RequestBody;
 use crate::metrics::GatewayMetrics;
+use crate::metrics::upstream::RetryMetrics;
 use crate::plan::{Plan, UpstreamPlan};
 use balance::Selection;
-use connections::{Connections, Idle, Visit};
+use budget::Budget;
+use connections::{Connections, Visit};
+pub(crate) use exchange::Exchange;
 use places::Places;
 use roster::Roster;
 
@@ -38,6 +42,8 @@ pub(crate) struct Pool {
     version: Cell<u64>,
     selection: RefCell<Selection>,
     places: Places,
+    /// Of retries.
+    budget: Budget,
     connect: Duration,
     response: Duration,
 }
@@ -76,6 +82,8 @@ pub(crate) enum UpstreamError {
     Full,
     #[error("no endpoint of the upstream gets any requests")]
     NoEndpoint,
+    #[error("the client's body did not come")]
+    Client,
     #[error("the upstream is not configured")]
     Missing,
 }
@@ -95,6 +103,12 @@ impl Pool {
             || Places::new(0, 0, connect),
             |upstream| Places::new(upstream.connections, upstream.pending, upstream.pending_for),
         );
+        let retries = plan.upstreams.get(upstream);
+        let retries = retries.and_then(|upstream| upstream.retries.as_ref());
+        let budget = retries.map_or_else(
+            || Budget::new(0, 0),
+            |retries| Budget::new(retries.budget_percent, retries.budget_min),
+        );
         // What is published in between is looked at by the first request.
         let version = Cell::new(roster.version());
         let selection = RefCell::new(Selection::new(roster.view()));
@@ -106,71 +120,19 @@ impl Pool {
             version,
             selection,
             places,
+            budget,
             connect,
             response,
         })
     }
 
-    /// Sends a request to one of the endpoints and waits for the response's head. `key`: what leads it there.
-    ///
-    /// A request that never left is sent again on another connection. One that may have left is
-    /// repeated only where that is safe, it has no body, and its connection had been idle: then
-    /// the upstream had most likely closed it already. Once.
-    pub(crate) async fn send(
+    /// A request that is to be sent to one of the endpoints. `key`: what leads it there.
+    pub(crate) fn exchange(
         self: &Rc<Self>,
         request: Request<RequestBody>,
         key: Option<u64>,
-    ) -> Result<(http::Response<Incoming>, Lease), UpstreamError> {
-        let plan = self.plan().ok_or(UpstreamError::Missing)?;
-        let counted = self.place().await?;
-        let place = Place {
-            visit: self.choose(plan, key).ok_or(UpstreamError::NoEndpoint)?,
-            pool: self.clone(),
-            _counted: counted,
-        };
-        let at = place.visit.at().clone();
-        if let Some(metrics) = &at.endpoint.metrics {
-            metrics.requests.inc();
-        }
-        let progress = self.roster.counts().then(|| request.body().progress());
-        let answered = self.exchange_at(plan, &at, request).await;
-        if let Some(progress) = progress {
-            let has_failed = has_failed(plan, answered.as_ref().map(|it| &it.0), &progress);
-            self.roster.ended(&at.endpoint, has_failed);
-        }
-        answered.map(|(response, sender)| (response, Lease { sender, place }))
-    }
-
-    async fn exchange_at(
-        &self,
-        plan: &UpstreamPlan,
-        at: &Connections,
-        mut request: Request<RequestBody>,
-    ) -> Result<Answered, UpstreamError> {
-        let deadline = Instant::now() + self.response;
-        loop {
-            let Some(idle) = at.checkout(plan.idle) else {
-                let sender = self.connect(plan, at).await?;
-                let answered = exchange(sender, request, deadline).await;
-                return answered.map_err(|(error, _)| error);
-            };
-            let Idle { sender, since } = idle;
-            let copy = (since.elapsed() > FRESH)
-                .then(|| repeatable(&request))
-                .flatten();
-            match exchange(sender, request, deadline).await {
-                Ok(answered) => return Ok(answered),
-                Err((UpstreamError::Exchange(error), unsent)) => {
-                    request = unsent.or(copy).ok_or(UpstreamError::Exchange(error))?;
-                    // The others are as old: the next connection is a new one.
-                    at.close_kept();
-                    if let Some(metrics) = self.metrics.upstream(self.upstream) {
-                        metrics.retries.inc();
-                    }
-                }
-                Err((error, _)) => return Err(error),
-            }
-        }
+    ) -> Exchange {
+        Exchange::new(self, request, key)
     }
 
     fn plan(&self) -> Option<&UpstreamPlan> {
@@ -187,15 +149,20 @@ impl Pool {
         }
     }
 
-    /// Who gets a request.
-    fn choose(&self, plan: &UpstreamPlan, key: Option<u64>) -> Option<Visit> {
+    /// Who gets a request that those who were tried could not answer.
+    fn choose(
+        &self,
+        plan: &UpstreamPlan,
+        key: Option<u64>,
+        tried: &[Rc<Connections>],
+    ) -> Option<Visit> {
         let version = self.roster.version();
         if self.version.replace(version) != version {
             let renewed = self.selection.borrow().renewed(self.roster.view());
             self.selection.replace(renewed);
         }
         let selection = self.selection.borrow();
-        let chosen = selection.choose(&plan.balancing, key, &[]);
+        let chosen = selection.choose(&plan.balancing, key, tried);
         chosen.map(Visit::new)
     }
 
@@ -210,6 +177,7 @@ impl Pool {
         &self,
         plan: &UpstreamPlan,
         at: &Connections,
+        deadline: Instant,
     ) -> Result<SendRequest<RequestBody>, UpstreamError> {
         if let Some(metrics) = self.metrics.upstream(self.upstream) {
             metrics.connects.inc();
@@ -221,7 +189,8 @@ impl Pool {
                 most.close_oldest();
             }
         }
-        at.connect(self.connect).await
+        let left = deadline.saturating_duration_since(Instant::now());
+        at.connect(self.connect.min(left)).await
     }
 
     /// Connections that are kept, to all endpoints.
@@ -235,24 +204,6 @@ impl Pool {
         if self.kept() < most {
             at.keep(sender);
         }
-    }
-}
-
-type Answered = (http::Response<Incoming>, SendRequest<RequestBody>);
-type Unanswered = (UpstreamError, Option<Request<RequestBody>>);
-
-async fn exchange(
-    mut sender: SendRequest<RequestBody>,
-    request: Request<RequestBody>,
-    deadline: Instant,
-) -> Result<Answered, Unanswered> {
-    match tokio::time::timeout_at(deadline, sender.try_send_request(request)).await {
-        Ok(Ok(response)) => Ok((response, sender)),
-        Ok(Err(mut failed)) => {
-            let unsent = failed.take_message();
-            Err((UpstreamError::Exchange(failed.into_error()), unsent))
-        }
-        Err(_) => Err((UpstreamError::ResponseTimeout, None)),
     }
 }
 
@@ -288,36 +239,4 @@ impl Drop for Counted {
     fn drop(&mut self) {
         self.0.places.leave();
     }
-}
-
-/// Whether an endpoint has done badly. What its client has broken off, or was too slow to send, says nothing about
-/// it: or anybody could have all endpoints ejected.
-fn has_failed(
-    plan: &UpstreamPlan,
-    answered: Result<&http::Response<Incoming>, &UpstreamError>,
-    progress: &Progress,
-) -> bool {
-    match answered {
-        Ok(response) => {
-            let outliers = plan.health.outliers.as_ref();
-            outliers.is_some_and(|outliers| outliers.counts(response.status()))
-        }
-        Err(UpstreamError::Connect(_) | UpstreamError::ConnectTimeout) => true,
-        Err(UpstreamError::ResponseTimeout) => progress.is_whole.get(),
-        Err(UpstreamError::Exchange(_)) => progress.failure.get().is_none(),
-        Err(UpstreamError::Full | UpstreamError::NoEndpoint | UpstreamError::Missing) => false,
-    }
-}
-
-/// A copy of a request that may be sent twice.
-fn repeatable(request: &Request<RequestBody>) -> Option<Request<RequestBody>> {
-    use http_body::Body as _;
-    if !(request.method().is_safe() && request.body().is_end_stream()) {
-        return None;
-    }
-    let mut copy = Request::new(RequestBody::empty());
-    *copy.method_mut() = request.method().clone();
-    *copy.uri_mut() = request.uri().clone();
-    *copy.headers_mut() = request.headers().clone();
-    Some(copy)
 }

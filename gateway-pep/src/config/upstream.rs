@@ -2,6 +2,7 @@
 
 mod endpoint;
 mod health;
+mod retries;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer};
@@ -10,6 +11,7 @@ use crate::config::short::{self, Short};
 
 pub use endpoint::{EndpointConfig, LoadBalancing};
 pub use health::{HealthCheckConfig, OutlierDetectionConfig};
+pub use retries::RetriesConfig;
 
 /// A protected service: its URL (`http://127.0.0.1:9000`), or a map with `url` and settings.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -38,6 +40,9 @@ pub struct UpstreamConfig {
     /// Endpoints that do not answer well when they are asked get no requests. Default: nobody is asked.
     #[serde(default)]
     pub health_check: Option<HealthCheckConfig>,
+    /// Requests that failed at one endpoint are sent to another one.
+    #[serde(default)]
+    pub retries: RetriesConfig,
     /// An endpoint that has come back gets its whole share after so long, and a growing one until then. 0: at once.
     #[serde(default)]
     pub slow_start_secs: u64,
@@ -101,6 +106,7 @@ impl UpstreamConfig {
             hash_on: None,
             outlier_detection: OutlierDetectionConfig::default(),
             health_check: None,
+            retries: RetriesConfig::default(),
             slow_start_secs: 0,
             panic_threshold_percent: panic_threshold_percent(),
             idle_connections: idle_connections(),

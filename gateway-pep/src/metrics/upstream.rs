@@ -14,13 +14,24 @@ pub(crate) struct UpstreamMetrics {
     name: Arc<str>,
     pub(crate) duration: Histogram,
     pub(crate) connects: IntCounter,
-    pub(crate) retries: IntCounter,
+    pub(crate) retries: RetryMetrics,
     /// Looked at now and then.
     pub(crate) active: IntGauge,
     pub(crate) pending: IntGauge,
     /// Whether too few endpoints are up.
     pub(crate) panic: IntGauge,
     endpoints: OfEndpoints,
+}
+
+/// Why requests were sent again.
+#[derive(Debug, Clone)]
+pub(crate) struct RetryMetrics {
+    /// A kept connection had ended.
+    pub(crate) kept_connection: IntCounter,
+    pub(crate) failure: IntCounter,
+    pub(crate) status: IntCounter,
+    /// And were not, because too many were.
+    pub(crate) beyond_budget: IntCounter,
 }
 
 /// Of one endpoint among several.
@@ -56,7 +67,12 @@ impl UpstreamMetrics {
             metrics.counters("pep_upstream_connects_total", "Connections opened", labels)?;
         let retries = metrics.counters(
             "pep_upstream_retries_total",
-            "Requests repeated because a kept connection had ended",
+            "Requests that were sent again: because a kept connection had ended, or to another endpoint",
+            &["upstream", "reason"],
+        )?;
+        let beyond_budget = metrics.counters(
+            "pep_upstream_retry_budget_exhausted_total",
+            "Requests that were not sent again because too many were",
             labels,
         )?;
         let active = metrics.gauges(
@@ -78,7 +94,12 @@ impl UpstreamMetrics {
         let make = |name: &Arc<str>| Self {
             duration: durations.with_label_values(&[name]),
             connects: connects.with_label_values(&[name]),
-            retries: retries.with_label_values(&[name]),
+            retries: RetryMetrics {
+                kept_connection: retries.with_label_values(&[&**name, "kept_connection"]),
+                failure: retries.with_label_values(&[&**name, "failure"]),
+                status: retries.with_label_values(&[&**name, "status"]),
+                beyond_budget: beyond_budget.with_label_values(&[name]),
+            },
             active: active.with_label_values(&[name]),
             pending: pending.with_label_values(&[name]),
             panic: panic.with_label_values(&[name]),

@@ -5,15 +5,14 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
 
-use http::{Request, Response, StatusCode};
-use http_body::Body as _;
+use http::{Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use tokio::time::Instant;
 
 use super::affinity;
 use super::authorize::Permitted;
-use super::reauthorize::{confirm, refusal};
+use super::reauthorize::{confirm, confirm_now, refusal};
 use super::record::Record;
 use super::respond::Refusal;
 use super::response_body::ResponseBody;
@@ -22,7 +21,7 @@ use super::shape;
 use super::tunnel::switch_protocols;
 use crate::body::{BodyError, RequestBody};
 use crate::headers;
-use crate::upstream::{Lease, Pool, UpstreamError};
+use crate::upstream::{Exchange, Lease, UpstreamError};
 use crate::worker::Worker;
 use crate::worker::connection::Connection;
 
@@ -52,7 +51,7 @@ pub(crate) async fn forward(
     let request = shape::upstream_request(plan, upstream, connection, &mut permitted, body, record);
     record.permit(permitted);
     let sent = Instant::now();
-    let (mut response, lease) = send(pool, request, key, record).await?;
+    let (mut response, lease) = send(worker, pool.exchange(request, key), record).await?;
     let took = sent.elapsed();
     record.upstream_took(took);
     if let Some(metrics) = worker.core.metrics.upstream(route.upstream) {
@@ -89,19 +88,31 @@ pub(crate) async fn forward(
     Ok(Response::from_parts(parts, body))
 }
 
+/// As often as it takes: what cannot be answered at one endpoint may be at another.
 async fn send(
-    pool: &Rc<Pool>,
-    request: Request<RequestBody>,
-    key: Option<u64>,
+    worker: &Rc<Worker>,
+    mut exchange: Exchange,
     record: &mut Record,
 ) -> Result<(Response<Incoming>, Lease), Refusal> {
-    let has_body = !request.body().is_end_stream();
-    let answered = if has_body {
-        watched(record, pool.send(request, key)).await?
-    } else {
-        pool.send(request, key).await
-    };
-    answered.map_err(|error| failure(&error, record))
+    loop {
+        let answered = if exchange.has_body() {
+            watched(record, exchange.attempt()).await?
+        } else {
+            exchange.attempt().await
+        };
+        match answered {
+            Ok((response, lease)) if !exchange.wants_another(&response) => {
+                return Ok((response, lease));
+            }
+            Ok(_) => {}
+            Err(error) if !exchange.goes_on() => return Err(failure(&error, record)),
+            Err(error) => {
+                tracing::debug!(request_id = record.id.as_str(), %error, "another try");
+            }
+        }
+        // SECURITY: nobody's request is sent once more who may not make it any more.
+        confirm_now(worker, record).await?;
+    }
 }
 
 /// Sends a request with a body. One that takes long is broken off where it may not go on.
@@ -138,9 +149,10 @@ fn failure(error: &UpstreamError, record: &mut Record) -> Refusal {
     match error {
         UpstreamError::Full => Refusal::UpstreamFull,
         UpstreamError::NoEndpoint => Refusal::UpstreamUnhealthy,
-        UpstreamError::Connect(_) | UpstreamError::Exchange(_) | UpstreamError::Missing => {
-            Refusal::UpstreamFailed
-        }
+        UpstreamError::Connect(_)
+        | UpstreamError::Exchange(_)
+        | UpstreamError::Client
+        | UpstreamError::Missing => Refusal::UpstreamFailed,
         UpstreamError::ConnectTimeout | UpstreamError::ResponseTimeout => Refusal::UpstreamTimeout,
     }
 }

@@ -10,6 +10,7 @@ use url::Url;
 
 use super::health::HealthPlan;
 use super::reading::is_said_by_clients;
+use super::retries::Retries;
 use super::source::has_parameter;
 use crate::config::{Config, EndpointConfig, LoadBalancing, UpstreamConfig};
 use crate::headers::Reserved;
@@ -28,6 +29,8 @@ pub(crate) struct UpstreamPlan {
     pub(crate) endpoints: Vec<EndpointPlan>,
     pub(crate) balancing: Balancing,
     pub(crate) health: HealthPlan,
+    /// None: nothing is sent to another endpoint.
+    pub(crate) retries: Option<Retries>,
     pub(crate) idle_connections: usize,
     pub(crate) idle: Duration,
     /// Of one worker.
@@ -123,6 +126,7 @@ impl UpstreamPlan {
             resource: ResourceId::new(resource),
             endpoints,
             health: HealthPlan::compile(name, config, &header)?,
+            retries: Retries::compile(&format!("upstreams.{name}.retries"), &config.retries)?,
             balancing: balancing(name, config, (all, reserved))?,
             idle_connections: config.idle_connections,
             idle: Duration::from_secs(config.idle_secs),
@@ -356,6 +360,15 @@ mod tests {
                 "outlier_detection: { ejection_secs: 400 }",
                 "nor more than `max_ejection_secs`",
             ),
+            (
+                "retries: { per_try_timeout_ms: 0 }",
+                "per_try_timeout_ms` must not be 0",
+            ),
+            (
+                "retries: { budget_percent: 101 }",
+                "budget_percent` must be from 0 to 100",
+            ),
+            ("retries: { statuses: [429] }", "`429` is not from 500"),
             ("health_check: { path: healthz }", "`healthz` is no path"),
             ("health_check: { path: '//x/y z' }", "is no path"),
             (

@@ -92,9 +92,7 @@ impl Upstream {
         let upgrade = hyper::upgrade::on(&mut request);
         let (parts, body) = request.into_parts();
         if parts.uri.path() == "/healthz" {
-            assert!(!parts.headers.contains_key("authorization"));
-            self.checks.fetch_add(1, Ordering::SeqCst);
-            return self.by_status();
+            return self.health(&parts.headers);
         }
         let Ok(body) = body.collect().await else {
             *self.broken.lock().unwrap() += 1;
@@ -161,6 +159,12 @@ impl Upstream {
 
     pub(crate) fn closed(&self) -> Option<u16> {
         *self.closed.lock().unwrap()
+    }
+
+    fn health(&self, headers: &HeaderMap) -> Response<Body> {
+        assert!(!headers.contains_key("authorization"));
+        self.checks.fetch_add(1, Ordering::SeqCst);
+        self.by_status()
     }
 
     fn by_status(&self) -> Response<Body> {

@@ -1,6 +1,7 @@
 //! An upstream that runs in several places: who gets what, and what becomes of requests when one of them fails.
 
 mod health;
+mod retries;
 
 use std::collections::BTreeMap;
 

@@ -36,7 +36,7 @@ fn part(fixture: &Fixture) -> Option<Status> {
 
 #[tokio::test]
 async fn an_endpoint_that_fails_is_left_out_comes_back_and_is_left_out_for_longer() {
-    let settings = "outlier_detection: { consecutive_failures: 2, ejection_secs: 1 }";
+    let settings = "retries: { attempts: 0 }, outlier_detection: { consecutive_failures: 2, ejection_secs: 1 }";
     let (fixture, well) = one_is_closed(settings).await;
     assert_eq!(part(&fixture), Some(Status::Ready));
     let seen = statuses(&fixture, "/records/1", 8).await;
