@@ -56,6 +56,8 @@ pub(crate) enum BodyError {
     TooLarge,
     #[error("the body stood still for too long")]
     Idle,
+    #[error("the body took too long in all")]
+    Overdue,
     #[error("the body broke off")]
     Broken,
     #[error("the body may not go on: {0}")]

@@ -33,7 +33,7 @@ pub use rate::{Per, RateConfig};
 pub use streams::StreamsConfig;
 pub use upstream::{
     EndpointConfig, HealthCheckConfig, LoadBalancing, OutlierDetectionConfig, RetriesConfig,
-    UpstreamConfig,
+    UpstreamConfig, UpstreamTimeoutsConfig,
 };
 
 /// What the token service is called among issuers.
@@ -264,6 +264,9 @@ pub struct RouteConfig {
     /// long. Default: never.
     #[serde(default)]
     pub stale_decision_secs: Option<u64>,
+    /// How long the upstream may take here, where that is not as its own `timeouts` have it.
+    #[serde(default)]
+    pub timeouts: UpstreamTimeoutsConfig,
 }
 
 /// How a request becomes a question.

@@ -69,7 +69,6 @@ pub(crate) struct StreamLimits {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Timeouts {
     pub(crate) head: Duration,
-    pub(crate) connect: Duration,
     pub(crate) response: Duration,
     pub(crate) idle_body: Duration,
     pub(crate) question_body: Duration,
@@ -89,7 +88,6 @@ impl Timeouts {
     pub(crate) fn new(config: &TimeoutsConfig) -> Self {
         Self {
             head: Duration::from_secs(config.head_secs),
-            connect: Duration::from_millis(config.connect_ms),
             response: Duration::from_secs(config.response_secs),
             idle_body: Duration::from_secs(config.idle_body_secs),
             question_body: Duration::from_secs(config.question_body_secs),

@@ -41,6 +41,7 @@ pub use config::{
     JwtIssuerConfig, LimitsConfig, LoadBalancing, LoginConfig, Mapping, NoOrigin,
     OutlierDetectionConfig, Per, PublicOrigin, RateConfig, RetriesConfig, RouteConfig,
     SessionsConfig, StreamsConfig, SubjectConfig, SubjectType, TimeoutsConfig, UpstreamConfig,
+    UpstreamTimeoutsConfig,
 };
 pub use explain::{
     ExplainRequest, ExplainedCaller, ExplainedDecision, ExplainedOutcome, ExplainedRequest,

@@ -17,6 +17,7 @@ mod retries;
 mod routes;
 mod source;
 mod step_up;
+mod timeouts;
 mod upstreams;
 
 use std::path::{Path, PathBuf};
@@ -36,6 +37,7 @@ pub(crate) use resource::ResourceTemplate;
 pub(crate) use retries::{Retries, is_repeatable};
 pub(crate) use source::{BodyPlace, List, Source};
 pub(crate) use step_up::StepUp;
+pub(crate) use timeouts::UpstreamTimes;
 pub(crate) use upstreams::{Balancing, EndpointPlan, HashOn, UpstreamPlan};
 
 use accepting::Accepting;
@@ -84,6 +86,8 @@ pub(crate) struct RoutePlan {
     /// Index into [`Plan::upstreams`].
     pub(crate) upstream: usize,
     pub(crate) protection: Protection,
+    /// How long the upstream may take.
+    pub(crate) times: UpstreamTimes,
     /// Where browsers log in: index into [`Logins::all`].
     pub(crate) login: Option<usize>,
 }

@@ -18,12 +18,12 @@ use std::time::Duration;
 
 use http::Request;
 use hyper::client::conn::http1::SendRequest;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
 use crate::body::RequestBody;
 use crate::metrics::GatewayMetrics;
 use crate::metrics::upstream::RetryMetrics;
-use crate::plan::{Plan, UpstreamPlan};
+use crate::plan::{Plan, UpstreamPlan, UpstreamTimes};
 use balance::Selection;
 use budget::Budget;
 use connections::{Connections, Visit};
@@ -44,8 +44,6 @@ pub(crate) struct Pool {
     places: Places,
     /// Of retries.
     budget: Budget,
-    connect: Duration,
-    response: Duration,
 }
 
 /// A connection that is in use.
@@ -96,11 +94,9 @@ impl Pool {
         plan: Arc<Plan>,
         (upstream, roster): (usize, Arc<Roster>),
         metrics: Arc<GatewayMetrics>,
-        connect: Duration,
-        response: Duration,
     ) -> Rc<Self> {
         let places = plan.upstreams.get(upstream).map_or_else(
-            || Places::new(0, 0, connect),
+            || Places::new(0, 0, Duration::ZERO),
             |upstream| Places::new(upstream.connections, upstream.pending, upstream.pending_for),
         );
         let retries = plan.upstreams.get(upstream);
@@ -121,8 +117,6 @@ impl Pool {
             selection,
             places,
             budget,
-            connect,
-            response,
         })
     }
 
@@ -131,8 +125,9 @@ impl Pool {
         self: &Rc<Self>,
         request: Request<RequestBody>,
         key: Option<u64>,
+        times: UpstreamTimes,
     ) -> Exchange {
-        Exchange::new(self, request, key)
+        Exchange::new(self, (request, key), times)
     }
 
     fn plan(&self) -> Option<&UpstreamPlan> {
@@ -177,7 +172,7 @@ impl Pool {
         &self,
         plan: &UpstreamPlan,
         at: &Connections,
-        deadline: Instant,
+        within: Duration,
     ) -> Result<SendRequest<RequestBody>, UpstreamError> {
         if let Some(metrics) = self.metrics.upstream(self.upstream) {
             metrics.connects.inc();
@@ -189,8 +184,7 @@ impl Pool {
                 most.close_oldest();
             }
         }
-        let left = deadline.saturating_duration_since(Instant::now());
-        at.connect(self.connect.min(left)).await
+        at.connect(within).await
     }
 
     /// Connections that are kept, to all endpoints.

@@ -160,8 +160,6 @@ impl Worker {
                 core.plan.clone(),
                 (upstream, roster.clone()),
                 core.metrics.clone(),
-                core.timeouts.connect,
-                core.timeouts.response,
             )
         };
         Self {

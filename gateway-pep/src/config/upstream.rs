@@ -3,6 +3,7 @@
 mod endpoint;
 mod health;
 mod retries;
+mod timeouts;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer};
@@ -12,6 +13,7 @@ use crate::config::short::{self, Short};
 pub use endpoint::{EndpointConfig, LoadBalancing};
 pub use health::{HealthCheckConfig, OutlierDetectionConfig};
 pub use retries::RetriesConfig;
+pub use timeouts::UpstreamTimeoutsConfig;
 
 /// A protected service: its URL (`http://127.0.0.1:9000`), or a map with `url` and settings.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -43,6 +45,9 @@ pub struct UpstreamConfig {
     /// Requests that failed at one endpoint are sent to another one.
     #[serde(default)]
     pub retries: RetriesConfig,
+    /// How long it may take, where that is not as `gateway.timeouts` has it.
+    #[serde(default)]
+    pub timeouts: UpstreamTimeoutsConfig,
     /// An endpoint that has come back gets its whole share after so long, and a growing one until then. 0: at once.
     #[serde(default)]
     pub slow_start_secs: u64,
@@ -107,6 +112,7 @@ impl UpstreamConfig {
             outlier_detection: OutlierDetectionConfig::default(),
             health_check: None,
             retries: RetriesConfig::default(),
+            timeouts: UpstreamTimeoutsConfig::default(),
             slow_start_secs: 0,
             panic_threshold_percent: panic_threshold_percent(),
             idle_connections: idle_connections(),

@@ -51,7 +51,8 @@ pub(crate) async fn forward(
     let request = shape::upstream_request(plan, upstream, connection, &mut permitted, body, record);
     record.permit(permitted);
     let sent = Instant::now();
-    let (mut response, lease) = send(worker, pool.exchange(request, key), record).await?;
+    let (mut response, lease) =
+        send(worker, pool.exchange(request, key, route.times), record).await?;
     let took = sent.elapsed();
     record.upstream_took(took);
     if let Some(metrics) = worker.core.metrics.upstream(route.upstream) {
@@ -69,12 +70,14 @@ pub(crate) async fn forward(
         }
         return Ok(switched);
     }
-    let idle = worker.core.timeouts.idle_body;
     let (mut parts, incoming) = response.into_parts();
     shape::answer_headers(plan, permitted, &mut parts.headers);
     parts.extensions = http::Extensions::new();
     parts.version = http::Version::HTTP_11;
-    let mut body = ResponseBody::stream(incoming, idle, Some(lease));
+    let mut body = ResponseBody::stream(incoming, route.times.idle_body, Some(lease));
+    if let Some(end) = route.times.total.and_then(|total| sent.checked_add(total)) {
+        body.ends_by(end);
+    }
     let Some(obligations) = permitted.obligations() else {
         return Ok(Response::from_parts(parts, body));
     };
@@ -162,7 +165,7 @@ fn broken_off(record: &Record) -> Option<Refusal> {
     match record.body_failure()? {
         BodyError::TooLarge => Some(Refusal::Ambiguous(super::Ambiguity::BodyTooLarge)),
         BodyError::Idle => Some(Refusal::RequestTimeout),
-        BodyError::Broken => Some(Refusal::Ambiguous(super::Ambiguity::Wire)),
+        BodyError::Broken | BodyError::Overdue => Some(Refusal::Ambiguous(super::Ambiguity::Wire)),
         BodyError::Withdrawn(withdrawn) => Some(refusal(withdrawn)),
     }
 }

@@ -12,6 +12,7 @@ use super::health::HealthPlan;
 use super::reading::is_said_by_clients;
 use super::retries::Retries;
 use super::source::has_parameter;
+use super::timeouts;
 use crate::config::{Config, EndpointConfig, LoadBalancing, UpstreamConfig};
 use crate::headers::Reserved;
 
@@ -99,6 +100,7 @@ impl UpstreamPlan {
                 "`upstreams.{name}.connections` must not be 0"
             )));
         }
+        timeouts::check(&format!("upstreams.{name}.timeouts"), &config.timeouts)?;
         let url = Url::parse(&config.url).map_err(|error| wrong(&format!("is no url: {error}")))?;
         if url.scheme() != "http" {
             return Err(wrong("must begin with `http://`"));

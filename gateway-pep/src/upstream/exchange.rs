@@ -2,6 +2,7 @@
 //! two of them, whoever drives it looks whether it may still be sent.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use http::{Request, Response};
 use http_body::Body as _;
@@ -12,7 +13,7 @@ use tokio::time::{Instant, timeout_at};
 use super::connections::{Connections, Idle, Visit};
 use super::{Counted, Lease, Place, Pool, UpstreamError};
 use crate::body::{Progress, RequestBody};
-use crate::plan::{Retries, UpstreamPlan, is_repeatable};
+use crate::plan::{Retries, UpstreamPlan, UpstreamTimes, is_repeatable};
 
 /// One request, and what is known of its tries.
 #[derive(Debug)]
@@ -25,6 +26,7 @@ pub(crate) struct Exchange {
     tried: Vec<Rc<Connections>>,
     /// The place that it takes among the upstream's requests, as long as it has no answer.
     counted: Option<Counted>,
+    times: UpstreamTimes,
     /// Of all tries.
     deadline: Option<Instant>,
     /// Where the next try goes, if that is settled.
@@ -46,7 +48,11 @@ type Answered = (Response<Incoming>, SendRequest<RequestBody>);
 type Unanswered = (UpstreamError, Option<Request<RequestBody>>);
 
 impl Exchange {
-    pub(super) fn new(pool: &Rc<Pool>, request: Request<RequestBody>, key: Option<u64>) -> Self {
+    pub(super) fn new(
+        pool: &Rc<Pool>,
+        (request, key): (Request<RequestBody>, Option<u64>),
+        times: UpstreamTimes,
+    ) -> Self {
         let plan = pool.plan().and_then(|plan| plan.retries.clone());
         let plan = plan.filter(|_| pool.selection.borrow().all().len() > 1);
         if plan.is_some() {
@@ -58,6 +64,7 @@ impl Exchange {
             request: Some(request),
             tried: Vec::new(),
             counted: None,
+            times,
             deadline: None,
             next: Next::Chosen,
             retries: 0,
@@ -203,6 +210,11 @@ impl Exchange {
         read.map(drop).map_err(|_| UpstreamError::Client)
     }
 
+    fn to_connect(&self, deadline: Instant) -> Duration {
+        let left = deadline.saturating_duration_since(Instant::now());
+        left.min(self.times.connect)
+    }
+
     /// To one endpoint. What may be sent again is there afterwards.
     async fn send(
         &mut self,
@@ -211,7 +223,7 @@ impl Exchange {
         request: Request<RequestBody>,
     ) -> Result<Answered, Failed> {
         let now = Instant::now();
-        let deadline = *self.deadline.get_or_insert(now + self.pool.response);
+        let deadline = *self.deadline.get_or_insert(now + self.times.to_head());
         let per_try = self.plan.as_ref().and_then(|plan| plan.per_try);
         let is_repeatable = self.is_repeatable(&request);
         let deadline = match per_try {
@@ -221,7 +233,7 @@ impl Exchange {
         };
         let (sender, is_old) = match at.checkout(plan.idle) {
             Some(Idle { sender, since }) => (sender, Some(since.elapsed() > super::FRESH)),
-            None => match self.pool.connect(plan, at, deadline).await {
+            None => match self.pool.connect(plan, at, self.to_connect(deadline)).await {
                 Ok(sender) => (sender, None),
                 Err(error) => {
                     // It has never left.

@@ -2,6 +2,7 @@
 
 mod health;
 mod retries;
+mod timeouts;
 
 use std::collections::BTreeMap;
 

@@ -14,7 +14,7 @@ pub struct RetriesConfig {
     /// Answers after which another endpoint is tried, from 500 to 599: `[502, 503, 504]`. Default: none.
     pub statuses: Vec<u16>,
     /// An endpoint that has not begun to answer within this is given up, where the request may be sent to another.
-    /// All tries together have `gateway.timeouts.response_secs`, and the first has all of it by default.
+    /// All tries together have `response_secs` of `timeouts`, and the first has all of it by default.
     pub per_try_timeout_ms: Option<u64>,
     /// A body that is no longer is read before it is sent, where the request may have to be sent again. Longer ones
     /// are not sent again once they are on their way.
