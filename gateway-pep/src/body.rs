@@ -56,6 +56,8 @@ pub(crate) enum BodyError {
     TooLarge,
     #[error("the body stood still for too long")]
     Idle,
+    #[error("the body took too long in all")]
+    Overdue,
     #[error("the body broke off")]
     Broken,
     #[error("the body may not go on: {0}")]
@@ -83,16 +85,26 @@ impl RequestBody {
         (body, progress)
     }
 
-    /// The same request without its body: only for one that has none.
-    pub(crate) fn empty() -> Self {
-        Self {
+    /// How far it came, also once it is on its way.
+    pub(crate) fn progress(&self) -> Rc<Progress> {
+        self.progress.clone()
+    }
+
+    /// Whether nothing of it is still to come.
+    pub(crate) fn is_at_hand(&self) -> bool {
+        self.incoming.as_ref().is_none_or(Body::is_end_stream)
+    }
+
+    /// The same body once more; none where some of it is still to come.
+    pub(crate) fn copy(&self) -> Option<Self> {
+        self.is_at_hand().then(|| Self {
             incoming: None,
-            is_http2: false,
-            early: VecDeque::new(),
-            left: 0,
+            is_http2: self.is_http2,
+            early: self.early.clone(),
+            left: self.left,
             patience: Patience::new(Duration::MAX),
-            progress: Rc::default(),
-        }
+            progress: self.progress.clone(),
+        })
     }
 
     /// Reads all of it, if that is no more than `limit`, and still has it for whoever it is sent on to.

@@ -8,6 +8,7 @@ mod forward_auth;
 mod issuer;
 mod login;
 mod rate;
+mod short;
 mod streams;
 mod upstream;
 
@@ -30,7 +31,10 @@ pub use issuer::{
 pub use login::{LoginConfig, SessionsConfig};
 pub use rate::{Per, RateConfig};
 pub use streams::StreamsConfig;
-pub use upstream::UpstreamConfig;
+pub use upstream::{
+    EndpointConfig, HealthCheckConfig, LoadBalancing, OutlierDetectionConfig, RetriesConfig,
+    UpstreamConfig, UpstreamTimeoutsConfig,
+};
 
 /// What the token service is called among issuers.
 pub(crate) const TOKEN_SERVICE: &str = "token_service";
@@ -260,6 +264,9 @@ pub struct RouteConfig {
     /// long. Default: never.
     #[serde(default)]
     pub stale_decision_secs: Option<u64>,
+    /// How long the upstream may take here, where that is not as its own `timeouts` have it.
+    #[serde(default)]
+    pub timeouts: UpstreamTimeoutsConfig,
 }
 
 /// How a request becomes a question.

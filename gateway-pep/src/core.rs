@@ -13,11 +13,14 @@ use crate::obligation::rate::Limiter;
 use crate::pipeline::canonical::{Limits, UrlScheme};
 use crate::plan::Plan;
 use crate::proofs::Proofs;
+use crate::upstream::roster::Roster;
 
 /// What all workers share and nobody changes.
 #[derive(Debug)]
 pub(crate) struct Core {
     pub(crate) plan: Arc<Plan>,
+    /// Where each upstream of the plan runs.
+    pub(crate) rosters: Vec<Arc<Roster>>,
     pub(crate) proofs: Proofs,
     pub(crate) limiter: Limiter,
     pub(crate) realm: String,
@@ -66,7 +69,6 @@ pub(crate) struct StreamLimits {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Timeouts {
     pub(crate) head: Duration,
-    pub(crate) connect: Duration,
     pub(crate) response: Duration,
     pub(crate) idle_body: Duration,
     pub(crate) question_body: Duration,
@@ -86,7 +88,6 @@ impl Timeouts {
     pub(crate) fn new(config: &TimeoutsConfig) -> Self {
         Self {
             head: Duration::from_secs(config.head_secs),
-            connect: Duration::from_millis(config.connect_ms),
             response: Duration::from_secs(config.response_secs),
             idle_body: Duration::from_secs(config.idle_body_secs),
             question_body: Duration::from_secs(config.question_body_secs),

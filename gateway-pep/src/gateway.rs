@@ -39,6 +39,8 @@ use crate::pipeline::respond::REASONS;
 use crate::plan::Plan;
 use crate::proofs::Proofs;
 use crate::purge::Caches;
+use crate::upstream::keeper::Keeper;
+use crate::upstream::roster::Roster;
 use crate::worker::Seed;
 use crate::worker::client::Purpose;
 use crate::worker::serve::{self, Fate};
@@ -252,6 +254,7 @@ impl Gateway {
             tls.follow(&self.tasks);
         }
         let stop = CancellationToken::new();
+        self.keep_endpoints(&stop);
         self.tasks.spawn(self.follower.run(stop.clone()));
         let waiting = idle.clone();
         self.tasks.spawn(async move {
@@ -278,6 +281,21 @@ impl Gateway {
 }
 
 impl Gateway {
+    /// Begins to look after where upstreams run.
+    fn keep_endpoints(&self, stop: &CancellationToken) {
+        let core = &self.seed.core;
+        for (index, (plan, roster)) in core.plan.upstreams.iter().zip(&core.rosters).enumerate() {
+            let keeper = core
+                .metrics
+                .upstream(index)
+                .and_then(|metrics| Keeper::new(plan, roster, metrics, &self.health));
+            if let Some(keeper) = keeper {
+                let check = plan.health.check.clone();
+                self.tasks.spawn(keeper.run(check, stop.clone()));
+            }
+        }
+    }
+
     /// Begins to keep the keys of issuers up to date.
     fn follow_keys(&self) {
         let core = &self.seed.core;
@@ -342,7 +360,13 @@ fn core(
 ) -> Core {
     let gateway = &config.gateway;
     let patience = Duration::from_millis(gateway.timeouts.ask_ms);
+    let upstreams = plan.upstreams.iter().enumerate();
+    let rosters = upstreams.filter_map(|(index, plan)| {
+        let roster = Roster::new(plan, metrics.upstream(index)?);
+        Some(Arc::new(roster))
+    });
     Core {
+        rosters: rosters.collect(),
         proofs: Proofs::new(parts.proofs.clone(), patience),
         limiter: Limiter {
             shared: parts.rates.clone(),

@@ -36,10 +36,12 @@ mod worker;
 
 pub use config::{
     AuthMethod, CacheConfig, CertificateIssuerConfig, CertificateName, CertificateSubjectConfig,
-    CertificateSubjectType, ClientScheme, Config, Dialect, DpopConfig, Forward, ForwardAuthConfig,
-    GatewayConfig, IntrospectionIssuerConfig, IssuerConfig, JwtIssuerConfig, LimitsConfig,
-    LoginConfig, Mapping, NoOrigin, Per, PublicOrigin, RateConfig, RouteConfig, SessionsConfig,
-    StreamsConfig, SubjectConfig, SubjectType, TimeoutsConfig, UpstreamConfig,
+    CertificateSubjectType, ClientScheme, Config, Dialect, DpopConfig, EndpointConfig, Forward,
+    ForwardAuthConfig, GatewayConfig, HealthCheckConfig, IntrospectionIssuerConfig, IssuerConfig,
+    JwtIssuerConfig, LimitsConfig, LoadBalancing, LoginConfig, Mapping, NoOrigin,
+    OutlierDetectionConfig, Per, PublicOrigin, RateConfig, RetriesConfig, RouteConfig,
+    SessionsConfig, StreamsConfig, SubjectConfig, SubjectType, TimeoutsConfig, UpstreamConfig,
+    UpstreamTimeoutsConfig,
 };
 pub use explain::{
     ExplainRequest, ExplainedCaller, ExplainedDecision, ExplainedOutcome, ExplainedRequest,

@@ -1,5 +1,7 @@
 //! What is counted. Handles are made when a gateway opens, so that a request looks nothing up.
 
+pub(crate) mod upstream;
+
 use prometheus::{Histogram, IntCounter, IntGauge};
 use service_kit::Metrics;
 use service_kit::metrics::MetricError;
@@ -8,6 +10,7 @@ use crate::cache::Source;
 use crate::identity::jwks::KeyReadings;
 use crate::plan::Plan;
 use crate::withdrawn::Withdrawn;
+use upstream::UpstreamMetrics;
 
 /// Handles of one gateway.
 #[derive(Debug)]
@@ -44,17 +47,6 @@ pub(crate) struct RouteMetrics {
     pub(crate) duration: Histogram,
     by_class: Vec<IntCounter>,
     decisions: Vec<[IntCounter; 2]>,
-}
-
-/// Of one upstream.
-#[derive(Debug)]
-pub(crate) struct UpstreamMetrics {
-    pub(crate) duration: Histogram,
-    pub(crate) connects: IntCounter,
-    pub(crate) retries: IntCounter,
-    /// Looked at now and then.
-    pub(crate) active: IntGauge,
-    pub(crate) pending: IntGauge,
 }
 
 /// Why a connection is not taken on.
@@ -176,7 +168,7 @@ impl GatewayMetrics {
                 .collect(),
             routes,
             unrouted,
-            upstreams: upstream_metrics(metrics, plan)?,
+            upstreams: UpstreamMetrics::all(metrics, plan)?,
         })
     }
 
@@ -406,44 +398,4 @@ fn route_metrics(
         .map(|route| make(&route.template))
         .collect();
     Ok((routes, make("none")))
-}
-
-fn upstream_metrics(metrics: &Metrics, plan: &Plan) -> Result<Vec<UpstreamMetrics>, MetricError> {
-    let durations = metrics.latencies(
-        "pep_upstream_duration_seconds",
-        "From a request to the upstream to the head of its response",
-        &["upstream"],
-    )?;
-    let connects = metrics.counters(
-        "pep_upstream_connects_total",
-        "Connections opened",
-        &["upstream"],
-    )?;
-    let retries = metrics.counters(
-        "pep_upstream_retries_total",
-        "Requests repeated because a kept connection had ended",
-        &["upstream"],
-    )?;
-    let active = metrics.gauges(
-        "pep_upstream_requests_active",
-        "Requests under way at an upstream, and what they have become",
-        &["upstream"],
-    )?;
-    let pending = metrics.gauges(
-        "pep_upstream_requests_pending",
-        "Requests that wait for a connection to an upstream",
-        &["upstream"],
-    )?;
-    let make = |name: &str| UpstreamMetrics {
-        duration: durations.with_label_values(&[name]),
-        connects: connects.with_label_values(&[name]),
-        retries: retries.with_label_values(&[name]),
-        active: active.with_label_values(&[name]),
-        pending: pending.with_label_values(&[name]),
-    };
-    Ok(plan
-        .upstreams
-        .iter()
-        .map(|upstream| make(&upstream.name))
-        .collect())
 }

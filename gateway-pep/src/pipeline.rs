@@ -6,6 +6,7 @@
 //! Each step takes what the step before made, and only that: a request that was not authorized
 //! cannot be forwarded, because nothing else makes a `Permitted`.
 
+mod affinity;
 pub(crate) mod authenticate;
 pub(crate) mod authorize;
 pub(crate) mod canonical;

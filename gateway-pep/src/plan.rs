@@ -8,36 +8,42 @@ mod certificates;
 mod discovery;
 mod dpop;
 mod forward_auth;
+mod health;
 mod issuers;
 mod logins;
 mod reading;
 mod resource;
+mod retries;
 mod routes;
 mod source;
 mod step_up;
+mod timeouts;
+mod upstreams;
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderName, HeaderValue};
-use oauth::{ResourceId, Scope, TokenIntrospector};
+use http::HeaderName;
+use oauth::{Scope, TokenIntrospector};
 use service_kit::{ConfigIssue, Secret};
-use url::Url;
 
 pub(crate) use discovery::{CACHE_CONTROL, Discovery};
 pub(crate) use dpop::Dpop;
 pub(crate) use forward_auth::{ForwardAuthPlan, Names, OriginalHeaders};
+pub(crate) use health::{HealthCheck, HealthPlan, Outliers};
 pub(crate) use reading::{Places, Reading};
 pub(crate) use resource::ResourceTemplate;
+pub(crate) use retries::{Retries, is_repeatable};
 pub(crate) use source::{BodyPlace, List, Source};
 pub(crate) use step_up::StepUp;
+pub(crate) use timeouts::UpstreamTimes;
+pub(crate) use upstreams::{Balancing, EndpointPlan, HashOn, UpstreamPlan};
 
 use accepting::Accepting;
 use discovery::Issuing;
 
-use crate::config::{CacheConfig, Config, UpstreamConfig};
+use crate::config::{CacheConfig, Config};
 use crate::headers::Reserved;
 use crate::identity::accepted::Accepted;
 use crate::identity::issuer::{Issuer, Kind};
@@ -72,23 +78,6 @@ pub(crate) struct Plan {
     pub(crate) cache_secret: Option<Secret>,
 }
 
-/// Where requests go.
-#[derive(Debug)]
-pub(crate) struct UpstreamPlan {
-    pub(crate) name: Arc<str>,
-    pub(crate) host: String,
-    pub(crate) port: u16,
-    /// `Host` towards it; none sends the client's.
-    pub(crate) host_header: Option<HeaderValue>,
-    pub(crate) resource: ResourceId,
-    pub(crate) idle_connections: usize,
-    pub(crate) idle: Duration,
-    /// Of one worker.
-    pub(crate) connections: usize,
-    pub(crate) pending: usize,
-    pub(crate) pending_for: Duration,
-}
-
 /// One operation that the gateway lets through.
 #[derive(Debug)]
 pub(crate) struct RoutePlan {
@@ -97,6 +86,8 @@ pub(crate) struct RoutePlan {
     /// Index into [`Plan::upstreams`].
     pub(crate) upstream: usize,
     pub(crate) protection: Protection,
+    /// How long the upstream may take.
+    pub(crate) times: UpstreamTimes,
     /// Where browsers log in: index into [`Logins::all`].
     pub(crate) login: Option<usize>,
 }
@@ -168,7 +159,7 @@ impl Plan {
         let issuers = issuers::compile(config, base, introspector, &mut issues);
         let reserved = reserved(config);
         let mut accepting = Accepting::new(config, &issuers, &reserved);
-        let upstreams = compile_upstreams(&config.upstreams, &mut issues);
+        let upstreams = upstreams::compile(config, &reserved, &mut issues);
         let (routes, mut router) = routes::compile(config, &mut accepting, &mut issues);
         let accepted = accepting.sets;
         let dpop = Dpop::compile(config, base, &routes, &mut issues);
@@ -230,70 +221,6 @@ fn reserved(config: &Config) -> Reserved {
     let mut names = gateway.reserved_headers.clone();
     names.extend(gateway.api_key_header.clone());
     Reserved::new(&names)
-}
-
-fn compile_upstreams(
-    upstreams: &BTreeMap<String, UpstreamConfig>,
-    issues: &mut Vec<ConfigIssue>,
-) -> Vec<UpstreamPlan> {
-    let mut plans = Vec::with_capacity(upstreams.len());
-    for (name, upstream) in upstreams {
-        match UpstreamPlan::compile(name, upstream) {
-            Ok(plan) => plans.push(plan),
-            Err(issue) => issues.push(issue),
-        }
-    }
-    plans
-}
-
-impl UpstreamPlan {
-    fn compile(name: &str, config: &UpstreamConfig) -> Result<Self, ConfigIssue> {
-        let wrong = |why: &str| {
-            ConfigIssue::new(format!("upstream `{name}`: `{}` {why}", config.url))
-                .hint("write `http://host:port`")
-        };
-        if config.connections == 0 {
-            return Err(ConfigIssue::new(format!(
-                "`upstreams.{name}.connections` must not be 0"
-            )));
-        }
-        let url = Url::parse(&config.url).map_err(|error| wrong(&format!("is no url: {error}")))?;
-        if url.scheme() != "http" {
-            return Err(wrong("must begin with `http://`"));
-        }
-        let bare = matches!(url.path(), "" | "/")
-            && url.query().is_none()
-            && url.fragment().is_none()
-            && url.username().is_empty()
-            && url.password().is_none();
-        let (Some(host), true) = (url.host_str(), bare) else {
-            return Err(wrong("must be a host and a port only"));
-        };
-        let port = url.port_or_known_default().unwrap_or(80);
-        let authority = match url.port() {
-            Some(port) => format!("{host}:{port}"),
-            None => host.to_owned(),
-        };
-        let header =
-            HeaderValue::try_from(&authority).map_err(|_| wrong("has an unusable host"))?;
-        let resource = config
-            .resource
-            .clone()
-            .unwrap_or_else(|| format!("http://{authority}"));
-        Ok(Self {
-            name: name.into(),
-            // Resolvers want an IPv6 address without its brackets.
-            host: host.trim_matches(['[', ']']).to_owned(),
-            port,
-            host_header: (!config.preserve_host).then_some(header),
-            resource: ResourceId::new(resource),
-            idle_connections: config.idle_connections,
-            idle: Duration::from_secs(config.idle_secs),
-            connections: config.connections,
-            pending: config.pending,
-            pending_for: Duration::from_millis(config.pending_ms),
-        })
-    }
 }
 
 fn check_limits(config: &Config, issues: &mut Vec<ConfigIssue>) {

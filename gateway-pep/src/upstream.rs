@@ -1,40 +1,49 @@
-//! Connections to one upstream, kept by one worker.
+//! Connections to one upstream, kept by one worker; and which of its endpoints each request goes to.
 
+mod balance;
+mod budget;
+mod check;
+mod connections;
+mod exchange;
+mod health;
+pub(crate) mod keeper;
+pub(crate) mod maglev;
 mod places;
+pub(crate) mod roster;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::Request;
-use hyper::body::Incoming;
-use hyper::client::conn::http1::{self, SendRequest};
-use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
-use tokio::time::{Instant, timeout};
+use hyper::client::conn::http1::SendRequest;
+use tokio::time::timeout;
 
 use crate::body::RequestBody;
 use crate::metrics::GatewayMetrics;
-use crate::plan::Plan;
+use crate::metrics::upstream::RetryMetrics;
+use crate::plan::{Plan, UpstreamPlan, UpstreamTimes};
+use balance::Selection;
+use budget::Budget;
+use connections::{Connections, Visit};
+pub(crate) use exchange::Exchange;
 use places::Places;
+use roster::Roster;
 
-/// Idle connections, the last used first.
+/// One worker's connections to the endpoints of one upstream.
 #[derive(Debug)]
 pub(crate) struct Pool {
     plan: Arc<Plan>,
     upstream: usize,
     metrics: Arc<GatewayMetrics>,
-    idle: RefCell<Vec<Idle>>,
+    roster: Arc<Roster>,
+    /// The version of the roster that the selection is of.
+    version: Cell<u64>,
+    selection: RefCell<Selection>,
     places: Places,
-    connect: Duration,
-    response: Duration,
-}
-
-#[derive(Debug)]
-struct Idle {
-    sender: SendRequest<RequestBody>,
-    since: Instant,
+    /// Of retries.
+    budget: Budget,
 }
 
 /// A connection that is in use.
@@ -46,7 +55,15 @@ pub(crate) struct Lease {
 
 /// One of the connections that there may be, also of what is no HTTP any more. Left when dropped.
 #[derive(Debug)]
-pub(crate) struct Place(Rc<Pool>);
+pub(crate) struct Place {
+    pool: Rc<Pool>,
+    visit: Visit,
+    _counted: Counted,
+}
+
+/// Of the places that the upstream has.
+#[derive(Debug)]
+struct Counted(Rc<Pool>);
 
 /// Why there is no response.
 #[derive(Debug, thiserror::Error)]
@@ -61,6 +78,10 @@ pub(crate) enum UpstreamError {
     Exchange(#[source] hyper::Error),
     #[error("the upstream has as many requests as it may have, and too many wait")]
     Full,
+    #[error("no endpoint of the upstream gets any requests")]
+    NoEndpoint,
+    #[error("the client's body did not come")]
+    Client,
     #[error("the upstream is not configured")]
     Missing,
 }
@@ -71,71 +92,73 @@ const FRESH: Duration = Duration::from_millis(500);
 impl Pool {
     pub(crate) fn new(
         plan: Arc<Plan>,
-        upstream: usize,
+        (upstream, roster): (usize, Arc<Roster>),
         metrics: Arc<GatewayMetrics>,
-        connect: Duration,
-        response: Duration,
     ) -> Rc<Self> {
         let places = plan.upstreams.get(upstream).map_or_else(
-            || Places::new(0, 0, connect),
+            || Places::new(0, 0, Duration::ZERO),
             |upstream| Places::new(upstream.connections, upstream.pending, upstream.pending_for),
         );
+        let retries = plan.upstreams.get(upstream);
+        let retries = retries.and_then(|upstream| upstream.retries.as_ref());
+        let budget = retries.map_or_else(
+            || Budget::new(0, 0),
+            |retries| Budget::new(retries.budget_percent, retries.budget_min),
+        );
+        // What is published in between is looked at by the first request.
+        let version = Cell::new(roster.version());
+        let selection = RefCell::new(Selection::new(roster.view()));
         Rc::new(Self {
             plan,
             upstream,
             metrics,
-            idle: RefCell::default(),
+            roster,
+            version,
+            selection,
             places,
-            connect,
-            response,
+            budget,
         })
     }
 
-    /// Sends a request and waits for the response's head.
-    ///
-    /// A request that never left is sent again on another connection. One that may have left is
-    /// repeated only where that is safe, it has no body, and its connection had been idle: then
-    /// the upstream had most likely closed it already. Once.
-    pub(crate) async fn send(
+    /// A request that is to be sent to one of the endpoints. `key`: what leads it there.
+    pub(crate) fn exchange(
         self: &Rc<Self>,
-        mut request: Request<RequestBody>,
-    ) -> Result<(http::Response<Incoming>, Lease), UpstreamError> {
-        let place = self.place().await?;
-        let deadline = Instant::now() + self.response;
-        loop {
-            let Some(idle) = self.checkout() else {
-                let sender = self.connect().await?;
-                let answered = exchange(sender, request, deadline).await;
-                return answered
-                    .map(|(response, sender)| (response, Lease { sender, place }))
-                    .map_err(|(error, _)| error);
-            };
-            let copy = (idle.since.elapsed() > FRESH)
-                .then(|| repeatable(&request))
-                .flatten();
-            match exchange(idle.sender, request, deadline).await {
-                Ok((response, sender)) => return Ok((response, Lease { sender, place })),
-                Err((UpstreamError::Exchange(error), unsent)) => {
-                    request = unsent.or(copy).ok_or(UpstreamError::Exchange(error))?;
-                    // The others are as old: the next connection is a new one.
-                    self.idle.borrow_mut().clear();
-                    if let Some(metrics) = self.metrics.upstream(self.upstream) {
-                        metrics.retries.inc();
-                    }
-                }
-                Err((error, _)) => return Err(error),
-            }
-        }
+        request: Request<RequestBody>,
+        key: Option<u64>,
+        times: UpstreamTimes,
+    ) -> Exchange {
+        Exchange::new(self, (request, key), times)
+    }
+
+    fn plan(&self) -> Option<&UpstreamPlan> {
+        self.plan.upstreams.get(self.upstream)
     }
 
     /// One of the connections that there may be: kept ones are taken first, so there are never more.
-    async fn place(self: &Rc<Self>) -> Result<Place, UpstreamError> {
+    async fn place(self: &Rc<Self>) -> Result<Counted, UpstreamError> {
         let metrics = self.metrics.upstream(self.upstream);
         if self.places.take(metrics.map(|it| &it.pending)).await {
-            Ok(Place(self.clone()))
+            Ok(Counted(self.clone()))
         } else {
             Err(UpstreamError::Full)
         }
+    }
+
+    /// Who gets a request that those who were tried could not answer.
+    fn choose(
+        &self,
+        plan: &UpstreamPlan,
+        key: Option<u64>,
+        tried: &[Rc<Connections>],
+    ) -> Option<Visit> {
+        let version = self.roster.version();
+        if self.version.replace(version) != version {
+            let renewed = self.selection.borrow().renewed(self.roster.view());
+            self.selection.replace(renewed);
+        }
+        let selection = self.selection.borrow();
+        let chosen = selection.choose(&plan.balancing, key, tried);
+        chosen.map(Visit::new)
     }
 
     /// Brings gauges up to date.
@@ -145,62 +168,36 @@ impl Pool {
         }
     }
 
-    fn checkout(&self) -> Option<Idle> {
-        let limit = self.plan.upstreams.get(self.upstream)?.idle;
-        let mut idle = self.idle.borrow_mut();
-        while let Some(candidate) = idle.pop() {
-            if candidate.since.elapsed() > limit {
-                // All below have been idle for longer.
-                idle.clear();
-                return None;
-            }
-            if candidate.sender.is_ready() {
-                return Some(candidate);
-            }
-        }
-        None
-    }
-
-    async fn connect(&self) -> Result<SendRequest<RequestBody>, UpstreamError> {
-        let plan = self
-            .plan
-            .upstreams
-            .get(self.upstream)
-            .ok_or(UpstreamError::Missing)?;
+    async fn connect(
+        &self,
+        plan: &UpstreamPlan,
+        at: &Connections,
+        within: Duration,
+    ) -> Result<SendRequest<RequestBody>, UpstreamError> {
         if let Some(metrics) = self.metrics.upstream(self.upstream) {
             metrics.connects.inc();
         }
-        let stream = TcpStream::connect((plan.host.as_str(), plan.port));
-        let stream = timeout(self.connect, stream)
-            .await
-            .map_err(|_| UpstreamError::ConnectTimeout)?
-            .map_err(UpstreamError::Connect)?;
-        stream.set_nodelay(true).map_err(UpstreamError::Connect)?;
-        let (sender, connection) = http1::handshake(TokioIo::new(stream))
-            .await
-            .map_err(UpstreamError::Exchange)?;
-        tokio::task::spawn_local(async move {
-            // Its errors come back to whoever is waiting on it.
-            let _ = connection.with_upgrades().await;
-        });
-        Ok(sender)
-    }
-}
-
-type Unanswered = (UpstreamError, Option<Request<RequestBody>>);
-
-async fn exchange(
-    mut sender: SendRequest<RequestBody>,
-    request: Request<RequestBody>,
-    deadline: Instant,
-) -> Result<(http::Response<Incoming>, SendRequest<RequestBody>), Unanswered> {
-    match tokio::time::timeout_at(deadline, sender.try_send_request(request)).await {
-        Ok(Ok(response)) => Ok((response, sender)),
-        Ok(Err(mut failed)) => {
-            let unsent = failed.take_message();
-            Err((UpstreamError::Exchange(failed.into_error()), unsent))
+        // Those that are kept to other endpoints count, too: there are never more than there may be.
+        if self.kept() + self.places.used() > plan.connections {
+            let selection = self.selection.borrow();
+            if let Some(most) = selection.all().iter().max_by_key(|it| it.kept()) {
+                most.close_oldest();
+            }
         }
-        Err(_) => Err((UpstreamError::ResponseTimeout, None)),
+        at.connect(within).await
+    }
+
+    /// Connections that are kept, to all endpoints.
+    fn kept(&self) -> usize {
+        let selection = self.selection.borrow();
+        selection.all().iter().map(|it| it.kept()).sum()
+    }
+
+    fn put(&self, at: &Connections, sender: SendRequest<RequestBody>) {
+        let most = self.plan().map_or(0, |plan| plan.idle_connections);
+        if self.kept() < most {
+            at.keep(sender);
+        }
     }
 }
 
@@ -209,12 +206,12 @@ impl Lease {
     pub(crate) fn give_back(self) {
         let Self { mut sender, place } = self;
         if sender.is_ready() {
-            place.0.put(sender);
+            place.put(sender);
         } else if !sender.is_closed() {
             // The upstream answered before it had the whole request.
             tokio::task::spawn_local(async move {
                 if let Ok(Ok(())) = timeout(FRESH, sender.ready()).await {
-                    place.0.put(sender);
+                    place.put(sender);
                 }
             });
         }
@@ -226,38 +223,14 @@ impl Lease {
     }
 }
 
-impl Drop for Place {
+impl Place {
+    fn put(self, sender: SendRequest<RequestBody>) {
+        self.pool.put(self.visit.at(), sender);
+    }
+}
+
+impl Drop for Counted {
     fn drop(&mut self) {
         self.0.places.leave();
     }
-}
-
-impl Pool {
-    fn put(&self, sender: SendRequest<RequestBody>) {
-        let most = self
-            .plan
-            .upstreams
-            .get(self.upstream)
-            .map_or(0, |plan| plan.idle_connections);
-        let mut idle = self.idle.borrow_mut();
-        if idle.len() < most {
-            idle.push(Idle {
-                sender,
-                since: Instant::now(),
-            });
-        }
-    }
-}
-
-/// A copy of a request that may be sent twice.
-fn repeatable(request: &Request<RequestBody>) -> Option<Request<RequestBody>> {
-    use http_body::Body as _;
-    if !(request.method().is_safe() && request.body().is_end_stream()) {
-        return None;
-    }
-    let mut copy = Request::new(RequestBody::empty());
-    *copy.method_mut() = request.method().clone();
-    *copy.uri_mut() = request.uri().clone();
-    *copy.headers_mut() = request.headers().clone();
-    Some(copy)
 }

@@ -42,6 +42,7 @@ use crate::names::Names;
 use crate::purge::Purge;
 use crate::streams::Streams;
 use crate::upstream::Pool;
+use crate::upstream::roster::Roster;
 use addresses::Addresses;
 
 /// What the requests of one thread share.
@@ -158,18 +159,16 @@ impl Worker {
         names: Names,
         (access_log, notifications): (AccessLog, Vec<LineSink>),
     ) -> Self {
-        let pool = |upstream| {
+        let pool = |(upstream, roster): (usize, &Arc<Roster>)| {
             Pool::new(
                 core.plan.clone(),
-                upstream,
+                (upstream, roster.clone()),
                 core.metrics.clone(),
-                core.timeouts.connect,
-                core.timeouts.response,
             )
         };
         Self {
             addresses: Addresses::new(core.max_connections_per_address),
-            pools: (0..core.plan.upstreams.len()).map(pool).collect(),
+            pools: core.rosters.iter().enumerate().map(pool).collect(),
             core,
             tokens,
             decisions,

@@ -113,6 +113,8 @@ const NOWHERE: &str = "http://127.0.0.1:9";
 fn on_loopback(mut config: Config, upstream: SocketAddr) -> Config {
     for configured in config.upstreams.values_mut() {
         configured.url = format!("http://{upstream}");
+        configured.endpoints.clear();
+        configured.health_check = None;
     }
     let gateway = &mut config.gateway;
     gateway.workers = 1;

@@ -1,61 +1,83 @@
 //! One upstream: a URL alone, or a URL with settings.
 
-use std::borrow::Cow;
-use std::fmt;
+mod endpoint;
+mod health;
+mod retries;
+mod timeouts;
 
-use schemars::{JsonSchema, Schema, SchemaGenerator};
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
+use schemars::JsonSchema;
+use serde::{Deserialize, Deserializer};
 
-/// A protected service. In the file `http://127.0.0.1:9000`, or a map with `url` and more.
-#[derive(Debug, Clone, PartialEq, Eq)]
+use crate::config::short::{self, Short};
+
+pub use endpoint::{EndpointConfig, LoadBalancing};
+pub use health::{HealthCheckConfig, OutlierDetectionConfig};
+pub use retries::RetriesConfig;
+pub use timeouts::UpstreamTimeoutsConfig;
+
+/// A protected service: its URL (`http://127.0.0.1:9000`), or a map with `url` and settings.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, remote = "Self")]
+#[schemars(transform = short::or_text)]
 pub struct UpstreamConfig {
-    /// `http://host:port`, nothing after it.
+    /// `http://host:port`, nothing after it: what the service is called and, without `endpoints`, where it is.
     pub url: String,
     /// The resource (RFC 8707) that tokens are swapped for: `aud` of the JWT. Default: the URL.
+    #[serde(default)]
     pub resource: Option<String>,
-    /// Idle connections that one worker keeps.
+    /// Where the service runs, if that is elsewhere or in several places: `host:port` each, or a map with
+    /// `address` and `weight`. Each gets the same requests, with the `Host` of the URL.
+    #[serde(default)]
+    pub endpoints: Vec<EndpointConfig>,
+    /// Which endpoint gets a request.
+    #[serde(default)]
+    pub load_balancing: LoadBalancing,
+    /// With `load_balancing: consistent_hash`: `header:name`, `path:name` (a parameter of the route's template) or
+    /// `subject` (who calls). A request that has none is balanced as by `round_robin`.
+    #[serde(default)]
+    pub hash_on: Option<String>,
+    /// Of several endpoints, those whose requests fail get none for a while.
+    #[serde(default)]
+    pub outlier_detection: OutlierDetectionConfig,
+    /// Endpoints that do not answer well when they are asked get no requests. Default: nobody is asked.
+    #[serde(default)]
+    pub health_check: Option<HealthCheckConfig>,
+    /// Requests that failed at one endpoint are sent to another one.
+    #[serde(default)]
+    pub retries: RetriesConfig,
+    /// How long it may take, where that is not as `gateway.timeouts` has it.
+    #[serde(default)]
+    pub timeouts: UpstreamTimeoutsConfig,
+    /// An endpoint that has come back gets its whole share after so long, and a growing one until then. 0: at once.
+    #[serde(default)]
+    pub slow_start_secs: u64,
+    /// Where fewer endpoints are well, all get requests: those that are left could not bear it. 0: never; where none
+    /// is well, requests are answered 503.
+    #[serde(default = "panic_threshold_percent")]
+    pub panic_threshold_percent: u8,
+    /// Idle connections that one worker keeps, to all endpoints together.
+    #[serde(default = "idle_connections")]
     pub idle_connections: usize,
     /// Idle connections are closed after so long.
+    #[serde(default = "idle_secs")]
     pub idle_secs: u64,
     /// Sends the client's `Host` instead of the URL's.
+    #[serde(default)]
     pub preserve_host: bool,
-    /// Connections that one worker has at most, tunnels among them. Further requests wait.
+    /// Connections that one worker has at most, to all endpoints together, tunnels among them. Further requests
+    /// wait.
+    #[serde(default = "connections")]
     pub connections: usize,
     /// So many requests of one worker wait at most; more are answered 503.
+    #[serde(default = "pending")]
     pub pending: usize,
     /// And so long: then they are answered 503, too.
+    #[serde(default = "pending_ms")]
     pub pending_ms: u64,
 }
 
-/// The map form.
-#[derive(serde::Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-#[schemars(inline)]
-struct Settings {
-    /// `http://host:port`, nothing after it.
-    url: String,
-    /// The resource (RFC 8707) that tokens are swapped for: `aud` of the JWT. Default: the URL.
-    #[serde(default)]
-    resource: Option<String>,
-    /// Idle connections that one worker keeps.
-    #[serde(default = "idle_connections")]
-    idle_connections: usize,
-    /// Idle connections are closed after so long.
-    #[serde(default = "idle_secs")]
-    idle_secs: u64,
-    /// Sends the client's `Host` instead of the URL's.
-    #[serde(default)]
-    preserve_host: bool,
-    /// Connections that one worker has at most, tunnels among them. Further requests wait.
-    #[serde(default = "connections")]
-    connections: usize,
-    /// So many requests of one worker wait at most; more are answered 503.
-    #[serde(default = "pending")]
-    pending: usize,
-    /// And so long: then they are answered 503, too.
-    #[serde(default = "pending_ms")]
-    pending_ms: u64,
+fn panic_threshold_percent() -> u8 {
+    50
 }
 
 fn idle_connections() -> usize {
@@ -84,6 +106,15 @@ impl UpstreamConfig {
         Self {
             url: url.into(),
             resource: None,
+            endpoints: Vec::new(),
+            load_balancing: LoadBalancing::default(),
+            hash_on: None,
+            outlier_detection: OutlierDetectionConfig::default(),
+            health_check: None,
+            retries: RetriesConfig::default(),
+            timeouts: UpstreamTimeoutsConfig::default(),
+            slow_start_secs: 0,
+            panic_threshold_percent: panic_threshold_percent(),
             idle_connections: idle_connections(),
             idle_secs: idle_secs(),
             preserve_host: false,
@@ -94,58 +125,21 @@ impl UpstreamConfig {
     }
 }
 
-impl From<Settings> for UpstreamConfig {
-    fn from(settings: Settings) -> Self {
-        Self {
-            url: settings.url,
-            resource: settings.resource,
-            idle_connections: settings.idle_connections,
-            idle_secs: settings.idle_secs,
-            preserve_host: settings.preserve_host,
-            connections: settings.connections,
-            pending: settings.pending,
-            pending_ms: settings.pending_ms,
-        }
+impl Short for UpstreamConfig {
+    const EXPECTED: &'static str = "a URL, or a map with `url`";
+
+    fn short(url: &str) -> Self {
+        Self::new(url)
+    }
+
+    fn settings<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::deserialize(deserializer)
     }
 }
 
-// Not an untagged enum: that would lose "unknown key" with its line and column.
 impl<'de> Deserialize<'de> for UpstreamConfig {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(UrlOrSettings)
-    }
-}
-
-struct UrlOrSettings;
-
-impl<'de> Visitor<'de> for UrlOrSettings {
-    type Value = UpstreamConfig;
-
-    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("a URL, or a map with `url`")
-    }
-
-    fn visit_str<E: de::Error>(self, url: &str) -> Result<UpstreamConfig, E> {
-        Ok(UpstreamConfig::new(url))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<UpstreamConfig, A::Error> {
-        Settings::deserialize(MapAccessDeserializer::new(map)).map(UpstreamConfig::from)
-    }
-}
-
-impl JsonSchema for UpstreamConfig {
-    fn schema_name() -> Cow<'static, str> {
-        "UpstreamConfig".into()
-    }
-
-    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        let url = generator.subschema_for::<String>();
-        let settings = generator.subschema_for::<Settings>();
-        schemars::json_schema!({
-            "description": "A protected service: its URL, or a map with `url` and settings.",
-            "anyOf": [url, settings],
-        })
+        short::deserialize(deserializer)
     }
 }
 
@@ -170,5 +164,21 @@ mod tests {
         let error = parse("url: http://a:1\nresorce: x\n").unwrap_err();
         assert!(error.contains("unknown key `resorce`"), "{error}");
         assert!(error.contains("did you mean `resource`?"), "{error}");
+    }
+
+    #[test]
+    fn an_endpoint_is_an_address_or_a_map_and_a_misspelt_key_is_named_with_its_line() {
+        let map = parse("url: http://a\nendpoints: ['b:1', { address: 'c:2', weight: 3 }]\n");
+        let weights: Vec<_> = map
+            .unwrap()
+            .endpoints
+            .into_iter()
+            .map(|endpoint| (endpoint.address, endpoint.weight))
+            .collect();
+        assert_eq!(weights, [("b:1".into(), 1), ("c:2".into(), 3)]);
+        let error = parse("url: http://a\nendpoints:\n- { address: 'c:2', wieght: 3 }\n");
+        let error = error.unwrap_err();
+        assert!(error.contains("unknown key `wieght`"), "{error}");
+        assert!(error.contains('3'), "no line: {error}");
     }
 }

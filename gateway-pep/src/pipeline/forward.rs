@@ -6,12 +6,13 @@ use std::rc::Rc;
 use std::task::Poll;
 
 use http::{Response, StatusCode};
-use http_body::Body as _;
+use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use tokio::time::Instant;
 
+use super::affinity;
 use super::authorize::Permitted;
-use super::reauthorize::{confirm, refusal};
+use super::reauthorize::{confirm, confirm_now, refusal};
 use super::record::Record;
 use super::respond::Refusal;
 use super::response_body::ResponseBody;
@@ -20,7 +21,7 @@ use super::shape;
 use super::tunnel::switch_protocols;
 use crate::body::{BodyError, RequestBody};
 use crate::headers;
-use crate::upstream::UpstreamError;
+use crate::upstream::{Exchange, Lease, UpstreamError};
 use crate::worker::Worker;
 use crate::worker::connection::Connection;
 
@@ -46,19 +47,12 @@ pub(crate) async fn forward(
     if body.gather().await.is_err() {
         return Err(broken_off(record).unwrap_or(Refusal::Ambiguous(super::Ambiguity::Wire)));
     }
+    let key = affinity::key(plan, upstream, &permitted);
     let request = shape::upstream_request(plan, upstream, connection, &mut permitted, body, record);
-    let has_body = !request.body().is_end_stream();
     record.permit(permitted);
     let sent = Instant::now();
-    let answered = if has_body {
-        watched(record, pool.send(request)).await?
-    } else {
-        pool.send(request).await
-    };
-    let (mut response, lease) = match answered {
-        Ok(answered) => answered,
-        Err(error) => return Err(failure(&error, record)),
-    };
+    let (mut response, lease) =
+        send(worker, pool.exchange(request, key, route.times), record).await?;
     let took = sent.elapsed();
     record.upstream_took(took);
     if let Some(metrics) = worker.core.metrics.upstream(route.upstream) {
@@ -76,12 +70,14 @@ pub(crate) async fn forward(
         }
         return Ok(switched);
     }
-    let idle = worker.core.timeouts.idle_body;
     let (mut parts, incoming) = response.into_parts();
     shape::answer_headers(plan, permitted, &mut parts.headers);
     parts.extensions = http::Extensions::new();
     parts.version = http::Version::HTTP_11;
-    let mut body = ResponseBody::stream(incoming, idle, Some(lease));
+    let mut body = ResponseBody::stream(incoming, route.times.idle_body, Some(lease));
+    if let Some(end) = route.times.total.and_then(|total| sent.checked_add(total)) {
+        body.ends_by(end);
+    }
     let Some(obligations) = permitted.obligations() else {
         return Ok(Response::from_parts(parts, body));
     };
@@ -93,6 +89,33 @@ pub(crate) async fn forward(
         shape::masked_response_headers(&mut parts.headers);
     }
     Ok(Response::from_parts(parts, body))
+}
+
+/// As often as it takes: what cannot be answered at one endpoint may be at another.
+async fn send(
+    worker: &Rc<Worker>,
+    mut exchange: Exchange,
+    record: &mut Record,
+) -> Result<(Response<Incoming>, Lease), Refusal> {
+    loop {
+        let answered = if exchange.has_body() {
+            watched(record, exchange.attempt()).await?
+        } else {
+            exchange.attempt().await
+        };
+        match answered {
+            Ok((response, lease)) if !exchange.wants_another(&response) => {
+                return Ok((response, lease));
+            }
+            Ok(_) => {}
+            Err(error) if !exchange.goes_on() => return Err(failure(&error, record)),
+            Err(error) => {
+                tracing::debug!(request_id = record.id.as_str(), %error, "another try");
+            }
+        }
+        // SECURITY: nobody's request is sent once more who may not make it any more.
+        confirm_now(worker, record).await?;
+    }
 }
 
 /// Sends a request with a body. One that takes long is broken off where it may not go on.
@@ -128,9 +151,11 @@ fn failure(error: &UpstreamError, record: &mut Record) -> Refusal {
     tracing::warn!(request_id = record.id.as_str(), %error, source, "upstream failed");
     match error {
         UpstreamError::Full => Refusal::UpstreamFull,
-        UpstreamError::Connect(_) | UpstreamError::Exchange(_) | UpstreamError::Missing => {
-            Refusal::UpstreamFailed
-        }
+        UpstreamError::NoEndpoint => Refusal::UpstreamUnhealthy,
+        UpstreamError::Connect(_)
+        | UpstreamError::Exchange(_)
+        | UpstreamError::Client
+        | UpstreamError::Missing => Refusal::UpstreamFailed,
         UpstreamError::ConnectTimeout | UpstreamError::ResponseTimeout => Refusal::UpstreamTimeout,
     }
 }
@@ -140,7 +165,7 @@ fn broken_off(record: &Record) -> Option<Refusal> {
     match record.body_failure()? {
         BodyError::TooLarge => Some(Refusal::Ambiguous(super::Ambiguity::BodyTooLarge)),
         BodyError::Idle => Some(Refusal::RequestTimeout),
-        BodyError::Broken => Some(Refusal::Ambiguous(super::Ambiguity::Wire)),
+        BodyError::Broken | BodyError::Overdue => Some(Refusal::Ambiguous(super::Ambiguity::Wire)),
         BodyError::Withdrawn(withdrawn) => Some(refusal(withdrawn)),
     }
 }

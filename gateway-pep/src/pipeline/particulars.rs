@@ -112,7 +112,7 @@ async fn document(
     let whole = whole.map_err(|error| match error {
         BodyError::TooLarge => Unread::TooLarge.into(),
         BodyError::Idle => Refusal::RequestTimeout,
-        BodyError::Broken | BodyError::Withdrawn(_) => {
+        BodyError::Broken | BodyError::Overdue | BodyError::Withdrawn(_) => {
             Refusal::Ambiguous(super::canonical::Ambiguity::Wire)
         }
     })?;

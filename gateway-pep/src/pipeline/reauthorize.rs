@@ -38,6 +38,11 @@ pub(super) async fn confirm(worker: &Rc<Worker>, record: &mut Record) -> Result<
     if record.moment.instant.elapsed() <= LONG {
         return Ok(());
     }
+    confirm_now(worker, record).await
+}
+
+/// What is to be done again is done only where it would be permitted now.
+pub(super) async fn confirm_now(worker: &Rc<Worker>, record: &mut Record) -> Result<(), Refusal> {
     let Some(held) = record.hold().cloned() else {
         return Ok(());
     };
@@ -73,6 +78,7 @@ fn withdrawn(refusal: &Refusal) -> Option<Withdrawn> {
         | Refusal::RateUnknown
         | Refusal::RequestTimeout
         | Refusal::UpstreamFull
+        | Refusal::UpstreamUnhealthy
         | Refusal::UpstreamFailed
         | Refusal::UpstreamTimeout => None,
         Refusal::NoCredentials

@@ -336,6 +336,7 @@ impl Record {
         self.error = Some(match error {
             BodyError::TooLarge => "response_too_large",
             BodyError::Idle => "response_idle",
+            BodyError::Overdue => "response_overdue",
             BodyError::Broken => "response_broken",
             BodyError::Withdrawn(withdrawn) => withdrawn.as_str(),
         });

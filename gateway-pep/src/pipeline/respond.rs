@@ -100,6 +100,8 @@ pub(crate) enum Refusal {
     RequestTimeout,
     /// As many requests are under way there as may be, and too many wait.
     UpstreamFull,
+    /// Nowhere does it run well enough to be sent anything.
+    UpstreamUnhealthy,
     UpstreamFailed,
     UpstreamTimeout,
     Unmaskable(&'static str),
@@ -137,6 +139,7 @@ pub(crate) const REASONS: &[&str] = &[
     "decision_point_unavailable",
     "request_timeout",
     "upstream_full",
+    "upstream_unhealthy",
     "upstream_failed",
     "upstream_timeout",
     "unmaskable",
@@ -181,6 +184,7 @@ impl Refusal {
             Self::DecisionPointUnavailable => "decision_point_unavailable",
             Self::RequestTimeout => "request_timeout",
             Self::UpstreamFull => "upstream_full",
+            Self::UpstreamUnhealthy => "upstream_unhealthy",
             Self::UpstreamFailed => "upstream_failed",
             Self::UpstreamTimeout => "upstream_timeout",
             Self::Unmaskable(_) => "unmaskable",
@@ -230,7 +234,8 @@ impl Refusal {
             | Self::SessionStoreUnavailable
             | Self::ProofStoreUnavailable
             | Self::RateUnknown
-            | Self::UpstreamFull => StatusCode::SERVICE_UNAVAILABLE,
+            | Self::UpstreamFull
+            | Self::UpstreamUnhealthy => StatusCode::SERVICE_UNAVAILABLE,
             Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::UpstreamFailed | Self::Unmaskable(_) => StatusCode::BAD_GATEWAY,
             Self::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
@@ -287,6 +292,9 @@ impl Refusal {
             Self::UpstreamFull => {
                 Some("the service behind this gateway has too much to do; try again".into())
             }
+            Self::UpstreamUnhealthy => {
+                Some("the service behind this gateway is not available; try again".into())
+            }
             Self::UpstreamFailed => Some("the service behind this gateway failed".into()),
             Self::UpstreamTimeout => Some("the service behind this gateway is too slow".into()),
             Self::Unmaskable(why) => Some((*why).into()),
@@ -335,7 +343,8 @@ pub(crate) fn refuse(
         | Refusal::SessionStoreUnavailable
         | Refusal::ProofStoreUnavailable
         | Refusal::RateUnknown
-        | Refusal::UpstreamFull => {
+        | Refusal::UpstreamFull
+        | Refusal::UpstreamUnhealthy => {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
         Refusal::TooOften { retry } => {

@@ -1,7 +1,7 @@
 //! The body of an answer: an upstream's, streamed as it comes, or our own; logged when it has gone.
 
 use std::cell::RefCell;
-use std::future::poll_fn;
+use std::future::{Future as _, poll_fn};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -10,6 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
+use tokio::time::{Instant, Sleep};
 
 use super::record::Record;
 use crate::body::{BodyError, Patience, Waited};
@@ -43,6 +44,8 @@ const SMALL: usize = 8 << 10;
 struct Stream {
     incoming: Incoming,
     patience: Patience,
+    /// By then it must have gone, if there is such a time.
+    until: Option<Pin<Box<Sleep>>>,
     finished: bool,
     /// Goes back to its pool when the body has been read to its end.
     lease: Option<Lease>,
@@ -65,11 +68,19 @@ impl ResponseBody {
             content: Content::Stream(Stream {
                 incoming,
                 patience: Patience::new(idle),
+                until: None,
                 finished: false,
                 lease,
                 is_early: false,
             }),
             record: None,
+        }
+    }
+
+    /// What has not gone by then is broken off.
+    pub(crate) fn ends_by(&mut self, until: Instant) {
+        if let Content::Stream(stream) = &mut self.content {
+            stream.until = Some(Box::pin(tokio::time::sleep_until(until)));
         }
     }
 
@@ -175,6 +186,11 @@ impl Stream {
         context: &mut Context<'_>,
         is_long: &mut bool,
     ) -> Poll<Option<Result<Bytes, BodyError>>> {
+        if let Some(until) = &mut self.until
+            && until.as_mut().poll(context).is_ready()
+        {
+            return Poll::Ready(Some(Err(BodyError::Overdue)));
+        }
         match Pin::new(&mut self.incoming).poll_frame(context) {
             Poll::Ready(Some(Ok(frame))) => {
                 // An upstream may be as slow as it likes: that is how events come.

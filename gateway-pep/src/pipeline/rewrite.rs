@@ -69,6 +69,7 @@ async fn read(
         .map_err(|error| match error {
             BodyError::TooLarge => Refusal::Unmaskable("the response is too large"),
             BodyError::Idle | BodyError::Broken => Refusal::UpstreamFailed,
+            BodyError::Overdue => Refusal::UpstreamTimeout,
             BodyError::Withdrawn(withdrawn) => refusal(withdrawn),
         })
 }

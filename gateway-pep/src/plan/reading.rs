@@ -71,7 +71,7 @@ impl Reading {
         for source in &all {
             // SECURITY: what a client sends under such a name goes no further, so it can say nothing.
             if let Source::Header(name) = source
-                && (reserved.covers(name.as_str()) || NOT_SAID.contains(name))
+                && !is_said_by_clients(name, reserved)
             {
                 return Err(ConfigIssue::new(format!(
                     "`header:{name}` is not the client's to say"
@@ -90,6 +90,11 @@ impl Reading {
         let places = [&self.resource, &self.subject, &self.context];
         places.into_iter().flatten().map(|(_, source)| source)
     }
+}
+
+/// Whether a header is the client's to say, and goes further as it came.
+pub(super) fn is_said_by_clients(name: &HeaderName, reserved: &Reserved) -> bool {
+    !(reserved.covers(name.as_str()) || NOT_SAID.contains(name))
 }
 
 fn places(written: &BTreeMap<String, String>, own: &[&str], path: &str) -> Result<Places, String> {

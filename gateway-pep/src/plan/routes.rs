@@ -7,7 +7,10 @@ use oauth::Scope;
 use service_kit::ConfigIssue;
 
 use super::accepting::Accepting;
-use super::{Binding, Protection, QuestionPlan, Reading, ResourceTemplate, RoutePlan, StepUp};
+use super::{
+    Binding, Protection, QuestionPlan, Reading, ResourceTemplate, RoutePlan, StepUp, UpstreamTimes,
+    timeouts,
+};
 use crate::config::{Config, Mapping, RouteConfig};
 use crate::pipeline::route::Router;
 
@@ -17,13 +20,12 @@ pub(super) fn compile(
     accepting: &mut Accepting<'_>,
     issues: &mut Vec<ConfigIssue>,
 ) -> (Vec<RoutePlan>, Router) {
-    let names: Vec<&String> = config.upstreams.keys().collect();
     let logins: Vec<&String> = config.gateway.logins.keys().collect();
     let mut routes = Vec::new();
     let mut router = Router::default();
     for (index, route) in config.routes.iter().enumerate() {
         let at = place(index, route);
-        match RoutePlan::compile(route, (&names, &logins), accepting) {
+        match RoutePlan::compile(route, (config, &logins), accepting) {
             Ok(plan) => {
                 let methods = parse_methods(&route.methods, &at, issues);
                 let inserted = router.insert(
@@ -50,11 +52,15 @@ pub(super) fn place(index: usize, route: &RouteConfig) -> String {
 impl RoutePlan {
     fn compile(
         route: &RouteConfig,
-        (upstreams, logins): (&[&String], &[&String]),
+        (config, logins): (&Config, &[&String]),
         accepting: &mut Accepting<'_>,
     ) -> Result<Self, Vec<ConfigIssue>> {
         let mut issues = Vec::new();
-        let upstream = upstreams.iter().position(|name| **name == route.upstream);
+        let mut names = config.upstreams.keys();
+        let upstream = names.position(|name| *name == route.upstream);
+        if let Err(issue) = timeouts::check("timeouts", &route.timeouts) {
+            issues.push(issue);
+        }
         if upstream.is_none() {
             issues.push(
                 ConfigIssue::new(format!("there is no upstream `{}`", route.upstream))
@@ -69,10 +75,12 @@ impl RoutePlan {
             issues.push(issue);
             None
         });
-        match upstream {
-            Some(upstream) if issues.is_empty() => Ok(Self {
+        let own = config.upstreams.get(&route.upstream);
+        match upstream.zip(own) {
+            Some((upstream, own)) if issues.is_empty() => Ok(Self {
                 template: route.matches.as_str().into(),
                 upstream,
+                times: UpstreamTimes::new(&route.timeouts, &own.timeouts, &config.gateway.timeouts),
                 protection,
                 login,
             }),

@@ -1,10 +1,12 @@
 //! Routes and upstreams, accepted and refused.
 
+use std::collections::BTreeMap;
+
 use http::Method;
 use service_kit::Variables;
 
 use super::*;
-use crate::config::RouteConfig;
+use crate::config::{RouteConfig, UpstreamConfig};
 use crate::pipeline::route::Lookup;
 
 #[derive(serde::Deserialize)]

@@ -55,10 +55,13 @@ impl Places {
         self.free.add_permits(1);
     }
 
+    pub(super) fn used(&self) -> usize {
+        self.all.saturating_sub(self.free.available_permits())
+    }
+
     /// Brings the gauge of places in use up to date.
     pub(super) fn update(&self, gauge: &IntGauge) {
-        let used = self.all.saturating_sub(self.free.available_permits());
-        let used = i64::try_from(used).unwrap_or(i64::MAX);
+        let used = i64::try_from(self.used()).unwrap_or(i64::MAX);
         gauge.add(used - self.gauged.replace(used));
     }
 }

@@ -55,7 +55,7 @@ pub(crate) struct Setup {
     pub(crate) events: Arc<dyn Store>,
     pub(crate) shared: Option<Arc<dyn Store>>,
     /// Of the upstream, beside its place: `connections: 1, …`
-    pub(crate) upstream_settings: &'static str,
+    pub(crate) upstream_settings: String,
     /// Beside those that every test has, a line each.
     pub(crate) more_routes: &'static str,
     /// Remembers used proofs.
@@ -89,7 +89,7 @@ impl Setup {
             gateway: "{ workers: 1, access_log: 'off' }".into(),
             events: Arc::new(MemoryStore::new()),
             shared: None,
-            upstream_settings: "",
+            upstream_settings: String::new(),
             more_routes: "",
             proofs: Arc::new(MemoryStore::new()),
             rates: Arc::new(MemoryStore::new()),

@@ -337,7 +337,7 @@ async fn an_answer_that_nobody_takes_is_given_up_and_others_are_not() {
 async fn a_small_answer_that_nobody_takes_holds_no_connection_of_the_upstream() {
     let setup = Setup {
         gateway: "{ workers: 1, access_log: 'off', h2c: true }".into(),
-        upstream_settings: "connections: 1, pending_ms: 1000",
+        upstream_settings: "connections: 1, pending_ms: 1000".into(),
         ..Setup::new().await
     };
     let fixture = setup.start().await;

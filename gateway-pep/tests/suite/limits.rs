@@ -38,7 +38,7 @@ async fn idle(fixture: &Fixture) -> TcpStream {
 #[tokio::test]
 async fn an_upstream_has_so_many_requests_at_most_and_so_many_wait() {
     let setup = Setup {
-        upstream_settings: "connections: 1, pending: 1, pending_ms: 400",
+        upstream_settings: "connections: 1, pending: 1, pending_ms: 400".into(),
         ..Setup::new().await
     };
     let fixture = setup.start().await;
@@ -79,7 +79,7 @@ async fn an_upstream_has_so_many_requests_at_most_and_so_many_wait() {
 #[tokio::test]
 async fn a_request_that_waits_goes_on_when_another_ends() {
     let setup = Setup {
-        upstream_settings: "connections: 1",
+        upstream_settings: "connections: 1".into(),
         ..Setup::new().await
     };
     let fixture = setup.start().await;
@@ -190,7 +190,7 @@ async fn a_body_that_drips_ends_and_one_that_only_pauses_does_not() {
 async fn a_client_that_takes_nothing_of_its_answer_holds_nothing_for_long() {
     let setup = Setup {
         gateway: "{ workers: 1, access_log: 'off', timeouts: { idle_body_secs: 1 } }".into(),
-        upstream_settings: "connections: 1",
+        upstream_settings: "connections: 1".into(),
         ..Setup::new().await
     };
     let fixture = setup.start().await;

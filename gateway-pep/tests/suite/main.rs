@@ -44,3 +44,4 @@ mod standing;
 mod streams;
 mod tls;
 mod upstream;
+mod upstreams;

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -34,6 +35,10 @@ pub(crate) struct Upstream {
     broken: Arc<Mutex<usize>>,
     /// How the last WebSocket was closed.
     closed: Arc<Mutex<Option<u16>>>,
+    /// What `/healthz` and `…/status` answer.
+    status: Arc<AtomicU16>,
+    /// Times that it was asked how it is.
+    checks: Arc<AtomicUsize>,
 }
 
 type Body = BoxBody<Bytes, Infallible>;
@@ -53,6 +58,8 @@ impl Upstream {
             seen: Arc::default(),
             broken: Arc::default(),
             closed: Arc::default(),
+            status: Arc::new(AtomicU16::new(200)),
+            checks: Arc::default(),
         };
         let serving = upstream.clone();
         tokio::task::spawn(async move {
@@ -84,6 +91,9 @@ impl Upstream {
     async fn answer(&self, mut request: Request<Incoming>, connection: usize) -> Response<Body> {
         let upgrade = hyper::upgrade::on(&mut request);
         let (parts, body) = request.into_parts();
+        if parts.uri.path() == "/healthz" {
+            return self.health(&parts.headers);
+        }
         let Ok(body) = body.collect().await else {
             *self.broken.lock().unwrap() += 1;
             return Response::new(whole(""));
@@ -105,6 +115,7 @@ impl Upstream {
                 tokio::time::sleep(Duration::from_millis(1300)).await;
                 json("{\"slow\":true}")
             }
+            "status" => self.by_status(),
             "never" => std::future::pending().await,
             "events" => events(5, Duration::from_secs(1)),
             "feed" => events(100_000, Duration::from_millis(100)),
@@ -148,6 +159,26 @@ impl Upstream {
 
     pub(crate) fn closed(&self) -> Option<u16> {
         *self.closed.lock().unwrap()
+    }
+
+    fn health(&self, headers: &HeaderMap) -> Response<Body> {
+        assert!(!headers.contains_key("authorization"));
+        self.checks.fetch_add(1, Ordering::SeqCst);
+        self.by_status()
+    }
+
+    fn by_status(&self) -> Response<Body> {
+        let mut response = json("{}");
+        *response.status_mut() = StatusCode::from_u16(self.status.load(Ordering::SeqCst)).unwrap();
+        response
+    }
+
+    pub(crate) fn answer_with(&self, status: u16) {
+        self.status.store(status, Ordering::SeqCst);
+    }
+
+    pub(crate) fn checks(&self) -> usize {
+        self.checks.load(Ordering::SeqCst)
     }
 
     pub(crate) fn broken(&self) -> usize {

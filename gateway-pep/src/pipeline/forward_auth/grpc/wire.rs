@@ -102,7 +102,7 @@ pub(super) async fn message(mut body: RequestBody) -> Result<Bytes, Fault> {
         let data = frame.map_err(|error| match error {
             BodyError::TooLarge => TOO_LARGE,
             BodyError::Idle => Fault::new(Code::DeadlineExceeded, "the message stands still"),
-            BodyError::Broken | BodyError::Withdrawn(_) => {
+            BodyError::Broken | BodyError::Overdue | BodyError::Withdrawn(_) => {
                 Fault::new(Code::Internal, "the message breaks off")
             }
         })?;

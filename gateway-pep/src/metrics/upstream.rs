@@ -1,0 +1,160 @@
+//! What is counted of upstreams and, where there are several, of their endpoints.
+
+use std::sync::Arc;
+
+use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
+use service_kit::Metrics;
+use service_kit::metrics::MetricError;
+
+use crate::plan::Plan;
+
+/// Of one upstream.
+#[derive(Debug, Clone)]
+pub(crate) struct UpstreamMetrics {
+    name: Arc<str>,
+    pub(crate) duration: Histogram,
+    pub(crate) connects: IntCounter,
+    pub(crate) retries: RetryMetrics,
+    /// Looked at now and then.
+    pub(crate) active: IntGauge,
+    pub(crate) pending: IntGauge,
+    /// Whether too few endpoints are up.
+    pub(crate) panic: IntGauge,
+    endpoints: OfEndpoints,
+}
+
+/// Why requests were sent again.
+#[derive(Debug, Clone)]
+pub(crate) struct RetryMetrics {
+    /// A kept connection had ended.
+    pub(crate) kept_connection: IntCounter,
+    pub(crate) failure: IntCounter,
+    pub(crate) status: IntCounter,
+    /// And were not, because too many were.
+    pub(crate) beyond_budget: IntCounter,
+}
+
+/// Of one endpoint among several.
+#[derive(Debug)]
+pub(crate) struct EndpointMetrics {
+    pub(crate) requests: IntCounter,
+    /// Whether it gets requests for its own sake.
+    pub(crate) up: IntGauge,
+    pub(crate) ejections: IntCounter,
+    pub(crate) checks_passed: IntCounter,
+    pub(crate) checks_failed: IntCounter,
+}
+
+/// By upstream and endpoint.
+#[derive(Debug, Clone)]
+struct OfEndpoints {
+    requests: IntCounterVec,
+    up: IntGaugeVec,
+    ejections: IntCounterVec,
+    checks: IntCounterVec,
+}
+
+impl UpstreamMetrics {
+    /// Of every upstream of a plan, in its order.
+    pub(super) fn all(metrics: &Metrics, plan: &Plan) -> Result<Vec<Self>, MetricError> {
+        let labels = &["upstream"];
+        let durations = metrics.latencies(
+            "pep_upstream_duration_seconds",
+            "From a request to the upstream to the head of its response",
+            labels,
+        )?;
+        let connects =
+            metrics.counters("pep_upstream_connects_total", "Connections opened", labels)?;
+        let retries = metrics.counters(
+            "pep_upstream_retries_total",
+            "Requests that were sent again: because a kept connection had ended, or to another endpoint",
+            &["upstream", "reason"],
+        )?;
+        let beyond_budget = metrics.counters(
+            "pep_upstream_retry_budget_exhausted_total",
+            "Requests that were not sent again because too many were",
+            labels,
+        )?;
+        let active = metrics.gauges(
+            "pep_upstream_requests_active",
+            "Requests under way at an upstream, and what they have become",
+            labels,
+        )?;
+        let pending = metrics.gauges(
+            "pep_upstream_requests_pending",
+            "Requests that wait for a connection to an upstream",
+            labels,
+        )?;
+        let panic = metrics.gauges(
+            "pep_upstream_panic",
+            "1 while too few endpoints are up, and all get requests",
+            labels,
+        )?;
+        let endpoints = OfEndpoints::new(metrics)?;
+        let make = |name: &Arc<str>| Self {
+            duration: durations.with_label_values(&[name]),
+            connects: connects.with_label_values(&[name]),
+            retries: RetryMetrics {
+                kept_connection: retries.with_label_values(&[&**name, "kept_connection"]),
+                failure: retries.with_label_values(&[&**name, "failure"]),
+                status: retries.with_label_values(&[&**name, "status"]),
+                beyond_budget: beyond_budget.with_label_values(&[name]),
+            },
+            active: active.with_label_values(&[name]),
+            pending: pending.with_label_values(&[name]),
+            panic: panic.with_label_values(&[name]),
+            endpoints: endpoints.clone(),
+            name: name.clone(),
+        };
+        let upstreams = plan.upstreams.iter();
+        Ok(upstreams.map(|upstream| make(&upstream.name)).collect())
+    }
+
+    /// Of one of its endpoints.
+    pub(crate) fn endpoint(&self, endpoint: &str) -> EndpointMetrics {
+        let labels = &[&*self.name, endpoint];
+        let all = &self.endpoints;
+        let checks = |result| {
+            let labels = &[&*self.name, endpoint, result];
+            all.checks.with_label_values(labels)
+        };
+        let up = all.up.with_label_values(labels);
+        // Nobody knows better at first.
+        up.set(1);
+        EndpointMetrics {
+            up,
+            requests: all.requests.with_label_values(labels),
+            ejections: all.ejections.with_label_values(labels),
+            checks_passed: checks("ok"),
+            checks_failed: checks("failed"),
+        }
+    }
+}
+
+impl OfEndpoints {
+    fn new(metrics: &Metrics) -> Result<Self, MetricError> {
+        let labels = &["upstream", "endpoint"];
+        Ok(Self {
+            requests: metrics.counters(
+                "pep_upstream_endpoint_requests_total",
+                "Requests sent to an endpoint, where an upstream has several",
+                labels,
+            )?,
+            up: metrics.gauges(
+                "pep_upstream_endpoint_up",
+                "1 while an endpoint answers well and is not ejected",
+                labels,
+            )?,
+            ejections: metrics.counters(
+                "pep_upstream_endpoint_ejections_total",
+                "Times that an endpoint was ejected because its requests failed",
+                labels,
+            )?,
+            checks: metrics.counters(
+                "pep_upstream_health_checks_total",
+                "Times that an endpoint was asked how it is",
+                &["upstream", "endpoint", "result"],
+            )?,
+        })
+    }
+}

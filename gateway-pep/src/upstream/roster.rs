@@ -1,0 +1,148 @@
+//! Where an upstream runs, as all workers know it. What changes there is published as a whole: a request looks at
+//! one number to know that nothing has.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use arc_swap::ArcSwap;
+use tokio::sync::Notify;
+
+use super::maglev::Maglev;
+use crate::metrics::upstream::{EndpointMetrics, UpstreamMetrics};
+use crate::plan::{Balancing, EndpointPlan, UpstreamPlan};
+
+/// One place where an upstream runs.
+#[derive(Debug)]
+pub(crate) struct Endpoint {
+    pub(crate) plan: EndpointPlan,
+    /// None: it is the only one, and what is counted of the upstream says it all.
+    pub(crate) metrics: Option<EndpointMetrics>,
+    /// Requests that failed, one after the other.
+    failures: AtomicU32,
+    /// So many are too many. None: they are not counted.
+    too_many: Option<u32>,
+}
+
+/// What workers choose from.
+#[derive(Debug)]
+pub(crate) struct View {
+    pub(crate) candidates: Vec<Candidate>,
+    /// Where requests are led by a value of theirs.
+    pub(crate) table: Option<Maglev>,
+}
+
+/// One endpoint, and how much it gets now.
+#[derive(Debug, Clone)]
+pub(crate) struct Candidate {
+    pub(crate) endpoint: Arc<Endpoint>,
+    /// 0: nothing.
+    pub(crate) weight: u32,
+}
+
+/// The endpoints of one upstream.
+#[derive(Debug)]
+pub(crate) struct Roster {
+    is_hashed: bool,
+    counts: bool,
+    /// Somebody has failed too often.
+    alarm: Notify,
+    version: AtomicU64,
+    view: ArcSwap<View>,
+}
+
+impl Endpoint {
+    /// Whether it has failed too often. Counted anew from here.
+    pub(super) fn takes_failures(&self) -> bool {
+        let failures = self.failures.load(Ordering::Relaxed);
+        let is_outlier = self.too_many.is_some_and(|too_many| failures >= too_many);
+        if is_outlier {
+            self.failures.store(0, Ordering::Relaxed);
+        }
+        is_outlier
+    }
+}
+
+impl Roster {
+    pub(crate) fn new(plan: &UpstreamPlan, metrics: &UpstreamMetrics) -> Self {
+        let is_alone = plan.endpoints.len() == 1 && !plan.health.is_any();
+        let outliers = plan.health.outliers.as_ref();
+        let candidate = |endpoint: &EndpointPlan| Candidate {
+            weight: endpoint.weight,
+            endpoint: Arc::new(Endpoint {
+                metrics: (!is_alone).then(|| metrics.endpoint(&endpoint.name)),
+                plan: endpoint.clone(),
+                failures: AtomicU32::new(0),
+                too_many: outliers.map(|outliers| outliers.failures),
+            }),
+        };
+        let candidates: Vec<_> = plan.endpoints.iter().map(candidate).collect();
+        let is_hashed = matches!(plan.balancing, Balancing::ConsistentHash(_));
+        Self {
+            is_hashed,
+            counts: outliers.is_some(),
+            alarm: Notify::new(),
+            version: AtomicU64::new(1),
+            view: ArcSwap::from_pointee(View::new(candidates, is_hashed)),
+        }
+    }
+
+    /// Grows with every change.
+    pub(super) fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
+    }
+
+    pub(super) fn view(&self) -> Arc<View> {
+        self.view.load_full()
+    }
+
+    pub(super) fn endpoints(&self) -> Vec<Arc<Endpoint>> {
+        let view = self.view.load();
+        let candidates = view.candidates.iter();
+        candidates.map(|it| it.endpoint.clone()).collect()
+    }
+
+    /// Has workers choose by other weights, in the order of the endpoints.
+    pub(super) fn publish(&self, weights: &[u32]) {
+        let endpoints = self.endpoints().into_iter();
+        let candidates = endpoints.zip(weights.iter().copied());
+        let candidates = candidates.map(|(endpoint, weight)| Candidate { endpoint, weight });
+        let view = View::new(candidates.collect(), self.is_hashed);
+        self.view.store(Arc::new(view));
+        self.version.fetch_add(1, Ordering::Release);
+    }
+
+    /// Resolves when an endpoint has failed too often.
+    pub(super) async fn alarm(&self) {
+        self.alarm.notified().await;
+    }
+
+    /// Whether it matters what requests come to.
+    pub(super) fn counts(&self) -> bool {
+        self.counts
+    }
+
+    /// A request to an endpoint is over.
+    pub(super) fn ended(&self, endpoint: &Endpoint, has_failed: bool) {
+        let Some(too_many) = endpoint.too_many else {
+            return;
+        };
+        if !has_failed {
+            // Nothing is written where nothing changes: workers share it.
+            if endpoint.failures.load(Ordering::Relaxed) != 0 {
+                endpoint.failures.store(0, Ordering::Relaxed);
+            }
+        } else if endpoint.failures.fetch_add(1, Ordering::Relaxed) + 1 >= too_many {
+            self.alarm.notify_one();
+        }
+    }
+}
+
+impl View {
+    fn new(candidates: Vec<Candidate>, is_hashed: bool) -> Self {
+        let names = candidates
+            .iter()
+            .map(|it| (&*it.endpoint.plan.name, it.weight));
+        let table = is_hashed.then(|| Maglev::new(names));
+        Self { candidates, table }
+    }
+}
