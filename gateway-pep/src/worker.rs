@@ -7,23 +7,21 @@ mod addresses;
 mod calls;
 pub(crate) mod client;
 pub(crate) mod connection;
+mod doors;
 mod http1;
 mod http2;
 pub(crate) mod serve;
 mod transport;
 
-use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::cell::{Cell, OnceCell, RefCell};
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Waker;
 use std::time::Duration;
 
 use authzen::DecisionPoint;
 use service_kit::LineSink;
 use service_kit::random::RandomError;
-use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -42,9 +40,10 @@ use crate::names::Names;
 use crate::purge::Purge;
 use crate::streams::Streams;
 use crate::upstream::Pool;
-use addresses::Addresses;
+use doors::Doors;
+pub(crate) use doors::OpenTunnel;
 
-/// What the requests of one thread share.
+/// What the requests of one thread share that are answered by the same configuration.
 #[derive(Debug)]
 pub(crate) struct Worker {
     pub(crate) core: Arc<Core>,
@@ -60,14 +59,12 @@ pub(crate) struct Worker {
     pub(crate) key_buffer: RefCell<Vec<u8>>,
     pub(crate) streams: Streams,
     pub(crate) validity: Rc<RefCell<Validity>>,
-    /// Every answer is the last of its connection.
-    draining: Cell<bool>,
-    /// Connections end as soon as they have nothing to do; tunnels at once.
-    closing: CancellationToken,
-    connections: RefCell<HashMap<u64, Option<Waker>>>,
-    addresses: Addresses,
-    last_connection: Cell<u64>,
-    all_closed: Notify,
+    /// Shared with whoever comes after it on the thread.
+    doors: Rc<Doors>,
+    /// By whose configuration requests are answered from now on.
+    successor: OnceCell<Rc<Worker>>,
+    /// Requests that it answers, and what goes on after their answers.
+    in_use: Cell<usize>,
     gauged: Cell<Gauged>,
 }
 
@@ -77,21 +74,6 @@ struct Gauged {
     tokens: i64,
     decisions: i64,
     dropped: u64,
-}
-
-/// A tunnel, as long as it is kept.
-#[derive(Debug)]
-pub(crate) struct OpenTunnel {
-    worker: Rc<Worker>,
-    peer: IpAddr,
-    number: u64,
-}
-
-impl Drop for OpenTunnel {
-    fn drop(&mut self) {
-        self.worker.addresses.leave(self.peer);
-        self.worker.close_connection(self.number);
-    }
 }
 
 /// What a worker grows from, on its own thread.
@@ -113,7 +95,13 @@ pub(crate) struct Seed {
 
 impl Seed {
     /// A worker. Each has its own secret hash function.
-    pub(crate) fn worker(&self, access_log: AccessLog) -> Result<Worker, RandomError> {
+    ///
+    /// `before`: whose clients it takes over.
+    pub(crate) fn worker(
+        &self,
+        access_log: AccessLog,
+        before: Option<&Worker>,
+    ) -> Result<Worker, RandomError> {
         let hash = KeyedHash::random()?;
         let validity = Rc::new(RefCell::new(Validity::new(
             hash,
@@ -142,18 +130,22 @@ impl Seed {
             validity,
             Names::new()?,
             (access_log, self.notifications.clone()),
+            before.map(|before| before.doors.clone()),
         ))
     }
 }
 
 impl Worker {
-    pub(crate) fn new(
+    fn new(
         core: Arc<Core>,
         (tokens, decisions, sessions): (TokenCache, DecisionCache, SessionCache),
         validity: Rc<RefCell<Validity>>,
         names: Names,
         (access_log, notifications): (AccessLog, Vec<LineSink>),
+        doors: Option<Rc<Doors>>,
     ) -> Self {
+        let doors = doors.unwrap_or_else(|| Rc::new(Doors::new(core.metrics.connections.clone())));
+        doors.addresses.limit(core.max_connections_per_address);
         let pool = |upstream| {
             Pool::new(
                 core.plan.clone(),
@@ -164,7 +156,6 @@ impl Worker {
             )
         };
         Self {
-            addresses: Addresses::new(core.max_connections_per_address),
             pools: (0..core.plan.upstreams.len()).map(pool).collect(),
             core,
             tokens,
@@ -176,11 +167,9 @@ impl Worker {
             key_buffer: RefCell::default(),
             streams: Streams::default(),
             validity,
-            draining: Cell::new(false),
-            closing: CancellationToken::new(),
-            connections: RefCell::default(),
-            last_connection: Cell::new(0),
-            all_closed: Notify::new(),
+            doors,
+            successor: OnceCell::new(),
+            in_use: Cell::new(0),
             gauged: Cell::default(),
         }
     }
@@ -225,72 +214,57 @@ impl Worker {
     }
 
     pub(crate) fn is_draining(&self) -> bool {
-        self.draining.get()
+        self.doors.is_draining()
     }
 
     /// Resolves for tunnels when they must end.
     pub(crate) fn closing(&self) -> CancellationToken {
-        self.closing.clone()
+        self.doors.closing().clone()
     }
 
     /// Counts a tunnel among the connections, of which its own is none any more.
-    pub(crate) fn open_tunnel(self: &Rc<Self>, peer: IpAddr) -> OpenTunnel {
-        self.addresses.stay(peer);
-        OpenTunnel {
-            peer,
-            number: self.open_connection(),
-            worker: self.clone(),
+    pub(crate) fn open_tunnel(&self, peer: IpAddr) -> OpenTunnel {
+        self.doors.open_tunnel(peer)
+    }
+
+    /// By whose configuration a request that comes now is answered.
+    pub(crate) fn current(self: &Rc<Self>) -> Rc<Self> {
+        let mut current = self;
+        while let Some(successor) = current.successor.get() {
+            current = successor;
         }
+        current.clone()
     }
 
-    fn open_connection(&self) -> u64 {
-        let number = self.last_connection.get().wrapping_add(1);
-        self.last_connection.set(number);
-        self.connections.borrow_mut().insert(number, None);
-        self.core.metrics.connections.inc();
-        number
+    /// A request is answered by it; until [`Worker::leave`], it is needed.
+    pub(crate) fn enter(&self) {
+        self.in_use.set(self.in_use.get() + 1);
     }
 
-    fn close_connection(&self, number: u64) {
-        self.core.metrics.connections.dec();
-        self.connections.borrow_mut().remove(&number);
-        if self.connections.borrow().is_empty() {
-            self.all_closed.notify_waiters();
-        }
+    pub(crate) fn leave(&self) {
+        self.in_use.set(self.in_use.get().saturating_sub(1));
     }
 
-    /// A connection that is waiting will be woken when it should close.
-    fn wake_on_close(&self, number: u64, waker: &Waker) {
-        if let Some(slot) = self.connections.borrow_mut().get_mut(&number) {
-            *slot = Some(waker.clone());
-        }
+    /// Whether nothing goes on that began here.
+    fn is_in_use(&self) -> bool {
+        self.in_use.get() > 0
     }
 
-    /// Nothing new is taken on. Where many requests are answered on one connection, its client is told.
-    fn drain(&self) {
-        self.draining.set(true);
-        self.wake_connections();
+    /// Answers no more requests: `next` does. What it remembers is of no more use.
+    fn succeeded_by(&self, next: &Rc<Self>) {
+        let _ = self.successor.set(next.clone());
+        self.forget();
     }
 
-    fn close(&self) {
-        self.closing.cancel();
-        self.wake_connections();
+    fn forget(&self) {
+        self.tokens.purge(&Purge::Everything);
+        self.decisions.purge(&Purge::Everything, |_| false);
     }
 
-    fn wake_connections(&self) {
-        for waker in self.connections.borrow().values().flatten() {
-            waker.wake_by_ref();
-        }
-    }
-
-    async fn wait_until_closed(&self) {
-        loop {
-            let closed = self.all_closed.notified();
-            if self.connections.borrow().is_empty() {
-                return;
-            }
-            closed.await;
-        }
+    /// What it has added to gauges is taken off them.
+    fn leave_gauges(&self) {
+        self.forget();
+        self.update_gauges();
     }
 
     fn update_gauges(&self) {

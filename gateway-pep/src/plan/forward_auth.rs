@@ -1,6 +1,6 @@
 //! The listeners at which other proxies ask.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use http::HeaderName;
 use ipnet::IpNet;
@@ -11,7 +11,6 @@ use crate::config::{Config, Dialect, ForwardAuthConfig};
 /// One of them.
 #[derive(Debug)]
 pub(crate) struct ForwardAuthPlan {
-    pub(crate) listen: SocketAddr,
     pub(crate) dialect: Dialect,
     /// Where the original request stands.
     pub(crate) names: Names,
@@ -83,7 +82,6 @@ impl ForwardAuthPlan {
         }
         let proxies = config.proxies.iter().map(|text| network(text));
         Ok(Self {
-            listen: config.listen,
             dialect: config.dialect,
             names,
             proxies: proxies.collect::<Result<_, _>>()?,
