@@ -214,6 +214,7 @@ async fn serve(loaded: Loaded) -> anyhow::Result<()> {
     let running = wire::start(&loaded, Arc::new(SystemClock))
         .await
         .with_context(|| loaded.file.display().to_string())?;
+    running.reload_at_hangups()?;
     let at = &running.addresses;
     let config = &loaded.config;
     let by_tls = |is_tls: bool| if is_tls { "https" } else { "http" };
@@ -340,6 +341,7 @@ fn demo_upstream_only(listen: SocketAddr) -> Loaded {
     };
     Loaded {
         file: "demo-upstream".into(),
+        variables: Variables::default(),
         base: PathBuf::new(),
         config,
     }

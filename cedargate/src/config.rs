@@ -144,6 +144,8 @@ pub struct DemoUpstreamConfig {
 pub struct Loaded {
     pub file: PathBuf,
     pub base: PathBuf,
+    /// What its `${NAME}` stand for.
+    pub variables: Variables,
     pub config: FileConfig,
 }
 
@@ -158,6 +160,7 @@ impl Loaded {
         Ok(Self {
             file: file.to_owned(),
             base,
+            variables: variables.clone(),
             config,
         })
     }

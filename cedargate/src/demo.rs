@@ -69,6 +69,7 @@ pub fn prepare(folder: &Path) -> anyhow::Result<Loaded> {
     Ok(Loaded {
         file: "(built in)".into(),
         base: folder.to_owned(),
+        variables: Variables::default(),
         config,
     })
 }

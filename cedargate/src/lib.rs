@@ -14,5 +14,6 @@ mod explain;
 pub mod oauth_client;
 mod peer_tls;
 pub mod print;
+mod reload;
 pub mod token_command;
 pub mod wire;

@@ -21,6 +21,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::config::{ConnectPdp, FileConfig, LOCAL_RESOURCE_SERVER, Loaded};
+use crate::reload::{self, Reloader};
 use crate::{admin_host, cache_admin, demo_upstream, explain};
 
 /// The event log that token service and PDP write and gateways follow.
@@ -35,7 +36,7 @@ pub struct Running {
     pub addresses: Addresses,
     tasks: Tasks,
     traces: Traces,
-    gateway: Option<RunningGateway>,
+    gateway: Option<Reloader>,
 }
 
 /// What is listening where.
@@ -134,9 +135,15 @@ pub async fn start(loaded: &Loaded, clock: SharedClock) -> anyhow::Result<Runnin
         admin = admin.merge(explain::router(gateway.explainer()));
         admin = admin.merge(cache_admin::router(gateway.caches()));
     }
+    addresses.gateway = gateway.as_ref().map(RunningGateway::addr);
+    let told = (&shared.metrics, shared.health.clone());
+    let gateway = gateway.map(|gateway| Reloader::new(loaded, gateway, told));
+    let gateway = gateway.transpose()?;
+    if let Some(reloader) = &gateway {
+        admin = admin.merge(reloader.router());
+    }
     let admin = admin_host::guarded(admin, &config.admin.hosts);
     spawn_server(&shared.tasks, listener, admin);
-    addresses.gateway = gateway.as_ref().map(RunningGateway::addr);
     Ok(Running {
         addresses,
         tasks: shared.tasks,
@@ -146,10 +153,19 @@ pub async fn start(loaded: &Loaded, clock: SharedClock) -> anyhow::Result<Runnin
 }
 
 impl Running {
+    /// Reads the configuration file again at every SIGHUP.
+    pub fn reload_at_hangups(&self) -> std::io::Result<()> {
+        reload::follow_hangups(self.gateway.clone(), &self.tasks)
+    }
+
     /// Finishes what is in flight and stops. False when something had to be cut off.
     pub async fn stop(self) -> bool {
         self.tasks.drain();
-        let drained = match self.gateway {
+        let gateway = match &self.gateway {
+            Some(reloader) => reloader.take().await,
+            None => None,
+        };
+        let drained = match gateway {
             Some(gateway) => gateway.finish(PATIENCE).await,
             None => true,
         };

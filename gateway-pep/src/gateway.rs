@@ -1,65 +1,55 @@
-//! The gateway: opened from its configuration and the services that it asks, then started.
+//! The gateway: opened from its configuration and the services that it asks, then started; and given another
+//! configuration while it runs.
 
-use std::net::{SocketAddr, TcpListener};
+mod assemble;
+mod lines;
+mod listen;
+mod reload;
+
+use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, RwLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use authzen::DecisionPoint;
 use oauth::TokenIntrospector;
-use service_kit::line_sink::{LineTarget, LineWriter};
+use service_kit::line_sink::LineTarget;
 use service_kit::metrics::MetricError;
 use service_kit::random::RandomError;
-use service_kit::{
-    ConfigIssue, Health, LineSink, Metrics, SharedClock, Tasks, Tls, descriptors, health,
-};
-use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
-use store::{Rates, Store};
+use service_kit::{ConfigIssue, Health, LineSink, Metrics, SharedClock, Tasks, health};
+use store::Store;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::body::Pace;
-use crate::cache::decisions::DecisionLimits;
-use crate::cache::sealed::Sealed;
-use crate::cache::tokens::TokenLimits;
-use crate::capacity::Wanted;
-use crate::config::{CacheConfig, Config};
-use crate::core::{Core, StreamLimits, Timeouts};
-use crate::events::{Change, Feed, Follower};
+use crate::config::Config;
+use crate::events::{Change, Follower};
 use crate::explain::Explainer;
-use crate::identity::issuer::Kind;
-use crate::identity::jwks::Told;
-use crate::login::store::SessionStore;
-use crate::metrics::GatewayMetrics;
-use crate::obligation::rate::Limiter;
-use crate::pipeline::canonical::Limits;
-use crate::pipeline::respond::REASONS;
 use crate::plan::Plan;
-use crate::proofs::Proofs;
-use crate::purge::Caches;
-use crate::upstream::keeper::Keeper;
-use crate::upstream::roster::Roster;
+use crate::purge::{Caches, Remembering};
 use crate::worker::Seed;
 use crate::worker::client::Purpose;
-use crate::worker::serve::{self, Fate};
+use crate::worker::serve::{self, Fate, Orders, Succession};
+use assemble::{assemble, open_tls, seed};
+use lines::{Lines, Sinks};
+use listen::bind;
+use reload::Fixed;
 
 /// A Policy Enforcement Point in front of upstreams, ready to be started.
 #[derive(Debug)]
 pub struct Gateway {
     seed: Seed,
-    workers: usize,
-    sink: LineSink,
-    writers: Vec<LineWriter>,
+    access_log: LineSink,
+    lines: Lines,
     follower: Follower,
     caches: Caches,
-    health: Health,
-    tasks: Tasks,
+    parts: GatewayParts,
+    fixed: Fixed,
 }
 
 /// What a gateway works with.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct GatewayParts {
     /// Swaps tokens. None: no route takes those that need it ([`Config::needs_token_service`]).
     pub introspector: Option<Arc<dyn TokenIntrospector>>,
@@ -91,11 +81,21 @@ pub struct RunningGateway {
     forward_auth: Vec<SocketAddr>,
     explainer: Explainer,
     caches: Caches,
-    threads: Vec<JoinHandle<()>>,
-    writers: Vec<LineWriter>,
+    threads: Vec<Thread>,
+    lines: Lines,
     idle: TaskTracker,
     abort: CancellationToken,
-    tasks: Tasks,
+    parts: GatewayParts,
+    /// What goes on for the configuration of now.
+    following: Tasks,
+    fixed: Fixed,
+}
+
+/// A worker's thread, and how it is given another configuration.
+#[derive(Debug)]
+struct Thread {
+    handle: JoinHandle<()>,
+    successions: mpsc::Sender<Succession>,
 }
 
 /// Why a gateway cannot be.
@@ -125,6 +125,12 @@ pub enum GatewayError {
     Random(#[from] RandomError),
     #[error("`gateway.cache.secret` makes no keys")]
     CacheSecret,
+    #[error("{} cannot change while the gateway runs; restart it", list_keys(.0))]
+    NeedsRestart(Vec<&'static str>),
+    #[error("the keys of the issuer `{0}` cannot be read")]
+    NoKeys(String),
+    #[error("the gateway is stopping")]
+    Stopping,
 }
 
 impl Gateway {
@@ -138,61 +144,39 @@ impl Gateway {
     /// Compiles the configuration. Nothing is asked, bound or followed yet. Paths in the
     /// configuration are relative to `base`.
     pub fn open(config: &Config, base: &Path, parts: GatewayParts) -> Result<Self, GatewayError> {
-        if config.needs_token_service() && parts.introspector.is_none() {
-            return Err(GatewayError::NoTokenService);
-        }
-        let introspector = parts.introspector.clone();
-        let mut plan = Plan::compile(config, base, introspector).map_err(GatewayError::Config)?;
-        let gateway = &config.gateway;
-        let workers = match gateway.workers {
-            0 => std::thread::available_parallelism().map_or(1, usize::from),
-            workers => workers,
-        };
-        let fitting = Wanted::of(config, workers)
-            .fit(descriptors::raise())
-            .map_err(|issue| GatewayError::Config(vec![issue]))?;
-        fitting.bound(&mut plan.upstreams);
-        let plan = Arc::new(plan);
-        let metrics = Arc::new(GatewayMetrics::new(&parts.metrics, &plan, REASONS)?);
-        let lag = Duration::from_millis(gateway.cache.max_event_lag_ms);
-        let feed = Arc::new(Feed::new(lag));
-        let (sink, log_writer) = open_log(&gateway.access_log, base)?;
-        let mut writers = vec![log_writer];
-        let mut notifications = Vec::new();
-        for target in gateway.notifications.values() {
-            let (sink, writer) = open_log(target, base)?;
-            notifications.push(sink);
-            writers.push(writer);
-        }
+        let core = Arc::new(assemble(config, base, &parts, None)?);
+        let mut lines = Lines::default();
+        let Sinks {
+            access_log,
+            notifications,
+        } = lines.open(&config.gateway, base)?;
         let follower = Follower {
             store: parts.events.clone(),
             log: parts.event_log.clone(),
-            feed: feed.clone(),
+            feed: core.feed.clone(),
             clock: parts.clock.clone(),
             health: parts.health.clone(),
-            lag: metrics.revocation_lag.clone(),
-            received: metrics.events.clone(),
+            lag: core.metrics.revocation_lag.clone(),
+            received: core.metrics.events.clone(),
         };
-        let tls = open_tls(config, base).map_err(|issue| GatewayError::Config(vec![issue]))?;
-        let mut core = core(config, &parts, (plan, tls), (metrics, feed));
-        core.max_connections = fitting.connections;
-        let core = Arc::new(core);
+        let cache = &config.gateway.cache;
         let caches = Caches {
-            core: core.clone(),
+            of: Arc::new(RwLock::new(Remembering {
+                core: core.clone(),
+                token_capacity: cache.tokens,
+                decision_capacity: cache.decisions,
+            })),
             events: parts.events.clone(),
             event_log: parts.event_log.clone(),
-            token_capacity: gateway.cache.tokens,
-            decision_capacity: gateway.cache.decisions,
         };
         Ok(Self {
             caches,
             seed: seed(core, config, notifications, &parts)?,
-            workers,
-            sink,
-            writers,
+            access_log,
+            lines,
             follower,
-            health: parts.health,
-            tasks: parts.tasks,
+            parts,
+            fixed: Fixed::of(config),
         })
     }
 
@@ -200,8 +184,8 @@ impl Gateway {
     /// at another time than the event log tells of them. Must be called within a runtime.
     pub fn follow_decisions(&self, mut changes: watch::Receiver<u64>) {
         let core = self.seed.core.clone();
-        let draining = self.tasks.draining();
-        self.tasks.spawn(async move {
+        let draining = self.parts.tasks.draining();
+        self.parts.tasks.spawn(async move {
             loop {
                 tokio::select! {
                     changed = changes.changed() => if changed.is_err() {
@@ -217,52 +201,59 @@ impl Gateway {
 
     /// Binds and serves. Must be called within a runtime: the event log is followed there.
     pub fn start(self, listen: SocketAddr) -> Result<RunningGateway, GatewayError> {
-        let (addr, of_clients) = bind(listen, self.workers)?;
+        let workers = self.fixed.workers;
+        let (addr, of_clients) = bind(listen, workers)?;
         let mut listeners: Vec<_> = of_clients
             .into_iter()
             .map(|listener| vec![(listener, Purpose::Forward)])
             .collect();
         let mut forward_auth = Vec::new();
-        for (index, plan) in self.seed.core.plan.forward_auth.iter().enumerate() {
-            let (addr, of_proxies) = bind(plan.listen, self.workers)?;
+        for (index, listen) in self.fixed.forward_auth.iter().enumerate() {
+            let (addr, of_proxies) = bind(*listen, workers)?;
             forward_auth.push(addr);
             for (worker, listener) in listeners.iter_mut().zip(of_proxies) {
                 worker.push((listener, Purpose::Ask(index)));
             }
         }
+        let tasks = &self.parts.tasks;
         let (idle, abort) = (TaskTracker::new(), CancellationToken::new());
         let mut threads = Vec::with_capacity(listeners.len());
         let (explaining, jobs) = mpsc::channel(1);
         let mut jobs = Some(jobs);
         for (index, listeners) in listeners.into_iter().enumerate() {
             let fate = Fate {
-                draining: self.tasks.draining(),
+                draining: tasks.draining(),
                 abort: abort.clone(),
                 token: idle.token(),
                 idle: idle.clone(),
             };
-            let (seed, sink) = (self.seed.clone(), self.sink.clone());
-            let thread = serve::spawn(index, seed, listeners, sink, (fate, jobs.take()));
-            threads.push(thread.map_err(|error| {
+            let (successions, receiver) = mpsc::channel(1);
+            let orders = Orders {
+                jobs: jobs.take(),
+                successions: receiver,
+            };
+            let (seed, sink) = (self.seed.clone(), self.access_log.clone());
+            let handle = serve::spawn(index, seed, listeners, sink, (fate, orders));
+            let handle = handle.map_err(|error| {
                 abort.cancel();
                 GatewayError::Worker(error)
-            })?);
+            })?;
+            threads.push(Thread {
+                handle,
+                successions,
+            });
         }
         idle.close();
-        self.follow_keys();
-        if let Some(tls) = &self.seed.core.tls {
-            tls.follow(&self.tasks);
-        }
+        let following = reload::follow(&self.seed.core, &self.parts);
         let stop = CancellationToken::new();
-        self.keep_endpoints(&stop);
-        self.tasks.spawn(self.follower.run(stop.clone()));
+        tasks.spawn(self.follower.run(stop.clone()));
         let waiting = idle.clone();
-        self.tasks.spawn(async move {
+        tasks.spawn(async move {
             // Shutdown waits for the workers, and the workers need the announcements.
             waiting.wait().await;
             stop.cancel();
         });
-        self.health.set("gateway", health::Status::Ready);
+        self.parts.health.set("gateway", health::Status::Ready);
         Ok(RunningGateway {
             addr,
             forward_auth,
@@ -272,44 +263,13 @@ impl Gateway {
             },
             caches: self.caches,
             threads,
-            writers: self.writers,
+            lines: self.lines,
             idle,
             abort,
-            tasks: self.tasks,
+            parts: self.parts,
+            following,
+            fixed: self.fixed,
         })
-    }
-}
-
-impl Gateway {
-    /// Begins to look after where upstreams run.
-    fn keep_endpoints(&self, stop: &CancellationToken) {
-        let core = &self.seed.core;
-        for (index, (plan, roster)) in core.plan.upstreams.iter().zip(&core.rosters).enumerate() {
-            let keeper = core
-                .metrics
-                .upstream(index)
-                .and_then(|metrics| Keeper::new(plan, roster, metrics, &self.health));
-            if let Some(keeper) = keeper {
-                let check = plan.health.check.clone();
-                self.tasks.spawn(keeper.run(check, stop.clone()));
-            }
-        }
-    }
-
-    /// Begins to keep the keys of issuers up to date.
-    fn follow_keys(&self) {
-        let core = &self.seed.core;
-        for (index, issuer) in core.plan.issuers.iter().enumerate() {
-            let readings = core.metrics.key_readings(index);
-            if let (Kind::Jwt(rules), Some(readings)) = (&issuer.kind, readings) {
-                let told = Told {
-                    issuer: issuer.name.clone(),
-                    readings: readings.clone(),
-                    health: self.health.clone(),
-                };
-                rules.keys.clone().follow(told, &self.tasks);
-            }
-        }
     }
 }
 
@@ -337,200 +297,28 @@ impl RunningGateway {
     /// Takes nothing new, finishes the requests in flight and writes the last log line. False
     /// when something had to be cut off because `patience` was over.
     pub async fn finish(self, patience: Duration) -> bool {
-        self.tasks.drain();
+        self.parts.tasks.drain();
         let in_time = tokio::time::timeout(patience, self.idle.wait())
             .await
             .is_ok();
         self.abort.cancel();
-        let (threads, writers) = (self.threads, self.writers);
+        let (threads, lines) = (self.threads, self.lines);
         let joined = tokio::task::spawn_blocking(move || {
-            let well = threads.into_iter().all(|thread| thread.join().is_ok());
-            writers.into_iter().for_each(LineWriter::join);
+            let mut threads = threads.into_iter();
+            let well = threads.all(|thread| thread.handle.join().is_ok());
+            lines.join();
             well
         });
         in_time && joined.await.unwrap_or(false)
     }
 }
 
-fn core(
-    config: &Config,
-    parts: &GatewayParts,
-    (plan, tls): (Arc<Plan>, Option<Tls>),
-    (metrics, feed): (Arc<GatewayMetrics>, Arc<Feed>),
-) -> Core {
-    let gateway = &config.gateway;
-    let patience = Duration::from_millis(gateway.timeouts.ask_ms);
-    let upstreams = plan.upstreams.iter().enumerate();
-    let rosters = upstreams.filter_map(|(index, plan)| {
-        let roster = Roster::new(plan, metrics.upstream(index)?);
-        Some(Arc::new(roster))
-    });
-    Core {
-        rosters: rosters.collect(),
-        proofs: Proofs::new(parts.proofs.clone(), patience),
-        limiter: Limiter {
-            shared: parts.rates.clone(),
-            own: Rates::default(),
-            patience,
-        },
-        realm: gateway.realm.clone(),
-        request_limits: Limits {
-            target_bytes: gateway.limits.target_bytes,
-            body_bytes: gateway.limits.body_bytes,
-            fields: gateway.limits.headers,
-        },
-        body_pace: Pace {
-            idle: Duration::from_secs(gateway.timeouts.idle_body_secs),
-            bytes_per_sec: gateway.limits.body_bytes_per_sec,
-        },
-        head_bytes: gateway.limits.head_bytes,
-        max_headers: gateway.limits.headers,
-        max_connections: gateway.limits.connections,
-        max_connections_per_address: gateway.limits.connections_per_address,
-        max_streams: gateway.limits.streams,
-        h2c: gateway.h2c,
-        tls,
-        masked_body_bytes: gateway.limits.masked_body_bytes,
-        filtered_elements: gateway.limits.filtered_elements,
-        question_body_bytes: gateway.limits.question_body_bytes,
-        question_resources: gateway.limits.question_resources,
-        timeouts: Timeouts::new(&gateway.timeouts),
-        streams: StreamLimits::new(&gateway.streams),
-        plan,
-        metrics,
-        feed,
-        clock: parts.clock.clone(),
-    }
-}
-
-fn seed(
-    core: Arc<Core>,
-    config: &Config,
-    notifications: Vec<LineSink>,
-    parts: &GatewayParts,
-) -> Result<Seed, GatewayError> {
-    let cache = &config.gateway.cache;
-    let ask = Duration::from_millis(config.gateway.timeouts.ask_ms);
-    let (token_limits, decision_limits) = limits(cache, ask);
-    let shared_ttl = Duration::from_secs(cache.shared_ttl_secs);
-    let sealed = |store: &Option<Arc<dyn Store>>, area: &'static str| {
-        let (Some(store), Some(secret)) = (store, &core.plan.cache_secret) else {
-            return Ok(None);
-        };
-        Sealed::new(store.clone(), area, secret, shared_ttl)
-            .map(Some)
-            .ok_or(GatewayError::CacheSecret)
-    };
-    let shared_tokens = sealed(&parts.shared_tokens, "gateway-token")?;
-    let shared_decisions = sealed(&parts.shared_decisions, "gateway-decision")?;
-    let sessions = core.plan.logins.as_ref().map(|logins| {
-        let (store, log) = (parts.events.clone(), parts.event_log.clone());
-        SessionStore::new(store, log, logins.seal.clone(), ask)
-    });
-    Ok(Seed {
-        sessions,
-        decisions: parts.decisions.clone(),
-        notifications,
-        shared_tokens,
-        shared_decisions,
-        token_limits,
-        decision_limits,
-        clock_skew: Duration::from_secs(cache.clock_skew_secs),
-        remember_revocations: token_limits.ttl
-            + shared_ttl
-            + Duration::from_secs(cache.clock_skew_secs)
-            + ask * 2,
-        core,
-    })
-}
-
-fn limits(cache: &CacheConfig, ask: Duration) -> (TokenLimits, DecisionLimits) {
-    let tokens = TokenLimits {
-        capacity: cache.tokens,
-        ttl: Duration::from_secs(cache.token_ttl_secs),
-        inactive_ttl: Duration::from_secs(cache.inactive_ttl_secs),
-        ask,
-    };
-    let decisions = DecisionLimits {
-        capacity: cache.decisions,
-        ttl: Duration::from_secs(cache.decision_ttl_secs),
-        ask,
-    };
-    (tokens, decisions)
-}
-
-/// Reads certificates and keys, where clients come by TLS.
-fn open_tls(config: &Config, base: &Path) -> Result<Option<Tls>, ConfigIssue> {
-    let gateway = &config.gateway;
-    let Some(tls) = &gateway.tls else {
-        return Ok(None);
-    };
-    if gateway.h2c {
-        return Err(
-            ConfigIssue::new("`gateway.h2c` is for listeners without TLS")
-                .hint("leave it out: by TLS, clients speak HTTP/2 where they want to"),
-        );
-    }
-    Tls::open_named("gateway.tls", tls, base).map(Some)
-}
-
-/// One listener a worker, on one port; and which that is.
-fn bind(
-    listen: SocketAddr,
-    workers: usize,
-) -> Result<(SocketAddr, Vec<TcpListener>), GatewayError> {
-    let listeners = listeners(listen, workers).map_err(|source| GatewayError::Listen {
-        addr: listen,
-        source,
-    })?;
-    let bound = listeners.first().map(TcpListener::local_addr);
-    Ok((bound.and_then(Result::ok).unwrap_or(listen), listeners))
-}
-
-fn listeners(listen: SocketAddr, workers: usize) -> std::io::Result<Vec<TcpListener>> {
-    // Sockets that share a port would silently share it with another process, too: ask first.
-    if listen.port() != 0 {
-        drop(listener(listen, false)?);
-    }
-    let mut addr = listen;
-    let mut listeners = Vec::with_capacity(workers);
-    for _ in 0..workers.max(1) {
-        let listener = listener(addr, true)?;
-        addr = listener.local_addr()?;
-        listeners.push(listener);
-    }
-    Ok(listeners)
-}
-
-/// A connection on which nothing moves is probed after so long, and so often.
-const SILENT: Duration = Duration::from_mins(1);
-const PROBE: Duration = Duration::from_secs(15);
-
-fn listener(addr: SocketAddr, shares_port: bool) -> std::io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
-    socket.set_reuse_address(true)?;
-    socket.set_reuse_port(shares_port)?;
-    socket.set_nonblocking(true)?;
-    // Whoever is accepted here has it, too: a client that vanished without a word while nothing was to be sent, as in
-    // a tunnel, would have its place for ever.
-    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(SILENT).with_interval(PROBE))?;
-    socket.bind(&addr.into())?;
-    socket.listen(1024)?;
-    Ok(socket.into())
-}
-
-/// Opens what lines go to, and makes its folder.
-fn open_log(configured: &LineTarget, base: &Path) -> Result<(LineSink, LineWriter), GatewayError> {
-    configured
-        .prepared(base)
-        .and_then(|target| LineSink::open(&target))
-        .map_err(|source| GatewayError::AccessLog {
-            target: configured.clone(),
-            source,
-        })
-}
-
 fn list(issues: &[ConfigIssue]) -> String {
     let lines: Vec<String> = issues.iter().map(ToString::to_string).collect();
     lines.join("\n")
+}
+
+fn list_keys(keys: &[&str]) -> String {
+    let keys: Vec<String> = keys.iter().map(|key| format!("`{key}`")).collect();
+    keys.join(", ")
 }

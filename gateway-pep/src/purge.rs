@@ -1,7 +1,7 @@
 //! Purging: what caches know of somebody, of a token or of a route is forgotten, by every worker of every gateway that
 //! follows the event log. Nothing is revoked by it: who asks next is asked about anew.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use aws_lc_rs::hmac;
 use base64::Engine as _;
@@ -88,9 +88,15 @@ pub struct CacheCounts {
 /// The caches of a gateway that runs. Clones share.
 #[derive(Debug, Clone)]
 pub struct Caches {
-    pub(crate) core: Arc<Core>,
+    pub(crate) of: Arc<RwLock<Remembering>>,
     pub(crate) events: Arc<dyn Store>,
     pub(crate) event_log: String,
+}
+
+/// By which configuration a gateway remembers.
+#[derive(Debug, Clone)]
+pub(crate) struct Remembering {
+    pub(crate) core: Arc<Core>,
     pub(crate) token_capacity: usize,
     pub(crate) decision_capacity: usize,
 }
@@ -102,11 +108,13 @@ impl Caches {
             PurgeRequest::Subject(subject) => Purge::Subject(subject),
             PurgeRequest::Client(client) => Purge::Client(client),
             PurgeRequest::Token(token) => {
-                let secret = self.core.plan.cache_secret.as_ref();
+                let plan = self.now().core.plan.clone();
+                let secret = plan.cache_secret.as_ref();
                 Purge::Token(token_name(secret, token.reveal().as_bytes()))
             }
             PurgeRequest::Route(template) => {
-                let mut routes = self.core.plan.routes.iter();
+                let plan = self.now().core.plan.clone();
+                let mut routes = plan.routes.iter();
                 if !routes.any(|route| *route.template == *template) {
                     return Err(PurgeError::NoRoute(template));
                 }
@@ -121,8 +129,20 @@ impl Caches {
         Ok(())
     }
 
+    pub(crate) fn now(&self) -> Remembering {
+        self.of
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    pub(crate) fn replace(&self, next: Remembering) {
+        *self.of.write().unwrap_or_else(PoisonError::into_inner) = next;
+    }
+
     pub fn state(&self) -> CacheState {
-        let metrics = &self.core.metrics;
+        let now = self.now();
+        let metrics = &now.core.metrics;
         let (tokens, decisions) = (metrics.swaps_by_source(), metrics.decisions_by_source());
         let counts = |entries, capacity, [l1, l2, remote, stale]: [u64; 4]| CacheCounts {
             entries,
@@ -133,10 +153,10 @@ impl Caches {
             stale,
         };
         CacheState {
-            tokens: counts(metrics.token_entries.get(), self.token_capacity, tokens),
+            tokens: counts(metrics.token_entries.get(), now.token_capacity, tokens),
             decisions: counts(
                 metrics.decision_entries.get(),
-                self.decision_capacity,
+                now.decision_capacity,
                 decisions,
             ),
             streams: metrics.streams.get(),

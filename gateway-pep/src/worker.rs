@@ -7,23 +7,21 @@ mod addresses;
 mod calls;
 pub(crate) mod client;
 pub(crate) mod connection;
+mod doors;
 mod http1;
 mod http2;
 pub(crate) mod serve;
 mod transport;
 
-use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::cell::{Cell, OnceCell, RefCell};
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Waker;
 use std::time::Duration;
 
 use authzen::DecisionPoint;
 use service_kit::LineSink;
 use service_kit::random::RandomError;
-use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -43,9 +41,10 @@ use crate::purge::Purge;
 use crate::streams::Streams;
 use crate::upstream::Pool;
 use crate::upstream::roster::Roster;
-use addresses::Addresses;
+use doors::Doors;
+pub(crate) use doors::Open;
 
-/// What the requests of one thread share.
+/// What the requests of one thread share that are answered by the same configuration.
 #[derive(Debug)]
 pub(crate) struct Worker {
     pub(crate) core: Arc<Core>,
@@ -61,14 +60,12 @@ pub(crate) struct Worker {
     pub(crate) key_buffer: RefCell<Vec<u8>>,
     pub(crate) streams: Streams,
     pub(crate) validity: Rc<RefCell<Validity>>,
-    /// Every answer is the last of its connection.
-    draining: Cell<bool>,
-    /// Connections end as soon as they have nothing to do; tunnels at once.
-    closing: CancellationToken,
-    connections: RefCell<HashMap<u64, Option<Waker>>>,
-    addresses: Addresses,
-    last_connection: Cell<u64>,
-    all_closed: Notify,
+    /// Shared with whoever comes after it on the thread.
+    doors: Rc<Doors>,
+    /// By whose configuration requests are answered from now on.
+    successor: OnceCell<Rc<Worker>>,
+    /// Requests that it answers, and what goes on after their answers.
+    in_use: Cell<usize>,
     gauged: Cell<Gauged>,
 }
 
@@ -78,25 +75,6 @@ struct Gauged {
     tokens: i64,
     decisions: i64,
     dropped: u64,
-}
-
-/// A connection or a tunnel, as long as it is kept. Its place is given back however it ends: a panic, too, ends no more
-/// than its connection.
-#[derive(Debug)]
-pub(crate) struct Open {
-    worker: Rc<Worker>,
-    /// None: it counts for no address.
-    peer: Option<IpAddr>,
-    number: u64,
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        if let Some(peer) = self.peer {
-            self.worker.addresses.leave(peer);
-        }
-        self.worker.close_connection(self.number);
-    }
 }
 
 /// What a worker grows from, on its own thread.
@@ -118,7 +96,13 @@ pub(crate) struct Seed {
 
 impl Seed {
     /// A worker. Each has its own secret hash function.
-    pub(crate) fn worker(&self, access_log: AccessLog) -> Result<Worker, RandomError> {
+    ///
+    /// `before`: whose clients it takes over.
+    pub(crate) fn worker(
+        &self,
+        access_log: AccessLog,
+        before: Option<&Worker>,
+    ) -> Result<Worker, RandomError> {
         let hash = KeyedHash::random()?;
         let validity = Rc::new(RefCell::new(Validity::new(
             hash,
@@ -147,18 +131,22 @@ impl Seed {
             validity,
             Names::new()?,
             (access_log, self.notifications.clone()),
+            before.map(|before| before.doors.clone()),
         ))
     }
 }
 
 impl Worker {
-    pub(crate) fn new(
+    fn new(
         core: Arc<Core>,
         (tokens, decisions, sessions): (TokenCache, DecisionCache, SessionCache),
         validity: Rc<RefCell<Validity>>,
         names: Names,
         (access_log, notifications): (AccessLog, Vec<LineSink>),
+        doors: Option<Rc<Doors>>,
     ) -> Self {
+        let doors = doors.unwrap_or_else(|| Rc::new(Doors::new(core.metrics.connections.clone())));
+        doors.addresses.limit(core.max_connections_per_address);
         let pool = |(upstream, roster): (usize, &Arc<Roster>)| {
             Pool::new(
                 core.plan.clone(),
@@ -167,7 +155,6 @@ impl Worker {
             )
         };
         Self {
-            addresses: Addresses::new(core.max_connections_per_address),
             pools: core.rosters.iter().enumerate().map(pool).collect(),
             core,
             tokens,
@@ -179,11 +166,9 @@ impl Worker {
             key_buffer: RefCell::default(),
             streams: Streams::default(),
             validity,
-            draining: Cell::new(false),
-            closing: CancellationToken::new(),
-            connections: RefCell::default(),
-            last_connection: Cell::new(0),
-            all_closed: Notify::new(),
+            doors,
+            successor: OnceCell::new(),
+            in_use: Cell::new(0),
             gauged: Cell::default(),
         }
     }
@@ -228,73 +213,57 @@ impl Worker {
     }
 
     pub(crate) fn is_draining(&self) -> bool {
-        self.draining.get()
+        self.doors.is_draining()
     }
 
     /// Resolves for tunnels when they must end.
     pub(crate) fn closing(&self) -> CancellationToken {
-        self.closing.clone()
+        self.doors.closing().clone()
     }
 
     /// Counts a tunnel among the connections, of which its own is none any more.
-    pub(crate) fn open_tunnel(self: &Rc<Self>, peer: IpAddr) -> Open {
-        self.addresses.stay(peer);
-        self.open_connection(Some(peer))
+    pub(crate) fn open_tunnel(&self, peer: IpAddr) -> Open {
+        self.doors.open_tunnel(peer)
     }
 
-    /// `peer`: has been counted.
-    fn open_connection(self: &Rc<Self>, peer: Option<IpAddr>) -> Open {
-        let number = self.last_connection.get().wrapping_add(1);
-        self.last_connection.set(number);
-        self.connections.borrow_mut().insert(number, None);
-        self.core.metrics.connections.inc();
-        Open {
-            worker: self.clone(),
-            peer,
-            number,
+    /// By whose configuration a request that comes now is answered.
+    pub(crate) fn current(self: &Rc<Self>) -> Rc<Self> {
+        let mut current = self;
+        while let Some(successor) = current.successor.get() {
+            current = successor;
         }
+        current.clone()
     }
 
-    fn close_connection(&self, number: u64) {
-        self.core.metrics.connections.dec();
-        self.connections.borrow_mut().remove(&number);
-        if self.connections.borrow().is_empty() {
-            self.all_closed.notify_waiters();
-        }
+    /// A request is answered by it; until [`Worker::leave`], it is needed.
+    pub(crate) fn enter(&self) {
+        self.in_use.set(self.in_use.get() + 1);
     }
 
-    /// A connection that is waiting will be woken when it should close.
-    fn wake_on_close(&self, number: u64, waker: &Waker) {
-        if let Some(slot) = self.connections.borrow_mut().get_mut(&number) {
-            *slot = Some(waker.clone());
-        }
+    pub(crate) fn leave(&self) {
+        self.in_use.set(self.in_use.get().saturating_sub(1));
     }
 
-    /// Nothing new is taken on. Where many requests are answered on one connection, its client is told.
-    fn drain(&self) {
-        self.draining.set(true);
-        self.wake_connections();
+    /// Whether nothing goes on that began here.
+    fn is_in_use(&self) -> bool {
+        self.in_use.get() > 0
     }
 
-    fn close(&self) {
-        self.closing.cancel();
-        self.wake_connections();
+    /// Answers no more requests: `next` does. What it remembers is of no more use.
+    fn succeeded_by(&self, next: &Rc<Self>) {
+        let _ = self.successor.set(next.clone());
+        self.forget();
     }
 
-    fn wake_connections(&self) {
-        for waker in self.connections.borrow().values().flatten() {
-            waker.wake_by_ref();
-        }
+    fn forget(&self) {
+        self.tokens.purge(&Purge::Everything);
+        self.decisions.purge(&Purge::Everything, |_| false);
     }
 
-    async fn wait_until_closed(&self) {
-        loop {
-            let closed = self.all_closed.notified();
-            if self.connections.borrow().is_empty() {
-                return;
-            }
-            closed.await;
-        }
+    /// What it has added to gauges is taken off them.
+    fn leave_gauges(&self) {
+        self.forget();
+        self.update_gauges();
     }
 
     fn update_gauges(&self) {

@@ -37,6 +37,14 @@ impl Health {
             .insert(part.to_owned(), status);
     }
 
+    /// The part is none any more.
+    pub fn forget(&self, part: &str) {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(part);
+    }
+
     /// Every part.
     pub fn parts(&self) -> BTreeMap<String, Status> {
         self.0

@@ -19,6 +19,15 @@ impl Tasks {
         Self::default()
     }
 
+    /// Tasks among these that can be drained without the others. They drain with the others, too.
+    #[must_use]
+    pub fn child(&self) -> Self {
+        Self {
+            tracker: self.tracker.clone(),
+            drain: self.drain.child_token(),
+        }
+    }
+
     /// Runs a task that shutdown waits for. It must end soon after [`Tasks::draining`].
     #[expect(clippy::disallowed_methods, reason = "this is the tracked spawn")]
     pub fn spawn<F>(&self, task: F) -> JoinHandle<F::Output>

@@ -1,6 +1,9 @@
 //! Prometheus metrics: one registry a process, handles made once and kept by who counts.
 
-use std::sync::Arc;
+use std::any::Any;
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use prometheus::core::Collector;
 use prometheus::{
@@ -8,9 +11,21 @@ use prometheus::{
     Registry, TextEncoder,
 };
 
-/// The registry. Clones share.
-#[derive(Debug, Clone, Default)]
-pub struct Metrics(Arc<Registry>);
+/// The registry. Clones share. Who asks for a metric again that is there already goes on counting with it.
+#[derive(Clone, Default)]
+pub struct Metrics(Arc<Registered>);
+
+#[derive(Default)]
+struct Registered {
+    registry: Registry,
+    made: Mutex<HashMap<String, Box<dyn Any + Send + Sync>>>,
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Metrics(…)")
+    }
+}
 
 /// Seconds: from 50 µs to 5 s.
 const LATENCY_BUCKETS: &[f64] = &[
@@ -78,20 +93,41 @@ impl Metrics {
     /// The text exposition format.
     pub fn render(&self) -> String {
         TextEncoder::new()
-            .encode_to_string(&self.0.gather())
+            .encode_to_string(&self.0.registry.gather())
             .unwrap_or_default()
     }
 
-    fn add<C: Collector + Clone + 'static>(
+    fn add<C: Collector + Clone + Any + Send + Sync>(
         &self,
         name: &str,
         made: prometheus::Result<C>,
     ) -> Result<C, MetricError> {
-        let registered =
-            made.and_then(|metric| self.0.register(Box::new(metric.clone())).map(|()| metric));
+        let mut known = self.0.made.lock().unwrap_or_else(PoisonError::into_inner);
+        let registered = made.and_then(|metric| {
+            match self.0.registry.register(Box::new(metric.clone())) {
+                Ok(()) => {
+                    known.insert(name.to_owned(), Box::new(metric.clone()));
+                    Ok(metric)
+                }
+                // Of another kind, or with another text or other labels, it is another.
+                Err(error) => {
+                    let before = known.get(name).and_then(|it| it.downcast_ref::<C>());
+                    let before = before.filter(|it| describe(*it) == describe(&metric));
+                    before.cloned().ok_or(error)
+                }
+            }
+        });
         registered.map_err(|source| MetricError {
             name: name.to_owned(),
             source,
         })
     }
+}
+
+/// What is told of a metric beside its values.
+fn describe(metric: &impl Collector) -> Vec<(&str, &[String])> {
+    let descriptions = metric.desc().into_iter();
+    descriptions
+        .map(|it| (it.help.as_str(), it.variable_labels.as_slice()))
+        .collect()
 }

@@ -55,6 +55,13 @@ pub(crate) struct Told {
     pub(crate) health: Health,
 }
 
+impl Told {
+    /// What health calls an issuer.
+    pub(crate) fn part(issuer: &str) -> String {
+        format!("issuer {issuer}")
+    }
+}
+
 /// Reads them, and says how that went.
 struct KeyReader {
     keys: Arc<Jwks>,
@@ -158,7 +165,7 @@ impl KeyReader {
     fn tell(&mut self, read: Result<bool, String>) {
         let told = &self.told;
         let issuer = &*told.issuer;
-        let part = format!("issuer {issuer}");
+        let part = Told::part(issuer);
         match read {
             Ok(is_new) => {
                 told.readings.ok.inc();

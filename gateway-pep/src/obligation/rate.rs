@@ -26,7 +26,7 @@ pub(crate) struct RatePlan {
 #[derive(Debug)]
 pub(crate) struct Limiter {
     pub(crate) shared: Arc<dyn Store>,
-    pub(crate) own: Rates,
+    pub(crate) own: Arc<Rates>,
     /// The store gets this long.
     pub(crate) patience: Duration,
 }

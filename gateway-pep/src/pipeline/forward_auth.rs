@@ -19,7 +19,6 @@ use crate::body::RequestBody;
 use crate::config::Dialect;
 use crate::headers::X_REQUEST_ID;
 use crate::obligation::{Obligations, rate};
-use crate::plan::ForwardAuthPlan;
 use crate::worker::Worker;
 use crate::worker::connection::Connection;
 
@@ -27,18 +26,20 @@ use crate::worker::connection::Connection;
 pub(crate) async fn handle(
     worker: Rc<Worker>,
     connection: Rc<Connection>,
-    plan: &ForwardAuthPlan,
+    listener: usize,
     request: Request<Incoming>,
 ) -> Response<ResponseBody> {
     let core = &worker.core;
+    let plan = core.plan.forward_auth.get(listener);
     let (parts, body) = request.into_parts();
     let limits = core.request_limits;
     let asked = if !connection.accepts_next() {
         Err(Refusal::Ambiguous(Ambiguity::Wire))
-    } else if plan.trusts(connection.client_ip()) {
-        asked::read(plan, parts, limits).map_err(Refusal::Ambiguous)
     } else {
-        Err(Refusal::UntrustedProxy)
+        let trusted = plan.filter(|plan| plan.trusts(connection.client_ip()));
+        trusted
+            .ok_or(Refusal::UntrustedProxy)
+            .and_then(|plan| asked::read(plan, parts, limits).map_err(Refusal::Ambiguous))
     };
     // What is logged, counted and asked is of the client and not of the proxy.
     let client = asked.as_ref().map(CanonicalRequest::client_ip);
@@ -65,7 +66,9 @@ pub(crate) async fn handle(
             let mut response = respond::refuse(core, &refusal, &mut record);
             respond::say_nonce(core, &record, response.headers_mut());
             rate::say(record.drawn(), response.headers_mut());
-            say_in(plan.dialect, &mut response);
+            if let Some(plan) = plan {
+                say_in(plan.dialect, &mut response);
+            }
             response
         }
     };

@@ -107,6 +107,7 @@ impl Record {
 
     fn of(worker: Rc<Worker>, connection: Rc<Connection>, is_aside: bool) -> Box<Self> {
         let moment = worker.moment();
+        worker.enter();
         Box::new(Self {
             id: worker.names.next(),
             began: (moment.instant, moment.unix),
@@ -393,6 +394,7 @@ impl Record {
 
 impl Drop for Record {
     fn drop(&mut self) {
+        self.worker.leave();
         if let Some(progress) = &self.progress {
             progress.answered();
         }

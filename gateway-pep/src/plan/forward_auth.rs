@@ -1,6 +1,6 @@
 //! The listeners at which other proxies ask.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use http::HeaderName;
 use ipnet::IpNet;
@@ -12,7 +12,6 @@ use crate::pipeline::canonical::UrlScheme;
 /// One of them.
 #[derive(Debug)]
 pub(crate) struct ForwardAuthPlan {
-    pub(crate) listen: SocketAddr,
     pub(crate) dialect: Dialect,
     /// Where the original request stands.
     pub(crate) names: Names,
@@ -96,7 +95,6 @@ impl ForwardAuthPlan {
         }
         let proxies = config.proxies.iter().map(|text| network(text));
         Ok(Self {
-            listen: config.listen,
             dialect: config.dialect,
             names,
             scheme,

@@ -1,14 +1,14 @@
 //! How many connections each address has with one worker: one client alone cannot have them all.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 
 /// Open connections by the address that they come from.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Addresses {
     /// None: as many as one likes.
-    most: Option<usize>,
+    most: Cell<Option<usize>>,
     open: RefCell<HashMap<IpAddr, usize>>,
 }
 
@@ -17,16 +17,13 @@ const CLIENT_BITS: u32 = 64;
 
 impl Addresses {
     /// 0: as many as one likes.
-    pub(super) fn new(most: usize) -> Self {
-        Self {
-            most: (most > 0).then_some(most),
-            open: RefCell::default(),
-        }
+    pub(super) fn limit(&self, most: usize) {
+        self.most.set((most > 0).then_some(most));
     }
 
     /// Counts one more, if there may be one more. Whoever was counted must [`Addresses::leave`].
     pub(super) fn enter(&self, peer: IpAddr) -> bool {
-        let Some(most) = self.most else {
+        let Some(most) = self.most.get() else {
             return true;
         };
         let mut open = self.open.borrow_mut();
@@ -40,7 +37,7 @@ impl Addresses {
 
     /// Counts what a connection that was counted becomes, for as long as that lasts.
     pub(super) fn stay(&self, peer: IpAddr) {
-        if self.most.is_some() {
+        if self.most.get().is_some() {
             *self.open.borrow_mut().entry(client(peer)).or_default() += 1;
         }
     }
@@ -78,7 +75,8 @@ mod tests {
 
     #[test]
     fn what_a_connection_becomes_is_counted_on() {
-        let addresses = Addresses::new(1);
+        let addresses = Addresses::default();
+        addresses.limit(1);
         let one = address("192.0.2.1");
         assert!(addresses.enter(one));
         addresses.stay(one);
@@ -90,7 +88,8 @@ mod tests {
 
     #[test]
     fn each_address_has_its_own_share_and_gets_it_back() {
-        let addresses = Addresses::new(2);
+        let addresses = Addresses::default();
+        addresses.limit(2);
         let (one, other) = (address("192.0.2.1"), address("192.0.2.2"));
         assert!(addresses.enter(one) && addresses.enter(one));
         assert!(!addresses.enter(one));
@@ -104,7 +103,8 @@ mod tests {
 
     #[test]
     fn a_network_of_one_client_is_one() {
-        let addresses = Addresses::new(1);
+        let addresses = Addresses::default();
+        addresses.limit(1);
         assert!(addresses.enter(address("2001:db8:0:1::1")));
         assert!(!addresses.enter(address("2001:db8:0:1:ffff::2")));
         assert!(addresses.enter(address("2001:db8:0:2::1")));
@@ -112,7 +112,8 @@ mod tests {
 
     #[test]
     fn without_a_bound_nothing_is_counted() {
-        let addresses = Addresses::new(0);
+        let addresses = Addresses::default();
+        addresses.limit(0);
         assert!((0..1000).all(|_| addresses.enter(address("192.0.2.1"))));
         assert!(addresses.open.borrow().is_empty());
     }

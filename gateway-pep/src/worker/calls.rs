@@ -32,7 +32,7 @@ pub(super) async fn serve(
     let service = service_fn({
         let (worker, connection) = (worker.clone(), connection.clone());
         move |request| {
-            let (worker, connection) = (worker.clone(), connection.clone());
+            let (worker, connection) = (worker.current(), connection.clone());
             async move {
                 connection.accepts_next();
                 Ok::<_, Infallible>(grpc::handle(worker, connection, listener, request).await)
@@ -54,9 +54,9 @@ pub(super) async fn serve(
     let ended = poll_fn(|context| {
         if !is_known {
             is_known = true;
-            worker.wake_on_close(number, context.waker());
+            worker.doors.wake_on_close(number, context.waker());
         }
-        if !is_told && worker.closing.is_cancelled() {
+        if !is_told && worker.doors.closing().is_cancelled() {
             is_told = true;
             served.as_mut().graceful_shutdown();
         }

@@ -30,17 +30,13 @@ pub(super) async fn serve<S>(
     let (guarded, findings) = Guarded::new(stream, core.head_bytes, core.timeouts.idle_body);
     let connection = Connection::new(client.peer, findings).by_tls(session.map(Rc::new));
     let connection = Rc::new(connection);
-    let asks = match client.purpose {
-        Purpose::Forward => None,
-        Purpose::Ask(listener) => core.plan.forward_auth.get(listener),
-    };
     let service = service_fn(|request| {
-        let (worker, connection) = (worker.clone(), connection.clone());
+        let (worker, connection) = (worker.current(), connection.clone());
         async move {
-            Ok::<_, Infallible>(match asks {
-                None => pipeline::handle(worker, connection, request).await,
-                Some(plan) => {
-                    pipeline::forward_auth::handle(worker, connection, plan, request).await
+            Ok::<_, Infallible>(match client.purpose {
+                Purpose::Forward => pipeline::handle(worker, connection, request).await,
+                Purpose::Ask(listener) => {
+                    pipeline::forward_auth::handle(worker, connection, listener, request).await
                 }
             })
         }
@@ -63,9 +59,9 @@ pub(super) async fn serve<S>(
     let ended = poll_fn(|context| {
         if !is_known {
             is_known = true;
-            worker.wake_on_close(number, context.waker());
+            worker.doors.wake_on_close(number, context.waker());
         }
-        if !is_told && worker.closing.is_cancelled() {
+        if !is_told && worker.doors.closing().is_cancelled() {
             is_told = true;
             served.as_mut().graceful_shutdown();
         }

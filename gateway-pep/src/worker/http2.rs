@@ -48,7 +48,7 @@ pub(super) async fn serve<S>(
     let service = {
         let (worker, streams) = (worker.clone(), streams.clone());
         service_fn(move |request| {
-            let (worker, connection) = (worker.clone(), connection.clone());
+            let (worker, connection) = (worker.current(), connection.clone());
             let stream = Stream::open(&streams);
             async move {
                 let answer = pipeline::handle(worker, connection, request).await;
@@ -64,7 +64,7 @@ pub(super) async fn serve<S>(
     let mut told: Option<Instant> = None;
     let ended = poll_fn(|context| {
         if streams.keep_waker(context.waker()) {
-            worker.wake_on_close(number, context.waker());
+            worker.doors.wake_on_close(number, context.waker());
         }
         if told.is_none() && worker.is_draining() {
             told = Some(Instant::now());

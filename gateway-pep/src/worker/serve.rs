@@ -3,14 +3,15 @@
 use std::io;
 use std::net::IpAddr;
 use std::rc::Rc;
-use std::thread::JoinHandle;
+use std::thread;
 use std::time::Duration;
 
 use service_kit::LineSink;
+use service_kit::random::RandomError;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::LocalOptions;
-use tokio::sync::mpsc;
-use tokio::task::JoinSet;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
@@ -32,6 +33,23 @@ pub(crate) struct Fate {
     pub(crate) token: TaskTrackerToken,
 }
 
+/// What a thread is told beside.
+#[derive(Debug)]
+pub(crate) struct Orders {
+    /// None: it explains nothing.
+    pub(crate) jobs: Option<mpsc::Receiver<Job>>,
+    pub(crate) successions: mpsc::Receiver<Succession>,
+}
+
+/// The configuration by which requests are to be answered from now on.
+#[derive(Debug)]
+pub(crate) struct Succession {
+    pub(crate) seed: Seed,
+    pub(crate) sink: LineSink,
+    /// Told when it answers.
+    pub(crate) done: oneshot::Sender<Result<(), RandomError>>,
+}
+
 const TICK: Duration = Duration::from_secs(2);
 const BACK_OFF: Duration = Duration::from_millis(50);
 /// Connections that are accepted after the drain began, because they were complete before.
@@ -43,10 +61,10 @@ pub(crate) fn spawn(
     seed: Seed,
     listeners: Vec<(std::net::TcpListener, Purpose)>,
     sink: LineSink,
-    (fate, jobs): (Fate, Option<mpsc::Receiver<Job>>),
-) -> io::Result<JoinHandle<()>> {
+    (fate, orders): (Fate, Orders),
+) -> io::Result<thread::JoinHandle<()>> {
     let (started, is_started) = std::sync::mpsc::sync_channel(1);
-    let thread = std::thread::Builder::new()
+    let thread = thread::Builder::new()
         .name(format!("gateway-{index}"))
         .spawn(move || {
             // Such a runtime cannot leave its thread, so it is made there.
@@ -62,7 +80,7 @@ pub(crate) fn spawn(
             };
             let _ = started.send(Ok(()));
             runtime.block_on(async move {
-                if let Err(error) = run(&seed, listeners, sink, (fate, jobs)).await {
+                if let Err(error) = run(&seed, listeners, sink, (fate, orders)).await {
                     tracing::error!(%error, "a gateway worker ended");
                 }
             });
@@ -75,7 +93,7 @@ async fn run(
     seed: &Seed,
     listeners: Vec<(std::net::TcpListener, Purpose)>,
     sink: LineSink,
-    (fate, mut jobs): (Fate, Option<mpsc::Receiver<Job>>),
+    (fate, orders): (Fate, Orders),
 ) -> io::Result<()> {
     let Fate {
         draining,
@@ -83,15 +101,14 @@ async fn run(
         idle,
         token,
     } = fate;
-    let worker = Rc::new(
-        seed.worker(AccessLog::new(sink))
-            .map_err(io::Error::other)?,
-    );
-    let flushing = tokio::task::spawn_local({
-        let worker = worker.clone();
-        async move { worker.access_log.flush_soon().await }
-    });
-    let watching = tokio::task::spawn_local(streams::watch(worker.clone()));
+    let Orders {
+        mut jobs,
+        successions,
+    } = orders;
+    let mut successions = Some(successions);
+    let first = Generation::begin(seed, sink, None).map_err(io::Error::other)?;
+    let worker = first.worker.clone();
+    let mut generations = vec![first];
     let mut accepting = JoinSet::new();
     for (listener, purpose) in listeners {
         let listener = TcpListener::from_std(listener)?;
@@ -100,24 +117,25 @@ async fn run(
     let mut ticks = tokio::time::interval(TICK);
     loop {
         tokio::select! {
-            _ = ticks.tick() => worker.update_gauges(),
+            _ = ticks.tick() => look_after(&mut generations),
             ended = accepting.join_next() => if ended.is_none() {
                 break;
             },
-            job = next(&mut jobs) => explain(worker.clone(), job),
+            job = next(&mut jobs) => explain(worker.current(), job),
+            succession = next(&mut successions) => succeed(&mut generations, succession),
         }
     }
-    let linger = worker.core.timeouts.linger;
-    let _ = tokio::time::timeout(linger, worker.wait_until_closed()).await;
-    worker.close();
+    let (doors, linger) = (&worker.doors, worker.current().core.timeouts.linger);
+    let _ = tokio::time::timeout(linger, doors.wait_until_closed()).await;
+    doors.close();
     tokio::select! {
-        () = worker.wait_until_closed() => {}
+        () = doors.wait_until_closed() => {}
         () = abort.cancelled() => {}
     }
-    worker.update_gauges();
-    watching.abort();
-    flushing.abort();
-    worker.access_log.flush();
+    for generation in generations {
+        generation.worker.update_gauges();
+        generation.end();
+    }
     drop(token);
     tokio::select! {
         () = idle.wait() => {}
@@ -126,14 +144,73 @@ async fn run(
     Ok(())
 }
 
-/// The next request to explain; never, where this worker explains none.
-async fn next(jobs: &mut Option<mpsc::Receiver<Job>>) -> Job {
-    if let Some(receiver) = jobs
-        && let Some(job) = receiver.recv().await
-    {
-        return job;
+/// The worker of one configuration, with what goes on for it as long as it is needed.
+struct Generation {
+    worker: Rc<Worker>,
+    flushing: JoinHandle<()>,
+    watching: JoinHandle<()>,
+}
+
+impl Generation {
+    fn begin(seed: &Seed, sink: LineSink, before: Option<&Worker>) -> Result<Self, RandomError> {
+        let worker = Rc::new(seed.worker(AccessLog::new(sink), before)?);
+        let flushing = tokio::task::spawn_local({
+            let worker = worker.clone();
+            async move { worker.access_log.flush_soon().await }
+        });
+        let watching = tokio::task::spawn_local(streams::watch(worker.clone()));
+        Ok(Self {
+            worker,
+            flushing,
+            watching,
+        })
     }
-    *jobs = None;
+
+    fn end(self) {
+        self.watching.abort();
+        self.flushing.abort();
+        self.worker.access_log.flush();
+    }
+}
+
+/// Says how things stand, and lets go of configurations by which nothing is answered any more.
+fn look_after(generations: &mut Vec<Generation>) {
+    let last = generations.len().saturating_sub(1);
+    let (kept, gone): (Vec<_>, Vec<_>) = std::mem::take(generations)
+        .into_iter()
+        .enumerate()
+        .partition(|(index, generation)| *index == last || generation.worker.is_in_use());
+    for (_, generation) in gone {
+        generation.worker.leave_gauges();
+        generation.end();
+    }
+    generations.extend(kept.into_iter().map(|(_, generation)| generation));
+    generations
+        .iter()
+        .for_each(|generation| generation.worker.update_gauges());
+}
+
+/// Requests that come from now on are answered by another configuration, on whatever connection. What has begun
+/// goes on as it began.
+fn succeed(generations: &mut Vec<Generation>, Succession { seed, sink, done }: Succession) {
+    let Some(before) = generations.last().map(|last| last.worker.clone()) else {
+        return;
+    };
+    let next = Generation::begin(&seed, sink, Some(&before));
+    let _ = done.send(next.map(|next| {
+        before.succeeded_by(&next.worker);
+        generations.push(next);
+    }));
+}
+
+/// The next of what comes; never, where nothing does.
+async fn next<T>(receiver: &mut Option<mpsc::Receiver<T>>) -> T {
+    if let Some(open) = receiver
+        && let Some(next) = open.recv().await
+    {
+        return next;
+    }
+    *receiver = None;
     std::future::pending().await
 }
 
@@ -163,7 +240,7 @@ async fn accept(
             () = draining.cancelled() => break,
         }
     }
-    worker.drain();
+    worker.doors.drain();
     // What the kernel has accepted for us is a request in flight. The kernel itself is asked: what the runtime
     // knows of it is a moment old.
     let Ok(listener) = listener.into_std() else {
@@ -195,8 +272,10 @@ async fn back_off(error: &io::Error) {
 
 /// Serves a fresh connection, if there is room for one more.
 fn take_on(worker: &Rc<Worker>, stream: TcpStream, peer: IpAddr, purpose: Purpose) {
+    let worker = worker.current();
+    let doors = &worker.doors;
     let refused = &worker.core.metrics.refused;
-    if worker.connections.borrow().len() >= worker.core.max_connections {
+    if doors.open() >= worker.core.max_connections {
         refused.full.inc();
         tracing::debug!("too many connections");
         return;
@@ -209,14 +288,14 @@ fn take_on(worker: &Rc<Worker>, stream: TcpStream, peer: IpAddr, purpose: Purpos
             plan.is_none_or(|plan| !plan.trusts(peer.to_canonical()))
         }
     };
-    if is_counted && !worker.addresses.enter(peer) {
+    if is_counted && !doors.addresses.enter(peer) {
         refused.address.inc();
         tracing::debug!(%peer, "too many connections of an address");
         return;
     }
-    let open = worker.open_connection(is_counted.then_some(peer));
+    let open = doors.enter(is_counted.then_some(peer));
     tokio::task::spawn_local(async move {
         let _ = stream.set_nodelay(true);
-        transport::serve(&open.worker, open.number, stream, Client { peer, purpose }).await;
+        transport::serve(&worker, open.number(), stream, Client { peer, purpose }).await;
     });
 }

@@ -109,18 +109,12 @@ impl Setup {
     }
 
     pub(crate) fn start_unheard(self) -> Fixture {
-        let text = format!(
-            "gateway: {}\nupstreams: {{ a: {{ url: 'http://{}', resource: 'https://a', {} }} }}\n{ROUTES}{}",
-            self.gateway, self.upstream.addr, self.upstream_settings, self.more_routes
+        let config = config(
+            &self.gateway,
+            self.upstream.addr,
+            &self.upstream_settings,
+            self.more_routes,
         );
-        let file: File = service_kit::config::parse(&text, &Variables::default())
-            .map_err(|issue| issue.to_string())
-            .unwrap();
-        let config = Config {
-            gateway: file.gateway,
-            upstreams: file.upstreams,
-            routes: file.routes,
-        };
         let (metrics, health, tasks) = (Metrics::new(), Health::new(), Tasks::new());
         let parts = GatewayParts {
             introspector: Some(self.tokens.clone()),
@@ -152,6 +146,26 @@ impl Setup {
             tasks,
             gateway,
         }
+    }
+}
+
+/// With the routes that every test has, and more.
+pub(crate) fn config(
+    gateway: &str,
+    upstream: SocketAddr,
+    upstream_settings: &str,
+    more_routes: &str,
+) -> Config {
+    let text = format!(
+        "gateway: {gateway}\nupstreams: {{ a: {{ url: 'http://{upstream}', resource: 'https://a', {upstream_settings} }} }}\n{ROUTES}{more_routes}"
+    );
+    let file: File = service_kit::config::parse(&text, &Variables::default())
+        .map_err(|issue| issue.to_string())
+        .unwrap();
+    Config {
+        gateway: file.gateway,
+        upstreams: file.upstreams,
+        routes: file.routes,
     }
 }
 

@@ -37,6 +37,7 @@ mod obligations;
 mod passage;
 mod purge;
 mod question;
+mod reload;
 mod shared_cache;
 mod shutdown;
 mod signer;

@@ -44,6 +44,7 @@ fn loaded(text: &str) -> Loaded {
     Loaded {
         file: "attacked.yaml".into(),
         base: "nowhere".into(),
+        variables: Variables::default(),
         config: config.map_err(|issue| issue.to_string()).expect("parses"),
     }
 }

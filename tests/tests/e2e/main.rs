@@ -25,6 +25,7 @@ mod policy_edit;
 mod races;
 mod readme;
 mod register_client;
+mod reload;
 mod revocation;
 mod scope_edit;
 mod search;

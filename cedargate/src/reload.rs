@@ -1,0 +1,199 @@
+//! The configuration file, read again while the process runs: by SIGHUP, or by `POST /reload` of the admin listener.
+//!
+//! `gateway`, `upstreams` and `routes` are put in force, all of them or nothing. Policies, entities and the token
+//! service's clients and users have files of their own, which are followed. The rest needs a restart; what of it has
+//! changed is said.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+use axum::response::{IntoResponse, Json, Response};
+use axum::routing::post;
+use gateway_pep::{GatewayError, RunningGateway};
+use http::{HeaderMap, StatusCode};
+use prometheus::IntCounter;
+use serde::Serialize;
+use service_kit::config::ConfigError;
+use service_kit::health::{self, Health};
+use service_kit::metrics::MetricError;
+use service_kit::{Metrics, Problem, Tasks, Variables};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Mutex;
+
+use crate::config::Loaded;
+use crate::explain::from_a_program;
+
+/// A gateway that runs, and the file that it is configured by. Clones share.
+#[derive(Debug, Clone)]
+pub(crate) struct Reloader(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    file: PathBuf,
+    variables: Variables,
+    /// The sections that need a restart, as they were at the start. None: the configuration is of no file.
+    others: Option<Sections>,
+    /// None: it is stopping.
+    gateway: Mutex<Option<RunningGateway>>,
+    health: Health,
+    applied: IntCounter,
+    refused: IntCounter,
+}
+
+type Sections = BTreeMap<String, serde_json::Value>;
+
+/// What a reload puts in force.
+const RELOADED: [&str; 3] = ["gateway", "upstreams", "routes"];
+const PART: &str = "configuration";
+
+/// What came of it.
+#[derive(Debug, Serialize)]
+pub(crate) struct Reloaded {
+    /// Sections of the file that have changed and are not in force.
+    needs_restart: Vec<String>,
+}
+
+/// Why nothing has changed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ReloadError {
+    #[error("{0}")]
+    File(#[from] ConfigError),
+    #[error("{}: there is no section `gateway`", .0.display())]
+    NoGateway(PathBuf),
+    #[error("{}: {}", .0.display(), .1)]
+    Gateway(PathBuf, #[source] GatewayError),
+    #[error("the process is stopping")]
+    Stopping,
+}
+
+impl Reloader {
+    pub(crate) fn new(
+        loaded: &Loaded,
+        gateway: RunningGateway,
+        (metrics, health): (&Metrics, Health),
+    ) -> Result<Self, MetricError> {
+        let counters = metrics.counters(
+            "config_reloads_total",
+            "Times that the configuration file was read again",
+            &["result"],
+        )?;
+        Ok(Self(Arc::new(Inner {
+            others: sections(loaded).ok(),
+            file: loaded.file.clone(),
+            variables: loaded.variables.clone(),
+            gateway: Mutex::new(Some(gateway)),
+            health,
+            applied: counters.with_label_values(&["applied"]),
+            refused: counters.with_label_values(&["refused"]),
+        })))
+    }
+
+    /// Reads the file and puts it in force; one at a time.
+    pub(crate) async fn reload(&self) -> Result<Reloaded, ReloadError> {
+        let inner = &*self.0;
+        let file = inner.file.display().to_string();
+        let reloaded = self.try_reload().await;
+        match &reloaded {
+            Ok(Reloaded { needs_restart }) => {
+                inner.applied.inc();
+                inner.health.set(PART, health::Status::Ready);
+                tracing::info!(file, ?needs_restart, "the configuration is replaced");
+            }
+            Err(error) => {
+                inner.refused.inc();
+                let reason = "the file cannot be put in force; what was before is".to_owned();
+                inner.health.set(PART, health::Status::Stale { reason });
+                tracing::error!(file, %error, "the configuration stays as it was");
+            }
+        }
+        reloaded
+    }
+
+    async fn try_reload(&self) -> Result<Reloaded, ReloadError> {
+        let inner = &*self.0;
+        let mut gateway = inner.gateway.lock().await;
+        let running = gateway.as_mut().ok_or(ReloadError::Stopping)?;
+        let loaded = Loaded::read(&inner.file, &inner.variables)?;
+        let config = loaded.config.gateway();
+        let config = config.ok_or_else(|| ReloadError::NoGateway(inner.file.clone()))?;
+        let needs_restart = match (&inner.others, sections(&loaded)) {
+            (Some(before), Ok(now)) => differing(before, &now),
+            _ => Vec::new(),
+        };
+        let reloaded = running.reload(&config, &loaded.base).await;
+        reloaded.map_err(|error| ReloadError::Gateway(inner.file.clone(), error))?;
+        Ok(Reloaded { needs_restart })
+    }
+
+    /// For the end: nothing is reloaded any more. None: it was taken before.
+    pub(crate) async fn take(&self) -> Option<RunningGateway> {
+        self.0.gateway.lock().await.take()
+    }
+
+    /// For the admin listener.
+    pub(crate) fn router(&self) -> Router {
+        Router::new()
+            .route("/reload", post(answer))
+            .with_state(self.clone())
+    }
+}
+
+/// Reloads at every SIGHUP, until the process drains. None: there is nothing to reload, and nothing ends of it.
+pub(crate) fn follow_hangups(reloader: Option<Reloader>, tasks: &Tasks) -> std::io::Result<()> {
+    let mut hangups = signal(SignalKind::hangup())?;
+    let draining = tasks.draining();
+    tasks.spawn(async move {
+        loop {
+            tokio::select! {
+                () = draining.cancelled() => return,
+                hangup = hangups.recv() => if hangup.is_none() {
+                    return;
+                },
+            }
+            match &reloader {
+                // What came of it is logged.
+                Some(reloader) => drop(reloader.reload().await),
+                None => tracing::warn!("there is no gateway whose configuration could be reloaded"),
+            }
+        }
+    });
+    Ok(())
+}
+
+async fn answer(State(reloader): State<Reloader>, headers: HeaderMap) -> Response {
+    if let Err(problem) = from_a_program(&headers) {
+        return problem.into_response();
+    }
+    match reloader.reload().await {
+        Ok(reloaded) => Json(reloaded).into_response(),
+        Err(error @ ReloadError::Stopping) => {
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "stopping")
+                .detail(error.to_string())
+                .into_response()
+        }
+        Err(error) => Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "not-reloaded")
+            .detail(error.to_string())
+            .into_response(),
+    }
+}
+
+/// The sections that a reload does not touch.
+fn sections(loaded: &Loaded) -> Result<Sections, ConfigError> {
+    let mut sections: Sections = service_kit::config::load(&loaded.file, &loaded.variables)?;
+    sections.retain(|name, _| !RELOADED.contains(&name.as_str()));
+    Ok(sections)
+}
+
+fn differing(before: &Sections, now: &Sections) -> Vec<String> {
+    let names = before.keys().chain(now.keys());
+    let mut names: Vec<String> = names
+        .filter(|name| before.get(*name) != now.get(*name))
+        .cloned()
+        .collect();
+    names.sort_unstable();
+    names.dedup();
+    names
+}

@@ -1,0 +1,53 @@
+//! Sockets: one a worker, on one port.
+
+use std::net::{SocketAddr, TcpListener};
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
+
+use super::GatewayError;
+
+/// One listener a worker, on one port; and which that is.
+pub(super) fn bind(
+    listen: SocketAddr,
+    workers: usize,
+) -> Result<(SocketAddr, Vec<TcpListener>), GatewayError> {
+    let listeners = listeners(listen, workers).map_err(|source| GatewayError::Listen {
+        addr: listen,
+        source,
+    })?;
+    let bound = listeners.first().map(TcpListener::local_addr);
+    Ok((bound.and_then(Result::ok).unwrap_or(listen), listeners))
+}
+
+fn listeners(listen: SocketAddr, workers: usize) -> std::io::Result<Vec<TcpListener>> {
+    // Sockets that share a port would silently share it with another process, too: ask first.
+    if listen.port() != 0 {
+        drop(listener(listen, false)?);
+    }
+    let mut addr = listen;
+    let mut listeners = Vec::with_capacity(workers);
+    for _ in 0..workers.max(1) {
+        let listener = listener(addr, true)?;
+        addr = listener.local_addr()?;
+        listeners.push(listener);
+    }
+    Ok(listeners)
+}
+
+/// A connection on which nothing moves is probed after so long, and so often.
+const SILENT: Duration = Duration::from_mins(1);
+const PROBE: Duration = Duration::from_secs(15);
+
+fn listener(addr: SocketAddr, shares_port: bool) -> std::io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(shares_port)?;
+    socket.set_nonblocking(true)?;
+    // Whoever is accepted here has it, too: a client that vanished without a word while nothing was to be sent, as in
+    // a tunnel, would have its place for ever.
+    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(SILENT).with_interval(PROBE))?;
+    socket.bind(&addr.into())?;
+    socket.listen(1024)?;
+    Ok(socket.into())
+}

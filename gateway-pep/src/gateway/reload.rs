@@ -1,0 +1,173 @@
+//! Another configuration for a gateway that runs. All of it is in force, or nothing of it.
+//!
+//! What is made of it (routes, upstreams, issuers, limits, caches) is made anew, beside what is there, and takes over
+//! on each thread between two requests: of one connection, the next request is answered by it. What has begun goes on
+//! by the configuration that it began with, still held against its token and decision, until it ends.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use service_kit::Tasks;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use super::assemble::{assemble, seed, workers};
+use super::lines::Sinks;
+use super::{GatewayError, GatewayParts, RunningGateway};
+use crate::config::Config;
+use crate::core::Core;
+use crate::identity::issuer::Kind;
+use crate::identity::jwks::Told;
+use crate::purge::Remembering;
+use crate::upstream::keeper::Keeper;
+use crate::worker::serve::Succession;
+
+/// What only a restart changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Fixed {
+    listen: SocketAddr,
+    pub(super) forward_auth: Vec<SocketAddr>,
+    pub(super) workers: usize,
+    max_event_lag_ms: u64,
+}
+
+impl Fixed {
+    pub(super) fn of(config: &Config) -> Self {
+        let gateway = &config.gateway;
+        Self {
+            listen: gateway.listen,
+            forward_auth: gateway.forward_auth.iter().map(|it| it.listen).collect(),
+            workers: workers(config),
+            max_event_lag_ms: gateway.cache.max_event_lag_ms,
+        }
+    }
+
+    /// The keys by which two differ.
+    fn differences(&self, other: &Self) -> Vec<&'static str> {
+        let all = [
+            ("gateway.listen", self.listen == other.listen),
+            (
+                "gateway.forward_auth[].listen",
+                self.forward_auth == other.forward_auth,
+            ),
+            ("gateway.workers", self.workers == other.workers),
+            (
+                "gateway.cache.max_event_lag_ms",
+                self.max_event_lag_ms == other.max_event_lag_ms,
+            ),
+        ];
+        let differing = all.into_iter().filter(|(_, is_same)| !is_same);
+        differing.map(|(key, _)| key).collect()
+    }
+}
+
+impl RunningGateway {
+    /// Replaces the configuration. When this returns, every request that comes is answered by the new one; with an
+    /// error, everything is as it was.
+    ///
+    /// Paths in the configuration are relative to `base`.
+    pub async fn reload(&mut self, config: &Config, base: &Path) -> Result<(), GatewayError> {
+        let differences = self.fixed.differences(&Fixed::of(config));
+        if !differences.is_empty() {
+            return Err(GatewayError::NeedsRestart(differences));
+        }
+        let before = self.caches.now().core;
+        let core = Arc::new(assemble(config, base, &self.parts, Some(&before))?);
+        let following = follow(&core, &self.parts);
+        let replaced = self.replace(core.clone(), config, base).await;
+        match &replaced {
+            Ok(()) => {
+                std::mem::replace(&mut self.following, following).drain();
+                forget_issuers(&before, &core, &self.parts);
+            }
+            Err(_) => following.drain(),
+        }
+        replaced
+    }
+
+    async fn replace(
+        &mut self,
+        core: Arc<Core>,
+        config: &Config,
+        base: &Path,
+    ) -> Result<(), GatewayError> {
+        read_keys(&core).await?;
+        let Sinks {
+            access_log,
+            notifications,
+        } = self.lines.open(&config.gateway, base)?;
+        let seed = seed(core.clone(), config, notifications, &self.parts)?;
+        for thread in &self.threads {
+            let (done, is_done) = oneshot::channel();
+            let succession = Succession {
+                seed: seed.clone(),
+                sink: access_log.clone(),
+                done,
+            };
+            let sent = thread.successions.send(succession).await;
+            sent.map_err(|_| GatewayError::Stopping)?;
+            is_done.await.map_err(|_| GatewayError::Stopping)??;
+        }
+        self.caches.replace(Remembering {
+            core,
+            token_capacity: config.gateway.cache.tokens,
+            decision_capacity: config.gateway.cache.decisions,
+        });
+        Ok(())
+    }
+}
+
+/// Begins to keep up to date what is read again and again: until the tasks that come back drain.
+pub(super) fn follow(core: &Core, parts: &GatewayParts) -> Tasks {
+    let tasks = parts.tasks.child();
+    for (index, issuer) in core.plan.issuers.iter().enumerate() {
+        let readings = core.metrics.key_readings(index);
+        if let (Kind::Jwt(rules), Some(readings)) = (&issuer.kind, readings) {
+            let told = Told {
+                issuer: issuer.name.clone(),
+                readings: readings.clone(),
+                health: parts.health.clone(),
+            };
+            rules.keys.clone().follow(told, &tasks);
+        }
+    }
+    if let Some(tls) = &core.tls {
+        tls.follow(&tasks);
+    }
+    for (index, (plan, roster)) in core.plan.upstreams.iter().zip(&core.rosters).enumerate() {
+        let keeper = core
+            .metrics
+            .upstream(index)
+            .and_then(|metrics| Keeper::new(plan, roster, metrics, &parts.health));
+        if let Some(keeper) = keeper {
+            tasks.spawn(keeper.run(plan.health.check.clone(), tasks.draining()));
+        }
+    }
+    tasks
+}
+
+/// Waits for keys without which those who were known a moment ago would not be.
+async fn read_keys(core: &Core) -> Result<(), GatewayError> {
+    for issuer in core.plan.issuers.iter() {
+        let Kind::Jwt(rules) = &issuer.kind else {
+            continue;
+        };
+        if rules.keys.version(Instant::now()).is_none() {
+            rules.keys.renew().await;
+        }
+        if rules.keys.version(Instant::now()).is_none() {
+            return Err(GatewayError::NoKeys(issuer.name.to_string()));
+        }
+    }
+    Ok(())
+}
+
+/// Nobody looks any more at the keys of issuers that are gone.
+fn forget_issuers(before: &Core, now: &Core, parts: &GatewayParts) {
+    let gone = before.plan.issuers.iter();
+    let gone = gone.filter(|old| now.plan.issuers.iter().all(|new| new.name != old.name));
+    for issuer in gone {
+        parts.health.forget(&Told::part(&issuer.name));
+    }
+}

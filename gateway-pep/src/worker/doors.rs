@@ -1,0 +1,140 @@
+//! The clients of one thread: how many there are, and when they have to go. They stay where they are while the
+//! configuration by which their requests are answered is replaced.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::task::Waker;
+
+use prometheus::IntGauge;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use super::addresses::Addresses;
+
+/// The open connections of one thread.
+#[derive(Debug)]
+pub(super) struct Doors {
+    /// Every answer is the last of its connection.
+    draining: Cell<bool>,
+    /// Connections end as soon as they have nothing to do; tunnels at once.
+    closing: CancellationToken,
+    connections: RefCell<HashMap<u64, Option<Waker>>>,
+    pub(super) addresses: Addresses,
+    last: Cell<u64>,
+    all_closed: Notify,
+    gauge: IntGauge,
+}
+
+/// A connection or a tunnel, as long as it is kept. Its place is given back however it ends: a panic, too, ends no more
+/// than its connection.
+#[derive(Debug)]
+pub(crate) struct Open {
+    doors: Rc<Doors>,
+    /// None: it counts for no address.
+    peer: Option<IpAddr>,
+    number: u64,
+}
+
+impl Open {
+    pub(super) fn number(&self) -> u64 {
+        self.number
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        if let Some(peer) = self.peer {
+            self.doors.addresses.leave(peer);
+        }
+        self.doors.leave(self.number);
+    }
+}
+
+impl Doors {
+    pub(super) fn new(gauge: IntGauge) -> Self {
+        Self {
+            draining: Cell::new(false),
+            closing: CancellationToken::new(),
+            connections: RefCell::default(),
+            addresses: Addresses::default(),
+            last: Cell::new(0),
+            all_closed: Notify::new(),
+            gauge,
+        }
+    }
+
+    pub(super) fn is_draining(&self) -> bool {
+        self.draining.get()
+    }
+
+    pub(super) fn closing(&self) -> &CancellationToken {
+        &self.closing
+    }
+
+    /// So many are open.
+    pub(super) fn open(&self) -> usize {
+        self.connections.borrow().len()
+    }
+
+    pub(super) fn open_tunnel(self: &Rc<Self>, peer: IpAddr) -> Open {
+        self.addresses.stay(peer);
+        self.enter(Some(peer))
+    }
+
+    /// `peer`: has been counted.
+    pub(super) fn enter(self: &Rc<Self>, peer: Option<IpAddr>) -> Open {
+        let number = self.last.get().wrapping_add(1);
+        self.last.set(number);
+        self.connections.borrow_mut().insert(number, None);
+        self.gauge.inc();
+        Open {
+            doors: self.clone(),
+            peer,
+            number,
+        }
+    }
+
+    fn leave(&self, number: u64) {
+        self.gauge.dec();
+        self.connections.borrow_mut().remove(&number);
+        if self.connections.borrow().is_empty() {
+            self.all_closed.notify_waiters();
+        }
+    }
+
+    /// A connection that is waiting will be woken when it should close.
+    pub(super) fn wake_on_close(&self, number: u64, waker: &Waker) {
+        if let Some(slot) = self.connections.borrow_mut().get_mut(&number) {
+            *slot = Some(waker.clone());
+        }
+    }
+
+    /// Nothing new is taken on. Where many requests are answered on one connection, its client is told.
+    pub(super) fn drain(&self) {
+        self.draining.set(true);
+        self.wake();
+    }
+
+    pub(super) fn close(&self) {
+        self.closing.cancel();
+        self.wake();
+    }
+
+    fn wake(&self) {
+        for waker in self.connections.borrow().values().flatten() {
+            waker.wake_by_ref();
+        }
+    }
+
+    pub(super) async fn wait_until_closed(&self) {
+        loop {
+            let closed = self.all_closed.notified();
+            if self.connections.borrow().is_empty() {
+                return;
+            }
+            closed.await;
+        }
+    }
+}
