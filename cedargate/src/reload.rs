@@ -1,8 +1,7 @@
 //! The configuration file, read again while the process runs: by SIGHUP, or by `POST /reload` of the admin listener.
 //!
-//! `gateway`, `upstreams` and `routes` are put in force, all of them or nothing. Policies, entities and the token
-//! service's clients and users have files of their own, which are followed. The rest needs a restart; what of it has
-//! changed is said.
+//! `gateway`, `upstreams` and `routes` are put in force, all of them or nothing. Policies and certificates have files
+//! of their own, which are followed. The rest needs a restart; what of it has changed is said.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -95,7 +94,7 @@ impl Reloader {
     pub(crate) async fn reload(&self) -> Result<Reloaded, ReloadError> {
         let inner = &*self.0;
         let file = inner.file.display().to_string();
-        let reloaded = self.try_reload().await;
+        let reloaded = Box::pin(self.try_reload()).await;
         match &reloaded {
             Ok(Reloaded { needs_restart }) => {
                 inner.applied.inc();
@@ -153,10 +152,11 @@ pub(crate) fn follow_hangups(reloader: Option<Reloader>, tasks: &Tasks) -> std::
                     return;
                 },
             }
-            match &reloader {
+            if let Some(reloader) = &reloader {
                 // What came of it is logged.
-                Some(reloader) => drop(reloader.reload().await),
-                None => tracing::warn!("there is no gateway whose configuration could be reloaded"),
+                drop(reloader.reload().await);
+            } else {
+                tracing::warn!("there is no gateway whose configuration could be reloaded");
             }
         }
     });

@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
 use authzen::{DecisionPoint, HttpDecisionPoint, PolicyEvent};
+use axum::Router;
 use bytes::Bytes;
-use gateway_pep::{Gateway, GatewayParts, RunningGateway};
+use gateway_pep::{Caches, Explainer, Gateway, GatewayParts, RunningGateway};
 use oauth::{HttpTokenIntrospector, TokenIntrospector};
 use pdp::{LocalPdp, Pdp, PdpParts};
 use service_kit::admin::{self, Admin};
@@ -131,17 +132,17 @@ pub async fn start(loaded: &Loaded, clock: SharedClock) -> anyhow::Result<Runnin
     };
     let gateway = start_gateway(config, base, &shared, decisions, local_tokens.as_ref())?;
     let mut admin = admin::router(admin);
-    if let Some(gateway) = &gateway {
-        admin = admin.merge(explain::router(gateway.explainer()));
-        admin = admin.merge(cache_admin::router(gateway.caches()));
-    }
     addresses.gateway = gateway.as_ref().map(RunningGateway::addr);
-    let told = (&shared.metrics, shared.health.clone());
-    let gateway = gateway.map(|gateway| Reloader::new(loaded, gateway, told));
-    let gateway = gateway.transpose()?;
-    if let Some(reloader) = &gateway {
-        admin = admin.merge(reloader.router());
-    }
+    let gateway = match gateway {
+        Some(gateway) => {
+            let (explainer, caches) = (gateway.explainer(), gateway.caches());
+            let told = (&shared.metrics, shared.health.clone());
+            let reloader = Reloader::new(loaded, gateway, told)?;
+            admin = administered(admin, &reloader, (explainer, caches));
+            Some(reloader)
+        }
+        None => None,
+    };
     let admin = admin_host::guarded(admin, &config.admin.hosts);
     spawn_server(&shared.tasks, listener, admin);
     Ok(Running {
@@ -150,6 +151,18 @@ pub async fn start(loaded: &Loaded, clock: SharedClock) -> anyhow::Result<Runnin
         traces: shared.traces,
         gateway,
     })
+}
+
+/// What can be asked of a gateway, beside.
+fn administered(
+    admin: Router,
+    reloader: &Reloader,
+    (explainer, caches): (Explainer, Caches),
+) -> Router {
+    admin
+        .merge(explain::router(explainer))
+        .merge(cache_admin::router(caches))
+        .merge(reloader.router())
 }
 
 impl Running {

@@ -29,11 +29,10 @@ use crate::explain::Explainer;
 use crate::plan::Plan;
 use crate::purge::{Caches, Remembering};
 use crate::worker::Seed;
-use crate::worker::client::Purpose;
 use crate::worker::serve::{self, Fate, Orders, Succession};
 use assemble::{assemble, open_tls, seed};
 use lines::{Lines, Sinks};
-use listen::bind;
+use listen::Bound;
 use reload::Fixed;
 
 /// A Policy Enforcement Point in front of upstreams, ready to be started.
@@ -201,20 +200,11 @@ impl Gateway {
 
     /// Binds and serves. Must be called within a runtime: the event log is followed there.
     pub fn start(self, listen: SocketAddr) -> Result<RunningGateway, GatewayError> {
-        let workers = self.fixed.workers;
-        let (addr, of_clients) = bind(listen, workers)?;
-        let mut listeners: Vec<_> = of_clients
-            .into_iter()
-            .map(|listener| vec![(listener, Purpose::Forward)])
-            .collect();
-        let mut forward_auth = Vec::new();
-        for (index, listen) in self.fixed.forward_auth.iter().enumerate() {
-            let (addr, of_proxies) = bind(*listen, workers)?;
-            forward_auth.push(addr);
-            for (worker, listener) in listeners.iter_mut().zip(of_proxies) {
-                worker.push((listener, Purpose::Ask(index)));
-            }
-        }
+        let Bound {
+            addr,
+            forward_auth,
+            listeners,
+        } = Bound::of(listen, &self.fixed)?;
         let tasks = &self.parts.tasks;
         let (idle, abort) = (TaskTracker::new(), CancellationToken::new());
         let mut threads = Vec::with_capacity(listeners.len());

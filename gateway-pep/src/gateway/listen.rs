@@ -6,9 +6,45 @@ use std::time::Duration;
 use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 
 use super::GatewayError;
+use super::reload::Fixed;
+use crate::worker::client::Purpose;
+
+/// What workers listen on.
+#[derive(Debug)]
+pub(super) struct Bound {
+    /// For clients: the port that was chosen, where none was given.
+    pub(super) addr: SocketAddr,
+    /// For other proxies, in the order of the configuration.
+    pub(super) forward_auth: Vec<SocketAddr>,
+    /// Of each worker.
+    pub(super) listeners: Vec<Vec<(TcpListener, Purpose)>>,
+}
+
+impl Bound {
+    pub(super) fn of(listen: SocketAddr, fixed: &Fixed) -> Result<Self, GatewayError> {
+        let (addr, of_clients) = bind(listen, fixed.workers)?;
+        let mut listeners: Vec<_> = of_clients
+            .into_iter()
+            .map(|listener| vec![(listener, Purpose::Forward)])
+            .collect();
+        let mut forward_auth = Vec::new();
+        for (index, listen) in fixed.forward_auth.iter().enumerate() {
+            let (addr, of_proxies) = bind(*listen, fixed.workers)?;
+            forward_auth.push(addr);
+            for (worker, listener) in listeners.iter_mut().zip(of_proxies) {
+                worker.push((listener, Purpose::Ask(index)));
+            }
+        }
+        Ok(Self {
+            addr,
+            forward_auth,
+            listeners,
+        })
+    }
+}
 
 /// One listener a worker, on one port; and which that is.
-pub(super) fn bind(
+fn bind(
     listen: SocketAddr,
     workers: usize,
 ) -> Result<(SocketAddr, Vec<TcpListener>), GatewayError> {

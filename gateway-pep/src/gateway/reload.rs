@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-use service_kit::Tasks;
+use service_kit::{Health, Tasks};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -19,8 +19,9 @@ use crate::config::Config;
 use crate::core::Core;
 use crate::identity::issuer::Kind;
 use crate::identity::jwks::Told;
+use crate::plan::Plan;
 use crate::purge::Remembering;
-use crate::upstream::keeper::Keeper;
+use crate::upstream::keeper::{self, Keeper};
 use crate::worker::serve::Succession;
 
 /// What only a restart changes.
@@ -79,7 +80,7 @@ impl RunningGateway {
         match &replaced {
             Ok(()) => {
                 std::mem::replace(&mut self.following, following).drain();
-                forget_issuers(&before, &core, &self.parts);
+                forget(&before.plan, &core.plan, &self.parts.health);
             }
             Err(_) => following.drain(),
         }
@@ -163,11 +164,17 @@ async fn read_keys(core: &Core) -> Result<(), GatewayError> {
     Ok(())
 }
 
-/// Nobody looks any more at the keys of issuers that are gone.
-fn forget_issuers(before: &Core, now: &Core, parts: &GatewayParts) {
-    let gone = before.plan.issuers.iter();
-    let gone = gone.filter(|old| now.plan.issuers.iter().all(|new| new.name != old.name));
-    for issuer in gone {
-        parts.health.forget(&Told::part(&issuer.name));
+/// Nobody looks any more at the keys of issuers and at the endpoints of upstreams that are gone.
+fn forget(before: &Plan, now: &Plan, health: &Health) {
+    for old in before.issuers.iter() {
+        if now.issuers.iter().all(|new| new.name != old.name) {
+            health.forget(&Told::part(&old.name));
+        }
+    }
+    for old in &before.upstreams {
+        let new = now.upstreams.iter().find(|new| new.name == old.name);
+        if new.is_none_or(|new| !new.health.is_any()) {
+            health.forget(&keeper::part(&old.name));
+        }
     }
 }

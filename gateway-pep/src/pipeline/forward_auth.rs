@@ -33,13 +33,13 @@ pub(crate) async fn handle(
     let plan = core.plan.forward_auth.get(listener);
     let (parts, body) = request.into_parts();
     let limits = core.request_limits;
-    let asked = if !connection.accepts_next() {
-        Err(Refusal::Ambiguous(Ambiguity::Wire))
-    } else {
+    let asked = if connection.accepts_next() {
         let trusted = plan.filter(|plan| plan.trusts(connection.client_ip()));
         trusted
             .ok_or(Refusal::UntrustedProxy)
             .and_then(|plan| asked::read(plan, parts, limits).map_err(Refusal::Ambiguous))
+    } else {
+        Err(Refusal::Ambiguous(Ambiguity::Wire))
     };
     // What is logged, counted and asked is of the client and not of the proxy.
     let client = asked.as_ref().map(CanonicalRequest::client_ip);

@@ -132,8 +132,7 @@ impl Keeper {
                 metrics.up.set(i64::from(*is_up));
             }
         }
-        let part = format!("upstream.{}", self.name);
-        self.readiness.set(&part, self.status(&shares));
+        self.readiness.set(&part(&self.name), self.status(&shares));
     }
 
     /// One that is down makes no gateway unready: others would be no better off, and other upstreams are well.
@@ -161,6 +160,11 @@ impl Keeper {
             ),
         }
     }
+}
+
+/// What health calls an upstream.
+pub(crate) fn part(upstream: &str) -> String {
+    format!("upstream.{upstream}")
 }
 
 /// How endpoints are asked, if they are.

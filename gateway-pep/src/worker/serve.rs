@@ -185,9 +185,9 @@ fn look_after(generations: &mut Vec<Generation>) {
         generation.end();
     }
     generations.extend(kept.into_iter().map(|(_, generation)| generation));
-    generations
-        .iter()
-        .for_each(|generation| generation.worker.update_gauges());
+    for generation in generations {
+        generation.worker.update_gauges();
+    }
 }
 
 /// Requests that come from now on are answered by another configuration, on whatever connection. What has begun

@@ -155,7 +155,7 @@ async fn what_goes_on_goes_on_and_is_ended_by_what_ends_it() {
     reload(&mut fixture, GATEWAY, OTHER).await.unwrap();
     // Long enough for what is not needed any more to be let go of.
     tokio::time::sleep(Duration::from_millis(2500)).await;
-    let mut buffer = [0; 65536];
+    let mut buffer = vec![0; 65536];
     while let Ok(length) = timeout(Duration::from_millis(5), stream.read(&mut buffer)).await {
         assert!(length.unwrap() > 0);
     }
