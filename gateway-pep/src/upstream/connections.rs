@@ -1,12 +1,14 @@
 //! Connections of one worker to one endpoint: those that are kept, and how many are in use.
 
 use std::cell::{Cell, RefCell};
+use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 
@@ -108,6 +110,7 @@ impl Connections {
             .map_err(|_| UpstreamError::ConnectTimeout)?
             .map_err(UpstreamError::Connect)?;
         stream.set_nodelay(true).map_err(UpstreamError::Connect)?;
+        watch_over(&stream).map_err(UpstreamError::Connect)?;
         let (sender, connection) = http1::handshake(TokioIo::new(stream))
             .await
             .map_err(UpstreamError::Exchange)?;
@@ -118,6 +121,21 @@ impl Connections {
         Ok(sender)
     }
 }
+
+/// Has the system end a connection whose other end has vanished, which nobody would find out in a tunnel, or takes
+/// nothing of what is sent, which nobody waits for once the answer is there.
+fn watch_over(stream: &TcpStream) -> io::Result<()> {
+    let socket = SockRef::from(stream);
+    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(SILENT).with_interval(PROBE))?;
+    #[cfg(target_os = "linux")]
+    socket.set_tcp_user_timeout(Some(DEAF))?;
+    Ok(())
+}
+
+const SILENT: Duration = Duration::from_mins(1);
+const PROBE: Duration = Duration::from_secs(15);
+#[cfg(target_os = "linux")]
+const DEAF: Duration = Duration::from_mins(1);
 
 impl Visit {
     pub(super) fn new(connections: &Rc<Connections>) -> Self {
@@ -134,5 +152,24 @@ impl Drop for Visit {
     fn drop(&mut self) {
         let active = &self.0.active;
         active.set(active.get().saturating_sub(1));
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_system_looks_after_connections_that_nobody_waits_for() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let connecting = TcpStream::connect(listener.local_addr().unwrap());
+        let stream = connecting.await.unwrap();
+        watch_over(&stream).unwrap();
+        let socket = SockRef::from(&stream);
+        assert!(socket.keepalive().unwrap());
+        assert_eq!(socket.tcp_keepalive_time().unwrap(), SILENT);
+        assert_eq!(socket.tcp_user_timeout().unwrap(), Some(DEAF));
     }
 }

@@ -256,3 +256,57 @@ async fn an_upload_ends_with_its_answer() {
     }
     assert_eq!(upstream.open(), 0);
 }
+
+/// Begins in any way, breaks off anywhere, and says a second thing or hangs up.
+#[tokio::test]
+async fn whatever_an_upstream_says_nothing_is_left_over() {
+    const SAID: [&str; 12] = [
+        "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
+        "HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nhello",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nX-A: b\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhelloworld",
+        "HTTP/1.1 200 OK\r\n\r\nhello",
+        "HTTP/1.0 200 OK\r\n\r\nhello",
+        "HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\nhello",
+        "HTTP/1.1 100 Continue\r\n\r\n",
+        "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n\u{1}x",
+        "HTTP/1.1 304 Not Modified\r\nETag: x\r\n\r\n",
+        "\r\n\r\nx",
+    ];
+    const ASKED: [&str; 6] = [
+        "GET /public/ok HTTP/1.1\r\nHost: gw.test\r\n\r\n",
+        "HEAD /public/ok HTTP/1.1\r\nHost: gw.test\r\n\r\n",
+        "POST /public/echo HTTP/1.1\r\nHost: gw.test\r\nContent-Length: 5\r\n\r\nhello",
+        "POST /public/echo HTTP/1.1\r\nHost: gw.test\r\nContent-Length: 50\r\n\r\nhello",
+        "POST /public/echo HTTP/1.1\r\nHost: gw.test\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+        "GET /public/ws HTTP/1.1\r\nHost: gw.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+    ];
+    let mut count = 0_usize;
+    for first in SAID {
+        for second in ["", SAID[0], SAID[9]] {
+            let cut = first.len() - (count * 7) % first.len();
+            let said = format!("{}{second}", first.get(..cut).unwrap());
+            let upstream = Raw::start(&said).await;
+            let fixture = behind(&upstream).await;
+            let mut open = Vec::new();
+            for asked in ASKED {
+                count += 1;
+                let mut stream = TcpStream::connect(fixture.addr).await.unwrap();
+                let cut = if count.is_multiple_of(3) { 3 } else { 0 };
+                let asked = &asked.as_bytes()[..asked.len() - cut];
+                stream.write_all(asked).await.unwrap();
+                open.push(stream);
+            }
+            tokio::time::sleep(Duration::from_millis(30)).await;
+            drop(open);
+            for gauge in [
+                "pep_connections",
+                "pep_requests_in_flight",
+                "pep_upstream_requests_active",
+            ] {
+                eventually(gauge, || fixture.metric(gauge) < 0.5).await;
+            }
+        }
+    }
+}
