@@ -141,7 +141,7 @@ pub(super) fn follow(core: &Core, parts: &GatewayParts) -> Tasks {
             .upstream(index)
             .and_then(|metrics| Keeper::new(plan, roster, metrics, &parts.health));
         if let Some(keeper) = keeper {
-            tasks.spawn(keeper.run(plan.health.check.clone(), tasks.draining()));
+            tasks.spawn(keeper.run(tasks.draining()));
         }
     }
     tasks
