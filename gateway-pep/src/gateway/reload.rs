@@ -80,6 +80,7 @@ impl RunningGateway {
             Ok(()) => {
                 std::mem::replace(&mut self.following, following).drain();
                 forget_issuers(&before, &core, &self.parts);
+                forget_endpoints(&before, &core, &self.parts);
             }
             Err(_) => following.drain(),
         }
@@ -169,5 +170,30 @@ fn forget_issuers(before: &Core, now: &Core, parts: &GatewayParts) {
     let gone = gone.filter(|old| now.plan.issuers.iter().all(|new| new.name != old.name));
     for issuer in gone {
         parts.health.forget(&Told::part(&issuer.name));
+    }
+}
+
+/// Nobody looks any more after upstreams and endpoints that are gone: what was said of them last would stand for
+/// ever.
+fn forget_endpoints(before: &Core, now: &Core, parts: &GatewayParts) {
+    for (index, (old, roster)) in before
+        .plan
+        .upstreams
+        .iter()
+        .zip(&before.rosters)
+        .enumerate()
+    {
+        let mut upstreams = now.plan.upstreams.iter().zip(&now.rosters);
+        let new = upstreams.find(|(new, _)| new.name == old.name);
+        if !new.is_some_and(|(new, _)| new.is_kept()) {
+            parts.health.forget(&Keeper::part(&old.name));
+        }
+        let mut stays: Vec<_> = new.map_or_else(Vec::new, |(_, roster)| roster.endpoints());
+        stays.retain(|endpoint| endpoint.metrics.is_some());
+        let gone = roster.endpoints().into_iter();
+        let gone = gone.filter(|old| stays.iter().all(|new| new.plan.name != old.plan.name));
+        if let Some(metrics) = before.metrics.upstream(index) {
+            gone.for_each(|endpoint| metrics.forget(&endpoint.plan.name));
+        }
     }
 }

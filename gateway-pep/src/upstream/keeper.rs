@@ -66,6 +66,11 @@ impl Keeper {
         })
     }
 
+    /// What the readiness of an upstream is called.
+    pub(crate) fn part(upstream: &str) -> String {
+        format!("upstream.{upstream}")
+    }
+
     /// Until `stop`.
     pub(crate) async fn run(mut self, stop: CancellationToken) {
         let (told, mut answers) = mpsc::channel(16);
@@ -218,8 +223,8 @@ impl Keeper {
                 metrics.up.set(i64::from(*is_up));
             }
         }
-        let part = format!("upstream.{}", self.name);
-        self.readiness.set(&part, self.status(&shares));
+        self.readiness
+            .set(&Self::part(&self.name), self.status(&shares));
     }
 
     /// One that is down makes no gateway unready: others would be no better off, and other upstreams are well.

@@ -113,7 +113,7 @@ impl Roster {
         self.view.load_full()
     }
 
-    pub(super) fn endpoints(&self) -> Vec<Arc<Endpoint>> {
+    pub(crate) fn endpoints(&self) -> Vec<Arc<Endpoint>> {
         let view = self.view.load();
         let candidates = view.candidates.iter();
         candidates.map(|it| it.endpoint.clone()).collect()
