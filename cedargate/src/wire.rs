@@ -10,7 +10,7 @@ use anyhow::{Context as _, anyhow, bail};
 use authzen::{DecisionPoint, HttpDecisionPoint, PolicyEvent};
 use axum::Router;
 use bytes::Bytes;
-use gateway_pep::{Caches, Explainer, Gateway, GatewayParts, RunningGateway};
+use gateway_pep::{Gateway, GatewayParts, RunningGateway};
 use oauth::{HttpTokenIntrospector, TokenIntrospector};
 use pdp::{LocalPdp, Pdp, PdpParts};
 use service_kit::admin::{self, Admin};
@@ -134,13 +134,7 @@ pub async fn start(loaded: &Loaded, clock: SharedClock) -> anyhow::Result<Runnin
     let mut admin = admin::router(admin);
     addresses.gateway = gateway.as_ref().map(RunningGateway::addr);
     let gateway = match gateway {
-        Some(gateway) => {
-            let (explainer, caches) = (gateway.explainer(), gateway.caches());
-            let told = (&shared.metrics, shared.health.clone());
-            let reloader = Reloader::new(loaded, gateway, told)?;
-            admin = administered(admin, &reloader, (explainer, caches));
-            Some(reloader)
-        }
+        Some(gateway) => Some(administered(&mut admin, loaded, gateway, &shared)?),
         None => None,
     };
     let admin = admin_host::guarded(admin, &config.admin.hosts);
@@ -153,16 +147,21 @@ pub async fn start(loaded: &Loaded, clock: SharedClock) -> anyhow::Result<Runnin
     })
 }
 
-/// What can be asked of a gateway, beside.
+/// Adds to the admin listener what can be asked of a gateway.
 fn administered(
-    admin: Router,
-    reloader: &Reloader,
-    (explainer, caches): (Explainer, Caches),
-) -> Router {
-    admin
+    admin: &mut Router,
+    loaded: &Loaded,
+    gateway: RunningGateway,
+    shared: &Shared,
+) -> anyhow::Result<Reloader> {
+    let (explainer, caches) = (gateway.explainer(), gateway.caches());
+    let told = (&shared.metrics, shared.health.clone());
+    let reloader = Reloader::new(loaded, gateway, told)?;
+    *admin = std::mem::take(admin)
         .merge(explain::router(explainer))
         .merge(cache_admin::router(caches))
-        .merge(reloader.router())
+        .merge(reloader.router());
+    Ok(reloader)
 }
 
 impl Running {

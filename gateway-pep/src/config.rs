@@ -32,8 +32,8 @@ pub use login::{LoginConfig, SessionsConfig};
 pub use rate::{Per, RateConfig};
 pub use streams::StreamsConfig;
 pub use upstream::{
-    EndpointConfig, HealthCheckConfig, LoadBalancing, OutlierDetectionConfig, RetriesConfig,
-    UpstreamConfig, UpstreamTimeoutsConfig,
+    DnsConfig, EndpointConfig, HealthCheckConfig, LoadBalancing, OutlierDetectionConfig,
+    RetriesConfig, UpstreamConfig, UpstreamTimeoutsConfig,
 };
 
 /// What the token service is called among issuers.

@@ -36,9 +36,9 @@ mod worker;
 
 pub use config::{
     AuthMethod, CacheConfig, CertificateIssuerConfig, CertificateName, CertificateSubjectConfig,
-    CertificateSubjectType, ClientScheme, Config, Dialect, DpopConfig, EndpointConfig, Forward,
-    ForwardAuthConfig, GatewayConfig, HealthCheckConfig, IntrospectionIssuerConfig, IssuerConfig,
-    JwtIssuerConfig, LimitsConfig, LoadBalancing, LoginConfig, Mapping, NoOrigin,
+    CertificateSubjectType, ClientScheme, Config, Dialect, DnsConfig, DpopConfig, EndpointConfig,
+    Forward, ForwardAuthConfig, GatewayConfig, HealthCheckConfig, IntrospectionIssuerConfig,
+    IssuerConfig, JwtIssuerConfig, LimitsConfig, LoadBalancing, LoginConfig, Mapping, NoOrigin,
     OutlierDetectionConfig, Per, PublicOrigin, RateConfig, RetriesConfig, RouteConfig,
     SessionsConfig, StreamsConfig, SubjectConfig, SubjectType, TimeoutsConfig, UpstreamConfig,
     UpstreamTimeoutsConfig,

@@ -8,6 +8,7 @@ mod exchange;
 mod health;
 pub(crate) mod keeper;
 pub(crate) mod maglev;
+mod names;
 mod places;
 pub(crate) mod roster;
 

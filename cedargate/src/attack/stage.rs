@@ -115,6 +115,7 @@ fn on_loopback(mut config: Config, upstream: SocketAddr) -> Config {
         configured.url = format!("http://{upstream}");
         configured.endpoints.clear();
         configured.health_check = None;
+        configured.dns = None;
     }
     let gateway = &mut config.gateway;
     gateway.workers = 1;

@@ -1,5 +1,6 @@
 //! One upstream: a URL alone, or a URL with settings.
 
+mod dns;
 mod endpoint;
 mod health;
 mod retries;
@@ -10,6 +11,7 @@ use serde::{Deserialize, Deserializer};
 
 use crate::config::short::{self, Short};
 
+pub use dns::DnsConfig;
 pub use endpoint::{EndpointConfig, LoadBalancing};
 pub use health::{HealthCheckConfig, OutlierDetectionConfig};
 pub use retries::RetriesConfig;
@@ -29,6 +31,10 @@ pub struct UpstreamConfig {
     /// `address` and `weight`. Each gets the same requests, with the `Host` of the URL.
     #[serde(default)]
     pub endpoints: Vec<EndpointConfig>,
+    /// Each address of the names is an endpoint, and they are resolved again and again: `dns: {}`. Default: a name
+    /// is one endpoint, wherever the system finds it when it is connected to.
+    #[serde(default)]
+    pub dns: Option<DnsConfig>,
     /// Which endpoint gets a request.
     #[serde(default)]
     pub load_balancing: LoadBalancing,
@@ -107,6 +113,7 @@ impl UpstreamConfig {
             url: url.into(),
             resource: None,
             endpoints: Vec::new(),
+            dns: None,
             load_balancing: LoadBalancing::default(),
             hash_on: None,
             outlier_detection: OutlierDetectionConfig::default(),

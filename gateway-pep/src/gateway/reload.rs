@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-use service_kit::{Health, Tasks};
+use service_kit::Tasks;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -19,9 +19,8 @@ use crate::config::Config;
 use crate::core::Core;
 use crate::identity::issuer::Kind;
 use crate::identity::jwks::Told;
-use crate::plan::Plan;
 use crate::purge::Remembering;
-use crate::upstream::keeper::{self, Keeper};
+use crate::upstream::keeper::Keeper;
 use crate::worker::serve::Succession;
 
 /// What only a restart changes.
@@ -80,7 +79,8 @@ impl RunningGateway {
         match &replaced {
             Ok(()) => {
                 std::mem::replace(&mut self.following, following).drain();
-                forget(&before.plan, &core.plan, &self.parts.health);
+                forget_issuers(&before, &core, &self.parts);
+                forget_endpoints(&before, &core, &self.parts);
             }
             Err(_) => following.drain(),
         }
@@ -142,7 +142,7 @@ pub(super) fn follow(core: &Core, parts: &GatewayParts) -> Tasks {
             .upstream(index)
             .and_then(|metrics| Keeper::new(plan, roster, metrics, &parts.health));
         if let Some(keeper) = keeper {
-            tasks.spawn(keeper.run(plan.health.check.clone(), tasks.draining()));
+            tasks.spawn(keeper.run(tasks.draining()));
         }
     }
     tasks
@@ -164,17 +164,36 @@ async fn read_keys(core: &Core) -> Result<(), GatewayError> {
     Ok(())
 }
 
-/// Nobody looks any more at the keys of issuers and at the endpoints of upstreams that are gone.
-fn forget(before: &Plan, now: &Plan, health: &Health) {
-    for old in before.issuers.iter() {
-        if now.issuers.iter().all(|new| new.name != old.name) {
-            health.forget(&Told::part(&old.name));
-        }
+/// Nobody looks any more at the keys of issuers that are gone.
+fn forget_issuers(before: &Core, now: &Core, parts: &GatewayParts) {
+    let gone = before.plan.issuers.iter();
+    let gone = gone.filter(|old| now.plan.issuers.iter().all(|new| new.name != old.name));
+    for issuer in gone {
+        parts.health.forget(&Told::part(&issuer.name));
     }
-    for old in &before.upstreams {
-        let new = now.upstreams.iter().find(|new| new.name == old.name);
-        if new.is_none_or(|new| !new.health.is_any()) {
-            health.forget(&keeper::part(&old.name));
+}
+
+/// Nobody looks any more after upstreams and endpoints that are gone: what was said of them last would stand for
+/// ever.
+fn forget_endpoints(before: &Core, now: &Core, parts: &GatewayParts) {
+    for (index, (old, roster)) in before
+        .plan
+        .upstreams
+        .iter()
+        .zip(&before.rosters)
+        .enumerate()
+    {
+        let mut upstreams = now.plan.upstreams.iter().zip(&now.rosters);
+        let new = upstreams.find(|(new, _)| new.name == old.name);
+        if !new.is_some_and(|(new, _)| new.is_kept()) {
+            parts.health.forget(&Keeper::part(&old.name));
+        }
+        let mut stays: Vec<_> = new.map_or_else(Vec::new, |(_, roster)| roster.endpoints());
+        stays.retain(|endpoint| endpoint.metrics.is_some());
+        let gone = roster.endpoints().into_iter();
+        let gone = gone.filter(|old| stays.iter().all(|new| new.plan.name != old.plan.name));
+        if let Some(metrics) = before.metrics.upstream(index) {
+            gone.for_each(|endpoint| metrics.forget(&endpoint.plan.name));
         }
     }
 }

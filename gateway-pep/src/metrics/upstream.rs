@@ -21,6 +21,7 @@ pub(crate) struct UpstreamMetrics {
     /// Whether too few endpoints are up.
     pub(crate) panic: IntGauge,
     endpoints: OfEndpoints,
+    resolutions: IntCounterVec,
 }
 
 /// Why requests were sent again.
@@ -91,6 +92,11 @@ impl UpstreamMetrics {
             labels,
         )?;
         let endpoints = OfEndpoints::new(metrics)?;
+        let resolutions = metrics.counters(
+            "pep_upstream_resolutions_total",
+            "Times that the names of endpoints were resolved",
+            &["upstream", "result"],
+        )?;
         let make = |name: &Arc<str>| Self {
             duration: durations.with_label_values(&[name]),
             connects: connects.with_label_values(&[name]),
@@ -104,10 +110,32 @@ impl UpstreamMetrics {
             pending: pending.with_label_values(&[name]),
             panic: panic.with_label_values(&[name]),
             endpoints: endpoints.clone(),
+            resolutions: resolutions.clone(),
             name: name.clone(),
         };
         let upstreams = plan.upstreams.iter();
         Ok(upstreams.map(|upstream| make(&upstream.name)).collect())
+    }
+
+    /// Its names were resolved, all of them or not.
+    pub(crate) fn resolved(&self, are_all: bool) {
+        let result = if are_all { "ok" } else { "failed" };
+        let labels = &[&*self.name, result];
+        self.resolutions.with_label_values(labels).inc();
+    }
+
+    /// There is no such endpoint any more: series of what comes and goes must not pile up.
+    pub(crate) fn forget(&self, endpoint: &str) {
+        let labels = &[&*self.name, endpoint];
+        let all = &self.endpoints;
+        let of_checks = ["ok", "failed"].map(|result| [&*self.name, endpoint, result]);
+        // What is not there need not go.
+        let _ = all.requests.remove_label_values(labels);
+        let _ = all.up.remove_label_values(labels);
+        let _ = all.ejections.remove_label_values(labels);
+        for labels in of_checks {
+            let _ = all.checks.remove_label_values(&labels);
+        }
     }
 
     /// Of one of its endpoints.

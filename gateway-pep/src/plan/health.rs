@@ -58,7 +58,7 @@ impl HealthPlan {
         let check = check.map(|check| HealthCheck::compile(&at("health_check"), check, host));
         Ok(Self {
             // One that is alone is never ejected.
-            outliers: outliers.filter(|_| config.endpoints.len() > 1),
+            outliers: outliers.filter(|_| config.endpoints.len() > 1 || config.dns.is_some()),
             check: check.transpose()?,
             slow_start: Duration::from_secs(config.slow_start_secs),
             panic_percent: config.panic_threshold_percent.into(),

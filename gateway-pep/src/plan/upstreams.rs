@@ -28,6 +28,8 @@ pub(crate) struct UpstreamPlan {
     pub(crate) resource: ResourceId,
     /// Where it runs: one at least.
     pub(crate) endpoints: Vec<EndpointPlan>,
+    /// Their names are resolved so often. None: when they are connected to.
+    pub(crate) refresh: Option<Duration>,
     pub(crate) balancing: Balancing,
     pub(crate) health: HealthPlan,
     /// None: nothing is sent to another endpoint.
@@ -127,6 +129,7 @@ impl UpstreamPlan {
             host_header: (!config.preserve_host).then(|| header.clone()),
             resource: ResourceId::new(resource),
             endpoints,
+            refresh: refresh(name, config)?,
             health: HealthPlan::compile(name, config, &header)?,
             retries: Retries::compile(&format!("upstreams.{name}.retries"), &config.retries)?,
             balancing: balancing(name, config, (all, reserved))?,
@@ -212,6 +215,24 @@ fn endpoints(
         plans.push(plan);
     }
     Ok(plans)
+}
+
+fn refresh(name: &str, config: &UpstreamConfig) -> Result<Option<Duration>, ConfigIssue> {
+    match &config.dns {
+        Some(dns) if !(1..=86_400).contains(&dns.refresh_secs) => Err(ConfigIssue::new(format!(
+            "`upstreams.{name}.dns.refresh_secs` must be from 1 to 86400"
+        ))),
+        dns => Ok(dns
+            .as_ref()
+            .map(|dns| Duration::from_secs(dns.refresh_secs))),
+    }
+}
+
+impl UpstreamPlan {
+    /// Whether endpoints can come and go.
+    pub(crate) fn is_kept(&self) -> bool {
+        self.health.is_any() || self.refresh.is_some()
+    }
 }
 
 fn balancing(
@@ -353,6 +374,7 @@ mod tests {
             ),
             ("load_balancing: consistent_hash", "needs `hash_on`"),
             ("hash_on: subject", "means nothing without"),
+            ("dns: { refresh_secs: 0 }", "must be from 1 to 86400"),
             ("panic_threshold_percent: 101", "must be from 0 to 100"),
             (
                 "outlier_detection: { statuses: [404] }",

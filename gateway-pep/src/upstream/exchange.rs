@@ -32,8 +32,8 @@ pub(crate) struct Exchange {
     /// Where the next try goes, if that is settled.
     next: Next,
     retries: u32,
-    /// None: it goes to one endpoint, and no other.
-    plan: Option<Retries>,
+    /// Whether there is another endpoint at all.
+    has_others: bool,
 }
 
 /// Where the next try goes.
@@ -53,9 +53,8 @@ impl Exchange {
         (request, key): (Request<RequestBody>, Option<u64>),
         times: UpstreamTimes,
     ) -> Self {
-        let plan = pool.plan().and_then(|plan| plan.retries.clone());
-        let plan = plan.filter(|_| pool.selection.borrow().all().len() > 1);
-        if plan.is_some() {
+        let has_others = pool.selection.borrow().all().len() > 1;
+        if has_others {
             pool.budget.earn();
         }
         Self {
@@ -68,7 +67,7 @@ impl Exchange {
             deadline: None,
             next: Next::Chosen,
             retries: 0,
-            plan,
+            has_others,
         }
     }
 
@@ -151,13 +150,19 @@ impl Exchange {
 
     /// After an answer: whether another endpoint is asked for a better one. It is counted as a try.
     pub(crate) fn wants_another(&mut self, response: &Response<Incoming>) -> bool {
-        let wants = |plan: &Retries| plan.want_another(response.status());
-        let wants = self.plan.as_ref().is_some_and(wants);
+        let wants = |retries: &Retries| retries.want_another(response.status());
+        let wants = self.plan().is_some_and(wants);
         let goes_on = wants && self.request.is_some() && self.may_go_elsewhere();
         if goes_on {
             self.count(|retries| &retries.status);
         }
         goes_on
+    }
+
+    /// None: it goes to one endpoint, and no other.
+    fn plan(&self) -> Option<&Retries> {
+        let plan = self.pool.plan().filter(|_| self.has_others);
+        plan?.retries.as_ref()
     }
 
     fn count(&self, of: impl Fn(&super::RetryMetrics) -> &prometheus::IntCounter) {
@@ -167,11 +172,9 @@ impl Exchange {
     }
 
     fn may_go_elsewhere(&mut self) -> bool {
-        let Some(retries) = &self.plan else {
-            return false;
-        };
+        let attempts = self.plan().map_or(0, |retries| retries.attempts);
         let is_late = self.deadline.is_some_and(|it| it <= Instant::now());
-        if self.retries >= retries.attempts || is_late {
+        if self.retries >= attempts || is_late {
             return false;
         }
         let Some(plan) = self.pool.plan() else {
@@ -190,14 +193,13 @@ impl Exchange {
 
     /// Whether the request may be sent again once it may have left.
     fn is_repeatable(&self, request: &Request<RequestBody>) -> bool {
-        let is_left = |plan: &Retries| self.retries < plan.attempts;
-        self.plan.as_ref().is_some_and(is_left)
-            && is_repeatable(request.method(), request.headers())
+        let is_left = |retries: &Retries| self.retries < retries.attempts;
+        self.plan().is_some_and(is_left) && is_repeatable(request.method(), request.headers())
     }
 
     /// Reads a short body before anything is sent, where it may have to be sent twice.
     async fn take_in(&self, request: &mut Request<RequestBody>) -> Result<(), UpstreamError> {
-        let Some(plan) = &self.plan else {
+        let Some(plan) = self.plan() else {
             return Ok(());
         };
         let length = request.body().size_hint().exact();
@@ -224,7 +226,7 @@ impl Exchange {
     ) -> Result<Answered, Failed> {
         let now = Instant::now();
         let deadline = *self.deadline.get_or_insert(now + self.times.to_head());
-        let per_try = self.plan.as_ref().and_then(|plan| plan.per_try);
+        let per_try = self.plan().and_then(|retries| retries.per_try);
         let is_repeatable = self.is_repeatable(&request);
         let deadline = match per_try {
             // The last try has all that is left.

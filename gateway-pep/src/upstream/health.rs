@@ -45,18 +45,22 @@ const STEPS: u32 = 10;
 
 impl Health {
     pub(super) fn new(plan: HealthPlan, weights: impl Iterator<Item = u32>) -> Self {
-        let members = weights.map(|weight| Member {
-            weight,
-            is_well: true,
-            contrary: 0,
-            ejected_until: None,
-            ejections: 0,
-            back_since: None,
-        });
         Self {
-            members: members.collect(),
+            members: weights.map(Member::new).collect(),
             plan,
         }
+    }
+
+    /// There are others now: by weight, and which of those before each one is, if any. How it is stays as it was.
+    pub(super) fn renew(&mut self, now: impl Iterator<Item = (u32, Option<usize>)>) {
+        let members = now.map(|(weight, before)| {
+            let before = before.and_then(|index| self.members.get(index));
+            Member {
+                weight,
+                ..before.copied().unwrap_or(Member::new(weight))
+            }
+        });
+        self.members = members.collect();
     }
 
     /// It has failed too often. True: it is ejected now.
@@ -142,6 +146,17 @@ impl Health {
 const SHORTEST: Duration = Duration::from_millis(10);
 
 impl Member {
+    fn new(weight: u32) -> Self {
+        Self {
+            weight,
+            is_well: true,
+            contrary: 0,
+            ejected_until: None,
+            ejections: 0,
+            back_since: None,
+        }
+    }
+
     fn is_ejected(&self) -> bool {
         self.ejected_until.is_some()
     }
@@ -251,6 +266,19 @@ mod tests {
             none.checked(0, false, now);
         }
         assert_eq!(none.shares(now).weights, [0]);
+    }
+
+    #[test]
+    fn who_stays_is_as_before() {
+        let mut health = health("", 3);
+        let now = Instant::now();
+        assert!(health.eject(1, now));
+        health.renew([(1, None), (5, Some(1)), (7, Some(2))].into_iter());
+        assert_eq!(health.shares(now).weights, [1, 0, 7]);
+        health.pass(now + SECOND * 10);
+        assert_eq!(health.shares(now + SECOND * 10).weights, [1, 5, 7]);
+        health.renew(std::iter::empty());
+        assert_eq!(health.shares(now).weights, [0; 0]);
     }
 
     #[test]

@@ -1,19 +1,22 @@
 //! Looks after the endpoints of one upstream, once for the process: has them asked, ejects those that fail, takes
 //! them back, and tells workers.
 
+use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use service_kit::health::Status;
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::check;
 use super::health::{Health, Shares};
-use super::roster::{Endpoint, Roster};
+use super::names::{self, Names};
+use super::roster::{Candidate, Endpoint, Roster};
 use crate::metrics::upstream::UpstreamMetrics;
-use crate::plan::UpstreamPlan;
+use crate::plan::{EndpointPlan, HealthCheck, UpstreamPlan};
 
 /// Of one upstream.
 #[derive(Debug)]
@@ -26,6 +29,16 @@ pub(crate) struct Keeper {
     /// What the process says of itself.
     readiness: service_kit::Health,
     metrics: UpstreamMetrics,
+    check: Option<HealthCheck>,
+    /// Whose names are resolved how often.
+    names: Option<(Names, Duration)>,
+}
+
+/// Those who are asked how they are, and what they have answered.
+struct Checks {
+    told: mpsc::Sender<(Arc<str>, bool)>,
+    running: JoinSet<()>,
+    of: HashMap<Arc<str>, AbortHandle>,
 }
 
 impl Keeper {
@@ -36,7 +49,8 @@ impl Keeper {
         metrics: &UpstreamMetrics,
         readiness: &service_kit::Health,
     ) -> Option<Self> {
-        plan.health.is_any().then(|| Self {
+        let names = |refresh| (Names::new(plan.endpoints.clone()), refresh);
+        plan.is_kept().then(|| Self {
             name: plan.name.clone(),
             roster: roster.clone(),
             endpoints: roster.endpoints(),
@@ -47,22 +61,31 @@ impl Keeper {
             told: None,
             readiness: readiness.clone(),
             metrics: metrics.clone(),
+            check: plan.health.check.clone(),
+            names: plan.refresh.map(names),
         })
     }
 
+    /// What the readiness of an upstream is called.
+    pub(crate) fn part(upstream: &str) -> String {
+        format!("upstream.{upstream}")
+    }
+
     /// Until `stop`.
-    pub(crate) async fn run(mut self, plan: HealthCheckOf, stop: CancellationToken) {
-        let (sender, mut answers) = mpsc::channel(16);
-        let mut checks = JoinSet::new();
-        if let Some(check) = plan {
-            for (index, endpoint) in self.endpoints.iter().enumerate() {
-                let sender = sender.clone();
-                let told = async move |is_well| {
-                    let _ = sender.send((index, is_well)).await;
-                };
-                checks.spawn(check::run(check.clone(), endpoint.plan.clone(), told));
-            }
+    pub(crate) async fn run(mut self, stop: CancellationToken) {
+        let (told, mut answers) = mpsc::channel(16);
+        let (found, mut resolved) = mpsc::channel(1);
+        let mut checks = Checks {
+            told,
+            running: JoinSet::new(),
+            of: HashMap::new(),
+        };
+        let mut resolving = JoinSet::new();
+        if let Some((names, refresh)) = self.names.take() {
+            let metrics = self.metrics.clone();
+            resolving.spawn(resolve(names, refresh, (metrics, found.clone())));
         }
+        self.ask(&mut checks);
         loop {
             self.tell();
             let now = Instant::now();
@@ -70,13 +93,75 @@ impl Keeper {
             let roster = self.roster.clone();
             tokio::select! {
                 () = roster.alarm() => self.eject(),
-                Some((index, is_well)) = answers.recv() => self.checked(index, is_well),
+                Some((name, is_well)) = answers.recv() => self.checked(&name, is_well),
+                Some(endpoints) = resolved.recv() => self.renew(&endpoints, &mut checks),
                 () = sleep_until(next.unwrap_or(now)), if next.is_some() => {
                     self.health.pass(Instant::now());
                 }
                 () = stop.cancelled() => return,
             }
         }
+    }
+
+    /// Has those asked that are not yet, and nobody that is gone.
+    fn ask(&self, checks: &mut Checks) {
+        let Some(check) = &self.check else {
+            return;
+        };
+        checks.of.retain(|name, running| {
+            let stays = self.endpoints.iter().any(|it| it.plan.name == *name);
+            if !stays {
+                running.abort();
+            }
+            stays
+        });
+        while checks.running.try_join_next().is_some() {}
+        for endpoint in &self.endpoints {
+            let plan = endpoint.plan.clone();
+            if checks.of.contains_key(&plan.name) {
+                continue;
+            }
+            let (told, name) = (checks.told.clone(), plan.name.clone());
+            let tell = async move |is_well| {
+                let _ = told.send((name.clone(), is_well)).await;
+            };
+            let name = plan.name.clone();
+            let running = checks.running.spawn(check::run(check.clone(), plan, tell));
+            checks.of.insert(name, running);
+        }
+    }
+
+    /// The upstream runs elsewhere now.
+    fn renew(&mut self, plans: &[EndpointPlan], checks: &mut Checks) {
+        let known: Vec<_> = plans
+            .iter()
+            .map(|plan| self.endpoints.iter().position(|it| it.plan == *plan))
+            .collect();
+        let is_same = known.len() == self.endpoints.len() && known.iter().all(Option::is_some);
+        if is_same {
+            return;
+        }
+        let weights = plans.iter().map(|plan| plan.weight);
+        self.health.renew(weights.zip(known.iter().copied()));
+        let before = std::mem::take(&mut self.endpoints);
+        let endpoint = |(plan, known): (&EndpointPlan, &Option<usize>)| {
+            let known = known.and_then(|index| before.get(index)).cloned();
+            known.unwrap_or_else(|| self.roster.endpoint(plan, &self.metrics))
+        };
+        self.endpoints = plans.iter().zip(&known).map(endpoint).collect();
+        for gone in &before {
+            let stays = self.endpoints.iter();
+            if !stays
+                .map(|it| &it.plan.name)
+                .any(|it| *it == gone.plan.name)
+            {
+                self.metrics.forget(&gone.plan.name);
+            }
+        }
+        let count = self.endpoints.len();
+        tracing::info!(upstream = &*self.name, count, "endpoints have changed");
+        self.told = None;
+        self.ask(checks);
     }
 
     fn eject(&mut self) {
@@ -91,10 +176,13 @@ impl Keeper {
         }
     }
 
-    fn checked(&mut self, index: usize, is_well: bool) {
+    fn checked(&mut self, name: &str, is_well: bool) {
+        let mut endpoints = self.endpoints.iter().enumerate();
+        let Some((index, endpoint)) = endpoints.find(|(_, it)| &*it.plan.name == name) else {
+            return;
+        };
         self.health.checked(index, is_well, Instant::now());
-        let endpoint = self.endpoints.get(index);
-        if let Some(metrics) = endpoint.and_then(|it| it.metrics.as_ref()) {
+        if let Some(metrics) = &endpoint.metrics {
             if is_well {
                 &metrics.checks_passed
             } else {
@@ -115,7 +203,10 @@ impl Keeper {
             .as_ref()
             .is_none_or(|it| it.weights != shares.weights)
         {
-            self.roster.publish(&shares.weights);
+            let endpoints = self.endpoints.iter().cloned();
+            let candidates = endpoints.zip(shares.weights.iter().copied());
+            let candidates = candidates.map(|(endpoint, weight)| Candidate { endpoint, weight });
+            self.roster.publish(candidates.collect());
         }
         self.metrics.panic.set(i64::from(shares.is_panic));
         for (index, (endpoint, is_up)) in self.endpoints.iter().zip(&shares.are_up).enumerate() {
@@ -132,7 +223,8 @@ impl Keeper {
                 metrics.up.set(i64::from(*is_up));
             }
         }
-        self.readiness.set(&part(&self.name), self.status(&shares));
+        self.readiness
+            .set(&Self::part(&self.name), self.status(&shares));
     }
 
     /// One that is down makes no gateway unready: others would be no better off, and other upstreams are well.
@@ -162,10 +254,72 @@ impl Keeper {
     }
 }
 
-/// What health calls an upstream.
-pub(crate) fn part(upstream: &str) -> String {
-    format!("upstream.{upstream}")
+/// Tells where the upstream runs, whenever its names were asked for.
+async fn resolve(
+    mut names: Names,
+    refresh: Duration,
+    (metrics, found): (UpstreamMetrics, mpsc::Sender<Vec<EndpointPlan>>),
+) {
+    loop {
+        let failed = names.resolve(names::look_up).await;
+        metrics.resolved(failed == 0);
+        if found.send(names.endpoints()).await.is_err() {
+            return;
+        }
+        let jitter = 0.9 + fastrand::f64() * 0.2;
+        tokio::time::sleep(refresh.mul_f64(jitter)).await;
+    }
 }
 
-/// How endpoints are asked, if they are.
-pub(crate) type HealthCheckOf = Option<crate::plan::HealthCheck>;
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::GatewayMetrics;
+
+    #[tokio::test]
+    async fn who_comes_is_told_who_stays_is_the_same_and_of_who_goes_nothing_is_left() {
+        let text = "upstreams: { a: { url: 'http://x', dns: {}, health_check: { path: /h }, \
+                    endpoints: ['10.0.0.1:1', '10.0.0.2:1'] } }";
+        let plan = crate::plan::tests::compile(text).unwrap();
+        let registry = service_kit::Metrics::new();
+        let metrics = GatewayMetrics::new(&registry, &plan, &[]).unwrap();
+        let upstream = &plan.upstreams[0];
+        let of_upstream = metrics.upstream(0).unwrap();
+        let roster = Arc::new(Roster::new(upstream, of_upstream));
+        let health = service_kit::Health::new();
+        let mut keeper = Keeper::new(upstream, &roster, of_upstream, &health).unwrap();
+        let (told, _answers) = mpsc::channel(1);
+        let mut checks = Checks {
+            told,
+            running: JoinSet::new(),
+            of: HashMap::new(),
+        };
+        keeper.ask(&mut checks);
+        keeper.tell();
+        let (version, before) = (roster.version(), roster.endpoints());
+        keeper.renew(&upstream.endpoints, &mut checks);
+        keeper.tell();
+        assert_eq!(roster.version(), version, "nothing has changed");
+        let mut plans = upstream.endpoints.clone();
+        plans[0].name = "10.0.0.3:1".into();
+        keeper.renew(&plans, &mut checks);
+        keeper.tell();
+        assert!(roster.version() > version);
+        let now = roster.endpoints();
+        assert_eq!(&*now[0].plan.name, "10.0.0.3:1");
+        assert!(Arc::ptr_eq(&now[1], &before[1]));
+        let mut asked: Vec<_> = checks.of.keys().map(|name| &**name).collect();
+        asked.sort_unstable();
+        assert_eq!(asked, ["10.0.0.2:1", "10.0.0.3:1"]);
+        let text = registry.render();
+        assert!(
+            text.contains("10.0.0.3:1") && !text.contains("10.0.0.1:1"),
+            "{text}"
+        );
+        // An answer about who has gone says nothing.
+        keeper.checked("10.0.0.1:1", false);
+        keeper.renew(&[], &mut checks);
+        keeper.tell();
+        assert!(checks.of.is_empty() && roster.endpoints().is_empty());
+    }
+}

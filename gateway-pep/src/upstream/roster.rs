@@ -39,11 +39,31 @@ pub(crate) struct Candidate {
     pub(crate) weight: u32,
 }
 
+/// What all endpoints of an upstream have in common.
+#[derive(Debug, Clone, Copy)]
+struct Kind {
+    /// What is counted of the upstream says it all.
+    is_alone: bool,
+    /// So many failures are too many. None: they are not counted.
+    too_many: Option<u32>,
+}
+
+impl Kind {
+    fn endpoint(self, plan: &EndpointPlan, metrics: &UpstreamMetrics) -> Arc<Endpoint> {
+        Arc::new(Endpoint {
+            metrics: (!self.is_alone).then(|| metrics.endpoint(&plan.name)),
+            plan: plan.clone(),
+            failures: AtomicU32::new(0),
+            too_many: self.too_many,
+        })
+    }
+}
+
 /// The endpoints of one upstream.
 #[derive(Debug)]
 pub(crate) struct Roster {
     is_hashed: bool,
-    counts: bool,
+    kind: Kind,
     /// Somebody has failed too often.
     alarm: Notify,
     version: AtomicU64,
@@ -64,22 +84,20 @@ impl Endpoint {
 
 impl Roster {
     pub(crate) fn new(plan: &UpstreamPlan, metrics: &UpstreamMetrics) -> Self {
-        let is_alone = plan.endpoints.len() == 1 && !plan.health.is_any();
         let outliers = plan.health.outliers.as_ref();
+        let kind = Kind {
+            is_alone: plan.endpoints.len() == 1 && !plan.is_kept(),
+            too_many: outliers.map(|outliers| outliers.failures),
+        };
         let candidate = |endpoint: &EndpointPlan| Candidate {
             weight: endpoint.weight,
-            endpoint: Arc::new(Endpoint {
-                metrics: (!is_alone).then(|| metrics.endpoint(&endpoint.name)),
-                plan: endpoint.clone(),
-                failures: AtomicU32::new(0),
-                too_many: outliers.map(|outliers| outliers.failures),
-            }),
+            endpoint: kind.endpoint(endpoint, metrics),
         };
         let candidates: Vec<_> = plan.endpoints.iter().map(candidate).collect();
         let is_hashed = matches!(plan.balancing, Balancing::ConsistentHash(_));
         Self {
             is_hashed,
-            counts: outliers.is_some(),
+            kind,
             alarm: Notify::new(),
             version: AtomicU64::new(1),
             view: ArcSwap::from_pointee(View::new(candidates, is_hashed)),
@@ -95,18 +113,20 @@ impl Roster {
         self.view.load_full()
     }
 
-    pub(super) fn endpoints(&self) -> Vec<Arc<Endpoint>> {
+    pub(crate) fn endpoints(&self) -> Vec<Arc<Endpoint>> {
         let view = self.view.load();
         let candidates = view.candidates.iter();
         candidates.map(|it| it.endpoint.clone()).collect()
     }
 
-    /// Has workers choose by other weights, in the order of the endpoints.
-    pub(super) fn publish(&self, weights: &[u32]) {
-        let endpoints = self.endpoints().into_iter();
-        let candidates = endpoints.zip(weights.iter().copied());
-        let candidates = candidates.map(|(endpoint, weight)| Candidate { endpoint, weight });
-        let view = View::new(candidates.collect(), self.is_hashed);
+    /// One that has come to the others.
+    pub(super) fn endpoint(&self, plan: &EndpointPlan, metrics: &UpstreamMetrics) -> Arc<Endpoint> {
+        self.kind.endpoint(plan, metrics)
+    }
+
+    /// Has workers choose from these.
+    pub(super) fn publish(&self, candidates: Vec<Candidate>) {
+        let view = View::new(candidates, self.is_hashed);
         self.view.store(Arc::new(view));
         self.version.fetch_add(1, Ordering::Release);
     }
@@ -118,7 +138,7 @@ impl Roster {
 
     /// Whether it matters what requests come to.
     pub(super) fn counts(&self) -> bool {
-        self.counts
+        self.kind.too_many.is_some()
     }
 
     /// A request to an endpoint is over.

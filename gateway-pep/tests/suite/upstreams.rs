@@ -6,7 +6,7 @@ mod timeouts;
 
 use std::collections::BTreeMap;
 
-use crate::fixture::{Fixture, Setup};
+use crate::fixture::{Fixture, Setup, eventually};
 use crate::upstream::Upstream;
 
 /// Places where the same service runs, beside the one of the fixture.
@@ -155,4 +155,24 @@ async fn connections_are_bounded_for_all_places_together() {
     }
     statuses.sort_unstable();
     assert_eq!(statuses, [200, 200, 503, 503, 503, 503]);
+}
+
+#[tokio::test]
+async fn a_name_is_where_its_addresses_are() {
+    let upstream = Upstream::start().await;
+    let port = upstream.addr.port();
+    let setup = Setup {
+        upstream_settings: format!("endpoints: ['localhost:{port}'], dns: {{ refresh_secs: 1 }}"),
+        upstream,
+        ..Setup::new().await
+    };
+    let fixture = setup.start().await;
+    let resolved = || fixture.metric("pep_upstream_resolutions_total");
+    eventually("the name is resolved again", || resolved() > 1.0).await;
+    assert_eq!(fixture.get("/records/1", "at_alice").await.status(), 200);
+    let host = format!("127.0.0.1:{port}");
+    assert_eq!(fixture.upstream.last().headers["host"], host.as_str());
+    let text = fixture.metrics.render();
+    assert!(text.contains(&format!("endpoint=\"{host}\"")), "{text}");
+    assert!(!text.contains("endpoint=\"localhost"), "{text}");
 }

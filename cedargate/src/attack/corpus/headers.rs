@@ -149,8 +149,14 @@ pub(super) fn cases(read: &Target, reserved: &[String]) -> Vec<Case> {
         let fields = format!("Connection: {name}\r\n");
         let title = format!("Connection takes away {name}");
         let bytes = read.request(&fields);
-        let case = Case::new(Class::Headers, read, title, bytes, Expect::passes(read));
-        cases.push(case);
+        // A credential of this hop alone is none.
+        let is_credential = read.token.is_some() && name.contains("Authorization");
+        let expect = if is_credential {
+            Expect::Status(&[401])
+        } else {
+            Expect::passes(read)
+        };
+        cases.push(Case::new(Class::Headers, read, title, bytes, expect));
     }
     cases
 }

@@ -1,6 +1,7 @@
 //! Endpoints that are ejected because of what their requests come to, and those that say themselves that they are
 //! not well.
 
+use std::path::Path;
 use std::time::Duration;
 
 use service_kit::health::Status;
@@ -183,4 +184,47 @@ async fn where_nobody_is_well_all_are_tried_or_the_answer_is_503() {
             assert_eq!(answer.header("retry-after"), Some("1"));
         }
     }
+}
+
+#[tokio::test]
+async fn another_configuration_has_its_own_endpoints_and_of_those_before_nothing_is_left() {
+    let (mut fixture, well) =
+        one_is_closed("health_check: { path: /healthz, interval_ms: 30 }").await;
+    eventually("one is down", || {
+        matches!(part(&fixture), Some(Status::Stale { .. }))
+    })
+    .await;
+    let gateway = "{ workers: 1, access_log: 'off' }";
+    let other = Upstream::start().await;
+    let settings = format!(
+        "endpoints: ['{}', '{}'], load_balancing: least_request",
+        other.addr, well.addr
+    );
+    let config = crate::fixture::config(gateway, well.addr, &settings, "");
+    fixture
+        .gateway
+        .reload(&config, Path::new("."))
+        .await
+        .unwrap();
+    eventually("all are up", || part(&fixture) == Some(Status::Ready)).await;
+    for status in statuses(&fixture, "/records/1", 12).await {
+        assert_eq!(status, 200);
+    }
+    assert!(!other.seen().is_empty() && !well.seen().is_empty());
+    let up = fixture.metric("pep_upstream_endpoint_up");
+    assert!((up - 2.0).abs() < 0.1, "{up}");
+    // Nobody is asked any more by who was asked for before.
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let asked = well.checks();
+    tokio::time::sleep(Duration::from_millis(150)).await;
+    assert_eq!(well.checks(), asked);
+    let config = crate::fixture::config(gateway, well.addr, "", "");
+    fixture
+        .gateway
+        .reload(&config, Path::new("."))
+        .await
+        .unwrap();
+    assert_eq!(part(&fixture), None);
+    let text = fixture.metrics.render();
+    assert!(!text.contains("endpoint=\""), "{text}");
 }
