@@ -4,8 +4,10 @@
 //! one rule of ours: a `forbid` that cannot be evaluated denies, because Cedar would skip it.
 
 mod access;
+mod attribute;
 mod condition;
 mod guard;
+mod like;
 mod oracle;
 mod plans;
 mod rule;
@@ -15,12 +17,13 @@ mod value;
 
 use std::cell::OnceCell;
 
-use cedar_policy_core::ast::{Context, EntityUID};
+use cedar_policy_core::ast::Context;
 use smallvec::SmallVec;
 
 use crate::entities::{Ancestry, EntityStore, Named, Overlays, Row, SliceError, Uid, View};
-use crate::index::guards::Subject;
+use crate::index::guards::{Subject, Values};
 use crate::index::{Seen, Uses};
+use crate::plain::Plain;
 use crate::reads::Reads;
 pub(crate) use access::Access;
 pub(crate) use oracle::{Oracle, Verdict, interpret};
@@ -154,7 +157,7 @@ fn weigh<'a>(
         tally.sort();
     }
     Ok(Outcome {
-        reads: scene.reads.get(),
+        reads: scene.reads(),
         lasts: scene.lasts.get(),
         ..tally.outcome()
     })
@@ -194,11 +197,20 @@ impl<'a> Surroundings<'a> {
     }
 
     /// Principal, action and resource as scopes see them.
-    fn sides(&self, (principals, resources): (Uses, Uses)) -> [Seen<'_, 'a>; 3] {
+    fn sides(&self, uses: (Uses, Uses)) -> [Seen<'_, 'a>; 3] {
         let action = || Side::of(self.action_uid, self.view);
+        let [principal, resource] = self.both(uses);
+        [
+            principal,
+            self.action.get_or_init(action).seen(true),
+            resource,
+        ]
+    }
+
+    /// Those that differ from one question of a kind to the next.
+    fn both(&self, (principals, resources): (Uses, Uses)) -> [Seen<'_, 'a>; 2] {
         [
             self.principal.seen(principals.look_above()),
-            self.action.get_or_init(action).seen(true),
             self.resource.seen(resources.look_above()),
         ]
     }
@@ -216,22 +228,28 @@ impl<'a> Surroundings<'a> {
         }
     }
 
-    /// An entity, and what it is in.
-    fn each_above<'v>(&self, uid: Named<'v>, most: usize) -> Option<Vec<&'v EntityUID>>
+    /// An entity, and what it is in, where that is not more than so many.
+    fn each_above<'v>(&self, uid: Named<'v>, most: usize) -> Option<Values<'v>>
     where
         'a: 'v,
     {
-        let found: Option<Vec<&'v EntityUID>> = match self.part(uid) {
-            Some(part) => part.ancestry().list(most),
+        let mut found = Values::new();
+        let mut list = |ancestry: &Ancestry<'a>| {
+            let is_few = ancestry.len() <= most;
+            if is_few {
+                ancestry.each(|above| found.push(Plain::Entity(above)));
+            }
+            is_few
+        };
+        let is_listed = match self.part(uid) {
+            Some(part) => list(part.ancestry()),
             None => match self.view.row_of(uid) {
-                Some(row) => self.view.ancestry(row).list(most),
-                None => Some(Vec::new()),
+                Some(row) => list(&self.view.ancestry(row)),
+                None => true,
             },
         };
-        found.map(|mut found| {
-            found.push(uid.uid);
-            found
-        })
+        found.push(Plain::Entity(uid.uid));
+        is_listed.then_some(found)
     }
 
     fn is_within(&self, uid: Named<'_>, above: Named<'_>) -> bool {
@@ -312,6 +330,8 @@ impl<'a> Tally<'a> {
     }
 }
 
+#[cfg(test)]
+mod allocations;
 #[cfg(test)]
 mod growth;
 #[cfg(test)]

@@ -11,6 +11,7 @@ mod closures;
 pub(crate) mod fit;
 mod ids;
 mod overlays;
+mod place;
 mod row;
 mod uid;
 mod view;
@@ -33,7 +34,8 @@ use smol_str::SmolStr;
 use closures::{Closure, Closures};
 pub(crate) use ids::Ids;
 pub(crate) use overlays::Overlays;
-pub(crate) use row::{Kept, Origin, Row, WALKED, place_of};
+pub(crate) use place::{Place, place_of};
+pub(crate) use row::{Kept, Origin, Row, WALKED};
 use uid::Key;
 pub(crate) use uid::{Hashed, HashedType, Named, Uid};
 pub(crate) use view::{Ancestry, View};
@@ -240,8 +242,8 @@ impl EntityStore {
 
     /// What a group is in, where that is kept. Whoever has no members is none.
     fn closure(&self, group: &Uid) -> Option<&Closure> {
-        let nothing = Overlays::default();
         self.closures.of(group, self.children.size(), || {
+            let nothing = Overlays::default();
             self.children.get(group)?;
             let above = self.row_of(group.named()).map(|row| {
                 let above = self.view(&nothing).kept_above(row);

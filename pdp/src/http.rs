@@ -127,7 +127,11 @@ fn with_header(problem: Problem, name: HeaderName, value: &'static str) -> Respo
 }
 
 #[cfg(test)]
+mod allocations;
+#[cfg(test)]
 mod hostile_tests;
+#[cfg(test)]
+mod profile;
 #[cfg(test)]
 mod search_tests;
 #[cfg(test)]

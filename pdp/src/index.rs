@@ -30,7 +30,7 @@ pub(crate) use plan::Plan;
 pub(crate) struct Index {
     entities: Numbers<Uid, Hashed>,
     types: Numbers<EntityType, RandomState>,
-    buckets: Level<Level<Level<Arc<Bucket>>>>,
+    buckets: Level<ByPrincipal>,
     principals: Uses,
     resources: Uses,
 }
@@ -74,6 +74,9 @@ pub(crate) type Positions = SmallVec<[usize; 16]>;
 
 /// One part of a scope.
 type Level<V> = Arc<HashMap<ScopeKey, V, RandomState>>;
+
+/// What is filed for an action.
+type ByPrincipal = Level<Level<Arc<Bucket>>>;
 
 /// Names that policies use, each with its number. One that no policy uses any more keeps it.
 #[derive(Debug, Clone)]
@@ -240,13 +243,8 @@ impl Index {
         let principals = self.keys(principal, self.principals, for_principal);
         let resources = self.keys(resource, self.resources, for_resource);
         actions.visit(&self.buckets, |_, by_principal| {
-            principals.visit(by_principal, |principal, by_resource| {
-                resources.visit(by_resource, |resource, bucket| {
-                    if is_wanted(principal, resource) {
-                        bucket.visit(ask, &mut |positions| found.extend_from_slice(positions));
-                    }
-                });
-            });
+            let sides = (&principals, &resources);
+            visit(by_principal, sides, &is_wanted, ask, found);
         });
     }
 
@@ -275,14 +273,25 @@ impl Index {
     fn keys<'k>(&self, sought: &Sought<'_, '_>, uses: Uses, keys: &'k mut Listed) -> Keys<'k> {
         let seen = match sought {
             Sought::AnyOf(kind) => return Keys::OfType(self.types.get(kind)),
-            Sought::One(seen) => seen,
+            Sought::One(seen) => *seen,
         };
-        keys.push(ScopeKey::ANY);
         let kind = if uses.is + uses.is_within > 0 {
             self.types.get(seen.uid.uid.entity_type())
         } else {
             None
         };
+        self.listed(seen, kind, uses, keys)
+    }
+
+    /// The same of an entity whose type has this number, where any policy names it.
+    fn listed<'k>(
+        &self,
+        seen: Seen<'_, '_>,
+        kind: Option<u32>,
+        uses: Uses,
+        keys: &'k mut Listed,
+    ) -> Keys<'k> {
+        keys.push(ScopeKey::ANY);
         if let Some(kind) = kind {
             keys.push(ScopeKey::is(kind));
         }
@@ -367,6 +376,25 @@ impl Keys<'_> {
             }
         }
     }
+}
+
+/// Adds what is filed for an action and matches both sides, some more than once.
+fn visit(
+    by_principal: &ByPrincipal,
+    (principals, resources): (&Keys<'_>, &Keys<'_>),
+    is_wanted: impl Fn(ScopeKey, ScopeKey) -> bool,
+    ask: &mut Ask<'_, '_>,
+    found: &mut Positions,
+) {
+    principals.visit(by_principal, |principal, by_resource| {
+        resources.visit(by_resource, |resource, bucket| {
+            if is_wanted(principal, resource) {
+                bucket.visit(ask, &mut |positions| {
+                    found.extend(positions.iter().copied());
+                });
+            }
+        });
+    });
 }
 
 /// Changes what is filed under a key, and takes it out where nothing is left of it.

@@ -290,7 +290,8 @@ fn overlay(
         return Ok(None);
     }
     // By their places among those that are declared, which is the order of their names.
-    let mut values = vec![Kept::Bool(false); kind.names.len()];
+    let mut values = Vec::with_capacity(kind.names.len());
+    values.resize_with(kind.names.len(), || Kept::Bool(false));
     let mut is_said: SmallVec<[bool; 32]> = SmallVec::from_elem(false, values.len());
     let mut count = 0;
     reader.declared(&kind.members, properties, |at, value| {

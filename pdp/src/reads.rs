@@ -18,7 +18,7 @@ pub(crate) struct Names {
 }
 
 /// A set of names.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub(crate) struct NameSet(u128);
 
 /// What clauses can read of a question, or did read. May name too much, never too little.
@@ -39,8 +39,9 @@ pub(crate) struct Name(Arc<Numbered>);
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Numbered {
     pub(crate) text: SmolStr,
-    attribute: u8,
-    context: u8,
+    /// As sets of one name: they are joined at every reading.
+    attribute: NameSet,
+    context: NameSet,
     /// In the context, it is the time of the decision.
     pub(crate) is_clock: bool,
 }
@@ -64,7 +65,8 @@ impl Names {
         let (attributes, context) = (numbered(attributes), numbered(context));
         let all = attributes.keys().chain(context.keys());
         let known = all.map(|text| {
-            let number = |names: &HashMap<&str, u8>| names.get(text).copied().unwrap_or(LAST);
+            let number =
+                |names: &HashMap<&str, u8>| NameSet::of(names.get(text).copied().unwrap_or(LAST));
             let numbered = Numbered {
                 text: SmolStr::new(text),
                 attribute: number(&attributes),
@@ -107,8 +109,8 @@ impl Names {
         known.unwrap_or_else(|| {
             Name(Arc::new(Numbered {
                 text: text.clone(),
-                attribute: LAST,
-                context: LAST,
+                attribute: NameSet::of(LAST),
+                context: NameSet::of(LAST),
                 is_clock: false,
             }))
         })
@@ -153,11 +155,11 @@ impl NameSet {
 
 impl Name {
     pub(crate) fn as_attribute(&self) -> NameSet {
-        NameSet::of(self.attribute)
+        self.attribute
     }
 
     pub(crate) fn in_context(&self) -> NameSet {
-        NameSet::of(self.context)
+        self.context
     }
 }
 

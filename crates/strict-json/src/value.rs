@@ -163,6 +163,16 @@ impl<'a> Members<'a> {
     pub(crate) fn repeated(&self) -> Option<&'a str> {
         const FEW: usize = 16;
         if self.len() <= FEW {
+            // Nearly always no two are alike in length and first letter.
+            let mut seen = 0_u64;
+            if self.members.iter().all(|(name, _)| {
+                let bit = bit(name);
+                let is_new = seen & bit == 0;
+                seen |= bit;
+                is_new
+            }) {
+                return None;
+            }
             let mut rest = self.members;
             while let Some(((name, _), others)) = rest.split_first() {
                 if others.iter().any(|(other, _)| name == other) {
@@ -177,6 +187,12 @@ impl<'a> Members<'a> {
         let twice = names.windows(2).find(|pair| pair.first() == pair.last());
         twice.and_then(|pair| pair.first().copied())
     }
+}
+
+/// Names that are equal share it.
+fn bit(name: &str) -> u64 {
+    let first = name.as_bytes().first().copied().unwrap_or_default();
+    1 << ((name.len() * 7 + usize::from(first)) % 64)
 }
 
 #[cfg(test)]

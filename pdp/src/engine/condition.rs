@@ -7,12 +7,14 @@
 use std::sync::Arc;
 
 use cedar_policy_core::ast::{
-    BinaryOp, EntityType, Expr, ExprKind, ExtensionFunction, Literal, PartialValue, Pattern,
-    UnaryOp, Value, Var,
+    BinaryOp, EntityType, Expr, ExprKind, ExtensionFunction, Literal, PartialValue, UnaryOp, Value,
+    Var,
 };
 use cedar_policy_core::extensions::Extensions;
 use smol_str::SmolStr;
 
+use super::attribute::Attribute;
+use super::like::Like;
 use super::scene::Scene;
 use super::value::{Failed, Val};
 use crate::entities::Uid;
@@ -41,11 +43,11 @@ pub(super) enum Code {
     /// Compares the time of the decision.
     Clock(Box<Clock>),
     /// An attribute of the principal or of the resource.
-    Own(Side, Name),
-    Get(Box<Code>, Name),
-    Has(Box<Code>, Name),
+    Own(Side, Attribute),
+    Get(Box<Code>, Attribute),
+    Has(Box<Code>, Attribute),
     HasPath(Box<Code>, Box<[Name]>),
-    Like(Box<(Code, Pattern)>),
+    Like(Box<(Code, Like)>),
     Is(Box<(Code, EntityType)>),
     Set(Box<[Code]>),
     Record(Box<[(SmolStr, Code)]>),
@@ -111,12 +113,12 @@ impl Code {
             ExprKind::UnaryApp { op, arg } => Self::Unary(*op, boxed(arg)?),
             ExprKind::BinaryApp { op, arg1, arg2 } => Self::two(*op, sub(arg1)?, sub(arg2)?),
             ExprKind::GetAttr { expr, attr } => Self::attribute(sub(expr)?, names.name(attr)),
-            ExprKind::HasAttr { expr, attr } => Self::Has(boxed(expr)?, names.name(attr)),
+            ExprKind::HasAttr { expr, attr } => Self::Has(boxed(expr)?, names.name(attr).into()),
             ExprKind::ExtHasAttr { expr, attrs } => Self::HasPath(
                 boxed(expr)?,
                 attrs.iter().map(|attr| names.name(attr)).collect(),
             ),
-            ExprKind::Like { expr, pattern } => Self::Like(Box::new((sub(expr)?, pattern.clone()))),
+            ExprKind::Like { expr, pattern } => Self::Like(Box::new((sub(expr)?, pattern.into()))),
             ExprKind::Is { expr, entity_type } => {
                 Self::Is(Box::new((sub(expr)?, entity_type.clone())))
             }
@@ -148,9 +150,9 @@ impl Code {
 
     fn attribute(of: Self, name: Name) -> Self {
         match of {
-            Self::Principal => Self::Own(Side::Principal, name),
-            Self::Resource => Self::Own(Side::Resource, name),
-            of => Self::Get(Box::new(of), name),
+            Self::Principal => Self::Own(Side::Principal, name.into()),
+            Self::Resource => Self::Own(Side::Resource, name.into()),
+            of => Self::Get(Box::new(of), name.into()),
         }
     }
 
@@ -172,17 +174,18 @@ impl Code {
     /// Its name, where this is the time of the decision.
     fn as_clock(&self) -> Option<&Name> {
         match self {
-            Self::Get(of, name) if name.is_clock && matches!(**of, Self::Context) => Some(name),
+            Self::Get(of, name) if name.is_clock && matches!(**of, Self::Context) => Some(&**name),
             _ => None,
         }
     }
 
-    /// Its value, where that is the same for every question; of entities there may be more to say.
+    /// Its value, where that is the same for every question.
     fn constant(&self) -> Option<Value> {
         match self {
             Self::Bool(value) => Some(Value::from(*value)),
             Self::Long(value) => Some(Value::from(*value)),
             Self::Text(text) => Some(Value::from(text.clone())),
+            Self::Entity(uid) => Some(Value::new(Literal::EntityUID(uid.shared()), None)),
             Self::Value(value) => Some((**value).clone()),
             _ => None,
         }
@@ -227,9 +230,17 @@ impl Code {
             }
             Self::Unary(UnaryOp::Not, arg) => !arg.holds(scene)?,
             Self::Clock(clock) => clock.holds(scene)?,
-            Self::Has(of, name) => scene.has(&of.looked_into(scene)?, name)?,
+            Self::Binary(op, args) if Scene::relates(*op) => {
+                let [one, other] = &**args;
+                let one = one.operand(scene)?;
+                scene.relation(*op, &one, &other.operand(scene)?)?
+            }
+            Self::Own(side, name) => scene
+                .attribute_of(scene.side(*side).row, name.into())?
+                .bool()?,
+            Self::Has(of, name) => scene.has(&of.looked_into(scene)?, name.into())?,
             Self::HasPath(of, names) => scene.has_path(of.looked_into(scene)?, names)?,
-            Self::Like(like) => like.1.wildcard_match(like.0.eval(scene)?.text()?),
+            Self::Like(like) => like.1.matches(like.0.operand(scene)?.text()?),
             Self::Is(is) => *is.0.eval(scene)?.entity()?.uid.entity_type() == is.1,
             value => value.eval(scene)?.bool()?,
         })
@@ -239,6 +250,20 @@ impl Code {
     fn looked_into<'a>(&'a self, scene: &Scene<'a, '_>) -> Result<Val<'a>, Failed> {
         match self {
             Self::Context => Ok(Val::Members(scene.context)),
+            other => other.eval(scene),
+        }
+    }
+
+    /// The same as [`Self::eval`], for what most comparisons are made of: it is done where it is asked for.
+    #[inline]
+    fn operand<'a>(&'a self, scene: &Scene<'a, '_>) -> Result<Val<'a>, Failed> {
+        match self {
+            Self::Own(side, name) => scene.attribute_of(scene.side(*side).row, name.into()),
+            Self::Text(text) => Ok(Val::Text(text)),
+            Self::Long(value) => Ok(Val::Long(*value)),
+            Self::Entity(uid) => Ok(Val::Entity(uid.named())),
+            Self::Value(value) => Ok(Val::Ref(value)),
+            Self::Principal => Ok(Val::Entity(scene.seen.principal.uid)),
             other => other.eval(scene),
         }
     }
@@ -281,11 +306,8 @@ impl Code {
                 let one = one.eval(scene)?;
                 scene.binary(*op, &one, &other.eval(scene)?)?
             }
-            Self::Own(Side::Principal, name) => {
-                scene.attribute_of(scene.seen.principal.row, name)?
-            }
-            Self::Own(Side::Resource, name) => scene.attribute_of(scene.seen.resource.row, name)?,
-            Self::Get(of, name) => scene.get(&of.looked_into(scene)?, name)?,
+            Self::Own(side, name) => scene.attribute_of(scene.side(*side).row, name.into())?,
+            Self::Get(of, name) => scene.get(&of.looked_into(scene)?, name.into())?,
             Self::All(_)
             | Self::Any(_)
             | Self::Clock(_)
@@ -328,7 +350,7 @@ impl Code {
 
 impl Clock {
     fn holds(&self, scene: &Scene<'_, '_>) -> Result<bool, Failed> {
-        scene.has_read(Reads::of_context(&self.name));
+        scene.has_read_member(&self.name);
         let now = Val::Ref(scene.context.get(&self.name.text).ok_or(Failed)?);
         let other = self.other.eval(scene)?;
         let millis = now::millis(&other.value()).ok_or(Failed)?;

@@ -131,7 +131,7 @@ fn per_call(mut call: impl FnMut(), calls: u32) -> Duration {
 
 /// Clauses that policies of one scope begin with, each with a number of its own. Of however many,
 /// one or two can hold for [`question`].
-const BEGINNINGS: &[&str] = &[
+pub(super) const BEGINNINGS: &[&str] = &[
     "when { principal.team == \"t{n}\" }",
     "unless { principal.team != \"t{n}\" }",
     "when { [\"t{n}\", \"x{n}\"].contains(principal.team) }",
@@ -147,7 +147,7 @@ const BEGINNINGS: &[&str] = &[
 ];
 
 /// The policies, and who and what there is.
-fn of_one_scope(beginning: &str, count: usize) -> (Rules, EntityStore) {
+pub(super) fn of_one_scope(beginning: &str, count: usize) -> (Rules, EntityStore) {
     let mut policies = String::new();
     for n in 0..count {
         policies.push_str("permit (principal, action, resource) ");

@@ -1,13 +1,15 @@
 //! What clauses begin with, for the index to file their policy by; and what a question says of it.
 
-use cedar_policy_core::ast::{BinaryOp, UnaryOp, ValueKind};
+use std::sync::Arc;
+
+use cedar_policy_core::ast::{BinaryOp, Literal, UnaryOp, Value, ValueKind};
 use smallvec::SmallVec;
 
 use super::condition::{Code, Side};
 use super::scene::Scene;
 use super::value::Val;
 use crate::entities::Named;
-use crate::index::guards::{Answer, Guard, Look, Of, Subject};
+use crate::index::guards::{Answer, Guard, Look, Of, Subject, Values};
 use crate::plain::{Plain, Word, plain};
 use crate::reads::Name;
 
@@ -64,7 +66,6 @@ impl Code {
     /// The elements of a set that is written out, where each is a word.
     fn words(&self) -> Option<Words> {
         match self {
-            Self::Set(items) => items.iter().map(Self::word).collect(),
             Self::Value(value) => match value.value_kind() {
                 ValueKind::Set(items) => items.iter().map(Word::of).collect(),
                 _ => None,
@@ -75,13 +76,13 @@ impl Code {
 
     /// One entity or several that are written out.
     fn entities(&self) -> Option<Words> {
-        let entity = |code: &Self| match code {
-            Self::Entity(uid) => Some(uid.shared().into()),
-            _ => None,
-        };
         match self {
-            Self::Set(items) => items.iter().map(entity).collect(),
-            single => Some(Words::from_iter([entity(single)?])),
+            Self::Entity(uid) => Some(Words::from_iter([uid.shared().into()])),
+            Self::Value(value) => match value.value_kind() {
+                ValueKind::Set(items) => items.iter().map(entity).collect(),
+                _ => None,
+            },
+            _ => None,
         }
     }
 
@@ -113,6 +114,13 @@ impl Side {
 }
 
 type Words = SmallVec<[Word; 1]>;
+
+fn entity(value: &Value) -> Option<Word> {
+    match value.value_kind() {
+        ValueKind::Lit(Literal::EntityUID(uid)) => Some(Arc::clone(uid).into()),
+        _ => None,
+    }
+}
 
 /// What must be true for a condition to be, in the order in which it is evaluated.
 fn conjuncts(condition: Expected<'_>) -> impl Iterator<Item = Expected<'_>> {
@@ -234,10 +242,10 @@ impl<'a, 's: 'a> Scene<'a, 's> {
             return self.look(of, subject.look, most);
         };
         if subject.look == Look::Presence {
-            let is_there = self.has(&of, name);
+            let is_there = self.has(&of, name.into());
             return is_there.map_or(Answer::Unknown, |is| Answer::Value(Plain::Bool(is)));
         }
-        match self.get(&of, name) {
+        match self.get(&of, name.into()) {
             Ok(value) => self.look(value, subject.look, most),
             Err(_) => Answer::Unknown,
         }
@@ -264,9 +272,7 @@ impl<'a, 's: 'a> Scene<'a, 's> {
                     },
                 };
                 let above = self.seen.each_above(name, most);
-                above.map_or(Answer::Unknown, |above| {
-                    Answer::Each(above.into_iter().map(Plain::Entity).collect())
-                })
+                above.map_or(Answer::Unknown, Answer::Each)
             }
             (_, Look::Presence) => Answer::Unknown,
         }
@@ -274,7 +280,7 @@ impl<'a, 's: 'a> Scene<'a, 's> {
 }
 
 /// The elements of a set that a word can equal. None: it is no set, or too large.
-fn elements<'a>(set: &Val<'a>, most: usize) -> Option<Vec<Plain<'a>>> {
+fn elements<'a>(set: &Val<'a>, most: usize) -> Option<Values<'a>> {
     match set {
         Val::Items(items) if items.len() <= most => Some(
             items

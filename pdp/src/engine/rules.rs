@@ -127,7 +127,7 @@ impl Rules {
         seen: &Surroundings<'_>,
         ask: &mut Ask<'_, '_>,
     ) -> Positions {
-        let sides = || seen.sides(self.index.uses());
+        let sides = || seen.both(self.index.uses());
         self.index.beyond(&planned.plan, sides, ask)
     }
 

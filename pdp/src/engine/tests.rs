@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use authzen::Reason;
 use cedar_policy::{Authorizer, Entities, PolicySet};
+use cedar_policy_core::ast::EntityUID;
 use proptest::prelude::*;
 use proptest::sample::select;
 

@@ -110,6 +110,20 @@ impl<'a> Val<'a> {
         }
     }
 
+    /// Whether a set has this.
+    pub(super) fn has(&self, sought: Plain<'_>) -> Result<bool, Failed> {
+        match (self, sought) {
+            (Self::Ids(ids), Plain::Entity(sought)) => Ok(ids.has(sought)),
+            (Self::Ids(_), _) => Ok(false),
+            _ => self.any(|item| item == Some(sought)),
+        }
+    }
+
+    /// A set that has come with the question, and has nothing that is looked into.
+    pub(super) fn is_sent(&self) -> bool {
+        matches!(self, Self::Items(_) | Self::Ids(_))
+    }
+
     pub(super) fn len(&self) -> Result<usize, Failed> {
         match self {
             Self::Items(items) => Ok(items.len()),

@@ -10,6 +10,7 @@ use cedar_policy_core::ast::{Entity, EntityUID, Literal, PartialValue, Set, Valu
 use smol_str::SmolStr;
 
 use super::ids::Ids;
+use super::place::{Place, place_of};
 use super::uid::Uid;
 
 /// One entity. Its ancestors are not here: they are its parents', which may change.
@@ -49,18 +50,6 @@ pub(crate) enum Kept {
     Ids(Box<Ids>),
     /// A set, a record or an extension's value.
     Other(Arc<Value>),
-}
-
-/// So many names are compared one by one: most differ in length already.
-const FEW: usize = 16;
-
-/// Where a name stands among things in the order of their names.
-pub(crate) fn place_of<T>(ordered: &[T], name: &str, own: impl Fn(&T) -> &str) -> Option<usize> {
-    if ordered.len() <= FEW {
-        ordered.iter().position(|one| own(one) == name)
-    } else {
-        ordered.binary_search_by(|one| own(one).cmp(name)).ok()
-    }
 }
 
 impl Row {
@@ -141,6 +130,12 @@ impl Row {
     pub(crate) fn get(&self, name: &str) -> Option<&Kept> {
         self.values
             .get(place_of(&self.names, name, SmolStr::as_str)?)
+    }
+
+    /// The same, where it is most probably in this place.
+    #[inline]
+    pub(crate) fn get_from(&self, place: &Place, name: &SmolStr) -> Option<&Kept> {
+        self.values.get(place.find(&self.names, name)?)
     }
 
     pub(crate) fn tag(&self, name: &str) -> Option<&Kept> {

@@ -71,16 +71,10 @@ impl<'a> Ancestry<'a> {
         self.walked.has(uid) || self.closures.iter().any(|closure| closure.has(uid))
     }
 
-    /// All of them, some more than once, where there are no more than so many.
-    pub(crate) fn list(&self, most: usize) -> Option<Vec<&'a EntityUID>> {
+    /// How many there are, some counted more than once.
+    pub(crate) fn len(&self) -> usize {
         let closures = self.closures.iter().map(|closure| closure.list().len());
-        let len = self.walked.list.len() + closures.sum::<usize>();
-        if len > most {
-            return None;
-        }
-        let mut list = Vec::with_capacity(len + 1);
-        self.each(|uid| list.push(&**uid));
-        Some(list)
+        self.walked.list.len() + closures.sum::<usize>()
     }
 
     /// Whether some may be named more than once.

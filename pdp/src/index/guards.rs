@@ -65,10 +65,13 @@ pub(crate) enum Answer<'v> {
     /// Something that equals no word.
     Other,
     /// It has, or is in, each of these; some may be named twice.
-    Each(Vec<Plain<'v>>),
+    Each(Values<'v>),
     /// It cannot be read, or is not asked about: no policy is left out.
     Unknown,
 }
+
+/// Few, nearly always.
+pub(crate) type Values<'v> = SmallVec<[Plain<'v>; 8]>;
 
 /// Answers what a question says of subjects. Of one that has more than so many values it need not
 /// say anything.
@@ -152,7 +155,10 @@ impl Bucket {
     /// Visits the policies that are not certainly false; some more than once.
     pub(super) fn visit(&self, ask: &mut Ask<'_, '_>, visitor: &mut impl FnMut(&[usize])) {
         visitor(&self.here);
-        self.visit_chosen(ask, visitor);
+        // Nearly always there are no others.
+        if self.has_choices() {
+            self.visit_chosen(ask, visitor);
+        }
     }
 
     /// Those that are evaluated in any case.

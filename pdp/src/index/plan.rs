@@ -7,7 +7,9 @@ use std::sync::Arc;
 use cedar_policy_core::ast::EntityType;
 
 use super::guards::{Ask, Bucket};
-use super::{Index, Keys, Listed, OF_ACTIONS, Positions, ScopeKey, Seen, Sought};
+use super::{
+    ByPrincipal, Index, Keys, Listed, OF_ACTIONS, Positions, ScopeKey, Seen, Sought, visit,
+};
 
 /// See the module.
 #[derive(Debug, Clone)]
@@ -16,8 +18,10 @@ pub(crate) struct Plan {
     pub(crate) positions: Positions,
     /// Others of them are chosen by what a question says.
     choices: Box<[Arc<Bucket>]>,
-    /// Scopes of further policies name an entity, or what it is in.
-    names_entities: bool,
+    /// Where further policies are filed for its action, whose scopes name an entity, or what it is in.
+    further: Box<[ByPrincipal]>,
+    /// The numbers of the types, where any policy names them.
+    kinds: [Option<u32>; 2],
 }
 
 impl Index {
@@ -30,11 +34,12 @@ impl Index {
     ) -> Plan {
         let mut listed = Listed::new();
         let actions = self.keys(&Sought::One(action), OF_ACTIONS, &mut listed);
-        let (principal, resource) = (self.types.get(principal), self.types.get(resource));
+        let kinds = [principal, resource].map(|kind| self.types.get(kind));
+        let [principal, resource] = kinds;
         let [principals, resources] = [principal, resource].map(of_type);
         let (principals, resources) = (Keys::Listed(&principals), Keys::Listed(&resources));
         let (mut positions, mut choices) = (Positions::new(), Vec::new());
-        let mut names_entities = false;
+        let mut further = Vec::new();
         actions.visit(&self.buckets, |_, by_principal| {
             principals.visit(by_principal, |_, by_resource| {
                 resources.visit(by_resource, |_, bucket| {
@@ -45,11 +50,14 @@ impl Index {
                 });
             });
             let entity_of = |key: &ScopeKey, kind| key.may_be_of(kind) && key.names_entity();
-            names_entities |= by_principal.iter().any(|(key, by_resource)| {
+            let names_entities = by_principal.iter().any(|(key, by_resource)| {
                 key.may_be_of(principal)
                     && (key.names_entity()
                         || by_resource.keys().any(|key| entity_of(key, resource)))
             });
+            if names_entities {
+                further.push(Arc::clone(by_principal));
+            }
         });
         // A policy that names several actions may be found by more than one of them.
         positions.sort_unstable();
@@ -57,28 +65,36 @@ impl Index {
         Plan {
             positions,
             choices: choices.into(),
-            names_entities,
+            further: further.into(),
+            kinds,
         }
     }
 
-    /// The policies that a question adds to its plan, ascending. `sides` are its parts.
+    /// The policies that a question adds to its plan, ascending. `sides` are its principal and its
+    /// resource.
     pub(crate) fn beyond<'q, 's: 'q>(
         &self,
         plan: &Plan,
-        sides: impl FnOnce() -> [Seen<'q, 's>; 3],
+        sides: impl FnOnce() -> [Seen<'q, 's>; 2],
         ask: &mut Ask<'_, '_>,
     ) -> Positions {
         let mut found = Positions::new();
         for bucket in &plan.choices {
             bucket.visit_chosen(ask, &mut |positions| found.extend_from_slice(positions));
         }
-        if plan.names_entities {
-            let [principal, action, resource] = sides();
-            let (principal, resource) = (Sought::One(principal), Sought::One(resource));
+        if !plan.further.is_empty() {
+            let ([principal, resource], kinds) = (sides(), plan.kinds);
+            let mut listed = [Listed::new(), Listed::new()];
+            let [for_principal, for_resource] = &mut listed;
+            let principals = self.listed(principal, kinds[0], self.principals, for_principal);
+            let resources = self.listed(resource, kinds[1], self.resources, for_resource);
             let is_beyond = |principal: ScopeKey, resource: ScopeKey| {
                 principal.names_entity() || resource.names_entity()
             };
-            self.search(&principal, action, &resource, is_beyond, ask, &mut found);
+            for by_principal in &plan.further {
+                let sides = (&principals, &resources);
+                visit(by_principal, sides, is_beyond, ask, &mut found);
+            }
         }
         if !found.is_empty() {
             found.sort_unstable();
