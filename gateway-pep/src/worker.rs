@@ -13,7 +13,7 @@ mod http2;
 pub(crate) mod serve;
 mod transport;
 
-use std::cell::{Cell, OnceCell, RefCell};
+use std::cell::{Cell, RefCell};
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -63,7 +63,7 @@ pub(crate) struct Worker {
     /// Shared with whoever comes after it on the thread.
     doors: Rc<Doors>,
     /// By whose configuration requests are answered from now on.
-    successor: OnceCell<Rc<Worker>>,
+    successor: RefCell<Option<Rc<Worker>>>,
     /// Requests that it answers, and what goes on after their answers.
     in_use: Cell<usize>,
     gauged: Cell<Gauged>,
@@ -167,7 +167,7 @@ impl Worker {
             streams: Streams::default(),
             validity,
             doors,
-            successor: OnceCell::new(),
+            successor: RefCell::default(),
             in_use: Cell::new(0),
             gauged: Cell::default(),
         }
@@ -228,11 +228,19 @@ impl Worker {
 
     /// By whose configuration a request that comes now is answered.
     pub(crate) fn current(self: &Rc<Self>) -> Rc<Self> {
-        let mut current = self;
-        while let Some(successor) = current.successor.get() {
-            current = successor;
+        let Some(mut current) = self.successor() else {
+            return self.clone();
+        };
+        // Those between are needed by nobody: not by a connection that has seen all of them, either.
+        while let Some(next) = current.successor() {
+            self.successor.replace(Some(next.clone()));
+            current = next;
         }
-        current.clone()
+        current
+    }
+
+    fn successor(&self) -> Option<Rc<Self>> {
+        self.successor.borrow().clone()
     }
 
     /// A request is answered by it; until [`Worker::leave`], it is needed.
@@ -251,7 +259,7 @@ impl Worker {
 
     /// Answers no more requests: `next` does. What it remembers is of no more use.
     fn succeeded_by(&self, next: &Rc<Self>) {
-        let _ = self.successor.set(next.clone());
+        self.successor.replace(Some(next.clone()));
         self.forget();
     }
 

@@ -30,6 +30,8 @@ pub(super) struct Fixed {
     pub(super) forward_auth: Vec<SocketAddr>,
     pub(super) workers: usize,
     max_event_lag_ms: u64,
+    /// Connections that are open would go on without it.
+    is_tls: bool,
 }
 
 impl Fixed {
@@ -40,6 +42,7 @@ impl Fixed {
             forward_auth: gateway.forward_auth.iter().map(|it| it.listen).collect(),
             workers: workers(config),
             max_event_lag_ms: gateway.cache.max_event_lag_ms,
+            is_tls: gateway.tls.is_some(),
         }
     }
 
@@ -56,6 +59,7 @@ impl Fixed {
                 "gateway.cache.max_event_lag_ms",
                 self.max_event_lag_ms == other.max_event_lag_ms,
             ),
+            ("gateway.tls", self.is_tls == other.is_tls),
         ];
         let differing = all.into_iter().filter(|(_, is_same)| !is_same);
         differing.map(|(key, _)| key).collect()
