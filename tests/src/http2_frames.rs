@@ -115,6 +115,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Frames<S> {
         }
     }
 
+    /// What becomes of a connection on which the same frame is sent tens of thousands of times.
+    pub async fn flood(&mut self, one: &[u8]) -> Outcome {
+        let many = one.repeat(100);
+        let mut written = 0;
+        while written < 300 && self.bytes(&many).await {
+            written += 1;
+            tokio::task::yield_now().await;
+        }
+        self.outcome(1).await
+    }
+
     /// What becomes of the request on a stream.
     pub async fn outcome(&mut self, stream: u32) -> Outcome {
         let reading = self.read_outcome(stream);

@@ -9,12 +9,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::Request;
 use http_body_util::{BodyExt as _, Empty};
-use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::fixture::{Fixture, Setup, eventually, get};
-use crate::http2::{connect, head};
+use crate::http2::{client, connect, head};
 use crate::http2_frames::DATA;
 
 /// Says the same to everybody as soon as a head has come, and reads on.
@@ -74,12 +73,7 @@ async fn behind(upstream: &Raw) -> Fixture {
 
 /// The lengths that are said, and the body.
 async fn by_http_2(fixture: &Fixture) -> (Vec<String>, Bytes) {
-    let stream = TcpStream::connect(fixture.addr).await.unwrap();
-    let (mut client, connection) =
-        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
-            .await
-            .unwrap();
-    tokio::task::spawn(connection);
+    let mut client = client(fixture).await;
     let request = Request::get("http://gw.test/public/ok").body(Empty::<Bytes>::new());
     let answer = client.send_request(request.unwrap()).await.unwrap();
     let lengths = answer.headers().get_all("content-length").iter();

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Version};
+use http_body::Body;
 use http_body_util::{BodyExt as _, Full};
+use hyper::client::conn::http2::{self, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
@@ -37,6 +39,21 @@ pub(crate) async fn connect(fixture: &Fixture) -> Frames<TcpStream> {
     Frames::begin(TcpStream::connect(fixture.addr).await.unwrap()).await
 }
 
+/// One that does as it should.
+pub(crate) async fn client<B>(fixture: &Fixture) -> SendRequest<B>
+where
+    B: Body + Unpin + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let stream = TcpStream::connect(fixture.addr).await.unwrap();
+    let (client, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
+        .await
+        .unwrap();
+    tokio::task::spawn(connection);
+    client
+}
+
 pub(crate) fn head(method: &'static str, path: &'static str) -> Vec<(&'static str, &'static str)> {
     vec![
         (":method", method),
@@ -57,12 +74,7 @@ async fn a_request_is_decided_and_forwarded_as_by_http_1() {
     let fixture = start("").await;
     let by_http_1 = fixture.get("/records/1001?a=b", "at_alice").await;
     let (seen_1, asked_1) = (fixture.upstream.last(), fixture.pdp.last());
-    let stream = TcpStream::connect(fixture.addr).await.unwrap();
-    let (mut client, connection) =
-        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
-            .await
-            .unwrap();
-    tokio::task::spawn(connection);
+    let mut client = client(&fixture).await;
     let request = Request::get("http://gw.test/records/1001?a=b")
         .header("authorization", "Bearer at_alice")
         .header("te", "trailers")

@@ -478,13 +478,7 @@ async fn frames_that_ask_nothing_are_a_flood() {
         frame(WINDOW_UPDATE, 0, 0, &[0, 0, 0, 1]),
     ] {
         let mut frames = Frames::begin(TcpStream::connect(address).await.unwrap()).await;
-        let many = one.repeat(100);
-        let mut written = 0;
-        while written < 300 && frames.bytes(&many).await {
-            written += 1;
-            tokio::task::yield_now().await;
-        }
-        let outcome = frames.outcome(1).await;
+        let outcome = frames.flood(&one).await;
         assert!(
             matches!(outcome, Outcome::GoAway(_) | Outcome::Closed),
             "{outcome:?}"

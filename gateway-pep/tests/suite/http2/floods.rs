@@ -171,13 +171,7 @@ async fn frames_that_say_nothing_are_a_flood() {
     ];
     for (name, one) in floods {
         let mut frames = connect(&fixture).await;
-        let many = one.repeat(100);
-        let mut written = 0;
-        while written < 300 && frames.bytes(&many).await {
-            written += 1;
-            tokio::task::yield_now().await;
-        }
-        let outcome = frames.outcome(1).await;
+        let outcome = frames.flood(&one).await;
         assert!(
             matches!(outcome, Outcome::GoAway(_) | Outcome::Closed),
             "{name} {outcome:?}"
@@ -189,13 +183,7 @@ async fn frames_that_say_nothing_are_a_flood() {
         frames
             .headers(1, &head("POST", "/public/echo"), false)
             .await;
-        let many = one.repeat(100);
-        let mut written = 0;
-        while written < 300 && frames.bytes(&many).await {
-            written += 1;
-            tokio::task::yield_now().await;
-        }
-        let outcome = frames.outcome(1).await;
+        let outcome = frames.flood(&one).await;
         assert!(
             matches!(outcome, Outcome::GoAway(_) | Outcome::Closed),
             "{outcome:?}"
