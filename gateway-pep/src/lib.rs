@@ -24,6 +24,7 @@ mod names;
 mod obligation;
 mod pipeline;
 mod plan;
+mod probes;
 mod proofs;
 mod purge;
 mod question;

@@ -1,12 +1,12 @@
 //! Sockets: one a worker, on one port.
 
 use std::net::{SocketAddr, TcpListener};
-use std::time::Duration;
 
-use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
+use socket2::{Domain, Protocol, Socket, Type};
 
 use super::GatewayError;
 use super::reload::Fixed;
+use crate::probes::probe;
 use crate::worker::client::Purpose;
 
 /// What workers listen on.
@@ -71,18 +71,13 @@ fn listeners(listen: SocketAddr, workers: usize) -> std::io::Result<Vec<TcpListe
     Ok(listeners)
 }
 
-/// A connection on which nothing moves is probed after so long, and so often.
-const SILENT: Duration = Duration::from_mins(1);
-const PROBE: Duration = Duration::from_secs(15);
-
 fn listener(addr: SocketAddr, shares_port: bool) -> std::io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(shares_port)?;
     socket.set_nonblocking(true)?;
-    // Whoever is accepted here has it, too: a client that vanished without a word while nothing was to be sent, as in
-    // a tunnel, would have its place for ever.
-    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(SILENT).with_interval(PROBE))?;
+    // A client that vanished would have its place for ever.
+    probe(&socket)?;
     socket.bind(&addr.into())?;
     socket.listen(1024)?;
     Ok(socket.into())

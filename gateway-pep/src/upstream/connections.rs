@@ -8,13 +8,14 @@ use std::time::Duration;
 
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
-use socket2::{SockRef, TcpKeepalive};
+use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 
 use super::UpstreamError;
 use super::roster::Endpoint;
 use crate::body::RequestBody;
+use crate::probes::probe;
 
 /// Kept connections, the last used first.
 #[derive(Debug)]
@@ -122,18 +123,16 @@ impl Connections {
     }
 }
 
-/// Has the system end a connection whose other end has vanished, which nobody would find out in a tunnel, or takes
-/// nothing of what is sent, which nobody waits for once the answer is there.
+/// Has the system end a connection whose other end has vanished, or takes nothing of what is sent, which nobody waits
+/// for once the answer is there.
 fn watch_over(stream: &TcpStream) -> io::Result<()> {
     let socket = SockRef::from(stream);
-    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(SILENT).with_interval(PROBE))?;
+    probe(&socket)?;
     #[cfg(target_os = "linux")]
     socket.set_tcp_user_timeout(Some(DEAF))?;
     Ok(())
 }
 
-const SILENT: Duration = Duration::from_mins(1);
-const PROBE: Duration = Duration::from_secs(15);
 #[cfg(target_os = "linux")]
 const DEAF: Duration = Duration::from_mins(1);
 
@@ -160,6 +159,7 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
+    use crate::probes::SILENT;
 
     #[tokio::test]
     async fn the_system_looks_after_connections_that_nobody_waits_for() {
