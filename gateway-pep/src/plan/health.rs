@@ -139,7 +139,7 @@ impl HealthCheck {
     }
 }
 
-fn of_hundred(key: &str) -> ConfigIssue {
+pub(super) fn of_hundred(key: &str) -> ConfigIssue {
     ConfigIssue::new(format!("`{key}` must be from 0 to 100"))
 }
 

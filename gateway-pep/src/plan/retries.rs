@@ -6,7 +6,7 @@ use http::header::HeaderName;
 use http::{HeaderMap, Method, StatusCode};
 use service_kit::ConfigIssue;
 
-use super::health::statuses;
+use super::health::{of_hundred, statuses};
 use crate::config::RetriesConfig;
 
 /// [`RetriesConfig`], compiled.
@@ -34,9 +34,7 @@ impl Retries {
     /// None: nothing is tried again.
     pub(super) fn compile(at: &str, config: &RetriesConfig) -> Result<Option<Self>, ConfigIssue> {
         if config.budget_percent > 100 {
-            return Err(ConfigIssue::new(format!(
-                "`{at}.budget_percent` must be from 0 to 100"
-            )));
+            return Err(of_hundred(&format!("{at}.budget_percent")));
         }
         if config.per_try_timeout_ms == Some(0) {
             return Err(

@@ -29,9 +29,13 @@ pub(super) async fn run(check: HealthCheck, endpoint: EndpointPlan, told: impl A
             tracing::debug!(endpoint = &*endpoint.name, ?answered, "health check failed");
         }
         told(is_well).await;
-        let jitter = 0.9 + fastrand::f64() * 0.2;
-        tokio::time::sleep_until(begun + check.interval.mul_f64(jitter)).await;
+        tokio::time::sleep_until(begun + about(check.interval)).await;
     }
+}
+
+/// An interval, a little shorter or longer: what begins together comes apart.
+pub(super) fn about(interval: Duration) -> Duration {
+    interval.mul_f64(0.9 + fastrand::f64() * 0.2)
 }
 
 /// Why there was no answer.

@@ -266,8 +266,7 @@ async fn resolve(
         if found.send(names.endpoints()).await.is_err() {
             return;
         }
-        let jitter = 0.9 + fastrand::f64() * 0.2;
-        tokio::time::sleep(refresh.mul_f64(jitter)).await;
+        tokio::time::sleep(check::about(refresh)).await;
     }
 }
 
