@@ -155,7 +155,12 @@ pub const LOCAL_RESOURCE_SERVER: &str = "gateway";
 impl Loaded {
     /// Reads a file; every problem in its text is in the error.
     pub fn read(file: &Path, variables: &Variables) -> Result<Self, ConfigError> {
-        let config = service_kit::config::load(file, variables)?;
+        Self::of(file, &service_kit::config::read(file)?, variables)
+    }
+
+    /// Of the text of a file that was read before.
+    pub(crate) fn of(file: &Path, text: &str, variables: &Variables) -> Result<Self, ConfigError> {
+        let config = service_kit::config::parse_file(file, text, variables)?;
         let base = file.parent().unwrap_or(Path::new("")).to_owned();
         Ok(Self {
             file: file.to_owned(),

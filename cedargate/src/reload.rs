@@ -4,7 +4,7 @@
 //! of their own, which are followed. The rest needs a restart; what of it has changed is said.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use axum::Router;
@@ -18,7 +18,7 @@ use serde::Serialize;
 use service_kit::config::ConfigError;
 use service_kit::health::{self, Health};
 use service_kit::metrics::MetricError;
-use service_kit::{Metrics, Problem, Tasks, Variables};
+use service_kit::{Metrics, Problem, Tasks, Variables, digest};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Mutex;
 
@@ -42,7 +42,8 @@ struct Inner {
     refused: IntCounter,
 }
 
-type Sections = BTreeMap<String, serde_json::Value>;
+/// SECURITY: a digest of each, since there are secrets in them.
+type Sections = BTreeMap<String, [u8; 32]>;
 
 /// What a reload puts in force.
 const RELOADED: [&str; 3] = ["gateway", "upstreams", "routes"];
@@ -80,7 +81,9 @@ impl Reloader {
             &["result"],
         )?;
         Ok(Self(Arc::new(Inner {
-            others: sections(loaded).ok(),
+            others: service_kit::config::read(&loaded.file)
+                .and_then(|text| sections(&loaded.file, &text, &loaded.variables))
+                .ok(),
             file: loaded.file.clone(),
             variables: loaded.variables.clone(),
             gateway: Mutex::new(Some(gateway)),
@@ -115,13 +118,14 @@ impl Reloader {
         let inner = &*self.0;
         let mut gateway = inner.gateway.lock().await;
         let running = gateway.as_mut().ok_or(ReloadError::Stopping)?;
-        let loaded = Loaded::read(&inner.file, &inner.variables)?;
+        // Once: it may be another a moment later.
+        let text = service_kit::config::read(&inner.file)?;
+        let loaded = Loaded::of(&inner.file, &text, &inner.variables)?;
         let config = loaded.config.gateway();
         let config = config.ok_or_else(|| ReloadError::NoGateway(inner.file.clone()))?;
-        let needs_restart = match (&inner.others, sections(&loaded)) {
-            (Some(before), Ok(now)) => differing(before, &now),
-            _ => Vec::new(),
-        };
+        let now = sections(&inner.file, &text, &inner.variables)?;
+        let needs_restart = inner.others.as_ref();
+        let needs_restart = needs_restart.map_or_else(Vec::new, |before| differing(before, &now));
         let reloaded = running.reload(&config, &loaded.base).await;
         reloaded.map_err(|error| ReloadError::Gateway(inner.file.clone(), error))?;
         Ok(Reloaded { needs_restart })
@@ -181,10 +185,15 @@ async fn answer(State(reloader): State<Reloader>, headers: HeaderMap) -> Respons
 }
 
 /// The sections that a reload does not touch.
-fn sections(loaded: &Loaded) -> Result<Sections, ConfigError> {
-    let mut sections: Sections = service_kit::config::load(&loaded.file, &loaded.variables)?;
-    sections.retain(|name, _| !RELOADED.contains(&name.as_str()));
-    Ok(sections)
+fn sections(file: &Path, text: &str, variables: &Variables) -> Result<Sections, ConfigError> {
+    let sections: BTreeMap<String, serde_json::Value> =
+        service_kit::config::parse_file(file, text, variables)?;
+    let others = sections
+        .into_iter()
+        .filter(|(name, _)| !RELOADED.contains(&name.as_str()));
+    Ok(others
+        .map(|(name, section)| (name, digest::sha256(section.to_string().as_bytes())))
+        .collect())
 }
 
 fn differing(before: &Sections, now: &Sections) -> Vec<String> {

@@ -36,14 +36,23 @@ pub struct ConfigIssue {
 /// Reads and checks one file. `variables` is the environment, handed in so that nothing below
 /// reads it.
 pub fn load<T: DeserializeOwned>(file: &Path, variables: &Variables) -> Result<T, ConfigError> {
-    let text = std::fs::read_to_string(file).map_err(|error| ConfigError {
-        file: file.to_owned(),
-        issues: vec![ConfigIssue::new(format!("cannot be read: {error}"))],
-    })?;
-    parse(&text, variables).map_err(|issue| ConfigError {
-        file: file.to_owned(),
-        issues: vec![issue],
+    parse_file(file, &read(file)?, variables)
+}
+
+/// The text of a file.
+pub fn read(file: &Path) -> Result<String, ConfigError> {
+    std::fs::read_to_string(file).map_err(|error| {
+        ConfigError::of(file, ConfigIssue::new(format!("cannot be read: {error}")))
     })
+}
+
+/// [`load`] for the text of a file that was read before.
+pub fn parse_file<T: DeserializeOwned>(
+    file: &Path,
+    text: &str,
+    variables: &Variables,
+) -> Result<T, ConfigError> {
+    parse(text, variables).map_err(|issue| ConfigError::of(file, issue))
 }
 
 /// [`load`] for text that is at hand.
@@ -174,6 +183,15 @@ impl fmt::Display for ConfigIssue {
             write!(formatter, "\n hint: {hint}")?;
         }
         Ok(())
+    }
+}
+
+impl ConfigError {
+    fn of(file: &Path, issue: ConfigIssue) -> Self {
+        Self {
+            file: file.to_owned(),
+            issues: vec![issue],
+        }
     }
 }
 
