@@ -112,17 +112,7 @@ impl RequestBody {
         if self.size_hint().lower() > u64::try_from(limit).unwrap_or(u64::MAX) {
             return Err(BodyError::TooLarge);
         }
-        let mut whole = Vec::new();
-        while let Some(frame) = self.frame().await {
-            let Ok(data) = frame?.into_data() else {
-                continue;
-            };
-            if whole.len() + data.len() > limit {
-                return Err(BodyError::TooLarge);
-            }
-            whole.extend_from_slice(&data);
-        }
-        let whole = Bytes::from(whole);
+        let whole = Bytes::from(self.rest(limit).await?);
         if !whole.is_empty() {
             self.early.push_back(whole.clone());
         }
@@ -131,6 +121,10 @@ impl RequestBody {
 
     /// All of it, if that is no more than `limit`.
     pub(crate) async fn collect(mut self, limit: usize) -> Result<Vec<u8>, BodyError> {
+        self.rest(limit).await
+    }
+
+    async fn rest(&mut self, limit: usize) -> Result<Vec<u8>, BodyError> {
         let mut whole = Vec::new();
         while let Some(frame) = self.frame().await {
             let Ok(data) = frame?.into_data() else {

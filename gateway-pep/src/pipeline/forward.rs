@@ -162,10 +162,15 @@ fn failure(error: &UpstreamError, record: &mut Record) -> Refusal {
 
 /// Where the client broke off, not the upstream.
 fn broken_off(record: &Record) -> Option<Refusal> {
-    match record.body_failure()? {
-        BodyError::TooLarge => Some(Refusal::Ambiguous(super::Ambiguity::BodyTooLarge)),
-        BodyError::Idle => Some(Refusal::RequestTimeout),
-        BodyError::Broken | BodyError::Overdue => Some(Refusal::Ambiguous(super::Ambiguity::Wire)),
-        BodyError::Withdrawn(withdrawn) => Some(refusal(withdrawn)),
+    record.body_failure().map(of_body)
+}
+
+/// What whoever sent a body that ended early is told.
+pub(super) fn of_body(error: BodyError) -> Refusal {
+    match error {
+        BodyError::TooLarge => Refusal::Ambiguous(super::Ambiguity::BodyTooLarge),
+        BodyError::Idle => Refusal::RequestTimeout,
+        BodyError::Broken | BodyError::Overdue => Refusal::Ambiguous(super::Ambiguity::Wire),
+        BodyError::Withdrawn(withdrawn) => refusal(withdrawn),
     }
 }

@@ -11,6 +11,7 @@ use strict_json::{Arena, Json};
 
 use super::authenticate::{Authenticated, Caller};
 use super::canonical::{CanonicalRequest, decode_segment};
+use super::forward::of_body;
 use super::respond::Refusal;
 use super::rewrite::is_json;
 use super::route::Lookup;
@@ -111,10 +112,7 @@ async fn document(
     let whole = whole.map_err(|_| Refusal::RequestTimeout)?;
     let whole = whole.map_err(|error| match error {
         BodyError::TooLarge => Unread::TooLarge.into(),
-        BodyError::Idle => Refusal::RequestTimeout,
-        BodyError::Broken | BodyError::Overdue | BodyError::Withdrawn(_) => {
-            Refusal::Ambiguous(super::canonical::Ambiguity::Wire)
-        }
+        error => of_body(error),
     })?;
     if whole.is_empty() {
         return Ok(None);

@@ -47,7 +47,7 @@ pub(super) async fn confirm_now(worker: &Rc<Worker>, record: &mut Record) -> Res
         return Ok(());
     };
     let now = worker.moment();
-    if !held.stands() {
+    if !held.stands(&now) {
         match reauthorize(worker, &held).await {
             Ok(standing) => held.stand(standing),
             Err(Unknown::No(withdrawn, _)) => return Err(refusal(withdrawn)),

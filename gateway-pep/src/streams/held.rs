@@ -170,9 +170,8 @@ impl Held {
     }
 
     /// Whether it could go on now without a question.
-    pub(crate) fn stands(&self) -> bool {
-        let moment = self.worker.moment();
-        self.state.get() == State::Stands && self.holds(&moment, Times::DEFAULT)
+    pub(crate) fn stands(&self, now: &Moment) -> bool {
+        self.state.get() == State::Stands && self.holds(now, Times::DEFAULT)
     }
 
     pub(crate) fn stand(&self, standing: Standing) {

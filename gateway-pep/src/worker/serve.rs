@@ -176,15 +176,10 @@ impl Generation {
 /// Says how things stand, and lets go of configurations by which nothing is answered any more.
 fn look_after(generations: &mut Vec<Generation>) {
     let last = generations.len().saturating_sub(1);
-    let (kept, gone): (Vec<_>, Vec<_>) = std::mem::take(generations)
-        .into_iter()
-        .enumerate()
-        .partition(|(index, generation)| *index == last || generation.worker.is_in_use());
-    for (_, generation) in gone {
-        generation.worker.leave_gauges();
-        generation.end();
+    for gone in generations.extract_if(..last, |old| !old.worker.is_in_use()) {
+        gone.worker.leave_gauges();
+        gone.end();
     }
-    generations.extend(kept.into_iter().map(|(_, generation)| generation));
     for generation in generations {
         generation.worker.update_gauges();
     }
