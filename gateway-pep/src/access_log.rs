@@ -13,7 +13,7 @@ use service_kit::{LineSink, UnixTime};
 use tokio::sync::Notify;
 
 use crate::cache::Source;
-use crate::cache::decisions::Verdict;
+use crate::cache::verdict::Verdict;
 use crate::identity::Identity;
 use crate::names::{RequestId, trace_id};
 

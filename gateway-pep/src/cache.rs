@@ -13,6 +13,7 @@ pub(crate) mod keyed;
 pub(crate) mod sealed;
 pub(crate) mod tokens;
 pub(crate) mod validity;
+pub(crate) mod verdict;
 
 use service_kit::UnixTime;
 use tokio::time::Instant;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use authzen::{
-    DecisionError, DecisionPoint, Evaluation, EvaluationRequest, EvaluationsRequest, Semantic, Vary,
+    DecisionError, DecisionPoint, Evaluation, EvaluationRequest, EvaluationsRequest, Semantic,
 };
 use service_kit::UnixTime;
 
@@ -16,28 +16,12 @@ use super::generations::Generations;
 use super::keyed::KeyedHash;
 use super::sealed::{Entry, SealedAccess};
 use super::validity::Validity;
+use super::verdict::{Verdict, max_age};
 use super::{Moment, Source};
 use crate::identity::Identity;
-use crate::obligation::{Abilities, Obligations};
 use crate::plan::Plan;
 use crate::purge::Purge;
 use crate::question::{NamedBy, Parts, Question};
-
-/// An answer, understood.
-#[derive(Debug)]
-pub(crate) struct Verdict {
-    pub(crate) outcome: Outcome,
-    /// Names the decision-log record.
-    pub(crate) id: Option<String>,
-    /// The policy version that decided.
-    pub(crate) version: Option<String>,
-    /// What the answer can depend on, where it says so.
-    pub(crate) vary: Option<Arc<Vary>>,
-    /// For how long it holds, where it says so.
-    max_age: Option<Duration>,
-    /// Until then it may be used without asking again.
-    pub(crate) until: UnixTime,
-}
 
 /// The key of a question, twice.
 #[derive(Debug, Clone, Copy)]
@@ -71,19 +55,6 @@ struct Lesson {
     subject_kind: Box<str>,
     parts: Parts,
     generation: u64,
-}
-
-/// What to do.
-#[derive(Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "it stands in a verdict, which is made once for an answer"
-)]
-pub(crate) enum Outcome {
-    Permit(Obligations),
-    Deny,
-    /// Permitted on a condition that this gateway cannot fulfil: a deny.
-    UnknownObligation,
 }
 
 /// An answer, or why there is none; shared by all who asked.
@@ -466,65 +437,4 @@ impl Ask {
             },
         }
     }
-}
-
-impl Verdict {
-    fn of(evaluation: &Evaluation, abilities: &Abilities, until: UnixTime) -> Self {
-        let outcome = if evaluation.decision.is_permit() {
-            match Obligations::understand(&evaluation.context.obligations, abilities) {
-                Ok(obligations) => Outcome::Permit(obligations),
-                Err(unknown) => {
-                    tracing::warn!(%unknown, "a permit is refused");
-                    Outcome::UnknownObligation
-                }
-            }
-        } else {
-            Outcome::Deny
-        };
-        let version = evaluation.context.snapshot.as_ref();
-        Self {
-            outcome,
-            id: evaluation.context.id.clone(),
-            version: version.map(|snapshot| snapshot.version.clone()),
-            vary: evaluation
-                .context
-                .cache
-                .as_ref()
-                .and_then(|cache| cache.vary.clone()),
-            max_age: max_age(evaluation),
-            until,
-        }
-    }
-
-    /// One permit for all of several, under the conditions of each. None: they cannot all be kept, or one is none.
-    pub(crate) fn joined(verdicts: &[Rc<Self>]) -> Option<Self> {
-        let mut obligations = Obligations::default();
-        let mut until = verdicts.first()?.until;
-        for verdict in verdicts {
-            let Outcome::Permit(more) = &verdict.outcome else {
-                return None;
-            };
-            obligations.join(more).ok()?;
-            until = until.min(verdict.until);
-        }
-        let first = verdicts.first()?;
-        Some(Self {
-            outcome: Outcome::Permit(obligations),
-            id: first.id.clone(),
-            version: first.version.clone(),
-            vary: None,
-            max_age: None,
-            until,
-        })
-    }
-
-    pub(crate) fn is_permit(&self) -> bool {
-        matches!(self.outcome, Outcome::Permit(_))
-    }
-}
-
-/// A decision point may say for how many seconds its answer holds.
-fn max_age(evaluation: &Evaluation) -> Option<Duration> {
-    let advice = evaluation.context.cache.as_ref()?;
-    advice.max_age.map(Duration::from_secs)
 }

@@ -4,7 +4,7 @@
 use serde_json::{Map, Value, json};
 use service_kit::{LineSink, UnixTime};
 
-use crate::cache::decisions::Verdict;
+use crate::cache::verdict::Verdict;
 use crate::identity::Identity;
 use crate::names::RequestId;
 use crate::pipeline::canonical::CanonicalRequest;

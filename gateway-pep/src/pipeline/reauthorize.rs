@@ -8,7 +8,7 @@ use super::record::Record;
 use super::respond::Refusal;
 use crate::body::LONG;
 use crate::cache::Source;
-use crate::cache::decisions::Verdict;
+use crate::cache::verdict::Verdict;
 use crate::streams::{Held, Standing};
 use crate::withdrawn::Withdrawn;
 use crate::worker::Worker;

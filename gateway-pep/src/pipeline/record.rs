@@ -15,7 +15,7 @@ use super::canonical::{Authority, CanonicalRequest};
 use super::presented::Scheme;
 use crate::access_log::Line;
 use crate::body::{BodyError, Progress};
-use crate::cache::decisions::{Outcome, Verdict};
+use crate::cache::verdict::{Outcome, Verdict};
 use crate::cache::{Moment, Source};
 use crate::identity::Identity;
 use crate::names::{RequestId, trace};

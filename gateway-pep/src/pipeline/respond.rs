@@ -16,7 +16,7 @@ use super::particulars::Unread;
 use super::presented::Unproven;
 use super::record::Record;
 use super::response_body::ResponseBody;
-use crate::cache::decisions::Verdict;
+use crate::cache::verdict::Verdict;
 use crate::core::Core;
 use crate::login::Departure;
 use crate::obligation::rate;

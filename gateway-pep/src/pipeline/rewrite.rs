@@ -10,7 +10,7 @@ use super::record::Record;
 use super::respond::Refusal;
 use super::response_body::ResponseBody;
 use crate::body::BodyError;
-use crate::cache::decisions::{Outcome, Verdict};
+use crate::cache::verdict::{Outcome, Verdict};
 use crate::obligation::filter::{self, Fate};
 use crate::question::Particulars;
 use crate::worker::Worker;

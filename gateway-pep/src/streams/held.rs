@@ -8,7 +8,7 @@ use std::time::Duration;
 use service_kit::UnixTime;
 
 use super::Streams;
-use crate::cache::decisions::Verdict;
+use crate::cache::verdict::Verdict;
 use crate::cache::{Epochs, Moment, Source};
 use crate::identity::Identity;
 use crate::names::RequestId;

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use service_kit::UnixTime;
 
 use super::{Permitted, Refusal};
-use crate::cache::decisions::{Outcome, Verdict};
+use crate::cache::verdict::{Outcome, Verdict};
 use crate::identity::Identity;
 use crate::obligation::Obligations;
 use crate::obligation::notice::Told;

@@ -4,7 +4,8 @@ use std::rc::Rc;
 
 use super::{Permitted, Record, Refusal, evaluation_request};
 use crate::cache::Source;
-use crate::cache::decisions::{Keys, Verdict};
+use crate::cache::decisions::Keys;
+use crate::cache::verdict::Verdict;
 use crate::plan::Protection;
 use crate::question::{Particulars, Parts, Question};
 use crate::worker::Worker;

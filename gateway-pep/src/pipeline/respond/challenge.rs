@@ -6,7 +6,7 @@ use http::header::{self, HeaderValue};
 use oauth::{BearerChallenge, BearerError, DpopChallenge, Scope};
 
 use super::Refusal;
-use crate::cache::decisions::Outcome;
+use crate::cache::verdict::Outcome;
 use crate::core::Core;
 use crate::headers::DPOP_NONCE;
 use crate::pipeline::presented::{Scheme, Unproven};
