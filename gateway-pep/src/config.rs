@@ -4,9 +4,11 @@
 //! compiles them.
 
 mod dpop;
+mod encoded;
 mod forward_auth;
 mod issuer;
 mod login;
+mod proxies;
 mod rate;
 mod short;
 mod streams;
@@ -22,6 +24,7 @@ use service_kit::line_sink::LineTarget;
 use service_kit::{NamedTlsConfig, Secret};
 
 pub use dpop::{DpopConfig, NoOrigin, PublicOrigin};
+pub use encoded::EncodedCharacter;
 pub use forward_auth::{ClientScheme, Dialect, ForwardAuthConfig};
 pub use issuer::{
     AuthMethod, CertificateIssuerConfig, CertificateName, CertificateSubjectConfig,
@@ -29,6 +32,7 @@ pub use issuer::{
     SubjectConfig, SubjectType,
 };
 pub use login::{LoginConfig, SessionsConfig};
+pub use proxies::ProxyHeaders;
 pub use rate::{Per, RateConfig};
 pub use streams::StreamsConfig;
 pub use upstream::{
@@ -76,6 +80,10 @@ pub struct GatewayConfig {
     pub tls: Option<NamedTlsConfig>,
     /// Without TLS, clients may begin with HTTP/2, too (prior knowledge). By TLS they always may.
     pub h2c: bool,
+    /// The networks of proxies in front of the gateway: `10.0.0.0/8`. What they say of a request's client is taken:
+    /// address, scheme and `X-Request-Id`. Of others, nothing is.
+    pub proxies: Vec<String>,
+    pub proxy_headers: ProxyHeaders,
     /// Where other proxies ask whether a request may pass, which they forward themselves.
     pub forward_auth: Vec<ForwardAuthConfig>,
     /// Worker threads; 0 means one for each core.
@@ -211,6 +219,10 @@ pub struct RouteConfig {
     /// Only for this host; without it for every host.
     #[serde(default)]
     pub host: Option<String>,
+    /// What paths may have percent-encoded here, beside what changes no meaning: the upstream takes `%2F`, say, for a
+    /// part of a name. Elsewhere such a path is 400.
+    #[serde(default)]
+    pub encoded_characters: Vec<EncodedCharacter>,
     /// Name of one of `upstreams`.
     pub upstream: String,
     /// AuthZEN action name.
@@ -287,6 +299,8 @@ impl Default for GatewayConfig {
             listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080),
             tls: None,
             h2c: false,
+            proxies: Vec::new(),
+            proxy_headers: ProxyHeaders::default(),
             forward_auth: Vec::new(),
             workers: 0,
             realm: "cedargate".into(),

@@ -48,6 +48,7 @@ const LIMITS: Limits = Limits {
 const ARRIVAL: Arrival = Arrival {
     client_ip: CLIENT,
     scheme: UrlScheme::Http,
+    hop: UrlScheme::Http,
 };
 
 const PATIENCE: Duration = Duration::from_mins(1);

@@ -37,12 +37,12 @@ mod worker;
 
 pub use config::{
     AuthMethod, CacheConfig, CertificateIssuerConfig, CertificateName, CertificateSubjectConfig,
-    CertificateSubjectType, ClientScheme, Config, Dialect, DnsConfig, DpopConfig, EndpointConfig,
-    Forward, ForwardAuthConfig, GatewayConfig, HealthCheckConfig, IntrospectionIssuerConfig,
-    IssuerConfig, JwtIssuerConfig, LimitsConfig, LoadBalancing, LoginConfig, Mapping, NoOrigin,
-    OutlierDetectionConfig, Per, PublicOrigin, RateConfig, RetriesConfig, RouteConfig,
-    SessionsConfig, StreamsConfig, SubjectConfig, SubjectType, TimeoutsConfig, UpstreamConfig,
-    UpstreamTimeoutsConfig,
+    CertificateSubjectType, ClientScheme, Config, Dialect, DnsConfig, DpopConfig, EncodedCharacter,
+    EndpointConfig, Forward, ForwardAuthConfig, GatewayConfig, HealthCheckConfig,
+    IntrospectionIssuerConfig, IssuerConfig, JwtIssuerConfig, LimitsConfig, LoadBalancing,
+    LoginConfig, Mapping, NoOrigin, OutlierDetectionConfig, Per, ProxyHeaders, PublicOrigin,
+    RateConfig, RetriesConfig, RouteConfig, SessionsConfig, StreamsConfig, SubjectConfig,
+    SubjectType, TimeoutsConfig, UpstreamConfig, UpstreamTimeoutsConfig,
 };
 pub use explain::{
     ExplainRequest, ExplainedCaller, ExplainedDecision, ExplainedOutcome, ExplainedRequest,

@@ -1,5 +1,6 @@
 //! What is counted. Handles are made when a gateway opens, so that a request looks nothing up.
 
+mod ambiguous;
 pub(crate) mod upstream;
 
 use prometheus::{Histogram, IntCounter, IntGauge};
@@ -10,6 +11,7 @@ use crate::cache::Source;
 use crate::identity::jwks::KeyReadings;
 use crate::plan::Plan;
 use crate::withdrawn::Withdrawn;
+use ambiguous::AmbiguousMetrics;
 use upstream::UpstreamMetrics;
 
 /// Handles of one gateway.
@@ -36,6 +38,7 @@ pub(crate) struct GatewayMetrics {
     key_readings: Vec<KeyReadings>,
     logins: Vec<[IntCounter; LOGIN_OUTCOMES.len()]>,
     rejected: Vec<(&'static str, IntCounter)>,
+    pub(crate) ambiguous: AmbiguousMetrics,
     routes: Vec<RouteMetrics>,
     unrouted: RouteMetrics,
     upstreams: Vec<UpstreamMetrics>,
@@ -166,6 +169,7 @@ impl GatewayMetrics {
                 .iter()
                 .map(|reason| (*reason, rejected.with_label_values(&[reason])))
                 .collect(),
+            ambiguous: AmbiguousMetrics::new(metrics, plan)?,
             routes,
             unrouted,
             upstreams: UpstreamMetrics::all(metrics, plan)?,

@@ -15,9 +15,16 @@ pub(crate) struct Names {
     count: Cell<u64>,
 }
 
-/// 32 hexadecimal digits.
+/// 32 hexadecimal digits; or the UUID that a proxy in front has given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct RequestId([u8; 32]);
+pub(crate) struct RequestId {
+    text: [u8; UUID],
+    length: usize,
+}
+
+const DIGITS: usize = 32;
+/// Length of a UUID, with its hyphens.
+const UUID: usize = 36;
 
 impl std::fmt::Debug for Names {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -39,34 +46,68 @@ impl Names {
         let mut hasher = self.key;
         hasher.write_u64(count);
         let hash = hasher.finish128().as_u128();
-        let mut digits = [0; 32];
-        for (at, digit) in digits.iter_mut().enumerate() {
+        let mut text = [0; UUID];
+        for (at, digit) in text.iter_mut().take(DIGITS).enumerate() {
             let nibble = usize::try_from((hash >> (at * 4)) & 15).unwrap_or(0);
             *digit = HEX.get(nibble).copied().unwrap_or(b'0');
         }
-        RequestId(digits)
+        RequestId {
+            text,
+            length: DIGITS,
+        }
     }
 }
 
 impl RequestId {
+    /// One that a proxy in front has given: 32 hexadecimal digits, or a UUID (RFC 9562). None: it is something else.
+    pub(crate) fn given(value: &HeaderValue) -> Option<Self> {
+        let given = value.as_bytes();
+        let is_formed = match given.len() {
+            DIGITS => given.iter().all(u8::is_ascii_hexdigit),
+            UUID => given.iter().enumerate().all(|(at, byte)| match at {
+                8 | 13 | 18 | 23 => *byte == b'-',
+                _ => byte.is_ascii_hexdigit(),
+            }),
+            _ => false,
+        };
+        let mut text = [0; UUID];
+        let place = text.get_mut(..given.len()).filter(|_| is_formed)?;
+        place.copy_from_slice(given);
+        Some(Self {
+            text,
+            length: given.len(),
+        })
+    }
+
     pub(crate) fn as_str(&self) -> &str {
-        std::str::from_utf8(&self.0).unwrap_or_default()
+        std::str::from_utf8(self.bytes()).unwrap_or_default()
+    }
+
+    fn bytes(&self) -> &[u8] {
+        self.text.get(..self.length).unwrap_or_default()
     }
 
     pub(crate) fn as_header(&self) -> HeaderValue {
-        HeaderValue::from_bytes(&self.0).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
+        HeaderValue::from_bytes(self.bytes())
+            .unwrap_or_else(|_| HeaderValue::from_static("unknown"))
     }
 
     /// A trace that begins here, W3C Trace Context.
     fn as_traceparent(&self) -> Option<HeaderValue> {
-        let id = self.as_str();
+        let mut id = [0; DIGITS];
+        let digits = self.bytes().iter().filter(|byte| **byte != b'-');
+        for (own, digit) in id.iter_mut().zip(digits) {
+            *own = digit.to_ascii_lowercase();
+        }
         let mut value = Vec::with_capacity(55);
         value.extend_from_slice(b"00-");
-        value.extend_from_slice(id.as_bytes());
+        value.extend_from_slice(&id);
         value.extend_from_slice(b"-");
-        value.extend_from_slice(id.as_bytes().get(..16)?);
+        value.extend_from_slice(id.get(..16)?);
         value.extend_from_slice(b"-00");
-        HeaderValue::from_bytes(&value).ok()
+        let value = HeaderValue::from_bytes(&value).ok()?;
+        // Zeros are no name.
+        is_traceparent(value.as_bytes()).then_some(value)
     }
 }
 
@@ -118,6 +159,37 @@ const HEX: &[u8; 16] = b"0123456789abcdef";
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_given_name_is_digits_or_a_uuid_and_begins_a_trace() {
+        let uuid = "6F9619FF-8b86-d011-b42d-00cf4fc964ff";
+        for (given, is_taken) in [
+            (uuid, true),
+            ("0af7651916cd43dd8448eb211c80319c", true),
+            ("00000000000000000000000000000000", true),
+            ("0af7651916cd43dd8448eb211c80319", false),
+            ("0af7651916cd43dd8448eb211c80319g", false),
+            ("6f9619ff-8b86-d011-b42d_00cf4fc964ff", false),
+            ("6f9619ff8-b86-d011-b42d-00cf4fc964f", false),
+            ("", false),
+        ] {
+            let id = RequestId::given(&given.parse().unwrap());
+            assert_eq!(id.is_some(), is_taken, "{given}");
+            if let Some(id) = id {
+                assert_eq!(id.as_str(), given);
+                assert_eq!(id.as_header(), given);
+            }
+        }
+        let trace_of = |given: &str| {
+            let id = RequestId::given(&given.parse().unwrap()).unwrap();
+            let mut headers = HeaderMap::new();
+            continue_trace(&mut headers, &id);
+            headers.remove(TRACEPARENT)
+        };
+        let parent = trace_of(uuid).unwrap();
+        assert_eq!(trace_id(&parent), Some("6f9619ff8b86d011b42d00cf4fc964ff"));
+        assert_eq!(trace_of("00000000-0000-0000-0000-000000000000"), None);
+    }
 
     #[test]
     fn names_are_different_and_a_bad_trace_is_replaced() {

@@ -11,9 +11,11 @@ pub(crate) mod authenticate;
 pub(crate) mod authorize;
 pub(crate) mod canonical;
 mod discover;
+mod encoded;
 pub(crate) mod explain;
 pub(crate) mod forward;
 pub(crate) mod forward_auth;
+mod forwarded;
 pub(crate) mod particulars;
 pub(crate) mod presented;
 pub(crate) mod reauthorize;
@@ -84,10 +86,18 @@ async fn answer(
     let on_upgrade = parts.extensions.remove::<OnUpgrade>();
     let version = parts.version;
     let is_waiting = parts.headers.contains_key(header::EXPECT);
-    let request = CanonicalRequest::new(parts, connection.arrival(), core.request_limits)
-        .map_err(Refusal::Ambiguous)?;
+    // By what the connection itself has shown.
+    let is_admitted = record.is_admitted();
+    let mut arrival = connection.arrival();
+    let spoken = forwarded::read(&core.plan.proxies, arrival, &parts.headers);
+    if let Some(spoken) = spoken.map_err(Refusal::Ambiguous)? {
+        arrival = spoken.arrival;
+        record.spoken_for(&spoken);
+    }
+    let request =
+        CanonicalRequest::new(parts, arrival, core.request_limits).map_err(Refusal::Ambiguous)?;
     record.canonical(&request);
-    if !connection.stands_for(request.authority().host()) || !record.is_admitted() {
+    if !connection.stands_for(request.authority().host()) || !is_admitted {
         return Err(Refusal::Misdirected);
     }
     let (mut body, progress) = RequestBody::new(
@@ -130,16 +140,22 @@ async fn permit(
     if logins.is_some_and(|logins| logins.reserved(request.path()) != Reserved::No) {
         return Err(Refusal::NotFound);
     }
-    let routed = find_route(worker, request)?;
+    let routed = find_route(worker, request, record)?;
     record.routed(routed.route);
     let authenticated = authenticate(worker, routed, record).await?;
     let particulars = particulars::read(worker, &authenticated, body).await?;
     authorize(worker, authenticated, particulars, record).await
 }
 
-fn find_route(worker: &Worker, request: CanonicalRequest) -> Result<Routed, Refusal> {
+fn find_route(
+    worker: &Worker,
+    request: CanonicalRequest,
+    record: &Record,
+) -> Result<Routed, Refusal> {
     let router = &worker.core.plan.router;
-    match router.find(request.authority().host(), request.method(), request.path()) {
+    let found = router.find(request.authority().host(), request.method(), request.path());
+    encoded::check(&worker.core, &request, &found, record)?;
+    match found {
         Lookup::Route { route, .. } => Ok(Routed { request, route }),
         Lookup::MethodNotAllowed { allow } => Err(Refusal::MethodNotAllowed {
             allow: allow.clone(),

@@ -7,10 +7,13 @@ mod api_key;
 mod certificates;
 mod discovery;
 mod dpop;
+mod encoded;
 mod forward_auth;
 mod health;
 mod issuers;
 mod logins;
+mod networks;
+mod proxies;
 mod reading;
 mod resource;
 mod retries;
@@ -42,6 +45,7 @@ pub(crate) use upstreams::{Balancing, EndpointPlan, HashOn, UpstreamPlan};
 
 use accepting::Accepting;
 use discovery::Issuing;
+pub(crate) use proxies::Proxies;
 
 use crate::config::{CacheConfig, Config};
 use crate::headers::Reserved;
@@ -50,6 +54,7 @@ use crate::identity::issuer::{Issuer, Kind};
 use crate::login::Logins;
 use crate::obligation::Abilities;
 use crate::obligation::rate::RatePlan;
+use crate::pipeline::canonical::Encoded;
 use crate::pipeline::route::Router;
 
 /// What a gateway does, in the form in which it does it.
@@ -65,6 +70,7 @@ pub(crate) struct Plan {
     pub(crate) discovery: Discovery,
     /// None: tokens that are bound to a key are refused.
     pub(crate) dpop: Option<Dpop>,
+    pub(crate) proxies: Proxies,
     pub(crate) forward_auth: Vec<ForwardAuthPlan>,
     /// None: nobody logs in here.
     pub(crate) logins: Option<Logins>,
@@ -86,6 +92,8 @@ pub(crate) struct RoutePlan {
     /// Index into [`Plan::upstreams`].
     pub(crate) upstream: usize,
     pub(crate) protection: Protection,
+    /// What paths may have encoded that some readers would decode.
+    pub(crate) encoded: Encoded,
     /// How long the upstream may take.
     pub(crate) times: UpstreamTimes,
     /// Where browsers log in: index into [`Logins::all`].
@@ -174,6 +182,7 @@ impl Plan {
             issuing,
             &mut issues,
         );
+        let proxies = Proxies::compile(&config.gateway, &mut issues);
         let forward_auth = ForwardAuthPlan::compile(config, &mut issues);
         let (abilities, rates) = abilities::compile(&config.gateway, &reserved, &mut issues);
         let api_key_header = api_key::compile(config, &mut issues);
@@ -196,6 +205,7 @@ impl Plan {
             accepted,
             discovery,
             dpop,
+            proxies,
             forward_auth,
             logins,
             reserved,

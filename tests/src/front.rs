@@ -8,6 +8,9 @@ use tempfile::TempDir;
 
 use crate::process::{Process, repository};
 
+/// Examples of those that ask the gateway, and forward themselves.
+const ASKING: &str = "config/proxies";
+
 /// Which one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Front {
@@ -36,17 +39,34 @@ impl Front {
         Self::HaProxy,
     ];
 
-    /// In front of a site at this address.
+    /// Those with an example of being in front of the gateway itself.
+    pub const IN_FRONT: [Self; 4] = [Self::Nginx, Self::Caddy, Self::Envoy, Self::HaProxy];
+
+    /// In front of the gateway of a site, to which it sends everything.
+    pub fn start_in_front(self, host: Ipv4Addr) -> RunningFront {
+        self.start_by("config/proxies/in-front", host, |text| text)
+    }
+
+    /// In front of the services of a site, at this address.
     pub fn start(self, host: Ipv4Addr) -> RunningFront {
         self.start_with(host, |text| text)
     }
 
     /// With an example file that is changed.
     pub fn start_with(self, host: Ipv4Addr, change: impl Fn(String) -> String) -> RunningFront {
+        self.start_by(ASKING, host, change)
+    }
+
+    fn start_by(
+        self,
+        examples: &str,
+        host: Ipv4Addr,
+        change: impl Fn(String) -> String,
+    ) -> RunningFront {
         let folder = TempDir::new().expect("temporary folder");
         let root = folder.path();
         let example = |name: &str| {
-            let file = repository().join("config/proxies").join(name);
+            let file = repository().join(examples).join(name);
             let text = std::fs::read_to_string(file).expect(name);
             let text = text.replace("127.0.0.1", &host.to_string());
             let text = change(self.changed(text, root));
@@ -85,7 +105,9 @@ impl Front {
             }
             Self::HaProxy => {
                 example("haproxy.cfg");
-                example("haproxy.lua");
+                if examples == ASKING {
+                    example("haproxy.lua");
+                }
                 let mut command = self.program("/usr/sbin/haproxy");
                 command.args(["-db", "-f", "haproxy.cfg"]);
                 command

@@ -60,7 +60,7 @@ pub(super) fn cases(range: &Range<'_>) -> Vec<Case> {
         return Vec::new();
     };
     let mut cases = control::cases(range.all, read, write);
-    cases.extend(path::cases(read));
+    cases.extend(path::cases(range.all, read));
     cases.extend(address::cases(read));
     cases.extend(headers::cases(read, range.reserved));
     cases.extend(bearer::cases(range.all, read));

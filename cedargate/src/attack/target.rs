@@ -1,6 +1,6 @@
 //! What of a configuration is attacked: a route, with a path, a host and a token that pass.
 
-use gateway_pep::{Config, IssuerConfig, RouteConfig};
+use gateway_pep::{Config, EncodedCharacter, IssuerConfig, RouteConfig};
 
 use super::stubs;
 
@@ -23,6 +23,8 @@ pub struct Target {
     pub(super) login: Option<String>,
     /// The cookie of its sessions.
     pub(super) login_cookie: Option<String>,
+    /// What its paths may have encoded.
+    pub(super) encoded: Vec<EncodedCharacter>,
 }
 
 impl Target {
@@ -75,6 +77,7 @@ impl Target {
                     jwt_issuer: jwt_issuer(route),
                     login: route.login.clone(),
                     login_cookie: route.login.as_deref().and_then(&cookie),
+                    encoded: route.encoded_characters.clone(),
                 });
             }
         }

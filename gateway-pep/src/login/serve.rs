@@ -8,7 +8,7 @@ use super::page::Page;
 use super::{Departure, Kind, Logins, Reserved, callback, logout};
 use crate::body::RequestBody;
 use crate::metrics::LoginOutcome;
-use crate::pipeline::canonical::{CanonicalRequest, normalize, written_target};
+use crate::pipeline::canonical::{CanonicalRequest, normalize_keeping, written_target};
 use crate::pipeline::record::Record;
 use crate::pipeline::respond::Refusal;
 use crate::pipeline::response_body::ResponseBody;
@@ -88,7 +88,7 @@ fn leads_here(logins: &Logins, back: &str) -> bool {
         return false;
     };
     target.as_str() == back
-        && normalize(target.path()).is_ok_and(|other| other.is_none_or(|it| it == target.path()))
+        && normalize_keeping(target.path()).is_ok_and(|(other, _)| other.is_none())
         && logins.reserved(target.path()) == Reserved::No
 }
 

@@ -3,7 +3,9 @@
 //! Router, decision request, cache key, log line and upstream bytes are all made from the
 //! [`CanonicalRequest`]; nothing later looks at the request as it came.
 
+mod ambiguity;
 mod authority;
+mod encoded;
 mod fields;
 mod path;
 
@@ -14,8 +16,10 @@ use http::header::{self, HeaderMap};
 use http::uri::PathAndQuery;
 use http::{Method, Version, request};
 
+pub(crate) use ambiguity::Ambiguity;
 pub(crate) use authority::{Authority, UrlScheme};
-pub(crate) use path::{decode_segment, normalize};
+pub(crate) use encoded::Encoded;
+pub(crate) use path::{decode_segment, normalize, normalize_keeping};
 
 use crate::headers;
 
@@ -26,16 +30,30 @@ pub(crate) struct CanonicalRequest {
     method: Method,
     authority: Authority,
     target: PathAndQuery,
+    encoded: Encoded,
     arrival: Arrival,
     upgrade: Upgrade,
     headers: HeaderMap,
 }
 
-/// How a request has come, by what its connection says of it.
+/// How a request has come, by what its connection says of it, or the proxy in front.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Arrival {
     pub(crate) client_ip: IpAddr,
     pub(crate) scheme: UrlScheme,
+    /// By what the last connection has come: the client's own, where no proxy is in front.
+    pub(crate) hop: UrlScheme,
+}
+
+impl Arrival {
+    /// Without a proxy in front.
+    pub(crate) fn direct(client_ip: IpAddr, scheme: UrlScheme) -> Self {
+        Self {
+            client_ip,
+            scheme,
+            hop: scheme,
+        }
+    }
 }
 
 /// Whether the connection should become something else.
@@ -53,57 +71,6 @@ pub(crate) struct Limits {
     pub(crate) body_bytes: u64,
     /// Header fields. The parser of HTTP/1.1 looks at that itself.
     pub(crate) fields: usize,
-}
-
-/// Why a request has no canonical form.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Ambiguity {
-    #[error("the request target must be a path")]
-    TargetForm,
-    #[error("the request target is too long")]
-    TargetTooLong,
-    #[error("the path has an empty segment")]
-    EmptySegment,
-    #[error("the path has a dot segment")]
-    DotSegment,
-    #[error("the path has a character that must be percent-encoded, or may not occur")]
-    PathCharacter,
-    #[error("the path has a malformed percent-encoding")]
-    PercentEncoding,
-    #[error("the path percent-encodes a character that changes its meaning")]
-    EncodedDelimiter,
-    #[error("the path is not UTF-8")]
-    PathUtf8,
-    #[error("the query has a character that must be percent-encoded")]
-    QueryCharacter,
-    #[error("the request must have exactly one host")]
-    Host,
-    #[error("the request target and the host disagree")]
-    HostMismatch,
-    #[error("there are too many header fields")]
-    TooManyFields,
-    #[error("a header value begins or ends with space")]
-    FieldValue,
-    #[error("the method is not accepted here")]
-    Method,
-    #[error("the body has no clear length")]
-    Framing,
-    #[error("the body is too large")]
-    BodyTooLarge,
-    #[error("the expectation cannot be met")]
-    Expectation,
-    #[error("an upgrade request must be a GET without a body")]
-    UpgradeWithBody,
-    #[error("the request on the wire is malformed")]
-    Wire,
-    #[error("the proxy does not say once which request it asks about, and whose it is")]
-    Asked,
-    #[error("the request target or the host is not in its canonical form")]
-    NotCanonical,
-    #[error("a header says that another method or path is meant")]
-    Override,
-    #[error("the connection may become a WebSocket, and nothing else")]
-    Upgrade,
 }
 
 impl CanonicalRequest {
@@ -126,8 +93,8 @@ impl CanonicalRequest {
         if version == Version::HTTP_2 {
             fields::as_of_http_1(&mut headers, limits.fields)?;
         }
-        let authority = Authority::of(&uri, version, &headers, arrival.scheme)?;
-        let target = canonical_target(uri.path_and_query(), limits.target_bytes)?;
+        let authority = Authority::of(&uri, version, &headers, (arrival.scheme, arrival.hop))?;
+        let (target, encoded) = canonical_target(uri.path_and_query(), limits.target_bytes)?;
         check_framing(&headers, limits.body_bytes)?;
         let upgrade = upgrade(&method, version, &headers)?;
         // SECURITY: here, and not where headers are shaped. What the upstream does not get can be no part of what
@@ -137,6 +104,7 @@ impl CanonicalRequest {
             method,
             authority,
             target,
+            encoded,
             arrival,
             upgrade,
             headers,
@@ -156,6 +124,11 @@ impl CanonicalRequest {
         self.target.path()
     }
 
+    /// What its path has encoded that some readers would decode. Only where the route takes it, it goes on.
+    pub(crate) fn encoded(&self) -> Encoded {
+        self.encoded
+    }
+
     pub(crate) fn query(&self) -> Option<&str> {
         self.target.query()
     }
@@ -169,7 +142,7 @@ impl CanonicalRequest {
         self.arrival.client_ip
     }
 
-    /// That of the connection; what a client says of it must be the same.
+    /// By what the client has sent it; what it says of that itself must be the same.
     pub(crate) fn scheme(&self) -> UrlScheme {
         self.arrival.scheme
     }
@@ -188,7 +161,10 @@ impl CanonicalRequest {
     }
 }
 
-fn canonical_target(target: Option<&PathAndQuery>, max: usize) -> Result<PathAndQuery, Ambiguity> {
+fn canonical_target(
+    target: Option<&PathAndQuery>,
+    max: usize,
+) -> Result<(PathAndQuery, Encoded), Ambiguity> {
     let target = target.ok_or(Ambiguity::TargetForm)?;
     let (path, query) = (target.path(), target.query());
     // A query alone is read as one of `/`, and would be forwarded as it is.
@@ -205,18 +181,20 @@ fn canonical_target(target: Option<&PathAndQuery>, max: usize) -> Result<PathAnd
     {
         return Err(Ambiguity::QueryCharacter);
     }
-    match path::normalize(path)? {
+    let (normalized, encoded) = normalize_keeping(path)?;
+    let target = match normalized {
         // Nothing to change: share the bytes.
-        None => Ok(target.clone()),
+        None => target.clone(),
         Some(mut normalized) => {
             if let Some(query) = query {
                 normalized.push('?');
                 normalized.push_str(query);
             }
             PathAndQuery::from_maybe_shared(Bytes::from(normalized))
-                .map_err(|_| Ambiguity::PathCharacter)
+                .map_err(|_| Ambiguity::PathCharacter)?
         }
-    }
+    };
+    Ok((target, encoded))
 }
 
 /// Path and query that stand in a text, as a client writes them. A fragment would be dropped by the parser without a word.

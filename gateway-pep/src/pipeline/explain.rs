@@ -7,7 +7,7 @@ use http::{Method, Request, Uri, request};
 
 use super::authenticate::authenticate;
 use super::authorize::{self, Permitted, authorize};
-use super::canonical::{Ambiguity, Arrival, CanonicalRequest, written_target};
+use super::canonical::{Ambiguity, Arrival, CanonicalRequest, UrlScheme, written_target};
 use super::particulars;
 use super::record::Record;
 use super::respond::Refusal;
@@ -64,10 +64,13 @@ async fn walk(
     found: &mut Explanation,
 ) -> Result<Option<Permitted>, Refusal> {
     let core = &worker.core;
-    let arrival = Arrival {
-        client_ip: asked.client_ip,
-        scheme: core.scheme(),
+    // Behind a proxy, a client's scheme is what the proxy says.
+    let scheme = if core.plan.proxies.are_there() && asked.url.starts_with("https://") {
+        UrlScheme::Https
+    } else {
+        core.scheme()
     };
+    let arrival = Arrival::direct(asked.client_ip, scheme);
     let request = parts(asked)
         .and_then(|parts| CanonicalRequest::new(parts, arrival, core.request_limits))
         .map_err(Refusal::Ambiguous)?;
@@ -84,7 +87,7 @@ async fn walk(
             Reserved::Endpoint(_) => return Ok(None),
         }
     }
-    let routed = super::find_route(worker, request)?;
+    let routed = super::find_route(worker, request, record)?;
     record.routed(routed.route);
     found.route = route(worker, routed.route);
     let authenticated = authenticate(worker, routed, record).await?;

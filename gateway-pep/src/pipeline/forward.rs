@@ -48,7 +48,7 @@ pub(crate) async fn forward(
         return Err(broken_off(record).unwrap_or(Refusal::Ambiguous(super::Ambiguity::Wire)));
     }
     let key = affinity::key(plan, upstream, &permitted);
-    let request = shape::upstream_request(plan, upstream, connection, &mut permitted, body, record);
+    let request = shape::upstream_request(plan, upstream, &mut permitted, body, record);
     record.permit(permitted);
     let sent = Instant::now();
     let (mut response, lease) =

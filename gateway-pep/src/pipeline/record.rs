@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::authorize::Permitted;
 use super::canonical::{Authority, CanonicalRequest};
+use super::forwarded::Spoken;
 use super::presented::Scheme;
 use crate::access_log::Line;
 use crate::body::{BodyError, Progress};
@@ -143,6 +144,15 @@ impl Record {
                 target: request.target().clone(),
                 user_agent: request.headers().get(header::USER_AGENT).cloned(),
             });
+        }
+    }
+
+    /// A proxy in front has sent it. What is logged and asked is of the client.
+    pub(crate) fn spoken_for(&mut self, Spoken { arrival, id }: &Spoken) {
+        let connection = self.connection.on_behalf_of(arrival.client_ip);
+        self.connection = Rc::new(connection);
+        if let Some(id) = id {
+            self.id = *id;
         }
     }
 

@@ -315,6 +315,9 @@ pub(crate) fn refuse(
 ) -> Response<ResponseBody> {
     record.failed(refusal.reason());
     core.metrics.reject(refusal.reason());
+    if let Refusal::Ambiguous(ambiguity) = refusal {
+        core.metrics.ambiguous.refused(*ambiguity);
+    }
     if let Refusal::LogIn(departure) = refusal {
         return departure.response();
     }

@@ -16,7 +16,6 @@ use crate::headers::{
 use crate::names::continue_trace;
 use crate::obligation::Obligations;
 use crate::plan::{Plan, UpstreamPlan};
-use crate::worker::connection::Connection;
 
 /// Whatever lets an upstream answer with less than the whole document, or encoded.
 static HINDERS_MASKING: [HeaderName; 5] = [
@@ -43,12 +42,11 @@ static DESCRIBES_DOCUMENT: [HeaderName; 8] = [
 pub(super) fn upstream_request(
     plan: &Plan,
     upstream: &UpstreamPlan,
-    connection: &Connection,
     permitted: &mut Permitted,
     body: RequestBody,
     record: &mut Record,
 ) -> Request<RequestBody> {
-    let mut headers = upstream_headers(plan, upstream, connection, permitted, record);
+    let mut headers = upstream_headers(plan, upstream, permitted, record);
     say_length(&mut headers, &body);
     let canonical = permitted.request();
     let mut request = Request::new(body);
@@ -63,7 +61,6 @@ pub(super) fn upstream_request(
 pub(super) fn upstream_headers(
     plan: &Plan,
     upstream: &UpstreamPlan,
-    connection: &Connection,
     permitted: &mut Permitted,
     record: &mut Record,
 ) -> HeaderMap {
@@ -87,7 +84,7 @@ pub(super) fn upstream_headers(
     let host = upstream.host_header.as_ref().unwrap_or(authority);
     headers.insert(header::HOST, host.clone());
     headers.insert(X_FORWARDED_HOST, authority.clone());
-    headers.insert(X_FORWARDED_FOR, connection.forwarded_for());
+    headers.insert(X_FORWARDED_FOR, record.connection().forwarded_for());
     headers.insert(
         X_FORWARDED_PROTO,
         HeaderValue::from_static(canonical.scheme().as_str()),

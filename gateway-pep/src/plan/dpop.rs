@@ -151,10 +151,7 @@ mod tests {
             body_bytes: 0,
             fields: 100,
         };
-        let arrival = Arrival {
-            client_ip: [127, 0, 0, 1].into(),
-            scheme: UrlScheme::Http,
-        };
+        let arrival = Arrival::direct([127, 0, 0, 1].into(), UrlScheme::Http);
         let request = CanonicalRequest::new(parts, arrival, limits).ok()?;
         plan.dpop.unwrap().url(&request)
     }

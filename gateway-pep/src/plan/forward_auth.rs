@@ -3,9 +3,9 @@
 use std::net::IpAddr;
 
 use http::HeaderName;
-use ipnet::IpNet;
 use service_kit::ConfigIssue;
 
+use super::networks::Networks;
 use crate::config::{ClientScheme, Config, Dialect, ForwardAuthConfig};
 use crate::pipeline::canonical::UrlScheme;
 
@@ -17,7 +17,7 @@ pub(crate) struct ForwardAuthPlan {
     pub(crate) names: Names,
     /// By what clients reach the proxy, where no question says it.
     pub(crate) scheme: UrlScheme,
-    proxies: Vec<IpNet>,
+    proxies: Networks,
 }
 
 /// Where the original request stands.
@@ -93,12 +93,11 @@ impl ForwardAuthPlan {
                     .hint("name the network of the proxy, such as `10.1.2.3/32`"),
             );
         }
-        let proxies = config.proxies.iter().map(|text| network(text));
         Ok(Self {
             dialect: config.dialect,
             names,
             scheme,
-            proxies: proxies.collect::<Result<_, _>>()?,
+            proxies: Networks::parse("proxies", &config.proxies)?,
         })
     }
 
@@ -109,23 +108,8 @@ impl ForwardAuthPlan {
 
     /// Whether whoever asks may speak for others.
     pub(crate) fn trusts(&self, peer: IpAddr) -> bool {
-        self.proxies.iter().any(|network| network.contains(&peer))
+        self.proxies.contain(peer)
     }
-}
-
-/// SECURITY: whoever may ask may say for which client. Everybody is nobody's proxy.
-fn network(text: &str) -> Result<IpNet, ConfigIssue> {
-    let network: IpNet = text.parse().map_err(|_| {
-        ConfigIssue::new(format!("`{text}` in `proxies` is no network"))
-            .hint("write an address and the length of its prefix: `10.0.0.0/8`, `::1/128`")
-    })?;
-    if network.prefix_len() == 0 {
-        return Err(
-            ConfigIssue::new(format!("`{text}` in `proxies` would trust everybody"))
-                .hint("name the network of the proxy alone"),
-        );
-    }
-    Ok(network)
 }
 
 fn path_prefix(text: &str) -> Result<String, ConfigIssue> {

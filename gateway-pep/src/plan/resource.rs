@@ -76,6 +76,14 @@ impl ResourceTemplate {
         Some(id)
     }
 
+    /// How many parts of the id a request names.
+    pub(super) fn parameters(&self) -> usize {
+        let pieces = self.id.iter();
+        pieces
+            .filter(|piece| !matches!(piece, Piece::Text(_)))
+            .count()
+    }
+
     pub(super) fn pieces(&self) -> impl Iterator<Item = &Piece> {
         self.id.iter()
     }

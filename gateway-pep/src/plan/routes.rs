@@ -7,11 +7,13 @@ use oauth::Scope;
 use service_kit::ConfigIssue;
 
 use super::accepting::Accepting;
+use super::encoded;
 use super::{
     Binding, Protection, QuestionPlan, Reading, ResourceTemplate, RoutePlan, StepUp, UpstreamTimes,
     timeouts,
 };
 use crate::config::{Config, Mapping, RouteConfig};
+use crate::pipeline::canonical::Encoded;
 use crate::pipeline::route::Router;
 
 /// Every route that can be, and where each is found.
@@ -75,6 +77,10 @@ impl RoutePlan {
             issues.push(issue);
             None
         });
+        let encoded = encoded::compile(route, &protection).unwrap_or_else(|issue| {
+            issues.push(issue);
+            Encoded::NONE
+        });
         let own = config.upstreams.get(&route.upstream);
         match upstream.zip(own) {
             Some((upstream, own)) if issues.is_empty() => Ok(Self {
@@ -82,6 +88,7 @@ impl RoutePlan {
                 upstream,
                 times: UpstreamTimes::new(&route.timeouts, &own.timeouts, &config.gateway.timeouts),
                 protection,
+                encoded,
                 login,
             }),
             _ => Err(issues),

@@ -72,11 +72,16 @@ impl Connection {
     }
 
     /// The same, for a client whom a trusted proxy has seen.
+    ///
+    /// SECURITY: without TLS. What a handshake has shown is of the proxy, and none of its clients is known by that.
     pub(crate) fn on_behalf_of(&self, client: IpAddr) -> Self {
-        Self::new(client, self.findings.clone())
+        Self {
+            is_http2: self.is_http2,
+            ..Self::new(client, self.findings.clone())
+        }
     }
 
-    /// The peer, or the client that a proxy asks for at a listener that is made for that.
+    /// The peer, or the client whom a trusted proxy has seen.
     pub(crate) fn client_ip(&self) -> IpAddr {
         self.client_ip
     }
@@ -91,13 +96,11 @@ impl Connection {
 
     /// What its requests have in common.
     pub(crate) fn arrival(&self) -> Arrival {
-        Arrival {
-            client_ip: self.client_ip,
-            scheme: match self.tls {
-                Some(_) => UrlScheme::Https,
-                None => UrlScheme::Http,
-            },
-        }
+        let scheme = match self.tls {
+            Some(_) => UrlScheme::Https,
+            None => UrlScheme::Http,
+        };
+        Arrival::direct(self.client_ip, scheme)
     }
 
     /// Whether requests for this host belong here (RFC 9110 section 7.4).

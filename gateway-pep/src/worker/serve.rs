@@ -275,12 +275,13 @@ fn take_on(worker: &Rc<Worker>, stream: TcpStream, peer: IpAddr, purpose: Purpos
         tracing::debug!("too many connections");
         return;
     }
-    // Whoever asks for others has many connections; who only pretends to is a client like any other.
+    // Whoever speaks for others has many connections; who only pretends to is a client like any other.
+    let (plan, from) = (&worker.core.plan, peer.to_canonical());
     let is_counted = match purpose {
-        Purpose::Forward => true,
+        Purpose::Forward => !plan.proxies.trust(from),
         Purpose::Ask(listener) => {
-            let plan = worker.core.plan.forward_auth.get(listener);
-            plan.is_none_or(|plan| !plan.trusts(peer.to_canonical()))
+            let plan = plan.forward_auth.get(listener);
+            plan.is_none_or(|plan| !plan.trusts(from))
         }
     };
     if is_counted && !doors.addresses.enter(peer) {

@@ -203,6 +203,21 @@ impl Fixture {
         eventually("the event arrived", || count() > before).await;
     }
 
+    /// The counter with these labels; 0 where there is none.
+    pub(crate) fn metric_of(&self, name: &str, labels: &[(&str, &str)]) -> u64 {
+        let rendered = self.metrics.render();
+        let mut series = rendered.lines().filter(|line| {
+            line.starts_with(&format!("{name}{{"))
+                && labels
+                    .iter()
+                    .all(|(label, value)| line.contains(&format!("{label}=\"{value}\"")))
+        });
+        let only = series.next();
+        assert!(series.next().is_none(), "several of {name} {labels:?}");
+        let value = only.and_then(|line| line.rsplit(' ').next());
+        value.map_or(0, |value| value.parse().unwrap())
+    }
+
     /// The sum of a metric's series.
     pub(crate) fn metric(&self, name: &str) -> f64 {
         self.metrics

@@ -36,6 +36,7 @@ routes:
   - { match: '/jwt/{id}', methods: [GET, PUT], upstream: a, action: view, resource: 'Record/{id}', issuers: [corp] }
   - { match: '/jwt-pay', methods: [GET], upstream: a, action: view, resource: Service/x, scope: pay, acr_values: [phr], issuers: [asked, corp] }
   - { match: '/app/{id}', methods: [GET, POST], upstream: b, action: view, resource: 'Record/{id}', login: web }
+  - { match: '/projects/{id}', methods: [GET], upstream: a, action: view, resource: 'Project/{id}', encoded_characters: [slash, percent] }
   - { match: '/asked', methods: [GET], upstream: a, action: view, resource: Service/x, issuers: [asked] }
 ";
 

@@ -11,6 +11,7 @@ mod explain;
 mod federation;
 mod forward_auth;
 mod hostile;
+mod in_front;
 mod issuers;
 mod kill;
 mod limits;

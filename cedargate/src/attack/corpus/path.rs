@@ -1,5 +1,7 @@
 //! Paths that two readers could take for different ones.
 
+use gateway_pep::EncodedCharacter;
+
 use super::super::case::{Case, Class, Expect};
 use super::super::target::Target;
 
@@ -23,13 +25,10 @@ const REFUSED: &[&str] = &[
     "~/%2e%2e%2fx",
     "~/..%5cx",
     "~%2f..%2fx",
-    "~%2fx",
-    "~%5cx",
     "~/%252e%252e/x",
     "~/%25%32%65%25%32%65/x",
     "~/..%252fx",
     "~%252fx",
-    "~%25",
     "~%2500",
     "~//x",
     "/~",
@@ -41,7 +40,10 @@ const REFUSED: &[&str] = &[
     "~/..;a=b/x",
     "~/;/x",
     "~;/../x",
-    "~%3bx",
+    "~%2f",
+    "~%2f%2fx",
+    "~%5c..%5cx",
+    "~%25u002fx",
     "~/.;/x",
     "~;",
     "/;~",
@@ -89,6 +91,14 @@ const REFUSED: &[&str] = &[
     "~ HTTP/1.1 x",
 ];
 
+/// Refused where the route does not take them, and then decided on as they are forwarded.
+const ENCODED: &[(EncodedCharacter, &str)] = &[
+    (EncodedCharacter::Slash, "~%2fx"),
+    (EncodedCharacter::Backslash, "~%5cx"),
+    (EncodedCharacter::Percent, "~%25"),
+    (EncodedCharacter::Semicolon, "~%3bx"),
+];
+
 /// Neither wrong nor plain: it must be decided on as it is forwarded.
 const SOUND: &[&str] = &[
     "~/",
@@ -127,7 +137,15 @@ const SOUND: &[&str] = &[
     "~/x.js",
 ];
 
-pub(super) fn cases(read: &Target) -> Vec<Case> {
+pub(super) fn cases(all: &[Target], read: &Target) -> Vec<Case> {
+    let mut cases = shapes(read);
+    // Where something is taken that is refused elsewhere, everything is tried.
+    let others = all.iter().filter(|it| !it.encoded.is_empty());
+    cases.extend(others.filter(|it| it.path != read.path).flat_map(shapes));
+    cases
+}
+
+fn shapes(read: &Target) -> Vec<Case> {
     let base = read.path.trim_end_matches('/');
     let mut cases = Vec::new();
     let mut case = |path: String, expect: Expect| {
@@ -136,6 +154,15 @@ pub(super) fn cases(read: &Target) -> Vec<Case> {
     };
     for shape in REFUSED {
         case(shape.replacen('~', base, 1), Expect::Refused);
+    }
+    for (character, shape) in ENCODED {
+        let is_taken = read.encoded.contains(character);
+        let expect = if is_taken {
+            Expect::Sound
+        } else {
+            Expect::Refused
+        };
+        case(shape.replacen('~', base, 1), expect);
     }
     for shape in SOUND {
         case(shape.replacen('~', base, 1), Expect::Sound);

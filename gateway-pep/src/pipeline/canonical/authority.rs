@@ -41,12 +41,12 @@ impl UrlScheme {
 
 impl Authority {
     /// Of the `Host` field, with which an absolute-form target must agree. In HTTP/2 it may be left out
-    /// where there is an `:authority` (RFC 9113 section 8.3.1).
+    /// where there is an `:authority` (RFC 9113 section 8.3.1). A proxy in front names its own hop, or the client's.
     pub(super) fn of(
         uri: &Uri,
         version: Version,
         headers: &HeaderMap,
-        scheme: UrlScheme,
+        (scheme, hop): (UrlScheme, UrlScheme),
     ) -> Result<Self, Ambiguity> {
         let mut hosts = headers.get_all(header::HOST).iter();
         let host = match (hosts.next(), hosts.next()) {
@@ -56,7 +56,7 @@ impl Authority {
         };
         let named = match (uri.scheme_str(), uri.authority()) {
             (None, None) => None,
-            (Some(said), Some(named)) if said == scheme.as_str() => {
+            (Some(said), Some(named)) if said == scheme.as_str() || said == hop.as_str() => {
                 let named = HeaderValue::from_str(named.as_str()).map_err(|_| Ambiguity::Host)?;
                 Some(Self::parse(&named, scheme)?)
             }

@@ -5,15 +5,27 @@
 //! again changes nothing, so an upstream that normalises sees the path that was decided on.
 
 use super::Ambiguity;
+use super::encoded::{Encoded, check_decoded};
 
-/// The normal form, or none where the path has it already.
+/// The normal form, or none where the path has it already. Nothing in it is encoded that would change its
+/// meaning.
 pub(crate) fn normalize(path: &str) -> Result<Option<String>, Ambiguity> {
+    match normalize_keeping(path)? {
+        (normal, Encoded::NONE) => Ok(normal),
+        _ => Err(Ambiguity::EncodedDelimiter),
+    }
+}
+
+/// The same, and which characters stay encoded in it that would change its meaning. Whoever takes it further
+/// knows that the place that it leads to takes them.
+pub(crate) fn normalize_keeping(path: &str) -> Result<(Option<String>, Encoded), Ambiguity> {
     let Some(rest) = path.strip_prefix('/') else {
         return Err(Ambiguity::TargetForm);
     };
     if rest.bytes().all(is_plain) {
-        return check_segments(rest).map(|()| None);
+        return check_segments(rest).map(|()| (None, Encoded::NONE));
     }
+    let mut encoded = Encoded::NONE;
     let mut normal = String::with_capacity(path.len());
     normal.push('/');
     let mut bytes = rest.bytes();
@@ -32,9 +44,12 @@ pub(crate) fn normalize(path: &str) -> Result<Option<String>, Ambiguity> {
         decoded.push(value);
         if is_unreserved(value) {
             normal.push(char::from(value));
-        } else if changes_meaning(value) {
-            return Err(Ambiguity::EncodedDelimiter);
         } else {
+            if let Some(character) = Encoded::of(value) {
+                encoded = encoded.with(character);
+            } else if value.is_ascii_control() {
+                return Err(Ambiguity::EncodedDelimiter);
+            }
             normal.push('%');
             normal.push(hex_digit(value >> 4));
             normal.push(hex_digit(value & 15));
@@ -43,8 +58,12 @@ pub(crate) fn normalize(path: &str) -> Result<Option<String>, Ambiguity> {
     if std::str::from_utf8(&decoded).is_err() {
         return Err(Ambiguity::PathUtf8);
     }
-    check_segments(normal.strip_prefix('/').unwrap_or(&normal))?;
-    Ok((normal != path).then_some(normal))
+    let segments = normal.strip_prefix('/').unwrap_or(&normal);
+    check_segments(segments)?;
+    if encoded != Encoded::NONE {
+        check_decoded(segments)?;
+    }
+    Ok(((normal != path).then_some(normal), encoded))
 }
 
 /// What a segment (or several) of a canonical path stands for. `None` only for paths that are
@@ -110,9 +129,4 @@ fn is_plain(byte: u8) -> bool {
                 | b':'
                 | b'@'
         )
-}
-
-/// Decoded by somebody further on, these would split, end or re-encode the path.
-fn changes_meaning(byte: u8) -> bool {
-    byte.is_ascii_control() || matches!(byte, b'/' | b'\\' | b'%' | b';')
 }

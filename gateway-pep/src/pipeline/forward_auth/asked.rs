@@ -35,10 +35,7 @@ pub(super) fn read(
         Names::Call => return Err(Ambiguity::Asked),
     };
     // The question is HTTP/1.1, whatever the request is that it is about.
-    let arrival = Arrival {
-        client_ip,
-        scheme: plan.scheme,
-    };
+    let arrival = Arrival::direct(client_ip, plan.scheme);
     canonical(parts, &target, arrival, limits)
 }
 

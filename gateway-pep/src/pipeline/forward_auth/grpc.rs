@@ -101,9 +101,9 @@ async fn check(
     };
     // What is logged, counted and asked is of the client and not of the proxy.
     let connection = Rc::new(connection.on_behalf_of(question.client_ip));
-    let mut record = Record::begin(worker.clone(), connection.clone());
+    let mut record = Record::begin(worker.clone(), connection);
     record.for_proxy();
-    let answer = decide(worker, &connection, question, &mut record).await;
+    let answer = decide(worker, question, &mut record).await;
     let mut response = wire::answer(&answer);
     response.body_mut().record(record);
     Ok(response)
@@ -121,18 +121,13 @@ async fn ask(worker: &Worker, body: RequestBody) -> Result<Question, Fault> {
     Question::read(message, bounds)
 }
 
-async fn decide(
-    worker: &Rc<Worker>,
-    connection: &Connection,
-    question: Question,
-    record: &mut Record,
-) -> CheckResponse {
+async fn decide(worker: &Rc<Worker>, question: Question, record: &mut Record) -> CheckResponse {
     let Question { request, sent, .. } = question;
     let permitted = match request {
         Ok(request) => permit(worker, request, record).await,
         Err(ambiguity) => Err(Refusal::Ambiguous(ambiguity)),
     };
-    let wanted = permitted.and_then(|permitted| shaped(worker, connection, permitted, record));
+    let wanted = permitted.and_then(|permitted| shaped(worker, permitted, record));
     let refusal = match wanted {
         Ok(wanted) => {
             let mut for_client = HeaderMap::new();
@@ -159,7 +154,6 @@ async fn decide(
 /// The headers that the upstream would get from here.
 fn shaped(
     worker: &Worker,
-    connection: &Connection,
     mut permitted: Permitted,
     record: &mut Record,
 ) -> Result<HeaderMap, Refusal> {
@@ -167,7 +161,7 @@ fn shaped(
     let route = plan.routes.get(permitted.route());
     let upstream = route.and_then(|route| plan.upstreams.get(route.upstream));
     let upstream = upstream.ok_or(Refusal::NotFound)?;
-    let headers = shape::upstream_headers(plan, upstream, connection, &mut permitted, record);
+    let headers = shape::upstream_headers(plan, upstream, &mut permitted, record);
     Ok(headers)
 }
 

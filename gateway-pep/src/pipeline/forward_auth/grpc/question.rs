@@ -43,7 +43,7 @@ impl Question {
             "https" => UrlScheme::Https,
             _ => return Err(malformed("the scheme is neither `http` nor `https`")),
         };
-        let arrival = Arrival { client_ip, scheme };
+        let arrival = Arrival::direct(client_ip, scheme);
         if !http.query.is_empty() || !http.fragment.is_empty() {
             return Err(malformed("query and fragment belong to the path"));
         }
