@@ -52,7 +52,11 @@ impl Algorithm {
         Self::Ps256,
     ];
 
+    /// `Ed25519` is what `EdDSA` means here, where no other curve is known (RFC 9864).
     pub fn from_name(name: &str) -> Option<Self> {
+        if name == "Ed25519" {
+            return Some(Self::EdDsa);
+        }
         Self::ALL.into_iter().find(|own| own.name() == name)
     }
 
@@ -176,8 +180,9 @@ fn prepare(jwk: &Properties) -> Vec<Key> {
     candidates
         .iter()
         .filter(|algorithm| {
-            jwk.get("alg")
-                .is_none_or(|stated| stated == algorithm.name())
+            jwk.get("alg").is_none_or(|stated| {
+                stated.as_str().and_then(Algorithm::from_name) == Some(**algorithm)
+            })
         })
         .filter_map(|algorithm| {
             Some(Key {
@@ -223,6 +228,17 @@ fn rsa(parameters: &'static RsaParameters, n: Vec<u8>, e: Vec<u8>) -> Option<Par
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_key_may_say_the_curve_or_the_family() {
+        for (stated, is_taken) in [("Ed25519", true), ("EdDSA", true), ("Ed448", false)] {
+            let set = format!(
+                r#"{{"keys":[{{"kty":"OKP","crv":"Ed25519","alg":"{stated}","x":"MPjNG3dq42d7FraLfEWzSOHApm8gf7BI_Rx3QI49ZIk"}}]}}"#
+            );
+            let found = KeySet::parse(set.as_bytes());
+            assert_eq!(found.is_ok(), is_taken, "{stated}");
+        }
+    }
 
     #[test]
     fn nobody_has_a_key_for_each_algorithm() {

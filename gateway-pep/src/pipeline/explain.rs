@@ -80,6 +80,11 @@ async fn walk(
         path: request.path().to_owned(),
         query: request.query().map(str::to_owned),
     });
+    let discovery = &core.plan.discovery;
+    let (host, path) = (request.authority().host(), request.path());
+    if discovery.is_asked(path) && discovery.document(host, path).is_some() {
+        return Ok(None);
+    }
     if let Some(logins) = &core.plan.logins {
         match logins.reserved(request.path()) {
             Reserved::No => {}

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use gateway_pep::{ExplainRequest, Explanation};
 use serde_json::{Value, json};
 
-use crate::fixture::{Fixture, get};
+use crate::fixture::{Fixture, Setup, get};
 
 async fn explain(fixture: &Fixture, asked: Value) -> (Explanation, Value) {
     let asked: ExplainRequest = serde_json::from_value(asked).unwrap();
@@ -16,6 +16,26 @@ async fn explain(fixture: &Fixture, asked: Value) -> (Explanation, Value) {
 
 fn asked(url: &str) -> Value {
     json!({ "method": "GET", "url": url, "token": "at_alice" })
+}
+
+#[tokio::test]
+async fn metadata_of_resources_are_the_gateways_own() {
+    let setup = Setup {
+        gateway: "{ workers: 1, access_log: 'off', authorization_servers: ['https://as.example'] }"
+            .into(),
+        ..Setup::new().await
+    };
+    let fixture = setup.start().await;
+    for (path, is_own) in [
+        ("/.well-known/oauth-protected-resource", true),
+        ("/.well-known/oauth-protected-resource/nothing", false),
+    ] {
+        let url = format!("http://gw.test{path}");
+        let (text, found) = explain(&fixture, asked(&url)).await;
+        let is_answered = text.to_string().contains("answers this itself");
+        assert_eq!(is_answered, is_own, "{path} {text}");
+        assert_eq!(found["outcome"]["status"].is_null(), is_own, "{found}");
+    }
 }
 
 #[tokio::test]

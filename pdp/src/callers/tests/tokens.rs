@@ -56,6 +56,13 @@ async fn every_accepted_algorithm_is_verified_with_its_own_key() {
         let damaged = format!("{text}.{}", String::from_utf8(bytes).unwrap());
         assert!(second_opinion(signer, &damaged).is_err());
         assert!(!is_known(&callers, &damaged).await);
+        // The curve's own name (RFC 9864) is the same algorithm.
+        if signer.algorithm == "EdDSA" {
+            let mut header = signer.header();
+            header["alg"] = json!("Ed25519");
+            let token = signer.signed(&header.to_string(), &claims().to_string());
+            assert!(is_known(&callers, &token).await);
+        }
         // Every other algorithm over the same key is refused.
         for other in [
             "ES256", "ES384", "EdDSA", "RS256", "PS256", "RS384", "ES512", "none",
