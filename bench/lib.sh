@@ -13,7 +13,7 @@ work=$(mktemp -d /dev/shm/cedargate-bench.XXXXXX)
 start() {
   local core=$1 name=$2
   shift 2
-  taskset -c "$core" "$@" >"$work/$name.out" 2>&1 &
+  taskset -c "$core" "$@" >"$work/${name//\//-}.out" 2>&1 &
   pid[$name]=$!
   started+=($!)
   if [ -n "${port[$name]-}" ]; then await_port "${port[$name]}" "$name"; fi
@@ -25,7 +25,8 @@ await_port() {
     if (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; then return; fi
     sleep 0.1
   done
-  cat "$work/${2-cedargate}.out" >&2
+  local name=${2-cedargate}
+  cat "$work/${name//\//-}.out" >&2
   die "nothing listens on port $1 after $attempt attempts"
 }
 
@@ -34,6 +35,30 @@ reverse() {
   local reversed=() item
   for item in "${list[@]}"; do reversed=("$item" "${reversed[@]}"); done
   list=("${reversed[@]}")
+}
+
+# User and system ticks of a process and its children (nginx works in a child).
+ticks() {
+  local user=0 system=0 process fields
+  for process in "$1" $(pgrep -P "$1" || true); do
+    # The name in field 2 may hold spaces: count from behind it.
+    fields=$(sed 's/.*) //' "/proc/$process/stat")
+    # shellcheck disable=SC2086 # a list of fields
+    set -- "$1" $fields
+    user=$((user + ${13}))
+    system=$((system + ${14}))
+  done
+  echo "$user $system"
+}
+
+# Kilobytes that a process and its children have in memory.
+resident() {
+  local sum=0 process one
+  for process in "$1" $(pgrep -P "$1" || true); do
+    one=$(sed -n 's/^VmRSS:\s*\([0-9]*\).*/\1/p' "/proc/$process/status")
+    sum=$((sum + one))
+  done
+  echo "$sum"
 }
 
 # Stolen and all ticks of this machine so far.

@@ -31,6 +31,9 @@ pub(crate) struct Target {
 /// A file of questions.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Questions {
+    /// `GET` has no body.
+    #[serde(default = "post")]
+    pub(crate) method: String,
     pub(crate) path: String,
     pub(crate) sign: Sign,
     /// In each answer.
@@ -40,6 +43,10 @@ pub(crate) struct Questions {
     /// Each connection has a question of its own, and goes on from its answers.
     pub(crate) chain: Option<Chain>,
     pub(crate) questions: Vec<Question>,
+}
+
+fn post() -> String {
+    "POST".to_owned()
 }
 
 /// How decisions are found in an answer.
@@ -79,6 +86,7 @@ impl Questions {
     ) -> Self {
         let json = ("Content-Type".to_owned(), "application/json".to_owned());
         Self {
+            method: post(),
             path: path.to_owned(),
             sign,
             decisions,
@@ -109,7 +117,10 @@ impl Questions {
     }
 
     pub(crate) fn prepared(&self, server: SocketAddr) -> Vec<Prepared> {
-        let mut head = format!("POST {} HTTP/1.1\r\nHost: {server}\r\n", self.path);
+        let mut head = format!(
+            "{} {} HTTP/1.1\r\nHost: {server}\r\n",
+            self.method, self.path
+        );
         for (name, value) in &self.headers {
             head.extend([name, ": ", value, "\r\n"]);
         }
@@ -126,7 +137,11 @@ impl Questions {
 
 impl Prepared {
     fn new(head: Rc<str>, body: String, expected: Vec<bool>) -> Self {
-        let bytes = format!("{head}Content-Length: {}\r\n\r\n{body}", body.len());
+        let bytes = if head.starts_with("GET ") {
+            format!("{head}\r\n")
+        } else {
+            format!("{head}Content-Length: {}\r\n\r\n{body}", body.len())
+        };
         Self {
             bytes: bytes.into_bytes(),
             head,

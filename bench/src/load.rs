@@ -106,6 +106,7 @@ pub(crate) async fn load(arguments: &Arguments) -> anyhow::Result<()> {
         latency: arguments
             .rate
             .map(|rate| percentiles(rate, counted.latencies)),
+        resident_kb: 0,
     };
     if let Some(results) = &arguments.results {
         run.append(results)?;

@@ -1,4 +1,4 @@
-//! What `bench/pdp` and `bench/token` measure with: a world of shared documents in each engine's words,
+//! What `bench/pdp`, `bench/token` and `bench/ladder` measure with: a world of shared documents in each engine's words,
 //! questions about tokens, a generator of load that checks every answer, and a server that decides
 //! nothing.
 
@@ -6,6 +6,7 @@ mod answer;
 mod ask;
 mod chain;
 mod floor;
+mod ladder;
 mod load;
 mod run;
 mod table;
@@ -46,6 +47,18 @@ enum Command {
     Check(ask::Target),
     /// Ask for some time; append what came of it to a file of results
     Load(load::Arguments),
+    /// Ask an authorization server for access tokens, and write them, a line each
+    AccessTokens(tokens::ManyArguments),
+    /// Print the rungs of a ladder, and write their plot
+    Ladder(ladder::Arguments),
+    /// Print a share of the requests a second that a set-up has answered
+    Rate {
+        results: PathBuf,
+        #[arg(long)]
+        setup: String,
+        #[arg(long)]
+        share: f64,
+    },
     /// Print medians of a file of results as tables
     Table {
         results: PathBuf,
@@ -68,6 +81,13 @@ fn main() -> anyhow::Result<()> {
         Command::Floor { listen } => runtime.block_on(floor::serve(listen)),
         Command::Check(target) => runtime.block_on(ask::check(&target)),
         Command::Load(arguments) => runtime.block_on(load::load(&arguments)),
+        Command::AccessTokens(arguments) => runtime.block_on(tokens::write_many(&arguments)),
+        Command::Ladder(arguments) => ladder::print(&arguments),
+        Command::Rate {
+            results,
+            setup,
+            share,
+        } => ladder::rate(&results, &setup, share),
         Command::Table { results, floor } => table::print(&results, floor.as_deref()),
     }
 }

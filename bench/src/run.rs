@@ -22,6 +22,9 @@ pub(crate) struct Run {
     /// None where no rate was given: then every connection asks as soon as it has its answer, and
     /// its latencies say how full the server was and nothing else.
     pub(crate) latency: Option<Latency>,
+    /// What the server's processes had in memory at the end; 0 where nobody has looked.
+    #[serde(default)]
+    pub(crate) resident_kb: u64,
 }
 
 /// CPU time of the server's process while it was asked. Microseconds.
@@ -67,6 +70,11 @@ impl Run {
     pub(crate) fn user_a_decision(&self) -> f64 {
         let decisions = self.requests * self.decisions_a_request;
         self.cpu.user as f64 / decisions.max(1) as f64
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "kilobytes of a process")]
+    pub(crate) fn resident_mb(&self) -> f64 {
+        self.resident_kb as f64 / 1024.0
     }
 
     #[expect(clippy::cast_precision_loss, reason = "counts of some seconds")]

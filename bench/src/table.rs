@@ -61,7 +61,7 @@ fn write_costs(runs: &[&Run], floor: Option<&str>, out: &mut impl Write) -> anyh
     Ok(())
 }
 
-fn write_latencies(runs: &[&Run], out: &mut impl Write) -> anyhow::Result<()> {
+pub(crate) fn write_latencies(runs: &[&Run], out: &mut impl Write) -> anyhow::Result<()> {
     writeln!(
         out,
         "| set-up | requests/s asked | answered | p50 µs | p99 (least to most) | p99.9 | most of all | runs | errors |\n\
@@ -96,7 +96,7 @@ fn errors(runs: &[&Run], setup: &str) -> u64 {
 }
 
 /// Each once, in the order of their first.
-fn distinct<'a>(names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+pub(crate) fn distinct<'a>(names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
     let mut distinct = Vec::new();
     for name in names {
         if !distinct.contains(&name) {
@@ -108,15 +108,19 @@ fn distinct<'a>(names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
 
 /// One quantity over all runs of a set-up.
 #[derive(Debug, Clone, Copy, PartialEq)]
-struct Spread {
-    least: f64,
-    median: f64,
-    most: f64,
+pub(crate) struct Spread {
+    pub(crate) least: f64,
+    pub(crate) median: f64,
+    pub(crate) most: f64,
     runs: usize,
 }
 
 impl Spread {
-    fn of(runs: &[&Run], setup: &str, quantity: impl Fn(&Run) -> f64) -> anyhow::Result<Self> {
+    pub(crate) fn of(
+        runs: &[&Run],
+        setup: &str,
+        quantity: impl Fn(&Run) -> f64,
+    ) -> anyhow::Result<Self> {
         let of_setup = runs.iter().filter(|run| run.setup == setup);
         let quantities = of_setup.map(|run| quantity(run)).collect();
         Self::over(quantities).with_context(|| format!("no runs of {setup}"))
@@ -151,6 +155,7 @@ mod tests {
             seconds: 2.0,
             cpu: Cpu { user, system: 100 },
             latency,
+            resident_kb: 0,
         }
     }
 

@@ -45,7 +45,7 @@ const CREDENTIALS: &str = "grant_type=client_credentials&scope=records%3Alist";
 pub(crate) async fn write(arguments: &Arguments) -> anyhow::Result<()> {
     fs::create_dir_all(&arguments.out)?;
     let credentials = form("/token", MACHINE, "\"token_type\":\"", 'B', [CREDENTIALS]);
-    let tokens = access_tokens(&credentials, arguments).await?;
+    let tokens = access_tokens(&credentials, arguments.server, arguments.count).await?;
     let bodies = || tokens.iter().map(|token| format!("token={token}"));
     let path = &arguments.introspection;
     let json = form(path, GATEWAY, "\"active\":", 't', bodies());
@@ -89,6 +89,7 @@ fn form<B: Into<String>>(
         expected: vec![true],
     };
     Questions {
+        method: "POST".to_owned(),
         path: path.to_owned(),
         sign: Sign {
             before: before.to_owned(),
@@ -105,13 +106,43 @@ fn form<B: Into<String>>(
     }
 }
 
-async fn access_tokens(asked: &Questions, arguments: &Arguments) -> anyhow::Result<Vec<String>> {
-    let prepared = asked.prepared(arguments.server);
+/// From which server, how many, and where to.
+#[derive(Debug, Args)]
+pub(crate) struct ManyArguments {
+    #[arg(long)]
+    server: SocketAddr,
+    #[arg(long)]
+    count: usize,
+    #[arg(long)]
+    out: PathBuf,
+}
+
+/// Asks for many tokens at a time, and writes them.
+pub(crate) async fn write_many(arguments: &ManyArguments) -> anyhow::Result<()> {
+    const AT_ONCE: usize = 32;
+    let credentials = form("/token", MACHINE, "\"token_type\":\"", 'B', [CREDENTIALS]);
+    let each = arguments.count.div_ceil(AT_ONCE);
+    let asking = (0..AT_ONCE).map(|_| access_tokens(&credentials, arguments.server, each));
+    let mut tokens = Vec::new();
+    for some in futures_util::future::try_join_all(asking).await? {
+        tokens.extend(some);
+    }
+    tokens.truncate(arguments.count);
+    fs::write(&arguments.out, tokens.join("\n") + "\n")?;
+    Ok(())
+}
+
+async fn access_tokens(
+    asked: &Questions,
+    server: SocketAddr,
+    count: usize,
+) -> anyhow::Result<Vec<String>> {
+    let prepared = asked.prepared(server);
     let question = prepared.first().context("there is no question")?;
-    let mut stream = TcpStream::connect(arguments.server).await?;
+    let mut stream = TcpStream::connect(server).await?;
     let mut answers = Answers::default();
     let mut tokens = Vec::new();
-    for _ in 0..arguments.count {
+    for _ in 0..count {
         stream.write_all(&question.bytes).await?;
         let (status, body) = answers.next(&mut stream).await?;
         let body: Value = serde_json::from_slice(body)?;
