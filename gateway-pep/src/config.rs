@@ -8,8 +8,10 @@ mod encoded;
 mod forward_auth;
 mod issuer;
 mod login;
+mod matching;
 mod proxies;
 mod rate;
+mod rewrite;
 mod short;
 mod streams;
 mod upstream;
@@ -32,8 +34,10 @@ pub use issuer::{
     SubjectConfig, SubjectType,
 };
 pub use login::{LoginConfig, SessionsConfig};
+pub use matching::{ConditionConfig, WhenConfig};
 pub use proxies::ProxyHeaders;
 pub use rate::{Per, RateConfig};
+pub use rewrite::{HeaderChangesConfig, RewriteConfig};
 pub use streams::StreamsConfig;
 pub use upstream::{
     DnsConfig, EndpointConfig, HealthCheckConfig, LoadBalancing, OutlierDetectionConfig,
@@ -216,15 +220,30 @@ pub struct RouteConfig {
     pub matches: String,
     /// Methods, or `["*"]`. `GET` includes `HEAD`.
     pub methods: Vec<String>,
-    /// Only for this host; without it for every host.
+    /// Only for this host, or for every name with one label before a domain (`*.example.org`); without it for every host.
     #[serde(default)]
     pub host: Option<String>,
     /// What paths may have percent-encoded here, beside what changes no meaning: the upstream takes `%2F`, say, for a
     /// part of a name. Elsewhere such a path is 400.
     #[serde(default)]
     pub encoded_characters: Vec<EncodedCharacter>,
+    /// What else a request must say. Of several routes for one path, the most specific one whose conditions hold.
+    #[serde(default)]
+    pub when: WhenConfig,
+    /// Of several routes for one path and method that a request fits, that with the highest. Default: 0.
+    #[serde(default)]
+    pub priority: i32,
     /// Name of one of `upstreams`.
     pub upstream: String,
+    /// How the upstream is asked, where that is not as the client has asked.
+    #[serde(default)]
+    pub rewrite: RewriteConfig,
+    /// Header fields that the upstream gets, or does not get.
+    #[serde(default)]
+    pub request_headers: HeaderChangesConfig,
+    /// Header fields of the upstream's answers that the client gets, or does not get.
+    #[serde(default)]
+    pub response_headers: HeaderChangesConfig,
     /// AuthZEN action name.
     #[serde(default)]
     pub action: Option<String>,

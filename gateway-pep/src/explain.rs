@@ -70,6 +70,9 @@ pub struct ExplainedRequest {
 pub struct ExplainedRoute {
     #[serde(rename = "match")]
     pub template: String,
+    /// What else it wants of a request, in words.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub when: Vec<String>,
     pub upstream: String,
     /// Whom the JWT is cut for.
     pub resource: String,

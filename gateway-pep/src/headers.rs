@@ -167,13 +167,18 @@ impl Reserved {
 /// Sets fields, and removes whatever came under their names, in any spelling.
 pub(crate) fn set_all(headers: &mut HeaderMap, fields: &[(HeaderName, http::HeaderValue)]) {
     for (name, value) in fields {
-        let own = folded(name.as_str());
-        let same = headers.keys().filter(|it| folded(it.as_str()) == own);
-        let same: Vec<HeaderName> = same.cloned().collect();
-        for other in same {
-            headers.remove(other);
-        }
+        remove_all(headers, name);
         headers.insert(name.clone(), value.clone());
+    }
+}
+
+/// Removes whatever came under a name, in any spelling.
+pub(crate) fn remove_all(headers: &mut HeaderMap, name: &HeaderName) {
+    let own = folded(name.as_str());
+    let same = headers.keys().filter(|it| folded(it.as_str()) == own);
+    let same: Vec<HeaderName> = same.cloned().collect();
+    for other in same {
+        headers.remove(other);
     }
 }
 
@@ -181,6 +186,17 @@ pub(crate) fn set_all(headers: &mut HeaderMap, fields: &[(HeaderName, http::Head
 /// says.
 pub(crate) fn overrides(name: &str) -> bool {
     OVERRIDES.contains(&&*folded(name))
+}
+
+/// Whether two (lower-case) names are one to upstreams that read `_` as `-`.
+pub(crate) fn is_same_name(one: &str, other: &str) -> bool {
+    let fold = |byte| if byte == b'_' { b'-' } else { byte };
+    one.len() == other.len() && one.bytes().map(fold).eq(other.bytes().map(fold))
+}
+
+/// Whether a field says something to the gateway alone.
+pub(crate) fn is_for_one_hop(name: &HeaderName) -> bool {
+    HOP_BY_HOP.contains(name) || *name == header::EXPECT
 }
 
 /// A name with `_` as `-`: some upstreams read it so.
@@ -213,7 +229,7 @@ fn is_well_known(name: &HeaderName) -> bool {
 }
 
 /// Spelt with an underscore these would be read as the real ones by some upstreams.
-fn is_credential_or_framing(name: &str) -> bool {
+pub(crate) fn is_credential_or_framing(name: &str) -> bool {
     matches!(
         name,
         "authorization"

@@ -37,12 +37,13 @@ mod worker;
 
 pub use config::{
     AuthMethod, CacheConfig, CertificateIssuerConfig, CertificateName, CertificateSubjectConfig,
-    CertificateSubjectType, ClientScheme, Config, Dialect, DnsConfig, DpopConfig, EncodedCharacter,
-    EndpointConfig, Forward, ForwardAuthConfig, GatewayConfig, HealthCheckConfig,
-    IntrospectionIssuerConfig, IssuerConfig, JwtIssuerConfig, LimitsConfig, LoadBalancing,
-    LoginConfig, Mapping, NoOrigin, OutlierDetectionConfig, Per, ProxyHeaders, PublicOrigin,
-    RateConfig, RetriesConfig, RouteConfig, SessionsConfig, StreamsConfig, SubjectConfig,
-    SubjectType, TimeoutsConfig, UpstreamConfig, UpstreamTimeoutsConfig,
+    CertificateSubjectType, ClientScheme, ConditionConfig, Config, Dialect, DnsConfig, DpopConfig,
+    EncodedCharacter, EndpointConfig, Forward, ForwardAuthConfig, GatewayConfig,
+    HeaderChangesConfig, HealthCheckConfig, IntrospectionIssuerConfig, IssuerConfig,
+    JwtIssuerConfig, LimitsConfig, LoadBalancing, LoginConfig, Mapping, NoOrigin,
+    OutlierDetectionConfig, Per, ProxyHeaders, PublicOrigin, RateConfig, RetriesConfig,
+    RewriteConfig, RouteConfig, SessionsConfig, StreamsConfig, SubjectConfig, SubjectType,
+    TimeoutsConfig, UpstreamConfig, UpstreamTimeoutsConfig, WhenConfig,
 };
 pub use explain::{
     ExplainRequest, ExplainedCaller, ExplainedDecision, ExplainedOutcome, ExplainedRequest,

@@ -153,13 +153,14 @@ fn find_route(
     record: &Record,
 ) -> Result<Routed, Refusal> {
     let router = &worker.core.plan.router;
-    let found = router.find(request.authority().host(), request.method(), request.path());
+    let found = router.find((&request).into());
     encoded::check(&worker.core, &request, &found, record)?;
     match found {
-        Lookup::Route { route, .. } => Ok(Routed { request, route }),
+        Lookup::Route { route } => Ok(Routed { request, route }),
         Lookup::MethodNotAllowed { allow } => Err(Refusal::MethodNotAllowed {
             allow: allow.clone(),
         }),
+        Lookup::Unread(unread) => Err(unread.into()),
         Lookup::NotFound => Err(Refusal::NotFound),
     }
 }

@@ -12,11 +12,13 @@ mod forward_auth;
 mod health;
 mod issuers;
 mod logins;
+mod matching;
 mod networks;
 mod proxies;
 mod reading;
 mod resource;
 mod retries;
+mod rewrite;
 mod routes;
 mod source;
 mod step_up;
@@ -27,7 +29,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::HeaderName;
+use http::{HeaderName, HeaderValue};
 use oauth::{Scope, TokenIntrospector};
 use service_kit::{ConfigIssue, Secret};
 
@@ -38,6 +40,7 @@ pub(crate) use health::{HealthCheck, HealthPlan, Outliers};
 pub(crate) use reading::{Places, Reading};
 pub(crate) use resource::ResourceTemplate;
 pub(crate) use retries::{Retries, is_repeatable};
+pub(crate) use rewrite::Rewrite;
 pub(crate) use source::{BodyPlace, List, Source};
 pub(crate) use step_up::StepUp;
 pub(crate) use timeouts::UpstreamTimes;
@@ -55,7 +58,7 @@ use crate::login::Logins;
 use crate::obligation::Abilities;
 use crate::obligation::rate::RatePlan;
 use crate::pipeline::canonical::Encoded;
-use crate::pipeline::route::Router;
+use crate::pipeline::route::{Condition, Router};
 
 /// What a gateway does, in the form in which it does it.
 #[derive(Debug)]
@@ -89,11 +92,17 @@ pub(crate) struct Plan {
 pub(crate) struct RoutePlan {
     /// The template: what logs and metrics call the route.
     pub(crate) template: Arc<str>,
+    /// What a request has to say beside host, path and method.
+    pub(crate) conditions: Vec<Condition>,
+    /// The header fields by which it is told from other routes of its path.
+    pub(crate) vary: Option<HeaderValue>,
     /// Index into [`Plan::upstreams`].
     pub(crate) upstream: usize,
     pub(crate) protection: Protection,
     /// What paths may have encoded that some readers would decode.
     pub(crate) encoded: Encoded,
+    /// What it changes on the way there and back. None: nothing.
+    pub(crate) rewrite: Option<Box<Rewrite>>,
     /// How long the upstream may take.
     pub(crate) times: UpstreamTimes,
     /// Where browsers log in: index into [`Logins::all`].
@@ -168,7 +177,7 @@ impl Plan {
         let reserved = reserved(config);
         let mut accepting = Accepting::new(config, &issuers, &reserved);
         let upstreams = upstreams::compile(config, &reserved, &mut issues);
-        let (routes, mut router) = routes::compile(config, &mut accepting, &mut issues);
+        let (routes, router) = routes::compile(config, &mut accepting, &mut issues);
         let accepted = accepting.sets;
         let dpop = Dpop::compile(config, base, &routes, &mut issues);
         let issuing = Issuing {
@@ -196,7 +205,6 @@ impl Plan {
         if !issues.is_empty() {
             return Err(issues);
         }
-        router.finish();
         Ok(Self {
             upstreams,
             routes,

@@ -23,8 +23,8 @@ pub const ABSENT: &[Absent] = &[
         keys: &["quota", "per_minute", "per_second"],
     },
     Absent {
-        what: "rewriting",
-        reason: "a path is forwarded as it was decided on",
-        keys: &["rewrite", "strip", "prefix", "regex"],
+        what: "patterns",
+        reason: "no path, host or value is matched by a pattern, or made by one",
+        keys: &["regex", "pattern", "strip"],
     },
 ];

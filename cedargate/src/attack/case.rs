@@ -18,6 +18,7 @@ pub enum Class {
     Grammar,
     ControlBytes,
     Upgrade,
+    Routing,
 }
 
 /// Bytes on a fresh connection.
@@ -31,6 +32,8 @@ pub(super) struct Case {
     pub(super) hides_marker: bool,
     /// The request is to a route that wants a token, and so must bring the stub's JWT upstream.
     pub(super) is_protected: bool,
+    /// The route rewrites the path, so that it is not that which was decided on.
+    pub(super) is_rewritten: bool,
     /// So many requests of their own may reach the upstream.
     pub(super) requests: usize,
 }
@@ -66,6 +69,7 @@ impl Case {
             expect,
             hides_marker: false,
             is_protected: target.token.is_some(),
+            is_rewritten: target.rewritten_to.is_some(),
             requests: 1,
         }
     }
@@ -96,14 +100,14 @@ impl Expect {
     /// The same with a body.
     pub(super) fn passes_with(target: &Target, body: &str) -> Self {
         Self::Passes {
-            target: target.path.clone(),
+            target: target.forwarded_target(),
             body: body.as_bytes().to_vec(),
         }
     }
 }
 
 impl Class {
-    pub(super) const ALL: [Self; 13] = [
+    pub(super) const ALL: [Self; 14] = [
         Self::Control,
         Self::Path,
         Self::Target,
@@ -117,6 +121,7 @@ impl Class {
         Self::Grammar,
         Self::ControlBytes,
         Self::Upgrade,
+        Self::Routing,
     ];
 
     pub fn name(self) -> &'static str {
@@ -134,6 +139,7 @@ impl Class {
             Self::Grammar => "grammar",
             Self::ControlBytes => "control bytes",
             Self::Upgrade => "upgrade",
+            Self::Routing => "routing",
         }
     }
 
@@ -147,6 +153,10 @@ impl Class {
             Self::Path | Self::Target | Self::Host => {
                 "two readings of one address: put nothing in front of the gateway that rewrites \
                  it, and report this to the gateway's authors"
+            }
+            Self::Routing => {
+                "a request can have one route here and mean another to its upstream: report this to \
+                 the gateway's authors"
             }
             Self::Headers => {
                 "a field that upstreams believe came from outside: add its name to \

@@ -10,6 +10,7 @@ mod grammar;
 mod headers;
 mod jwt;
 mod path;
+mod routing;
 mod session;
 mod upgrade;
 
@@ -72,6 +73,7 @@ pub(super) fn cases(range: &Range<'_>) -> Vec<Case> {
     cases.extend(chunked::cases(write));
     cases.extend(grammar::cases(read));
     cases.extend(upgrade::cases(read));
+    cases.extend(routing::cases(range.all));
     cases
 }
 
@@ -102,6 +104,13 @@ pub(super) fn not_applicable(range: &Range<'_>) -> Vec<NotApplicable> {
             reason: "no route of this file has one".to_owned(),
         }
     });
+    let is_told = |target: &Target| !target.when.is_empty() || target.rewritten_to.is_some();
+    if !range.all.iter().any(is_told) {
+        list.push(NotApplicable {
+            what: "routing",
+            reason: "no route of this file has `when` or rewrites its path".to_owned(),
+        });
+    }
     if range.all.iter().all(|target| target.token.is_none()) {
         list.push(NotApplicable {
             what: "bearer",

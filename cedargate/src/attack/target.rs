@@ -1,6 +1,8 @@
 //! What of a configuration is attacked: a route, with a path, a host and a token that pass.
 
-use gateway_pep::{Config, EncodedCharacter, IssuerConfig, RouteConfig};
+use gateway_pep::{
+    ConditionConfig, Config, EncodedCharacter, IssuerConfig, RouteConfig, WhenConfig,
+};
 
 use super::stubs;
 
@@ -11,6 +13,16 @@ pub struct Target {
     pub(super) method: String,
     pub(super) host: String,
     pub(super) path: String,
+    /// As the upstream is to see it.
+    pub(super) forwarded: String,
+    /// The template that makes it so, where the route rewrites the path.
+    pub(super) rewritten_to: Option<String>,
+    /// What the route wants of the query, after the path; nothing, or from `?` on.
+    pub(super) query: String,
+    /// What it wants of header fields, each ended by a line end.
+    pub(super) fields: String,
+    /// What the route is told by, beside that.
+    pub(super) when: WhenConfig,
     /// None: the route is public.
     pub(super) token: Option<String>,
     /// Those that the route wants, if it wants any.
@@ -69,8 +81,13 @@ impl Target {
                 targets.push(Self {
                     template: route.matches.clone(),
                     method,
-                    host: route.host.clone().unwrap_or_else(|| ANY_HOST.to_owned()),
+                    host: host(route),
                     path: fill(&route.matches),
+                    forwarded: fill(route.rewrite.path.as_ref().unwrap_or(&route.matches)),
+                    rewritten_to: route.rewrite.path.clone(),
+                    query: query(route),
+                    fields: fields(route),
+                    when: route.when.clone(),
                     token: (!route.public).then(|| stubs::good_token(index)),
                     scope: route.scope.clone().unwrap_or_default(),
                     acr: route.acr_values.first().cloned(),
@@ -102,6 +119,14 @@ impl Target {
         }
     }
 
+    /// The same without the fields that the route wants.
+    pub(super) fn without_fields(&self) -> Self {
+        Self {
+            fields: String::new(),
+            ..self.clone()
+        }
+    }
+
     /// A request that is hidden in another, or behind it.
     pub(super) fn smuggled(&self) -> String {
         format!("GET {SMUGGLED} HTTP/1.1\r\nHost: {}\r\n\r\n", self.host)
@@ -109,7 +134,23 @@ impl Target {
 
     /// A request that passes, with these fields besides, each ended by a line end.
     pub(super) fn request(&self, fields: &str) -> Vec<u8> {
-        self.request_to(&self.path, fields)
+        self.request_to(&self.target(), fields)
+    }
+
+    /// Path and query of a request that passes.
+    pub(super) fn target(&self) -> String {
+        format!("{}{}", self.path, self.query)
+    }
+
+    /// The same as the upstream is to see it.
+    pub(super) fn forwarded_target(&self) -> String {
+        format!("{}{}", self.forwarded, self.query)
+    }
+
+    /// The same with more in the query.
+    pub(super) fn target_with(&self, more: &str) -> String {
+        let between = if self.query.is_empty() { '?' } else { '&' };
+        format!("{}{between}{more}", self.target())
     }
 
     /// The same with another request target.
@@ -121,15 +162,15 @@ impl Target {
     /// The same with another request line, with a body, and without the wish to close.
     pub(super) fn message(&self, line: &str, fields: &str, body: &str) -> Vec<u8> {
         let authorization = self.authorization();
-        let host = &self.host;
+        let (host, own) = (&self.host, &self.fields);
         latin1(&format!(
-            "{line}\r\nHost: {host}\r\n{authorization}{fields}\r\n{body}"
+            "{line}\r\nHost: {host}\r\n{own}{authorization}{fields}\r\n{body}"
         ))
     }
 
     /// The line of a request that passes.
     pub(super) fn line(&self) -> String {
-        format!("{} {} HTTP/1.1", self.method, self.path)
+        format!("{} {} HTTP/1.1", self.method, self.target())
     }
 
     /// The credential as a field, where the route wants one.
@@ -144,10 +185,12 @@ impl Target {
 fn best(targets: &[Target], fits: impl Fn(&str) -> bool) -> Option<&Target> {
     let protected = |target: &&Target| target.token.is_some();
     let fitting = |target: &&Target| fits(&target.method);
-    targets
-        .iter()
-        .filter(protected)
+    // Most cases say what stands in the target, and compare it with what arrives.
+    let plain = |target: &&Target| target.query.is_empty() && target.rewritten_to.is_none();
+    let mut first = targets.iter().filter(protected).filter(plain);
+    first
         .find(fitting)
+        .or_else(|| targets.iter().filter(protected).find(fitting))
         .or_else(|| targets.iter().find(protected))
         .or_else(|| targets.iter().find(fitting))
         .or_else(|| targets.first())
@@ -160,13 +203,54 @@ fn methods(route: &RouteConfig) -> Vec<String> {
     route.methods.clone()
 }
 
+fn host(route: &RouteConfig) -> String {
+    let host = route.host.as_deref().unwrap_or(ANY_HOST);
+    match host.strip_prefix("*.") {
+        Some(domain) => format!("cg1.{domain}"),
+        None => host.to_owned(),
+    }
+}
+
+/// What a request says where a route wants something. None: nothing.
+pub(super) fn said(wanted: &ConditionConfig) -> Option<&str> {
+    match wanted {
+        ConditionConfig::Exact(value) => Some(value),
+        ConditionConfig::Present => Some("cg1"),
+        ConditionConfig::Absent => None,
+    }
+}
+
+fn query(route: &RouteConfig) -> String {
+    let mut query = url::form_urlencoded::Serializer::new(String::new());
+    for (name, wanted) in &route.when.query {
+        query.extend_pairs(said(wanted).map(|value| (name, value)));
+    }
+    match query.finish().as_str() {
+        "" => String::new(),
+        // To the gateway, `+` is no space.
+        query => format!("?{}", query.replace('+', "%20")),
+    }
+}
+
+fn fields(route: &RouteConfig) -> String {
+    let wanted = route.when.headers.iter();
+    let said = wanted.filter_map(|(name, wanted)| Some((name, said(wanted)?)));
+    said.map(|(name, value)| format!("{name}: {value}\r\n"))
+        .collect()
+}
+
 /// The template with something in the place of each parameter.
 fn fill(template: &str) -> String {
+    fill_with(template, "cg1")
+}
+
+/// The template with this in the place of each parameter.
+pub(super) fn fill_with(template: &str, value: &str) -> String {
     let mut path = String::new();
     let mut rest = template;
     while let Some((before, after)) = rest.split_once('{') {
         path.push_str(before);
-        path.push_str("cg1");
+        path.push_str(value);
         rest = after.split_once('}').map_or("", |(_, after)| after);
     }
     path.push_str(rest);

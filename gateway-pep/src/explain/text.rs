@@ -28,7 +28,9 @@ impl Display for Explanation {
             let public = if route.is_public { ", public" } else { "" };
             let login = route.login.as_ref().map(|login| format!(", login {login}"));
             let login = login.unwrap_or_default();
-            let text = format!("{template}, upstream {upstream}{public}{login}");
+            let when = route.when.iter().map(|when| format!(", {when}"));
+            let when: String = when.collect();
+            let text = format!("{template}{when}, upstream {upstream}{public}{login}");
             Line("route", text).fmt(formatter)?;
         }
         if let Some(caller) = &self.caller {

@@ -1,7 +1,6 @@
 //! What leads a request to one endpoint of its upstream, where requests with the same value belong together.
 
 use super::authorize::Permitted;
-use super::route::Lookup;
 use crate::plan::{Balancing, HashOn, Plan, UpstreamPlan};
 use crate::upstream::maglev::hash;
 
@@ -18,10 +17,8 @@ pub(super) fn key(plan: &Plan, upstream: &UpstreamPlan, permitted: &Permitted) -
         }
         HashOn::Path(name) => {
             let host = request.authority().host();
-            match plan.router.find(host, request.method(), request.path()) {
-                Lookup::Route { params, .. } => Some(hash(params.get(name)?.as_bytes())),
-                Lookup::MethodNotAllowed { .. } | Lookup::NotFound => None,
-            }
+            let params = plan.router.params(host, request.path())?;
+            Some(hash(params.get(name)?.as_bytes()))
         }
         HashOn::Subject => {
             let subject = &permitted.caller()?.subject;

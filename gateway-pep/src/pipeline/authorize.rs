@@ -13,7 +13,6 @@ use super::authenticate::{Authenticated, Caller, Shown, session};
 use super::canonical::CanonicalRequest;
 use super::record::Record;
 use super::respond::Refusal;
-use super::route::Lookup;
 use crate::cache::Source;
 use crate::cache::decisions::Keys;
 use crate::cache::verdict::{Outcome, Verdict};
@@ -297,11 +296,10 @@ fn evaluation_request(
 ) -> Result<EvaluationRequest, Refusal> {
     let request = question.request;
     let router = &worker.core.plan.router;
-    match router.find(request.authority().host(), request.method(), request.path()) {
-        Lookup::Route { params, .. } => question
-            .request(&params)
-            .map_err(|_| Refusal::DecisionPointUnavailable),
-        // The same router found it a moment ago.
-        Lookup::MethodNotAllowed { .. } | Lookup::NotFound => Err(Refusal::NotFound),
-    }
+    let params = router.params(request.authority().host(), request.path());
+    // The same router found it a moment ago.
+    let params = params.ok_or(Refusal::NotFound)?;
+    question
+        .request(&params)
+        .map_err(|_| Refusal::DecisionPointUnavailable)
 }

@@ -19,8 +19,8 @@ pub(super) fn check(
         return Ok(());
     }
     let route = match found {
-        Lookup::Route { route, .. } => Some(*route),
-        Lookup::MethodNotAllowed { .. } | Lookup::NotFound => None,
+        Lookup::Route { route } => Some(*route),
+        Lookup::MethodNotAllowed { .. } | Lookup::Unread(_) | Lookup::NotFound => None,
     };
     let plan = route.and_then(|route| core.plan.routes.get(route));
     let is_taken = plan.is_some_and(|plan| plan.encoded.cover(encoded));

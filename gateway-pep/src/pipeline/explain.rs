@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::uri::PathAndQuery;
 use http::{Method, Request, Uri, request};
 
 use super::authenticate::authenticate;
@@ -11,6 +12,7 @@ use super::canonical::{Ambiguity, Arrival, CanonicalRequest, UrlScheme, written_
 use super::particulars;
 use super::record::Record;
 use super::respond::Refusal;
+use super::shape;
 use crate::explain::{
     ExplainRequest, ExplainedCaller, ExplainedDecision, ExplainedOutcome, ExplainedRequest,
     ExplainedRoute, Explanation,
@@ -139,6 +141,7 @@ fn route(worker: &Worker, route: usize) -> Option<ExplainedRoute> {
     let upstream = plan.upstreams.get(route.upstream)?;
     Some(ExplainedRoute {
         template: route.template.to_string(),
+        when: route.conditions.iter().map(ToString::to_string).collect(),
         upstream: upstream.name.to_string(),
         resource: upstream.resource.as_str().to_owned(),
         login: plan.logins.as_ref().and_then(|logins| {
@@ -157,7 +160,9 @@ fn forwarded(worker: &Worker, permitted: &Permitted) -> ExplainedOutcome {
         is_forwarded: true,
         upstream: upstream.map(|upstream| {
             let (host, port) = (&upstream.host, upstream.port);
-            format!("http://{host}:{port}{}", permitted.request().target())
+            let target = shape::target(plan, permitted);
+            let target = target.as_ref().map_or("", PathAndQuery::as_str);
+            format!("http://{host}:{port}{target}")
         }),
         ..ExplainedOutcome::default()
     }

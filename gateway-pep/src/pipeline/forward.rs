@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
 
-use http::{Response, StatusCode};
+use http::{Response, StatusCode, header};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use tokio::time::Instant;
@@ -48,7 +48,9 @@ pub(crate) async fn forward(
         return Err(broken_off(record).unwrap_or(Refusal::Ambiguous(super::Ambiguity::Wire)));
     }
     let key = affinity::key(plan, upstream, &permitted);
-    let request = shape::upstream_request(plan, upstream, &mut permitted, body, record);
+    let target = shape::target(plan, &permitted).ok_or(Refusal::NotFound)?;
+    let sent = (target, body);
+    let request = shape::upstream_request(plan, upstream, &mut permitted, sent, record);
     record.permit(permitted);
     let sent = Instant::now();
     let (mut response, lease) =
@@ -72,6 +74,9 @@ pub(crate) async fn forward(
     }
     let (mut parts, incoming) = response.into_parts();
     shape::answer_headers(plan, permitted, &mut parts.headers);
+    if let Some(vary) = &route.vary {
+        parts.headers.append(header::VARY, vary.clone());
+    }
     parts.extensions = http::Extensions::new();
     parts.version = http::Version::HTTP_11;
     let mut body = ResponseBody::stream(incoming, route.times.idle_body, Some(lease));

@@ -1,7 +1,7 @@
 //! What a question takes from the request itself. Read once, and strictly: what is there twice, or could be read in
 //! another way by whoever is behind the gateway, is refused.
 
-mod query;
+pub(super) mod query;
 
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName};
@@ -14,7 +14,6 @@ use super::canonical::{CanonicalRequest, decode_segment};
 use super::forward::of_body;
 use super::respond::Refusal;
 use super::rewrite::is_json;
-use super::route::Lookup;
 use crate::body::{BodyError, RequestBody};
 use crate::core::Core;
 use crate::identity::Identity;
@@ -83,11 +82,8 @@ pub(super) async fn read(
         None => None,
     };
     let router = &core.plan.router;
-    let Lookup::Route { params, .. } =
-        router.find(request.authority().host(), request.method(), request.path())
-    else {
-        return Err(Refusal::NotFound);
-    };
+    let params = router.params(request.authority().host(), request.path());
+    let params = params.ok_or(Refusal::NotFound)?;
     let page = Page {
         request,
         params: &params,

@@ -1,6 +1,7 @@
 //! Step 5: the message as the other side gets it. Headers are removed by rule, then set by us.
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::uri::PathAndQuery;
 use http::{Request, Uri, Version};
 use http_body::Body as _;
 
@@ -38,12 +39,25 @@ static DESCRIBES_DOCUMENT: [HeaderName; 8] = [
     HeaderName::from_static("repr-digest"),
 ];
 
-/// The upstream's request. Target and method are the canonical ones.
+/// What an upstream is asked for: the canonical target, or what the route makes of it. None: it does not fit the
+/// route, which cannot be of one that was found for it.
+pub(super) fn target(plan: &Plan, permitted: &Permitted) -> Option<PathAndQuery> {
+    let canonical = permitted.request();
+    let rewrite = plan.routes.get(permitted.route())?.rewrite.as_ref();
+    let Some(template) = rewrite.and_then(|rewrite| rewrite.path.as_ref()) else {
+        return Some(canonical.target().clone());
+    };
+    let host = canonical.authority().host();
+    let params = plan.router.params(host, canonical.path())?;
+    template.target(&params, canonical.query())
+}
+
+/// The upstream's request, for a target that was made for it. The method is the canonical one.
 pub(super) fn upstream_request(
     plan: &Plan,
     upstream: &UpstreamPlan,
     permitted: &mut Permitted,
-    body: RequestBody,
+    (target, body): (PathAndQuery, RequestBody),
     record: &mut Record,
 ) -> Request<RequestBody> {
     let mut headers = upstream_headers(plan, upstream, permitted, record);
@@ -51,7 +65,7 @@ pub(super) fn upstream_request(
     let canonical = permitted.request();
     let mut request = Request::new(body);
     *request.method_mut() = canonical.method().clone();
-    *request.uri_mut() = Uri::from(canonical.target().clone());
+    *request.uri_mut() = Uri::from(target);
     *request.version_mut() = Version::HTTP_11;
     *request.headers_mut() = headers;
     request
@@ -81,7 +95,10 @@ pub(super) fn upstream_headers(
         }
     }
     let authority = canonical.authority().as_header();
-    let host = upstream.host_header.as_ref().unwrap_or(authority);
+    let rewrite = plan.routes.get(permitted.route());
+    let rewrite = rewrite.and_then(|route| route.rewrite.as_deref());
+    let host = rewrite.and_then(|rewrite| rewrite.host.as_ref());
+    let host = host.or(upstream.host_header.as_ref()).unwrap_or(authority);
     headers.insert(header::HOST, host.clone());
     headers.insert(X_FORWARDED_HOST, authority.clone());
     headers.insert(X_FORWARDED_FOR, record.connection().forwarded_for());
@@ -100,6 +117,9 @@ pub(super) fn upstream_headers(
             header::ACCEPT_ENCODING,
             HeaderValue::from_static("identity"),
         );
+    }
+    if let Some(rewrite) = rewrite {
+        rewrite.request.apply(&mut headers);
     }
     if let Some(obligations) = permitted.obligations() {
         set_all(&mut headers, &obligations.request_headers);
@@ -174,6 +194,10 @@ fn one_length(headers: &HeaderMap) -> Option<u64> {
 /// The headers of an answer to what was permitted, as whoever asked gets them.
 pub(super) fn answer_headers(plan: &Plan, permitted: &Permitted, headers: &mut HeaderMap) {
     response_headers(plan, headers);
+    let route = plan.routes.get(permitted.route());
+    if let Some(rewrite) = route.and_then(|route| route.rewrite.as_ref()) {
+        rewrite.response.apply(headers);
+    }
     if matches!(permitted.shown(), Some(Shown::Session(_) | Shown::Key(_))) {
         keep_from_shared_caches(headers);
     }

@@ -115,13 +115,24 @@ fn check_hosts(config: &Config, origins: &[PublicOrigin], issues: &mut Vec<Confi
         let Some(host) = route.host.as_ref().filter(|_| !route.public) else {
             continue;
         };
-        if !origins.iter().any(|origin| origin.host() == host) {
+        let domain = host.strip_prefix("*.");
+        let leads_here = |origin: &PublicOrigin| match domain {
+            None => origin.host() == host,
+            Some(domain) => {
+                let parts = origin.host().split_once('.');
+                parts.is_some_and(|(_, rest)| rest == domain)
+            }
+        };
+        if !origins.iter().any(leads_here) {
+            let example = domain.map_or_else(|| host.clone(), |domain| format!("api.{domain}"));
             issues.push(
                 ConfigIssue::new(format!(
                     "{}: no origin of `gateway.public_origins` has the host `{host}`",
                     place(index, route)
                 ))
-                .hint(format!("add it, such as `https://{host}`: proofs name it")),
+                .hint(format!(
+                    "add it, such as `https://{example}`: proofs name it"
+                )),
             );
         }
     }

@@ -2,19 +2,19 @@
 
 use std::time::Duration;
 
-use http::Method;
+use http::{HeaderValue, Method};
 use oauth::Scope;
 use service_kit::ConfigIssue;
 
 use super::accepting::Accepting;
 use super::encoded;
 use super::{
-    Binding, Protection, QuestionPlan, Reading, ResourceTemplate, RoutePlan, StepUp, UpstreamTimes,
-    timeouts,
+    Binding, Protection, QuestionPlan, Reading, ResourceTemplate, Rewrite, RoutePlan, StepUp,
+    UpstreamTimes, matching, timeouts,
 };
 use crate::config::{Config, Mapping, RouteConfig};
 use crate::pipeline::canonical::Encoded;
-use crate::pipeline::route::Router;
+use crate::pipeline::route::{Named, Router};
 
 /// Every route that can be, and where each is found.
 pub(super) fn compile(
@@ -23,25 +23,45 @@ pub(super) fn compile(
     issues: &mut Vec<ConfigIssue>,
 ) -> (Vec<RoutePlan>, Router) {
     let logins: Vec<&String> = config.gateway.logins.keys().collect();
-    let mut routes = Vec::new();
+    let (mut routes, mut places) = (Vec::new(), Vec::new());
     let mut router = Router::default();
     for (index, route) in config.routes.iter().enumerate() {
         let at = place(index, route);
         match RoutePlan::compile(route, (config, &logins), accepting) {
             Ok(plan) => {
                 let methods = parse_methods(&route.methods, &at, issues);
-                let inserted = router.insert(
-                    route.host.as_deref(),
-                    &route.matches,
-                    &methods,
-                    routes.len(),
-                );
+                let inserted = router.insert(Named {
+                    route: routes.len(),
+                    host: route.host.as_deref(),
+                    template: &route.matches,
+                    methods: &methods,
+                    priority: route.priority,
+                    conditions: plan.conditions.clone(),
+                });
                 if let Err(message) = inserted {
                     issues.push(ConfigIssue::new(format!("{at}: {message}")));
                 }
                 routes.push(plan);
+                places.push(at);
             }
             Err(found) => issues.extend(found.into_iter().map(|issue| issue.within(&at))),
+        }
+    }
+    for tie in router.finish() {
+        let [one, other] = [tie.one, tie.other].map(|route| places.get(route));
+        let (Some(one), Some(other)) = (one, other) else {
+            continue;
+        };
+        let issue = ConfigIssue::new(format!("{one} and {other}: {}", tie.cause));
+        issues.push(issue.hint(tie.cause.hint()));
+    }
+    let told_by = router.told_by().into_iter();
+    let told_by: Vec<(usize, String)> = told_by
+        .map(|(route, names)| (route, names.join(", ")))
+        .collect();
+    for (route, names) in told_by {
+        if let Some(route) = routes.get_mut(route) {
+            route.vary = HeaderValue::try_from(names).ok();
         }
     }
     (routes, router)
@@ -81,10 +101,21 @@ impl RoutePlan {
             issues.push(issue);
             Encoded::NONE
         });
+        let conditions = matching::compile(route, accepting.reserved).unwrap_or_else(|issue| {
+            issues.push(issue);
+            Vec::new()
+        });
+        let rewrite = Rewrite::compile(route, accepting.reserved).unwrap_or_else(|issue| {
+            issues.push(issue);
+            None
+        });
         let own = config.upstreams.get(&route.upstream);
         match upstream.zip(own) {
             Some((upstream, own)) if issues.is_empty() => Ok(Self {
                 template: route.matches.as_str().into(),
+                conditions,
+                vary: None,
+                rewrite,
                 upstream,
                 times: UpstreamTimes::new(&route.timeouts, &own.timeouts, &config.gateway.timeouts),
                 protection,

@@ -40,6 +40,7 @@ mod proxies;
 mod purge;
 mod question;
 mod reload;
+mod routing;
 mod shared_cache;
 mod shutdown;
 mod signer;

@@ -37,6 +37,10 @@ routes:
   - { match: '/jwt-pay', methods: [GET], upstream: a, action: view, resource: Service/x, scope: pay, acr_values: [phr], issuers: [asked, corp] }
   - { match: '/app/{id}', methods: [GET, POST], upstream: b, action: view, resource: 'Record/{id}', login: web }
   - { match: '/projects/{id}', methods: [GET], upstream: a, action: view, resource: 'Project/{id}', encoded_characters: [slash, percent] }
+  - { match: '/told', methods: [GET], upstream: a, action: view, resource: Service/x, when: { headers: { X-Cg-Version: { exact: v2 } } } }
+  - { match: '/told', methods: [GET], host: '*.gw.test', upstream: a, action: view, resource: Service/x, when: { query: { beta: present } } }
+  - { match: '/told', methods: [GET], upstream: a, action: administer, resource: Service/x }
+  - { match: '/old/{id}/{*rest}', methods: [GET], upstream: a, action: view, resource: 'Record/{id}', rewrite: { path: '/new/{id}/x/{*rest}', host: inner.test }, request_headers: { set: { X-A: b } } }
   - { match: '/asked', methods: [GET], upstream: a, action: view, resource: Service/x, issuers: [asked] }
 ";
 

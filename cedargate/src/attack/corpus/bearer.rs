@@ -107,11 +107,11 @@ fn spelled(read: &Target, token: &str) -> Vec<Case> {
         case(title, plain.request(&fields), Expect::Refused);
     }
     for query in ["access_token", "token", "jwt", "bearer_token"] {
-        let target = format!("{}?{query}={token}", read.path);
+        let target = read.target_with(&format!("{query}={token}"));
         let title = format!("the token as `{query}` in the query");
         case(title, plain.request_to(&target, ""), Expect::Refused);
     }
-    let both = format!("{}?access_token={token}", read.path);
+    let both = read.target_with(&format!("access_token={token}"));
     let title = "a token in the header and one in the query";
     case(
         title.to_owned(),

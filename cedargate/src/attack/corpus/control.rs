@@ -23,20 +23,20 @@ pub(super) fn cases(all: &[Target], read: &Target, write: &Target) -> Vec<Case> 
     let mut passes = |target: &Target, title: &str, bytes: Vec<u8>, expect: Expect| {
         cases.push(Case::new(Class::Control, target, title, bytes, expect));
     };
-    let with_query = format!("{}?a=%2e%2e%2f&b=/x&c", read.path);
+    let with_query = read.target_with("a=%2e%2e%2f&b=/x&c");
     passes(
         read,
         "a query is passed on as it is",
         read.request_to(&with_query, ""),
         Expect::Passes {
-            target: with_query.clone(),
+            target: with_query.replacen(&read.path, &read.forwarded, 1),
             body: Vec::new(),
         },
     );
     passes(
         read,
         "an absolute target of the same host",
-        read.request_to(&format!("http://{}{}", read.host, read.path), ""),
+        read.request_to(&format!("http://{}{}", read.host, read.target()), ""),
         Expect::passes(read),
     );
     for (title, fields) in [

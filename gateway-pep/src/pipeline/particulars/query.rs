@@ -7,7 +7,7 @@ use super::Unread;
 use crate::plan::List;
 
 /// The values of a name: one at most, but where a list is expected.
-pub(super) fn values(
+pub(in crate::pipeline) fn values(
     query: &str,
     name: &str,
     list: List,
@@ -58,7 +58,7 @@ pub(super) fn values(
 }
 
 /// Whether somebody might read a key as this name: in another case, or as an element of it.
-fn could_be(key: &str, name: &str) -> bool {
+pub(in crate::pipeline) fn could_be(key: &str, name: &str) -> bool {
     let Some((begin, rest)) = key.split_at_checked(name.len()) else {
         return false;
     };
