@@ -83,6 +83,7 @@ impl RoutePlan {
                 times: UpstreamTimes::new(&route.timeouts, &own.timeouts, &config.gateway.timeouts),
                 protection,
                 login,
+                diagnostics: route.diagnostics,
             }),
             _ => Err(issues),
         }

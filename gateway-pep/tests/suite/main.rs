@@ -16,6 +16,7 @@ mod caches;
 mod certificates;
 mod client_certificates;
 mod cut_store;
+mod diagnostics;
 mod discovery;
 mod dpop;
 mod explain;
@@ -29,10 +30,12 @@ mod http2;
 #[expect(unreachable_pub, reason = "the tests of whole sites use it, too")]
 #[path = "../../../tests/src/http2_frames.rs"]
 mod http2_frames;
+mod inspect;
 mod issuers;
 mod late;
 mod limits;
 mod logins;
+mod metrics;
 mod obligations;
 mod passage;
 mod purge;
@@ -44,5 +47,6 @@ mod signer;
 mod standing;
 mod streams;
 mod tls;
+mod traces;
 mod upstream;
 mod upstreams;
