@@ -11,7 +11,7 @@ use pdp::{LocalConfig, PdpConfig};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use service_kit::log::LogLevel;
-use service_kit::traces::TracingConfig;
+use service_kit::traces::{self, TracingConfig};
 use service_kit::{ConfigError, ConfigIssue, Secret, Variables};
 use store::StoreConfig;
 use token_service::TokenServiceConfig;
@@ -313,6 +313,7 @@ impl ConnectTokenService {
             trusted: tls.trusted,
             identity: tls.identity,
             timeout: Duration::from_millis(self.timeout_ms),
+            propagate: Some(traces::propagate),
         })
     }
 }
@@ -351,6 +352,7 @@ impl ConnectPdp {
             ))
             .hint("write `https` into `connect.pdp.url`, or leave the certificates out"));
         }
+        config.propagate = Some(traces::propagate);
         config.trusted = tls.trusted;
         config.identity = tls.identity;
         Ok(config)

@@ -14,10 +14,10 @@ use gateway_pep::{Gateway, GatewayParts, RunningGateway};
 use oauth::{HttpTokenIntrospector, TokenIntrospector};
 use pdp::{LocalPdp, Pdp, PdpParts};
 use service_kit::admin::{self, Admin};
-use service_kit::traces::Service;
+use service_kit::traces::{Server, Service};
 use service_kit::{Health, Metrics, SharedClock, Tasks, Tls, Traces, serve};
 use store::Store;
-use token_service::{TokenService, TokenServiceParts};
+use token_service::{TokenService, TokenServiceConfig, TokenServiceParts};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
@@ -333,10 +333,13 @@ async fn start_token_service(
     let service = TokenService::open(section, base, parts).await?;
     let listener = bind(section.listen, "token_service.listen").await?;
     addresses.token_service = Some(listener.local_addr()?);
-    spawn_server_by(&shared.tasks, listener, service.tls(), service.router());
+    let traces = (&shared.traces, trace_server(section));
+    let router = traces.0.layer(service.router(), traces.1.clone());
+    spawn_server_by(&shared.tasks, listener, service.tls(), router);
     if let (Some(mtls), Some((tls, router))) = (&section.mtls, service.mtls()) {
         let listener = bind(mtls.listen, "token_service.mtls.listen").await?;
         addresses.token_service_mtls = Some(listener.local_addr()?);
+        let router = traces.0.layer(router, traces.1);
         spawn_server_by(&shared.tasks, listener, Some(tls), router);
     }
     Ok(Some(service))
@@ -386,6 +389,7 @@ fn start_gateway(
         metrics: shared.metrics.clone(),
         health: shared.health.clone(),
         tasks: shared.tasks.clone(),
+        traces: shared.traces.clone(),
     };
     let listen = gateway_config.gateway.listen;
     let gateway = Gateway::open(&gateway_config, base, parts)?;
@@ -397,6 +401,11 @@ fn start_gateway(
             .start(listen)
             .with_context(|| format!("cannot listen on `{listen}`"))?,
     ))
+}
+
+/// As spans name the token service.
+fn trace_server(section: &TokenServiceConfig) -> Server {
+    Server::of(Some(&section.issuer), section.listen, section.tls.is_some())
 }
 
 async fn bind(address: SocketAddr, key: &str) -> anyhow::Result<TcpListener> {

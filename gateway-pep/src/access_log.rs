@@ -1,9 +1,14 @@
-//! The access log: one JSON line a request, written when the answer has gone.
+//! The access log: one line a request, written when the answer has gone.
 //!
-//! A line never holds a token, a query string or a policy's text. The path is the canonical one,
-//! the one that was decided on.
+//! A line never holds a token or a policy's text, and of a query only what the configuration names. The path is the
+//! canonical one, the one that was decided on.
+
+mod combined;
+mod json;
+mod masked;
 
 use std::cell::RefCell;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -14,22 +19,30 @@ use tokio::sync::Notify;
 
 use crate::cache::Source;
 use crate::cache::verdict::Verdict;
+use crate::config::LineFormat;
 use crate::identity::Identity;
-use crate::names::{RequestId, trace_id};
+use crate::names::RequestId;
+use crate::plan::LinePlan;
 
 /// What is known about a request so far.
 #[derive(Debug)]
 pub(crate) struct Line<'a> {
     pub(crate) at: UnixTime,
     pub(crate) id: &'a RequestId,
-    pub(crate) trace: Option<&'a HeaderValue>,
-    pub(crate) client_ip: &'a str,
+    /// The trace that it is in, by its id.
+    pub(crate) trace: Option<&'a str>,
+    /// Address and text.
+    pub(crate) client: (IpAddr, &'a str),
+    pub(crate) is_http2: bool,
     pub(crate) method: Option<&'a Method>,
     pub(crate) host: Option<&'a str>,
     pub(crate) target: Option<&'a PathAndQuery>,
     pub(crate) route: Option<&'a str>,
+    pub(crate) route_index: Option<usize>,
     pub(crate) upstream: Option<&'a str>,
     pub(crate) user_agent: Option<&'a HeaderValue>,
+    /// Those of [`LinePlan::headers`].
+    pub(crate) headers: &'a [Option<HeaderValue>],
     pub(crate) status: u16,
     pub(crate) bytes_in: u64,
     pub(crate) bytes_out: u64,
@@ -70,60 +83,19 @@ impl AccessLog {
         self.sink.is_on()
     }
 
-    pub(crate) fn write(&self, line: &Line<'_>) {
+    pub(crate) fn write(&self, line: &Line<'_>, plan: &LinePlan) {
         let mut gathered = self.gathered.borrow_mut();
         if gathered.is_empty() {
             gathered.reserve(ENOUGH + 2048);
             self.begun.notify_one();
         }
-        let json = &mut Json(&mut gathered);
-        json.0.extend_from_slice(b"{\"ts\":\"");
-        self.stamp(line.at, json.0);
-        json.0.push(b'"');
-        json.text("request_id", line.id.as_str());
-        json.maybe("trace_id", line.trace.and_then(trace_id));
-        json.text("client_ip", line.client_ip);
-        json.maybe("method", line.method.map(Method::as_str));
-        json.maybe("host", line.host);
-        json.maybe("path", line.target.map(PathAndQuery::path));
-        json.maybe("route", line.route);
-        json.number("status", u64::from(line.status));
-        json.number("bytes_in", line.bytes_in);
-        json.number("bytes_out", line.bytes_out);
-        json.number("duration_us", line.duration_us);
-        if let Some(upstream_us) = line.upstream_us {
-            json.number("upstream_us", upstream_us);
+        let out = &mut *gathered;
+        match plan.format {
+            LineFormat::Json => json::write(line, plan, |out| self.stamp(line.at, out), out),
+            LineFormat::Combined => {
+                combined::write(line, plan, |out| self.calendar(line.at, out), out);
+            }
         }
-        json.maybe("upstream", line.upstream);
-        json.maybe("login", line.login);
-        if let Some(caller) = line.caller {
-            json.text("subject", &caller.vouched.facts.sub);
-            json.text("client_id", &caller.vouched.facts.client_id);
-            json.text("issuer", &caller.issuer);
-        }
-        json.maybe("token_source", line.token_source.map(Source::as_str));
-        if let Some((verdict, source)) = line.decision {
-            json.text(
-                "decision",
-                if verdict.is_permit() {
-                    "permit"
-                } else {
-                    "deny"
-                },
-            );
-            json.text("decision_source", source.as_str());
-            json.maybe("decision_id", verdict.id.as_deref());
-            json.maybe("policy_version", verdict.version.as_deref());
-        }
-        if !line.logged.is_empty() {
-            json.text("obligations", &line.logged.join(" "));
-        }
-        json.maybe(
-            "user_agent",
-            line.user_agent.and_then(|value| value.to_str().ok()),
-        );
-        json.maybe("error", line.error);
-        json.0.extend_from_slice(b"}\n");
         if gathered.len() >= ENOUGH {
             self.sink.send(&gathered);
             gathered.clear();
@@ -153,6 +125,15 @@ impl AccessLog {
         self.sink.dropped()
     }
 
+    /// As Apache writes it.
+    fn calendar(&self, at: UnixTime, out: &mut Vec<u8>) {
+        // Whole, with a fraction that is left out.
+        let mut text = Vec::with_capacity(24);
+        self.stamp(at, &mut text);
+        let text = std::str::from_utf8(&text).ok().and_then(calendar);
+        out.extend_from_slice(text.unwrap_or_default().as_bytes());
+    }
+
     /// RFC 3339; the date is only made once a second.
     fn stamp(&self, at: UnixTime, out: &mut Vec<u8>) {
         let mut second = self.second.borrow_mut();
@@ -171,6 +152,20 @@ impl AccessLog {
     }
 }
 
+/// `10/Oct/2000:13:55:36 +0000`, of what RFC 3339 has up to the seconds, and a point.
+fn calendar(text: &str) -> Option<String> {
+    let (date, time) = text.split_once('T')?;
+    let mut parts = date.splitn(3, '-');
+    let (year, month, day) = (parts.next()?, parts.next()?, parts.next()?);
+    let month = MONTHS.get(month.parse::<usize>().ok()?.checked_sub(1)?)?;
+    let time = time.get(..8)?;
+    Some(format!("{day}/{month}/{year}:{time} +0000"))
+}
+
+const MONTHS: [&str; 12] = [
+    "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+];
+
 impl Drop for AccessLog {
     fn drop(&mut self) {
         self.flush();
@@ -181,39 +176,3 @@ impl Drop for AccessLog {
 const ENOUGH: usize = 16 << 10;
 /// So long a line is kept at most.
 const SOON: Duration = Duration::from_millis(5);
-
-/// An object under construction; its first member is written by hand.
-struct Json<'b>(&'b mut Vec<u8>);
-
-impl Json<'_> {
-    fn name(&mut self, name: &str) {
-        self.0.extend_from_slice(b",\"");
-        self.0.extend_from_slice(name.as_bytes());
-        self.0.extend_from_slice(b"\":");
-    }
-
-    fn number(&mut self, name: &str, value: u64) {
-        self.name(name);
-        self.0
-            .extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
-    }
-
-    fn maybe(&mut self, name: &str, value: Option<&str>) {
-        if let Some(value) = value {
-            self.text(name, value);
-        }
-    }
-
-    fn text(&mut self, name: &str, value: &str) {
-        self.name(name);
-        let plain = |byte: u8| matches!(byte, 0x20..=0x7e) && byte != b'"' && byte != b'\\';
-        if value.bytes().all(plain) {
-            self.0.push(b'"');
-            self.0.extend_from_slice(value.as_bytes());
-            self.0.push(b'"');
-        } else if serde_json::to_writer(&mut *self.0, value).is_err() {
-            // Writing to memory does not fail; if it did, the line must stay JSON.
-            self.0.extend_from_slice(b"null");
-        }
-    }
-}

@@ -3,6 +3,8 @@
 //! Only shapes and defaults. What the values mean together is checked when [`crate::plan`]
 //! compiles them.
 
+mod access_log;
+mod diagnostics;
 mod dpop;
 mod encoded;
 mod forward_auth;
@@ -23,8 +25,11 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use service_kit::line_sink::LineTarget;
+use service_kit::traces::Stranger;
 use service_kit::{NamedTlsConfig, Secret};
 
+pub use access_log::{AccessLogLinesConfig, LineFormat, LoggedAddress};
+pub use diagnostics::DiagnosticsConfig;
 pub use dpop::{DpopConfig, NoOrigin, PublicOrigin};
 pub use encoded::EncodedCharacter;
 pub use forward_auth::{ClientScheme, Dialect, ForwardAuthConfig};
@@ -116,8 +121,14 @@ pub struct GatewayConfig {
     /// Header names that only the gateway may set towards an upstream, beside the built-in ones.
     /// A name that ends in `-` stands for every name that begins so.
     pub reserved_headers: Vec<String>,
-    /// JSON lines, one a request.
+    /// What becomes of the trace that a client says its request is in (`traceparent`): it goes on, or, where clients
+    /// are not to say what is recorded, another begins, with a link to theirs.
+    pub client_traces: Stranger,
+    /// A line for each request.
     pub access_log: LineTarget,
+    pub access_log_lines: AccessLogLinesConfig,
+    /// What answers say about how they came to be, on routes that do not say otherwise. Default: nothing.
+    pub diagnostics: DiagnosticsConfig,
     pub limits: LimitsConfig,
     pub timeouts: TimeoutsConfig,
     pub streams: StreamsConfig,
@@ -298,6 +309,9 @@ pub struct RouteConfig {
     /// How long the upstream may take here, where that is not as its own `timeouts` have it.
     #[serde(default)]
     pub timeouts: UpstreamTimeoutsConfig,
+    /// What answers say about how they came to be. Default: what `gateway.diagnostics` says.
+    #[serde(default)]
+    pub diagnostics: Option<DiagnosticsConfig>,
 }
 
 /// How a request becomes a question.
@@ -332,7 +346,10 @@ impl Default for GatewayConfig {
             logins: BTreeMap::new(),
             sessions: SessionsConfig::default(),
             reserved_headers: Vec::new(),
+            client_traces: Stranger::default(),
             access_log: LineTarget::default(),
+            access_log_lines: AccessLogLinesConfig::default(),
+            diagnostics: DiagnosticsConfig::default(),
             limits: LimitsConfig::default(),
             timeouts: TimeoutsConfig::default(),
             streams: StreamsConfig::default(),

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use service_kit::{SharedClock, Tls};
+use service_kit::traces::Stranger;
+use service_kit::{SharedClock, Tls, Traces};
 
 use crate::body::Pace;
 use crate::config::{StreamsConfig, TimeoutsConfig};
@@ -45,6 +46,8 @@ pub(crate) struct Core {
     pub(crate) streams: StreamLimits,
     pub(crate) metrics: Arc<GatewayMetrics>,
     pub(crate) feed: Arc<Feed>,
+    pub(crate) traces: Traces,
+    pub(crate) client_traces: Stranger,
     pub(crate) clock: SharedClock,
 }
 

@@ -17,7 +17,7 @@ use oauth::TokenIntrospector;
 use service_kit::line_sink::LineTarget;
 use service_kit::metrics::MetricError;
 use service_kit::random::RandomError;
-use service_kit::{ConfigIssue, Health, LineSink, Metrics, SharedClock, Tasks, health};
+use service_kit::{ConfigIssue, Health, LineSink, Metrics, SharedClock, Tasks, Traces, health};
 use store::Store;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -26,6 +26,7 @@ use tokio_util::task::TaskTracker;
 use crate::config::Config;
 use crate::events::{Change, Follower};
 use crate::explain::Explainer;
+use crate::inspect::Inspector;
 use crate::plan::Plan;
 use crate::purge::{Caches, Remembering};
 use crate::worker::Seed;
@@ -71,6 +72,7 @@ pub struct GatewayParts {
     pub metrics: Metrics,
     pub health: Health,
     pub tasks: Tasks,
+    pub traces: Traces,
 }
 
 /// A gateway that serves. Ends when the process's tasks drain.
@@ -158,13 +160,8 @@ impl Gateway {
             lag: core.metrics.revocation_lag.clone(),
             received: core.metrics.events.clone(),
         };
-        let cache = &config.gateway.cache;
         let caches = Caches {
-            of: Arc::new(RwLock::new(Remembering {
-                core: core.clone(),
-                token_capacity: cache.tokens,
-                decision_capacity: cache.decisions,
-            })),
+            of: Arc::new(RwLock::new(Remembering::of(core.clone(), config))),
             events: parts.events.clone(),
             event_log: parts.event_log.clone(),
         };
@@ -277,6 +274,11 @@ impl RunningGateway {
     /// Explains requests to it.
     pub fn explainer(&self) -> Explainer {
         self.explainer.clone()
+    }
+
+    /// What it goes by, now and after every reload.
+    pub fn inspector(&self) -> Inspector {
+        Inspector::of(&self.caches)
     }
 
     /// What it remembers, and how it is made to forget.

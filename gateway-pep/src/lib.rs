@@ -18,6 +18,7 @@ mod gateway;
 mod guard;
 mod headers;
 mod identity;
+mod inspect;
 mod login;
 mod metrics;
 mod names;
@@ -35,6 +36,7 @@ mod upstream;
 mod withdrawn;
 mod worker;
 
+pub use config::{AccessLogLinesConfig, DiagnosticsConfig, LineFormat, LoggedAddress};
 pub use config::{
     AuthMethod, CacheConfig, CertificateIssuerConfig, CertificateName, CertificateSubjectConfig,
     CertificateSubjectType, ClientScheme, ConditionConfig, Config, Dialect, DnsConfig, DpopConfig,
@@ -50,4 +52,5 @@ pub use explain::{
     ExplainedRoute, Explainer, Explanation, Stopping,
 };
 pub use gateway::{Gateway, GatewayError, GatewayParts, RunningGateway};
+pub use inspect::{EndpointState, Inspector, RouteState, UpstreamState};
 pub use purge::{CacheCounts, CacheState, Caches, PurgeError, PurgeRequest};

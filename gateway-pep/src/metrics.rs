@@ -1,7 +1,10 @@
 //! What is counted. Handles are made when a gateway opens, so that a request looks nothing up.
 
 mod ambiguous;
+mod durations;
 pub(crate) mod upstream;
+
+use std::sync::Arc;
 
 use prometheus::{Histogram, IntCounter, IntGauge};
 use service_kit::Metrics;
@@ -12,6 +15,7 @@ use crate::identity::jwks::KeyReadings;
 use crate::plan::Plan;
 use crate::withdrawn::Withdrawn;
 use ambiguous::AmbiguousMetrics;
+use durations::Durations;
 use upstream::UpstreamMetrics;
 
 /// Handles of one gateway.
@@ -47,8 +51,7 @@ pub(crate) struct GatewayMetrics {
 /// Of one route.
 #[derive(Debug)]
 pub(crate) struct RouteMetrics {
-    pub(crate) duration: Histogram,
-    by_class: Vec<IntCounter>,
+    pub(crate) durations: Durations,
     decisions: Vec<[IntCounter; 2]>,
 }
 
@@ -123,8 +126,6 @@ const LOGIN_OUTCOMES: [(LoginOutcome, &str); 9] = [
     (LoginOutcome::BackchannelLogout, "backchannel_logout"),
 ];
 
-const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
-
 impl GatewayMetrics {
     pub(crate) fn new(
         metrics: &Metrics,
@@ -140,7 +141,7 @@ impl GatewayMetrics {
         let [handshakes, failed_handshakes] = handshake_metrics(metrics)?;
         let (routes, unrouted) = route_metrics(metrics, plan)?;
         Ok(Self {
-            in_flight: metrics.gauge("pep_requests_in_flight", "Requests being answered")?,
+            in_flight: metrics.gauge("http_server_active_requests", "Requests being answered")?,
             connections: metrics.gauge("pep_connections", "Open client connections")?,
             refused: ConnectionsRefused::new(metrics)?,
             handshakes,
@@ -240,13 +241,6 @@ impl GatewayMetrics {
 }
 
 impl RouteMetrics {
-    pub(crate) fn answered(&self, status: u16) {
-        let class = usize::from(status / 100).saturating_sub(1);
-        if let Some(counter) = self.by_class.get(class) {
-            counter.inc();
-        }
-    }
-
     pub(crate) fn decided(&self, source: Source, permitted: bool) {
         if let Some([permit, deny]) = self.decisions.get(place(source)) {
             if permitted { permit } else { deny }.inc();
@@ -369,30 +363,26 @@ fn route_metrics(
     metrics: &Metrics,
     plan: &Plan,
 ) -> Result<(Vec<RouteMetrics>, RouteMetrics), MetricError> {
-    let durations = metrics.latencies(
-        "http_server_request_duration_seconds",
-        "From a request's head to the end of its answer",
-        &["http_route"],
-    )?;
-    let requests = metrics.counters(
-        "pep_requests_total",
-        "Requests answered",
-        &["http_route", "status_class"],
+    let durations = durations::family(
+        metrics,
+        (
+            "http_server_request_duration_seconds",
+            "From a request's head to the end of its answer",
+        ),
+        "http_route",
     )?;
     let decisions = metrics.counters(
         "pep_decisions_total",
         "Decisions, by where they came from",
         &["http_route", "decision", "source"],
     )?;
-    let make = |name: &str| RouteMetrics {
-        duration: durations.with_label_values(&[name]),
-        by_class: CLASSES
-            .map(|class| requests.with_label_values(&[name, class]))
-            .into(),
+    let make = |name: &Arc<str>| RouteMetrics {
+        durations: Durations::new(&durations, name),
         decisions: Source::ALL
             .map(|source| {
-                ["permit", "deny"]
-                    .map(|decision| decisions.with_label_values(&[name, decision, source.as_str()]))
+                ["permit", "deny"].map(|decision| {
+                    decisions.with_label_values(&[&**name, decision, source.as_str()])
+                })
             })
             .into(),
     };
@@ -401,5 +391,6 @@ fn route_metrics(
         .iter()
         .map(|route| make(&route.template))
         .collect();
-    Ok((routes, make("none")))
+    // What leads to no route has none: OpenTelemetry leaves the label out, which is the same.
+    Ok((routes, make(&"".into())))
 }

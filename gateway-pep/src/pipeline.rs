@@ -10,6 +10,7 @@ mod affinity;
 pub(crate) mod authenticate;
 pub(crate) mod authorize;
 pub(crate) mod canonical;
+mod diagnostics;
 mod discover;
 mod encoded;
 pub(crate) mod explain;
@@ -25,6 +26,7 @@ pub(crate) mod response_body;
 mod rewrite;
 pub(crate) mod route;
 mod shape;
+pub(crate) mod traced;
 mod tunnel;
 
 use std::rc::Rc;
@@ -55,6 +57,7 @@ pub(crate) async fn handle(
     request: Request<Incoming>,
 ) -> Response<ResponseBody> {
     let mut record = Record::begin(worker.clone(), connection.clone());
+    record.by_method(request.method());
     let answer = if connection.accepts_next() {
         answer(&worker, &connection, request, &mut record).await
     } else {
@@ -62,8 +65,13 @@ pub(crate) async fn handle(
     };
     let mut response = match answer {
         Ok(response) => response,
-        Err(refusal) => respond::refuse(&worker.core, &refusal, &mut record),
+        Err(refusal) => {
+            let mut response = respond::refuse(&worker.core, &refusal, &mut record);
+            diagnostics::say_error(&worker.core, &refusal, &record, response.headers_mut());
+            response
+        }
     };
+    diagnostics::say(&worker.core, &record, response.headers_mut());
     respond::say_nonce(&worker.core, &record, response.headers_mut());
     respond::vary_by_key(&worker.core, response.headers_mut());
     rate::say(record.drawn(), response.headers_mut());

@@ -11,6 +11,7 @@ mod encoded;
 mod forward_auth;
 mod health;
 mod issuers;
+mod lines;
 mod logins;
 mod matching;
 mod networks;
@@ -37,6 +38,7 @@ pub(crate) use discovery::{CACHE_CONTROL, Discovery};
 pub(crate) use dpop::Dpop;
 pub(crate) use forward_auth::{ForwardAuthPlan, Names, OriginalHeaders};
 pub(crate) use health::{HealthCheck, HealthPlan, Outliers};
+pub(crate) use lines::{LinePlan, Masked};
 pub(crate) use reading::{Places, Reading};
 pub(crate) use resource::ResourceTemplate;
 pub(crate) use retries::{Retries, is_repeatable};
@@ -50,7 +52,7 @@ use accepting::Accepting;
 use discovery::Issuing;
 pub(crate) use proxies::Proxies;
 
-use crate::config::{CacheConfig, Config};
+use crate::config::{CacheConfig, Config, DiagnosticsConfig};
 use crate::headers::Reserved;
 use crate::identity::accepted::Accepted;
 use crate::identity::issuer::{Issuer, Kind};
@@ -83,6 +85,9 @@ pub(crate) struct Plan {
     /// What decisions may ask for.
     pub(crate) abilities: Abilities,
     pub(crate) rates: Vec<RatePlan>,
+    /// What the access log says.
+    pub(crate) lines: LinePlan,
+    diagnostics: DiagnosticsConfig,
     /// Seals what is shared.
     pub(crate) cache_secret: Option<Secret>,
 }
@@ -107,6 +112,8 @@ pub(crate) struct RoutePlan {
     pub(crate) times: UpstreamTimes,
     /// Where browsers log in: index into [`Logins::all`].
     pub(crate) login: Option<usize>,
+    /// What its answers say, where it is not as everywhere.
+    pub(crate) diagnostics: Option<DiagnosticsConfig>,
 }
 
 /// What it takes to pass.
@@ -196,6 +203,7 @@ impl Plan {
         let (abilities, rates) = abilities::compile(&config.gateway, &reserved, &mut issues);
         let api_key_header = api_key::compile(config, &mut issues);
         let logins = logins::compile(config, base, &mut issues);
+        let lines = LinePlan::compile(config, &mut issues);
         check_limits(config, &mut issues);
         certificates::check(config, &mut issues);
         let cache_secret = cache_secret(&config.gateway.cache, base).unwrap_or_else(|issue| {
@@ -220,12 +228,21 @@ impl Plan {
             api_key_header,
             abilities,
             rates,
+            lines,
+            diagnostics: config.gateway.diagnostics,
             cache_secret,
         })
     }
 }
 
 impl Plan {
+    /// What answers say of themselves, on a route or where there is none.
+    pub(crate) fn diagnostics(&self, route: Option<usize>) -> DiagnosticsConfig {
+        let route = route.and_then(|route| self.routes.get(route));
+        let own = route.and_then(|route| route.diagnostics);
+        own.unwrap_or(self.diagnostics)
+    }
+
     /// Whether it is the token service that has this index among issuers.
     pub(crate) fn is_token_service(&self, issuer: usize) -> bool {
         let issuer = self.issuers.get(issuer);

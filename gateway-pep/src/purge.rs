@@ -11,7 +11,9 @@ use serde::{Deserialize, Serialize};
 use service_kit::Secret;
 use store::{Store, StoreError};
 
+use crate::config::Config;
 use crate::core::Core;
+use crate::inspect::{self, RouteState};
 
 /// What is to be forgotten: one of these.
 #[derive(Debug, Deserialize)]
@@ -99,6 +101,21 @@ pub(crate) struct Remembering {
     pub(crate) core: Arc<Core>,
     pub(crate) token_capacity: usize,
     pub(crate) decision_capacity: usize,
+    pub(crate) routes: Arc<[RouteState]>,
+    /// By upstream.
+    pub(crate) balancing: Arc<[&'static str]>,
+}
+
+impl Remembering {
+    pub(crate) fn of(core: Arc<Core>, config: &Config) -> Self {
+        Self {
+            core,
+            token_capacity: config.gateway.cache.tokens,
+            decision_capacity: config.gateway.cache.decisions,
+            routes: inspect::routes(config),
+            balancing: inspect::balancing(config),
+        }
+    }
 }
 
 impl Caches {

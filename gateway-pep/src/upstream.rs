@@ -11,6 +11,7 @@ pub(crate) mod maglev;
 mod names;
 mod places;
 pub(crate) mod roster;
+mod words;
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;

@@ -244,22 +244,8 @@ impl PdpConfig {
 
     /// As spans name it: by its identifier, or by where it listens.
     pub(crate) fn server(&self, identifier: Option<&Identifier>) -> Server {
-        let url: Option<::http::Uri> = identifier.and_then(|own| own.url.parse().ok());
-        let Some(url) = url else {
-            return Server {
-                address: self.listen.ip().to_string(),
-                port: Some(self.listen.port()),
-            };
-        };
-        let usual = if url.scheme_str() == Some("http") {
-            80
-        } else {
-            443
-        };
-        Server {
-            address: url.host().unwrap_or_default().to_owned(),
-            port: Some(url.port_u16().unwrap_or(usual)),
-        }
+        let url = identifier.map(|own| &*own.url);
+        Server::of(url, self.listen, self.tls.is_some())
     }
 
     /// The identifier, checked: https (or http on loopback), no query, no fragment, no trailing

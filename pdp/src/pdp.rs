@@ -15,7 +15,7 @@ use authzen::{
 };
 use serde_json::Value;
 use service_kit::random::Ids;
-use service_kit::traces::{Server, Span};
+use service_kit::traces::{self, Server, Span};
 use service_kit::{Health, Metrics, SharedClock, Status, Tasks, Tls, Traces, UnixTime};
 use store::{Position, Store};
 use strict_json::Arena;
@@ -412,7 +412,7 @@ impl Asker {
         Self {
             caller: "in process".into(),
             request_id: None,
-            trace: None,
+            trace: traces::current(),
             place: None,
             may_read: false,
         }

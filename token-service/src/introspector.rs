@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use oauth::{Introspection, IntrospectionError, OpaqueToken, ResourceId, TokenIntrospector};
+use service_kit::traces;
 
 use crate::audit::audit;
 use crate::core::Core;
@@ -25,7 +26,10 @@ impl TokenIntrospector for LocalIntrospector {
         resource: &ResourceId,
     ) -> Result<Introspection, IntrospectionError> {
         let started = tokio::time::Instant::now();
-        let answer = self.answer(token, resource).await;
+        let mut span = traces::current().and_then(|within| within.part("introspect"));
+        let within = span.as_ref().map(|span| span.context().clone());
+        let within = within.or_else(traces::current);
+        let answer = traces::within(within, self.answer(token, resource)).await;
         self.core.meter.introspected(started.elapsed());
         let outcome = match &answer {
             Ok(Introspection::Active(_)) => "active",
@@ -33,6 +37,13 @@ impl TokenIntrospector for LocalIntrospector {
             Err(_) => "error",
         };
         self.core.meter.request("introspect_local", outcome);
+        if let Some(mut span) = span.take() {
+            span.set("cedargate.outcome", outcome);
+            if answer.is_err() {
+                span.fail("unavailable");
+            }
+            span.finish();
+        }
         answer
     }
 }

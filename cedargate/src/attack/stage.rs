@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use gateway_pep::{Config, DpopConfig, Gateway, GatewayParts, RunningGateway};
 use service_kit::line_sink::LineTarget;
-use service_kit::{Clock as _, Health, Metrics, Secret, SystemClock, Tasks};
+use service_kit::{Clock as _, Health, Metrics, Secret, SystemClock, Tasks, Traces};
 use store::MemoryStore;
 
 use super::issuer::StubIssuer;
@@ -56,6 +56,7 @@ impl Stage {
             metrics: Metrics::new(),
             health: health.clone(),
             tasks: tasks.clone(),
+            traces: Traces::off(),
         };
         let gateway = Gateway::open(&on_loopback(config, upstream), Path::new(""), parts)?;
         let running = gateway

@@ -28,6 +28,8 @@ pub struct HttpDecisionPointConfig {
     pub trusted: Vec<Certificate>,
     /// Our own certificate, where it asks for one.
     pub identity: Option<Identity>,
+    /// Adds to each question what says to which trace it belongs.
+    pub propagate: Option<fn(&mut HeaderMap)>,
 }
 
 /// Asks another process. Cheap to clone; connections are pooled.
@@ -38,6 +40,7 @@ pub struct HttpDecisionPoint {
     evaluations: Url,
     search: Url,
     max_answer: usize,
+    propagate: Option<fn(&mut HeaderMap)>,
 }
 
 #[derive(Deserialize)]
@@ -55,6 +58,7 @@ impl HttpDecisionPointConfig {
             authorization: None,
             trusted: Vec::new(),
             identity: None,
+            propagate: None,
         }
     }
 }
@@ -89,13 +93,19 @@ impl HttpDecisionPoint {
             evaluations: endpoint(&config.url, "evaluations")?,
             search: endpoint(&config.url, "search/")?,
             max_answer: config.max_answer,
+            propagate: config.propagate,
         })
     }
 
     async fn post(&self, url: &Url, body: Vec<u8>) -> Result<Vec<u8>, DecisionError> {
+        let mut headers = HeaderMap::new();
+        if let Some(propagate) = self.propagate {
+            propagate(&mut headers);
+        }
         let mut response = self
             .client
             .post(url.clone())
+            .headers(headers)
             .header(header::CONTENT_TYPE, "application/json")
             .body(body)
             .send()

@@ -10,7 +10,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use reqwest::{Certificate, Identity, Url};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
@@ -33,6 +33,8 @@ pub struct HttpTokenIntrospectorConfig {
     pub identity: Option<Identity>,
     /// For the whole exchange.
     pub timeout: Duration,
+    /// Adds to each question what says to which trace it belongs.
+    pub propagate: Option<fn(&mut HeaderMap)>,
 }
 
 /// Asks another process. Cheap to clone; connections are pooled.
@@ -42,6 +44,7 @@ pub struct HttpTokenIntrospector {
     url: Url,
     /// In each question, where no secret says who asks.
     named: String,
+    propagate: Option<fn(&mut HeaderMap)>,
 }
 
 /// Body of the swap answer: `{"active":false}`, or everything.
@@ -82,7 +85,7 @@ impl std::fmt::Debug for HttpTokenIntrospectorConfig {
 impl HttpTokenIntrospector {
     /// Opens nothing yet; fails where no HTTP client can be built.
     pub fn new(config: &HttpTokenIntrospectorConfig) -> Result<Self, IntrospectionError> {
-        let mut headers = http::HeaderMap::new();
+        let mut headers = HeaderMap::new();
         let mut named = String::new();
         match &config.client_secret {
             Some(secret) => {
@@ -120,6 +123,7 @@ impl HttpTokenIntrospector {
             client,
             url: config.url.clone(),
             named,
+            propagate: config.propagate,
         })
     }
 }
@@ -137,9 +141,14 @@ impl TokenIntrospector for HttpTokenIntrospector {
             form_encode(resource.as_str()),
             self.named,
         );
+        let mut headers = HeaderMap::new();
+        if let Some(propagate) = self.propagate {
+            propagate(&mut headers);
+        }
         let mut response = self
             .client
             .post(self.url.clone())
+            .headers(headers)
             .body(body)
             .send()
             .await

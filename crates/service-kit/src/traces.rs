@@ -6,6 +6,7 @@
 
 mod config;
 mod context;
+mod current;
 mod send;
 mod serve;
 mod span;
@@ -13,16 +14,18 @@ mod span;
 use std::path::Path;
 use std::sync::Arc;
 
-use http::HeaderMap;
-use opentelemetry::trace::{SpanKind, TracerProvider as _};
+use opentelemetry::trace::{Link, SpanKind, TracerProvider as _};
 use opentelemetry::{InstrumentationScope, KeyValue};
 use opentelemetry_proto::transform::common::tonic::ResourceAttributesWithSchema;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::resource::TelemetryResourceDetector;
 use opentelemetry_sdk::trace::{Sampler, SdkTracer, SdkTracerProvider, SpanLimits};
+use schemars::JsonSchema;
+use serde::Deserialize;
 
 pub use config::TracingConfig;
 pub use context::TraceContext;
+pub use current::{current, propagate, within};
 pub use serve::{CallerName, Entered, Server, leave};
 pub use span::Span;
 
@@ -40,6 +43,17 @@ struct Open {
     clock: SharedClock,
     /// Those that send. They outlive the requests that are finished at shutdown.
     tasks: Tasks,
+}
+
+/// What becomes of the trace of whoever sends a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Stranger {
+    /// It goes on.
+    #[default]
+    Continue,
+    /// Another begins, with a link to it.
+    Restart,
 }
 
 /// Who this process is in traces.
@@ -115,15 +129,31 @@ impl Traces {
         }
     }
 
-    /// Takes in a request: the context that it is answered in, and its span where it is recorded.
-    fn receive(&self, headers: &HeaderMap) -> (Option<TraceContext>, Option<Span>) {
-        let sent = TraceContext::from_headers(headers);
+    /// Takes in a request: the context that it is answered in, and its span where it is recorded. Where nothing is
+    /// recorded, what was sent is the context.
+    pub fn receive(
+        &self,
+        sent: Option<TraceContext>,
+        stranger: Stranger,
+    ) -> (Option<TraceContext>, Option<Span>) {
+        let sent = sent.map(|sent| (sent, stranger));
         let Some(open) = &self.0 else {
-            return (sent, None);
+            let sent = sent.filter(|(_, stranger)| *stranger == Stranger::Continue);
+            return (sent.map(|(sent, _)| sent), None);
         };
         let recorder = span::Recorder::new(&open.tracer, open.clock.now());
-        let parent = sent.as_ref().map(|sent| &sent.span);
-        let (context, span) = Span::begin(&recorder, "request", SpanKind::Server, parent);
+        let (parent, linked) = match &sent {
+            Some((sent, Stranger::Continue)) => (Some(&sent.span), None),
+            Some((sent, Stranger::Restart)) => (None, Some(&sent.span)),
+            None => (None, None),
+        };
+        let links = linked.map(|linked| Link::with_context(linked.clone()));
+        let work = span::Work {
+            name: "request",
+            kind: SpanKind::Server,
+            links: links.into_iter().collect(),
+        };
+        let (context, span) = Span::begin(&recorder, work, parent);
         (Some(context), span)
     }
 }

@@ -7,6 +7,7 @@ use std::rc::Rc;
 
 use futures_util::FutureExt as _;
 use futures_util::future::Shared;
+use service_kit::traces;
 use tokio::sync::oneshot;
 
 /// Questions that are being asked. A question is identified by its hash and by what had been heard
@@ -51,6 +52,8 @@ impl<T: Clone + 'static> Flights<T> {
         let receiver = receiver.shared();
         self.0.borrow_mut().insert(key, receiver.clone());
         let asked = self.0.clone();
+        // It is asked for whoever asked first.
+        let question = traces::within(traces::current(), question);
         tokio::task::spawn_local(async move {
             let answer = question.await;
             asked.borrow_mut().remove(&key);

@@ -91,6 +91,8 @@ pub(super) fn assemble(
         plan: Arc::new(plan),
         metrics: Arc::new(metrics),
         feed,
+        traces: parts.traces.clone(),
+        client_traces: gateway.client_traces,
         clock: parts.clock.clone(),
     })
 }

@@ -114,11 +114,7 @@ impl RunningGateway {
             sent.map_err(|_| GatewayError::Stopping)?;
             is_done.await.map_err(|_| GatewayError::Stopping)??;
         }
-        self.caches.replace(Remembering {
-            core,
-            token_capacity: config.gateway.cache.tokens,
-            decision_capacity: config.gateway.cache.decisions,
-        });
+        self.caches.replace(Remembering::of(core, config));
         Ok(())
     }
 }

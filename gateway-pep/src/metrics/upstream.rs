@@ -2,17 +2,18 @@
 
 use std::sync::Arc;
 
-use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
+use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 use service_kit::Metrics;
 use service_kit::metrics::MetricError;
 
+use super::durations::{self, Durations};
 use crate::plan::Plan;
 
 /// Of one upstream.
 #[derive(Debug, Clone)]
 pub(crate) struct UpstreamMetrics {
     name: Arc<str>,
-    pub(crate) duration: Histogram,
+    pub(crate) durations: Durations,
     pub(crate) connects: IntCounter,
     pub(crate) retries: RetryMetrics,
     /// Looked at now and then.
@@ -59,10 +60,13 @@ impl UpstreamMetrics {
     /// Of every upstream of a plan, in its order.
     pub(super) fn all(metrics: &Metrics, plan: &Plan) -> Result<Vec<Self>, MetricError> {
         let labels = &["upstream"];
-        let durations = metrics.latencies(
-            "pep_upstream_duration_seconds",
-            "From a request to the upstream to the head of its response",
-            labels,
+        let durations = durations::family(
+            metrics,
+            (
+                "http_client_request_duration_seconds",
+                "From a request to the upstream to the head of its response, or to its failure",
+            ),
+            "upstream",
         )?;
         let connects =
             metrics.counters("pep_upstream_connects_total", "Connections opened", labels)?;
@@ -77,7 +81,7 @@ impl UpstreamMetrics {
             labels,
         )?;
         let active = metrics.gauges(
-            "pep_upstream_requests_active",
+            "http_client_active_requests",
             "Requests under way at an upstream, and what they have become",
             labels,
         )?;
@@ -98,7 +102,7 @@ impl UpstreamMetrics {
             &["upstream", "result"],
         )?;
         let make = |name: &Arc<str>| Self {
-            duration: durations.with_label_values(&[name]),
+            durations: Durations::new(&durations, name),
             connects: connects.with_label_values(&[name]),
             retries: RetryMetrics {
                 kept_connection: retries.with_label_values(&[&**name, "kept_connection"]),

@@ -15,7 +15,7 @@ use service_kit::Secret;
 use super::authorize::Permitted;
 use super::canonical::CanonicalRequest;
 use super::presented::Scheme;
-use super::record::Record;
+use super::record::{Record, SWAP};
 use super::respond::Refusal;
 use super::route::Routed;
 use crate::cache::Source;
@@ -203,15 +203,13 @@ async fn swap(
         .upstreams
         .get(place.upstream)
         .ok_or(Refusal::NotFound)?;
-    let asked = worker
-        .tokens
-        .ask(
-            Secret::new(text),
-            issuer,
-            (place, &upstream.resource),
-            record.moment,
-        )
-        .await;
+    let asked = worker.tokens.ask(
+        Secret::new(text),
+        issuer,
+        (place, &upstream.resource),
+        record.moment,
+    );
+    let asked = record.ask(SWAP, asked, |(_, source)| *source).await;
     match asked {
         Ok((swap, source)) => Ok((swap, source, issuer)),
         Err(unknown) => {

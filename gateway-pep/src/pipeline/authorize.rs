@@ -271,7 +271,9 @@ async fn ask(
     record: &Record,
 ) -> Result<(Rc<Verdict>, Source), Refusal> {
     let request = evaluation_request(worker, question)?;
-    let error = match worker.decisions.ask(request, keys, record.moment).await {
+    let answer = worker.decisions.ask(request, keys, record.moment);
+    let answer = record.ask("authorize", answer, |(_, source)| *source);
+    let error = match answer.await {
         Ok(answer) => {
             worker.decisions.learn(question, keys, &answer.0);
             return Ok(answer);

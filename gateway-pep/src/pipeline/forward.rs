@@ -48,18 +48,16 @@ pub(crate) async fn forward(
         return Err(broken_off(record).unwrap_or(Refusal::Ambiguous(super::Ambiguity::Wire)));
     }
     let key = affinity::key(plan, upstream, &permitted);
+    record.forwards(&upstream.name);
     let target = shape::target(plan, &permitted).ok_or(Refusal::NotFound)?;
     let sent = (target, body);
     let request = shape::upstream_request(plan, upstream, &mut permitted, sent, record);
     record.permit(permitted);
     let sent = Instant::now();
-    let (mut response, lease) =
-        send(worker, pool.exchange(request, key, route.times), record).await?;
-    let took = sent.elapsed();
-    record.upstream_took(took);
-    if let Some(metrics) = worker.core.metrics.upstream(route.upstream) {
-        metrics.duration.observe(took.as_secs_f64());
-    }
+    let exchange = pool.exchange(request, key, route.times);
+    let answered = send(worker, exchange, record).await;
+    observe(worker, route.upstream, &answered, sent, record);
+    let (mut response, lease) = answered?;
     confirm(worker, record).await?;
     let permitted = record.permitted().ok_or(Refusal::NotFound)?;
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
@@ -94,6 +92,31 @@ pub(crate) async fn forward(
         shape::masked_response_headers(&mut parts.headers);
     }
     Ok(Response::from_parts(parts, body))
+}
+
+/// What came of it is counted and said in its span.
+fn observe(
+    worker: &Worker,
+    upstream: usize,
+    answered: &Result<(Response<Incoming>, Lease), Refusal>,
+    sent: Instant,
+    record: &mut Record,
+) {
+    let took = sent.elapsed();
+    let status = answered
+        .as_ref()
+        .ok()
+        .map(|(response, _)| response.status());
+    if let Some(metrics) = worker.core.metrics.upstream(upstream) {
+        let error = record.proxy_error();
+        metrics
+            .durations
+            .observe(record.method(), status, error, took);
+    }
+    record.forwarded(status);
+    if status.is_some() {
+        record.upstream_took(took);
+    }
 }
 
 /// As often as it takes: what cannot be answered at one endpoint may be at another.
@@ -154,6 +177,7 @@ fn failure(error: &UpstreamError, record: &mut Record) -> Refusal {
     }
     let source = std::error::Error::source(error).map(ToString::to_string);
     tracing::warn!(request_id = record.id.as_str(), %error, source, "upstream failed");
+    record.upstream_failed(error.proxy_error());
     match error {
         UpstreamError::Full => Refusal::UpstreamFull,
         UpstreamError::NoEndpoint => Refusal::UpstreamUnhealthy,

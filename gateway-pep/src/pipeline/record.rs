@@ -1,25 +1,29 @@
 //! What becomes known of a request on its way; logged and counted when it is over.
 
+mod over;
+
+use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Context;
 use std::time::Duration;
 
 use http::uri::PathAndQuery;
-use http::{HeaderValue, Method, StatusCode, header};
-use service_kit::{ClientCertificate, UnixTime};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use service_kit::{ClientCertificate, KnownMethod, UnixTime, traces};
 use tokio::time::Instant;
 
 use super::authorize::Permitted;
 use super::canonical::{Authority, CanonicalRequest};
+use super::diagnostics::Asked;
 use super::forwarded::Spoken;
 use super::presented::Scheme;
-use crate::access_log::Line;
+use super::traced::Trace;
 use crate::body::{BodyError, Progress};
-use crate::cache::verdict::{Outcome, Verdict};
+use crate::cache::verdict::Verdict;
 use crate::cache::{Moment, Source};
 use crate::identity::Identity;
-use crate::names::{RequestId, trace};
+use crate::names::RequestId;
 use crate::obligation::rate::Drawn;
 use crate::streams::{Held, Standing};
 use crate::withdrawn::Withdrawn;
@@ -36,8 +40,11 @@ pub(crate) struct Record {
     /// As of which what is known of the caller, and what was decided, holds.
     pub(crate) moment: Moment,
     connection: Rc<Connection>,
+    method: KnownMethod,
+    scheme_of_url: &'static str,
     request: Option<Named>,
-    trace: Option<HeaderValue>,
+    trace: Trace,
+    asked: Cell<Asked>,
     route: Option<usize>,
     progress: Option<Rc<Progress>>,
     scheme: Option<Scheme>,
@@ -51,6 +58,8 @@ pub(crate) struct Record {
     status: StatusCode,
     bytes_out: u64,
     upstream: Option<Duration>,
+    /// Why the upstream has not answered, in the words of RFC 9209.
+    proxy_error: Option<&'static str>,
     error: Option<&'static str>,
     /// Nobody has sent it: it is neither counted nor logged.
     is_aside: bool,
@@ -79,7 +88,12 @@ struct Named {
     authority: Authority,
     target: PathAndQuery,
     user_agent: Option<HeaderValue>,
+    /// Those that are logged beside it. Mostly none.
+    headers: Vec<Option<HeaderValue>>,
 }
+
+/// What a question about a token is called.
+pub(crate) const SWAP: &str = "swap token";
 
 /// nginx's word for a client that did not wait.
 const CLIENT_GONE: u16 = 499;
@@ -115,8 +129,11 @@ impl Record {
             moment,
             worker,
             connection,
+            method: KnownMethod::Other,
+            scheme_of_url: "http",
             request: None,
-            trace: None,
+            trace: Trace::Unrecorded(None),
+            asked: Cell::default(),
             route: None,
             progress: None,
             scheme: None,
@@ -128,6 +145,7 @@ impl Record {
             status: StatusCode::from_u16(CLIENT_GONE).unwrap_or_default(),
             bytes_out: 0,
             upstream: None,
+            proxy_error: None,
             error: None,
             is_aside,
             grounds: Grounds::Nothing,
@@ -135,14 +153,24 @@ impl Record {
         })
     }
 
+    /// What the request says to be, whatever else is wrong with it.
+    pub(crate) fn by_method(&mut self, method: &Method) {
+        self.method = method.into();
+    }
+
     pub(crate) fn canonical(&mut self, request: &CanonicalRequest) {
-        self.trace = trace(request.headers()).cloned();
+        self.by_method(request.method());
+        self.scheme_of_url = request.scheme().as_str();
+        if !self.is_aside {
+            self.trace = Trace::of(&self.worker.core, request.headers());
+        }
         if self.worker.access_log.is_on() {
             self.request = Some(Named {
                 method: request.method().clone(),
                 authority: request.authority().clone(),
                 target: request.target().clone(),
                 user_agent: request.headers().get(header::USER_AGENT).cloned(),
+                headers: self.logged_headers(request),
             });
         }
     }
@@ -154,6 +182,13 @@ impl Record {
         if let Some(id) = id {
             self.id = *id;
         }
+    }
+
+    fn logged_headers(&self, request: &CanonicalRequest) -> Vec<Option<HeaderValue>> {
+        let names = self.worker.core.plan.lines.headers.iter();
+        names
+            .map(|name| request.headers().get(name).cloned())
+            .collect()
     }
 
     pub(crate) fn body(&mut self, progress: Rc<Progress>) {
@@ -202,8 +237,65 @@ impl Record {
         self.route
     }
 
-    pub(crate) fn traced(&mut self, parent: Option<&HeaderValue>) {
-        self.trace = parent.cloned();
+    /// Says to whoever gets these headers which trace it is in.
+    pub(crate) fn hand_on_trace(&mut self, headers: &mut HeaderMap) {
+        self.trace.hand_on(headers, &self.id);
+    }
+
+    /// Asks somebody about it, who is to know which trace it is in. `source`: who has answered.
+    pub(crate) async fn ask<T, E>(
+        &self,
+        name: &'static str,
+        question: impl Future<Output = Result<T, E>>,
+        source: impl FnOnce(&T) -> Source,
+    ) -> Result<T, E> {
+        let (asking, context) = self.trace.asking(name);
+        let plan = &self.worker.core.plan;
+        let began = plan
+            .diagnostics(self.route)
+            .server_timing
+            .then(Instant::now);
+        let answer = traces::within(context, question).await;
+        if let Some(began) = began {
+            self.took(name, began.elapsed());
+        }
+        asking.answered(answer.as_ref().ok().map(source).map(Source::as_str));
+        answer
+    }
+
+    fn took(&self, question: &'static str, took: Duration) {
+        let mut asked = self.asked.get();
+        if question == SWAP {
+            asked.token += took;
+        } else {
+            asked.decision += took;
+        }
+        self.asked.set(asked);
+    }
+
+    /// How long others were asked, where that is measured.
+    pub(crate) fn asked(&self) -> Asked {
+        self.asked.get()
+    }
+
+    /// How long the upstream took, if it has answered.
+    pub(crate) fn upstream(&self) -> Option<Duration> {
+        self.upstream
+    }
+
+    /// Since the request began.
+    pub(crate) fn age(&self) -> Duration {
+        self.began.0.elapsed()
+    }
+
+    /// It goes to an upstream, and comes back.
+    pub(crate) fn forwards(&mut self, upstream: &str) {
+        self.trace.forwards(self.method, upstream);
+    }
+
+    /// None: there is no response.
+    pub(crate) fn forwarded(&mut self, status: Option<StatusCode>) {
+        self.trace.forwarded(status, self.proxy_error);
     }
 
     pub(crate) fn presented(&mut self, scheme: Scheme) {
@@ -315,8 +407,21 @@ impl Record {
         }
     }
 
+    pub(crate) fn method(&self) -> KnownMethod {
+        self.method
+    }
+
     pub(crate) fn upstream_took(&mut self, duration: Duration) {
         self.upstream = Some(duration);
+    }
+
+    /// The upstream has not answered. None: that was the client's doing.
+    pub(crate) fn upstream_failed(&mut self, error: Option<&'static str>) {
+        self.proxy_error = error;
+    }
+
+    pub(crate) fn proxy_error(&self) -> Option<&'static str> {
+        self.proxy_error
     }
 
     pub(crate) fn failed(&mut self, reason: &'static str) {
@@ -352,77 +457,4 @@ impl Record {
             BodyError::Withdrawn(withdrawn) => withdrawn.as_str(),
         });
     }
-
-    fn log(&self, duration: Duration) {
-        let core = &self.worker.core;
-        let route = self.route.and_then(|route| core.plan.routes.get(route));
-        let upstream = route
-            .filter(|_| self.upstream.is_some())
-            .and_then(|route| core.plan.upstreams.get(route.upstream));
-        let logins = core.plan.logins.as_ref();
-        let login = logins.zip(self.login);
-        let login = login.and_then(|(logins, login)| logins.all.get(login));
-        let logged = match &self.decision {
-            Some((verdict, _)) => match &verdict.outcome {
-                Outcome::Permit(obligations) => obligations.logged.as_slice(),
-                Outcome::Deny | Outcome::UnknownObligation => &[],
-            },
-            None => &[],
-        };
-        let request = self.request.as_ref();
-        self.worker.access_log.write(&Line {
-            at: self.began.1,
-            id: &self.id,
-            trace: self.trace.as_ref(),
-            client_ip: self.connection.client_ip_text(),
-            method: request.map(|request| &request.method),
-            host: request.map(|request| request.authority.host()),
-            target: request.map(|request| &request.target),
-            route: route.map(|route| &*route.template),
-            upstream: upstream.map(|upstream| &*upstream.name),
-            user_agent: request.and_then(|request| request.user_agent.as_ref()),
-            status: self.status.as_u16(),
-            bytes_in: self
-                .progress
-                .as_ref()
-                .map_or(0, |progress| progress.bytes.get()),
-            bytes_out: self.bytes_out,
-            duration_us: micros(duration),
-            upstream_us: self.upstream.map(micros),
-            login: login.map(|login| &*login.name),
-            caller: self.caller.as_ref(),
-            token_source: self.token_source,
-            decision: self
-                .decision
-                .as_ref()
-                .map(|(verdict, source)| (verdict, *source)),
-            logged,
-            error: self.error,
-        });
-    }
-}
-
-impl Drop for Record {
-    fn drop(&mut self) {
-        self.worker.leave();
-        if let Some(progress) = &self.progress {
-            progress.answered();
-        }
-        if self.is_aside {
-            return;
-        }
-        let duration = self.began.0.elapsed();
-        let metrics = &self.worker.core.metrics;
-        metrics.in_flight.dec();
-        let route = metrics.route(self.route);
-        route.duration.observe(duration.as_secs_f64());
-        route.answered(self.status.as_u16());
-        if self.worker.access_log.is_on() {
-            self.log(duration);
-        }
-    }
-}
-
-fn micros(duration: Duration) -> u64 {
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }

@@ -14,7 +14,6 @@ use crate::headers::{
     DPOP_NONCE, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO, X_REQUEST_ID, set_all,
     strip_hop_by_hop,
 };
-use crate::names::continue_trace;
 use crate::obligation::Obligations;
 use crate::plan::{Plan, UpstreamPlan};
 
@@ -107,8 +106,7 @@ pub(super) fn upstream_headers(
         HeaderValue::from_static(canonical.scheme().as_str()),
     );
     headers.insert(X_REQUEST_ID, record.id.as_header());
-    continue_trace(&mut headers, &record.id);
-    record.traced(headers.get(crate::headers::TRACEPARENT));
+    record.hand_on_trace(&mut headers);
     if permitted.obligations().is_some_and(Obligations::rewrites) {
         for name in &HINDERS_MASKING {
             headers.remove(name);

@@ -121,6 +121,7 @@ impl RoutePlan {
                 protection,
                 encoded,
                 login,
+                diagnostics: route.diagnostics,
             }),
             _ => Err(issues),
         }

@@ -71,6 +71,11 @@ pub(crate) struct Roster {
 }
 
 impl Endpoint {
+    /// In a row.
+    pub(crate) fn failures(&self) -> u32 {
+        self.failures.load(Ordering::Relaxed)
+    }
+
     /// Whether it has failed too often. Counted anew from here.
     pub(super) fn takes_failures(&self) -> bool {
         let failures = self.failures.load(Ordering::Relaxed);
@@ -117,6 +122,15 @@ impl Roster {
         let view = self.view.load();
         let candidates = view.candidates.iter();
         candidates.map(|it| it.endpoint.clone()).collect()
+    }
+
+    /// Each endpoint, and what it gets now.
+    pub(crate) fn shares(&self) -> Vec<(Arc<Endpoint>, u32)> {
+        let view = self.view.load();
+        let candidates = view.candidates.iter();
+        candidates
+            .map(|it| (it.endpoint.clone(), it.weight))
+            .collect()
     }
 
     /// One that has come to the others.

@@ -86,3 +86,174 @@ fn check_members(line: &Value) {
         assert_eq!(line[member], expected, "{member} of {line}");
     }
 }
+
+/// Starts a gateway, sends it requests, and says what is in its log then.
+async fn logged(lines: &str, more: &str, requests: &[String]) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("access.log");
+    let gateway = format!(
+        "{{ workers: 1, access_log: {{ file: '{}' }}, access_log_lines: {lines}, {more} }}",
+        file.display()
+    );
+    let setup = Setup {
+        gateway,
+        ..Setup::new().await
+    };
+    let fixture = setup.start().await;
+    for request in requests {
+        fixture
+            .raw(&format!("{request}Connection: close\r\n\r\n"))
+            .await;
+    }
+    assert!(fixture.gateway.finish(PATIENCE).await);
+    std::fs::read_to_string(&file).unwrap()
+}
+
+fn request(line: &str, fields: &[&str]) -> String {
+    let fields: String = fields.iter().map(|field| format!("{field}\r\n")).collect();
+    format!("{line} HTTP/1.1\r\nHost: gw.test\r\n{fields}")
+}
+
+#[tokio::test]
+async fn a_combined_line_is_what_others_read() {
+    let asked = [
+        request(
+            "GET /records/1?page=2&q=s3cret",
+            &[
+                "Authorization: Bearer at_alice",
+                "Referer: https://u:s3cret@site.test/a?code=s3cret",
+                "User-Agent: curl/8 \"x\" \\",
+            ],
+        ),
+        request("GET /records/1", &[]),
+        request("GET /a/../b?s3cret", &["User-Agent: \t\u{e9}"]),
+        request("M\"x /records/1", &[]),
+    ];
+    let text = logged("{ format: combined, query: [page] }", "", &asked).await;
+    let lines: Vec<&str> = text.lines().collect();
+    let [first, second, third, ..] = &lines[..] else {
+        panic!("{text}");
+    };
+    let (head, tail) = first.split_once(" [").unwrap();
+    let (time, tail) = tail.split_once("] ").unwrap();
+    assert_eq!(head, "127.0.0.1 - alice");
+    assert_eq!(
+        (time.len(), &time[2..3], &time[20..]),
+        (26, "/", " +0000"),
+        "{time}"
+    );
+    assert_eq!(
+        tail,
+        r#""GET /records/1?page=2&q=*** HTTP/1.1" 200 41 "https://site.test/a" "curl/8 \x22x\x22 \x5C""#
+    );
+    assert!(second.starts_with("127.0.0.1 - - ["), "{second}");
+    assert!(
+        second.contains(r#""GET /records/1 HTTP/1.1" 401 "#),
+        "{second}"
+    );
+    assert!(second.ends_with(r#" "-" "-""#), "{second}");
+    // It was not understood: its own words are not believed.
+    assert!(third.contains(r#"] "-" 400 "#), "{third}");
+    assert!(!text.contains("s3cret") && text.is_ascii(), "{text}");
+    for line in lines {
+        assert_eq!(line.matches('"').count(), 6, "{line}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_named_is_logged_and_the_rest_is_masked() {
+    let asked = [
+        request(
+            "GET /records/s3cret?page=2&q=s3cret&b",
+            &[
+                "Authorization: Bearer at_alice",
+                "Referer: https://site.test/a?code=s3cret",
+                "X-Tenant: t\"1",
+            ],
+        ),
+        request("GET /public/a/s3cret", &[]),
+    ];
+    let lines = "{ query: [page], headers: [Referer, X-Tenant, X-None], masked_path_parameters: [id, rest], \
+                 client_address: network }";
+    let text = logged(lines, "", &asked).await;
+    let lines: Vec<Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let first = &lines[0];
+    assert_eq!(first["path"], "/records/***");
+    assert_eq!(first["query"], "page=2&q=***&***");
+    assert_eq!(
+        first["headers"],
+        json!({ "referer": "https://site.test/a", "x-tenant": "t\"1" })
+    );
+    assert_eq!(first["client_ip"], "127.0.0.0");
+    assert_eq!(lines[1]["path"], "/public/***");
+    assert!(lines[1].get("headers").is_none() && lines[1].get("query").is_none());
+    assert!(!text.contains("s3cret"), "{text}");
+}
+
+#[tokio::test]
+async fn no_credential_of_any_kind_in_any_place_is_logged() {
+    let jwt = "eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJTM0NSRVQifQ.U0VDUkVU";
+    let places = |credential: &str| {
+        [
+            request(
+                "GET /records/1",
+                &[&format!("Authorization: Bearer {credential}")],
+            ),
+            request(
+                "GET /records/1",
+                &[
+                    &format!("Authorization: DPoP {credential}"),
+                    &format!("DPoP: {credential}"),
+                ],
+            ),
+            request(
+                "GET /records/1",
+                &[&format!("Authorization: Basic {credential}")],
+            ),
+            request("GET /records/1", &[&format!("Authorization: {credential}")]),
+            request(
+                "GET /records/1",
+                &[&format!("Proxy-Authorization: Bearer {credential}")],
+            ),
+            request("GET /records/1", &[&format!("X-API-Key: {credential}")]),
+            request(
+                "GET /public/1",
+                &[&format!("Cookie: session={credential}; {credential}")],
+            ),
+            request(
+                "GET /public/1",
+                &[&format!(
+                    "Referer: https://u:{credential}@site.test/?access_token={credential}"
+                )],
+            ),
+            request(
+                &format!("GET /records/1?access_token={credential}&page=1"),
+                &[],
+            ),
+            request(&format!("GET /records/1?{credential}"), &[]),
+            request(
+                &format!("GET /public/1?api_key={credential}#{credential}"),
+                &[],
+            ),
+            request(&format!("GET http://u:{credential}@gw.test/public/1"), &[]),
+            request(&format!("GET /records/{credential}"), &[]),
+            request(&format!("GET /public/a/{credential}/b"), &[]),
+        ]
+    };
+    let asked: Vec<String> = ["at_alice", "at_S3CRET", "ak_S3CRET", jwt, "dTpTM0NSRVQ="]
+        .iter()
+        .flat_map(|credential| places(credential))
+        .collect();
+    for format in ["json, headers: [Referer]", "combined"] {
+        let lines =
+            format!("{{ format: {format}, query: [page], masked_path_parameters: [id, rest] }}");
+        let text = logged(&lines, "api_key_header: X-API-Key", &asked).await;
+        assert_eq!(text.lines().count(), asked.len(), "{text}");
+        for secret in ["at_alice", "S3CRET", "eyJ", "dTpTM0NSRVQ", "U0VDUkVU"] {
+            assert!(!text.contains(secret), "{secret} in {text}");
+        }
+    }
+}

@@ -159,9 +159,9 @@ async fn nothing_is_counted_as_a_request() {
     fixture.get("/public/x", "at_alice").await;
     let counts = || {
         [
-            "pep_requests_total",
+            "http_server_request_duration_seconds_count",
             "pep_decisions_total",
-            "pep_requests_in_flight",
+            "http_server_active_requests",
             "pep_rejected_requests_total",
         ]
         .map(|name| fixture.metric(name).to_string())

@@ -135,6 +135,8 @@ pub(crate) struct FakePdp {
     pub(crate) delay: Mutex<Duration>,
     /// Questions that are being answered: now, and most.
     at_once: Mutex<(usize, usize)>,
+    /// `traceparent` of each question that had one.
+    traces: Mutex<Vec<String>>,
 }
 
 impl FakePdp {
@@ -149,11 +151,16 @@ impl FakePdp {
             cache: Mutex::default(),
             delay: Mutex::default(),
             at_once: Mutex::default(),
+            traces: Mutex::default(),
         })
     }
 
     pub(crate) fn count(&self) -> usize {
         self.asked.lock().unwrap().len()
+    }
+
+    pub(crate) fn traces(&self) -> Vec<String> {
+        self.traces.lock().unwrap().clone()
     }
 
     /// Of the questions that took time.
@@ -181,6 +188,11 @@ impl DecisionPoint for FakePdp {
     /// Everyone may do anything, but what is `forbidden`.
     async fn evaluate(&self, request: &EvaluationRequest) -> Result<Evaluation, DecisionError> {
         self.asked.lock().unwrap().push(request.clone());
+        let mut headers = http::HeaderMap::new();
+        service_kit::traces::propagate(&mut headers);
+        let parent = headers.get("traceparent");
+        let parent = parent.map(|parent| parent.to_str().unwrap().to_owned());
+        self.traces.lock().unwrap().extend(parent);
         if self.down.load(Ordering::SeqCst) {
             return Err(DecisionError::Unavailable(None));
         }

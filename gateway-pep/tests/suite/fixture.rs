@@ -11,7 +11,7 @@ use gateway_pep::{
     Config, Gateway, GatewayConfig, GatewayParts, RouteConfig, RunningGateway, UpstreamConfig,
 };
 use serde::Deserialize;
-use service_kit::{Health, Metrics, SharedClock, SystemClock, Tasks, Variables};
+use service_kit::{Health, Metrics, SharedClock, SystemClock, Tasks, Traces, Variables};
 use store::{MemoryStore, Store};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -66,6 +66,7 @@ pub(crate) struct Setup {
     pub(crate) pdp: Arc<FakePdp>,
     pub(crate) upstream: Upstream,
     pub(crate) clock: SharedClock,
+    pub(crate) traces: Traces,
     /// Tells that whoever decides here decides otherwise.
     pub(crate) changes: Option<watch::Receiver<u64>>,
 }
@@ -97,6 +98,7 @@ impl Setup {
             pdp: FakePdp::new(),
             upstream: Upstream::start().await,
             clock: Arc::new(SystemClock),
+            traces: Traces::off(),
             changes: None,
         }
     }
@@ -129,6 +131,7 @@ impl Setup {
             metrics: metrics.clone(),
             health: health.clone(),
             tasks: tasks.clone(),
+            traces: self.traces,
         };
         let gateway = Gateway::open(&config, Path::new("."), parts).unwrap();
         if let Some(changes) = self.changes {

@@ -296,8 +296,8 @@ async fn whatever_an_upstream_says_nothing_is_left_over() {
             drop(open);
             for gauge in [
                 "pep_connections",
-                "pep_requests_in_flight",
-                "pep_upstream_requests_active",
+                "http_server_active_requests",
+                "http_client_active_requests",
             ] {
                 eventually(gauge, || fixture.metric(gauge) < 0.5).await;
             }

@@ -339,7 +339,7 @@ async fn an_answer_that_nobody_takes_is_given_up_and_others_are_not() {
     frames.headers(5, &head("HEAD", "/public/ok"), true).await;
     assert_eq!(frames.outcome(5).await.status(), Some(200));
     eventually("nothing is in flight", || {
-        fixture.metric("pep_requests_in_flight") == 0.0
+        fixture.metric("http_server_active_requests") == 0.0
     })
     .await;
 }
@@ -360,6 +360,9 @@ async fn a_small_answer_that_nobody_takes_holds_no_connection_of_the_upstream() 
     eventually("it was answered", || fixture.upstream.seen().len() == 1).await;
     tokio::time::sleep(Duration::from_millis(100)).await;
     assert_eq!(fixture.get("/records/1", "at_alice").await.status(), 200);
-    assert!(fixture.metric("pep_requests_in_flight") > 0.5, "it waits");
+    assert!(
+        fixture.metric("http_server_active_requests") > 0.5,
+        "it waits"
+    );
     drop(frames);
 }

@@ -68,11 +68,11 @@ async fn an_upstream_has_so_many_requests_at_most_and_so_many_wait() {
     // Who leaves makes room.
     drop(held);
     eventually("there is room", || {
-        fixture.metric("pep_requests_in_flight") == 0.0
+        fixture.metric("http_server_active_requests") == 0.0
     })
     .await;
     assert_eq!(fixture.get("/records/3", "at_alice").await.status(), 200);
-    let active = "pep_upstream_requests_active";
+    let active = "http_client_active_requests";
     eventually("nobody is there", || fixture.metric(active) == 0.0).await;
 }
 

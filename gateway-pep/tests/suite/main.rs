@@ -16,6 +16,7 @@ mod caches;
 mod certificates;
 mod client_certificates;
 mod cut_store;
+mod diagnostics;
 mod discovery;
 mod dpop;
 mod encoded;
@@ -30,10 +31,12 @@ mod http2;
 #[expect(unreachable_pub, reason = "the tests of whole sites use it, too")]
 #[path = "../../../tests/src/http2_frames.rs"]
 mod http2_frames;
+mod inspect;
 mod issuers;
 mod late;
 mod limits;
 mod logins;
+mod metrics;
 mod obligations;
 mod passage;
 mod proxies;
@@ -47,5 +50,6 @@ mod signer;
 mod standing;
 mod streams;
 mod tls;
+mod traces;
 mod upstream;
 mod upstreams;

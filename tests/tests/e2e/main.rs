@@ -35,4 +35,5 @@ mod step_up;
 mod tidy;
 mod token_lifecycle;
 mod tour;
+mod trace_of_all;
 mod traces;

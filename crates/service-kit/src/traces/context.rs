@@ -6,7 +6,7 @@ use std::sync::Arc;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use opentelemetry::trace::{SpanContext, SpanId, SpanKind, TraceFlags, TraceId, TraceState};
 
-use super::span::{Recorder, Span};
+use super::span::{Recorder, Span, Work};
 
 pub(super) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 pub(super) const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
@@ -90,7 +90,12 @@ impl TraceContext {
 
     fn child(&self, name: &'static str, kind: SpanKind) -> Option<Span> {
         let recorder = self.recorder.as_ref()?;
-        Span::begin(recorder, name, kind, Some(&self.span)).1
+        let work = Work {
+            name,
+            kind,
+            links: Vec::new(),
+        };
+        Span::begin(recorder, work, Some(&self.span)).1
     }
 }
 

@@ -1,12 +1,14 @@
 //! The span of a request that an axum router answers.
 
+use std::net::SocketAddr;
+
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::Response;
-use http::Method;
 use http::request::Parts;
 
-use super::{Span, Traces};
+use super::{Span, Stranger, TraceContext, Traces, within};
+use crate::KnownMethod;
 
 /// What answers requests, as its spans say it.
 #[derive(Debug, Clone, Default)]
@@ -14,6 +16,31 @@ pub struct Server {
     /// What callers know it by, from the configuration.
     pub address: String,
     pub port: Option<u16>,
+    pub is_https: bool,
+}
+
+impl Server {
+    /// By its URL, where it has one, or by where it listens.
+    pub fn of(url: Option<&str>, listen: SocketAddr, is_https: bool) -> Self {
+        let url: Option<http::Uri> = url.and_then(|url| url.parse().ok());
+        let Some(url) = url else {
+            return Self {
+                address: listen.ip().to_string(),
+                port: Some(listen.port()),
+                is_https,
+            };
+        };
+        let usual = if url.scheme_str() == Some("http") {
+            80
+        } else {
+            443
+        };
+        Self {
+            address: url.host().unwrap_or_default().to_owned(),
+            port: Some(url.port_u16().unwrap_or(usual)),
+            is_https,
+        }
+    }
 }
 
 /// Who asked, by the name in the configuration. An extension of the response, for its span.
@@ -27,7 +54,7 @@ struct Recorded {
 }
 
 impl Traces {
-    /// Records every request to a router, and hands the [`TraceContext`](super::TraceContext) on as
+    /// Records every request to a router, and hands the [`TraceContext`] on as
     /// an extension. The router itself where nothing is recorded.
     pub fn layer<S>(&self, router: axum::Router<S>, server: Server) -> axum::Router<S>
     where
@@ -49,14 +76,16 @@ async fn record(State(recorded): State<Recorded>, request: Request, next: Next) 
     let route = parts.extensions.get::<MatchedPath>().cloned();
     let route = route.as_ref().map(MatchedPath::as_str);
     let span = recorded.traces.enter(&mut parts, &recorded.server, route);
-    let response = next.run(Request::from_parts(parts, body)).await;
+    let context = parts.extensions.get::<TraceContext>().cloned();
+    let answering = next.run(Request::from_parts(parts, body));
+    let response = within(context, answering).await;
     leave(span, &response);
     response
 }
 
 impl Traces {
     /// Takes in a request to a route, where there is one, and hands the
-    /// [`TraceContext`](super::TraceContext) on with it. Nothing where nothing is recorded.
+    /// [`TraceContext`] on with it. Nothing where nothing is recorded.
     pub fn enter(
         &self,
         parts: &mut Parts,
@@ -66,7 +95,8 @@ impl Traces {
         if !self.is_on() {
             return None;
         }
-        let (context, span) = self.receive(&parts.headers);
+        let sent = TraceContext::from_headers(&parts.headers);
+        let (context, span) = self.receive(sent, Stranger::Continue);
         if let Some(context) = context {
             parts.extensions.insert(context);
         }
@@ -89,9 +119,10 @@ pub fn leave(entered: Option<Entered>, response: &Response) {
 }
 
 fn describe(span: &mut Span, parts: &Parts, server: &Server, route: Option<&str>) {
-    let method = known(&parts.method);
-    span.set("http.request.method", method);
-    span.set("url.scheme", "http");
+    let method = KnownMethod::from(&parts.method);
+    span.set("http.request.method", method.as_str());
+    let method = method.span_name();
+    span.set("url.scheme", if server.is_https { "https" } else { "http" });
     if !server.address.is_empty() {
         span.set("server.address", server.address.clone());
     }
@@ -119,21 +150,5 @@ fn answered(span: &mut Span, response: &Response) {
     }
     if let Some(CallerName(name)) = response.extensions().get() {
         span.set("cedargate.caller", name.clone());
-    }
-}
-
-/// The words that HTTP semantic conventions have for methods.
-fn known(method: &Method) -> &'static str {
-    match method.as_str() {
-        "CONNECT" => "CONNECT",
-        "DELETE" => "DELETE",
-        "GET" => "GET",
-        "HEAD" => "HEAD",
-        "OPTIONS" => "OPTIONS",
-        "PATCH" => "PATCH",
-        "POST" => "POST",
-        "PUT" => "PUT",
-        "TRACE" => "TRACE",
-        _ => "_OTHER",
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use opentelemetry::trace::{
-    Span as _, SpanBuilder, SpanContext, SpanKind, Status, TraceContextExt as _, Tracer as _,
+    Link, Span as _, SpanBuilder, SpanContext, SpanKind, Status, TraceContextExt as _, Tracer as _,
 };
 use opentelemetry::{Context, KeyValue, Value};
 use opentelemetry_sdk::trace::SdkTracer;
@@ -39,6 +39,14 @@ pub(super) struct Recorder {
     since: Instant,
 }
 
+/// What a span is about.
+pub(super) struct Work {
+    pub(super) name: &'static str,
+    pub(super) kind: SpanKind,
+    /// What it belongs to beside its trace.
+    pub(super) links: Vec<Link>,
+}
+
 impl Recorder {
     pub(super) fn new(tracer: &SdkTracer, now: UnixTime) -> Arc<Self> {
         Arc::new(Self {
@@ -57,12 +65,12 @@ impl Span {
     /// Without a parent, a trace begins here. None where the trace is not recorded.
     pub(super) fn begin(
         recorder: &Arc<Recorder>,
-        name: &'static str,
-        kind: SpanKind,
+        work: Work,
         parent: Option<&SpanContext>,
     ) -> (TraceContext, Option<Self>) {
-        let builder = SpanBuilder::from_name(name)
-            .with_kind(kind)
+        let builder = SpanBuilder::from_name(work.name)
+            .with_kind(work.kind)
+            .with_links(work.links)
             .with_start_time(recorder.now());
         let within = parent.map_or_else(Context::new, |parent| {
             Context::new().with_remote_span_context(parent.clone())
@@ -112,7 +120,7 @@ impl Span {
     }
 
     /// Says what the work is, once that is known.
-    pub(super) fn rename(&mut self, name: String) {
+    pub fn rename(&mut self, name: String) {
         self.0.span.update_name(name);
     }
 }

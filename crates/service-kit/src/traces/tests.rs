@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::extract;
 use axum::response::IntoResponse;
 use axum::routing::{get, post};
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 use opentelemetry_proto::tonic::trace::v1::Span as Sent;
 
 use super::send::tests::Collector;
@@ -37,16 +37,23 @@ fn headers(parent: &str) -> HeaderMap {
     HeaderMap::from_iter([(context::TRACEPARENT, parent.parse().unwrap())])
 }
 
+pub(super) fn receive(
+    traces: &Traces,
+    headers: &HeaderMap,
+) -> (Option<TraceContext>, Option<Span>) {
+    traces.receive(TraceContext::from_headers(headers), Stranger::Continue)
+}
+
 #[tokio::test]
 async fn a_sampled_parent_is_followed_and_an_unsampled_one_is_not_recorded() {
     let collector = Collector::start().await;
     let (traces, _) = open(&collector, 0.0);
-    let (context, span) = traces.receive(&headers(PARENT));
+    let (context, span) = receive(&traces, &headers(PARENT));
     let part = context.unwrap().part("part").unwrap();
     let deep = part.context().call("call").unwrap();
     assert!(deep.context().without_parts().part("no").is_none());
     drop((deep, part, span));
-    let (context, span) = traces.receive(&headers(UNSAMPLED));
+    let (context, span) = receive(&traces, &headers(UNSAMPLED));
     let context = context.unwrap();
     assert!(span.is_none() && !context.is_recorded() && context.part("no").is_none());
     assert_eq!(context.trace_id(), TRACE);
@@ -75,13 +82,41 @@ async fn a_sampled_parent_is_followed_and_an_unsampled_one_is_not_recorded() {
 }
 
 #[tokio::test]
+async fn whoever_is_not_to_say_so_begins_no_trace_here() {
+    let collector = Collector::start().await;
+    let (traces, _) = open(&collector, 1.0);
+    for parent in [PARENT, UNSAMPLED] {
+        let sent = TraceContext::from_headers(&headers(parent));
+        let (context, span) = traces.receive(sent, Stranger::Restart);
+        let context = context.unwrap();
+        assert!(context.is_recorded() && context.trace_id() != TRACE);
+        drop(span);
+    }
+    traces.finish().await;
+    let spans = collector.spans();
+    assert_eq!(spans.len(), 2);
+    for span in spans {
+        assert!(span.parent_span_id.is_empty());
+        let links: Vec<_> = span
+            .links
+            .iter()
+            .map(|it| (hex(&it.trace_id), hex(&it.span_id)))
+            .collect();
+        assert_eq!(links, [(TRACE.to_owned(), "b7ad6b7169203331".to_owned())]);
+    }
+    let sent = TraceContext::from_headers(&headers(PARENT));
+    let (context, span) = Traces::off().receive(sent, Stranger::Restart);
+    assert!(context.is_none() && span.is_none());
+}
+
+#[tokio::test]
 async fn so_many_of_the_traces_that_begin_here_are_recorded() {
     let collector = Collector::start().await;
     for (sample, few, many) in [(0.0, 0, 0), (0.25, 50, 150), (1.0, 400, 400)] {
         let (traces, _) = open(&collector, sample);
         let mut recorded = 0;
         for _ in 0..400 {
-            let (context, span) = traces.receive(&HeaderMap::new());
+            let (context, span) = receive(&traces, &HeaderMap::new());
             let context = context.unwrap();
             assert_ne!(context.trace_id(), "0".repeat(32));
             assert_eq!(span.is_some(), context.is_recorded());
@@ -94,9 +129,9 @@ async fn so_many_of_the_traces_that_begin_here_are_recorded() {
 #[test]
 fn without_a_collector_a_context_is_handed_on_as_it_came() {
     let traces = Traces::off();
-    assert!(traces.receive(&HeaderMap::new()).0.is_none());
+    assert!(receive(&traces, &HeaderMap::new()).0.is_none());
     for parent in [PARENT, UNSAMPLED] {
-        let (context, span) = traces.receive(&headers(parent));
+        let (context, span) = receive(&traces, &headers(parent));
         let context = context.unwrap();
         assert!(span.is_none() && context.part("no").is_none());
         let mut sent = HeaderMap::new();
@@ -122,6 +157,7 @@ async fn recorded(method: http::Method, path: &str) -> Sent {
     let server = Server {
         address: "pdp.example.org".into(),
         port: Some(8443),
+        is_https: true,
     };
     let tasks = Tasks::new();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -150,7 +186,7 @@ async fn a_request_is_described_by_its_route_and_never_by_whom_it_is_about() {
     assert_eq!((span.name.as_str(), span.kind), ("POST /ask", 2));
     assert_eq!(
         said(&span),
-        "http.request.method=POST url.scheme=http server.address=pdp.example.org \
+        "http.request.method=POST url.scheme=https server.address=pdp.example.org \
          server.port=8443 http.route=/ask url.path=/ask http.response.status_code=400"
     );
     // A client's mistake is no failure of the server.
@@ -165,7 +201,7 @@ async fn a_request_is_described_by_its_route_and_never_by_whom_it_is_about() {
     assert!(said.ends_with("cedargate.caller=app"), "{said}");
     let odd = http::Method::from_bytes(b"CANARY").unwrap();
     let span = recorded(odd, "/CANARY").await;
-    assert_eq!(span.name, "_OTHER");
+    assert_eq!(span.name, "HTTP");
 }
 
 pub(super) fn hex(id: &[u8]) -> String {

@@ -105,6 +105,7 @@ pub(super) async fn each(
         }
         let keys: Vec<Keys<'_>> = asks.iter().map(|(_, keys)| *keys).collect();
         let answers = worker.decisions.ask_many(asks, until_denied, record.moment);
+        let answers = record.ask("authorize batch", answers, |_| Source::Remote);
         let answers = answers.await.map_err(|error| {
             tracing::warn!(request_id = record.id.as_str(), error = %error, "no decisions");
             Refusal::DecisionPointUnavailable

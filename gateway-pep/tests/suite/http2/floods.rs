@@ -14,7 +14,7 @@ async fn assert_alive(fixture: &Fixture) {
     frames.headers(1, &head("GET", "/public/ok"), true).await;
     assert_eq!(frames.outcome(1).await.status(), Some(200));
     eventually("nothing is left over", || {
-        fixture.metric("pep_requests_in_flight") == 0.0
+        fixture.metric("http_server_active_requests") == 0.0
     })
     .await;
 }

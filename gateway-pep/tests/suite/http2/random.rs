@@ -95,8 +95,8 @@ async fn frames_in_any_order_leave_nothing_over() {
     }
     for gauge in [
         "pep_connections",
-        "pep_requests_in_flight",
-        "pep_upstream_requests_active",
+        "http_server_active_requests",
+        "http_client_active_requests",
     ] {
         eventually(gauge, || fixture.metric(gauge) < 0.5).await;
     }

@@ -18,7 +18,7 @@ use oauth::{
     SubjectFacts, SubjectKind, TokenIntrospector,
 };
 use serde::Deserialize;
-use service_kit::{Health, Metrics, SystemClock, Tasks, Variables};
+use service_kit::{Health, Metrics, SystemClock, Tasks, Traces, Variables};
 use store::MemoryStore;
 use tempfile::TempDir;
 
@@ -77,6 +77,7 @@ impl Stage {
             metrics: Metrics::new(),
             health: health.clone(),
             tasks: tasks.clone(),
+            traces: Traces::off(),
         };
         let config = configuration(readers, &log);
         let gateway = config.gateway().expect("a gateway");

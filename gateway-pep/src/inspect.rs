@@ -1,0 +1,173 @@
+//! What a gateway that runs goes by, for whoever operates it: its routes, and how its upstreams are. No secret is
+//! among it.
+
+use std::sync::{Arc, RwLock};
+
+use serde::Serialize;
+
+use crate::config::{Config, LoadBalancing, RouteConfig};
+use crate::purge::{Caches, Remembering};
+use crate::upstream::roster::Roster;
+
+/// Looks into a gateway. Clones share.
+#[derive(Debug, Clone)]
+pub struct Inspector {
+    of: Arc<RwLock<Remembering>>,
+}
+
+/// A route in force.
+#[derive(Debug, Clone, Serialize)]
+pub struct RouteState {
+    /// As metrics and logs call it.
+    #[serde(rename = "match")]
+    pub template: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
+    pub methods: Vec<String>,
+    pub upstream: String,
+    pub is_public: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub action: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resource: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scope: Option<String>,
+    /// Whose tokens are taken. Nobody's where it is public.
+    pub issuers: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub login: Option<String>,
+}
+
+/// An upstream, as it is now.
+#[derive(Debug, Serialize)]
+pub struct UpstreamState {
+    pub name: String,
+    /// Whom tokens are cut for.
+    pub resource: String,
+    pub load_balancing: &'static str,
+    /// Requests under way, and what they have become; some seconds old.
+    pub active: i64,
+    /// Requests that wait for a connection.
+    pub pending: i64,
+    /// Connections that one worker may have there.
+    pub connections: usize,
+    /// Too few endpoints are up, and all get requests.
+    pub is_panicking: bool,
+    pub endpoints: Vec<EndpointState>,
+}
+
+/// One place where an upstream runs.
+#[derive(Debug, Serialize)]
+pub struct EndpointState {
+    pub name: String,
+    /// As configured.
+    pub weight: u32,
+    /// What it gets now; 0: nothing.
+    pub share: u32,
+    /// Whether it is well and not ejected, as far as that is looked at.
+    pub is_up: bool,
+    /// Failures in a row, where they are counted.
+    pub failures: u32,
+    /// Since the process began, where there are several endpoints.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub requests: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ejections: Option<u64>,
+}
+
+impl Inspector {
+    pub(crate) fn of(caches: &Caches) -> Self {
+        Self {
+            of: caches.of.clone(),
+        }
+    }
+
+    /// In the order of the configuration.
+    pub fn routes(&self) -> Arc<[RouteState]> {
+        self.now().routes
+    }
+
+    /// In the order of their names.
+    pub fn upstreams(&self) -> Vec<UpstreamState> {
+        let now = self.now();
+        let core = &now.core;
+        let upstreams = core.plan.upstreams.iter().enumerate();
+        let states = upstreams.filter_map(|(index, plan)| {
+            let metrics = core.metrics.upstream(index)?;
+            let roster = core.rosters.get(index)?;
+            Some(UpstreamState {
+                name: plan.name.to_string(),
+                resource: plan.resource.as_str().to_owned(),
+                load_balancing: now.balancing.get(index).copied().unwrap_or_default(),
+                active: metrics.active.get(),
+                pending: metrics.pending.get(),
+                connections: plan.connections,
+                is_panicking: metrics.panic.get() != 0,
+                endpoints: endpoints(roster),
+            })
+        });
+        states.collect()
+    }
+
+    fn now(&self) -> Remembering {
+        let now = self.of.read();
+        now.unwrap_or_else(std::sync::PoisonError::into_inner)
+            .clone()
+    }
+}
+
+fn endpoints(roster: &Roster) -> Vec<EndpointState> {
+    let shares = roster.shares().into_iter();
+    let states = shares.map(|(endpoint, share)| {
+        let counted = endpoint.metrics.as_ref();
+        EndpointState {
+            name: endpoint.plan.name.to_string(),
+            weight: endpoint.plan.weight,
+            share,
+            is_up: counted.is_none_or(|metrics| metrics.up.get() != 0),
+            failures: endpoint.failures(),
+            requests: counted.map(|metrics| metrics.requests.get()),
+            ejections: counted.map(|metrics| metrics.ejections.get()),
+        }
+    });
+    states.collect()
+}
+
+/// Of a configuration.
+pub(crate) fn routes(config: &Config) -> Arc<[RouteState]> {
+    let routes = config.routes.iter();
+    routes.map(|route| RouteState::of(config, route)).collect()
+}
+
+/// How each upstream of a configuration is balanced, in the order of their names.
+pub(crate) fn balancing(config: &Config) -> Arc<[&'static str]> {
+    let upstreams = config.upstreams.values();
+    let words = upstreams.map(|upstream| match upstream.load_balancing {
+        LoadBalancing::RoundRobin => "round_robin",
+        LoadBalancing::LeastRequest => "least_request",
+        LoadBalancing::ConsistentHash => "consistent_hash",
+    });
+    words.collect()
+}
+
+impl RouteState {
+    fn of(config: &Config, route: &RouteConfig) -> Self {
+        let issuers = if route.public {
+            Vec::new()
+        } else {
+            config.issuers_of(route).to_vec()
+        };
+        Self {
+            template: route.matches.clone(),
+            host: route.host.clone(),
+            methods: route.methods.clone(),
+            upstream: route.upstream.clone(),
+            is_public: route.public,
+            action: route.action.clone(),
+            resource: route.resource.clone(),
+            scope: route.scope.clone(),
+            issuers,
+            login: route.login.clone(),
+        }
+    }
+}
