@@ -238,6 +238,9 @@ pub struct RouteConfig {
     /// part of a name. Elsewhere such a path is 400.
     #[serde(default)]
     pub encoded_characters: Vec<EncodedCharacter>,
+    /// A connection may become a WebSocket here. Elsewhere the wish is 403.
+    #[serde(default)]
+    pub websocket: bool,
     /// What else a request must say. Of several routes for one path, the most specific one whose conditions hold.
     #[serde(default)]
     pub when: WhenConfig,

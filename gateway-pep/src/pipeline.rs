@@ -42,7 +42,7 @@ use crate::worker::Worker;
 use crate::worker::connection::Connection;
 use authenticate::authenticate;
 use authorize::{Permitted, authorize};
-use canonical::{Ambiguity, CanonicalRequest};
+use canonical::{Ambiguity, CanonicalRequest, Upgrade};
 use discover::discover;
 use forward::forward;
 use record::Record;
@@ -162,8 +162,14 @@ fn find_route(
 ) -> Result<Routed, Refusal> {
     let router = &worker.core.plan.router;
     let found = router.find((&request).into());
+    let routes = &worker.core.plan.routes;
+    let takes_websocket = |route: usize| routes.get(route).is_some_and(|route| route.websocket);
     encoded::check(&worker.core, &request, &found, record)?;
     match found {
+        // SECURITY: of what is said on a connection that has become something else, nothing is decided.
+        Lookup::Route { route } if request.upgrade() != Upgrade::No && !takes_websocket(route) => {
+            Err(Refusal::UpgradeNotAllowed)
+        }
         Lookup::Route { route } => Ok(Routed { request, route }),
         Lookup::MethodNotAllowed { allow } => Err(Refusal::MethodNotAllowed {
             allow: allow.clone(),

@@ -106,6 +106,8 @@ pub(crate) struct RoutePlan {
     pub(crate) protection: Protection,
     /// What paths may have encoded that some readers would decode.
     pub(crate) encoded: Encoded,
+    /// Whether a connection may become a WebSocket.
+    pub(crate) websocket: bool,
     /// What it changes on the way there and back. None: nothing.
     pub(crate) rewrite: Option<Box<Rewrite>>,
     /// How long the upstream may take.

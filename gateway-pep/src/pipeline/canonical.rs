@@ -62,6 +62,8 @@ pub(crate) enum Upgrade {
     /// None that we know: an unknown one is ignored, as RFC 9110 section 7.8 allows.
     No,
     WebSocket,
+    /// The same, and another proxy would pass it on.
+    WebSocketElsewhere,
 }
 
 /// Limits that belong to the request itself.
@@ -149,6 +151,14 @@ impl CanonicalRequest {
 
     pub(crate) fn upgrade(&self) -> Upgrade {
         self.upgrade
+    }
+
+    /// Another proxy asks about a request to become a WebSocket.
+    pub(crate) fn upgraded_elsewhere(self) -> Self {
+        Self {
+            upgrade: Upgrade::WebSocketElsewhere,
+            ..self
+        }
     }
 
     pub(crate) fn headers(&self) -> &HeaderMap {

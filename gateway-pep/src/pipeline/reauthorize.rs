@@ -107,6 +107,7 @@ fn withdrawn(refusal: &Refusal) -> Option<Withdrawn> {
         | Refusal::LoginWanted { .. }
         | Refusal::TooOften { .. }
         | Refusal::Denied
+        | Refusal::UpgradeNotAllowed
         | Refusal::UntrustedProxy => Some(Withdrawn::Denied),
     }
 }

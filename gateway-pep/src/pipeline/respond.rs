@@ -41,6 +41,8 @@ pub(crate) enum Refusal {
     MethodNotAllowed {
         allow: HeaderValue,
     },
+    /// The route takes no WebSocket.
+    UpgradeNotAllowed,
     NoCredentials,
     TwoCredentials,
     MalformedToken,
@@ -114,6 +116,7 @@ pub(crate) const REASONS: &[&str] = &[
     "misdirected",
     "not_found",
     "method_not_allowed",
+    "upgrade_not_allowed",
     "no_credentials",
     "two_credentials",
     "malformed_token",
@@ -154,6 +157,7 @@ impl Refusal {
             Self::Misdirected => "misdirected",
             Self::NotFound => "not_found",
             Self::MethodNotAllowed { .. } => "method_not_allowed",
+            Self::UpgradeNotAllowed => "upgrade_not_allowed",
             Self::NoCredentials => "no_credentials",
             Self::TwoCredentials => "two_credentials",
             Self::MalformedToken => "malformed_token",
@@ -224,6 +228,7 @@ impl Refusal {
             | Self::LoginWanted { .. } => StatusCode::UNAUTHORIZED,
             Self::TooOften { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::InsufficientScope { .. }
+            | Self::UpgradeNotAllowed
             | Self::Denied
             | Self::CrossSite
             | Self::Obligation
@@ -253,6 +258,7 @@ impl Refusal {
             Self::NotFound | Self::MethodNotAllowed { .. } | Self::Denied | Self::Obligation => {
                 None
             }
+            Self::UpgradeNotAllowed => Some("there is no WebSocket here".into()),
             Self::NoCredentials => Some("an access token is needed".into()),
             Self::TwoCredentials => Some("there is more than one credential".into()),
             Self::MalformedToken => Some("the access token is malformed".into()),

@@ -120,6 +120,7 @@ impl RoutePlan {
                 times: UpstreamTimes::new(&route.timeouts, &own.timeouts, &config.gateway.timeouts),
                 protection,
                 encoded,
+                websocket: route.websocket,
                 login,
                 diagnostics: route.diagnostics,
             }),

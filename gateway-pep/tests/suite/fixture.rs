@@ -38,13 +38,13 @@ routes:
   - { match: '/records/{id}', methods: [GET, PUT, POST], upstream: a, action: view, resource: 'Record/{id}' }
   - { match: '/scoped', methods: [GET], upstream: a, action: view, resource: Service/x, scope: read write }
   - { match: '/stale/{id}', methods: [GET], upstream: a, action: view, resource: 'Record/{id}', stale_decision_secs: 60 }
-  - { match: '/public/{*rest}', methods: ['*'], upstream: a, public: true }
+  - { match: '/public/{*rest}', methods: ['*'], upstream: a, public: true, websocket: true }
   - { match: '/public/echo', methods: [POST], upstream: a, public: true }
   - { match: '/admin/{*rest}', methods: [GET], upstream: a, action: administer, resource: 'Admin/{rest}' }
   - { match: '/only', methods: [GET], host: admin.gw.test, upstream: a, action: administer, resource: Service/x }
   - { match: '/todos/{todoId}', methods: ['*'], upstream: a, mapping: authzen_route }
   - { match: '/pay', methods: [GET], upstream: a, action: view, resource: Service/x, acr_values: [phr, phrh], max_age_secs: 60 }
-  - { match: '/ws', methods: [GET], upstream: a, action: connect, resource: Service/ws }
+  - { match: '/ws', methods: [GET], upstream: a, action: connect, resource: Service/ws, websocket: true }
 ";
 
 /// How a gateway should be.

@@ -261,6 +261,9 @@ async fn what_would_be_forwarded_beside_what_was_decided_on_is_refused() {
         let socket = format!("{ALICE}Upgrade: websocket\r\n");
         let answer = dialect.ask(&fixture, "GET", "/ws", &socket).await;
         assert_eq!(answer.status(), 200, "{dialect:?}");
+        // Where the route takes none, no proxy is to make one.
+        let answer = dialect.ask(&fixture, "GET", "/records/1", &socket).await;
+        assert_eq!(answer.status(), 403, "{dialect:?} {answer:?}");
     }
     for dialect in OVER_HTTP {
         let good = dialect.question("GET", "/records/1", ALICE);

@@ -24,8 +24,8 @@ use provider::Provider;
 /// What the clock says.
 const NOW: u64 = 1_800_000_000;
 
-const ROUTES: &str = "  - { match: '/app/{id}', methods: ['*'], upstream: a, action: view, resource: 'Record/{id}', login: web }
-  - { match: '/app-ws', methods: [GET], upstream: a, action: view, resource: Service/x, login: web }
+const ROUTES: &str = "  - { match: '/app/{id}', methods: ['*'], upstream: a, action: view, resource: 'Record/{id}', login: web, websocket: true }
+  - { match: '/app-ws', methods: [GET], upstream: a, action: view, resource: Service/x, login: web, websocket: true }
   - { match: '/strong', methods: [GET], upstream: a, action: view, resource: Service/x, acr_values: [phr], max_age_secs: 60, login: web }
   - { match: '/other/{id}', methods: [GET], upstream: a, action: view, resource: 'Record/{id}', login: other }
   - { match: '/{*rest}', methods: ['*'], upstream: a, public: true }

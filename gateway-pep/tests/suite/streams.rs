@@ -68,6 +68,28 @@ async fn a_websocket_is_permitted_like_any_request_and_then_a_tunnel() {
 }
 
 #[tokio::test]
+async fn only_a_route_that_says_so_takes_a_websocket() {
+    let fixture = Fixture::start().await;
+    let upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    for path in ["/records/1", "/stale/1", "/todos/1"] {
+        for token in ["Authorization: Bearer at_alice\r\n", ""] {
+            let request = format!("GET {path} HTTP/1.1\r\nHost: gw.test\r\n{token}{upgrade}\r\n");
+            let answer = fixture.raw(&request).await;
+            assert_eq!(answer.status(), 403, "{path} {answer:?}");
+            assert!(answer.body().contains("upgrade-not-allowed"), "{answer:?}");
+        }
+    }
+    assert!(fixture.upstream.seen().is_empty() && fixture.pdp.count() == 0);
+    // A wish for something else is none, as ever.
+    let h2c = "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n";
+    let request = format!(
+        "GET /records/1 HTTP/1.1\r\nHost: gw.test\r\nAuthorization: Bearer at_alice\r\n{h2c}\r\n"
+    );
+    let answer = fixture.raw(&request).await;
+    assert_eq!(answer.status(), 200, "{answer:?}");
+}
+
+#[tokio::test]
 async fn an_upload_is_streamed_whole() {
     let fixture = Fixture::start().await;
     let body = "0123456789abcdef".repeat(300_000);

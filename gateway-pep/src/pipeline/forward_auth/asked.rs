@@ -50,18 +50,21 @@ pub(super) fn canonical(
     limits: Limits,
 ) -> Result<CanonicalRequest, Ambiguity> {
     refuse_overrides(&parts.headers)?;
-    check_upgrade(&parts)?;
+    let is_upgrade = check_upgrade(&parts)?;
     parts.uri = Uri::from(target.clone());
     let host = only(&parts.headers, &header::HOST).map_err(|_| Ambiguity::Host)?;
     for name in &OF_THE_QUESTION {
         parts.headers.remove(name);
     }
     let request = CanonicalRequest::new(parts, arrival, limits)?;
-    if request.target() == target && is_spelt(&request, &host) {
-        Ok(request)
-    } else {
-        Err(Ambiguity::NotCanonical)
+    if request.target() != target || !is_spelt(&request, &host) {
+        return Err(Ambiguity::NotCanonical);
     }
+    Ok(if is_upgrade {
+        request.upgraded_elsewhere()
+    } else {
+        request
+    })
 }
 
 /// The proxy would forward them, and what is behind it might go by them instead of what was decided on.
@@ -74,15 +77,15 @@ fn refuse_overrides(headers: &HeaderMap) -> Result<(), Ambiguity> {
 
 /// A connection that becomes something else is not asked about again: what it may become is decided here, where
 /// the gateway itself would not pass it on.
-fn check_upgrade(parts: &request::Parts) -> Result<(), Ambiguity> {
+fn check_upgrade(parts: &request::Parts) -> Result<bool, Ambiguity> {
     let mut upgrades = parts.headers.get_all(header::UPGRADE).iter();
     match (upgrades.next(), upgrades.next()) {
-        (None, _) => Ok(()),
+        (None, _) => Ok(false),
         (Some(only), None)
             if only.as_bytes().eq_ignore_ascii_case(b"websocket")
                 && parts.method == Method::GET =>
         {
-            Ok(())
+            Ok(true)
         }
         _ => Err(Ambiguity::Upgrade),
     }
