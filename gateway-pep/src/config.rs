@@ -15,6 +15,7 @@ mod proxies;
 mod rate;
 mod rewrite;
 mod short;
+mod split;
 mod streams;
 mod upstream;
 
@@ -43,6 +44,7 @@ pub use matching::{ConditionConfig, WhenConfig};
 pub use proxies::ProxyHeaders;
 pub use rate::{Per, RateConfig};
 pub use rewrite::{HeaderChangesConfig, RewriteConfig};
+pub use split::RouteUpstreams;
 pub use streams::StreamsConfig;
 pub use upstream::{
     DnsConfig, EndpointConfig, HealthCheckConfig, LoadBalancing, OutlierDetectionConfig,
@@ -247,8 +249,12 @@ pub struct RouteConfig {
     /// Of several routes for one path and method that a request fits, that with the highest. Default: 0.
     #[serde(default)]
     pub priority: i32,
-    /// Name of one of `upstreams`.
-    pub upstream: String,
+    /// Name of one of `upstreams`, or several names with weights, of which one gets each request.
+    pub upstream: RouteUpstreams,
+    /// With several upstreams: `subject` (who calls) or `header:name`; the same value leads to the same one. A request
+    /// that has none gets any of them, as all do where nothing is said.
+    #[serde(default)]
+    pub sticky_on: Option<String>,
     /// How the upstream is asked, where that is not as the client has asked.
     #[serde(default)]
     pub rewrite: RewriteConfig,

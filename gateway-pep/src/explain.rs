@@ -74,6 +74,9 @@ pub struct ExplainedRoute {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub when: Vec<String>,
     pub upstream: String,
+    /// Where it is one of several: all of them, with their weights. The outcome says which one this request gets.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub upstreams: BTreeMap<String, u32>,
     /// Whom the JWT is cut for.
     pub resource: String,
     pub is_public: bool,

@@ -5,7 +5,7 @@ use std::sync::{Arc, RwLock};
 
 use serde::Serialize;
 
-use crate::config::{Config, LoadBalancing, RouteConfig};
+use crate::config::{Config, LoadBalancing, RouteConfig, RouteUpstreams, WhenConfig};
 use crate::purge::{Caches, Remembering};
 use crate::upstream::roster::Roster;
 
@@ -24,7 +24,14 @@ pub struct RouteState {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
     pub methods: Vec<String>,
-    pub upstream: String,
+    #[serde(skip_serializing_if = "WhenConfig::is_empty")]
+    pub when: WhenConfig,
+    pub priority: i32,
+    /// Of several, each with its weight.
+    pub upstream: RouteUpstreams,
+    /// The path that it gets, if that is another one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rewritten_to: Option<String>,
     pub is_public: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub action: Option<String>,
@@ -161,7 +168,10 @@ impl RouteState {
             template: route.matches.clone(),
             host: route.host.clone(),
             methods: route.methods.clone(),
+            when: route.when.clone(),
+            priority: route.priority,
             upstream: route.upstream.clone(),
+            rewritten_to: route.rewrite.path.clone(),
             is_public: route.public,
             action: route.action.clone(),
             resource: route.resource.clone(),

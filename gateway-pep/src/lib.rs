@@ -44,8 +44,8 @@ pub use config::{
     HeaderChangesConfig, HealthCheckConfig, IntrospectionIssuerConfig, IssuerConfig,
     JwtIssuerConfig, LimitsConfig, LoadBalancing, LoginConfig, Mapping, NoOrigin,
     OutlierDetectionConfig, Per, ProxyHeaders, PublicOrigin, RateConfig, RetriesConfig,
-    RewriteConfig, RouteConfig, SessionsConfig, StreamsConfig, SubjectConfig, SubjectType,
-    TimeoutsConfig, UpstreamConfig, UpstreamTimeoutsConfig, WhenConfig,
+    RewriteConfig, RouteConfig, RouteUpstreams, SessionsConfig, StreamsConfig, SubjectConfig,
+    SubjectType, TimeoutsConfig, UpstreamConfig, UpstreamTimeoutsConfig, WhenConfig,
 };
 pub use explain::{
     ExplainRequest, ExplainedCaller, ExplainedDecision, ExplainedOutcome, ExplainedRequest,

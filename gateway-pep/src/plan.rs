@@ -22,6 +22,7 @@ mod retries;
 mod rewrite;
 mod routes;
 mod source;
+mod split;
 mod step_up;
 mod timeouts;
 mod upstreams;
@@ -44,6 +45,7 @@ pub(crate) use resource::ResourceTemplate;
 pub(crate) use retries::{Retries, is_repeatable};
 pub(crate) use rewrite::Rewrite;
 pub(crate) use source::{BodyPlace, List, Source};
+pub(crate) use split::Split;
 pub(crate) use step_up::StepUp;
 pub(crate) use timeouts::UpstreamTimes;
 pub(crate) use upstreams::{Balancing, EndpointPlan, HashOn, UpstreamPlan};
@@ -101,8 +103,10 @@ pub(crate) struct RoutePlan {
     pub(crate) conditions: Vec<Condition>,
     /// The header fields by which it is told from other routes of its path.
     pub(crate) vary: Option<HeaderValue>,
-    /// Index into [`Plan::upstreams`].
+    /// Index into [`Plan::upstreams`]; of several, the one that gets most.
     pub(crate) upstream: usize,
+    /// None: there is no other.
+    pub(crate) split: Option<Box<Split>>,
     pub(crate) protection: Protection,
     /// What paths may have encoded that some readers would decode.
     pub(crate) encoded: Encoded,
@@ -116,6 +120,22 @@ pub(crate) struct RoutePlan {
     pub(crate) login: Option<usize>,
     /// What its answers say, where it is not as everywhere.
     pub(crate) diagnostics: Option<DiagnosticsConfig>,
+}
+
+impl RoutePlan {
+    /// Whether requests can be sent there.
+    pub(crate) fn leads_to(&self, upstream: usize) -> bool {
+        let split = self.split.as_ref();
+        self.upstream == upstream || split.is_some_and(|split| split.leads_to(upstream))
+    }
+
+    /// How long one of its upstreams may take.
+    pub(crate) fn times_of(&self, upstream: usize) -> UpstreamTimes {
+        let split = self.split.as_ref();
+        split
+            .and_then(|split| split.times(upstream))
+            .unwrap_or(self.times)
+    }
 }
 
 /// What it takes to pass.

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// `when:` of a route. All of it must hold; header fields and parameters that no route names play no part.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct WhenConfig {
     /// By names of header fields, written with `-`: `X-Api-Version: { exact: '2' }`. Fields that are not the client's to
@@ -24,7 +24,7 @@ impl WhenConfig {
 }
 
 /// What must be there, under one name.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ConditionConfig {
     /// This value, and no other in the same place. A request that says it in another case is refused (400).

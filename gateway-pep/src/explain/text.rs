@@ -30,7 +30,15 @@ impl Display for Explanation {
             let login = login.unwrap_or_default();
             let when = route.when.iter().map(|when| format!(", {when}"));
             let when: String = when.collect();
-            let text = format!("{template}{when}, upstream {upstream}{public}{login}");
+            let shares = route.upstreams.iter();
+            let shares: Vec<String> = shares
+                .map(|(name, weight)| format!("{name} {weight}"))
+                .collect();
+            let among = match shares.as_slice() {
+                [] => String::new(),
+                shares => format!(" (of {})", shares.join(", ")),
+            };
+            let text = format!("{template}{when}, upstream {upstream}{among}{public}{login}");
             Line("route", text).fmt(formatter)?;
         }
         if let Some(caller) = &self.caller {

@@ -3,6 +3,7 @@
 
 mod certificate;
 pub(crate) mod credential;
+mod destination;
 mod proof;
 pub(super) mod session;
 mod shown;
@@ -25,6 +26,7 @@ use crate::metrics::SwapOutcome;
 use crate::plan::{Binding, Protection};
 use crate::worker::Worker;
 use credential::{Credential, has_token_in_query};
+use destination::Destination;
 use proof::Wanted;
 pub(crate) use shown::Shown;
 
@@ -33,6 +35,8 @@ pub(crate) use shown::Shown;
 pub(crate) struct Authenticated {
     pub(crate) request: CanonicalRequest,
     pub(crate) route: usize,
+    /// Whose JWT it has: where it is sent, and nowhere else.
+    pub(crate) upstream: usize,
     pub(crate) caller: Caller,
     /// What was shown, for as long as what it was shown for lasts.
     pub(crate) shown: Option<Shown>,
@@ -55,26 +59,25 @@ pub(crate) async fn authenticate(
     let Routed { request, route } = routed;
     let plan = &worker.core.plan;
     let route_plan = plan.routes.get(route).ok_or(Refusal::NotFound)?;
+    let mut to = Destination::of(route_plan, &request, record);
     let (caller, shown) = match route_plan.protection {
         Protection::Public => (Caller::Anonymous, None),
         Protection::Token {
             accepted, binding, ..
         } => {
-            let place = Place {
-                accepted,
-                upstream: route_plan.upstream,
-            };
+            to.place.accepted = accepted;
+            let to = &mut to;
             let login = route_plan.login.filter(|_| !record.is_of_proxy());
             let by_session = match login {
-                Some(login) => session::known(worker, &request, (place, login), record).await?,
+                Some(login) => session::known(worker, &request, (to, login), record).await?,
                 None => None,
             };
             let (known, shown) = if let Some(known) = by_session {
                 known
-            } else if let Some(known) = certificate::known(worker, &request, place, record)? {
+            } else if let Some(known) = certificate::known(worker, &request, to, record)? {
                 known
             } else {
-                known(worker, &request, (place, binding), record).await?
+                known(worker, &request, (to, binding), record).await?
             };
             (Caller::Known(known), Some(shown))
         }
@@ -82,6 +85,7 @@ pub(crate) async fn authenticate(
     Ok(Authenticated {
         request,
         route,
+        upstream: to.place.upstream,
         caller,
         shown,
     })
@@ -100,18 +104,22 @@ pub(crate) async fn again(
     let Protection::Token { accepted, .. } = route_plan.protection else {
         return Err(Refusal::NotFound);
     };
-    let place = Place {
-        accepted,
-        upstream: route_plan.upstream,
+    let mut to = Destination {
+        place: Place {
+            accepted,
+            upstream: permitted.upstream(),
+        },
+        by_subject: None,
     };
+    let to = &mut to;
     let known = permitted.caller().zip(permitted.shown());
     let (before, shown) = known.ok_or(Refusal::NoCredentials)?;
     let live = match shown {
-        Shown::Session(shown) => session::still(worker, shown, place, record).await?,
+        Shown::Session(shown) => session::still(worker, shown, to, record).await?,
         Shown::Certificate(shown) => certificate::still(worker, shown, record)?,
         Shown::Token(_) | Shown::Key(_) => {
             let token = shown.token()?.ok_or(Refusal::NoCredentials)?;
-            let (swap, source, issuer) = swap(worker, token, place, record).await?;
+            let (swap, source, issuer) = swap(worker, token, to, record).await?;
             let metrics = &worker.core.metrics;
             let Swap::Live(live) = swap else {
                 metrics.swapped(issuer, source, SwapOutcome::Inactive);
@@ -144,7 +152,7 @@ fn is_same(now: &Identity, before: &Identity) -> bool {
 async fn known(
     worker: &Worker,
     request: &CanonicalRequest,
-    (place, binding): (Place, Binding),
+    (to, binding): (&mut Destination<'_>, Binding),
     record: &mut Record,
 ) -> Result<(Rc<Identity>, Shown), Refusal> {
     let core = &worker.core;
@@ -160,7 +168,7 @@ async fn known(
         (Scheme::Dpop, Some(dpop)) => Some(proof::of_request(dpop, request, token, now)?),
         _ => None,
     };
-    let (swap, source, issuer) = swap(worker, token, place, record).await?;
+    let (swap, source, issuer) = swap(worker, token, to, record).await?;
     let Swap::Live(live) = swap else {
         core.metrics.swapped(issuer, source, SwapOutcome::Inactive);
         return Err(Refusal::InvalidToken);
@@ -183,8 +191,22 @@ async fn known(
     Ok((live, shown))
 }
 
-/// What a token is worth, who says so, and where that was found.
+/// What a token is worth where the request goes, who says so, and where that was found. Where who calls decides where
+/// it goes, its first upstream has to say so.
 async fn swap(
+    worker: &Worker,
+    token: &[u8],
+    to: &mut Destination<'_>,
+    record: &Record,
+) -> Result<(Swap, Source, usize), Refusal> {
+    let swapped = swap_at(worker, token, to.place, record).await?;
+    match &swapped.0 {
+        Swap::Live(live) if to.settle(live) => swap_at(worker, token, to.place, record).await,
+        Swap::Live(_) | Swap::Inactive => Ok(swapped),
+    }
+}
+
+async fn swap_at(
     worker: &Worker,
     token: &[u8],
     place: Place,

@@ -30,6 +30,7 @@ use settle::settle;
 pub(crate) struct Permitted {
     request: CanonicalRequest,
     route: usize,
+    upstream: usize,
     permit: Permit,
     shown: Option<Shown>,
     /// What was asked beside what the path says.
@@ -56,6 +57,11 @@ impl Permitted {
 
     pub(crate) fn route(&self) -> usize {
         self.route
+    }
+
+    /// Where it may be forwarded to: index into [`crate::plan::Plan::upstreams`].
+    pub(crate) fn upstream(&self) -> usize {
+        self.upstream
     }
 
     /// Whose request it is; none where the route is public.
@@ -98,6 +104,7 @@ pub(crate) async fn authorize(
     let Authenticated {
         request,
         route,
+        upstream,
         caller,
         shown,
     } = authenticated;
@@ -129,6 +136,7 @@ pub(crate) async fn authorize(
     let mut permitted = Permitted {
         request,
         route,
+        upstream,
         permit,
         shown,
         particulars,

@@ -1,5 +1,6 @@
 //! The path of a request that nobody has sent: every step up to the upstream, and what each has found.
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -18,7 +19,7 @@ use crate::explain::{
     ExplainedRoute, Explanation,
 };
 use crate::login::Reserved;
-use crate::plan::Protection;
+use crate::plan::{Protection, Split};
 use crate::worker::Worker;
 use crate::worker::connection::Connection;
 
@@ -143,6 +144,7 @@ fn route(worker: &Worker, route: usize) -> Option<ExplainedRoute> {
         template: route.template.to_string(),
         when: route.conditions.iter().map(ToString::to_string).collect(),
         upstream: upstream.name.to_string(),
+        upstreams: route.split.as_deref().map_or_else(BTreeMap::new, weights),
         resource: upstream.resource.as_str().to_owned(),
         login: plan.logins.as_ref().and_then(|logins| {
             let login = logins.all.get(route.login?)?;
@@ -152,10 +154,16 @@ fn route(worker: &Worker, route: usize) -> Option<ExplainedRoute> {
     })
 }
 
+fn weights(split: &Split) -> BTreeMap<String, u32> {
+    let shares = split.shares.iter();
+    shares
+        .map(|share| (share.name.to_string(), share.weight))
+        .collect()
+}
+
 fn forwarded(worker: &Worker, permitted: &Permitted) -> ExplainedOutcome {
     let plan = &worker.core.plan;
-    let route = plan.routes.get(permitted.route());
-    let upstream = route.and_then(|route| plan.upstreams.get(route.upstream));
+    let upstream = plan.upstreams.get(permitted.upstream());
     ExplainedOutcome {
         is_forwarded: true,
         upstream: upstream.map(|upstream| {

@@ -41,9 +41,11 @@ pub(crate) async fn forward(
         .ok_or(Refusal::NotFound)?;
     let upstream = plan
         .upstreams
-        .get(route.upstream)
+        .get(permitted.upstream())
         .ok_or(Refusal::NotFound)?;
-    let pool = worker.pools.get(route.upstream).ok_or(Refusal::NotFound)?;
+    let to = permitted.upstream();
+    let times = route.times_of(to);
+    let pool = worker.pools.get(to).ok_or(Refusal::NotFound)?;
     if body.gather().await.is_err() {
         return Err(broken_off(record).unwrap_or(Refusal::Ambiguous(super::Ambiguity::Wire)));
     }
@@ -54,21 +56,15 @@ pub(crate) async fn forward(
     let request = shape::upstream_request(plan, upstream, &mut permitted, sent, record);
     record.permit(permitted);
     let sent = Instant::now();
-    let exchange = pool.exchange(request, key, route.times);
+    let exchange = pool.exchange(request, key, times);
     let answered = send(worker, exchange, record).await;
-    observe(worker, route.upstream, &answered, sent, record);
+    observe(worker, to, &answered, sent, record);
     let (mut response, lease) = answered?;
     confirm(worker, record).await?;
     let permitted = record.permitted().ok_or(Refusal::NotFound)?;
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-        // The lease ends here: an upgraded connection never goes back to the pool.
-        let upgrade = permitted.request().upgrade();
-        let upstream = (&mut response, lease.upgraded());
-        let mut switched = switch_protocols(worker, connection, upgrade, upstream, on_upgrade)?;
-        if let Some(obligations) = permitted.obligations() {
-            headers::set_all(switched.headers_mut(), &obligations.response_headers);
-        }
-        return Ok(switched);
+        let upstream = (&mut response, lease);
+        return switched(worker, connection, permitted, upstream, on_upgrade);
     }
     let (mut parts, incoming) = response.into_parts();
     shape::answer_headers(plan, permitted, &mut parts.headers);
@@ -77,8 +73,8 @@ pub(crate) async fn forward(
     }
     parts.extensions = http::Extensions::new();
     parts.version = http::Version::HTTP_11;
-    let mut body = ResponseBody::stream(incoming, route.times.idle_body, Some(lease));
-    if let Some(end) = route.times.total.and_then(|total| sent.checked_add(total)) {
+    let mut body = ResponseBody::stream(incoming, times.idle_body, Some(lease));
+    if let Some(end) = times.total.and_then(|total| sent.checked_add(total)) {
         body.ends_by(end);
     }
     let Some(obligations) = permitted.obligations() else {
@@ -115,8 +111,25 @@ fn observe(
     }
     record.forwarded(status);
     if status.is_some() {
-        record.upstream_took(took);
+        record.upstream_took(upstream, took);
     }
+}
+
+/// The answer of an upstream that speaks something else from here on.
+fn switched(
+    worker: &Rc<Worker>,
+    connection: &Connection,
+    permitted: &Permitted,
+    (response, lease): (&mut Response<Incoming>, Lease),
+    on_upgrade: Option<OnUpgrade>,
+) -> Result<Response<ResponseBody>, Refusal> {
+    // The lease ends here: an upgraded connection never goes back to the pool.
+    let (upgrade, upstream) = (permitted.request().upgrade(), (response, lease.upgraded()));
+    let mut switched = switch_protocols(worker, connection, upgrade, upstream, on_upgrade)?;
+    if let Some(obligations) = permitted.obligations() {
+        headers::set_all(switched.headers_mut(), &obligations.response_headers);
+    }
+    Ok(switched)
 }
 
 /// As often as it takes: what cannot be answered at one endpoint may be at another.

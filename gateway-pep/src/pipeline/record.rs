@@ -57,7 +57,7 @@ pub(crate) struct Record {
     decision: Option<(Rc<Verdict>, Source)>,
     status: StatusCode,
     bytes_out: u64,
-    upstream: Option<Duration>,
+    upstream: Option<(usize, Duration)>,
     /// Why the upstream has not answered, in the words of RFC 9209.
     proxy_error: Option<&'static str>,
     error: Option<&'static str>,
@@ -280,7 +280,7 @@ impl Record {
 
     /// How long the upstream took, if it has answered.
     pub(crate) fn upstream(&self) -> Option<Duration> {
-        self.upstream
+        self.upstream.map(|(_, took)| took)
     }
 
     /// Since the request began.
@@ -411,8 +411,8 @@ impl Record {
         self.method
     }
 
-    pub(crate) fn upstream_took(&mut self, duration: Duration) {
-        self.upstream = Some(duration);
+    pub(crate) fn upstream_took(&mut self, upstream: usize, duration: Duration) {
+        self.upstream = Some((upstream, duration));
     }
 
     /// The upstream has not answered. None: that was the client's doing.

@@ -6,6 +6,8 @@
 
 mod cell;
 mod condition;
+#[cfg(test)]
+mod profile;
 mod tie;
 
 use std::collections::HashMap;

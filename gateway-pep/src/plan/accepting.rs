@@ -95,8 +95,12 @@ impl<'c> Accepting<'c> {
             Some(Kind::Introspection(asked)) => asked.audiences.is_empty(),
             Some(Kind::TokenService(_) | Kind::Certificate(_)) | None => false,
         };
-        let upstream = self.config.upstreams.get(&route.upstream);
-        if !wants_resource || upstream.is_none_or(|upstream| upstream.resource.is_some()) {
+        let mut upstreams = route.upstream.all();
+        let is_said = upstreams.all(|(name, _)| {
+            let upstream = self.config.upstreams.get(name);
+            upstream.is_none_or(|upstream| upstream.resource.is_some())
+        });
+        if !wants_resource || is_said {
             return Ok(());
         }
         Err(ConfigIssue::new(format!(

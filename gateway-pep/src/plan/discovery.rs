@@ -65,7 +65,7 @@ impl<'a> Issuing<'a> {
         routes: &[RoutePlan],
         upstream: usize,
     ) -> Vec<&'a str> {
-        let to_it = routes.iter().filter(|route| route.upstream == upstream);
+        let to_it = routes.iter().filter(|route| route.leads_to(upstream));
         let sets = to_it.filter_map(|route| match route.protection {
             Protection::Token { accepted, .. } => self.sets.get(accepted),
             Protection::Public => None,
@@ -212,7 +212,7 @@ fn is_web(url: &Url) -> bool {
 
 /// Whether no route to an upstream takes a token that is not bound to a key.
 fn needs_key(routes: &[RoutePlan], upstream: usize) -> bool {
-    let to_it = routes.iter().filter(|route| route.upstream == upstream);
+    let to_it = routes.iter().filter(|route| route.leads_to(upstream));
     let mut wanted = to_it.filter_map(|route| route.protection.binding());
     // Where nothing is protected, nothing is required.
     wanted.next() == Some(Binding::Key) && wanted.all(|binding| binding == Binding::Key)
@@ -220,7 +220,7 @@ fn needs_key(routes: &[RoutePlan], upstream: usize) -> bool {
 
 /// Every scope that some route to an upstream wants.
 fn scope_of(routes: &[RoutePlan], upstream: usize) -> Scope {
-    let to_it = routes.iter().filter(|route| route.upstream == upstream);
+    let to_it = routes.iter().filter(|route| route.leads_to(upstream));
     to_it.fold(Scope::empty(), |all, route| match &route.protection {
         Protection::Token { scope, .. } => all.union(scope),
         Protection::Public => all,

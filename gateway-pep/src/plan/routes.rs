@@ -8,9 +8,10 @@ use service_kit::ConfigIssue;
 
 use super::accepting::Accepting;
 use super::encoded;
+use super::split::Destinations;
 use super::{
     Binding, Protection, QuestionPlan, Reading, ResourceTemplate, Rewrite, RoutePlan, StepUp,
-    UpstreamTimes, matching, timeouts,
+    matching, timeouts,
 };
 use crate::config::{Config, Mapping, RouteConfig};
 use crate::pipeline::canonical::Encoded;
@@ -78,16 +79,8 @@ impl RoutePlan {
         accepting: &mut Accepting<'_>,
     ) -> Result<Self, Vec<ConfigIssue>> {
         let mut issues = Vec::new();
-        let mut names = config.upstreams.keys();
-        let upstream = names.position(|name| *name == route.upstream);
         if let Err(issue) = timeouts::check("timeouts", &route.timeouts) {
             issues.push(issue);
-        }
-        if upstream.is_none() {
-            issues.push(
-                ConfigIssue::new(format!("there is no upstream `{}`", route.upstream))
-                    .hint("name it under `upstreams`"),
-            );
         }
         let protection = Protection::compile(route, accepting).unwrap_or_else(|issue| {
             issues.push(issue);
@@ -109,15 +102,17 @@ impl RoutePlan {
             issues.push(issue);
             None
         });
-        let own = config.upstreams.get(&route.upstream);
-        match upstream.zip(own) {
-            Some((upstream, own)) if issues.is_empty() => Ok(Self {
+        let to = Destinations::compile(route, config, accepting.reserved);
+        let to = to.map_err(|found| issues.extend(found));
+        match to {
+            Ok(to) if issues.is_empty() => Ok(Self {
                 template: route.matches.as_str().into(),
                 conditions,
                 vary: None,
                 rewrite,
-                upstream,
-                times: UpstreamTimes::new(&route.timeouts, &own.timeouts, &config.gateway.timeouts),
+                upstream: to.main,
+                split: to.split,
+                times: to.times,
                 protection,
                 encoded,
                 websocket: route.websocket,

@@ -281,8 +281,9 @@ fn hash_on(
         }
         Some(("path", name)) => {
             let mut routes = config.routes.iter();
-            let is_known = routes
-                .any(|route| route.upstream == upstream && has_parameter(&route.matches, name));
+            let is_known = routes.any(|route| {
+                route.upstream.leads_to(upstream) && has_parameter(&route.matches, name)
+            });
             if !is_known {
                 return Err(format!(
                     "no route to this upstream has a parameter `{name}`"

@@ -104,7 +104,7 @@ impl TokenIntrospector for FakeTokens {
     async fn introspect(
         &self,
         token: &OpaqueToken,
-        _resource: &ResourceId,
+        resource: &ResourceId,
     ) -> Result<Introspection, IntrospectionError> {
         self.asked.fetch_add(1, Ordering::SeqCst);
         if self.down.load(Ordering::SeqCst) {
@@ -116,9 +116,20 @@ impl TokenIntrospector for FakeTokens {
         if let Some(gate) = gate {
             gate.acquire().await.unwrap().forget();
         }
+        // Every upstream but this one is content with the same.
+        let found = found.map(|mut found| {
+            if resource.as_str() == OTHER_RESOURCE {
+                let jwt = format!("jwt.{}.other", found.facts.sub);
+                Arc::make_mut(&mut found).jwt = PhantomJwt::new(jwt);
+            }
+            found
+        });
         Ok(found.map_or(Introspection::Inactive, Introspection::Active))
     }
 }
+
+/// The resource of an upstream that gets JWTs of its own.
+pub(crate) const OTHER_RESOURCE: &str = "https://other";
 
 #[derive(Debug)]
 pub(crate) struct FakePdp {

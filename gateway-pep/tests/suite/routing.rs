@@ -1,5 +1,7 @@
 //! Routes that are told by more than host, path and method, with real requests.
 
+mod splits;
+
 use std::sync::atomic::Ordering;
 
 use serde_json::json;

@@ -8,6 +8,7 @@ use http::header::{self, HeaderMap};
 use service_kit::ClientCertificate;
 
 use super::credential::has_token_in_query;
+use super::destination::Destination;
 use super::shown::{Shown, ShownCertificate};
 use crate::cache::Source;
 use crate::cache::tokens::Place;
@@ -28,10 +29,10 @@ type Found = (Rc<Identity>, Arc<ClientCertificate>);
 pub(super) fn known(
     worker: &Worker,
     request: &CanonicalRequest,
-    place: Place,
+    to: &mut Destination<'_>,
     record: &mut Record,
 ) -> Result<Option<(Rc<Identity>, Shown)>, Refusal> {
-    let accepted = worker.core.plan.accepted.get(place.accepted);
+    let accepted = worker.core.plan.accepted.get(to.place.accepted);
     let Some(issuer) = accepted.and_then(Accepted::by_certificate) else {
         return Ok(None);
     };
@@ -45,6 +46,8 @@ pub(super) fn known(
             return Err(Refusal::CrossSite);
         }
     }
+    // There is nothing to swap.
+    to.settle(&identity);
     record.authenticated(identity.clone(), Source::L1);
     let shown = ShownCertificate {
         connection: record.connection().clone(),

@@ -6,9 +6,10 @@ use std::rc::Rc;
 
 use http::header;
 
+use super::destination::Destination;
 use super::shown::ShownSession;
 use super::{Shown, certificate, has_token_in_query};
-use crate::cache::tokens::{Place, Swap};
+use crate::cache::tokens::Swap;
 use crate::identity::Identity;
 use crate::login::browser::{is_navigation, is_of_own_site};
 use crate::login::departure::Cause;
@@ -36,14 +37,14 @@ struct Visit<'a> {
 pub(super) async fn known(
     worker: &Worker,
     request: &CanonicalRequest,
-    (place, login): (Place, usize),
+    (to, login): (&mut Destination<'_>, usize),
     record: &mut Record,
 ) -> Result<Option<(Rc<Identity>, Shown)>, Refusal> {
     let visit = Visit::new(worker, request, login).ok_or(Refusal::NoCredentials)?;
     let has_token = has_other_credential(worker, request);
     let shown = cookies::find(request.headers(), &visit.login.cookie);
     match shown.map_err(|_| Refusal::TwoCredentials)? {
-        None if has_token || certificate::counts(worker, place, record) => Ok(None),
+        None if has_token || certificate::counts(worker, to.place, record) => Ok(None),
         None => {
             let otherwise = Refusal::NoCredentials;
             Err(visit.leave(Cause::NoSession, record, otherwise).await)
@@ -51,7 +52,7 @@ pub(super) async fn known(
         Some(_) if has_token || has_token_in_query(request.query()) => Err(Refusal::TwoCredentials),
         Some(value) => {
             record.by_login(login);
-            visit.known(value, place, record).await.map(Some)
+            visit.known(value, to, record).await.map(Some)
         }
     }
 }
@@ -106,7 +107,7 @@ impl<'a> Visit<'a> {
     async fn known(
         &self,
         value: &[u8],
-        place: Place,
+        to: &mut Destination<'_>,
         record: &mut Record,
     ) -> Result<(Rc<Identity>, Shown), Refusal> {
         let origin = self.logins.origin(self.request);
@@ -130,14 +131,14 @@ impl<'a> Visit<'a> {
         let now = record.moment.unix;
         let usable = self.worker.sessions.usable(self.index, &id, kept, now);
         let kept = self.still(usable.await, record).await?;
-        let (known, kept) = match swapped(self.worker, &kept, place, record).await? {
+        let (known, kept) = match swapped(self.worker, &kept, to, record).await? {
             Some(known) => (known, kept),
             // Logging in again would bring the same.
             None if kept.session.is_fresh(now) => return Err(Refusal::InvalidToken),
             None => {
                 let renewed = self.worker.sessions.renewed(self.index, &id, kept).await;
                 let kept = self.still(renewed, record).await?;
-                let known = swapped(self.worker, &kept, place, record).await?;
+                let known = swapped(self.worker, &kept, to, record).await?;
                 (known.ok_or(Refusal::InvalidToken)?, kept)
             }
         };
@@ -195,7 +196,7 @@ impl<'a> Visit<'a> {
 pub(super) async fn still(
     worker: &Worker,
     shown: &ShownSession,
-    place: Place,
+    to: &mut Destination<'_>,
     record: &mut Record,
 ) -> Result<Rc<Identity>, Refusal> {
     let (login, id) = (shown.login, &shown.id);
@@ -207,7 +208,7 @@ pub(super) async fn still(
     let usable = worker.sessions.usable(login, id, kept, now).await;
     let kept = usable.map_err(|error| unrenewed(error, record))?;
     let kept = kept.ok_or(Refusal::SessionEnded)?;
-    let known = swapped(worker, &kept, place, record).await?;
+    let known = swapped(worker, &kept, to, record).await?;
     shown.asked.set(asked);
     known.ok_or(Refusal::InvalidToken)
 }
@@ -225,11 +226,11 @@ fn unrenewed(error: Unrenewed, record: &Record) -> Refusal {
 async fn swapped(
     worker: &Worker,
     kept: &Kept,
-    place: Place,
+    to: &mut Destination<'_>,
     record: &mut Record,
 ) -> Result<Option<Rc<Identity>>, Refusal> {
     let token = kept.session.tokens.access.reveal().as_bytes();
-    let (swap, source, issuer) = super::swap(worker, token, place, record).await?;
+    let (swap, source, issuer) = super::swap(worker, token, to, record).await?;
     let metrics = &worker.core.metrics;
     let Swap::Live(live) = swap else {
         metrics.swapped(issuer, source, SwapOutcome::Inactive);

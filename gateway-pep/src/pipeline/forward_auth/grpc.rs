@@ -158,8 +158,7 @@ fn shaped(
     record: &mut Record,
 ) -> Result<HeaderMap, Refusal> {
     let plan = &worker.core.plan;
-    let route = plan.routes.get(permitted.route());
-    let upstream = route.and_then(|route| plan.upstreams.get(route.upstream));
+    let upstream = plan.upstreams.get(permitted.upstream());
     let upstream = upstream.ok_or(Refusal::NotFound)?;
     let headers = shape::upstream_headers(plan, upstream, &mut permitted, record);
     Ok(headers)

@@ -14,9 +14,8 @@ impl Record {
     fn log(&self, duration: Duration) {
         let core = &self.worker.core;
         let route = self.route.and_then(|route| core.plan.routes.get(route));
-        let upstream = route
-            .filter(|_| self.upstream.is_some())
-            .and_then(|route| core.plan.upstreams.get(route.upstream));
+        let upstream = self.upstream.as_ref();
+        let upstream = upstream.and_then(|(upstream, _)| core.plan.upstreams.get(*upstream));
         let logins = core.plan.logins.as_ref();
         let login = logins.zip(self.login);
         let login = login.and_then(|(logins, login)| logins.all.get(login));
@@ -53,7 +52,7 @@ impl Record {
                 .map_or(0, |progress| progress.bytes.get()),
             bytes_out: self.bytes_out,
             duration_us: micros(duration),
-            upstream_us: self.upstream.map(micros),
+            upstream_us: self.upstream.map(|(_, took)| micros(took)),
             login: login.map(|login| &*login.name),
             caller: self.caller.as_ref(),
             token_source: self.token_source,

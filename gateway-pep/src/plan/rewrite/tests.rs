@@ -154,16 +154,16 @@ fn changes_that_mean_nothing_or_reach_too_far_are_refused() {
 
 /// A template of few words, and one that uses its parameters in any way.
 fn templates() -> impl Strategy<Value = (String, String)> {
-    let piece = prop_oneof![
-        Just("a"),
-        Just("{x}"),
-        Just("{y}"),
-        Just("b-{z}"),
-        Just(".{w}")
-    ];
+    let old = prop::sample::select(vec![
+        "/{x}",
+        "/{x}/{y}",
+        "/a/{x}/b-{z}",
+        "/{x}/.{w}/a",
+        "/a",
+    ]);
     let piece_of_new = prop_oneof![
-        4 => Just("{x}"),
-        2 => Just("n"),
+        8 => Just("{x}"),
+        4 => Just("n"),
         2 => Just("{y}"),
         1 => Just("{z}"),
         1 => Just("{w}"),
@@ -173,14 +173,14 @@ fn templates() -> impl Strategy<Value = (String, String)> {
     ];
     let rest = || prop_oneof![Just(""), Just("/{*rest}"), Just("/c{*rest}")];
     (
-        prop::collection::vec(piece, 0..4),
+        old,
         rest(),
-        prop::collection::vec(piece_of_new, 0..5),
+        prop::collection::vec(piece_of_new, 0..4),
         rest(),
     )
         .prop_map(|(old, end, new, new_end)| {
             (
-                format!("/{}{end}", old.join("/")),
+                format!("{old}{end}"),
                 format!("/{}{new_end}", new.join("/")),
             )
         })
@@ -210,7 +210,7 @@ fn segments(path: &str) -> Vec<String> {
 /// parameter's own in their places.
 #[test]
 fn a_rewritten_path_reads_as_it_was_decided() {
-    let value = "(\\.|\\.\\.|%2e|%2E%2e|[a-c]|%2f|%5C|/|%c3%a9|\\+|%20|;|:|@){1,3}";
+    let value = "(\\.|%2e|[a-d]|[a-d]|/[a-c]|%c3%a9|\\+|%20|:|@|%2f|\\.\\.|;){1,3}";
     let values = prop::collection::vec(value, 1..4);
     let config = Config {
         cases: 3_000,
