@@ -24,6 +24,8 @@ pub struct RouteState {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
     pub methods: Vec<String>,
+    /// Among routes that a request fits, too.
+    pub priority: i32,
     pub upstream: String,
     pub is_public: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -161,6 +163,7 @@ impl RouteState {
             template: route.matches.clone(),
             host: route.host.clone(),
             methods: route.methods.clone(),
+            priority: route.priority,
             upstream: route.upstream.clone(),
             is_public: route.public,
             action: route.action.clone(),
