@@ -8,14 +8,15 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use clap::{Parser, Subcommand};
-use service_kit::{SystemClock, Variables, descriptors, lifecycle, log};
+use service_kit::{Secret, SystemClock, Variables, descriptors, lifecycle, log};
 use url::Url;
 
+use crate::admin::command::AdminCommand;
 use crate::config::{AdminConfig, ConnectConfig, DemoUpstreamConfig, FileConfig, Loaded};
 use crate::entities_command::{self, EntitiesCommand};
 use crate::explain::{self, ExplainCommand};
 use crate::token_command::{self, TokenCommand};
-use crate::{attack, check, demo, print, wire};
+use crate::{admin, attack, check, demo, print, wire};
 
 /// Externalized authorization: PDP, phantom-token service and enforcing gateway.
 ///
@@ -54,6 +55,8 @@ enum Command {
     ///
     /// Nothing is forwarded. A DPoP proof that is given counts as used.
     Explain(ExplainCommand),
+    /// Ask the admin listener of a process that runs: its configuration, routes, upstreams, caches, log level
+    Admin(AdminCommand),
     /// Work on policies
     #[command(subcommand)]
     Policy(PolicyCommand),
@@ -177,6 +180,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
             run_attack(&Loaded::read(&file.config, &variables)?, json).await
         }
         Some(Command::Explain(command)) => explain::run(command).await,
+        Some(Command::Admin(command)) => admin::command::run(command).await,
         Some(Command::Policy(command)) => run_policy(&command),
         Some(Command::Entities(command)) => entities_command::run(command).await,
         Some(Command::Token(command)) => token_command::run(command).await,
@@ -344,6 +348,7 @@ fn demo_upstream_only(listen: SocketAddr) -> Loaded {
         variables: Variables::default(),
         base: PathBuf::new(),
         config,
+        text: Secret::new(""),
     }
 }
 

@@ -147,6 +147,8 @@ pub struct Loaded {
     /// What its `${NAME}` stand for.
     pub variables: Variables,
     pub config: FileConfig,
+    /// What it was read from. There may be secrets in it.
+    pub text: Secret,
 }
 
 /// The credential that a gateway uses towards a token service in the same process.
@@ -167,6 +169,7 @@ impl Loaded {
             base,
             variables: variables.clone(),
             config,
+            text: Secret::new(text),
         })
     }
 }

@@ -11,7 +11,7 @@ use std::path::Path;
 use anyhow::Context as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use service_kit::{Variables, random};
+use service_kit::{Secret, Variables, random};
 
 use crate::config::Loaded;
 use crate::wire::Addresses;
@@ -71,6 +71,7 @@ pub fn prepare(folder: &Path) -> anyhow::Result<Loaded> {
         base: folder.to_owned(),
         variables: Variables::default(),
         config,
+        text: Secret::new(CONFIG),
     })
 }
 

@@ -1,6 +1,7 @@
 //! The one binary: all roles, the demo, and the operator's commands. The only crate that sees
 //! every other, and the only place that picks local or remote, memory, redb or Redis.
 
+mod admin;
 mod admin_host;
 pub mod attack;
 mod cache_admin;

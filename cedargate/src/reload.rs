@@ -22,6 +22,7 @@ use service_kit::{Metrics, Problem, Tasks, Variables, digest};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Mutex;
 
+use crate::admin::config::Shown;
 use crate::config::Loaded;
 use crate::explain::from_a_program;
 
@@ -37,6 +38,8 @@ struct Inner {
     others: Option<Sections>,
     /// None: it is stopping.
     gateway: Mutex<Option<RunningGateway>>,
+    /// What is in force, for whoever wants to see it.
+    shown: Shown,
     health: Health,
     applied: IntCounter,
     refused: IntCounter,
@@ -73,7 +76,7 @@ impl Reloader {
     pub(crate) fn new(
         loaded: &Loaded,
         gateway: RunningGateway,
-        (metrics, health): (&Metrics, Health),
+        (metrics, health, shown): (&Metrics, Health, Shown),
     ) -> Result<Self, MetricError> {
         let counters = metrics.counters(
             "config_reloads_total",
@@ -88,6 +91,7 @@ impl Reloader {
             variables: loaded.variables.clone(),
             gateway: Mutex::new(Some(gateway)),
             health,
+            shown,
             applied: counters.with_label_values(&["applied"]),
             refused: counters.with_label_values(&["refused"]),
         })))
@@ -128,6 +132,7 @@ impl Reloader {
         let needs_restart = needs_restart.map_or_else(Vec::new, |before| differing(before, &now));
         let reloaded = running.reload(&config, &loaded.base).await;
         reloaded.map_err(|error| ReloadError::Gateway(inner.file.clone(), error))?;
+        inner.shown.replace(&loaded, &RELOADED);
         Ok(Reloaded { needs_restart })
     }
 

@@ -21,9 +21,11 @@ use token_service::{TokenService, TokenServiceConfig, TokenServiceParts};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+use crate::admin::config::Shown;
+use crate::admin::level::Level;
 use crate::config::{ConnectPdp, FileConfig, LOCAL_RESOURCE_SERVER, Loaded};
 use crate::reload::{self, Reloader};
-use crate::{admin_host, cache_admin, demo_upstream, explain};
+use crate::{admin as administration, admin_host, cache_admin, demo_upstream, explain};
 
 /// The event log that token service and PDP write and gateways follow.
 pub const EVENT_LOG: &str = "events";
@@ -131,12 +133,17 @@ pub async fn start(loaded: &Loaded, clock: SharedClock) -> anyhow::Result<Runnin
         metrics: shared.metrics.clone(),
     };
     let gateway = start_gateway(config, base, &shared, decisions, local_tokens.as_ref())?;
-    let mut admin = admin::router(admin);
+    let shown = Shown::new(loaded);
+    let level = Level::new(config.log.level, &shared.tasks);
+    let mut admin = admin::router(admin)
+        .merge(shown.clone().router())
+        .merge(level.router());
     addresses.gateway = gateway.as_ref().map(RunningGateway::addr);
     let gateway = match gateway {
-        Some(gateway) => Some(administered(&mut admin, loaded, gateway, &shared)?),
+        Some(gateway) => Some(administered(&mut admin, loaded, gateway, (&shared, shown))?),
         None => None,
     };
+    let admin = administration::described(admin);
     let admin = admin_host::guarded(admin, &config.admin.hosts);
     spawn_server(&shared.tasks, listener, admin);
     Ok(Running {
@@ -152,14 +159,16 @@ fn administered(
     admin: &mut Router,
     loaded: &Loaded,
     gateway: RunningGateway,
-    shared: &Shared,
+    (shared, shown): (&Shared, Shown),
 ) -> anyhow::Result<Reloader> {
     let (explainer, caches) = (gateway.explainer(), gateway.caches());
-    let told = (&shared.metrics, shared.health.clone());
+    let inspector = gateway.inspector();
+    let told = (&shared.metrics, shared.health.clone(), shown);
     let reloader = Reloader::new(loaded, gateway, told)?;
     *admin = std::mem::take(admin)
         .merge(explain::router(explainer))
         .merge(cache_admin::router(caches))
+        .merge(administration::of_gateway(inspector))
         .merge(reloader.router());
     Ok(reloader)
 }

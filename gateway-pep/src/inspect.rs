@@ -26,6 +26,7 @@ pub struct RouteState {
     pub methods: Vec<String>,
     #[serde(skip_serializing_if = "WhenConfig::is_empty")]
     pub when: WhenConfig,
+    /// Among routes that a request fits, too.
     pub priority: i32,
     /// Of several, each with its weight.
     pub upstream: RouteUpstreams,

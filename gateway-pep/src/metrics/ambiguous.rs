@@ -45,7 +45,7 @@ impl AmbiguousMetrics {
             routes: routes
                 .map(|route| (route.template.clone(), OnceLock::new()))
                 .collect(),
-            unrouted: ("none".into(), OnceLock::new()),
+            unrouted: ("".into(), OnceLock::new()),
         })
     }
 

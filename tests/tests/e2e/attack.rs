@@ -51,6 +51,7 @@ fn loaded(text: &str) -> Loaded {
         base: "nowhere".into(),
         variables: Variables::default(),
         config: config.map_err(|issue| issue.to_string()).expect("parses"),
+        text: service_kit::Secret::new(text),
     }
 }
 

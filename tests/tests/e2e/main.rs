@@ -1,5 +1,6 @@
 //! End to end, over real sockets and real processes, in both topologies. One test binary.
 
+mod admin;
 mod api_keys;
 mod attack;
 mod clients;
