@@ -128,16 +128,8 @@ pub async fn start(loaded: &Loaded, clock: SharedClock) -> anyhow::Result<Runnin
     }
     let listener = bind(config.admin.listen, "admin.listen").await?;
     addresses.admin = Some(listener.local_addr()?);
-    let admin = Admin {
-        health: shared.health.clone(),
-        metrics: shared.metrics.clone(),
-    };
     let gateway = start_gateway(config, base, &shared, decisions, local_tokens.as_ref())?;
-    let shown = Shown::new(loaded);
-    let level = Level::new(config.log.level, &shared.tasks);
-    let mut admin = admin::router(admin)
-        .merge(shown.clone().router())
-        .merge(level.router());
+    let (mut admin, shown) = admin_of_process(loaded, &shared);
     addresses.gateway = gateway.as_ref().map(RunningGateway::addr);
     let gateway = match gateway {
         Some(gateway) => Some(administered(&mut admin, loaded, gateway, (&shared, shown))?),
@@ -152,6 +144,20 @@ pub async fn start(loaded: &Loaded, clock: SharedClock) -> anyhow::Result<Runnin
         traces: shared.traces,
         gateway,
     })
+}
+
+/// What can be asked of every process, and what is shown of its configuration.
+fn admin_of_process(loaded: &Loaded, shared: &Shared) -> (Router, Shown) {
+    let admin = Admin {
+        health: shared.health.clone(),
+        metrics: shared.metrics.clone(),
+    };
+    let shown = Shown::new(loaded);
+    let level = Level::new(loaded.config.log.level, &shared.tasks);
+    let router = admin::router(admin)
+        .merge(shown.clone().router())
+        .merge(level.router());
+    (router, shown)
 }
 
 /// Adds to the admin listener what can be asked of a gateway.

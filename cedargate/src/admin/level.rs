@@ -12,6 +12,7 @@ use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
 use service_kit::log::{self, LogLevel};
 use service_kit::{Problem, Tasks};
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::explain::from_a_program;
@@ -28,10 +29,12 @@ struct Inner {
 }
 
 /// It is not as configured.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 struct Changed {
     level: LogLevel,
     until: Instant,
+    /// Waits until then.
+    back: JoinHandle<()>,
 }
 
 /// What is wanted.
@@ -82,40 +85,42 @@ impl Level {
     }
 
     fn state(&self) -> Now {
-        let changed = *self.changed();
-        let configured = self.0.configured;
-        let left = |changed: Changed| changed.until.saturating_duration_since(Instant::now());
+        let changed = self.changed();
+        let changed = changed.as_ref();
+        let left = |changed: &Changed| changed.until.saturating_duration_since(Instant::now());
         Now {
-            level: changed.map_or(configured, |changed| changed.level),
-            configured,
+            level: changed.map_or(self.0.configured, |changed| changed.level),
+            configured: self.0.configured,
             for_secs: changed.map(|changed| left(changed).as_secs()),
         }
     }
 
     /// False: the process has no log of its own.
     fn change(&self, level: LogLevel, lasting: Duration) -> bool {
-        let until = Instant::now() + lasting;
-        {
-            let mut changed = self.changed();
-            if !log::change(level) {
-                return false;
-            }
-            *changed = (level != self.0.configured).then_some(Changed { level, until });
+        let mut changed = self.changed();
+        if !log::change(level) {
+            return false;
         }
+        let until = Instant::now() + lasting;
         let (this, draining) = (self.clone(), self.0.tasks.draining());
-        self.0.tasks.spawn(async move {
+        let back = self.0.tasks.spawn(async move {
             tokio::select! {
                 () = tokio::time::sleep_until(until) => this.go_back(),
                 () = draining.cancelled() => {}
             }
         });
+        // However often it is changed, one waits.
+        if let Some(before) = changed.replace(Changed { level, until, back }) {
+            before.back.abort();
+        }
         true
     }
 
-    /// Unless it was changed again meanwhile, for longer.
+    /// Unless it was changed again meanwhile.
     fn go_back(&self) {
         let mut changed = self.changed();
-        if changed.is_some_and(|changed| changed.until <= Instant::now()) {
+        let is_over = |changed: &Changed| changed.until <= Instant::now();
+        if changed.as_ref().is_some_and(is_over) {
             *changed = None;
             log::change(self.0.configured);
             tracing::info!(level = ?self.0.configured, "the log is as configured again");
@@ -147,10 +152,11 @@ async fn change(State(level): State<Level>, headers: HeaderMap, body: Bytes) -> 
         let detail = "`for_secs` must be from 1 to 3600; for longer, say it in the configuration";
         return refuse(StatusCode::BAD_REQUEST, "not-a-log-level", detail);
     }
+    // Before: there may be no log afterwards.
+    tracing::warn!(level = ?wanted.level, for_secs = wanted.for_secs, "the log was told to say more or less");
     if !level.change(wanted.level, Duration::from_secs(wanted.for_secs)) {
         let detail = "this process has no log of its own";
         return refuse(StatusCode::CONFLICT, "no-log", detail);
     }
-    tracing::warn!(level = ?wanted.level, for_secs = wanted.for_secs, "the log was told to say more or less");
     Json(level.state()).into_response()
 }

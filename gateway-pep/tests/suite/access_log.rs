@@ -110,8 +110,10 @@ async fn logged(lines: &str, more: &str, requests: &[String]) -> String {
 }
 
 fn request(line: &str, fields: &[&str]) -> String {
-    let fields: String = fields.iter().map(|field| format!("{field}\r\n")).collect();
-    format!("{line} HTTP/1.1\r\nHost: gw.test\r\n{fields}")
+    let head = format!("{line} HTTP/1.1\r\nHost: gw.test\r\n");
+    fields
+        .iter()
+        .fold(head, |head, field| head + field + "\r\n")
 }
 
 #[tokio::test]
@@ -137,9 +139,10 @@ async fn a_combined_line_is_what_others_read() {
     let (head, tail) = first.split_once(" [").unwrap();
     let (time, tail) = tail.split_once("] ").unwrap();
     assert_eq!(head, "127.0.0.1 - alice");
+    let parts: Vec<_> = time.split(['/', ' ']).map(str::len).collect();
     assert_eq!(
-        (time.len(), &time[2..3], &time[20..]),
-        (26, "/", " +0000"),
+        (parts, time.ends_with(" +0000")),
+        (vec![2, 3, 13, 5], true),
         "{time}"
     );
     assert_eq!(
@@ -193,56 +196,58 @@ async fn what_is_named_is_logged_and_the_rest_is_masked() {
     assert!(!text.contains("s3cret"), "{text}");
 }
 
+/// Requests with a credential, in every place for one and in some that are none.
+fn places(credential: &str) -> Vec<String> {
+    vec![
+        request(
+            "GET /records/1",
+            &[&format!("Authorization: Bearer {credential}")],
+        ),
+        request(
+            "GET /records/1",
+            &[
+                &format!("Authorization: DPoP {credential}"),
+                &format!("DPoP: {credential}"),
+            ],
+        ),
+        request(
+            "GET /records/1",
+            &[&format!("Authorization: Basic {credential}")],
+        ),
+        request("GET /records/1", &[&format!("Authorization: {credential}")]),
+        request(
+            "GET /records/1",
+            &[&format!("Proxy-Authorization: Bearer {credential}")],
+        ),
+        request("GET /records/1", &[&format!("X-API-Key: {credential}")]),
+        request(
+            "GET /public/1",
+            &[&format!("Cookie: session={credential}; {credential}")],
+        ),
+        request(
+            "GET /public/1",
+            &[&format!(
+                "Referer: https://u:{credential}@site.test/?access_token={credential}"
+            )],
+        ),
+        request(
+            &format!("GET /records/1?access_token={credential}&page=1"),
+            &[],
+        ),
+        request(&format!("GET /records/1?{credential}"), &[]),
+        request(
+            &format!("GET /public/1?api_key={credential}#{credential}"),
+            &[],
+        ),
+        request(&format!("GET http://u:{credential}@gw.test/public/1"), &[]),
+        request(&format!("GET /records/{credential}"), &[]),
+        request(&format!("GET /public/a/{credential}/b"), &[]),
+    ]
+}
+
 #[tokio::test]
 async fn no_credential_of_any_kind_in_any_place_is_logged() {
     let jwt = "eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJTM0NSRVQifQ.U0VDUkVU";
-    let places = |credential: &str| {
-        [
-            request(
-                "GET /records/1",
-                &[&format!("Authorization: Bearer {credential}")],
-            ),
-            request(
-                "GET /records/1",
-                &[
-                    &format!("Authorization: DPoP {credential}"),
-                    &format!("DPoP: {credential}"),
-                ],
-            ),
-            request(
-                "GET /records/1",
-                &[&format!("Authorization: Basic {credential}")],
-            ),
-            request("GET /records/1", &[&format!("Authorization: {credential}")]),
-            request(
-                "GET /records/1",
-                &[&format!("Proxy-Authorization: Bearer {credential}")],
-            ),
-            request("GET /records/1", &[&format!("X-API-Key: {credential}")]),
-            request(
-                "GET /public/1",
-                &[&format!("Cookie: session={credential}; {credential}")],
-            ),
-            request(
-                "GET /public/1",
-                &[&format!(
-                    "Referer: https://u:{credential}@site.test/?access_token={credential}"
-                )],
-            ),
-            request(
-                &format!("GET /records/1?access_token={credential}&page=1"),
-                &[],
-            ),
-            request(&format!("GET /records/1?{credential}"), &[]),
-            request(
-                &format!("GET /public/1?api_key={credential}#{credential}"),
-                &[],
-            ),
-            request(&format!("GET http://u:{credential}@gw.test/public/1"), &[]),
-            request(&format!("GET /records/{credential}"), &[]),
-            request(&format!("GET /public/a/{credential}/b"), &[]),
-        ]
-    };
     let asked: Vec<String> = ["at_alice", "at_S3CRET", "ak_S3CRET", jwt, "dTpTM0NSRVQ="]
         .iter()
         .flat_map(|credential| places(credential))

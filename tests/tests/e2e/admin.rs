@@ -49,6 +49,19 @@ async fn a_process_shows_what_it_goes_by_and_no_secret() {
     let upstreams = get(&format!("{admin}/upstreams"), None).await.json();
     assert_eq!(upstreams[0]["name"], "records");
     assert_eq!(upstreams[0]["endpoints"][0]["is_up"], true);
+    for path in [
+        "/config",
+        "/routes",
+        "/upstreams",
+        "/cache",
+        "/log-level",
+        "/readyz",
+    ] {
+        let answer = get(&format!("{admin}{path}"), None).await.json();
+        let described = &document["paths"][path]["get"]["responses"]["200"]["content"];
+        let misfits = misfits(&document, &described["application/json"]["schema"], &answer);
+        assert!(misfits.is_empty(), "{path}: {misfits:?}");
+    }
     // A page of the web that was led here by a name of its own sees none of it.
     for path in [
         "/config",
@@ -66,6 +79,34 @@ async fn a_process_shows_what_it_goes_by_and_no_secret() {
     let said = run(cedargate(), &["admin", "--admin", &admin, "routes"], &[]);
     let said: Value = serde_json::from_str(&said).expect("JSON");
     assert_eq!(said, routes);
+}
+
+/// Members that a schema does not describe, or wants and does not find.
+fn misfits(document: &Value, schema: &Value, value: &Value) -> Vec<String> {
+    if let Some(name) = schema["$ref"].as_str() {
+        let schema = document.pointer(name.trim_start_matches('#')).expect(name);
+        return misfits(document, schema, value);
+    }
+    match value {
+        Value::Array(items) => {
+            let of_items = |item| misfits(document, &schema["items"], item);
+            items.iter().flat_map(of_items).collect()
+        }
+        Value::Object(members) if schema["additionalProperties"] == false => {
+            let wanted = schema["required"].as_array().into_iter().flatten();
+            let wanted = wanted.filter_map(Value::as_str);
+            let missing = wanted.filter(|name| !members.contains_key(*name));
+            let mut found: Vec<String> = missing.map(|name| format!("no `{name}`")).collect();
+            for (name, member) in members {
+                match schema["properties"].get(name) {
+                    Some(schema) => found.extend(misfits(document, schema, member)),
+                    None => found.push(format!("`{name}` is not described")),
+                }
+            }
+            found
+        }
+        _ => Vec::new(),
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

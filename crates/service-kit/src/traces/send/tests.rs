@@ -81,7 +81,7 @@ async fn take(
 
 fn record(traces: &Traces, spans: usize) {
     for _ in 0..spans {
-        drop(receive(&traces, &HeaderMap::new()).1.unwrap());
+        drop(receive(traces, &HeaderMap::new()).1.unwrap());
     }
 }
 
