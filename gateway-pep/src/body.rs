@@ -8,16 +8,18 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::Version;
+use http::{HeaderMap, HeaderName, Version};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 
 use crate::headers;
+use crate::plan::Plan;
 use crate::withdrawn::Withdrawn;
 pub(crate) use patience::{LONG, Pace, Patience, Waited};
 
@@ -28,9 +30,20 @@ pub(crate) struct RequestBody {
     is_http2: bool,
     /// What was taken in before it was wanted.
     early: VecDeque<Bytes>,
+    /// What has come after it.
+    late: Option<HeaderMap>,
+    /// By which that goes on. None: it ends here.
+    passes: Option<Rc<Passing>>,
     left: u64,
     patience: Patience,
     progress: Rc<Progress>,
+}
+
+/// What of trailers goes on.
+#[derive(Debug)]
+struct Passing {
+    plan: Arc<Plan>,
+    said: Vec<HeaderName>,
 }
 
 /// How far a client's body came.
@@ -78,6 +91,8 @@ impl RequestBody {
             incoming: (!incoming.is_end_stream()).then_some(incoming),
             is_http2: version == Version::HTTP_2,
             early: VecDeque::new(),
+            late: None,
+            passes: None,
             left: limit,
             patience: Patience::new(pace),
             progress: progress.clone(),
@@ -88,6 +103,22 @@ impl RequestBody {
     /// How far it came, also once it is on its way.
     pub(crate) fn progress(&self) -> Rc<Progress> {
         self.progress.clone()
+    }
+
+    /// What comes after the body goes on, as far as a client may say it, and beside what is `said` by us.
+    pub(crate) fn pass_trailers(&mut self, plan: &Arc<Plan>, said: Vec<HeaderName>) {
+        let plan = plan.clone();
+        self.passes = Some(Rc::new(Passing { plan, said }));
+    }
+
+    /// Whether something goes on after it, as far as that is known.
+    pub(crate) fn has_trailers(&self) -> bool {
+        self.passes.is_some() && self.late.is_some()
+    }
+
+    /// It is waited for so long between two pieces, however small they are.
+    pub(crate) fn wait_for(&mut self, idle: Duration) {
+        self.patience = Patience::new(idle);
     }
 
     /// Whether nothing of it is still to come.
@@ -101,6 +132,8 @@ impl RequestBody {
             incoming: None,
             is_http2: self.is_http2,
             early: self.early.clone(),
+            late: self.late.clone(),
+            passes: self.passes.clone(),
             left: self.left,
             patience: Patience::new(Duration::MAX),
             progress: self.progress.clone(),
@@ -127,8 +160,12 @@ impl RequestBody {
     async fn rest(&mut self, limit: usize) -> Result<Vec<u8>, BodyError> {
         let mut whole = Vec::new();
         while let Some(frame) = self.frame().await {
-            let Ok(data) = frame?.into_data() else {
-                continue;
+            let data = match frame?.into_data() {
+                Ok(data) => data,
+                Err(last) => {
+                    self.late = last.into_trailers().ok();
+                    break;
+                }
             };
             if whole.len() + data.len() > limit {
                 return Err(BodyError::TooLarge);
@@ -155,6 +192,8 @@ impl RequestBody {
             incoming: self.incoming.take(),
             is_http2: self.is_http2,
             early: VecDeque::new(),
+            late: None,
+            passes: None,
             left: self.left,
             patience: Patience::new(SKIPPED_FOR),
             progress: Rc::default(),
@@ -168,7 +207,20 @@ impl RequestBody {
     fn end(&mut self) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         self.incoming = None;
         self.progress.is_whole.set(true);
-        Poll::Ready(None)
+        self.trailers()
+    }
+
+    /// What comes after the body, once.
+    fn trailers(&mut self) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let Some(passing) = &self.passes else {
+            return Poll::Ready(None);
+        };
+        let trailers = self.late.take().and_then(|mut trailers| {
+            let reserved = &passing.plan.reserved;
+            reserved.scrub_trailers(&mut trailers, passing.said.iter());
+            (!trailers.is_empty()).then(|| Ok(Frame::trailers(trailers)))
+        });
+        Poll::Ready(trailers)
     }
 
     fn fail(&mut self, error: BodyError) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
@@ -197,7 +249,7 @@ impl Body for RequestBody {
             return this.fail(BodyError::Broken);
         }
         let Some(incoming) = &mut this.incoming else {
-            return Poll::Ready(None);
+            return this.trailers();
         };
         match Pin::new(&mut *incoming).poll_frame(context) {
             Poll::Ready(Some(Ok(frame))) => {
@@ -206,13 +258,16 @@ impl Body for RequestBody {
                 if this.patience.came(length) {
                     this.progress.turns_long();
                 }
-                // Trailers end here: whoever reads them further on would see two heads.
-                let data = match frame.into_data() {
+                let data = match frame.into_data().map_err(Frame::into_trailers) {
                     Ok(data) => data,
-                    Err(frame) if frame.trailers_ref().is_some_and(headers::is_no_trailer) => {
+                    Err(Ok(trailers)) if headers::is_no_trailer(&trailers) => {
                         return this.fail(BodyError::Broken);
                     }
-                    Err(_) => return this.end(),
+                    // They end here, mostly: whoever reads them further on would see two heads.
+                    Err(trailers) => {
+                        this.late = trailers.ok();
+                        return this.end();
+                    }
                 };
                 let Some(left) = this.left.checked_sub(length) else {
                     return this.fail(BodyError::TooLarge);
@@ -245,7 +300,8 @@ impl Body for RequestBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.early.is_empty() && self.incoming.as_ref().is_none_or(Body::is_end_stream)
+        let is_at_end = self.incoming.as_ref().is_none_or(Body::is_end_stream);
+        self.early.is_empty() && is_at_end && !self.has_trailers()
     }
 
     fn size_hint(&self) -> SizeHint {

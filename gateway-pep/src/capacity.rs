@@ -3,7 +3,7 @@
 
 use service_kit::ConfigIssue;
 
-use crate::config::{Config, UpstreamConfig};
+use crate::config::{Config, Http2Config, Protocol, UpstreamConfig};
 use crate::plan::UpstreamPlan;
 
 /// What a configuration wants open.
@@ -40,7 +40,6 @@ const FEWEST: u64 = 16;
 
 impl Wanted {
     pub(crate) fn of(config: &Config, workers: usize) -> Self {
-        let most = |upstream: &UpstreamConfig| upstream.connections;
         let gateway = &config.gateway;
         let speaks_http2 = gateway.tls.is_some() || gateway.h2c;
         let streams = usize::try_from(gateway.limits.streams).unwrap_or(usize::MAX);
@@ -51,7 +50,7 @@ impl Wanted {
             upstreams: config
                 .upstreams
                 .values()
-                .map(most)
+                .map(most_connections)
                 .fold(0, usize::saturating_add),
         }
     }
@@ -109,10 +108,29 @@ impl Wanted {
     }
 }
 
+/// Of one worker.
+fn most_connections(upstream: &UpstreamConfig) -> usize {
+    if upstream.protocol == Protocol::Http1 {
+        return upstream.connections;
+    }
+    let each = upstream.http2.as_ref().map(|http2| http2.connections);
+    let each = each.unwrap_or_else(|| Http2Config::default().connections);
+    // Names have more addresses than there are names.
+    let endpoints = match &upstream.dns {
+        Some(_) => upstream.connections,
+        None => upstream.endpoints.len().max(1),
+    };
+    endpoints.saturating_mul(each).min(upstream.connections)
+}
+
 impl Fitting {
     /// Has none of the upstreams have more than there is for it.
     pub(crate) fn bound(&self, upstreams: &mut [UpstreamPlan]) {
-        for upstream in upstreams {
+        // By HTTP/2 connections are few anyhow, and do not grow with what is under way on them.
+        let by_request = upstreams
+            .iter_mut()
+            .filter(|it| it.transport.http2.is_none());
+        for upstream in by_request {
             upstream.connections = self.upstreams.part(upstream.connections);
         }
     }

@@ -47,8 +47,8 @@ pub use rewrite::{HeaderChangesConfig, RewriteConfig};
 pub use split::RouteUpstreams;
 pub use streams::StreamsConfig;
 pub use upstream::{
-    DnsConfig, EndpointConfig, HealthCheckConfig, LoadBalancing, OutlierDetectionConfig,
-    RetriesConfig, UpstreamConfig, UpstreamTimeoutsConfig,
+    DnsConfig, EndpointConfig, HealthCheckConfig, HedgeConfig, Http2Config, LoadBalancing,
+    OutlierDetectionConfig, Protocol, RetriesConfig, UpstreamConfig, UpstreamTimeoutsConfig,
 };
 
 /// What the token service is called among issuers.
@@ -97,6 +97,8 @@ pub struct GatewayConfig {
     pub proxy_headers: ProxyHeaders,
     /// Where other proxies ask whether a request may pass, which they forward themselves.
     pub forward_auth: Vec<ForwardAuthConfig>,
+    /// Where it runs: endpoints of upstreams that are in the same `zone` get its requests first.
+    pub zone: Option<String>,
     /// Worker threads; 0 means one for each core.
     pub workers: usize,
     /// The `realm` of `WWW-Authenticate` challenges.
@@ -344,6 +346,7 @@ impl Default for GatewayConfig {
             proxies: Vec::new(),
             proxy_headers: ProxyHeaders::default(),
             forward_auth: Vec::new(),
+            zone: None,
             workers: 0,
             realm: "cedargate".into(),
             authorization_servers: Vec::new(),

@@ -4,9 +4,13 @@
 //! towards an upstream, so whatever a client sent under such a name is removed, on every route.
 //! Names are compared with `_` read as `-`: many upstreams cannot tell the two apart.
 
+mod trailers;
+
 use std::borrow::Cow;
 
 use http::header::{self, HeaderMap, HeaderName};
+
+pub(crate) use trailers::{TRAILERS, is_no_trailer};
 
 /// Set by the gateway.
 pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -149,9 +153,9 @@ impl Reserved {
     }
 
     /// Removes what the client may not send through and what is for this hop by definition. What `Connection`
-    /// nominates has gone before anything was decided.
-    pub(crate) fn scrub(&self, headers: &mut HeaderMap) {
-        strip_own_hop(headers);
+    /// nominates has gone before anything was decided. Whether the client takes what comes after a body.
+    pub(crate) fn scrub(&self, headers: &mut HeaderMap) -> bool {
+        let takes_trailers = strip_own_hop(headers);
         // Nearly every request has nothing to remove; the list allocates only where one has.
         let covered: Vec<HeaderName> = headers
             .keys()
@@ -161,6 +165,7 @@ impl Reserved {
         for name in covered {
             headers.remove(name);
         }
+        takes_trailers
     }
 }
 
@@ -273,24 +278,17 @@ pub(crate) fn strip_nominated(headers: &mut HeaderMap) {
     }
 }
 
-fn strip_own_hop(headers: &mut HeaderMap) {
+/// Whether `TE: trailers` was among it.
+fn strip_own_hop(headers: &mut HeaderMap) -> bool {
     // Looking at every name once is cheaper than looking each of these up.
-    if headers.keys().any(|name| HOP_BY_HOP.contains(name)) {
-        for name in &HOP_BY_HOP {
-            headers.remove(name);
-        }
+    if !headers.keys().any(|name| HOP_BY_HOP.contains(name)) {
+        return false;
     }
-}
-
-/// Whether there is a field that frames or addresses a message, and cannot come after it.
-pub(crate) fn is_no_trailer(trailers: &HeaderMap) -> bool {
-    let forbidden = [
-        header::CONTENT_LENGTH,
-        header::TRANSFER_ENCODING,
-        header::HOST,
-        header::AUTHORIZATION,
-    ];
-    forbidden.iter().any(|name| trailers.contains_key(name))
+    let takes_trailers = has_token(headers, &header::TE, TRAILERS);
+    for name in &HOP_BY_HOP {
+        headers.remove(name);
+    }
+    takes_trailers
 }
 
 /// Whether a comma-separated field has this token, in any case.

@@ -15,6 +15,7 @@ mod explain;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod gateway;
+mod grpc;
 mod guard;
 mod headers;
 mod identity;
@@ -41,9 +42,9 @@ pub use config::{
     AuthMethod, CacheConfig, CertificateIssuerConfig, CertificateName, CertificateSubjectConfig,
     CertificateSubjectType, ClientScheme, ConditionConfig, Config, Dialect, DnsConfig, DpopConfig,
     EncodedCharacter, EndpointConfig, Forward, ForwardAuthConfig, GatewayConfig,
-    HeaderChangesConfig, HealthCheckConfig, IntrospectionIssuerConfig, IssuerConfig,
-    JwtIssuerConfig, LimitsConfig, LoadBalancing, LoginConfig, Mapping, NoOrigin,
-    OutlierDetectionConfig, Per, ProxyHeaders, PublicOrigin, RateConfig, RetriesConfig,
+    HeaderChangesConfig, HealthCheckConfig, HedgeConfig, Http2Config, IntrospectionIssuerConfig,
+    IssuerConfig, JwtIssuerConfig, LimitsConfig, LoadBalancing, LoginConfig, Mapping, NoOrigin,
+    OutlierDetectionConfig, Per, Protocol, ProxyHeaders, PublicOrigin, RateConfig, RetriesConfig,
     RewriteConfig, RouteConfig, RouteUpstreams, SessionsConfig, StreamsConfig, SubjectConfig,
     SubjectType, TimeoutsConfig, UpstreamConfig, UpstreamTimeoutsConfig, WhenConfig,
 };

@@ -63,12 +63,15 @@ pub(crate) async fn handle(
     } else {
         Err(Refusal::Ambiguous(Ambiguity::Wire))
     };
-    let mut response = match answer {
-        Ok(response) => response,
+    let (mut response, status) = match answer {
+        Ok(response) => {
+            let status = response.status();
+            (response, status)
+        }
         Err(refusal) => {
             let mut response = respond::refuse(&worker.core, &refusal, &mut record);
             diagnostics::say_error(&worker.core, &refusal, &record, response.headers_mut());
-            response
+            (response, refusal.status())
         }
     };
     diagnostics::say(&worker.core, &record, response.headers_mut());
@@ -78,7 +81,7 @@ pub(crate) async fn handle(
     if worker.is_draining() && !connection.is_http2() {
         respond::close_after(&mut response);
     }
-    record.answered(response.status());
+    record.answered(status);
     response.body_mut().record(record);
     response
 }
@@ -93,6 +96,7 @@ async fn answer(
     let (mut parts, body) = request.into_parts();
     let on_upgrade = parts.extensions.remove::<OnUpgrade>();
     let version = parts.version;
+    record.arrived(&parts.method, &parts.headers);
     let is_waiting = parts.headers.contains_key(header::EXPECT);
     // By what the connection itself has shown.
     let is_admitted = record.is_admitted();

@@ -12,6 +12,7 @@ mod forward_auth;
 mod health;
 mod issuers;
 mod lines;
+mod locality;
 mod logins;
 mod matching;
 mod networks;
@@ -25,6 +26,7 @@ mod source;
 mod split;
 mod step_up;
 mod timeouts;
+mod transport;
 mod upstreams;
 
 use std::path::{Path, PathBuf};
@@ -43,11 +45,12 @@ pub(crate) use lines::{LinePlan, Masked};
 pub(crate) use reading::{Places, Reading};
 pub(crate) use resource::ResourceTemplate;
 pub(crate) use retries::{Retries, is_repeatable};
-pub(crate) use rewrite::Rewrite;
+pub(crate) use rewrite::{HeaderChanges, Rewrite};
 pub(crate) use source::{BodyPlace, List, Source};
 pub(crate) use split::Split;
 pub(crate) use step_up::StepUp;
 pub(crate) use timeouts::UpstreamTimes;
+pub(crate) use transport::{Http2, Transport};
 pub(crate) use upstreams::{Balancing, EndpointPlan, HashOn, UpstreamPlan};
 
 use accepting::Accepting;
@@ -205,7 +208,7 @@ impl Plan {
         let issuers = issuers::compile(config, base, introspector, &mut issues);
         let reserved = reserved(config);
         let mut accepting = Accepting::new(config, &issuers, &reserved);
-        let upstreams = upstreams::compile(config, &reserved, &mut issues);
+        let upstreams = upstreams::compile((config, base), &reserved, &mut issues);
         let (routes, router) = routes::compile(config, &mut accepting, &mut issues);
         let accepted = accepting.sets;
         let dpop = Dpop::compile(config, base, &routes, &mut issues);

@@ -4,13 +4,17 @@ mod balance;
 mod budget;
 mod check;
 mod connections;
+mod dial;
 mod exchange;
 mod health;
+mod hedge;
 pub(crate) mod keeper;
 pub(crate) mod maglev;
+mod multiplexed;
 mod names;
 mod places;
 pub(crate) mod roster;
+mod sending;
 mod words;
 
 use std::cell::{Cell, RefCell};
@@ -28,8 +32,9 @@ use crate::metrics::upstream::RetryMetrics;
 use crate::plan::{Plan, UpstreamPlan, UpstreamTimes};
 use balance::Selection;
 use budget::Budget;
-use connections::{Connections, Visit};
+use connections::{Common, Connections, Sender, Visit};
 pub(crate) use exchange::Exchange;
+pub(crate) use hedge::Hedge;
 use places::Places;
 use roster::Roster;
 
@@ -43,6 +48,7 @@ pub(crate) struct Pool {
     /// The version of the roster that the selection is of.
     version: Cell<u64>,
     selection: RefCell<Selection>,
+    common: Rc<Common>,
     places: Places,
     /// Of retries.
     budget: Budget,
@@ -51,7 +57,7 @@ pub(crate) struct Pool {
 /// A connection that is in use.
 #[derive(Debug)]
 pub(crate) struct Lease {
-    sender: SendRequest<RequestBody>,
+    sender: Sender,
     place: Place,
 }
 
@@ -109,7 +115,10 @@ impl Pool {
         );
         // What is published in between is looked at by the first request.
         let version = Cell::new(roster.version());
-        let selection = RefCell::new(Selection::new(roster.view()));
+        let transport = plan.upstreams.get(upstream).map(|plan| &plan.transport);
+        let opened = metrics.upstream(upstream).map(|it| it.connects.clone());
+        let common = Common::new(transport, opened);
+        let selection = RefCell::new(Selection::new(roster.view(), common.clone()));
         Rc::new(Self {
             plan,
             upstream,
@@ -117,6 +126,7 @@ impl Pool {
             roster,
             version,
             selection,
+            common,
             places,
             budget,
         })
@@ -170,23 +180,53 @@ impl Pool {
         }
     }
 
+    /// The same, where those that would get it have as much to do as they may: it waits for a while.
+    async fn choose_soon(
+        &self,
+        plan: &UpstreamPlan,
+        key: Option<u64>,
+        tried: &[Rc<Connections>],
+    ) -> Result<Visit, UpstreamError> {
+        if let Some(visit) = self.choose(plan, key, tried) {
+            return Ok(visit);
+        }
+        // Who has been elsewhere before does not wait, too.
+        if !tried.is_empty() || !self.selection.borrow().is_full() {
+            return Err(UpstreamError::NoEndpoint);
+        }
+        let found = async {
+            loop {
+                self.common.room.notified().await;
+                if let Some(visit) = self.choose(plan, key, tried) {
+                    return Some(visit);
+                }
+                if !self.selection.borrow().is_full() {
+                    return None;
+                }
+            }
+        };
+        let gauge = self.metrics.upstream(self.upstream).map(|it| &it.pending);
+        // It is seldom, and large.
+        let found = Box::pin(self.places.wait(found, gauge)).await;
+        found
+            .ok_or(UpstreamError::Full)?
+            .ok_or(UpstreamError::NoEndpoint)
+    }
+
     async fn connect(
         &self,
         plan: &UpstreamPlan,
         at: &Connections,
         within: Duration,
-    ) -> Result<SendRequest<RequestBody>, UpstreamError> {
-        if let Some(metrics) = self.metrics.upstream(self.upstream) {
-            metrics.connects.inc();
-        }
+    ) -> Result<Sender, UpstreamError> {
         // Those that are kept to other endpoints count, too: there are never more than there may be.
-        if self.kept() + self.places.used() > plan.connections {
+        if plan.transport.http2.is_none() && self.kept() + self.places.used() > plan.connections {
             let selection = self.selection.borrow();
             if let Some(most) = selection.all().iter().max_by_key(|it| it.kept()) {
                 most.close_oldest();
             }
         }
-        at.connect(within).await
+        at.connect(plan, within).await
     }
 
     /// Connections that are kept, to all endpoints.
@@ -206,7 +246,11 @@ impl Pool {
 impl Lease {
     /// For the next request. The connection must have nothing left to read.
     pub(crate) fn give_back(self) {
-        let Self { mut sender, place } = self;
+        let Self { sender, place } = self;
+        // A stream that is over is nothing to give back.
+        let Sender::Http1(mut sender) = sender else {
+            return;
+        };
         if sender.is_ready() {
             place.put(sender);
         } else if !sender.is_closed() {
@@ -217,6 +261,11 @@ impl Lease {
                 }
             });
         }
+    }
+
+    /// Whether other requests go on on the connection, whatever becomes of this one.
+    pub(crate) fn is_shared(&self) -> bool {
+        matches!(self.sender, Sender::Http2(_))
     }
 
     /// The connection becomes something else, and counts as long as that lasts.

@@ -35,6 +35,7 @@ pub use metrics::Metrics;
 pub use problem::Problem;
 pub use secret::Secret;
 pub use tls::{
-    ClientCertificate, ClientCertificates, NamedTlsConfig, Tls, TlsConfig, WantedCertificate,
+    ClientCertificate, ClientCertificates, ClientTls, ClientTlsConfig, NamedTlsConfig, Tls,
+    TlsConfig, WantedCertificate,
 };
 pub use traces::{TraceContext, Traces};

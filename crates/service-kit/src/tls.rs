@@ -1,5 +1,5 @@
 //! TLS on a listener: certificate and key from files that are followed while it serves, and the
-//! certificates that clients show.
+//! certificates that clients show. To a server, it is [`ClientTls`].
 //!
 //! Sessions are not resumed: every connection proves its certificate anew, against the
 //! authorities that are configured now.
@@ -7,8 +7,10 @@
 mod any_client;
 mod by_name;
 mod certificate;
+mod client;
 mod config;
 mod files;
+mod follow;
 mod name;
 mod session;
 mod wanted;
@@ -29,8 +31,10 @@ use crate::{ConfigIssue, Tasks};
 use any_client::AnyClient;
 use by_name::ByName;
 pub use certificate::ClientCertificate;
+pub use client::{ClientStream, ClientTls, ClientTlsConfig, HTTP_1, HTTP_2};
 pub use config::{CertificateConfig, ClientCertificates, NamedTlsConfig, TlsConfig, TlsVersion};
 use files::Files;
+use follow::{FOLLOW, follow};
 pub use name::{DistinguishedName, NotAName};
 pub use session::TlsSession;
 pub use wanted::WantedCertificate;
@@ -58,9 +62,6 @@ struct Current {
     /// None: the one certificate is for every name.
     by_name: Option<Arc<ByName>>,
 }
-
-/// Files are compared this often.
-const FOLLOW: Duration = Duration::from_secs(2);
 
 impl Tls {
     /// Reads the files. `place` is what configuration calls the section, such as `pdp.tls`.
@@ -117,34 +118,8 @@ impl Tls {
     }
 
     fn follow_every(&self, interval: Duration, tasks: &Tasks) {
-        let (tls, draining) = (self.clone(), tasks.draining());
-        tasks.spawn(async move {
-            let mut refused = None;
-            loop {
-                tokio::select! {
-                    () = draining.cancelled() => return,
-                    () = tokio::time::sleep(interval) => {}
-                }
-                let tls = tls.clone();
-                let looked = tokio::task::spawn_blocking(move || tls.look()).await;
-                let problem = match looked {
-                    Ok(Ok(changed)) => {
-                        if changed {
-                            tracing::info!("TLS certificates changed");
-                        }
-                        None
-                    }
-                    Ok(Err(issue)) => Some(issue.to_string()),
-                    Err(error) => Some(error.to_string()),
-                };
-                if let Some(problem) = &problem
-                    && refused.as_ref() != Some(problem)
-                {
-                    tracing::error!(problem, "changed TLS files are refused; the old ones stay");
-                }
-                refused = problem;
-            }
-        });
+        let tls = self.clone();
+        follow(move || tls.look(), interval, tasks);
     }
 
     /// Takes over what the files have become. True: they are others now.

@@ -16,10 +16,11 @@ const ENOUGH: usize = 64 << 10;
 const ROUNDS: usize = 2;
 
 impl RequestBody {
-    /// Takes in what is there, without waiting for more. Where that is all of it, its length is known then.
-    pub(crate) async fn gather(&mut self) -> Result<(), BodyError> {
-        // There is none, or its length was said.
-        if self.size_hint().exact().is_some() {
+    /// Takes in what is there, without waiting for more. Where that is all of it, its length is known then, and it
+    /// can be sent twice. `even_known`: also where its length was said.
+    pub(crate) async fn gather(&mut self, even_known: bool) -> Result<(), BodyError> {
+        let is_known = self.size_hint().exact().is_some();
+        if self.is_end_stream() || (is_known && !even_known) {
             return Ok(());
         }
         let (mut early, mut gathered, mut rounds) = (VecDeque::new(), 0, 0);

@@ -3,17 +3,22 @@
 mod dns;
 mod endpoint;
 mod health;
+mod hedge;
+mod protocol;
 mod retries;
 mod timeouts;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer};
+use service_kit::ClientTlsConfig;
 
 use crate::config::short::{self, Short};
 
 pub use dns::DnsConfig;
 pub use endpoint::{EndpointConfig, LoadBalancing};
 pub use health::{HealthCheckConfig, OutlierDetectionConfig};
+pub use hedge::HedgeConfig;
+pub use protocol::{Http2Config, Protocol};
 pub use retries::RetriesConfig;
 pub use timeouts::UpstreamTimeoutsConfig;
 
@@ -22,8 +27,23 @@ pub use timeouts::UpstreamTimeoutsConfig;
 #[serde(deny_unknown_fields, remote = "Self")]
 #[schemars(transform = short::or_text)]
 pub struct UpstreamConfig {
-    /// `http://host:port`, nothing after it: what the service is called and, without `endpoints`, where it is.
+    /// `http://host:port` or `https://host:port`, nothing after it: what the service is called and, without
+    /// `endpoints`, where it is.
     pub url: String,
+    /// What is spoken to it: `http1` or `http2`.
+    #[serde(default)]
+    pub protocol: Protocol,
+    /// With `protocol: http2`.
+    #[serde(default)]
+    pub http2: Option<Http2Config>,
+    /// With a URL of `https`: whom is believed there, and what is shown. Default: the authorities of the system, and
+    /// nothing.
+    #[serde(default)]
+    pub tls: Option<ClientTlsConfig>,
+    /// What comes after a request's body (trailers) is passed on, as far as a client may say it. Nothing was decided on
+    /// it; default: it ends here. Trailers of answers are always passed on.
+    #[serde(default)]
+    pub request_trailers: bool,
     /// The resource (RFC 8707) that tokens are swapped for: `aud` of the JWT. Default: the URL.
     #[serde(default)]
     pub resource: Option<String>,
@@ -51,6 +71,9 @@ pub struct UpstreamConfig {
     /// Requests that failed at one endpoint are sent to another one.
     #[serde(default)]
     pub retries: RetriesConfig,
+    /// Reads that are slow at one endpoint are asked of another one, too. Default: they are waited for.
+    #[serde(default)]
+    pub hedge: Option<HedgeConfig>,
     /// How long it may take, where that is not as `gateway.timeouts` has it.
     #[serde(default)]
     pub timeouts: UpstreamTimeoutsConfig,
@@ -61,6 +84,9 @@ pub struct UpstreamConfig {
     /// is well, requests are answered 503.
     #[serde(default = "panic_threshold_percent")]
     pub panic_threshold_percent: u8,
+    /// Endpoints of other zones get requests where fewer of those in the gateway's own are up.
+    #[serde(default = "zone_threshold_percent")]
+    pub zone_threshold_percent: u8,
     /// Idle connections that one worker keeps, to all endpoints together.
     #[serde(default = "idle_connections")]
     pub idle_connections: usize,
@@ -84,6 +110,10 @@ pub struct UpstreamConfig {
 
 fn panic_threshold_percent() -> u8 {
     50
+}
+
+fn zone_threshold_percent() -> u8 {
+    70
 }
 
 fn idle_connections() -> usize {
@@ -111,6 +141,10 @@ impl UpstreamConfig {
     pub fn new(url: impl Into<String>) -> Self {
         Self {
             url: url.into(),
+            protocol: Protocol::default(),
+            http2: None,
+            tls: None,
+            request_trailers: false,
             resource: None,
             endpoints: Vec::new(),
             dns: None,
@@ -119,9 +153,11 @@ impl UpstreamConfig {
             outlier_detection: OutlierDetectionConfig::default(),
             health_check: None,
             retries: RetriesConfig::default(),
+            hedge: None,
             timeouts: UpstreamTimeoutsConfig::default(),
             slow_start_secs: 0,
             panic_threshold_percent: panic_threshold_percent(),
+            zone_threshold_percent: zone_threshold_percent(),
             idle_connections: idle_connections(),
             idle_secs: idle_secs(),
             preserve_host: false,

@@ -136,6 +136,11 @@ pub(super) fn follow(core: &Core, parts: &GatewayParts) -> Tasks {
     if let Some(tls) = &core.tls {
         tls.follow(&tasks);
     }
+    for upstream in &core.plan.upstreams {
+        if let Some(tls) = &upstream.transport.tls {
+            tls.follow(&tasks);
+        }
+    }
     for (index, (plan, roster)) in core.plan.upstreams.iter().zip(&core.rosters).enumerate() {
         let keeper = core
             .metrics

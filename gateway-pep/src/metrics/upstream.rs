@@ -32,6 +32,8 @@ pub(crate) struct RetryMetrics {
     pub(crate) kept_connection: IntCounter,
     pub(crate) failure: IntCounter,
     pub(crate) status: IntCounter,
+    /// To another endpoint beside one that is slow.
+    pub(crate) hedge: IntCounter,
     /// And were not, because too many were.
     pub(crate) beyond_budget: IntCounter,
 }
@@ -54,6 +56,19 @@ struct OfEndpoints {
     up: IntGaugeVec,
     ejections: IntCounterVec,
     checks: IntCounterVec,
+}
+
+impl RetryMetrics {
+    fn new((retries, beyond_budget): (&IntCounterVec, &IntCounterVec), upstream: &str) -> Self {
+        let by = |reason: &str| retries.with_label_values(&[upstream, reason]);
+        Self {
+            kept_connection: by("kept_connection"),
+            failure: by("failure"),
+            status: by("status"),
+            hedge: by("hedge"),
+            beyond_budget: beyond_budget.with_label_values(&[upstream]),
+        }
+    }
 }
 
 impl UpstreamMetrics {
@@ -104,12 +119,7 @@ impl UpstreamMetrics {
         let make = |name: &Arc<str>| Self {
             durations: Durations::new(&durations, name),
             connects: connects.with_label_values(&[name]),
-            retries: RetryMetrics {
-                kept_connection: retries.with_label_values(&[&**name, "kept_connection"]),
-                failure: retries.with_label_values(&[&**name, "failure"]),
-                status: retries.with_label_values(&[&**name, "status"]),
-                beyond_budget: beyond_budget.with_label_values(&[name]),
-            },
+            retries: RetryMetrics::new((&retries, &beyond_budget), name),
             active: active.with_label_values(&[name]),
             pending: pending.with_label_values(&[name]),
             panic: panic.with_label_values(&[name]),

@@ -1,5 +1,7 @@
 //! Step 6: to the upstream and back. Takes a [`Permitted`] and nothing else.
 
+mod hedge;
+
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::rc::Rc;
@@ -20,7 +22,9 @@ use super::rewrite::rewrite;
 use super::shape;
 use super::tunnel::switch_protocols;
 use crate::body::{BodyError, RequestBody};
+use crate::grpc;
 use crate::headers;
+use crate::plan::UpstreamTimes;
 use crate::upstream::{Exchange, Lease, UpstreamError};
 use crate::worker::Worker;
 use crate::worker::connection::Connection;
@@ -44,28 +48,33 @@ pub(crate) async fn forward(
         .get(permitted.upstream())
         .ok_or(Refusal::NotFound)?;
     let to = permitted.upstream();
-    let times = route.times_of(to);
     let pool = worker.pools.get(to).ok_or(Refusal::NotFound)?;
-    if body.gather().await.is_err() {
+    if body
+        .gather(upstream.transport.http2.is_some())
+        .await
+        .is_err()
+    {
         return Err(broken_off(record).unwrap_or(Refusal::Ambiguous(super::Ambiguity::Wire)));
     }
+    if upstream.request_trailers {
+        body.pass_trailers(plan, shape::said_to_upstream(route, &permitted));
+    }
+    let times = times(route.times_of(to), &permitted, &mut body, record);
     let key = affinity::key(plan, upstream, &permitted);
     record.forwards(&upstream.name);
     let target = shape::target(plan, &permitted).ok_or(Refusal::NotFound)?;
-    let sent = (target, body);
-    let request = shape::upstream_request(plan, upstream, &mut permitted, sent, record);
+    let request = shape::upstream_request(plan, upstream, &mut permitted, (target, body), record);
     record.permit(permitted);
     let sent = Instant::now();
     let exchange = pool.exchange(request, key, times);
     let answered = send(worker, exchange, record).await;
     observe(worker, to, &answered, sent, record);
-    let (mut response, lease) = answered?;
+    let (response, lease) = answered?;
     confirm(worker, record).await?;
-    let permitted = record.permitted().ok_or(Refusal::NotFound)?;
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-        let upstream = (&mut response, lease);
-        return switched(worker, connection, permitted, upstream, on_upgrade);
+        return tunnel(worker, connection, (response, lease), on_upgrade, record);
     }
+    let permitted = record.permitted().ok_or(Refusal::NotFound)?;
     let (mut parts, incoming) = response.into_parts();
     shape::answer_headers(plan, permitted, &mut parts.headers);
     if let Some(vary) = &route.vary {
@@ -115,21 +124,36 @@ fn observe(
     }
 }
 
-/// The answer of an upstream that speaks something else from here on.
-fn switched(
+/// The lease ends here: an upgraded connection never goes back to the pool.
+fn tunnel(
     worker: &Rc<Worker>,
     connection: &Connection,
-    permitted: &Permitted,
-    (response, lease): (&mut Response<Incoming>, Lease),
+    (mut response, lease): (Response<Incoming>, Lease),
     on_upgrade: Option<OnUpgrade>,
+    record: &Record,
 ) -> Result<Response<ResponseBody>, Refusal> {
-    // The lease ends here: an upgraded connection never goes back to the pool.
-    let (upgrade, upstream) = (permitted.request().upgrade(), (response, lease.upgraded()));
+    let permitted = record.permitted().ok_or(Refusal::NotFound)?;
+    let upgrade = permitted.request().upgrade();
+    let upstream = (&mut response, lease.upgraded());
     let mut switched = switch_protocols(worker, connection, upgrade, upstream, on_upgrade)?;
     if let Some(obligations) = permitted.obligations() {
         headers::set_all(switched.headers_mut(), &obligations.response_headers);
     }
     Ok(switched)
+}
+
+/// How long it may take. A call of gRPC says how long its caller waits, and may have nothing to say for long.
+fn times(
+    of_route: UpstreamTimes,
+    permitted: &Permitted,
+    body: &mut RequestBody,
+    record: &Record,
+) -> UpstreamTimes {
+    if !record.is_call() {
+        return of_route;
+    }
+    body.wait_for(of_route.idle_body);
+    of_route.within(grpc::deadline(permitted.request().headers()))
 }
 
 /// As often as it takes: what cannot be answered at one endpoint may be at another.
@@ -141,6 +165,9 @@ async fn send(
     loop {
         let answered = if exchange.has_body() {
             watched(record, exchange.attempt()).await?
+        } else if exchange.is_hedged() {
+            // It is large, and few upstreams want it.
+            Box::pin(hedge::attempt(worker, &mut exchange, record)).await?
         } else {
             exchange.attempt().await
         };

@@ -22,9 +22,11 @@ use super::traced::Trace;
 use crate::body::{BodyError, Progress};
 use crate::cache::verdict::Verdict;
 use crate::cache::{Moment, Source};
+use crate::grpc;
 use crate::identity::Identity;
 use crate::names::RequestId;
 use crate::obligation::rate::Drawn;
+use crate::plan::HeaderChanges;
 use crate::streams::{Held, Standing};
 use crate::withdrawn::Withdrawn;
 use crate::worker::Worker;
@@ -63,6 +65,8 @@ pub(crate) struct Record {
     error: Option<&'static str>,
     /// Nobody has sent it: it is neither counted nor logged.
     is_aside: bool,
+    /// A call of gRPC: its status is said in gRPC's words.
+    is_call: bool,
     grounds: Grounds,
     drawn: Vec<Drawn>,
 }
@@ -148,6 +152,7 @@ impl Record {
             proxy_error: None,
             error: None,
             is_aside,
+            is_call: false,
             grounds: Grounds::Nothing,
             drawn: Vec::new(),
         })
@@ -156,6 +161,28 @@ impl Record {
     /// What the request says to be, whatever else is wrong with it.
     pub(crate) fn by_method(&mut self, method: &Method) {
         self.method = method.into();
+    }
+
+    /// Looks whether it is a call of gRPC, which comes by HTTP/2.
+    pub(crate) fn arrived(&mut self, method: &Method, headers: &HeaderMap) {
+        self.is_call = self.connection.is_http2() && grpc::is_call(method, headers);
+    }
+
+    pub(crate) fn is_call(&self) -> bool {
+        self.is_call
+    }
+
+    /// Leaves of what comes after an answer's body what may come there, and what nobody else has said before.
+    pub(crate) fn settle_trailers(&self, trailers: &mut HeaderMap) {
+        let plan = &self.worker.core.plan;
+        let route = self.route.and_then(|route| plan.routes.get(route));
+        let changes = route.and_then(|route| route.rewrite.as_ref());
+        let of_route = changes.map(|rewrite| &rewrite.response);
+        let of_route = of_route.into_iter().flat_map(HeaderChanges::names);
+        let obligations = self.permitted().and_then(Permitted::obligations);
+        let of_policy = obligations.into_iter().flat_map(|it| &it.response_headers);
+        let said = of_route.chain(of_policy.map(|(name, _)| name));
+        plan.reserved.scrub_trailers(trailers, said);
     }
 
     pub(crate) fn canonical(&mut self, request: &CanonicalRequest) {

@@ -18,6 +18,7 @@ use super::record::Record;
 use super::response_body::ResponseBody;
 use crate::cache::verdict::Verdict;
 use crate::core::Core;
+use crate::grpc::{self, Code};
 use crate::login::Departure;
 use crate::obligation::rate;
 
@@ -327,19 +328,12 @@ pub(crate) fn refuse(
     if let Refusal::LogIn(departure) = refusal {
         return departure.response();
     }
-    let status = refusal.status();
-    let mut problem =
-        Problem::new(status, &refusal.reason().replace('_', "-")).instance(record.id.as_str());
-    if let Some(detail) = refusal.detail() {
-        problem = problem.detail(detail);
-    }
-    let mut response = Response::new(ResponseBody::whole(problem.to_bytes()));
-    *response.status_mut() = status;
+    let mut response = if record.is_call() {
+        end_call(refusal)
+    } else {
+        problem(refusal, record)
+    };
     let headers = response.headers_mut();
-    headers.insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static("application/problem+json"),
-    );
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     challenge::add(core, refusal, record, headers);
     match refusal {
@@ -365,6 +359,43 @@ pub(crate) fn refuse(
     // RFC 9112 section 9.6: said, or the client sends its next request into a connection that closes.
     if record.ends_connections() && (refusal.ends_connection() || record.leaves_body()) {
         close_after(&mut response);
+    }
+    response
+}
+
+/// For whoever speaks HTTP.
+fn problem(refusal: &Refusal, record: &Record) -> Response<ResponseBody> {
+    let status = refusal.status();
+    let mut problem =
+        Problem::new(status, &refusal.reason().replace('_', "-")).instance(record.id.as_str());
+    if let Some(detail) = refusal.detail() {
+        problem = problem.detail(detail);
+    }
+    let mut response = Response::new(ResponseBody::whole(problem.to_bytes()));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/problem+json"),
+    );
+    response
+}
+
+/// For whoever makes a call: it is over before a message of its answer, with a status of gRPC.
+fn end_call(refusal: &Refusal) -> Response<ResponseBody> {
+    let code = match refusal {
+        // It has to do with who calls, or with nobody.
+        Refusal::TwoCredentials | Refusal::MalformedToken => Code::Unauthenticated,
+        Refusal::Unmaskable(_) => Code::Internal,
+        refusal => Code::of(refusal.status()),
+    };
+    let mut response = Response::new(ResponseBody::whole(""));
+    let headers = response.headers_mut();
+    let content_type = HeaderValue::from_static(grpc::CONTENT_TYPE);
+    headers.insert(header::CONTENT_TYPE, content_type);
+    match refusal.detail() {
+        Some(detail) => grpc::say_status(headers, code, &detail),
+        None => grpc::say_status(headers, code, &refusal.reason().replace('_', " ")),
     }
     response
 }

@@ -14,6 +14,7 @@ use tokio::time::{Instant, Sleep};
 
 use super::record::Record;
 use crate::body::{BodyError, Patience, Waited};
+use crate::grpc;
 use crate::upstream::Lease;
 
 /// An upstream's body, or our own, for the client.
@@ -111,10 +112,13 @@ impl ResponseBody {
             self.content.answers(record);
         }
         let mut whole = Vec::new();
-        while let Some(data) =
+        while let Some(frame) =
             poll_fn(|context| self.content.poll(context, record.as_deref_mut())).await
         {
-            let data = data?;
+            // What comes after it is nothing of what was read whole.
+            let Ok(data) = frame?.into_data() else {
+                break;
+            };
             if whole.len() + data.len() > limit {
                 return Err(BodyError::TooLarge);
             }
@@ -137,11 +141,11 @@ impl Content {
         &mut self,
         context: &mut Context<'_>,
         mut record: Option<&mut Record>,
-    ) -> Poll<Option<Result<Bytes, BodyError>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let stream = match self {
             Self::Whole(bytes) => {
                 let bytes = bytes.take().filter(|bytes| !bytes.is_empty());
-                return Poll::Ready(bytes.map(Ok));
+                return Poll::Ready(bytes.map(|bytes| Ok(Frame::data(bytes))));
             }
             Self::Tunnel(_) => return Poll::Ready(None),
             Self::Stream(stream) => stream,
@@ -185,7 +189,7 @@ impl Stream {
         &mut self,
         context: &mut Context<'_>,
         is_long: &mut bool,
-    ) -> Poll<Option<Result<Bytes, BodyError>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         if let Some(until) = &mut self.until
             && until.as_mut().poll(context).is_ready()
         {
@@ -195,13 +199,13 @@ impl Stream {
             Poll::Ready(Some(Ok(frame))) => {
                 // An upstream may be as slow as it likes: that is how events come.
                 *is_long = self.patience.came(0);
-                // Trailers come last, and end here.
-                let data = frame.into_data().ok();
+                // Trailers come last.
+                let data = frame.data_ref();
                 self.finished |= data.is_none();
-                if data.as_ref().is_none_or(|data| data.len() <= SMALL) {
+                if data.is_none_or(|data| data.len() <= SMALL) {
                     self.release();
                 }
-                Poll::Ready(data.map(Ok))
+                Poll::Ready(Some(Ok(frame)))
             }
             Poll::Ready(Some(Err(_))) => Poll::Ready(Some(Err(BodyError::Broken))),
             Poll::Ready(None) => {
@@ -226,8 +230,9 @@ impl Stream {
     /// SECURITY: so is one on which the answer came first. What the upstream would say to the rest of the request could
     /// be read as the answer to the next.
     fn release(&mut self) {
+        let is_shared = self.lease.as_ref().is_some_and(Lease::is_shared);
         if (self.finished || self.incoming.is_end_stream())
-            && !self.is_early
+            && (!self.is_early || is_shared)
             && let Some(lease) = self.lease.take()
         {
             lease.give_back();
@@ -251,10 +256,28 @@ impl Body for ResponseBody {
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = self.get_mut();
         let polled = this.content.poll(context, this.record.as_deref_mut());
-        if let (Poll::Ready(Some(Ok(data))), Some(record)) = (&polled, &mut this.record) {
-            record.sent(data.len());
+        let Some(record) = &mut this.record else {
+            return polled;
+        };
+        match polled {
+            Poll::Ready(Some(Ok(mut frame))) => {
+                if let Some(data) = frame.data_ref() {
+                    record.sent(data.len());
+                } else if let Some(trailers) = frame.trailers_mut() {
+                    record.settle_trailers(trailers);
+                    if trailers.is_empty() {
+                        return Poll::Ready(None);
+                    }
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+            // A call has words for why it ends; what is left of the upstream's answer ends with them.
+            Poll::Ready(Some(Err(error))) if record.is_call() => {
+                this.content = Content::Whole(None);
+                Poll::Ready(Some(Ok(Frame::trailers(grpc::ending(error)))))
+            }
+            polled => polled,
         }
-        polled.map(|frame| frame.map(|result| result.map(Frame::data)))
     }
 
     fn is_end_stream(&self) -> bool {

@@ -2,7 +2,7 @@
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::uri::PathAndQuery;
-use http::{Request, Uri, Version};
+use http::{Request, Version};
 use http_body::Body as _;
 
 use super::authenticate::Shown;
@@ -11,11 +11,11 @@ use super::canonical::Upgrade;
 use super::record::Record;
 use crate::body::RequestBody;
 use crate::headers::{
-    DPOP_NONCE, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO, X_REQUEST_ID, set_all,
-    strip_hop_by_hop,
+    DPOP_NONCE, TRAILERS, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO, X_REQUEST_ID,
+    set_all, strip_hop_by_hop,
 };
 use crate::obligation::Obligations;
-use crate::plan::{Plan, UpstreamPlan};
+use crate::plan::{HeaderChanges, Plan, RoutePlan, UpstreamPlan};
 
 /// Whatever lets an upstream answer with less than the whole document, or encoded.
 static HINDERS_MASKING: [HeaderName; 5] = [
@@ -27,10 +27,11 @@ static HINDERS_MASKING: [HeaderName; 5] = [
 ];
 
 /// Of the unmasked document; they would tell something about it.
-static DESCRIBES_DOCUMENT: [HeaderName; 8] = [
+static DESCRIBES_DOCUMENT: [HeaderName; 9] = [
     header::ETAG,
     header::ACCEPT_RANGES,
     header::CONTENT_LENGTH,
+    header::TRAILER,
     header::TRANSFER_ENCODING,
     HeaderName::from_static("content-md5"),
     HeaderName::from_static("digest"),
@@ -59,13 +60,21 @@ pub(super) fn upstream_request(
     (target, body): (PathAndQuery, RequestBody),
     record: &mut Record,
 ) -> Request<RequestBody> {
-    let mut headers = upstream_headers(plan, upstream, permitted, record);
-    say_length(&mut headers, &body);
-    let canonical = permitted.request();
+    let (mut headers, hop) = headers_and_hop(plan, upstream, permitted, record);
+    let transport = &upstream.transport;
+    hop.say(&mut headers, transport.http2.is_some());
+    let (uri, version) = if transport.http2.is_some() {
+        // Whose it is is said once, and not by a header (RFC 9113 section 8.3.1).
+        let host = headers.remove(header::HOST);
+        (transport.uri(target, host.as_ref()), Version::HTTP_2)
+    } else {
+        say_length(&mut headers, &body);
+        (transport.uri(target, None), Version::HTTP_11)
+    };
     let mut request = Request::new(body);
-    *request.method_mut() = canonical.method().clone();
-    *request.uri_mut() = Uri::from(target);
-    *request.version_mut() = Version::HTTP_11;
+    *request.method_mut() = permitted.request().method().clone();
+    *request.uri_mut() = uri;
+    *request.version_mut() = version;
     *request.headers_mut() = headers;
     request
 }
@@ -77,8 +86,18 @@ pub(super) fn upstream_headers(
     permitted: &mut Permitted,
     record: &mut Record,
 ) -> HeaderMap {
+    // Between another proxy and the upstream that one says what is to be said.
+    headers_and_hop(plan, upstream, permitted, record).0
+}
+
+fn headers_and_hop(
+    plan: &Plan,
+    upstream: &UpstreamPlan,
+    permitted: &mut Permitted,
+    record: &mut Record,
+) -> (HeaderMap, Hop) {
     let mut headers = permitted.request_mut().take_headers();
-    plan.reserved.scrub(&mut headers);
+    let hop = strip(plan, upstream, &mut headers);
     if let Some(logins) = &plan.logins {
         logins.own_cookies.strip(&mut headers);
     }
@@ -122,10 +141,57 @@ pub(super) fn upstream_headers(
     if let Some(obligations) = permitted.obligations() {
         set_all(&mut headers, &obligations.request_headers);
     }
-    if canonical.upgrade() == Upgrade::WebSocket {
+    if canonical.upgrade() == Upgrade::WebSocket && upstream.transport.http2.is_none() {
         set_upgrade(&mut headers);
     }
-    headers
+    (headers, hop)
+}
+
+/// The fields of a request that are set or taken away by its route, or by what permits it.
+pub(super) fn said_to_upstream(route: &RoutePlan, permitted: &Permitted) -> Vec<HeaderName> {
+    let changes = route.rewrite.as_ref().map(|rewrite| &rewrite.request);
+    let of_route = changes.into_iter().flat_map(HeaderChanges::names);
+    let obligations = permitted.obligations().into_iter();
+    let of_policy = obligations.flat_map(|it| &it.request_headers);
+    let of_policy = of_policy.map(|(name, _)| name);
+    of_route.chain(of_policy).cloned().collect()
+}
+
+/// What is said to the next hop of what was said to this one.
+#[derive(Debug, Default)]
+struct Hop {
+    /// Whoever asks takes what comes after a body.
+    takes_trailers: bool,
+    /// What comes after the request's own.
+    announced: Option<HeaderValue>,
+}
+
+impl Hop {
+    fn say(self, headers: &mut HeaderMap, is_http2: bool) {
+        // What is to become something else has no end that something could come after.
+        if self.takes_trailers && !headers.contains_key(header::CONNECTION) {
+            headers.insert(header::TE, HeaderValue::from_static(TRAILERS));
+            // RFC 9110 section 10.1.4.
+            if !is_http2 {
+                headers.insert(header::CONNECTION, HeaderValue::from_static("te"));
+            }
+        }
+        if let Some(announced) = self.announced {
+            headers.insert(header::TRAILER, announced);
+        }
+    }
+}
+
+/// Removes what is not the client's to say and what is for one hop.
+fn strip(plan: &Plan, upstream: &UpstreamPlan, headers: &mut HeaderMap) -> Hop {
+    let announced = upstream
+        .request_trailers
+        .then(|| plan.reserved.announced(headers))
+        .flatten();
+    Hop {
+        takes_trailers: plan.reserved.scrub(headers),
+        announced,
+    }
 }
 
 /// How long the body is, where the client has not said so. Of some methods the HTTP client would send none
@@ -134,7 +200,9 @@ fn say_length(headers: &mut HeaderMap, body: &RequestBody) {
     if body.is_end_stream() || headers.contains_key(header::CONTENT_LENGTH) {
         return;
     }
-    match body.size_hint().exact() {
+    // After what has a length nothing can come.
+    let length = body.size_hint().exact().filter(|_| !body.has_trailers());
+    match length {
         Some(length) => headers.insert(header::CONTENT_LENGTH, length.into()),
         None => headers.insert(
             header::TRANSFER_ENCODING,
@@ -146,7 +214,11 @@ fn say_length(headers: &mut HeaderMap, body: &RequestBody) {
 /// The headers of a response that is passed on as it is.
 pub(super) fn response_headers(plan: &Plan, headers: &mut HeaderMap) {
     settle_length(headers);
+    let announced = plan.reserved.announced(headers);
     strip_hop_by_hop(headers);
+    if let Some(announced) = announced {
+        headers.insert(header::TRAILER, announced);
+    }
     if let Some(logins) = &plan.logins {
         logins.own_cookies.forbid(headers);
     }

@@ -11,7 +11,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http::{Response, StatusCode, header};
+use http::{Response, StatusCode, Version, header};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
@@ -60,6 +60,7 @@ pub(super) fn switch_protocols(
     on_upgrade: Option<OnUpgrade>,
 ) -> Result<Response<ResponseBody>, Refusal> {
     let agreed = asked == Upgrade::WebSocket
+        && response.version() == Version::HTTP_11
         && headers::has_token(response.headers(), &header::UPGRADE, "websocket")
         && headers::has_token(response.headers(), &header::CONNECTION, "upgrade");
     let (true, Some(downstream)) = (agreed, on_upgrade) else {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use http::uri::PathAndQuery;
 use http::{HeaderValue, StatusCode, Uri};
 use service_kit::ConfigIssue;
 
@@ -33,7 +34,7 @@ pub(crate) struct Outliers {
 /// [`HealthCheckConfig`], compiled.
 #[derive(Debug, Clone)]
 pub(crate) struct HealthCheck {
-    pub(crate) uri: Uri,
+    pub(crate) path: PathAndQuery,
     pub(crate) host: HeaderValue,
     statuses: Vec<StatusCode>,
     pub(crate) interval: Duration,
@@ -105,7 +106,8 @@ impl HealthCheck {
     ) -> Result<Self, ConfigIssue> {
         let uri = config.path.parse::<Uri>().ok();
         let uri = uri.filter(|uri| config.path.starts_with('/') && uri.authority().is_none());
-        let uri = uri.ok_or_else(|| {
+        let path = uri.and_then(|uri| uri.path_and_query().cloned());
+        let path = path.ok_or_else(|| {
             ConfigIssue::new(format!("`{at}.path`: `{}` is no path", config.path))
                 .hint("write what is asked for, beginning with `/`: `/healthz`")
         })?;
@@ -120,7 +122,7 @@ impl HealthCheck {
             }
         }
         Ok(Self {
-            uri,
+            path,
             host: host.clone(),
             statuses: statuses(at, &config.statuses, 100)?,
             interval: Duration::from_millis(config.interval_ms),

@@ -14,7 +14,7 @@ use crate::config::RetriesConfig;
 pub(crate) struct Retries {
     /// Beside the first.
     pub(crate) attempts: u32,
-    statuses: Vec<StatusCode>,
+    pub(crate) statuses: Vec<StatusCode>,
     /// None: a try has as long as all of them.
     pub(crate) per_try: Option<Duration>,
     pub(crate) body_bytes: u64,

@@ -31,6 +31,14 @@ pub(crate) struct HeaderChanges {
     pub(crate) remove: Vec<HeaderName>,
 }
 
+impl HeaderChanges {
+    /// Of everything that is changed.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &HeaderName> + Clone {
+        let set = self.set.iter().map(|(name, _)| name);
+        set.chain(&self.remove)
+    }
+}
+
 /// The path of an upstream, with places for segments.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct PathTemplate(Vec<Piece>);

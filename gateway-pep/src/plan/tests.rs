@@ -71,7 +71,7 @@ fn an_upstream_is_protected_in_under_ten_lines() {
 fn every_mistake_is_reported_at_once() {
     let issues = compile(
         "gateway: { limits: { head_bytes: 1 }, cache: { secret: short } }\n\
-         upstreams: { a: 'https://x', b: 'http://x/path' }\n\
+         upstreams: { a: 'ftp://x', b: 'http://x/path' }\n\
          routes:\n\
          - { match: /a, methods: [get], upstream: c, public: true }\n\
          - { match: /b, methods: [GET], upstream: a }\n\
@@ -85,7 +85,7 @@ fn every_mistake_is_reported_at_once() {
     )
     .unwrap_err();
     for expected in [
-        "must begin with `http://`",
+        "must begin with `http://` or `https://`",
         "must be a host and a port only",
         "there is no upstream `c`",
         "`action` and `resource` are both needed",

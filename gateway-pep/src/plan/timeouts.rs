@@ -5,6 +5,7 @@ use std::time::Duration;
 use service_kit::ConfigIssue;
 
 use crate::config::{TimeoutsConfig, UpstreamTimeoutsConfig};
+use crate::grpc::Malformed;
 
 /// What a request may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +35,14 @@ impl UpstreamTimes {
             idle_body: secs(said(|it| it.idle_body_secs), gateway.idle_body_secs),
             total: said(|it| it.total_secs).map(Duration::from_secs),
         }
+    }
+
+    /// No longer in all than its caller waits, where that is said in a way that can be understood.
+    pub(crate) fn within(mut self, deadline: Result<Option<Duration>, Malformed>) -> Self {
+        if let Ok(Some(deadline)) = deadline {
+            self.total = Some(self.total.map_or(deadline, |total| total.min(deadline)));
+        }
+        self
     }
 
     /// How long the head of a response is waited for.

@@ -1,5 +1,6 @@
 //! Upstreams, compiled: what each is called, where it runs, and which of its endpoints gets a request.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,10 +10,12 @@ use service_kit::ConfigIssue;
 use url::Url;
 
 use super::health::HealthPlan;
+use super::locality;
 use super::reading::is_said_by_clients;
 use super::retries::Retries;
 use super::source::has_parameter;
 use super::timeouts;
+use super::transport::Transport;
 use crate::config::{Config, EndpointConfig, LoadBalancing, UpstreamConfig};
 use crate::headers::Reserved;
 
@@ -26,6 +29,9 @@ pub(crate) struct UpstreamPlan {
     /// `Host` towards it; none sends the client's.
     pub(crate) host_header: Option<HeaderValue>,
     pub(crate) resource: ResourceId,
+    pub(crate) transport: Transport,
+    /// Whether what clients say after a body goes on.
+    pub(crate) request_trailers: bool,
     /// Where it runs: one at least.
     pub(crate) endpoints: Vec<EndpointPlan>,
     /// Their names are resolved so often. None: when they are connected to.
@@ -34,6 +40,10 @@ pub(crate) struct UpstreamPlan {
     pub(crate) health: HealthPlan,
     /// None: nothing is sent to another endpoint.
     pub(crate) retries: Option<Retries>,
+    /// Reads that are not answered after so long are asked of another endpoint, too.
+    pub(crate) hedge: Option<Duration>,
+    /// Where fewer percent of the endpoints that are near are up, others get requests, too.
+    pub(crate) near_percent: u8,
     pub(crate) idle_connections: usize,
     pub(crate) idle: Duration,
     /// Of one worker.
@@ -51,6 +61,10 @@ pub(crate) struct EndpointPlan {
     pub(crate) host: String,
     pub(crate) port: u16,
     pub(crate) weight: u32,
+    /// In the zone of the gateway.
+    pub(crate) is_near: bool,
+    /// Of one worker, under way at once. None: as many as the upstream may have.
+    pub(crate) most: Option<u32>,
 }
 
 /// Which endpoint gets a request.
@@ -73,13 +87,13 @@ pub(crate) enum HashOn {
 
 /// Every upstream that can be.
 pub(super) fn compile(
-    config: &Config,
+    (config, base): (&Config, &Path),
     reserved: &Reserved,
     issues: &mut Vec<ConfigIssue>,
 ) -> Vec<UpstreamPlan> {
     let mut plans = Vec::with_capacity(config.upstreams.len());
     for (name, upstream) in &config.upstreams {
-        match UpstreamPlan::compile(name, upstream, (config, reserved)) {
+        match UpstreamPlan::compile(name, upstream, (config, reserved), base) {
             Ok(plan) => plans.push(plan),
             Err(issue) => issues.push(issue),
         }
@@ -92,10 +106,11 @@ impl UpstreamPlan {
         name: &str,
         config: &UpstreamConfig,
         (all, reserved): (&Config, &Reserved),
+        base: &Path,
     ) -> Result<Self, ConfigIssue> {
         let wrong = |why: &str| {
             ConfigIssue::new(format!("upstream `{name}`: `{}` {why}", config.url))
-                .hint("write `http://host:port`")
+                .hint("write `http://host:port` or `https://host:port`")
         };
         if config.connections == 0 {
             return Err(ConfigIssue::new(format!(
@@ -104,8 +119,8 @@ impl UpstreamPlan {
         }
         timeouts::check(&format!("upstreams.{name}.timeouts"), &config.timeouts)?;
         let url = Url::parse(&config.url).map_err(|error| wrong(&format!("is no url: {error}")))?;
-        if url.scheme() != "http" {
-            return Err(wrong("must begin with `http://`"));
+        if !matches!(url.scheme(), "http" | "https") {
+            return Err(wrong("must begin with `http://` or `https://`"));
         }
         let (Some(host), true) = (url.host_str(), is_bare(&url)) else {
             return Err(wrong("must be a host and a port only"));
@@ -120,18 +135,24 @@ impl UpstreamPlan {
         let resource = config
             .resource
             .clone()
-            .unwrap_or_else(|| format!("http://{authority}"));
-        let endpoints = endpoints(name, config, EndpointPlan::new(host, port, 1))?;
+            .unwrap_or_else(|| format!("{}://{authority}", url.scheme()));
+        let endpoints = endpoints(name, (config, all), EndpointPlan::new(host, port, 1))?;
+        let retries = Retries::compile(&format!("upstreams.{name}.retries"), &config.retries)?;
+        let transport = Transport::compile(name, config, (&url, &authority), base)?;
         Ok(Self {
             name: name.into(),
             host: host.trim_matches(['[', ']']).to_owned(),
             port,
             host_header: (!config.preserve_host).then(|| header.clone()),
             resource: ResourceId::new(resource),
+            transport,
+            request_trailers: config.request_trailers,
             endpoints,
             refresh: refresh(name, config)?,
             health: HealthPlan::compile(name, config, &header)?,
-            retries: Retries::compile(&format!("upstreams.{name}.retries"), &config.retries)?,
+            hedge: hedge(name, config, retries.as_ref())?,
+            near_percent: locality::threshold(name, config)?,
+            retries,
             balancing: balancing(name, config, (all, reserved))?,
             idle_connections: config.idle_connections,
             idle: Duration::from_secs(config.idle_secs),
@@ -149,6 +170,8 @@ impl EndpointPlan {
             host: host.trim_matches(['[', ']']).to_owned(),
             port,
             weight,
+            is_near: true,
+            most: None,
         }
     }
 
@@ -181,7 +204,7 @@ const MOST: usize = 256;
 
 fn endpoints(
     name: &str,
-    config: &UpstreamConfig,
+    (config, all): (&UpstreamConfig, &Config),
     own: EndpointPlan,
 ) -> Result<Vec<EndpointPlan>, ConfigIssue> {
     if config.endpoints.is_empty() {
@@ -196,7 +219,7 @@ fn endpoints(
     let mut plans = Vec::<EndpointPlan>::with_capacity(config.endpoints.len());
     for endpoint in &config.endpoints {
         let address = &endpoint.address;
-        let plan = EndpointPlan::parse(endpoint).ok_or_else(|| {
+        let mut plan = EndpointPlan::parse(endpoint).ok_or_else(|| {
             ConfigIssue::new(format!("`{at}`: `{address}` is no address"))
                 .hint("write `host:port`, without a scheme and a path")
         })?;
@@ -206,6 +229,14 @@ fn endpoints(
             ))
             .hint("leave out an endpoint that is to get nothing"));
         }
+        if endpoint.connections == Some(0) {
+            return Err(ConfigIssue::new(format!(
+                "`{at}`: `connections` of `{address}` must not be 0"
+            ))
+            .hint("leave out an endpoint that is to get nothing"));
+        }
+        plan.most = endpoint.connections;
+        plan.is_near = locality::is_near(&at, endpoint, all)?;
         if plans.iter().any(|known| known.name == plan.name) {
             return Err(
                 ConfigIssue::new(format!("`{at}`: `{address}` is there twice"))
@@ -215,6 +246,35 @@ fn endpoints(
         plans.push(plan);
     }
     Ok(plans)
+}
+
+/// None: whoever is slow is waited for.
+fn hedge(
+    name: &str,
+    config: &UpstreamConfig,
+    retries: Option<&Retries>,
+) -> Result<Option<Duration>, ConfigIssue> {
+    let at = format!("upstreams.{name}.hedge");
+    let Some(hedge) = &config.hedge else {
+        return Ok(None);
+    };
+    if hedge.after_ms == 0 {
+        return Err(ConfigIssue::new(format!("`{at}.after_ms` must not be 0"))
+            .hint("write what nearly every answer takes less than"));
+    }
+    if retries.is_none() {
+        return Err(ConfigIssue::new(format!(
+            "`{at}` means nothing where `retries.attempts` is 0"
+        ))
+        .hint("what is asked of another endpoint is one of them"));
+    }
+    if config.endpoints.len() < 2 && config.dns.is_none() {
+        return Err(
+            ConfigIssue::new(format!("`{at}` means nothing where there is one endpoint"))
+                .hint("name others by `endpoints`, or have its addresses found by `dns`"),
+        );
+    }
+    Ok(Some(Duration::from_millis(hedge.after_ms)))
 }
 
 fn refresh(name: &str, config: &UpstreamConfig) -> Result<Option<Duration>, ConfigIssue> {
@@ -375,6 +435,21 @@ mod tests {
             ),
             ("load_balancing: consistent_hash", "needs `hash_on`"),
             ("hash_on: subject", "means nothing without"),
+            (
+                "endpoints: [{ address: 'a:1', connections: 0 }]",
+                "`connections` of `a:1` must not be 0",
+            ),
+            (
+                "endpoints: [{ address: 'a:1', zone: b }]",
+                "`zone: b` means nothing without `gateway.zone`",
+            ),
+            ("zone_threshold_percent: 101", "must be from 0 to 100"),
+            ("dns: {}, hedge: { after_ms: 0 }", "after_ms` must not be 0"),
+            ("hedge: { after_ms: 9 }", "means nothing where there is one"),
+            (
+                "dns: {}, hedge: { after_ms: 9 }, retries: { attempts: 0 }",
+                "means nothing where `retries.attempts` is 0",
+            ),
             ("dns: { refresh_secs: 0 }", "must be from 1 to 86400"),
             ("panic_threshold_percent: 101", "must be from 0 to 100"),
             (

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::connections::Connections;
+use super::connections::{Common, Connections};
 use super::roster::{Endpoint, View};
 use crate::plan::Balancing;
 
@@ -13,17 +13,22 @@ pub(super) struct Selection {
     view: Arc<View>,
     /// In the order of the view's candidates.
     all: Vec<Rc<Connections>>,
+    common: Rc<Common>,
 }
 
+/// None of these and, where that is so, only those that are near.
+type Wanted<'s> = (&'s [Rc<Connections>], bool);
+
 impl Selection {
-    pub(super) fn new(view: Arc<View>) -> Self {
+    pub(super) fn new(view: Arc<View>, common: Rc<Common>) -> Self {
         let all = view.candidates.iter().map(|candidate| {
             let endpoint = candidate.endpoint.clone();
-            Rc::new(Connections::new(endpoint))
+            Rc::new(Connections::new(endpoint, common.clone()))
         });
         Self {
             all: all.collect(),
             view,
+            common,
         }
     }
 
@@ -35,7 +40,8 @@ impl Selection {
                 .cloned()
         };
         let of = |endpoint: &Arc<Endpoint>| {
-            known(endpoint).unwrap_or_else(|| Rc::new(Connections::new(endpoint.clone())))
+            known(endpoint)
+                .unwrap_or_else(|| Rc::new(Connections::new(endpoint.clone(), self.common.clone())))
         };
         let all: Vec<_> = view.candidates.iter().map(|it| of(&it.endpoint)).collect();
         for before in &self.all {
@@ -43,14 +49,26 @@ impl Selection {
                 before.retire();
             }
         }
-        Self { view, all }
+        Self {
+            view,
+            all,
+            common: self.common.clone(),
+        }
+    }
+
+    /// Whether some that could be chosen only have too much to do.
+    pub(super) fn is_full(&self) -> bool {
+        let weights = self.view.candidates.iter().map(|it| it.weight);
+        let mut all = self.all.iter().zip(weights);
+        all.any(|(it, weight)| weight > 0 && it.is_full())
     }
 
     pub(super) fn all(&self) -> &[Rc<Connections>] {
         &self.all
     }
 
-    /// The endpoint for a request with this key, but none of `tried`. None: there is none that gets any.
+    /// The endpoint for a request with this key, but none of `tried`. None: there is none that gets any, or has room
+    /// for it.
     pub(super) fn choose<'s>(
         &'s self,
         balancing: &Balancing,
@@ -58,30 +76,48 @@ impl Selection {
         tried: &'s [Rc<Connections>],
     ) -> Option<&'s Rc<Connections>> {
         if let ([only], [_]) = (&*self.all, &*self.view.candidates) {
-            return self.open(tried).next().map(|_| only);
+            return self.open(tried, false).next().map(|_| only);
         }
+        let near = self.view.keeps_near;
+        let chosen = self.choose_among(balancing, key, (tried, near));
+        if chosen.is_none() && near {
+            return self.choose_among(balancing, key, (tried, false));
+        }
+        chosen
+    }
+
+    /// The same. `near`: of those alone.
+    fn choose_among<'s>(
+        &'s self,
+        balancing: &Balancing,
+        key: Option<u64>,
+        (tried, near): Wanted<'s>,
+    ) -> Option<&'s Rc<Connections>> {
         match (balancing, key) {
-            (Balancing::ConsistentHash(_), Some(key)) => self.by_hash(key, tried),
-            (Balancing::RoundRobin | Balancing::ConsistentHash(_), _) => self.in_turn(tried),
-            (Balancing::LeastRequest, _) => self.of_two(tried),
+            (Balancing::ConsistentHash(_), Some(key)) => self.by_hash(key, (tried, near)),
+            (Balancing::RoundRobin | Balancing::ConsistentHash(_), _) => {
+                self.in_turn((tried, near))
+            }
+            (Balancing::LeastRequest, _) => self.of_two((tried, near)),
         }
     }
 
-    /// Those that get anything, and how much.
+    /// Those that get anything and can take it, and how much.
     fn open<'s>(
         &'s self,
         tried: &'s [Rc<Connections>],
+        near: bool,
     ) -> impl Iterator<Item = (&'s Rc<Connections>, u32)> + Clone {
         let weights = self.view.candidates.iter().map(|it| it.weight);
         let open = self.all.iter().zip(weights);
-        open.filter(|(it, weight)| *weight > 0 && !is_among(it, tried))
+        open.filter(move |(it, weight)| *weight > 0 && it.takes_more(near) && !is_among(it, tried))
     }
 
     /// Smooth weighted round robin: each is owed its weight at every turn, the one that is owed most has it, and
     /// owes the turn to the others.
-    fn in_turn<'s>(&'s self, tried: &'s [Rc<Connections>]) -> Option<&'s Rc<Connections>> {
+    fn in_turn<'s>(&'s self, (tried, near): Wanted<'s>) -> Option<&'s Rc<Connections>> {
         let (mut best, mut total) = (None::<&Rc<Connections>>, 0);
-        for (one, weight) in self.open(tried) {
+        for (one, weight) in self.open(tried, near) {
             let weight = i64::from(weight);
             one.owed.set(one.owed.get() + weight);
             total += weight;
@@ -95,9 +131,11 @@ impl Selection {
     }
 
     /// Two are drawn by their weights; of these the one that has less to do for what it can.
-    fn of_two<'s>(&'s self, tried: &'s [Rc<Connections>]) -> Option<&'s Rc<Connections>> {
-        let first = draw(self.open(tried))?;
-        let others = self.open(tried).filter(|it| !Rc::ptr_eq(it.0, first.0));
+    fn of_two<'s>(&'s self, (tried, near): Wanted<'s>) -> Option<&'s Rc<Connections>> {
+        let first = draw(self.open(tried, near))?;
+        let others = self
+            .open(tried, near)
+            .filter(|it| !Rc::ptr_eq(it.0, first.0));
         let Some(second) = draw(others) else {
             return Some(first.0);
         };
@@ -108,15 +146,15 @@ impl Selection {
         Some(if is_second { second.0 } else { first.0 })
     }
 
-    fn by_hash<'s>(
-        &'s self,
-        key: u64,
-        tried: &'s [Rc<Connections>],
-    ) -> Option<&'s Rc<Connections>> {
+    fn by_hash<'s>(&'s self, key: u64, (tried, near): Wanted<'s>) -> Option<&'s Rc<Connections>> {
         // Or the whole table would be looked at for nothing.
-        self.open(tried).next()?;
+        self.open(tried, near).next()?;
         let mut found = self.view.table.as_ref()?.candidates(key);
-        found.find_map(|index| self.all.get(index).filter(|it| !is_among(it, tried)))
+        found.find_map(|index| {
+            self.all
+                .get(index)
+                .filter(|it| it.takes_more(near) && !is_among(it, tried))
+        })
     }
 }
 
@@ -158,7 +196,7 @@ mod tests {
         let metrics = GatewayMetrics::new(&service_kit::Metrics::new(), &plan, &[]).unwrap();
         let roster = Roster::new(&plan.upstreams[0], metrics.upstream(0).unwrap());
         (
-            Selection::new(roster.view()),
+            Selection::new(roster.view(), Common::new(None, None)),
             plan.upstreams[0].balancing.clone(),
         )
     }

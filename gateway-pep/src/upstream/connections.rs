@@ -1,27 +1,36 @@
 //! Connections of one worker to one endpoint: those that are kept, and how many are in use.
 
 use std::cell::{Cell, RefCell};
-use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
-use socket2::SockRef;
-use tokio::net::TcpStream;
+use prometheus::IntCounter;
+use service_kit::ClientTls;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
-use super::UpstreamError;
+use super::dial::{Dialled, dial};
+use super::multiplexed::{Multiplexed, Stream};
 use super::roster::Endpoint;
+use super::{FRESH, UpstreamError};
 use crate::body::RequestBody;
-use crate::probes::probe;
+use crate::plan::{Transport, UpstreamPlan};
 
 /// Kept connections, the last used first.
 #[derive(Debug)]
 pub(super) struct Connections {
     pub(super) endpoint: Arc<Endpoint>,
     idle: RefCell<Vec<Idle>>,
+    multiplexed: Multiplexed,
+    /// Of the files that connections were opened by.
+    version: Cell<u64>,
+    common: Rc<Common>,
+    /// Requests under way at once, at most.
+    most: u32,
     active: Cell<u32>,
     /// What round robin owes it.
     pub(super) owed: Cell<i64>,
@@ -29,11 +38,43 @@ pub(super) struct Connections {
     is_gone: Cell<bool>,
 }
 
+/// What a request is sent on.
+#[derive(Debug)]
+pub(super) enum Sender {
+    Http1(SendRequest<RequestBody>),
+    Http2(Stream),
+}
+
 /// A connection that is kept.
 #[derive(Debug)]
-pub(super) struct Idle {
-    pub(super) sender: SendRequest<RequestBody>,
-    pub(super) since: Instant,
+struct Idle {
+    sender: SendRequest<RequestBody>,
+    since: Instant,
+}
+
+/// What the endpoints of an upstream have in common.
+#[derive(Debug)]
+pub(super) struct Common {
+    tls: Option<ClientTls>,
+    /// Requests under way at once at an endpoint, at most.
+    most: u32,
+    /// Counts connections that are opened.
+    opened: Option<IntCounter>,
+    /// Where those wait for whom no endpoint has room.
+    pub(super) room: Notify,
+}
+
+impl Common {
+    pub(super) fn new(transport: Option<&Transport>, opened: Option<IntCounter>) -> Rc<Self> {
+        Rc::new(Self {
+            tls: transport.and_then(|it| it.tls.clone()),
+            most: transport
+                .and_then(Transport::most_requests)
+                .unwrap_or(u32::MAX),
+            opened,
+            room: Notify::new(),
+        })
+    }
 }
 
 /// A request under way at an endpoint, or what it has become. Over when dropped.
@@ -41,27 +82,39 @@ pub(super) struct Idle {
 pub(super) struct Visit(Rc<Connections>);
 
 impl Connections {
-    pub(super) fn new(endpoint: Arc<Endpoint>) -> Self {
+    pub(super) fn new(endpoint: Arc<Endpoint>, common: Rc<Common>) -> Self {
+        let version = common.tls.as_ref().map_or(0, ClientTls::version);
+        let most = common.most.min(endpoint.plan.most.unwrap_or(u32::MAX));
         Self {
+            most,
             endpoint,
             idle: RefCell::default(),
+            multiplexed: Multiplexed::default(),
+            version: Cell::new(version),
+            common,
             active: Cell::new(0),
             owed: Cell::new(0),
             is_gone: Cell::new(false),
         }
     }
 
-    /// One that is kept, and neither closed nor idle for longer than `limit`.
-    pub(super) fn checkout(&self, limit: Duration) -> Option<Idle> {
+    /// A place on one that is there, and neither closed nor idle for too long; and whether it may have ended meanwhile.
+    pub(super) fn checkout(&self, plan: &UpstreamPlan) -> Option<(Sender, bool)> {
+        self.look_at_version();
+        if plan.transport.http2.is_some() {
+            let stream = self.multiplexed.on_one_with_room(plan.idle)?;
+            return Some((Sender::Http2(stream), true));
+        }
         let mut idle = self.idle.borrow_mut();
         while let Some(candidate) = idle.pop() {
-            if candidate.since.elapsed() > limit {
+            let idle_for = candidate.since.elapsed();
+            if idle_for > plan.idle {
                 // All below have been idle for longer.
                 idle.clear();
                 return None;
             }
             if candidate.sender.is_ready() {
-                return Some(candidate);
+                return Some((Sender::Http1(candidate.sender), idle_for > FRESH));
             }
         }
         None
@@ -88,6 +141,7 @@ impl Connections {
 
     pub(super) fn close_kept(&self) {
         self.idle.borrow_mut().clear();
+        self.multiplexed.leave_all();
     }
 
     /// The endpoint is none any more: nothing is kept, now or later.
@@ -100,41 +154,76 @@ impl Connections {
         self.active.get()
     }
 
+    /// Whether it can be sent another request. `near`: only if it is that.
+    pub(super) fn takes_more(&self, near: bool) -> bool {
+        !self.is_full() && (!near || self.endpoint.plan.is_near)
+    }
+
+    /// Whether it has as many requests under way as it may.
+    pub(super) fn is_full(&self) -> bool {
+        self.active.get() >= self.most
+    }
+
+    /// A connection for one request after the other, or a place on one for many.
     pub(super) async fn connect(
         &self,
+        plan: &UpstreamPlan,
         within: Duration,
-    ) -> Result<SendRequest<RequestBody>, UpstreamError> {
-        let plan = &self.endpoint.plan;
-        let stream = TcpStream::connect((plan.host.as_str(), plan.port));
-        let stream = timeout(within, stream)
+    ) -> Result<Sender, UpstreamError> {
+        let opening = async {
+            let Some(http2) = &plan.transport.http2 else {
+                let dialled = self.dial(&plan.transport).await?;
+                return Ok(Sender::Http1(open_http1(dialled).await?));
+            };
+            let dial = || self.dial(&plan.transport);
+            let stream = self.multiplexed.stream(http2, plan.idle, dial).await?;
+            Ok(Sender::Http2(stream))
+        };
+        timeout(within, opening)
             .await
             .map_err(|_| UpstreamError::ConnectTimeout)?
-            .map_err(UpstreamError::Connect)?;
-        stream.set_nodelay(true).map_err(UpstreamError::Connect)?;
-        watch_over(&stream).map_err(UpstreamError::Connect)?;
-        let (sender, connection) = http1::handshake(TokioIo::new(stream))
-            .await
-            .map_err(UpstreamError::Exchange)?;
-        tokio::task::spawn_local(async move {
-            // Its errors come back to whoever is waiting on it.
-            let _ = connection.with_upgrades().await;
-        });
-        Ok(sender)
+    }
+
+    async fn dial(&self, transport: &Transport) -> Result<Dialled, UpstreamError> {
+        if let Some(opened) = &self.common.opened {
+            opened.inc();
+        }
+        let dialled = dial(&self.endpoint.plan, transport).await;
+        dialled.map_err(UpstreamError::Connect)
+    }
+
+    /// What was opened by certificates or authorities that are others now is used no more.
+    fn look_at_version(&self) {
+        let Some(tls) = &self.common.tls else {
+            return;
+        };
+        let version = tls.version();
+        if self.version.replace(version) != version {
+            self.close_kept();
+        }
     }
 }
 
-/// Has the system end a connection whose other end has vanished, or takes nothing of what is sent, which nobody waits
-/// for once the answer is there.
-fn watch_over(stream: &TcpStream) -> io::Result<()> {
-    let socket = SockRef::from(stream);
-    probe(&socket)?;
-    #[cfg(target_os = "linux")]
-    socket.set_tcp_user_timeout(Some(DEAF))?;
-    Ok(())
+async fn open_http1(dialled: Dialled) -> Result<SendRequest<RequestBody>, UpstreamError> {
+    match dialled {
+        Dialled::Plain(stream) => speak_http1(stream).await,
+        Dialled::Tls(stream) => speak_http1(*stream).await,
+    }
 }
 
-#[cfg(target_os = "linux")]
-const DEAF: Duration = Duration::from_mins(1);
+async fn speak_http1<S>(stream: S) -> Result<SendRequest<RequestBody>, UpstreamError>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (sender, connection) = http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(UpstreamError::Exchange)?;
+    tokio::task::spawn_local(async move {
+        // Its errors come back to whoever is waiting on it.
+        let _ = connection.with_upgrades().await;
+    });
+    Ok(sender)
+}
 
 impl Visit {
     pub(super) fn new(connections: &Rc<Connections>) -> Self {
@@ -149,27 +238,16 @@ impl Visit {
 
 impl Drop for Visit {
     fn drop(&mut self) {
-        let active = &self.0.active;
+        let Connections {
+            active,
+            common,
+            most,
+            ..
+        } = &*self.0;
         active.set(active.get().saturating_sub(1));
-    }
-}
-
-#[cfg(all(test, target_os = "linux"))]
-mod tests {
-    use tokio::net::TcpListener;
-
-    use super::*;
-    use crate::probes::SILENT;
-
-    #[tokio::test]
-    async fn the_system_looks_after_connections_that_nobody_waits_for() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let connecting = TcpStream::connect(listener.local_addr().unwrap());
-        let stream = connecting.await.unwrap();
-        watch_over(&stream).unwrap();
-        let socket = SockRef::from(&stream);
-        assert!(socket.keepalive().unwrap());
-        assert_eq!(socket.tcp_keepalive_time().unwrap(), SILENT);
-        assert_eq!(socket.tcp_user_timeout().unwrap(), Some(DEAF));
+        // Who leaves a place wakes one for it; there may be others before that one comes.
+        if *most != u32::MAX {
+            common.room.notify_one();
+        }
     }
 }

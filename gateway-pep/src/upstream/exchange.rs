@@ -1,16 +1,17 @@
 //! A request on its way to an upstream, over as many tries as it takes. Every try sends the same request; between
 //! two of them, whoever drives it looks whether it may still be sent.
 
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
 use http::{Request, Response};
 use http_body::Body as _;
 use hyper::body::Incoming;
-use hyper::client::conn::http1::SendRequest;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
-use super::connections::{Connections, Idle, Visit};
+use super::connections::{Connections, Sender, Visit};
+use super::sending::{Answered, copy, exchange, has_ended, is_unprocessed};
 use super::{Counted, Lease, Place, Pool, UpstreamError};
 use crate::body::{Progress, RequestBody};
 use crate::plan::{Retries, UpstreamPlan, UpstreamTimes, is_repeatable};
@@ -18,12 +19,12 @@ use crate::plan::{Retries, UpstreamPlan, UpstreamTimes, is_repeatable};
 /// One request, and what is known of its tries.
 #[derive(Debug)]
 pub(crate) struct Exchange {
-    pool: Rc<Pool>,
-    key: Option<u64>,
+    pub(super) pool: Rc<Pool>,
+    pub(super) key: Option<u64>,
     /// What the next try sends. None: there can be none.
-    request: Option<Request<RequestBody>>,
+    pub(super) request: Option<Request<RequestBody>>,
     /// Endpoints that have failed.
-    tried: Vec<Rc<Connections>>,
+    pub(super) tried: Vec<Rc<Connections>>,
     /// The place that it takes among the upstream's requests, as long as it has no answer.
     counted: Option<Counted>,
     times: UpstreamTimes,
@@ -31,10 +32,17 @@ pub(crate) struct Exchange {
     deadline: Option<Instant>,
     /// Where the next try goes, if that is settled.
     next: Next,
-    retries: u32,
+    pub(super) retries: u32,
+    /// Tries at an endpoint that has not begun on the one before.
+    again: u32,
     /// Whether there is another endpoint at all.
     has_others: bool,
+    /// Where the try goes beside which there may be another one.
+    pub(super) beside: Option<Beside>,
 }
+
+/// Where a try has gone, once that is settled.
+type Beside = Rc<RefCell<Option<Rc<Connections>>>>;
 
 /// Where the next try goes.
 #[derive(Debug)]
@@ -43,9 +51,6 @@ enum Next {
     /// To the same endpoint, whose kept connection had ended.
     Same(Visit),
 }
-
-type Answered = (Response<Incoming>, SendRequest<RequestBody>);
-type Unanswered = (UpstreamError, Option<Request<RequestBody>>);
 
 impl Exchange {
     pub(super) fn new(
@@ -67,7 +72,31 @@ impl Exchange {
             deadline: None,
             next: Next::Chosen,
             retries: 0,
+            again: 0,
             has_others,
+            beside: None,
+        }
+    }
+
+    /// The same request once more, to be sent beside the next try: somewhere else, and once.
+    pub(super) fn beside(&mut self, request: Request<RequestBody>) -> Self {
+        let beside = Beside::default();
+        self.beside = Some(beside.clone());
+        let deadline = Instant::now() + self.times.to_head();
+        let deadline = *self.deadline.get_or_insert(deadline);
+        Self {
+            pool: self.pool.clone(),
+            key: self.key,
+            request: Some(request),
+            tried: self.tried.clone(),
+            counted: None,
+            times: self.times,
+            deadline: Some(deadline),
+            next: Next::Chosen,
+            retries: u32::MAX,
+            again: 0,
+            has_others: self.has_others,
+            beside: Some(beside),
         }
     }
 
@@ -89,11 +118,12 @@ impl Exchange {
         };
         let visit = match std::mem::replace(&mut self.next, Next::Chosen) {
             Next::Same(visit) => visit,
-            Next::Chosen => pool
-                .choose(plan, self.key, &self.tried)
-                .ok_or(UpstreamError::NoEndpoint)?,
+            Next::Chosen => pool.choose_soon(plan, self.key, &self.tried).await?,
         };
         let at = visit.at().clone();
+        if let Some(beside) = &self.beside {
+            *beside.borrow_mut() = Some(at.clone());
+        }
         if let Some(metrics) = &at.endpoint.metrics {
             metrics.requests.inc();
         }
@@ -160,12 +190,12 @@ impl Exchange {
     }
 
     /// None: it goes to one endpoint, and no other.
-    fn plan(&self) -> Option<&Retries> {
+    pub(super) fn plan(&self) -> Option<&Retries> {
         let plan = self.pool.plan().filter(|_| self.has_others);
         plan?.retries.as_ref()
     }
 
-    fn count(&self, of: impl Fn(&super::RetryMetrics) -> &prometheus::IntCounter) {
+    pub(super) fn count(&self, of: impl Fn(&super::RetryMetrics) -> &prometheus::IntCounter) {
         if let Some(metrics) = self.pool.metrics.upstream(self.pool.upstream) {
             of(&metrics.retries).inc();
         }
@@ -233,9 +263,10 @@ impl Exchange {
             Some(per_try) if is_repeatable => deadline.min(now + per_try),
             Some(_) | None => deadline,
         };
-        let (sender, is_old) = match at.checkout(plan.idle) {
-            Some(Idle { sender, since }) => (sender, Some(since.elapsed() > super::FRESH)),
-            None => match self.pool.connect(plan, at, self.to_connect(deadline)).await {
+        let (sender, is_old) = match at.checkout(plan) {
+            Some((sender, is_old)) => (sender, Some(is_old)),
+            // It is seldom, and large.
+            None => match Box::pin(self.pool.connect(plan, at, self.to_connect(deadline))).await {
                 Ok(sender) => (sender, None),
                 Err(error) => {
                     // It has never left.
@@ -244,27 +275,50 @@ impl Exchange {
                 }
             },
         };
+        let is_shared = matches!(sender, Sender::Http2(_));
         let is_plain = request.method().is_safe() && request.body().is_end_stream();
         // Its endpoint has most likely closed it already.
-        let may_be_stale = is_old == Some(true) && is_plain;
-        if may_be_stale || is_repeatable {
+        // One for many is lost to all of them at once, however new it is: servers that are exchanged leave what they have
+        // accepted without a word.
+        let may_be_stale = is_plain && (is_old == Some(true) || is_shared);
+        // Whether it was begun on is told where others are under way beside it, and only afterwards.
+        if may_be_stale || is_repeatable || is_shared {
             self.request = copy(&request);
         }
         let (error, unsent) = match exchange(sender, request, deadline).await {
-            Ok(answered) => return Ok(answered),
+            Ok(answered) => {
+                if !is_repeatable {
+                    self.request = None;
+                }
+                return Ok(answered);
+            }
             Err(failed) => failed,
         };
-        let is_stale = is_old.is_some()
-            && matches!(error, UpstreamError::Exchange(_))
-            && (unsent.is_some() || may_be_stale);
-        if is_stale {
+        let never_begun = unsent.is_some() || (is_shared && is_unprocessed(&error));
+        let is_stale = matches!(error, UpstreamError::Exchange(_))
+            && if is_shared {
+                (never_begun || (may_be_stale && has_ended(&error))) && self.again < AGAIN
+            } else {
+                is_old.is_some() && (unsent.is_some() || may_be_stale)
+            };
+        if is_stale && is_shared {
+            self.again += 1;
+        } else if is_stale {
             // The others are as old: the next connection is a new one.
             at.close_kept();
         }
         self.request = unsent.or_else(|| self.request.take());
+        // SECURITY: what may have been begun on goes nowhere else, but where that does no harm.
+        if is_shared && !never_begun && !is_stale && !is_repeatable {
+            self.request = None;
+        }
         Err(Failed { error, is_stale })
     }
 }
+
+/// A request that an endpoint has not begun on is sent there again so often: it has ended the connection, or has too
+/// much to do on it.
+const AGAIN: u32 = 2;
 
 /// Why a try has no answer.
 struct Failed {
@@ -277,21 +331,6 @@ impl From<UpstreamError> for Failed {
     fn from(error: UpstreamError) -> Self {
         let is_stale = false;
         Self { error, is_stale }
-    }
-}
-
-async fn exchange(
-    mut sender: SendRequest<RequestBody>,
-    request: Request<RequestBody>,
-    deadline: Instant,
-) -> Result<Answered, Unanswered> {
-    match timeout_at(deadline, sender.try_send_request(request)).await {
-        Ok(Ok(response)) => Ok((response, sender)),
-        Ok(Err(mut failed)) => {
-            let unsent = failed.take_message();
-            Err((UpstreamError::Exchange(failed.into_error()), unsent))
-        }
-        Err(_) => Err((UpstreamError::ResponseTimeout, None)),
     }
 }
 
@@ -317,13 +356,4 @@ fn has_failed(
             | UpstreamError::Missing,
         ) => false,
     }
-}
-
-/// The same request once more. None: its body is not at hand.
-fn copy(request: &Request<RequestBody>) -> Option<Request<RequestBody>> {
-    let mut copy = Request::new(request.body().copy()?);
-    *copy.method_mut() = request.method().clone();
-    *copy.uri_mut() = request.uri().clone();
-    *copy.headers_mut() = request.headers().clone();
-    Some(copy)
 }

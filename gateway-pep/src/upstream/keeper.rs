@@ -16,7 +16,7 @@ use super::health::{Health, Shares};
 use super::names::{self, Names};
 use super::roster::{Candidate, Endpoint, Roster};
 use crate::metrics::upstream::UpstreamMetrics;
-use crate::plan::{EndpointPlan, HealthCheck, UpstreamPlan};
+use crate::plan::{EndpointPlan, HealthCheck, Transport, UpstreamPlan};
 
 /// Of one upstream.
 #[derive(Debug)]
@@ -29,7 +29,7 @@ pub(crate) struct Keeper {
     /// What the process says of itself.
     readiness: service_kit::Health,
     metrics: UpstreamMetrics,
-    check: Option<HealthCheck>,
+    check: Option<(HealthCheck, Transport)>,
     /// Whose names are resolved how often.
     names: Option<(Names, Duration)>,
 }
@@ -61,7 +61,11 @@ impl Keeper {
             told: None,
             readiness: readiness.clone(),
             metrics: metrics.clone(),
-            check: plan.health.check.clone(),
+            check: plan
+                .health
+                .check
+                .clone()
+                .map(|check| (check, plan.transport.clone())),
             names: plan.refresh.map(names),
         })
     }

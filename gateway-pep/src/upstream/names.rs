@@ -70,7 +70,7 @@ impl Names {
                     name: address.to_string().into(),
                     host: address.ip().to_string(),
                     port: address.port(),
-                    weight: endpoint.weight,
+                    ..endpoint.clone()
                 };
                 all.entry(plan.name.clone()).or_insert(plan);
             }

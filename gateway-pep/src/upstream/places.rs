@@ -2,6 +2,7 @@
 //! slow upstream holds up its own clients, and nobody else's.
 
 use std::cell::Cell;
+use std::future::Future;
 use std::time::Duration;
 
 use prometheus::IntGauge;
@@ -49,6 +50,19 @@ impl Places {
             Err(_) => None,
         };
         taken.map(SemaphorePermit::forget).is_some()
+    }
+
+    /// Waits with the others for something else to come free. None where it does not in time, or too many wait.
+    pub(super) async fn wait<T>(
+        &self,
+        event: impl Future<Output = T>,
+        gauge: Option<&IntGauge>,
+    ) -> Option<T> {
+        if self.waiting.get() >= self.most_waiting {
+            return None;
+        }
+        let _waiting = Waiting::new(self, gauge);
+        timeout(self.patience, event).await.ok()
     }
 
     pub(super) fn leave(&self) {

@@ -27,6 +27,8 @@ pub(crate) struct Endpoint {
 #[derive(Debug)]
 pub(crate) struct View {
     pub(crate) candidates: Vec<Candidate>,
+    /// Those that are far get nothing while those that are near can take it.
+    pub(crate) keeps_near: bool,
     /// Where requests are led by a value of theirs.
     pub(crate) table: Option<Maglev>,
 }
@@ -63,6 +65,7 @@ impl Kind {
 #[derive(Debug)]
 pub(crate) struct Roster {
     is_hashed: bool,
+    near_percent: u8,
     kind: Kind,
     /// Somebody has failed too often.
     alarm: Notify,
@@ -102,10 +105,11 @@ impl Roster {
         let is_hashed = matches!(plan.balancing, Balancing::ConsistentHash(_));
         Self {
             is_hashed,
+            near_percent: plan.near_percent,
             kind,
             alarm: Notify::new(),
             version: AtomicU64::new(1),
-            view: ArcSwap::from_pointee(View::new(candidates, is_hashed)),
+            view: ArcSwap::from_pointee(View::new(candidates, is_hashed, plan.near_percent)),
         }
     }
 
@@ -140,7 +144,7 @@ impl Roster {
 
     /// Has workers choose from these.
     pub(super) fn publish(&self, candidates: Vec<Candidate>) {
-        let view = View::new(candidates, self.is_hashed);
+        let view = View::new(candidates, self.is_hashed, self.near_percent);
         self.view.store(Arc::new(view));
         self.version.fetch_add(1, Ordering::Release);
     }
@@ -172,11 +176,18 @@ impl Roster {
 }
 
 impl View {
-    fn new(candidates: Vec<Candidate>, is_hashed: bool) -> Self {
+    fn new(candidates: Vec<Candidate>, is_hashed: bool, near_percent: u8) -> Self {
+        let near = || candidates.iter().filter(|it| it.endpoint.plan.is_near);
+        let (all, up) = (near().count(), near().filter(|it| it.weight > 0).count());
+        let suffices = up > 0 && up * 100 >= all * usize::from(near_percent);
         let names = candidates
             .iter()
             .map(|it| (&*it.endpoint.plan.name, it.weight));
         let table = is_hashed.then(|| Maglev::new(names));
-        Self { candidates, table }
+        Self {
+            keeps_near: suffices && all < candidates.len(),
+            candidates,
+            table,
+        }
     }
 }

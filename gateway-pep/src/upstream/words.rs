@@ -18,6 +18,8 @@ impl UpstreamError {
                 ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted => {
                     "connection_terminated"
                 }
+                // What TLS has against it.
+                ErrorKind::InvalidData => "tls_protocol_error",
                 _ => "destination_unavailable",
             },
             Self::ConnectTimeout => "connection_timeout",

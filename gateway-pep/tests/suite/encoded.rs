@@ -159,7 +159,7 @@ async fn a_route_that_could_not_tell_two_paths_apart_does_not_start() {
         );
         let config = config(
             "{ workers: 1, access_log: 'off' }",
-            fixture.upstream.addr,
+            ("http", fixture.upstream.addr),
             "",
             &line,
         );

@@ -56,6 +56,8 @@ pub(crate) struct Setup {
     pub(crate) shared: Option<Arc<dyn Store>>,
     /// Of the upstream, beside its place: `connections: 1, …`
     pub(crate) upstream_settings: String,
+    /// `http` or `https`.
+    pub(crate) upstream_scheme: &'static str,
     /// Beside those that every test has, a line each.
     pub(crate) more_routes: &'static str,
     /// Remembers used proofs.
@@ -91,6 +93,7 @@ impl Setup {
             events: Arc::new(MemoryStore::new()),
             shared: None,
             upstream_settings: String::new(),
+            upstream_scheme: "http",
             more_routes: "",
             proofs: Arc::new(MemoryStore::new()),
             rates: Arc::new(MemoryStore::new()),
@@ -113,7 +116,7 @@ impl Setup {
     pub(crate) fn start_unheard(self) -> Fixture {
         let config = config(
             &self.gateway,
-            self.upstream.addr,
+            (self.upstream_scheme, self.upstream.addr),
             &self.upstream_settings,
             self.more_routes,
         );
@@ -155,12 +158,12 @@ impl Setup {
 /// With the routes that every test has, and more.
 pub(crate) fn config(
     gateway: &str,
-    upstream: SocketAddr,
+    (scheme, upstream): (&str, SocketAddr),
     upstream_settings: &str,
     more_routes: &str,
 ) -> Config {
     let text = format!(
-        "gateway: {gateway}\nupstreams: {{ a: {{ url: 'http://{upstream}', resource: 'https://a', {upstream_settings} }} }}\n{ROUTES}{more_routes}"
+        "gateway: {gateway}\nupstreams: {{ a: {{ url: '{scheme}://{upstream}', resource: 'https://a', {upstream_settings} }} }}\n{ROUTES}{more_routes}"
     );
     let file: File = service_kit::config::parse(&text, &Variables::default())
         .map_err(|issue| issue.to_string())
@@ -219,6 +222,11 @@ impl Fixture {
         assert!(series.next().is_none(), "several of {name} {labels:?}");
         let value = only.and_then(|line| line.rsplit(' ').next());
         value.map_or(0, |value| value.parse().unwrap())
+    }
+
+    /// Whether the sum of a metric's series is this one.
+    pub(crate) fn is(&self, name: &str, expected: f64) -> bool {
+        (self.metric(name) - expected).abs() < 0.1
     }
 
     /// The sum of a metric's series.

@@ -109,7 +109,8 @@ async fn a_request_is_decided_and_forwarded_as_by_http_1() {
         assert_eq!(seen.headers.get(name), seen_1.headers.get(name), "{name}");
     }
     assert_eq!(seen.headers["cookie"], "a=1; b=2");
-    assert!(!seen.headers.contains_key("te"));
+    // It is passed on what comes after an answer.
+    assert_eq!(seen.headers["te"], "trailers");
     assert_eq!(asked.context, asked_1.context);
     // One answer served both: the question was the same.
     assert_eq!(fixture.pdp.count(), 1);

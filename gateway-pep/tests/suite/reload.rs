@@ -38,7 +38,7 @@ async fn reload(
     more_routes: &str,
 ) -> Result<(), GatewayError> {
     let addr = fixture.upstream.addr;
-    let config = config(gateway, addr, "", more_routes);
+    let config = config(gateway, ("http", addr), "", more_routes);
     fixture.gateway.reload(&config, Path::new(".")).await
 }
 

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::{SinkExt as _, StreamExt as _};
+use http::Request;
+use http_body_util::{BodyExt as _, Full};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, timeout};
@@ -10,7 +13,7 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 
 use crate::fixture::{Fixture, Setup, eventually, get};
-use crate::upstream::Upstream;
+use crate::upstream::{Speaks, Upstream};
 
 #[tokio::test]
 async fn an_event_arrives_when_it_is_sent_not_when_the_response_ends() {
@@ -101,6 +104,81 @@ async fn an_upload_is_streamed_whole() {
     assert!(answer.0.contains("HTTP/1.1 200"), "{answer:?}");
     let seen = fixture.upstream.last();
     assert!(seen.body == body.as_bytes() && !seen.headers.contains_key("expect"));
+}
+
+/// What comes within a moment.
+async fn heard(stream: &mut TcpStream) -> String {
+    let mut buffer = [0; 4096];
+    let reading = timeout(Duration::from_millis(250), stream.read(&mut buffer));
+    let length = reading.await.map_or(0, Result::unwrap);
+    String::from_utf8_lossy(&buffer[..length]).into_owned()
+}
+
+#[tokio::test]
+async fn a_body_is_asked_for_once_it_is_permitted_and_never_before() {
+    for (speaks, settings) in [
+        (Speaks::Http1 { idle: None }, ""),
+        (Speaks::Http2, "protocol: http2"),
+    ] {
+        let setup = Setup {
+            upstream: Upstream::start_speaking(speaks).await,
+            upstream_settings: settings.into(),
+            ..Setup::new().await
+        };
+        let fixture = setup.start().await;
+        *fixture.pdp.delay.lock().unwrap() = Duration::from_millis(600);
+        let head = |id: &str| {
+            format!(
+                "POST /records/{id} HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer at_alice\r\n\
+                 Content-Length: 5\r\nExpect: 100-continue\r\n\r\n"
+            )
+        };
+        let mut stream = TcpStream::connect(fixture.addr).await.unwrap();
+        stream.write_all(head("1").as_bytes()).await.unwrap();
+        assert_eq!(heard(&mut stream).await, "", "nothing was decided yet");
+        tokio::time::sleep(Duration::from_millis(400)).await;
+        assert_eq!(heard(&mut stream).await, "HTTP/1.1 100 Continue\r\n\r\n");
+        stream.write_all(b"hello").await.unwrap();
+        let answer = heard(&mut stream).await;
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        assert_eq!(fixture.upstream.last().body, "hello");
+        // Who may not is not asked for it.
+        let mut stream = TcpStream::connect(fixture.addr).await.unwrap();
+        stream
+            .write_all(head("forbidden").as_bytes())
+            .await
+            .unwrap();
+        tokio::time::sleep(Duration::from_millis(700)).await;
+        let answer = heard(&mut stream).await;
+        assert!(answer.starts_with("HTTP/1.1 403"), "{answer}");
+        assert_eq!(fixture.upstream.seen().len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn events_arrive_when_they_are_sent_by_http_2_as_well() {
+    let setup = Setup {
+        gateway: "{ workers: 1, access_log: 'off', h2c: true }".into(),
+        upstream: Upstream::start_speaking(Speaks::Http2).await,
+        upstream_settings: "protocol: http2".into(),
+        ..Setup::new().await
+    };
+    let fixture = setup.start().await;
+    let mut client = crate::http2::client::<Full<Bytes>>(&fixture).await;
+    let request = Request::get("http://gw.test/records/events")
+        .header("authorization", "Bearer at_alice")
+        .body(Full::default())
+        .unwrap();
+    let begun = Instant::now();
+    let answer = client.send_request(request).await.unwrap();
+    assert_eq!(answer.headers()["content-type"], "text/event-stream");
+    let mut body = answer.into_body();
+    for n in 0..2 {
+        let event = body.frame().await.unwrap().unwrap().into_data().unwrap();
+        assert_eq!(event, format!("data: {n}\n\n"));
+        let took = begun.elapsed().as_millis();
+        assert!((n * 1_000..n * 1_000 + 900).contains(&took), "{took}");
+    }
 }
 
 /// Sends the head of a request, and the rest a moment later; what has come after another moment.

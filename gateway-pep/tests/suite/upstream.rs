@@ -8,14 +8,17 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream;
-use http::{HeaderMap, Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Version, header};
 use http_body::Frame;
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt as _, Full, StreamBody};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
-use tokio::net::TcpListener;
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
 
 /// A request as it arrived.
 #[derive(Debug, Clone)]
@@ -24,6 +27,8 @@ pub(crate) struct Seen {
     pub(crate) target: String,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
+    pub(crate) trailers: HeaderMap,
+    pub(crate) version: Version,
     pub(crate) connection: usize,
 }
 
@@ -35,11 +40,36 @@ pub(crate) struct Upstream {
     broken: Arc<Mutex<usize>>,
     /// How the last WebSocket was closed.
     closed: Arc<Mutex<Option<u16>>>,
+    /// How long it takes over every answer.
+    delay: Arc<Mutex<Duration>>,
+    /// Requests that nobody has waited for.
+    given_up: Arc<AtomicUsize>,
+    /// Bytes of floods that the HTTP library has asked for.
+    sent: Arc<AtomicUsize>,
+    /// By which TLS it was reached.
+    pub(crate) names: Arc<Mutex<Vec<String>>>,
+    /// Connections on which a client certificate was shown.
+    pub(crate) certified: Arc<Mutex<usize>>,
     /// What `/healthz` and `…/status` answer.
     status: Arc<AtomicU16>,
     /// Times that it was asked how it is.
     checks: Arc<AtomicUsize>,
 }
+
+/// What an upstream speaks.
+#[derive(Clone)]
+pub(crate) enum Speaks {
+    Http1 {
+        idle: Option<Duration>,
+    },
+    Http2,
+    /// What is agreed on.
+    Tls(TlsAcceptor),
+}
+
+/// The length of a flood.
+pub(crate) const FLOOD: usize = 128 << 20;
+const PIECE: usize = 64 << 10;
 
 type Body = BoxBody<Bytes, Infallible>;
 
@@ -52,12 +82,28 @@ impl Upstream {
 
     /// Closes each connection that was idle for so long.
     pub(crate) async fn start_closing_after(idle: Option<Duration>) -> Self {
+        Self::start_speaking(Speaks::Http1 { idle }).await
+    }
+
+    /// One that somebody else is, there.
+    pub(crate) async fn elsewhere(addr: SocketAddr) -> Self {
+        let mut upstream = Self::start().await;
+        upstream.addr = addr;
+        upstream
+    }
+
+    pub(crate) async fn start_speaking(speaks: Speaks) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let upstream = Self {
             addr: listener.local_addr().unwrap(),
             seen: Arc::default(),
             broken: Arc::default(),
             closed: Arc::default(),
+            delay: Arc::default(),
+            given_up: Arc::default(),
+            sent: Arc::default(),
+            names: Arc::default(),
+            certified: Arc::default(),
             status: Arc::new(AtomicU16::new(200)),
             checks: Arc::default(),
         };
@@ -65,14 +111,55 @@ impl Upstream {
         tokio::task::spawn(async move {
             for connection in 0.. {
                 let (stream, _) = listener.accept().await.unwrap();
-                let serving = serving.clone();
-                tokio::task::spawn(async move { serving.serve(stream, connection, idle).await });
+                let (serving, speaks) = (serving.clone(), speaks.clone());
+                tokio::task::spawn(async move {
+                    match speaks {
+                        Speaks::Http1 { idle } => serving.serve(stream, connection, idle).await,
+                        Speaks::Http2 => serving.serve_http2(stream, connection).await,
+                        Speaks::Tls(acceptor) => {
+                            serving.serve_tls(stream, connection, &acceptor).await;
+                        }
+                    }
+                });
             }
         });
         upstream
     }
 
-    async fn serve(&self, stream: tokio::net::TcpStream, number: usize, idle: Option<Duration>) {
+    async fn serve_tls(&self, stream: TcpStream, number: usize, acceptor: &TlsAcceptor) {
+        let Ok(stream) = acceptor.accept(stream).await else {
+            return;
+        };
+        if let Some(name) = stream.get_ref().1.server_name() {
+            self.names.lock().unwrap().push(name.to_owned());
+        }
+        let shown = stream.get_ref().1.peer_certificates();
+        *self.certified.lock().unwrap() += usize::from(shown.is_some_and(|it| !it.is_empty()));
+        if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
+            self.serve_http2(stream, number).await;
+        } else {
+            self.serve(stream, number, None).await;
+        }
+    }
+
+    async fn serve_http2<S>(&self, stream: S, number: usize)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + 'static,
+    {
+        let serving = self.clone();
+        let service = service_fn(move |request| {
+            let serving = serving.clone();
+            async move { Ok::<_, Infallible>(serving.answer(request, number).await) }
+        });
+        let _ = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
+            .serve_connection(TokioIo::new(stream), service)
+            .await;
+    }
+
+    async fn serve<S>(&self, stream: S, number: usize, idle: Option<Duration>)
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
         let service =
             service_fn(
                 |request| async move { Ok::<_, Infallible>(self.answer(request, number).await) },
@@ -94,6 +181,9 @@ impl Upstream {
         if parts.uri.path() == "/healthz" {
             return self.health(&parts.headers);
         }
+        if parts.uri.path().ends_with("/deaf") {
+            tokio::time::sleep(Duration::from_secs(2)).await;
+        }
         let Ok(body) = body.collect().await else {
             *self.broken.lock().unwrap() += 1;
             return Response::new(whole(""));
@@ -103,9 +193,21 @@ impl Upstream {
             method: parts.method,
             target: parts.uri.to_string(),
             headers: parts.headers.clone(),
+            trailers: body.trailers().cloned().unwrap_or_default(),
+            version: parts.version,
             body: body.to_bytes(),
             connection,
         });
+        let delay = *self.delay.lock().unwrap();
+        let unanswered = Unanswered(&self.given_up);
+        if !delay.is_zero() {
+            tokio::time::sleep(delay).await;
+        }
+        std::mem::forget(unanswered);
+        self.by_path(&path, &parts.headers, upgrade).await
+    }
+
+    async fn by_path(&self, path: &str, headers: &HeaderMap, upgrade: OnUpgrade) -> Response<Body> {
         match path.rsplit('/').next().unwrap() {
             "slow" => {
                 tokio::time::sleep(Duration::from_millis(300)).await;
@@ -122,8 +224,8 @@ impl Upstream {
             "halting" => halting("{\"id\":\"1001\",", "\"ssn\":\"078-05-1120\"}"),
             "halting-list" => halting("{\"items\":[{\"id\":\"1\"},", "{\"id\":3}]}"),
             "silent" => events(2, Duration::from_mins(10)),
-            "ws" if parts.headers.contains_key(header::UPGRADE) => {
-                switch(&parts.headers, upgrade, self.closed.clone())
+            "ws" if headers.contains_key(header::UPGRADE) => {
+                switch(headers, upgrade, self.closed.clone())
             }
             "big" => json(&format!(
                 "{{\"ssn\":\"1\",\"pad\":\"{}\"}}",
@@ -138,6 +240,8 @@ impl Upstream {
             "twice" => json("{\"items\":[],\"items\":[{\"id\":\"forbidden\"}]}"),
             // More than the system keeps for a client that does not read.
             "huge" => Response::new(whole(&"x".repeat(32 << 20))),
+            "trailers" => trailers(),
+            "flood" => self.flood(),
             "text" => Response::new(whole("ssn: 1")),
             "broken-json" => json("{\"ssn\":\"1\""),
             "missing" => {
@@ -147,6 +251,21 @@ impl Upstream {
             }
             _ => json("{\"id\":\"1001\",\"ssn\":\"078-05-1120\",\"n\":1.0}"),
         }
+    }
+
+    /// As fast as it is taken, and counted.
+    fn flood(&self) -> Response<Body> {
+        let sent = self.sent.clone();
+        let piece = Bytes::from(vec![b'x'; PIECE]);
+        let pieces = (0..FLOOD / PIECE).map(move |_| {
+            sent.fetch_add(PIECE, Ordering::SeqCst);
+            Ok(Frame::data(piece.clone()))
+        });
+        Response::new(StreamBody::new(stream::iter(pieces)).boxed())
+    }
+
+    pub(crate) fn sent(&self) -> usize {
+        self.sent.load(Ordering::SeqCst)
     }
 
     pub(crate) fn seen(&self) -> Vec<Seen> {
@@ -173,6 +292,14 @@ impl Upstream {
         response
     }
 
+    pub(crate) fn takes(&self, millis: u64) {
+        *self.delay.lock().unwrap() = Duration::from_millis(millis);
+    }
+
+    pub(crate) fn given_up(&self) -> usize {
+        self.given_up.load(Ordering::SeqCst)
+    }
+
     pub(crate) fn answer_with(&self, status: u16) {
         self.status.store(status, Ordering::SeqCst);
     }
@@ -183,6 +310,15 @@ impl Upstream {
 
     pub(crate) fn broken(&self) -> usize {
         *self.broken.lock().unwrap()
+    }
+}
+
+/// Counts where it is dropped.
+struct Unanswered<'a>(&'a AtomicUsize);
+
+impl Drop for Unanswered<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, Ordering::SeqCst);
     }
 }
 
@@ -215,6 +351,22 @@ fn halting(first: &'static str, second: &'static str) -> Response<Body> {
     Response::builder()
         .header("content-type", "application/json")
         .body(StreamBody::new(sync(pieces)).boxed())
+        .unwrap()
+}
+
+/// A body, and fields after it: some that may be there, and some that may not.
+fn trailers() -> Response<Body> {
+    let mut fields = HeaderMap::new();
+    fields.insert("x-checksum", "7".parse().unwrap());
+    fields.insert("x-auth-subject", "admin".parse().unwrap());
+    fields.insert("set-cookie", "a=b".parse().unwrap());
+    let frames = [
+        Frame::data(Bytes::from_static(b"whole")),
+        Frame::trailers(fields),
+    ];
+    Response::builder()
+        .header("trailer", "x-checksum, x-auth-subject, set-cookie")
+        .body(StreamBody::new(stream::iter(frames.map(Ok))).boxed())
         .unwrap()
 }
 
@@ -255,7 +407,7 @@ where
 /// Echoes WebSocket messages.
 fn switch(
     headers: &HeaderMap,
-    upgrade: hyper::upgrade::OnUpgrade,
+    upgrade: OnUpgrade,
     closed: Arc<Mutex<Option<u16>>>,
 ) -> Response<Body> {
     use futures_util::{SinkExt as _, StreamExt as _};

@@ -1,8 +1,17 @@
 //! An upstream that runs in several places: who gets what, and what becomes of requests when one of them fails.
 
+mod grpc;
 mod health;
+mod hedge;
+mod http2;
+mod others;
+
 mod retries;
+mod secure;
+mod slow;
 mod timeouts;
+mod trailers;
+mod zones;
 
 use std::collections::BTreeMap;
 
@@ -27,13 +36,18 @@ impl Several {
     }
 
     pub(crate) async fn setup(all: &[Upstream], settings: &str) -> Setup {
+        let of_each: Vec<_> = (0..all.len())
+            .map(|index| if index == 0 { "weight: 3" } else { "weight: 1" })
+            .collect();
+        Self::setup_each(all, &of_each, settings).await
+    }
+
+    /// `of_each`: settings of the endpoints.
+    pub(crate) async fn setup_each(all: &[Upstream], of_each: &[&str], settings: &str) -> Setup {
         let endpoints: Vec<_> = all
             .iter()
-            .enumerate()
-            .map(|(index, one)| {
-                let weight = if index == 0 { 3 } else { 1 };
-                format!("{{ address: '{}', weight: {weight} }}", one.addr)
-            })
+            .zip(of_each)
+            .map(|(one, own)| format!("{{ address: '{}', {own} }}", one.addr))
             .collect();
         Setup {
             upstream: all[0].clone(),

@@ -15,6 +15,13 @@ pub struct EndpointConfig {
     /// How many requests it gets, beside what others have: one of 3 gets three times as many as one of 1.
     #[serde(default = "weight")]
     pub weight: u32,
+    /// Where it is. Those in the zone of the gateway (`gateway.zone`) get all requests while enough of them are up.
+    #[serde(default)]
+    pub zone: Option<String>,
+    /// Connections that one worker has to it at most; with HTTP/2, requests under way. Requests go to other endpoints
+    /// or, where all have as many as they may, wait. Default: as many as the upstream may have.
+    #[serde(default)]
+    pub connections: Option<u32>,
 }
 
 /// Which endpoint gets a request.
@@ -41,6 +48,8 @@ impl Short for EndpointConfig {
         Self {
             address: address.to_owned(),
             weight: weight(),
+            zone: None,
+            connections: None,
         }
     }
 

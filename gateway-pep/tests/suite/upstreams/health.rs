@@ -200,7 +200,7 @@ async fn another_configuration_has_its_own_endpoints_and_of_those_before_nothing
         "endpoints: ['{}', '{}'], load_balancing: least_request",
         other.addr, well.addr
     );
-    let config = crate::fixture::config(gateway, well.addr, &settings, "");
+    let config = crate::fixture::config(gateway, ("http", well.addr), &settings, "");
     fixture
         .gateway
         .reload(&config, Path::new("."))
@@ -218,7 +218,7 @@ async fn another_configuration_has_its_own_endpoints_and_of_those_before_nothing
     let asked = well.checks();
     tokio::time::sleep(Duration::from_millis(150)).await;
     assert_eq!(well.checks(), asked);
-    let config = crate::fixture::config(gateway, well.addr, "", "");
+    let config = crate::fixture::config(gateway, ("http", well.addr), "", "");
     fixture
         .gateway
         .reload(&config, Path::new("."))

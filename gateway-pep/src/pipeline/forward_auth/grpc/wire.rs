@@ -13,6 +13,8 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 
 use crate::body::{BodyError, RequestBody};
+pub(super) use crate::grpc::Code;
+use crate::grpc::{self, CONTENT_TYPE, GRPC_MESSAGE, GRPC_STATUS, Malformed};
 use crate::pipeline::record::Record;
 
 /// Why a call has no answer: a status with a text for whoever runs the proxy.
@@ -20,32 +22,6 @@ use crate::pipeline::record::Record;
 pub(super) struct Fault {
     pub(super) code: Code,
     pub(super) message: &'static str,
-}
-
-/// The codes of gRPC that are said here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Code {
-    InvalidArgument,
-    DeadlineExceeded,
-    NotFound,
-    PermissionDenied,
-    ResourceExhausted,
-    Unimplemented,
-    Internal,
-}
-
-impl Code {
-    fn as_header(self) -> HeaderValue {
-        HeaderValue::from_static(match self {
-            Self::InvalidArgument => "3",
-            Self::DeadlineExceeded => "4",
-            Self::NotFound => "5",
-            Self::PermissionDenied => "7",
-            Self::ResourceExhausted => "8",
-            Self::Unimplemented => "12",
-            Self::Internal => "13",
-        })
-    }
 }
 
 impl Fault {
@@ -68,31 +44,8 @@ pub(super) fn is_call(head: &request::Parts) -> Result<(), StatusCode> {
 
 /// How long the caller waits. None: it does not say.
 pub(super) fn deadline(headers: &HeaderMap) -> Result<Option<Duration>, Fault> {
-    const MALFORMED: Fault = Fault::new(Code::Internal, "`grpc-timeout` is malformed");
-    let mut values = headers.get_all(&GRPC_TIMEOUT).iter();
-    let value = match (values.next(), values.next()) {
-        (None, _) => return Ok(None),
-        (Some(only), None) => only.as_bytes(),
-        _ => return Err(MALFORMED),
-    };
-    let (unit, digits) = value.split_last().ok_or(MALFORMED)?;
-    if !(1..=8).contains(&digits.len()) || !digits.iter().all(u8::is_ascii_digit) {
-        return Err(MALFORMED);
-    }
-    let count: u64 = std::str::from_utf8(digits)
-        .ok()
-        .and_then(|digits| digits.parse().ok())
-        .ok_or(MALFORMED)?;
-    let nanos_per = match unit {
-        b'n' => return Ok(Some(Duration::from_nanos(count))),
-        b'u' => return Ok(Some(Duration::from_micros(count))),
-        b'm' => return Ok(Some(Duration::from_millis(count))),
-        b'S' => 1,
-        b'M' => 60,
-        b'H' => 3600,
-        _ => return Err(MALFORMED),
-    };
-    Ok(Some(Duration::from_secs(count * nanos_per)))
+    grpc::deadline(headers)
+        .map_err(|Malformed| Fault::new(Code::Internal, "`grpc-timeout` is malformed"))
 }
 
 /// The one message of a call.
@@ -241,48 +194,11 @@ pub(super) const HEAD_BYTES: usize = 5;
 const TOO_LARGE: Fault = Fault::new(Code::ResourceExhausted, "the message is too large");
 const GRPC: &[u8] = b"application/grpc";
 const GRPC_PROTO: &[u8] = b"application/grpc+proto";
-const CONTENT_TYPE: &str = "application/grpc";
-static GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
-const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
-const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 const GRPC_ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-encoding");
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[track_caller]
-    fn check(value: &str, expected: Option<Duration>) {
-        let mut headers = HeaderMap::new();
-        headers.insert(&GRPC_TIMEOUT, value.parse().unwrap());
-        assert_eq!(deadline(&headers).ok().flatten(), expected, "{value}");
-        assert_eq!(deadline(&headers).is_err(), expected.is_none(), "{value}");
-    }
-
-    #[test]
-    fn a_deadline_has_up_to_eight_digits_and_a_unit() {
-        check("1H", Some(Duration::from_hours(1)));
-        check("2M", Some(Duration::from_mins(2)));
-        check("3S", Some(Duration::from_secs(3)));
-        check("250m", Some(Duration::from_millis(250)));
-        check("7u", Some(Duration::from_micros(7)));
-        check("0n", Some(Duration::ZERO));
-        check("99999999H", Some(Duration::from_hours(99_999_999)));
-        for malformed in [
-            "",
-            "S",
-            "5",
-            "100000000S",
-            "-1S",
-            "+1S",
-            "1 S",
-            "1s",
-            "1.5S",
-        ] {
-            check(malformed, None);
-        }
-        assert_eq!(deadline(&HeaderMap::new()), Ok(None));
-    }
 
     #[test]
     fn what_a_message_announces_is_checked_before_it_is_there() {

@@ -1,0 +1,90 @@
+//! One request on one connection: what comes back, and what that says of whether it may be sent again.
+
+use std::future::Future;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::client::conn::TrySendError;
+use tokio::time::{Instant, timeout_at};
+
+use super::UpstreamError;
+use super::connections::Sender;
+use crate::body::RequestBody;
+
+pub(super) type Answered = (Response<Incoming>, Sender);
+/// Why there is no answer, and the request, where nothing of it has left.
+pub(super) type Unanswered = (UpstreamError, Option<Request<RequestBody>>);
+
+/// Sends it, and waits for the head of its response.
+pub(super) async fn exchange(
+    sender: Sender,
+    request: Request<RequestBody>,
+    deadline: Instant,
+) -> Result<Answered, Unanswered> {
+    match sender {
+        Sender::Http1(mut sender) => {
+            let answering = sender.try_send_request(request);
+            let response = answered(answering, deadline).await?;
+            Ok((response, Sender::Http1(sender)))
+        }
+        Sender::Http2(stream) => {
+            let answering = stream.sender().try_send_request(request);
+            match answered(answering, deadline).await {
+                Ok(response) => Ok((response, Sender::Http2(stream))),
+                Err(failed) => {
+                    if has_ended(&failed.0) {
+                        stream.leave();
+                    }
+                    Err(failed)
+                }
+            }
+        }
+    }
+}
+
+async fn answered(
+    answering: impl Future<Output = Result<Response<Incoming>, TrySendError<Request<RequestBody>>>>,
+    deadline: Instant,
+) -> Result<Response<Incoming>, Unanswered> {
+    match timeout_at(deadline, answering).await {
+        Ok(Ok(response)) => Ok(response),
+        Ok(Err(mut failed)) => {
+            let unsent = failed.take_message();
+            Err((UpstreamError::Exchange(failed.into_error()), unsent))
+        }
+        Err(_) => Err((UpstreamError::ResponseTimeout, None)),
+    }
+}
+
+/// Whether it is the connection that has failed, or has come to its end, and not the one request on it.
+pub(super) fn has_ended(error: &UpstreamError) -> bool {
+    let UpstreamError::Exchange(error) = error else {
+        return false;
+    };
+    let source = std::error::Error::source(error);
+    let said = source.and_then(|source| source.downcast_ref::<h2::Error>());
+    !said.is_some_and(h2::Error::is_reset)
+}
+
+/// Whether an endpoint says that it has not begun on a request (RFC 9113 sections 6.8 and 8.7): it was beyond the last
+/// one that it does before it goes, or was refused.
+pub(super) fn is_unprocessed(error: &UpstreamError) -> bool {
+    let UpstreamError::Exchange(error) = error else {
+        return false;
+    };
+    let source = std::error::Error::source(error);
+    let said = source.and_then(|source| source.downcast_ref::<h2::Error>());
+    said.is_some_and(|said| {
+        let is_refused = said.is_reset() && said.reason() == Some(h2::Reason::REFUSED_STREAM);
+        said.is_remote() && (said.is_go_away() || is_refused)
+    })
+}
+
+/// The same request once more. None: its body is not at hand.
+pub(super) fn copy(request: &Request<RequestBody>) -> Option<Request<RequestBody>> {
+    let mut copy = Request::new(request.body().copy()?);
+    *copy.method_mut() = request.method().clone();
+    *copy.uri_mut() = request.uri().clone();
+    *copy.headers_mut() = request.headers().clone();
+    Some(copy)
+}
