@@ -144,12 +144,17 @@ impl DecisionLog {
         self.sink.as_ref().is_some_and(LineSink::is_on)
     }
 
-    /// Hands over whole lines, and counts what is lost by it.
-    fn hand_over(&self, lines: &[u8]) {
+    /// Hands over whole lines, and counts what is lost by it. Gives an empty buffer for theirs.
+    fn hand_over(&self, mut lines: Vec<u8>) -> Vec<u8> {
         if let Some(sink) = &self.sink {
-            sink.send(&unbroken(lines));
+            if let Cow::Owned(escaped) = unbroken(&lines) {
+                lines = escaped;
+            }
+            sink.send_all(&mut lines);
             self.meters.dropped.is_now(sink.dropped());
         }
+        lines.clear();
+        lines
     }
 }
 

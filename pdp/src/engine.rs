@@ -4,6 +4,7 @@
 //! one rule of ours: a `forbid` that cannot be evaluated denies, because Cedar would skip it.
 
 mod access;
+mod alike;
 mod attribute;
 mod condition;
 mod guard;
@@ -48,7 +49,7 @@ pub(crate) struct Question {
 }
 
 /// The policies that an answer rests on. Few, nearly always.
-pub(crate) type Determining<'a> = SmallVec<[&'a Rule; 8]>;
+pub(crate) type Determining<'a> = SmallVec<[&'a Rule; 4]>;
 
 /// What the rules say.
 #[derive(Debug, Default)]

@@ -21,7 +21,6 @@ use crate::engine::Rules;
 use crate::entities::{Row, Uid};
 use crate::folder::Folder;
 use crate::mapping::Vocabulary;
-use crate::reads::Names;
 use crate::source::SourceFile;
 use crate::{PdpError, PolicyIssue};
 
@@ -92,9 +91,9 @@ pub(crate) fn load(folder: &Folder, reading: &Reading) -> Result<Loaded, PdpErro
         }
     };
     let vocabulary = Vocabulary::new(&schema.schema, &schema.fragments, reading);
-    let nothing = Names::default();
-    let names = vocabulary.as_ref().map_or(&nothing, |known| &known.names);
-    let validated = policies::validate(&folder.path, parsed, &schema.schema, names);
+    let nothing = Vocabulary::default();
+    let words = vocabulary.as_ref().unwrap_or(&nothing);
+    let validated = policies::validate(&folder.path, parsed, &schema.schema, words);
     let stated = entities::read(&folder.entities, &schema.schema);
     match (vocabulary, validated, stated) {
         (Ok(vocabulary), Ok(validated), Ok(stated)) => Ok(Loaded {

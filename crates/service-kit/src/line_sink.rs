@@ -199,6 +199,9 @@ pub struct LineWriter(Option<JoinHandle<()>>);
 /// Bytes that may wait to be written.
 const QUEUE: usize = 32 << 20;
 
+/// To copy so many bytes costs more than to go on with another buffer.
+const MANY: usize = 16 << 10;
+
 impl LineSink {
     /// Opens the target and starts its writer.
     pub fn open(target: &LineTarget) -> io::Result<(Self, LineWriter)> {
@@ -270,18 +273,35 @@ impl LineSink {
 
     /// The same. False: there was no room, and the lines are lost and counted; or nobody takes any.
     pub fn offer(&self, lines: &[u8]) -> bool {
-        let Some(queue) = &self.queue else {
-            return false;
-        };
+        let queue = self.with_room_for(lines);
+        if let Some(queue) = queue {
+            queue.put(lines);
+        }
+        queue.is_some()
+    }
+
+    /// Hands over all lines of a buffer, and empties it. Many lines are not copied: the buffer itself goes,
+    /// and another one comes back.
+    pub fn send_all(&self, lines: &mut Vec<u8>) {
+        match self.with_room_for(lines) {
+            Some(queue) if lines.len() >= MANY => queue.put_whole(lines),
+            Some(queue) => queue.put(lines),
+            None => {}
+        }
+        lines.clear();
+    }
+
+    /// Where lines are put down. None: there is no room, and they are lost and counted; or nobody takes any.
+    fn with_room_for(&self, lines: &[u8]) -> Option<&Waiting> {
+        let queue = self.queue.as_ref()?;
         let length = lines.len();
         let waiting = self.counts.waiting.fetch_add(length, Ordering::Relaxed);
         if waiting + length > QUEUE {
             self.counts.waiting.fetch_sub(length, Ordering::Relaxed);
             self.counts.lose(lines);
-            return false;
+            return None;
         }
-        queue.0.put(lines);
-        true
+        Some(&queue.0)
     }
 
     /// Lines lost so far.
@@ -344,5 +364,34 @@ mod tests {
         let text = String::from_utf8(std::mem::take(&mut *written.lock().unwrap())).unwrap();
         let numbers: Vec<usize> = text.lines().map(|line| line.parse().unwrap()).collect();
         assert_eq!(numbers, (0..sent - dropped).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn lines_that_are_given_away_are_written_or_counted_as_those_that_are_copied() {
+        let (open, gate) = channel();
+        let written = Arc::<std::sync::Mutex<Vec<u8>>>::default();
+        let out = Gated {
+            gate,
+            written: written.clone(),
+        };
+        let (sink, writer) = LineSink::to(out).unwrap();
+        let mut lines = Vec::new();
+        for number in 0..4000_usize {
+            // Some are few and some are many.
+            for line in 0..number % 40 {
+                lines.extend(format!("{number:08}.{line:01014}\n").into_bytes());
+            }
+            sink.send_all(&mut lines);
+            assert!(lines.is_empty());
+        }
+        let dropped = usize::try_from(sink.dropped()).unwrap();
+        drop((sink, open));
+        writer.join();
+        let text = String::from_utf8(std::mem::take(&mut *written.lock().unwrap())).unwrap();
+        let came: Vec<&str> = text.lines().collect();
+        assert!(came.is_sorted() && came.iter().all(|line| line.len() == 1023));
+        assert!(dropped > 1000);
+        let sent: usize = (0..4000).map(|number| number % 40).sum();
+        assert_eq!(came.len() + dropped, sent);
     }
 }

@@ -15,8 +15,8 @@ enum Refused {
     Twice(String),
 }
 
-/// Where reading has come to. What is read is handed on by itself, and why it is refused stands here:
-/// values are then moved in registers.
+/// What is being read. Where reading has come to is handed on with what has been read, and does not stand
+/// here: it is then in a register. Why nothing is read any more stands here.
 struct Reader<'a> {
     text: &'a str,
     /// Where arrays and objects are put once they are whole.
@@ -25,7 +25,6 @@ struct Reader<'a> {
     members: SmallVec<[(&'a str, Json<'a>); 24]>,
     /// Of all arrays that are not whole yet.
     items: SmallVec<[Json<'a>; 24]>,
-    at: usize,
     /// So many more levels may be entered.
     levels: usize,
     /// A line has ended before: what has begun on another is not one line of text.
@@ -48,7 +47,6 @@ pub(super) fn read<'a>(
                 arena,
                 members: SmallVec::new(),
                 items: SmallVec::new(),
-                at: 0,
                 levels,
                 is_broken: false,
                 refused: Refused::Syntax,
@@ -88,12 +86,12 @@ pub(crate) fn plain(bytes: &[u8]) -> usize {
         // A borrow can only spoil what lies above the first hit.
         (odd != 0).then_some((odd.trailing_zeros() / 8) as usize)
     };
-    let mut rest = bytes;
+    let (mut rest, mut len) = (bytes, 0);
     while let Some((word, after)) = rest.split_first_chunk() {
         if let Some(at) = first_odd(word) {
-            return bytes.len() - rest.len() + at;
+            return len + at;
         }
-        rest = after;
+        (rest, len) = (after, len + 8);
     }
     // The last eight once more, of which the first are known to be plain.
     if let Some(word) = bytes.last_chunk() {
@@ -105,92 +103,86 @@ pub(crate) fn plain(bytes: &[u8]) -> usize {
 
 impl<'a> Reader<'a> {
     fn whole(&mut self) -> Option<Json<'a>> {
-        let json = self.value()?;
-        match self.peek() {
+        let (json, after) = self.value(0)?;
+        match self.peek(after) {
             None => Some(json),
             Some(_) => None,
         }
     }
 
-    /// The next byte that is no space.
+    /// The next byte from here on that is no space, and where it stands.
     #[inline]
-    fn peek(&mut self) -> Option<u8> {
-        match self.text.as_bytes().get(self.at) {
-            Some(byte) if *byte > b' ' => Some(*byte),
-            _ => self.peek_on(),
+    fn peek(&mut self, at: usize) -> Option<(u8, usize)> {
+        match self.text.as_bytes().get(at) {
+            Some(byte) if *byte > b' ' => Some((*byte, at)),
+            _ => self.peek_on(at),
         }
     }
 
     /// The same, where a space may come first.
-    fn peek_on(&mut self) -> Option<u8> {
+    #[cold]
+    fn peek_on(&mut self, mut at: usize) -> Option<(u8, usize)> {
         loop {
-            let byte = *self.text.as_bytes().get(self.at)?;
+            let byte = *self.text.as_bytes().get(at)?;
             match byte {
                 b' ' | b'\t' => {}
                 b'\n' | b'\r' => self.is_broken = true,
-                _ => return Some(byte),
+                _ => return Some((byte, at)),
             }
-            self.at += 1;
+            at += 1;
         }
     }
 
-    /// The same, and past it.
-    #[inline]
-    fn next(&mut self) -> Option<u8> {
-        let byte = self.peek()?;
-        self.at += 1;
-        Some(byte)
-    }
-
-    #[inline]
-    fn value(&mut self) -> Option<Json<'a>> {
-        match self.peek()? {
-            b'"' => {
-                self.at += 1;
-                self.string().map(Json::Text)
+    /// One value, and where the text goes on behind it.
+    #[inline(never)]
+    fn value(&mut self, at: usize) -> Option<(Json<'a>, usize)> {
+        let (byte, at) = self.peek(at)?;
+        match byte {
+            b'"' => self.string(at + 1).map(text),
+            b't' => self.word(at, "true", Json::Bool(true)),
+            b'f' => self.word(at, "false", Json::Bool(false)),
+            b'n' => self.word(at, "null", Json::Null),
+            b'-' | b'0'..=b'9' => self.number(at),
+            b'{' | b'[' => {
+                let Some(levels) = self.levels.checked_sub(1) else {
+                    self.refused = Refused::TooDeep;
+                    return None;
+                };
+                self.levels = levels;
+                let read = if byte == b'{' {
+                    self.object(at)?
+                } else {
+                    self.array(at)?
+                };
+                self.levels = levels + 1;
+                Some(read)
             }
-            b't' => self.word("true", Json::Bool(true)),
-            b'f' => self.word("false", Json::Bool(false)),
-            b'n' => self.word("null", Json::Null),
-            b'-' | b'0'..=b'9' => self.number().map(Json::Number),
-            b'{' => self.nested(Self::object),
-            b'[' => self.nested(Self::array),
             _ => None,
         }
     }
 
-    /// The same of what is most often a text.
-    #[inline]
-    fn part(&mut self) -> Option<Json<'a>> {
-        if self.text.as_bytes().get(self.at) == Some(&b'"') {
-            self.at += 1;
-            return self.string().map(Json::Text);
+    /// The same of what is most often a text, which is read where it is asked for.
+    #[expect(clippy::inline_always, reason = "as of `string`")]
+    #[inline(always)]
+    fn part(&mut self, at: usize) -> Option<(Json<'a>, usize)> {
+        if self.text.as_bytes().get(at) == Some(&b'"') {
+            return self.string(at + 1).map(text);
         }
-        self.value()
+        self.value(at)
     }
 
-    fn nested(&mut self, read: fn(&mut Self) -> Option<Json<'a>>) -> Option<Json<'a>> {
-        let Some(levels) = self.levels.checked_sub(1) else {
-            self.refused = Refused::TooDeep;
-            return None;
-        };
-        self.levels = levels;
-        let json = read(self)?;
-        self.levels += 1;
-        Some(json)
-    }
-
-    fn array(&mut self) -> Option<Json<'a>> {
-        self.at += 1;
-        if self.peek() == Some(b']') {
-            self.at += 1;
-            return Some(Json::Array(&[]));
+    fn array(&mut self, start: usize) -> Option<(Json<'a>, usize)> {
+        let (byte, mut at) = self.peek(start + 1)?;
+        if byte == b']' {
+            return Some((Json::Array(&[]), at + 1));
         }
         let first = self.items.len();
         loop {
-            let item = self.part()?;
+            let (item, after) = self.part(at)?;
             self.items.push(item);
-            match self.next()? {
+            let (byte, end) = self.peek(after)?;
+            at = end + 1;
+            match byte {
                 b',' => {}
                 b']' => break,
                 _ => return None,
@@ -198,35 +190,33 @@ impl<'a> Reader<'a> {
         }
         let items = self.arena.copy(self.items.get(first..)?);
         self.items.truncate(first);
-        Some(Json::Array(items))
+        Some((Json::Array(items), at))
     }
 
-    fn object(&mut self) -> Option<Json<'a>> {
-        let (start, was_broken) = (self.at, self.is_broken);
-        self.is_broken = false;
-        self.at += 1;
+    fn object(&mut self, start: usize) -> Option<(Json<'a>, usize)> {
+        let was_broken = std::mem::replace(&mut self.is_broken, false);
         let first = self.members.len();
-        if self.peek() == Some(b'}') {
-            self.at += 1;
-        } else {
-            loop {
-                if self.next()? != b'"' {
-                    return None;
-                }
-                let name = self.string()?;
-                if self.next()? != b':' {
-                    return None;
-                }
-                let value = self.part()?;
-                self.members.push((name, value));
-                match self.next()? {
-                    b',' => {}
-                    b'}' => break,
-                    _ => return None,
-                }
+        let (mut byte, mut at) = self.peek(start + 1)?;
+        while byte != b'}' {
+            if byte != b'"' {
+                return None;
+            }
+            let (name, after) = self.string(at + 1)?;
+            let (colon, after) = self.peek(after)?;
+            if colon != b':' {
+                return None;
+            }
+            let (value, after) = self.part(after + 1)?;
+            self.members.push((name, value));
+            (byte, at) = self.peek(after)?;
+            match byte {
+                b',' => (byte, at) = self.peek(at + 1).filter(|(byte, _)| *byte != b'}')?,
+                b'}' => {}
+                _ => return None,
             }
         }
-        let text = self.text.get(start..self.at).filter(|_| !self.is_broken);
+        let end = at + 1;
+        let text = self.text.get(start..end).filter(|_| !self.is_broken);
         self.is_broken |= was_broken;
         let members = self.arena.copy(self.members.get(first..)?);
         self.members.truncate(first);
@@ -235,60 +225,56 @@ impl<'a> Reader<'a> {
             self.refused = Refused::Twice(name.to_owned());
             return None;
         }
-        Some(Json::Object(members))
+        Some((Json::Object(members), end))
     }
 
-    /// A text whose opening quote has been read.
+    /// A text whose opening quote stands before this place.
     #[expect(
         clippy::inline_always,
         reason = "most of a body are short texts, of which a call is a quarter"
     )]
     #[inline(always)]
-    fn string(&mut self) -> Option<&'a str> {
-        let start = self.at;
-        let rest = self.text.as_bytes().get(start..)?;
+    fn string(&mut self, start: usize) -> Option<(&'a str, usize)> {
+        let text = self.text;
+        let rest = text.as_bytes().get(start..)?;
         let len = plain(rest);
         if rest.get(len) != Some(&b'"') {
-            return self.escaped();
+            return self.escaped(start);
         }
         let end = start + len;
-        self.at = end + 1;
-        self.text.get(start..end)
+        Some((text.get(start..end)?, end + 1))
     }
 
     /// The same, where something in it must be read by itself.
     #[cold]
-    fn escaped(&mut self) -> Option<&'a str> {
-        let quote = self.at - 1;
+    fn escaped(&mut self, start: usize) -> Option<(&'a str, usize)> {
         let bytes = self.text.as_bytes();
+        let mut at = start;
         loop {
-            self.at += plain(bytes.get(self.at..).unwrap_or_default());
-            match bytes.get(self.at) {
+            at += plain(bytes.get(at..).unwrap_or_default());
+            match bytes.get(at) {
                 Some(b'"') => break,
                 // Whatever follows, it does not end the text.
-                Some(b'\\') => self.at += 2,
+                Some(b'\\') => at += 2,
                 _ => return None,
             }
         }
-        self.at += 1;
-        let quoted = self.text.get(quote..self.at)?;
+        let after = at + 1;
+        let quoted = self.text.get(start - 1..after)?;
         let read: String = serde_json::from_str(quoted).ok()?;
-        Some(self.arena.text(&read))
+        Some((self.arena.text(&read), after))
     }
 
-    fn word(&mut self, word: &str, json: Json<'a>) -> Option<Json<'a>> {
-        let rest = self.text.as_bytes().get(self.at..).unwrap_or_default();
-        if !rest.starts_with(word.as_bytes()) {
-            return None;
-        }
-        self.at += word.len();
-        Some(json)
+    fn word(&self, at: usize, word: &str, json: Json<'a>) -> Option<(Json<'a>, usize)> {
+        let rest = self.text.as_bytes().get(at..).unwrap_or_default();
+        rest.starts_with(word.as_bytes())
+            .then_some((json, at + word.len()))
     }
 
-    fn number(&mut self) -> Option<Number> {
+    fn number(&self, at: usize) -> Option<(Json<'a>, usize)> {
         /// So many digits are no overflow.
         const SHORT: usize = 18;
-        let rest = self.text.as_bytes().get(self.at..)?;
+        let rest = self.text.as_bytes().get(at..)?;
         let digits = rest.iter().take_while(|byte| byte.is_ascii_digit());
         let (whole, len) = digits.fold((0_u64, 0), |(whole, len), digit| {
             let next = whole.wrapping_mul(10).wrapping_add(u64::from(digit - b'0'));
@@ -296,23 +282,24 @@ impl<'a> Reader<'a> {
         });
         let is_short = (1..=SHORT).contains(&len) && (len == 1 || rest.first() != Some(&b'0'));
         if is_short && !matches!(rest.get(len), Some(b'.' | b'e' | b'E')) {
-            self.at += len;
-            return Some(Number::Whole(whole));
+            return Some((Json::Number(Number::Whole(whole)), at + len));
         }
-        self.long_number()
+        self.long_number(at)
     }
 
     /// The same, where it is not a few digits.
     #[cold]
-    fn long_number(&mut self) -> Option<Number> {
-        let rest = self.text.get(self.at..)?;
+    fn long_number(&self, at: usize) -> Option<(Json<'a>, usize)> {
+        let rest = self.text.get(at..)?;
         let is_part = |byte: &u8| matches!(byte, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E');
         let len = rest.bytes().take_while(is_part).count();
-        let written = rest.get(..len)?;
-        self.at += len;
-        let read: serde_json::Number = serde_json::from_str(written).ok()?;
-        Some(Number::from(&read))
+        let read: serde_json::Number = serde_json::from_str(rest.get(..len)?).ok()?;
+        Some((Json::Number(Number::from(&read)), at + len))
     }
+}
+
+fn text((text, after): (&str, usize)) -> (Json<'_>, usize) {
+    (Json::Text(text), after)
 }
 
 #[cfg(test)]

@@ -17,6 +17,11 @@ impl JsonText {
         Self(Vec::with_capacity(bytes))
     }
 
+    /// Goes on in a buffer that is kept.
+    pub fn after(bytes: Vec<u8>) -> Self {
+        Self(bytes)
+    }
+
     pub fn into_bytes(self) -> Vec<u8> {
         self.0
     }

@@ -296,8 +296,8 @@ impl<'l> Lines<'l> {
 
     fn hand_over(&mut self) {
         if !self.text.is_empty() {
-            self.log.hand_over(self.text.as_bytes());
-            self.text.truncate(0);
+            let text = std::mem::take(&mut self.text);
+            self.text = JsonText::after(self.log.hand_over(text.into_bytes()));
             (self.head, self.by, self.tail, self.subject) = (None, None, None, None);
         }
     }

@@ -83,9 +83,8 @@ impl Mask {
     /// Whether anything below is hidden.
     fn hides_in_members(&self, path: &Path<'_>, members: &Members<'_>) -> bool {
         members.iter().any(|(name, value)| {
-            let is_nested = matches!(value, Json::Object(_) | Json::Array(_));
             // Nearly no name is looked at more closely, and where it stands is said for those alone.
-            (is_nested || self.suspects.has(name)) && {
+            (has_names(value) || self.suspects.has(name)) && {
                 let path = Path::Below(path, name);
                 self.hides(&path, name) || self.hides_in(&path, value)
             }
@@ -133,6 +132,15 @@ impl Mask {
         let mut names = Vec::new();
         path.names(&mut names);
         self.paths.iter().any(|steps| matches(steps, &names))
+    }
+}
+
+/// Whether there may be names in a value.
+fn has_names(value: &Json<'_>) -> bool {
+    match value {
+        Json::Object(members) => !members.is_empty(),
+        Json::Array(items) => items.iter().any(has_names),
+        Json::Null | Json::Bool(_) | Json::Number(_) | Json::Text(_) => false,
     }
 }
 

@@ -4,10 +4,11 @@ use std::ops::Deref;
 use std::sync::{Arc, OnceLock};
 
 use authzen::{Obligation, Reason};
-use cedar_policy_core::ast::{Effect, Policy, StaticPolicy};
+use cedar_policy_core::ast::{Effect, EntityType, Policy, StaticPolicy};
 use cedar_policy_core::parser::Loc;
 
 use super::access::{Access, accesses};
+use super::alike::{Alike, Attributes};
 use super::condition::Code;
 use crate::depth;
 use crate::index::guards::Guard;
@@ -15,9 +16,12 @@ use crate::reads::{Names, Reads};
 use crate::source::SourceFile;
 use crate::spelled::Spelled;
 
-/// A policy in its place among the others. Clones share the policy.
+/// A policy in its place among the others. Clones share the policy. What every evaluation looks at
+/// stands here: of a policy that does not hold, nothing else is fetched from memory.
 #[derive(Debug, Clone)]
 pub(crate) struct Rule {
+    pub(super) clauses: Clauses,
+    is_forbid: bool,
     prepared: Arc<Prepared>,
     /// Where it stands, where it is in a file.
     pub(super) home: Option<Home>,
@@ -32,13 +36,9 @@ pub(crate) struct Home {
     pub(crate) start: usize,
 }
 
-/// What is made of a policy once. What every evaluation looks at stands first, side by side: it is
-/// then fetched from memory at once.
+/// What is made of a policy once.
 #[derive(Debug)]
-#[repr(C)]
 pub(crate) struct Prepared {
-    pub(super) clauses: Clauses,
-    is_forbid: bool,
     pub(crate) reason: Spelled<Reason>,
     pub(crate) obligations: Vec<Obligation>,
     pub(crate) advice: Vec<serde_json::Value>,
@@ -58,11 +58,12 @@ pub(crate) struct Prepared {
 }
 
 /// What is left to evaluate where the scope matches.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) enum Clauses {
     /// Nothing.
     None,
-    Compiled(Code),
+    /// Other policies may share them.
+    Compiled(Arc<Code>),
     /// What only Cedar evaluates.
     Cedar,
 }
@@ -77,12 +78,12 @@ impl Rule {
     ) -> Self {
         let clauses = match policy.non_scope_constraints() {
             None => Clauses::None,
-            Some(clauses) => Code::new(clauses, names).map_or(Clauses::Cedar, Clauses::Compiled),
+            Some(clauses) => Code::new(clauses, names)
+                .map_or(Clauses::Cedar, |code| Clauses::Compiled(Arc::new(code))),
         };
         let reads = Reads::of(&policy, names);
+        let is_forbid = policy.effect() == Effect::Forbid;
         let prepared = Prepared {
-            clauses,
-            is_forbid: policy.effect() == Effect::Forbid,
             reason: reason.into(),
             obligations,
             advice,
@@ -95,6 +96,8 @@ impl Rule {
             is_too_deep: OnceLock::new(),
         };
         Self {
+            clauses,
+            is_forbid,
             prepared: Arc::new(prepared),
             home: None,
             order: 0,
@@ -117,6 +120,29 @@ impl Rule {
         }
         self.home = Some(home);
         self
+    }
+
+    pub(crate) fn is_forbid(&self) -> bool {
+        self.is_forbid
+    }
+
+    /// What the index files it by, besides its scope.
+    pub(super) fn guards(&self) -> Vec<Guard> {
+        match &self.clauses {
+            Clauses::Compiled(code) => code.guards(),
+            Clauses::None | Clauses::Cedar => Vec::new(),
+        }
+    }
+
+    /// Takes the clauses of another rule where they are the same.
+    pub(super) fn share(
+        &mut self,
+        alike: &mut Alike,
+        attributes: impl Fn(&EntityType) -> Option<Attributes>,
+    ) {
+        if let Clauses::Compiled(code) = &mut self.clauses {
+            *code = alike.shared(code, &self.prepared.policy, attributes);
+        }
     }
 
     /// File, line and column of a part of the policy, where it is in a file.
@@ -146,18 +172,6 @@ impl Prepared {
             let clauses = self.policy.non_scope_constraints();
             clauses.is_some_and(depth::is_too_deep)
         })
-    }
-
-    pub(crate) fn is_forbid(&self) -> bool {
-        self.is_forbid
-    }
-
-    /// What the index files it by, besides its scope.
-    pub(super) fn guards(&self) -> Vec<Guard> {
-        match &self.clauses {
-            Clauses::Compiled(code) => code.guards(),
-            Clauses::None | Clauses::Cedar => Vec::new(),
-        }
     }
 
     pub(crate) fn policy(&self) -> &Policy {

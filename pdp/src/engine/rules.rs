@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use cedar_policy_core::ast::{EntityType, Var};
 
+use super::alike::{Alike, Attributes};
 use super::plans::{KindPlace, MOST, Planned, Plans};
 use super::rule::{Home, Rule};
 use super::{Question, Surroundings};
@@ -63,6 +64,14 @@ impl Rules {
             None => self.slots.push(Some(rule)),
         }
         position
+    }
+
+    /// Has rules share the clauses that they have alike. `attributes` are those that a type declares.
+    pub(crate) fn share(&mut self, attributes: impl Fn(&EntityType) -> Option<Attributes>) {
+        let mut alike = Alike::default();
+        for rule in self.slots.iter_mut().flatten() {
+            rule.share(&mut alike, &attributes);
+        }
     }
 
     /// The same rules, to be changed.

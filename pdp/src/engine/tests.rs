@@ -20,6 +20,13 @@ pub(crate) fn rules(policies: &PolicySet) -> Rules {
 }
 
 pub(crate) fn rules_with(policies: &PolicySet, names: &Names) -> Rules {
+    let mut rules = unshared(policies, names);
+    rules.share(|_| None);
+    rules
+}
+
+/// The same before any share what they have alike.
+pub(super) fn unshared(policies: &PolicySet, names: &Names) -> Rules {
     Rules::new(
         policies
             .policies()

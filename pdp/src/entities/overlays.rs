@@ -13,7 +13,11 @@ use super::{Named, Row};
 pub(crate) struct Overlays {
     rows: SmallVec<[Arc<Row>; 2]>,
     /// Where each is, once they are many. Whoever asks names them, so that the hash is a slow one.
-    places: Option<HashMap<EntityUID, usize>>,
+    #[expect(
+        clippy::box_collection,
+        reason = "nearly no question has it, and all are moved about with room for it"
+    )]
+    places: Option<Box<HashMap<EntityUID, usize>>>,
     /// One of them may be in something else than the store's of its name is.
     may_move: bool,
 }

@@ -15,7 +15,7 @@ use super::{
 #[derive(Debug, Clone)]
 pub(crate) struct Plan {
     /// Policies that are evaluated in any case, ascending.
-    pub(crate) positions: Positions,
+    pub(crate) positions: Box<[usize]>,
     /// Others of them are chosen by what a question says.
     choices: Box<[Arc<Bucket>]>,
     /// Where further policies are filed for its action, whose scopes name an entity, or what it is in.
@@ -63,7 +63,7 @@ impl Index {
         positions.sort_unstable();
         positions.dedup();
         Plan {
-            positions,
+            positions: positions.into_boxed_slice(),
             choices: choices.into(),
             further: further.into(),
             kinds,

@@ -15,6 +15,7 @@ use super::issues::{Issues, PROBLEMS, taken};
 use super::links::{self, Link, Templates};
 use crate::PolicyIssue;
 use crate::engine::{Home, Rules};
+use crate::mapping::Vocabulary;
 use crate::reads::Names;
 use crate::source::SourceFile;
 use crate::source::statements::{self, Span};
@@ -224,7 +225,7 @@ pub(super) fn validate(
     folder: &Path,
     parsed: Parsed,
     schema: &Schema,
-    names: &Names,
+    words: &Vocabulary,
 ) -> Result<Validated, Vec<PolicyIssue>> {
     let mut issues = Issues::default();
     let set = parsed.set(schema, &mut issues);
@@ -235,9 +236,11 @@ pub(super) fn validate(
     let mut warnings = hold(folder, &set, schema, |id| homes.get(id).copied())?;
     drop(homes);
     warnings.extend(parsed.unused());
+    let mut validated = parsed.into_rules(&set, &words.names);
+    validated.rules.share(|kind| words.attributes(kind));
     Ok(Validated {
         warnings,
-        ..parsed.into_rules(&set, names)
+        ..validated
     })
 }
 

@@ -113,6 +113,11 @@ impl Vocabulary {
         self.kinds.get(kind).map(|kind| &kind.members)
     }
 
+    /// Their names. Types that declare the same ones may share them.
+    pub(crate) fn attributes(&self, kind: &EntityType) -> Option<Arc<[SmolStr]>> {
+        self.kinds.get(kind).map(|kind| Arc::clone(&kind.names))
+    }
+
     /// Whether nothing that a question says of entities of this type is believed.
     pub(crate) fn ignores_requests(&self, kind: &EntityType) -> bool {
         let kind = self.kinds.get(kind);

@@ -65,6 +65,22 @@ impl Waiting {
 
     /// Puts whole lines down.
     pub(super) fn put(&self, lines: &[u8]) {
+        self.place(|waiting| waiting.extend_from_slice(lines));
+    }
+
+    /// The same without a copy, where nothing has been put down before: a buffer that the writer has
+    /// emptied is given in return.
+    pub(super) fn put_whole(&self, lines: &mut Vec<u8>) {
+        self.place(|waiting| {
+            if waiting.is_empty() {
+                std::mem::swap(waiting, lines);
+            } else {
+                waiting.extend_from_slice(lines);
+            }
+        });
+    }
+
+    fn place(&self, put: impl FnOnce(&mut Vec<u8>)) {
         let own = OWN.with(|own| own % PLACES);
         let Some(place) = self.places.get(own) else {
             return;
@@ -72,7 +88,7 @@ impl Waiting {
         let (before, after) = {
             let mut waiting = place.lock();
             let before = waiting.len();
-            waiting.extend_from_slice(lines);
+            put(&mut waiting);
             (before, waiting.len())
         };
         if before < ENOUGH && after >= ENOUGH {
@@ -194,7 +210,12 @@ mod tests {
             let waiting = Arc::clone(&waiting);
             std::thread::spawn(move || {
                 for line in 0..LINES {
-                    waiting.put(format!("{thread} {line}\n").as_bytes());
+                    let mut text = format!("{thread} {line}\n").into_bytes();
+                    if line % 3 == 0 {
+                        waiting.put_whole(&mut text);
+                    } else {
+                        waiting.put(&text);
+                    }
                     if line % 100 == 0 {
                         // The writer falls asleep meanwhile, often.
                         std::thread::yield_now();
