@@ -42,7 +42,7 @@ pub use config::{
     CertificateSubjectType, ClientScheme, ConditionConfig, Config, Dialect, DnsConfig, DpopConfig,
     EncodedCharacter, EndpointConfig, Forward, ForwardAuthConfig, GatewayConfig,
     HeaderChangesConfig, HealthCheckConfig, IntrospectionIssuerConfig, IssuerConfig,
-    JwtIssuerConfig, LimitsConfig, LoadBalancing, LoginConfig, Mapping, NoOrigin,
+    JwtIssuerConfig, LimitsConfig, LoadBalancing, LoginConfig, Mapping, MirrorConfig, NoOrigin,
     OutlierDetectionConfig, Per, ProxyHeaders, PublicOrigin, RateConfig, RetriesConfig,
     RewriteConfig, RouteConfig, RouteUpstreams, SessionsConfig, StreamsConfig, SubjectConfig,
     SubjectType, TimeoutsConfig, UpstreamConfig, UpstreamTimeoutsConfig, WhenConfig,

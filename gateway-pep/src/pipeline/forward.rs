@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::affinity;
 use super::authorize::Permitted;
+use super::mirror::mirror;
 use super::reauthorize::{confirm, confirm_now, refusal};
 use super::record::Record;
 use super::respond::Refusal;
@@ -21,6 +22,7 @@ use super::shape;
 use super::tunnel::switch_protocols;
 use crate::body::{BodyError, RequestBody};
 use crate::headers;
+use crate::plan::RoutePlan;
 use crate::upstream::{Exchange, Lease, UpstreamError};
 use crate::worker::Worker;
 use crate::worker::connection::Connection;
@@ -46,7 +48,7 @@ pub(crate) async fn forward(
     let to = permitted.upstream();
     let times = route.times_of(to);
     let pool = worker.pools.get(to).ok_or(Refusal::NotFound)?;
-    if body.gather().await.is_err() {
+    if take_in(&mut body, route).await.is_err() {
         return Err(broken_off(record).unwrap_or(Refusal::Ambiguous(super::Ambiguity::Wire)));
     }
     let key = affinity::key(plan, upstream, &permitted);
@@ -54,6 +56,7 @@ pub(crate) async fn forward(
     let target = shape::target(plan, &permitted).ok_or(Refusal::NotFound)?;
     let sent = (target, body);
     let request = shape::upstream_request(plan, upstream, &mut permitted, sent, record);
+    mirror(worker, &permitted, &request, record);
     record.permit(permitted);
     let sent = Instant::now();
     let exchange = pool.exchange(request, key, times);
@@ -88,6 +91,15 @@ pub(crate) async fn forward(
         shape::masked_response_headers(&mut parts.headers);
     }
     Ok(Response::from_parts(parts, body))
+}
+
+/// What is there of a body already, without waiting for more: all of it, where it is short.
+async fn take_in(body: &mut RequestBody, route: &RoutePlan) -> Result<(), BodyError> {
+    body.gather().await?;
+    match &route.mirror {
+        Some(mirror) => body.gather_short(mirror.body_bytes).await,
+        None => Ok(()),
+    }
 }
 
 /// What came of it is counted and said in its span.
