@@ -11,6 +11,7 @@ mod forward_auth;
 mod issuer;
 mod login;
 mod matching;
+mod mirror;
 mod proxies;
 mod rate;
 mod rewrite;
@@ -41,6 +42,7 @@ pub use issuer::{
 };
 pub use login::{LoginConfig, SessionsConfig};
 pub use matching::{ConditionConfig, WhenConfig};
+pub use mirror::MirrorConfig;
 pub use proxies::ProxyHeaders;
 pub use rate::{Per, RateConfig};
 pub use rewrite::{HeaderChangesConfig, RewriteConfig};
@@ -257,6 +259,9 @@ pub struct RouteConfig {
     /// that has none gets any of them, as all do where nothing is said.
     #[serde(default)]
     pub sticky_on: Option<String>,
+    /// A second upstream that gets copies of permitted requests, and whose answers nobody sees.
+    #[serde(default)]
+    pub mirror: Option<MirrorConfig>,
     /// How the upstream is asked, where that is not as the client has asked.
     #[serde(default)]
     pub rewrite: RewriteConfig,

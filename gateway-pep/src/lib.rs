@@ -43,10 +43,10 @@ pub use config::{
     CertificateSubjectType, ClientScheme, ConditionConfig, Config, Dialect, DnsConfig, DpopConfig,
     EncodedCharacter, EndpointConfig, Forward, ForwardAuthConfig, GatewayConfig,
     HeaderChangesConfig, HealthCheckConfig, HedgeConfig, Http2Config, IntrospectionIssuerConfig,
-    IssuerConfig, JwtIssuerConfig, LimitsConfig, LoadBalancing, LoginConfig, Mapping, NoOrigin,
-    OutlierDetectionConfig, Per, Protocol, ProxyHeaders, PublicOrigin, RateConfig, RetriesConfig,
-    RewriteConfig, RouteConfig, RouteUpstreams, SessionsConfig, StreamsConfig, SubjectConfig,
-    SubjectType, TimeoutsConfig, UpstreamConfig, UpstreamTimeoutsConfig, WhenConfig,
+    IssuerConfig, JwtIssuerConfig, LimitsConfig, LoadBalancing, LoginConfig, Mapping, MirrorConfig,
+    NoOrigin, OutlierDetectionConfig, Per, Protocol, ProxyHeaders, PublicOrigin, RateConfig,
+    RetriesConfig, RewriteConfig, RouteConfig, RouteUpstreams, SessionsConfig, StreamsConfig,
+    SubjectConfig, SubjectType, TimeoutsConfig, UpstreamConfig, UpstreamTimeoutsConfig, WhenConfig,
 };
 pub use explain::{
     ExplainRequest, ExplainedCaller, ExplainedDecision, ExplainedOutcome, ExplainedRequest,

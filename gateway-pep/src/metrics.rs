@@ -2,6 +2,7 @@
 
 mod ambiguous;
 mod durations;
+mod mirror;
 pub(crate) mod upstream;
 
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use crate::plan::Plan;
 use crate::withdrawn::Withdrawn;
 use ambiguous::AmbiguousMetrics;
 use durations::Durations;
+use mirror::MirrorMetrics;
 use upstream::UpstreamMetrics;
 
 /// Handles of one gateway.
@@ -43,6 +45,7 @@ pub(crate) struct GatewayMetrics {
     logins: Vec<[IntCounter; LOGIN_OUTCOMES.len()]>,
     rejected: Vec<(&'static str, IntCounter)>,
     pub(crate) ambiguous: AmbiguousMetrics,
+    pub(crate) mirror: MirrorMetrics,
     routes: Vec<RouteMetrics>,
     unrouted: RouteMetrics,
     upstreams: Vec<UpstreamMetrics>,
@@ -171,6 +174,7 @@ impl GatewayMetrics {
                 .map(|reason| (*reason, rejected.with_label_values(&[reason])))
                 .collect(),
             ambiguous: AmbiguousMetrics::new(metrics, plan)?,
+            mirror: MirrorMetrics::new(metrics)?,
             routes,
             unrouted,
             upstreams: UpstreamMetrics::all(metrics, plan)?,

@@ -17,6 +17,7 @@ pub(crate) mod explain;
 pub(crate) mod forward;
 pub(crate) mod forward_auth;
 mod forwarded;
+mod mirror;
 pub(crate) mod particulars;
 pub(crate) mod presented;
 pub(crate) mod reauthorize;

@@ -15,6 +15,7 @@ mod lines;
 mod locality;
 mod logins;
 mod matching;
+mod mirror;
 mod networks;
 mod proxies;
 mod reading;
@@ -42,6 +43,7 @@ pub(crate) use dpop::Dpop;
 pub(crate) use forward_auth::{ForwardAuthPlan, Names, OriginalHeaders};
 pub(crate) use health::{HealthCheck, HealthPlan, Outliers};
 pub(crate) use lines::{LinePlan, Masked};
+pub(crate) use mirror::Mirror;
 pub(crate) use reading::{Places, Reading};
 pub(crate) use resource::ResourceTemplate;
 pub(crate) use retries::{Retries, is_repeatable};
@@ -110,6 +112,8 @@ pub(crate) struct RoutePlan {
     pub(crate) upstream: usize,
     /// None: there is no other.
     pub(crate) split: Option<Box<Split>>,
+    /// Who gets copies of what is forwarded.
+    pub(crate) mirror: Option<Mirror>,
     pub(crate) protection: Protection,
     /// What paths may have encoded that some readers would decode.
     pub(crate) encoded: Encoded,

@@ -66,6 +66,8 @@ pub(crate) struct Worker {
     successor: RefCell<Option<Rc<Worker>>>,
     /// Requests that it answers, and what goes on after their answers.
     in_use: Cell<usize>,
+    /// Copies of requests that are under way.
+    pub(crate) mirrored: Cell<usize>,
     gauged: Cell<Gauged>,
 }
 
@@ -169,6 +171,7 @@ impl Worker {
             doors,
             successor: RefCell::default(),
             in_use: Cell::new(0),
+            mirrored: Cell::new(0),
             gauged: Cell::default(),
         }
     }

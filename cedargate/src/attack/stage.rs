@@ -118,6 +118,10 @@ fn on_loopback(mut config: Config, upstream: SocketAddr) -> Config {
         configured.health_check = None;
         configured.dns = None;
     }
+    // What a copy is, is said of what it is a copy of.
+    for route in &mut config.routes {
+        route.mirror = None;
+    }
     let gateway = &mut config.gateway;
     gateway.workers = 1;
     // What is sent is HTTP/1.1, and certificates are of files of the user's.

@@ -1,4 +1,4 @@
-//! What has come already of a body whose length nobody has said: looked at before anything goes to the
+//! What has come already of a body, mostly of one whose length nobody has said: looked at before anything goes to the
 //! upstream, so that a message that is bad and short never begins there.
 
 use std::collections::VecDeque;
@@ -23,6 +23,20 @@ impl RequestBody {
         if self.is_end_stream() || (is_known && !even_known) {
             return Ok(());
         }
+        self.take().await
+    }
+
+    /// The same of a body whose length was said, if that is no more than `most`: for whoever wants a copy.
+    pub(crate) async fn gather_short(&mut self, most: usize) -> Result<(), BodyError> {
+        let length = self.size_hint().exact();
+        let is_short = |length| usize::try_from(length).is_ok_and(|length| length <= most);
+        if length.is_some_and(is_short) && !self.is_at_hand() {
+            return self.take().await;
+        }
+        Ok(())
+    }
+
+    async fn take(&mut self) -> Result<(), BodyError> {
         let (mut early, mut gathered, mut rounds) = (VecDeque::new(), 0, 0);
         while gathered < ENOUGH && rounds < ROUNDS {
             let polled = poll_fn(|context| Poll::Ready(Pin::new(&mut *self).poll_frame(context)));

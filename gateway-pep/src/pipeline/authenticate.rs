@@ -1,6 +1,7 @@
 //! Step 3: who calls. One token, of an issuer that the route accepts, that says who calls and what the
 //! upstream gets; beside one that is bound to a key, a proof of the key; or the certificate of the connection.
 
+mod bearer;
 mod certificate;
 pub(crate) mod credential;
 mod destination;
@@ -25,6 +26,7 @@ use crate::identity::Identity;
 use crate::metrics::SwapOutcome;
 use crate::plan::{Binding, Protection};
 use crate::worker::Worker;
+pub(super) use bearer::Bearer;
 use credential::{Credential, has_token_in_query};
 use destination::Destination;
 use proof::Wanted;

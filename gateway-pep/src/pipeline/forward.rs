@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use super::affinity;
 use super::authorize::Permitted;
+use super::mirror::mirror;
 use super::reauthorize::{confirm, confirm_now, refusal};
 use super::record::Record;
 use super::respond::Refusal;
@@ -24,7 +25,7 @@ use super::tunnel::switch_protocols;
 use crate::body::{BodyError, RequestBody};
 use crate::grpc;
 use crate::headers;
-use crate::plan::UpstreamTimes;
+use crate::plan::{RoutePlan, UpstreamTimes};
 use crate::upstream::{Exchange, Lease, UpstreamError};
 use crate::worker::Worker;
 use crate::worker::connection::Connection;
@@ -49,11 +50,8 @@ pub(crate) async fn forward(
         .ok_or(Refusal::NotFound)?;
     let to = permitted.upstream();
     let pool = worker.pools.get(to).ok_or(Refusal::NotFound)?;
-    if body
-        .gather(upstream.transport.http2.is_some())
-        .await
-        .is_err()
-    {
+    let even_known = upstream.transport.http2.is_some();
+    if take_in(&mut body, route, even_known).await.is_err() {
         return Err(broken_off(record).unwrap_or(Refusal::Ambiguous(super::Ambiguity::Wire)));
     }
     if upstream.request_trailers {
@@ -63,7 +61,9 @@ pub(crate) async fn forward(
     let key = affinity::key(plan, upstream, &permitted);
     record.forwards(&upstream.name);
     let target = shape::target(plan, &permitted).ok_or(Refusal::NotFound)?;
-    let request = shape::upstream_request(plan, upstream, &mut permitted, (target, body), record);
+    let sent = (target, body);
+    let request = shape::upstream_request(plan, upstream, &mut permitted, sent, record);
+    mirror(worker, &permitted, &request, record);
     record.permit(permitted);
     let sent = Instant::now();
     let exchange = pool.exchange(request, key, times);
@@ -97,6 +97,19 @@ pub(crate) async fn forward(
         shape::masked_response_headers(&mut parts.headers);
     }
     Ok(Response::from_parts(parts, body))
+}
+
+/// What is there of a body already, without waiting for more: all of it, where it is short.
+async fn take_in(
+    body: &mut RequestBody,
+    route: &RoutePlan,
+    even_known: bool,
+) -> Result<(), BodyError> {
+    body.gather(even_known).await?;
+    match &route.mirror {
+        Some(mirror) => body.gather_short(mirror.body_bytes).await,
+        None => Ok(()),
+    }
 }
 
 /// What came of it is counted and said in its span.

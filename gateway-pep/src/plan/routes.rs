@@ -10,8 +10,8 @@ use super::accepting::Accepting;
 use super::encoded;
 use super::split::Destinations;
 use super::{
-    Binding, Protection, QuestionPlan, Reading, ResourceTemplate, Rewrite, RoutePlan, StepUp,
-    matching, timeouts,
+    Binding, Mirror, Protection, QuestionPlan, Reading, ResourceTemplate, Rewrite, RoutePlan,
+    StepUp, matching, timeouts,
 };
 use crate::config::{Config, Mapping, RouteConfig};
 use crate::pipeline::canonical::Encoded;
@@ -102,6 +102,10 @@ impl RoutePlan {
             issues.push(issue);
             None
         });
+        let mirror = Mirror::compile(route, config).unwrap_or_else(|issue| {
+            issues.push(issue);
+            None
+        });
         let to = Destinations::compile(route, config, accepting.reserved);
         let to = to.map_err(|found| issues.extend(found));
         match to {
@@ -112,6 +116,7 @@ impl RoutePlan {
                 rewrite,
                 upstream: to.main,
                 split: to.split,
+                mirror,
                 times: to.times,
                 protection,
                 encoded,

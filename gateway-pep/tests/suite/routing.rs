@@ -1,5 +1,6 @@
 //! Routes that are told by more than host, path and method, with real requests.
 
+mod mirrors;
 mod splits;
 
 use std::sync::atomic::Ordering;

@@ -134,3 +134,41 @@ fn a_route_among_ten_thousand_is_found_as_fast_as_one_among_ten() {
         "{few} instructions of 12 routes, {many} of 10 000"
     );
 }
+
+/// What the process has in memory, in kilobytes.
+fn resident() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kilobytes = line.and_then(|line| line.split_whitespace().next());
+    kilobytes.unwrap().parse().unwrap()
+}
+
+#[test]
+#[ignore = "a measurement: what 10 000 routes take to be read, and to be kept"]
+fn ten_thousand_routes_are_read() {
+    let routes = (0..10_000).map(|route| {
+        let many = Many(route);
+        let host = if route.is_multiple_of(4) {
+            format!("host: {}, ", many.host())
+        } else {
+            String::new()
+        };
+        let when = many.value().map(|value| {
+            format!(", when: {{ headers: {{ X-Client: {{ exact: {value} }} }} }}")
+        });
+        format!(
+            "- {{ match: '{}', methods: [GET], {host}upstream: a, action: view, resource: R/x{} }}\n",
+            many.template(),
+            when.unwrap_or_default()
+        )
+    });
+    let routes: String = routes.collect();
+    let text = format!("upstreams: {{ a: 'http://x' }}\nroutes:\n{routes}");
+    let (before, began) = (resident(), tokio::time::Instant::now());
+    let plan = crate::plan::tests::compile(&text).unwrap();
+    let (took, kept) = (began.elapsed(), resident() - before);
+    println!(
+        "{} routes: read in {took:?}, {kept} kB more in memory",
+        plan.routes.len()
+    );
+}
