@@ -12,6 +12,7 @@ mod explain;
 mod federation;
 mod forward_auth;
 mod hostile;
+mod idle;
 mod in_front;
 mod issuers;
 mod kill;
