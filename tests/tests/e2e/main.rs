@@ -33,6 +33,7 @@ mod revocation;
 mod scope_edit;
 mod search;
 mod signals;
+mod soak;
 mod step_up;
 mod tidy;
 mod token_lifecycle;
