@@ -54,6 +54,14 @@ impl Streams {
         held
     }
 
+    /// What was voided before a stream was one, nothing wakes us for.
+    fn look_at_new(&self, worker: &Worker, held: &Rc<Held>) {
+        if held.look(&worker.moment(), Times::DEFAULT) == Found::Due {
+            self.0.due.borrow_mut().push_back(Rc::downgrade(held));
+            self.0.queued.notify_waiters();
+        }
+    }
+
     fn leave(&self, number: u64) {
         self.0.held.borrow_mut().remove(&number);
     }

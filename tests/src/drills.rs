@@ -2,7 +2,9 @@
 
 pub mod h1;
 pub mod kills;
+mod random;
 pub mod revocations;
+pub mod soak;
 
 use crate::Site;
 use crate::http::{post_form, try_send};
@@ -12,25 +14,21 @@ const MACHINE: (&str, &str) = ("nightly-report", "demo-secret-of-nightly-report"
 const GATEWAY: (&str, &str) = ("gateway", "demo-secret-of-gateway");
 
 /// A token of the demo's machine client; none where there is no answer.
-async fn issue(http: &reqwest::Client, site: &Site) -> Option<String> {
+async fn issue(http: &reqwest::Client, token_service: &str) -> Option<String> {
     let form = [
         ("grant_type", "client_credentials"),
         ("scope", "records:list"),
     ];
-    let answer = try_send(form_of(
-        http,
-        &site.token_service_url("/token"),
-        MACHINE,
-        &form,
-    ))
-    .await?;
+    let url = format!("{token_service}/token");
+    let answer = try_send(form_of(http, &url, MACHINE, &form)).await?;
     (answer.status == 200).then(|| text(&answer.json(), "access_token"))
 }
 
 /// Whether a revocation is acknowledged.
-async fn revoke(http: &reqwest::Client, site: &Site, token: &str) -> bool {
+async fn revoke(http: &reqwest::Client, token_service: &str, token: &str) -> bool {
     let form = [("token", token)];
-    let request = form_of(http, &site.token_service_url("/revoke"), MACHINE, &form);
+    let url = format!("{token_service}/revoke");
+    let request = form_of(http, &url, MACHINE, &form);
     try_send(request)
         .await
         .is_some_and(|answer| answer.status == 200)

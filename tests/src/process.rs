@@ -127,13 +127,18 @@ impl Drop for Process {
 
 /// The product's binary.
 pub fn cedargate() -> PathBuf {
+    program("cedargate-under-test")
+}
+
+/// A program of this package.
+pub fn program(name: &str) -> PathBuf {
     // Test binaries are in target/PROFILE/deps, programs one folder up.
     let mut path = std::env::current_exe().expect("own path");
     path.pop();
     if path.ends_with("deps") {
         path.pop();
     }
-    let path = path.join("cedargate-under-test");
+    let path = path.join(name);
     assert!(
         path.exists(),
         "`{}` is not built: cargo test -p e2e builds it",

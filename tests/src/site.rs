@@ -172,10 +172,15 @@ impl Site {
             .replace(&format!("{}:9901", self.host), &format!("{host}:9901"));
         let file = self.folder.path().join(format!("config/{name}.yaml"));
         std::fs::write(file, change(text)).expect("write");
+        (host, self.restart_gateway(name, host))
+    }
+
+    /// Starts a gateway by a configuration that is there already.
+    pub fn restart_gateway(&self, name: &str, host: Ipv4Addr) -> Process {
         let url = self.redis.as_ref().expect("split").url();
         let mut process = role(self.folder.path(), self.host, name, &["gateway"], &url);
         process.await_port(SocketAddr::from((host, 8080)));
-        (host, process)
+        process
     }
 
     /// Starts a role of a split site again, after it was killed.

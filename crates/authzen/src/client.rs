@@ -13,6 +13,10 @@ use crate::{
     SearchResults,
 };
 
+/// Kept connections are used again for so long: servers close those on which nothing comes for a while (ours after ten
+/// seconds), and a question into one that closes has no answer.
+const IDLE: Duration = Duration::from_secs(5);
+
 /// Where the decision point is and how long to wait for it.
 #[derive(Debug, Clone)]
 pub struct HttpDecisionPointConfig {
@@ -81,6 +85,7 @@ impl HttpDecisionPoint {
             .default_headers(headers)
             .timeout(config.timeout)
             .connect_timeout(config.timeout)
+            .pool_idle_timeout(IDLE)
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
             .build()

@@ -69,6 +69,10 @@ pub struct Swapped {
     pub origins: Vec<Origin>,
 }
 
+/// Kept connections are used again for so long: servers close those on which nothing comes for a while (ours after ten
+/// seconds), and a question into one that closes has no answer.
+const IDLE: Duration = Duration::from_secs(5);
+
 /// Longer answers are refused. Bytes.
 const MAX_ANSWER: usize = 64 << 10;
 
@@ -112,6 +116,7 @@ impl HttpTokenIntrospector {
         let client = client
             .timeout(config.timeout)
             .connect_timeout(config.timeout)
+            .pool_idle_timeout(IDLE)
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
             .default_headers(headers)

@@ -35,6 +35,10 @@ pub(crate) async fn reauthorize(worker: &Rc<Worker>, held: &Held) -> Result<Stan
 
 /// What was long in coming is passed on only where it would be permitted now, too.
 pub(super) async fn confirm(worker: &Rc<Worker>, record: &mut Record) -> Result<(), Refusal> {
+    // It is looked at since it was tried again, or sent for long: whoever waits is told, while that is possible.
+    if let Some(withdrawn) = record.ended() {
+        return Err(refusal(withdrawn));
+    }
     if record.moment.instant.elapsed() <= LONG {
         return Ok(());
     }

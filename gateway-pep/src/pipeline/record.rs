@@ -426,6 +426,14 @@ impl Record {
         }
     }
 
+    /// Why a request that lasts has ended, if it has.
+    pub(crate) fn ended(&self) -> Option<Withdrawn> {
+        match &self.grounds {
+            Grounds::Held(held) => held.ended(),
+            Grounds::Nothing | Grounds::Permitted(_) => None,
+        }
+    }
+
     /// Why a request that lasts may not go on; whoever asks before that is woken then.
     pub(crate) fn withdrawn(&self, context: &Context<'_>) -> Option<Withdrawn> {
         match &self.grounds {

@@ -137,7 +137,8 @@ impl Held {
     ) -> Rc<Self> {
         let worker = worker.clone();
         worker.core.metrics.streams.inc();
-        worker.streams.clone().enter(|number| Self {
+        let streams = worker.streams.clone();
+        let held = streams.enter(|number| Self {
             permitted,
             connection,
             id,
@@ -147,8 +148,10 @@ impl Held {
             decision: RefCell::default(),
             waker: RefCell::default(),
             number,
-            worker,
-        })
+            worker: worker.clone(),
+        });
+        streams.look_at_new(&worker, &held);
+        held
     }
 
     /// Why it ends, if it does; whoever asks before that is woken then.
@@ -167,6 +170,14 @@ impl Held {
     /// The decision that has ended it.
     pub(crate) fn ended_by(&self) -> Option<(Rc<Verdict>, Source)> {
         self.decision.borrow().clone()
+    }
+
+    /// Why it has ended, if it has.
+    pub(crate) fn ended(&self) -> Option<Withdrawn> {
+        match self.state.get() {
+            State::Withdrawn(withdrawn) => Some(withdrawn),
+            State::Stands | State::Due { .. } | State::Later { .. } => None,
+        }
     }
 
     /// Whether it could go on now without a question.

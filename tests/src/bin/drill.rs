@@ -1,9 +1,10 @@
-//! What tests do a few times, as often as it is told. `bench/revocation` and `bench/kills` start it.
+//! What tests do a few times, as often as it is told. `bench/revocation`, `bench/kills` and `bench/soak` start it.
 //! `drill h1` is started by hand: `cargo run --release -p e2e --bin drill h1 100000`.
 
 use e2e::drills::h1::{Table, h1};
 use e2e::drills::kills::kills;
 use e2e::drills::revocations::revocations;
+use e2e::drills::soak::{Plan, endpoint, soak};
 use e2e::site::Topology;
 
 #[tokio::main(worker_threads = 2)]
@@ -37,10 +38,23 @@ async fn main() -> anyhow::Result<()> {
                 seen.load, seen.most, seen.failed
             );
         }
+        ["soak", length, seed] => {
+            let seed = seed.parse()?;
+            let plan = match length {
+                "short" => Plan::short(seed),
+                minutes => Plan::minutes(minutes.parse()?, seed),
+            };
+            let report = soak(plan).await;
+            println!("{report}");
+            anyhow::ensure!(report.failures() == 0, "{} failures", report.failures());
+        }
+        ["soak-endpoint", address, journal] => {
+            endpoint(address.parse()?, journal.as_ref()).await?;
+        }
         ["h1", cases] => return report(&h1(cases.parse()?, 1).await),
         ["h1", cases, seed] => return report(&h1(cases.parse()?, seed.parse()?).await),
         _ => anyhow::bail!(
-            "usage: drill kills redb|redis CYCLES, drill revocations ROUNDS, or drill h1 CASES [SEED]"
+            "usage: drill kills redb|redis CYCLES, drill revocations ROUNDS, drill soak MINUTES|short SEED, or drill h1 CASES [SEED]"
         ),
     }
     Ok(())

@@ -7,7 +7,6 @@ mod exchange;
 mod grammar;
 #[path = "../../../fuzz/src/model.rs"]
 mod model;
-mod random;
 mod readers;
 mod recorder;
 mod stage;
@@ -20,6 +19,7 @@ use std::net::SocketAddr;
 use futures_util::StreamExt as _;
 use futures_util::stream;
 
+use super::random;
 use crate::process::own_address;
 use draft::{Place, ids};
 use exchange::{Answer, Wanted, exchange};

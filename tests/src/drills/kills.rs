@@ -79,14 +79,14 @@ async fn until_the_kill(site: Arc<Site>, revoked: Arc<AtomicUsize>) -> Acknowled
     let http = client();
     let mut all = Acknowledged::default();
     loop {
-        let Some(kept) = issue(&http, &site).await else {
+        let Some(kept) = issue(&http, &site.token_service_url("")).await else {
             return all;
         };
         all.live.push(kept);
-        let Some(token) = issue(&http, &site).await else {
+        let Some(token) = issue(&http, &site.token_service_url("")).await else {
             return all;
         };
-        if !revoke(&http, &site, &token).await {
+        if !revoke(&http, &site.token_service_url(""), &token).await {
             return all;
         }
         all.revoked.push(token);
@@ -119,6 +119,6 @@ async fn restart(site: &mut Site, topology: Topology) {
         }
     }
     let (http, site) = (client(), &*site);
-    let is_up = || async { issue(&http, site).await.is_some() };
+    let is_up = || async { issue(&http, &site.token_service_url("")).await.is_some() };
     eventually("tokens are issued again", Duration::from_secs(20), is_up).await;
 }

@@ -58,12 +58,14 @@ impl Revocations {
 
 async fn one(http: &reqwest::Client, site: &Site, second: Ipv4Addr) -> Duration {
     let url = format!("http://{second}:8080/records");
-    let token = issue(http, site).await.expect("a token");
+    let token = issue(http, &site.token_service_url(""))
+        .await
+        .expect("a token");
     // Known there, so that only what is pushed can end it.
     for _ in 0..2 {
         assert_eq!(send(http.get(&url).bearer_auth(&token)).await.status, 200);
     }
-    assert!(revoke(http, site, &token).await);
+    assert!(revoke(http, &site.token_service_url(""), &token).await);
     let answered = Instant::now();
     while send(http.get(&url).bearer_auth(&token)).await.status != 401 {
         let waited = answered.elapsed();
@@ -76,7 +78,9 @@ async fn one(http: &reqwest::Client, site: &Site, second: Ipv4Addr) -> Duration 
 }
 
 async fn most(site: &Site, url: &str) -> f64 {
-    let token = issue(&client(), site).await.expect("a token");
+    let token = issue(&client(), &site.token_service_url(""))
+        .await
+        .expect("a token");
     let (begun, length) = (Instant::now(), Duration::from_secs(SECONDS));
     let connections: Vec<_> = (0..CONNECTIONS)
         .map(|_| {
@@ -114,7 +118,9 @@ impl Load {
             failed: Arc::default(),
             begun: Instant::now(),
         };
-        let token = issue(&client(), site).await.expect("a token");
+        let token = issue(&client(), &site.token_service_url(""))
+            .await
+            .expect("a token");
         let (http, url) = (client(), url.to_owned());
         let (is_over, answered) = (load.is_over.clone(), load.answered.clone());
         let failed = load.failed.clone();

@@ -178,6 +178,22 @@ async fn nobody_is_tried_again_for_who_may_not_go_on_meanwhile() {
 }
 
 #[tokio::test]
+async fn who_is_revoked_during_another_try_is_told_so() {
+    let (fixture, dying, well) = dying("").await;
+    let addr = fixture.addr;
+    let asking = tokio::task::spawn(async move {
+        crate::fixture::raw(addr, &get("/records/slow", "at_alice")).await
+    });
+    eventually("the other has it", || well.seen().len() == 1).await;
+    assert_eq!(dying.seen().len(), 1);
+    fixture.tokens.forget("at_alice");
+    let event = json!({ "kind": "token_revoked", "token_ref": "ref_alice" });
+    fixture.announce_and_wait(event).await;
+    let answer: Answer = asking.await.unwrap();
+    assert_eq!(answer.status(), 401, "{answer:?}");
+}
+
+#[tokio::test]
 async fn a_kept_connection_that_ended_late_is_no_way_around_a_revocation() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let mut setup = Setup::new().await;

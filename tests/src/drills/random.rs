@@ -26,6 +26,11 @@ impl Random {
         self.below(of) == 0
     }
 
+    /// From half of it to one and a half.
+    pub fn about(&mut self, length: std::time::Duration) -> std::time::Duration {
+        length / 2 + length * self.below(1_000) as u32 / 1_000
+    }
+
     pub fn pick<T: Copy>(&mut self, from: &[T]) -> T {
         from[self.below(from.len())]
     }
