@@ -29,6 +29,9 @@ const PARTS: [Part; 6] = [
 /// For how long something is gone: mostly a moment, now and then longer than caches are trusted.
 const GONE_MS: [u64; 6] = [0, 150, 400, 900, 1_800, 4_500];
 
+/// For how long gateways leave out an endpoint that has failed, as they are configured, and somewhat longer.
+const EJECTED: Duration = Duration::from_millis(1_300);
+
 /// By when everything must be well again.
 const PATIENCE: Duration = Duration::from_secs(40);
 
@@ -73,6 +76,10 @@ pub async fn outages(
         // Announced before the token service answered.
         let now = stage.ledger.now();
         ended.drain(..).for_each(|token| token.dies(now));
+        if matches!(part, Part::FirstEndpoint | Part::SecondEndpoint) {
+            // Until nobody leaves it out any more: without either, there is nowhere to send anything again.
+            tokio::time::sleep(EJECTED).await;
+        }
         let took = stage.ledger.close(window, SETTLE);
         drop(held);
         stage.ledger.note(format!("{part:?} is back"));
