@@ -12,6 +12,7 @@ use super::authorize::Permitted;
 use super::canonical::Upgrade;
 use super::record::Record;
 use super::response_body::ResponseBody;
+use super::shape;
 use crate::body::RequestBody;
 use crate::plan::{Mirror, Plan};
 use crate::worker::Worker;
@@ -76,17 +77,31 @@ fn copy(
     body: RequestBody,
 ) -> Option<Request<RequestBody>> {
     let upstream = plan.upstreams.get(mirror.upstream)?;
+    let mut headers = forwarded.headers().clone();
+    // SECURITY: what stands there is cut for the upstream of the route, and for nobody else.
+    headers.remove(header::AUTHORIZATION);
+    // It may be spoken to in another way than the upstream of the route.
+    for of_hop in [header::TE, header::TRAILER, header::CONNECTION] {
+        headers.remove(of_hop);
+    }
+    let host = match &upstream.host_header {
+        Some(host) => host.clone(),
+        None => whose(forwarded)?,
+    };
+    headers.insert(header::HOST, host);
+    let target = forwarded.uri().path_and_query()?.clone();
     let mut copy = Request::new(body);
     *copy.method_mut() = forwarded.method().clone();
-    *copy.uri_mut() = forwarded.uri().clone();
-    *copy.version_mut() = forwarded.version();
-    *copy.headers_mut() = forwarded.headers().clone();
-    // SECURITY: what stands there is cut for the upstream of the route, and for nobody else.
-    copy.headers_mut().remove(header::AUTHORIZATION);
-    if let Some(host) = &upstream.host_header {
-        copy.headers_mut().insert(header::HOST, host.clone());
-    }
+    *copy.headers_mut() = headers;
+    shape::address(&mut copy, upstream, target);
     Some(copy)
+}
+
+/// By a header or, in HTTP/2, by what it names.
+fn whose(forwarded: &Request<RequestBody>) -> Option<HeaderValue> {
+    let named = forwarded.uri().authority();
+    let named = named.and_then(|it| HeaderValue::from_str(it.as_str()).ok());
+    forwarded.headers().get(header::HOST).cloned().or(named)
 }
 
 /// None: it was not answered, or not sent.

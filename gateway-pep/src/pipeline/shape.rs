@@ -61,22 +61,34 @@ pub(super) fn upstream_request(
     record: &mut Record,
 ) -> Request<RequestBody> {
     let (mut headers, hop) = headers_and_hop(plan, upstream, permitted, record);
-    let transport = &upstream.transport;
-    hop.say(&mut headers, transport.http2.is_some());
-    let (uri, version) = if transport.http2.is_some() {
-        // Whose it is is said once, and not by a header (RFC 9113 section 8.3.1).
-        let host = headers.remove(header::HOST);
-        (transport.uri(target, host.as_ref()), Version::HTTP_2)
-    } else {
-        say_length(&mut headers, &body);
-        (transport.uri(target, None), Version::HTTP_11)
-    };
+    hop.say(&mut headers, upstream.transport.http2.is_some());
     let mut request = Request::new(body);
     *request.method_mut() = permitted.request().method().clone();
-    *request.uri_mut() = uri;
-    *request.version_mut() = version;
     *request.headers_mut() = headers;
+    address(&mut request, upstream, target);
     request
+}
+
+/// Has a request, whose `Host` is settled, say where it goes as its upstream's version of HTTP has it.
+pub(super) fn address(
+    request: &mut Request<RequestBody>,
+    upstream: &UpstreamPlan,
+    target: PathAndQuery,
+) {
+    let transport = &upstream.transport;
+    if transport.http2.is_some() {
+        // Whose it is is said once, and not by a header (RFC 9113 section 8.3.1).
+        let host = request.headers_mut().remove(header::HOST);
+        request.headers_mut().remove(header::TRANSFER_ENCODING);
+        *request.uri_mut() = transport.uri(target, host.as_ref());
+        *request.version_mut() = Version::HTTP_2;
+    } else {
+        let mut headers = std::mem::take(request.headers_mut());
+        say_length(&mut headers, request.body());
+        *request.headers_mut() = headers;
+        *request.uri_mut() = transport.uri(target, None);
+        *request.version_mut() = Version::HTTP_11;
+    }
 }
 
 /// The headers that the upstream gets, whoever sends them there.

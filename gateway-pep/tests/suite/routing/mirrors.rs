@@ -3,9 +3,11 @@
 
 use std::time::{Duration, Instant};
 
+use http::Version;
+
 use crate::fakes::OTHER_RESOURCE;
 use crate::fixture::{Fixture, Setup, eventually};
-use crate::upstream::Upstream;
+use crate::upstream::{Speaks, Upstream};
 
 const MIRRORED: &str = "
   - { match: '/plain/{id}', methods: [GET, POST], upstream: a, action: view, resource: 'Record/{id}', mirror: { upstream: b, body_bytes: 10 } }
@@ -73,6 +75,43 @@ async fn a_copy_is_what_the_upstream_gets_without_its_jwt() {
     assert_eq!(copy.headers["x-env"], "prod");
     assert_eq!(copy.headers["authorization"], "Bearer jwt.alice.other");
     eventually("both are counted", || copies(&fixture, "sent") == 2).await;
+}
+
+#[tokio::test]
+async fn a_copy_is_said_in_the_version_of_http_of_its_own_upstream() {
+    for (own, copied) in [("http1", "http2"), ("http2", "http1"), ("http2", "http2")] {
+        let start = async |protocol| match protocol {
+            "http2" => Upstream::start_speaking(Speaks::Http2).await,
+            _ => Upstream::start().await,
+        };
+        let other = start(copied).await;
+        let setup = Setup {
+            upstream: start(own).await,
+            upstream_settings: format!(
+                "protocol: {own} }}, b: {{ url: 'http://{}', resource: '{OTHER_RESOURCE}', protocol: {copied} }}, c: {{ url: 'http://127.0.0.1:9' ",
+                other.addr
+            ),
+            more_routes: MIRRORED,
+            ..Setup::new().await
+        };
+        let fixture = setup.start().await;
+        let post = super::with("/plain/1?a=b", "TE: trailers\r\nContent-Length: 5\r\n");
+        let post = format!("{}hello", post.replacen("GET", "POST", 1));
+        assert_eq!(fixture.raw(&post).await.status(), 200);
+        eventually("the copy arrives", || other.seen().len() == 1).await;
+        let copy = other.last();
+        assert_eq!(copy.body, "hello");
+        let addr = other.addr;
+        if copied == "http2" {
+            assert_eq!(copy.version, Version::HTTP_2);
+            assert_eq!(copy.target, format!("http://{addr}/plain/1?a=b"));
+            assert!(!copy.headers.contains_key("host"));
+        } else {
+            assert_eq!(copy.version, Version::HTTP_11);
+            assert_eq!(copy.target, "/plain/1?a=b");
+            assert_eq!(copy.headers["host"], addr.to_string().as_str());
+        }
+    }
 }
 
 #[tokio::test]
