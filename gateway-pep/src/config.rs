@@ -229,6 +229,7 @@ pub struct CacheConfig {
 }
 
 /// One of `routes:`.
+#[expect(clippy::struct_excessive_bools, reason = "each is a word of the file")]
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RouteConfig {

@@ -163,6 +163,21 @@ impl Pool {
         key: Option<u64>,
         tried: &[Rc<Connections>],
     ) -> Option<Visit> {
+        self.choose_well(plan, key, tried).or_else(|| {
+            // It would fail for want of a place: one that was ejected may be well again.
+            let selection = self.selection.borrow();
+            let last = (!tried.is_empty()).then(|| selection.last_resort(tried));
+            last.flatten().map(Visit::new)
+        })
+    }
+
+    /// The same, of those that get requests for their own sake.
+    fn choose_well(
+        &self,
+        plan: &UpstreamPlan,
+        key: Option<u64>,
+        tried: &[Rc<Connections>],
+    ) -> Option<Visit> {
         let version = self.roster.version();
         if self.version.replace(version) != version {
             let renewed = self.selection.borrow().renewed(self.roster.view());

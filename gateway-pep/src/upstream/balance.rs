@@ -86,6 +86,18 @@ impl Selection {
         chosen
     }
 
+    /// One that gets nothing because it has failed too often, drawn by its weight.
+    pub(super) fn last_resort<'s>(
+        &'s self,
+        tried: &'s [Rc<Connections>],
+    ) -> Option<&'s Rc<Connections>> {
+        let weights = self.view.candidates.iter().map(|it| it.last_resort);
+        let all = self.all.iter().zip(weights);
+        let open =
+            all.filter(|(it, weight)| *weight > 0 && it.takes_more(false) && !is_among(it, tried));
+        draw(open).map(|(one, _)| one)
+    }
+
     /// The same. `near`: of those alone.
     fn choose_among<'s>(
         &'s self,
@@ -225,6 +237,29 @@ mod tests {
                 tried.push(next);
             }
             assert!(selection.choose(&how, key, &tried).is_none());
+        }
+    }
+
+    #[test]
+    fn one_that_was_ejected_is_tried_when_all_others_have_failed() {
+        for how in ["", "load_balancing: least_request", HASH] {
+            let (selection, how) = selection("'a:1', 'b:1', 'c:1'", how);
+            let mut candidates = selection.view.candidates.clone();
+            for (candidate, last_resort) in candidates.iter_mut().zip([1, 1, 0]) {
+                candidate.weight = u32::from(&*candidate.endpoint.plan.host == "a");
+                candidate.last_resort = last_resort;
+            }
+            let view = View::new(candidates, selection.view.table.is_some(), 50);
+            let selection = selection.renewed(Arc::new(view));
+            let key = Some(maglev::hash(b"alice"));
+            let first = selection.choose(&how, key, &[]).unwrap().clone();
+            assert_eq!(letter(&first), "a", "of those that are up");
+            let tried = [first];
+            assert!(selection.choose(&how, key, &tried).is_none());
+            let second = selection.last_resort(&tried).unwrap().clone();
+            assert_eq!(letter(&second), "b", "c is known to be down");
+            let [first] = tried;
+            assert!(selection.last_resort(&[first, second]).is_none());
         }
     }
 

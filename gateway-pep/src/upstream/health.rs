@@ -34,6 +34,8 @@ struct Member {
 pub(super) struct Shares {
     /// One for each; 0 is nothing.
     pub(super) weights: Vec<u32>,
+    /// What those would get that were well when they were last asked, ejected or not.
+    pub(super) last_resorts: Vec<u32>,
     /// Too few are well: all get requests, whatever is known of them.
     pub(super) is_panic: bool,
     /// Those that are well and not ejected.
@@ -134,7 +136,9 @@ impl Health {
                 0
             }
         };
+        let last_resort = |member: &Member| if member.is_well { member.weight } else { 0 };
         Shares {
+            last_resorts: self.members.iter().map(last_resort).collect(),
             weights: self.members.iter().map(weight).collect(),
             is_panic,
             are_up: self.members.iter().map(Member::is_up).collect(),

@@ -52,7 +52,7 @@ impl Exchange {
             return false;
         };
         self.tried.push(first);
-        if self.pool.choose(plan, self.key, &self.tried).is_none() {
+        if self.pool.choose_well(plan, self.key, &self.tried).is_none() {
             return false;
         }
         if !self.pool.budget.spend() {

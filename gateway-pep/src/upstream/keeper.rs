@@ -203,13 +203,18 @@ impl Keeper {
         if before.as_ref() == Some(&shares) {
             return;
         }
-        if before
-            .as_ref()
-            .is_none_or(|it| it.weights != shares.weights)
-        {
+        if before.as_ref().is_none_or(|it| {
+            (&it.weights, &it.last_resorts) != (&shares.weights, &shares.last_resorts)
+        }) {
             let endpoints = self.endpoints.iter().cloned();
-            let candidates = endpoints.zip(shares.weights.iter().copied());
-            let candidates = candidates.map(|(endpoint, weight)| Candidate { endpoint, weight });
+            let weights = shares.weights.iter().zip(&shares.last_resorts);
+            let candidates = endpoints
+                .zip(weights)
+                .map(|(endpoint, (weight, last))| Candidate {
+                    endpoint,
+                    weight: *weight,
+                    last_resort: *last,
+                });
             self.roster.publish(candidates.collect());
         }
         self.metrics.panic.set(i64::from(shares.is_panic));

@@ -39,6 +39,8 @@ pub(crate) struct Candidate {
     pub(crate) endpoint: Arc<Endpoint>,
     /// 0: nothing.
     pub(crate) weight: u32,
+    /// What it would get, has it not failed too often. It is not known to be down.
+    pub(crate) last_resort: u32,
 }
 
 /// What all endpoints of an upstream have in common.
@@ -99,6 +101,7 @@ impl Roster {
         };
         let candidate = |endpoint: &EndpointPlan| Candidate {
             weight: endpoint.weight,
+            last_resort: endpoint.weight,
             endpoint: kind.endpoint(endpoint, metrics),
         };
         let candidates: Vec<_> = plan.endpoints.iter().map(candidate).collect();
@@ -176,7 +179,7 @@ impl Roster {
 }
 
 impl View {
-    fn new(candidates: Vec<Candidate>, is_hashed: bool, near_percent: u8) -> Self {
+    pub(super) fn new(candidates: Vec<Candidate>, is_hashed: bool, near_percent: u8) -> Self {
         let near = || candidates.iter().filter(|it| it.endpoint.plan.is_near);
         let (all, up) = (near().count(), near().filter(|it| it.weight > 0).count());
         let suffices = up > 0 && up * 100 >= all * usize::from(near_percent);
