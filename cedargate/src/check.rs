@@ -11,9 +11,15 @@ use crate::config::Loaded;
 /// What a good configuration consists of, a line each; or every problem, as text.
 pub fn check(file: &Path, variables: &Variables) -> Result<Vec<String>, String> {
     let loaded = Loaded::read(file, variables).map_err(|error| error.to_string())?;
-    let Loaded { base, config, .. } = &loaded;
+    check_loaded(&loaded)
+}
+
+/// The same, of one that was read.
+pub(crate) fn check_loaded(loaded: &Loaded) -> Result<Vec<String>, String> {
+    let Loaded { base, config, .. } = loaded;
     let mut report = Vec::new();
     let mut issues = config.check_topology();
+    issues.extend(config.lifecycle.check(base));
     if let Some(tracing) = &config.tracing {
         issues.extend(tracing.check(base));
     }
@@ -49,7 +55,7 @@ pub fn check(file: &Path, variables: &Variables) -> Result<Vec<String>, String> 
     {
         issues.push(issue);
     }
-    let problems = render(&loaded, issues, policy_problems);
+    let problems = render(loaded, issues, policy_problems);
     if problems.is_empty() {
         Ok(report)
     } else {

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use clap::{Parser, Subcommand};
-use service_kit::{Secret, SystemClock, Variables, descriptors, lifecycle, log};
+use service_kit::lifecycle::Terminations;
+use service_kit::{Secret, SystemClock, Variables, descriptors, log};
 use url::Url;
 
 use crate::admin::command::AdminCommand;
@@ -16,7 +17,7 @@ use crate::config::{AdminConfig, ConnectConfig, DemoUpstreamConfig, FileConfig, 
 use crate::entities_command::{self, EntitiesCommand};
 use crate::explain::{self, ExplainCommand};
 use crate::token_command::{self, TokenCommand};
-use crate::{admin, attack, check, demo, print, wire};
+use crate::{admin, attack, check, demo, print, running, start};
 
 /// Externalized authorization: PDP, phantom-token service and enforcing gateway.
 ///
@@ -31,13 +32,13 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the roles that a configuration file has sections for
-    Run(File),
+    Run(Serve),
     /// Run the file's PDP alone
-    Pdp(File),
+    Pdp(Serve),
     /// Run the file's token service alone
-    TokenService(File),
+    TokenService(Serve),
     /// Run the file's gateway alone
-    Gateway(File),
+    Gateway(Serve),
     /// Say everything that is wrong with a configuration file and its policies
     Check(File),
     /// Attack the file's gateway on loopback with hostile requests, and say what got through
@@ -89,6 +90,17 @@ struct File {
     /// The configuration file
     #[arg(short, long = "config", value_name = "FILE")]
     config: PathBuf,
+}
+
+#[derive(Debug, clap::Args)]
+struct Serve {
+    #[command(flatten)]
+    file: File,
+    /// Take the place of the process that runs, if one does, without a lost request
+    ///
+    /// Needs `lifecycle.handover_socket`. On SIGUSR2 a process starts another one this way.
+    #[arg(long)]
+    take_over: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -146,34 +158,37 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
     let variables = Variables::from_environment();
     match cli.command {
         None => run_demo().await,
-        Some(Command::Run(file)) => serve(Loaded::read(&file.config, &variables)?).await,
-        Some(Command::Pdp(file)) => {
-            let mut loaded = Loaded::read(&file.config, &variables)?;
+        Some(Command::Run(command)) => {
+            let loaded = Loaded::read(&command.file.config, &variables)?;
+            serve(loaded, command.take_over).await
+        }
+        Some(Command::Pdp(command)) => {
+            let mut loaded = Loaded::read(&command.file.config, &variables)?;
             require(loaded.config.pdp.is_some(), "pdp")?;
             loaded.config = FileConfig {
                 token_service: None,
                 demo_upstream: None,
                 ..without_gateway(loaded.config)
             };
-            serve(loaded).await
+            serve(loaded, command.take_over).await
         }
-        Some(Command::TokenService(file)) => {
-            let mut loaded = Loaded::read(&file.config, &variables)?;
+        Some(Command::TokenService(command)) => {
+            let mut loaded = Loaded::read(&command.file.config, &variables)?;
             require(loaded.config.token_service.is_some(), "token_service")?;
             loaded.config = FileConfig {
                 pdp: None,
                 demo_upstream: None,
                 ..without_gateway(loaded.config)
             };
-            serve(loaded).await
+            serve(loaded, command.take_over).await
         }
-        Some(Command::Gateway(file)) => {
-            let mut loaded = Loaded::read(&file.config, &variables)?;
+        Some(Command::Gateway(command)) => {
+            let mut loaded = Loaded::read(&command.file.config, &variables)?;
             require(loaded.config.gateway.is_some(), "gateway")?;
             loaded.config.pdp = None;
             loaded.config.token_service = None;
             loaded.config.demo_upstream = None;
-            serve(loaded).await
+            serve(loaded, command.take_over).await
         }
         Some(Command::Check(file)) => run_check(&file.config, &variables),
         Some(Command::Attack { file, json }) => {
@@ -196,7 +211,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
             ))?);
             Ok(())
         }
-        Some(Command::DemoUpstream { listen }) => serve(demo_upstream_only(listen)).await,
+        Some(Command::DemoUpstream { listen }) => serve(demo_upstream_only(listen), false).await,
         Some(Command::Healthcheck { url }) => healthcheck(url).await,
     }
 }
@@ -206,19 +221,30 @@ async fn run_demo() -> anyhow::Result<()> {
     let loaded = demo::prepare(&folder)?;
     log::install(loaded.config.log.level);
     descriptors::raise();
-    let running = wire::start(&loaded, Arc::new(SystemClock)).await?;
+    let mut told = Terminations::follow()?;
+    let running = start::start(&loaded, Arc::new(SystemClock)).await?;
     print::out(&demo::banner(&running.addresses, &own_path(&folder)));
-    lifecycle::termination().await?;
-    running.stop().await;
+    running.serve_until_told(&mut told).await;
     Ok(())
 }
 
-async fn serve(loaded: Loaded) -> anyhow::Result<()> {
+async fn serve(loaded: Loaded, take_over: bool) -> anyhow::Result<()> {
     log::install(loaded.config.log.level);
-    let running = wire::start(&loaded, Arc::new(SystemClock))
-        .await
-        .with_context(|| loaded.file.display().to_string())?;
-    running.reload_at_hangups()?;
+    let mut told = Terminations::follow()?;
+    let clock = Arc::new(SystemClock);
+    let starting = async {
+        if take_over {
+            Box::pin(start::take_over(&loaded, clock)).await
+        } else {
+            Box::pin(start::start(&loaded, clock)).await
+        }
+    };
+    let started = tokio::select! {
+        started = starting => started,
+        () = told.next() => bail!("told to end before it served"),
+    };
+    let running = started.with_context(|| loaded.file.display().to_string())?;
+    running.follow_signals()?;
     let at = &running.addresses;
     let config = &loaded.config;
     let by_tls = |is_tls: bool| if is_tls { "https" } else { "http" };
@@ -248,8 +274,8 @@ async fn serve(loaded: Loaded) -> anyhow::Result<()> {
             print::out(&format!("{name} listens on {scheme}://{address}"));
         }
     }
-    lifecycle::termination().await?;
-    if !running.stop().await {
+    running::tell_ready();
+    if !running.serve_until_told(&mut told).await {
         bail!("some requests were still in flight when patience ended");
     }
     Ok(())
@@ -334,6 +360,7 @@ fn demo_upstream_only(listen: SocketAddr) -> Loaded {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             hosts: Vec::new(),
         },
+        lifecycle: crate::config::LifecycleConfig::default(),
         store: store::StoreConfig::default(),
         pdp: None,
         token_service: None,

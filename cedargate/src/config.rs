@@ -1,5 +1,7 @@
 //! The configuration file: one YAML with a section for each role that this process plays.
 
+mod lifecycle;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -18,6 +20,8 @@ use token_service::TokenServiceConfig;
 use url::Url;
 
 use crate::peer_tls::{PeerTls, PeerTlsFiles};
+pub use lifecycle::LifecycleConfig;
+pub(crate) use lifecycle::folder as lifecycle_folder;
 
 /// A configuration file. A role runs where its section is present.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -31,6 +35,9 @@ pub struct FileConfig {
     /// Health and metrics.
     #[serde(default)]
     pub admin: AdminConfig,
+    /// How it ends, and how another process takes its place.
+    #[serde(default)]
+    pub lifecycle: LifecycleConfig,
     /// Where state is kept. Default: in memory, gone with the process.
     #[serde(default)]
     pub store: StoreConfig,
@@ -230,6 +237,17 @@ impl FileConfig {
                     .hint("leave it out: a token service asks the PDP itself"),
             );
         }
+        let is_forgetful = matches!(self.store, StoreConfig::Memory {});
+        if self.lifecycle.handover_socket.is_some() && self.token_service.is_some() && is_forgetful
+        {
+            issues.push(
+                ConfigIssue::new(
+                    "`lifecycle.handover_socket` hands over what is in a file, and `store` is in memory: tokens \
+                     would be gone with the process that gave them out",
+                )
+                .hint("add `store: { redb: { path: … } }`, or leave the socket out"),
+            );
+        }
         issues.extend(self.check_gateway_topology());
         if self.token_service.is_some() && self.pdp.is_none() && self.connect.pdp.is_none() {
             issues.push(
@@ -408,6 +426,10 @@ mod tests {
         check(
             "gateway: {}\nconnect: { pdp: { url: 'http://127.0.0.1:1' }, token_service: { introspection_url: 'http://127.0.0.1:2', client_secret: x } }",
             &["shared store"],
+        );
+        check(
+            "token_service: { issuer: 'http://127.0.0.1:1' }\npdp: { policies: p }\nlifecycle: { handover_socket: s }",
+            &["in memory"],
         );
         check(
             "token_service: { issuer: 'http://127.0.0.1:1' }\nconnect: { pdp: { url: 'http://127.0.0.1:1', local: { key_file: k } } }",

@@ -1,7 +1,8 @@
 //! The configuration file, read again while the process runs: by SIGHUP, or by `POST /reload` of the admin listener.
 //!
-//! `gateway`, `upstreams` and `routes` are put in force, all of them or nothing. Policies and certificates have files
-//! of their own, which are followed. The rest needs a restart; what of it has changed is said.
+//! `gateway`, `upstreams` and `routes` are put in force, and of `token_service` its clients, users, resources and
+//! credentials: all of them or nothing. Policies and certificates have files of their own, which are followed. The
+//! rest needs a restart; what of it has changed is said.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -16,17 +17,19 @@ use http::{HeaderMap, StatusCode};
 use prometheus::IntCounter;
 use serde::Serialize;
 use service_kit::config::ConfigError;
+use service_kit::error::chain;
 use service_kit::health::{self, Health};
 use service_kit::metrics::MetricError;
 use service_kit::{Metrics, Problem, Tasks, Variables, digest};
+use token_service::{FIXED_KEYS, TokenService, TokenServiceConfig, TokenServiceError};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Mutex;
 
 use crate::admin::config::Shown;
-use crate::config::Loaded;
+use crate::config::{LOCAL_RESOURCE_SERVER, Loaded};
 use crate::explain::from_a_program;
 
-/// A gateway that runs, and the file that it is configured by. Clones share.
+/// Roles that run, and the file that they are configured by. Clones share.
 #[derive(Debug, Clone)]
 pub(crate) struct Reloader(Arc<Inner>);
 
@@ -36,13 +39,20 @@ struct Inner {
     variables: Variables,
     /// The sections that need a restart, as they were at the start. None: the configuration is of no file.
     others: Option<Sections>,
-    /// None: it is stopping.
-    gateway: Mutex<Option<RunningGateway>>,
     /// What is in force, for whoever wants to see it.
     shown: Shown,
+    /// None: they are stopping.
+    running: Mutex<Option<Reloaders>>,
     health: Health,
     applied: IntCounter,
     refused: IntCounter,
+}
+
+/// What can be given another configuration. One of them at least.
+#[derive(Debug)]
+pub(crate) struct Reloaders {
+    pub(crate) gateway: Option<RunningGateway>,
+    pub(crate) tokens: Option<TokenService>,
 }
 
 /// SECURITY: a digest of each, since there are secrets in them.
@@ -66,8 +76,17 @@ pub(crate) enum ReloadError {
     File(#[from] ConfigError),
     #[error("{}: there is no section `gateway`", .0.display())]
     NoGateway(PathBuf),
+    #[error("{}: there is no section `token_service`", .0.display())]
+    NoTokenService(PathBuf),
+    #[error(
+        "{}: `token_service.resource_servers` has no `{LOCAL_RESOURCE_SERVER}`, which the gateway in this process acts as",
+        .0.display()
+    )]
+    NoCredential(PathBuf),
     #[error("{}: {}", .0.display(), .1)]
-    Gateway(PathBuf, #[source] GatewayError),
+    Gateway(PathBuf, #[source] Box<GatewayError>),
+    #[error("{}: {}", .0.display(), chain(&**.1))]
+    TokenService(PathBuf, #[source] Box<TokenServiceError>),
     #[error("the process is stopping")]
     Stopping,
 }
@@ -75,7 +94,7 @@ pub(crate) enum ReloadError {
 impl Reloader {
     pub(crate) fn new(
         loaded: &Loaded,
-        gateway: RunningGateway,
+        running: Reloaders,
         (metrics, health, shown): (&Metrics, Health, Shown),
     ) -> Result<Self, MetricError> {
         let counters = metrics.counters(
@@ -85,11 +104,14 @@ impl Reloader {
         )?;
         Ok(Self(Arc::new(Inner {
             others: service_kit::config::read(&loaded.file)
-                .and_then(|text| sections(&loaded.file, &text, &loaded.variables))
+                .and_then(|text| {
+                    let has_tokens = running.tokens.is_some();
+                    sections(&loaded.file, &text, &loaded.variables, has_tokens)
+                })
                 .ok(),
             file: loaded.file.clone(),
             variables: loaded.variables.clone(),
-            gateway: Mutex::new(Some(gateway)),
+            running: Mutex::new(Some(running)),
             health,
             shown,
             applied: counters.with_label_values(&["applied"]),
@@ -120,25 +142,23 @@ impl Reloader {
 
     async fn try_reload(&self) -> Result<Reloaded, ReloadError> {
         let inner = &*self.0;
-        let mut gateway = inner.gateway.lock().await;
-        let running = gateway.as_mut().ok_or(ReloadError::Stopping)?;
+        let mut running = inner.running.lock().await;
+        let running = running.as_mut().ok_or(ReloadError::Stopping)?;
         // Once: it may be another a moment later.
         let text = service_kit::config::read(&inner.file)?;
         let loaded = Loaded::of(&inner.file, &text, &inner.variables)?;
-        let config = loaded.config.gateway();
-        let config = config.ok_or_else(|| ReloadError::NoGateway(inner.file.clone()))?;
-        let now = sections(&inner.file, &text, &inner.variables)?;
+        let has_tokens = running.tokens.is_some();
+        let now = sections(&inner.file, &text, &inner.variables, has_tokens)?;
         let needs_restart = inner.others.as_ref();
         let needs_restart = needs_restart.map_or_else(Vec::new, |before| differing(before, &now));
-        let reloaded = running.reload(&config, &loaded.base).await;
-        reloaded.map_err(|error| ReloadError::Gateway(inner.file.clone(), error))?;
+        Box::pin(running.reload(&loaded)).await?;
         inner.shown.replace(&loaded, &RELOADED);
         Ok(Reloaded { needs_restart })
     }
 
-    /// For the end: nothing is reloaded any more. None: it was taken before.
+    /// For the end: nothing is reloaded any more. None: it was taken before, or there is none.
     pub(crate) async fn take(&self) -> Option<RunningGateway> {
-        self.0.gateway.lock().await.take()
+        self.0.running.lock().await.take()?.gateway
     }
 
     /// For the admin listener.
@@ -147,6 +167,62 @@ impl Reloader {
             .route("/reload", post(answer))
             .with_state(self.clone())
     }
+}
+
+impl Reloaders {
+    /// All of it, or nothing: what can be wrong with a configuration is known before anything of it is in force.
+    async fn reload(&mut self, loaded: &Loaded) -> Result<(), ReloadError> {
+        let Loaded {
+            file, base, config, ..
+        } = loaded;
+        let section = config.token_service.as_ref();
+        let tokens = self.tokens.as_ref().map(|service| {
+            let section = section.ok_or_else(|| ReloadError::NoTokenService(file.clone()))?;
+            let issues = TokenService::check(section, base);
+            if issues.is_empty() {
+                Ok((service, section))
+            } else {
+                let error = TokenServiceError::Config(issues);
+                Err(ReloadError::TokenService(file.clone(), Box::new(error)))
+            }
+        });
+        let tokens = tokens.transpose()?;
+        let Some(gateway) = &mut self.gateway else {
+            return reload_tokens(file, base, tokens).await;
+        };
+        let wanted = config.gateway();
+        let wanted = wanted.ok_or_else(|| ReloadError::NoGateway(file.clone()))?;
+        if let Some((_, section)) = tokens
+            && wanted.needs_token_service()
+            && section
+                .resource_servers
+                .iter()
+                .all(|it| it.id != LOCAL_RESOURCE_SERVER)
+        {
+            return Err(ReloadError::NoCredential(file.clone()));
+        }
+        let of_gateway = |error| ReloadError::Gateway(file.clone(), Box::new(error));
+        let prepared = gateway.prepare(&wanted, base).await.map_err(of_gateway)?;
+        if let Err(error) = reload_tokens(file, base, tokens).await {
+            gateway.abandon(&prepared);
+            return Err(error);
+        }
+        Box::pin(gateway.put_in_force(prepared))
+            .await
+            .map_err(of_gateway)
+    }
+}
+
+async fn reload_tokens(
+    file: &Path,
+    base: &Path,
+    tokens: Option<(&TokenService, &TokenServiceConfig)>,
+) -> Result<(), ReloadError> {
+    let Some((service, section)) = tokens else {
+        return Ok(());
+    };
+    let reloaded = service.reload(section, base).await;
+    reloaded.map_err(|error| ReloadError::TokenService(file.to_owned(), Box::new(error)))
 }
 
 /// Reloads at every SIGHUP, until the process drains. None: there is nothing to reload, and nothing ends of it.
@@ -165,7 +241,7 @@ pub(crate) fn follow_hangups(reloader: Option<Reloader>, tasks: &Tasks) -> std::
                 // What came of it is logged.
                 drop(reloader.reload().await);
             } else {
-                tracing::warn!("there is no gateway whose configuration could be reloaded");
+                tracing::warn!("there is neither a gateway nor a token service to be reloaded");
             }
         }
     });
@@ -189,10 +265,30 @@ async fn answer(State(reloader): State<Reloader>, headers: HeaderMap) -> Respons
     }
 }
 
-/// The sections that a reload does not touch.
-fn sections(file: &Path, text: &str, variables: &Variables) -> Result<Sections, ConfigError> {
-    let sections: BTreeMap<String, serde_json::Value> =
+/// The sections that a reload does not touch. Of the token service, where it runs here: its keys of that kind.
+fn sections(
+    file: &Path,
+    text: &str,
+    variables: &Variables,
+    has_tokens: bool,
+) -> Result<Sections, ConfigError> {
+    let mut sections: BTreeMap<String, serde_json::Value> =
         service_kit::config::parse_file(file, text, variables)?;
+    if has_tokens && let Some(tokens) = sections.remove("token_service") {
+        let mut fixed: Vec<_> = FIXED_KEYS
+            .map(|key| (key.to_owned(), tokens.get(key)))
+            .into();
+        let documents = tokens.get("client_id_metadata_documents");
+        let believed = documents.and_then(|documents| documents.get("ca_file"));
+        fixed.push(("client_id_metadata_documents.ca_file".to_owned(), believed));
+        let fixed = fixed
+            .into_iter()
+            .filter_map(|(key, value)| Some((key, value?.clone())));
+        let fixed: Vec<_> = fixed
+            .map(|(key, value)| (format!("token_service.{key}"), value))
+            .collect();
+        sections.extend(fixed);
+    }
     let others = sections
         .into_iter()
         .filter(|(name, _)| !RELOADED.contains(&name.as_str()));

@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,37 +11,32 @@ use anyhow::{Context as _, anyhow, bail};
 use authzen::{DecisionPoint, HttpDecisionPoint, PolicyEvent};
 use axum::Router;
 use bytes::Bytes;
-use gateway_pep::{Gateway, GatewayParts, RunningGateway};
+use gateway_pep::{Acme, Gateway, GatewayParts, RunningGateway};
 use oauth::{HttpTokenIntrospector, TokenIntrospector};
 use pdp::{LocalPdp, Pdp, PdpParts};
 use service_kit::admin::{self, Admin};
-use service_kit::traces::{Server, Service};
-use service_kit::{Health, Metrics, SharedClock, Tasks, Tls, Traces, serve};
+use service_kit::traces::Server;
+use service_kit::{Health, Listeners, Metrics, SharedClock, Tasks, Tls, Traces, serve};
 use store::Store;
 use token_service::{TokenService, TokenServiceConfig, TokenServiceParts};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use crate::admin::config::Shown;
 use crate::admin::level::Level;
 use crate::config::{ConnectPdp, FileConfig, LOCAL_RESOURCE_SERVER, Loaded};
-use crate::reload::{self, Reloader};
-use crate::{admin as administration, admin_host, cache_admin, demo_upstream, explain};
+use crate::reload::{Reloader, Reloaders};
+use crate::{
+    acme_challenges, admin as administration, admin_host, cache_admin, demo_upstream, drain,
+    explain,
+};
 
 /// The event log that token service and PDP write and gateways follow.
 pub const EVENT_LOG: &str = "events";
 
-/// After a signal, requests in flight get this long.
+/// What a process needs to begin is waited for so long.
 const PATIENCE: Duration = Duration::from_secs(30);
-
-/// A started process.
-#[derive(Debug)]
-pub struct Running {
-    pub addresses: Addresses,
-    tasks: Tasks,
-    traces: Traces,
-    gateway: Option<Reloader>,
-}
 
 /// What is listening where.
 #[derive(Debug, Clone, Default)]
@@ -56,13 +52,38 @@ pub struct Addresses {
 
 /// What every role is given.
 #[derive(Debug, Clone)]
-struct Shared {
-    store: Arc<dyn Store>,
-    clock: SharedClock,
-    metrics: Metrics,
-    health: Health,
-    tasks: Tasks,
-    traces: Traces,
+pub(crate) struct Shared {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) clock: SharedClock,
+    pub(crate) metrics: Metrics,
+    pub(crate) health: Health,
+    /// What goes on until nothing is answered any more: who decides and who knows tokens has to be up to date as long
+    /// as something is.
+    pub(crate) tasks: Tasks,
+    /// What answers. It drains first.
+    pub(crate) serving: Tasks,
+    pub(crate) traces: Traces,
+    pub(crate) listeners: Listeners,
+}
+
+/// What was started.
+pub(crate) struct Roles {
+    pub(crate) addresses: Addresses,
+    pub(crate) servers: Vec<Serving>,
+    pub(crate) reloader: Option<Reloader>,
+    /// Cancelled when somebody asks for the end at the admin listener.
+    pub(crate) asked_to_end: CancellationToken,
+}
+
+/// A server that is bound, and accepts when it is run. What starts after it may fail, and whoever had been accepted
+/// would be lost.
+pub(crate) type Serving = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// What is bound so far.
+#[derive(Default)]
+struct Doors {
+    addresses: Addresses,
+    servers: Vec<Serving>,
 }
 
 /// Who decides.
@@ -91,58 +112,47 @@ impl Decisions {
     }
 }
 
-/// Starts every role of a configuration. When this returns, all of them answer.
-pub async fn start(loaded: &Loaded, clock: SharedClock) -> anyhow::Result<Running> {
+/// Opens every role of a configuration and binds what it listens on. The gateway answers when this returns; the others
+/// do when their servers run.
+pub(crate) async fn start_roles(loaded: &Loaded, shared: &Shared) -> anyhow::Result<Roles> {
     let Loaded { base, config, .. } = loaded;
-    if let Some(issue) = config.check_topology().into_iter().next() {
-        bail!("{issue}");
-    }
-    let wall_clock = {
-        let clock = clock.clone();
-        Arc::new(move || clock.now().as_millis())
-    };
-    let metrics = Metrics::new();
-    let shared = Shared {
-        traces: open_traces(config, base, &clock, &metrics)?,
-        store: store::open(&config.store, base, wall_clock)
-            .await
-            .context("cannot open the store")?,
-        clock,
-        metrics,
-        health: Health::new(),
-        tasks: Tasks::new(),
-    };
-    let mut addresses = Addresses::default();
-    let local_pdp = start_pdp(config, base, &shared, &mut addresses).await?;
+    let mut doors = Doors::default();
+    let local_pdp = start_pdp(config, base, shared, &mut doors).await?;
     let decisions = match (local_pdp, &config.connect.pdp) {
         (Some(pdp), _) => Some(Decisions::of(pdp)),
-        (None, Some(remote)) => Some(connect_pdp(remote, base, &shared)?),
+        (None, Some(remote)) => Some(connect_pdp(remote, base, shared)?),
         (None, None) => None,
     };
     let newest = decisions.as_ref().map(|decisions| decisions.newest.clone());
-    let local_tokens = start_token_service(config, base, &shared, newest, &mut addresses).await?;
+    let local_tokens = start_token_service(config, base, shared, newest, &mut doors).await?;
     if let Some(upstream) = &config.demo_upstream {
-        let listener = bind(upstream.listen, "demo_upstream.listen").await?;
-        addresses.demo_upstream = Some(listener.local_addr()?);
-        spawn_server(&shared.tasks, listener, demo_upstream::router());
+        let listener = shared.bind(upstream.listen, "demo_upstream.listen").await?;
+        doors.addresses.demo_upstream = Some(listener.local_addr()?);
+        doors.serve(shared, listener, demo_upstream::router());
     }
-    let listener = bind(config.admin.listen, "admin.listen").await?;
-    addresses.admin = Some(listener.local_addr()?);
-    let gateway = start_gateway(config, base, &shared, decisions, local_tokens.as_ref())?;
-    let (mut admin, shown) = admin_of_process(loaded, &shared);
-    addresses.gateway = gateway.as_ref().map(RunningGateway::addr);
-    let gateway = match gateway {
-        Some(gateway) => Some(administered(&mut admin, loaded, gateway, (&shared, shown))?),
-        None => None,
-    };
+    let listener = shared.bind(config.admin.listen, "admin.listen").await?;
+    doors.addresses.admin = Some(listener.local_addr()?);
+    let (mut admin, shown) = admin_of_process(loaded, shared);
+    let asked_to_end = CancellationToken::new();
+    admin = admin.merge(drain::router(asked_to_end.clone()));
+    let gateway = start_gateway(
+        config,
+        base,
+        shared,
+        (decisions, local_tokens.as_ref()),
+        &mut doors,
+    );
+    let gateway = gateway.await?;
+    doors.addresses.gateway = gateway.as_ref().map(RunningGateway::addr);
+    let reloader = administered(&mut admin, loaded, (gateway, local_tokens), (shared, shown))?;
     let admin = administration::described(admin);
     let admin = admin_host::guarded(admin, &config.admin.hosts);
-    spawn_server(&shared.tasks, listener, admin);
-    Ok(Running {
-        addresses,
-        tasks: shared.tasks,
-        traces: shared.traces,
-        gateway,
+    doors.serve(shared, listener, admin);
+    Ok(Roles {
+        addresses: doors.addresses,
+        servers: doors.servers,
+        reloader,
+        asked_to_end,
     })
 }
 
@@ -160,69 +170,60 @@ fn admin_of_process(loaded: &Loaded, shared: &Shared) -> (Router, Shown) {
     (router, shown)
 }
 
-/// Adds to the admin listener what can be asked of a gateway.
+impl Shared {
+    async fn bind(&self, address: SocketAddr, key: &str) -> anyhow::Result<TcpListener> {
+        let bound = self.listeners.bind(key, address).await;
+        bound.with_context(|| format!("cannot listen on `{address}` (`{key}`)"))
+    }
+}
+
+impl Doors {
+    fn serve(&mut self, shared: &Shared, listener: TcpListener, api: impl serve::Api) {
+        let tasks = shared.serving.clone();
+        self.servers
+            .push(Box::pin(serve::serve(listener, api, tasks)));
+    }
+
+    /// By TLS, where there is some.
+    fn serve_by(
+        &mut self,
+        shared: &Shared,
+        listener: TcpListener,
+        tls: Option<Tls>,
+        api: impl serve::Api,
+    ) {
+        match tls {
+            Some(tls) => {
+                tls.follow(&shared.serving);
+                let tasks = shared.serving.clone();
+                self.servers
+                    .push(Box::pin(serve::serve_tls(listener, tls, api, tasks)));
+            }
+            None => self.serve(shared, listener, api),
+        }
+    }
+}
+
+/// Adds to the admin listener what can be asked of a gateway, and what can be reloaded.
 fn administered(
     admin: &mut Router,
     loaded: &Loaded,
-    gateway: RunningGateway,
+    (gateway, tokens): (Option<RunningGateway>, Option<TokenService>),
     (shared, shown): (&Shared, Shown),
-) -> anyhow::Result<Reloader> {
-    let (explainer, caches) = (gateway.explainer(), gateway.caches());
-    let inspector = gateway.inspector();
+) -> anyhow::Result<Option<Reloader>> {
+    if let Some(gateway) = &gateway {
+        *admin = std::mem::take(admin)
+            .merge(explain::router(gateway.explainer()))
+            .merge(cache_admin::router(gateway.caches()))
+            .merge(administration::of_gateway(gateway.inspector()));
+    }
+    if gateway.is_none() && tokens.is_none() {
+        return Ok(None);
+    }
     let told = (&shared.metrics, shared.health.clone(), shown);
-    let reloader = Reloader::new(loaded, gateway, told)?;
-    *admin = std::mem::take(admin)
-        .merge(explain::router(explainer))
-        .merge(cache_admin::router(caches))
-        .merge(administration::of_gateway(inspector))
-        .merge(reloader.router());
-    Ok(reloader)
-}
-
-impl Running {
-    /// Reads the configuration file again at every SIGHUP.
-    pub fn reload_at_hangups(&self) -> std::io::Result<()> {
-        reload::follow_hangups(self.gateway.clone(), &self.tasks)
-    }
-
-    /// Finishes what is in flight and stops. False when something had to be cut off.
-    pub async fn stop(self) -> bool {
-        self.tasks.drain();
-        let gateway = match &self.gateway {
-            Some(reloader) => reloader.take().await,
-            None => None,
-        };
-        let drained = match gateway {
-            Some(gateway) => gateway.finish(PATIENCE).await,
-            None => true,
-        };
-        let finished = self.tasks.finish(PATIENCE).await;
-        // The last requests have ended: so have their spans.
-        self.traces.finish().await;
-        finished && drained
-    }
-}
-
-fn open_traces(
-    config: &FileConfig,
-    base: &Path,
-    clock: &SharedClock,
-    metrics: &Metrics,
-) -> anyhow::Result<Traces> {
-    let Some(section) = &config.tracing else {
-        return Ok(Traces::off());
-    };
-    let service = Service {
-        name: config.service_name(),
-        version: env!("CARGO_PKG_VERSION"),
-    };
-    Ok(Traces::open(
-        section,
-        service,
-        base,
-        clock.clone(),
-        metrics,
-    )?)
+    let reloader = Reloader::new(loaded, Reloaders { gateway, tokens }, told)?;
+    *admin = std::mem::take(admin).merge(reloader.router());
+    Ok(Some(reloader))
 }
 
 /// The PDP of another process: asked, or decided by its snapshots.
@@ -265,7 +266,7 @@ async fn start_pdp(
     config: &FileConfig,
     base: &Path,
     shared: &Shared,
-    addresses: &mut Addresses,
+    doors: &mut Doors,
 ) -> anyhow::Result<Option<Pdp>> {
     let Some(section) = &config.pdp else {
         return Ok(None);
@@ -277,9 +278,9 @@ async fn start_pdp(
     pdp.watch();
     pdp.hand_out();
     announce_policy_changes(&pdp, shared);
-    let listener = bind(section.listen, "pdp.listen").await?;
-    addresses.pdp = Some(listener.local_addr()?);
-    spawn_server_by(&shared.tasks, listener, pdp.tls(), pdp.api());
+    let listener = shared.bind(section.listen, "pdp.listen").await?;
+    doors.addresses.pdp = Some(listener.local_addr()?);
+    doors.serve_by(shared, listener, pdp.tls(), pdp.api());
     Ok(Some(pdp))
 }
 
@@ -330,7 +331,7 @@ async fn start_token_service(
     base: &Path,
     shared: &Shared,
     decisions: Option<Arc<dyn DecisionPoint>>,
-    addresses: &mut Addresses,
+    doors: &mut Doors,
 ) -> anyhow::Result<Option<TokenService>> {
     let Some(section) = &config.token_service else {
         return Ok(None);
@@ -346,26 +347,28 @@ async fn start_token_service(
     };
     await_store(shared).await;
     let service = TokenService::open(section, base, parts).await?;
-    let listener = bind(section.listen, "token_service.listen").await?;
-    addresses.token_service = Some(listener.local_addr()?);
+    let listener = shared.bind(section.listen, "token_service.listen").await?;
+    doors.addresses.token_service = Some(listener.local_addr()?);
     let traces = (&shared.traces, trace_server(section));
     let router = traces.0.layer(service.router(), traces.1.clone());
-    spawn_server_by(&shared.tasks, listener, service.tls(), router);
+    doors.serve_by(shared, listener, service.tls(), router);
     if let (Some(mtls), Some((tls, router))) = (&section.mtls, service.mtls()) {
-        let listener = bind(mtls.listen, "token_service.mtls.listen").await?;
-        addresses.token_service_mtls = Some(listener.local_addr()?);
+        let listener = shared
+            .bind(mtls.listen, "token_service.mtls.listen")
+            .await?;
+        doors.addresses.token_service_mtls = Some(listener.local_addr()?);
         let router = traces.0.layer(router, traces.1);
-        spawn_server_by(&shared.tasks, listener, Some(tls), router);
+        doors.serve_by(shared, listener, Some(tls), router);
     }
     Ok(Some(service))
 }
 
-fn start_gateway(
+async fn start_gateway(
     config: &FileConfig,
     base: &Path,
     shared: &Shared,
-    decisions: Option<Decisions>,
-    local_tokens: Option<&TokenService>,
+    (decisions, local_tokens): (Option<Decisions>, Option<&TokenService>),
+    doors: &mut Doors,
 ) -> anyhow::Result<Option<RunningGateway>> {
     let Some(gateway_config) = config.gateway() else {
         return Ok(None);
@@ -400,10 +403,11 @@ fn start_gateway(
         rates: shared.store.clone(),
         shared_tokens: shared_if(local_tokens.is_none()),
         shared_decisions: shared_if(decisions.is_remote),
+        acme: open_acme(&gateway_config, base, shared, doors).await?,
         clock: shared.clock.clone(),
         metrics: shared.metrics.clone(),
         health: shared.health.clone(),
-        tasks: shared.tasks.clone(),
+        tasks: shared.serving.clone(),
         traces: shared.traces.clone(),
     };
     let listen = gateway_config.gateway.listen;
@@ -413,7 +417,7 @@ fn start_gateway(
     }
     Ok(Some(
         gateway
-            .start(listen)
+            .start_on(listen, &shared.listeners)
             .with_context(|| format!("cannot listen on `{listen}`"))?,
     ))
 }
@@ -423,23 +427,23 @@ fn trace_server(section: &TokenServiceConfig) -> Server {
     Server::of(Some(&section.issuer), section.listen, section.tls.is_some())
 }
 
-async fn bind(address: SocketAddr, key: &str) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address)
-        .await
-        .with_context(|| format!("cannot listen on `{address}` (`{key}`)"))
-}
-
-fn spawn_server(tasks: &Tasks, listener: TcpListener, api: impl serve::Api) {
-    tasks.spawn(serve::serve(listener, api, tasks.clone()));
-}
-
-/// By TLS, where there is some.
-fn spawn_server_by(tasks: &Tasks, listener: TcpListener, tls: Option<Tls>, api: impl serve::Api) {
-    match tls {
-        Some(tls) => {
-            tls.follow(tasks);
-            tasks.spawn(serve::serve_tls(listener, tls, api, tasks.clone()));
-        }
-        None => spawn_server(tasks, listener, api),
+/// Who gets certificates, with what there are; and where authorities look.
+async fn open_acme(
+    config: &gateway_pep::Config,
+    base: &Path,
+    shared: &Shared,
+    doors: &mut Doors,
+) -> anyhow::Result<Option<Acme>> {
+    let told = (shared.clock.clone(), &shared.metrics, shared.health.clone());
+    let Some(acme) = Acme::open(config, base, shared.store.clone(), told)? else {
+        return Ok(None);
+    };
+    await_store(shared).await;
+    acme.load().await;
+    let listen = config.gateway.acme.as_ref().and_then(|it| it.http_listen);
+    if let Some(listen) = listen {
+        let listener = shared.bind(listen, "gateway.acme.http_listen").await?;
+        doors.serve(shared, listener, acme_challenges::router(acme.clone()));
     }
+    Ok(Some(acme))
 }

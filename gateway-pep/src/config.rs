@@ -4,6 +4,7 @@
 //! compiles them.
 
 mod access_log;
+mod acme;
 mod diagnostics;
 mod dpop;
 mod encoded;
@@ -31,6 +32,8 @@ use service_kit::traces::Stranger;
 use service_kit::{NamedTlsConfig, Secret};
 
 pub use access_log::{AccessLogLinesConfig, LineFormat, LoggedAddress};
+pub(crate) use acme::AcmeShape;
+pub use acme::{AcmeChallenge, AcmeConfig};
 pub use diagnostics::DiagnosticsConfig;
 pub use dpop::{DpopConfig, NoOrigin, PublicOrigin};
 pub use encoded::EncodedCharacter;
@@ -91,6 +94,8 @@ pub struct GatewayConfig {
     /// Clients connect by TLS. A request is answered where the certificate of its connection is the one
     /// that a connection for its host would get; else it is 421.
     pub tls: Option<NamedTlsConfig>,
+    /// Certificates that the gateway gets itself, for names that lead to it. Needs `tls`.
+    pub acme: Option<AcmeConfig>,
     /// Without TLS, clients may begin with HTTP/2, too (prior knowledge). By TLS they always may.
     pub h2c: bool,
     /// The networks of proxies in front of the gateway: `10.0.0.0/8`. What they say of a request's client is taken:
@@ -348,6 +353,7 @@ impl Default for GatewayConfig {
         Self {
             listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080),
             tls: None,
+            acme: None,
             h2c: false,
             proxies: Vec::new(),
             proxy_headers: ProxyHeaders::default(),

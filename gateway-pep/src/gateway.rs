@@ -17,12 +17,16 @@ use oauth::TokenIntrospector;
 use service_kit::line_sink::LineTarget;
 use service_kit::metrics::MetricError;
 use service_kit::random::RandomError;
-use service_kit::{ConfigIssue, Health, LineSink, Metrics, SharedClock, Tasks, Traces, health};
+use service_kit::tls::Issuance;
+use service_kit::{
+    ConfigIssue, Health, LineSink, Listeners, Metrics, SharedClock, Tasks, Traces, health,
+};
 use store::Store;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::acme::{Acme, AcmePlan};
 use crate::config::Config;
 use crate::events::{Change, Follower};
 use crate::explain::Explainer;
@@ -35,6 +39,7 @@ use assemble::{assemble, open_tls, seed};
 use lines::{Lines, Sinks};
 use listen::Bound;
 use reload::Fixed;
+pub use reload::Prepared;
 
 /// A Policy Enforcement Point in front of upstreams, ready to be started.
 #[derive(Debug)]
@@ -68,6 +73,8 @@ pub struct GatewayParts {
     pub shared_tokens: Option<Arc<dyn Store>>,
     /// Where decisions are shared; only where asking would cross the network.
     pub shared_decisions: Option<Arc<dyn Store>>,
+    /// Gets certificates. None: those of files are all.
+    pub acme: Option<Acme>,
     pub clock: SharedClock,
     pub metrics: Metrics,
     pub health: Health,
@@ -85,6 +92,7 @@ pub struct RunningGateway {
     threads: Vec<Thread>,
     lines: Lines,
     idle: TaskTracker,
+    parting: CancellationToken,
     abort: CancellationToken,
     parts: GatewayParts,
     /// What goes on for the configuration of now.
@@ -138,7 +146,14 @@ impl Gateway {
     /// Everything that is wrong with a configuration.
     pub fn check(config: &Config, base: &Path) -> Vec<ConfigIssue> {
         let mut issues = Plan::compile(config, base, None).err().unwrap_or_default();
-        issues.extend(open_tls(config, base).err());
+        let issuance = match AcmePlan::compile(config, base) {
+            Ok(plan) => plan.map(|_| Issuance::new(None)),
+            Err(of_acme) => {
+                issues.extend(of_acme);
+                Some(Issuance::new(None))
+            }
+        };
+        issues.extend(open_tls(config, base, issuance).err());
         issues
     }
 
@@ -150,7 +165,9 @@ impl Gateway {
         let Sinks {
             access_log,
             notifications,
+            open,
         } = lines.open(&config.gateway, base)?;
+        lines.keep(open);
         let follower = Follower {
             store: parts.events.clone(),
             log: parts.event_log.clone(),
@@ -197,19 +214,30 @@ impl Gateway {
 
     /// Binds and serves. Must be called within a runtime: the event log is followed there.
     pub fn start(self, listen: SocketAddr) -> Result<RunningGateway, GatewayError> {
+        self.start_on(listen, &Listeners::default())
+    }
+
+    /// The same, on listeners that may have been handed over, and that may be.
+    pub fn start_on(
+        self,
+        listen: SocketAddr,
+        known: &Listeners,
+    ) -> Result<RunningGateway, GatewayError> {
         let Bound {
             addr,
             forward_auth,
             listeners,
-        } = Bound::of(listen, &self.fixed)?;
+        } = Bound::of(listen, &self.fixed, known)?;
         let tasks = &self.parts.tasks;
         let (idle, abort) = (TaskTracker::new(), CancellationToken::new());
+        let parting = CancellationToken::new();
         let mut threads = Vec::with_capacity(listeners.len());
         let (explaining, jobs) = mpsc::channel(1);
         let mut jobs = Some(jobs);
         for (index, listeners) in listeners.into_iter().enumerate() {
             let fate = Fate {
                 draining: tasks.draining(),
+                parting: parting.clone(),
                 abort: abort.clone(),
                 token: idle.token(),
                 idle: idle.clone(),
@@ -232,14 +260,11 @@ impl Gateway {
         }
         idle.close();
         let following = reload::follow(&self.seed.core, &self.parts);
-        let stop = CancellationToken::new();
-        tasks.spawn(self.follower.run(stop.clone()));
-        let waiting = idle.clone();
-        tasks.spawn(async move {
-            // Shutdown waits for the workers, and the workers need the announcements.
-            waiting.wait().await;
-            stop.cancel();
-        });
+        reload::begin(&self.seed.core, &self.parts, &following);
+        follow_events(self.follower, &idle, tasks);
+        if let Some(acme) = &self.parts.acme {
+            acme.follow(tasks);
+        }
         self.parts.health.set("gateway", health::Status::Ready);
         Ok(RunningGateway {
             addr,
@@ -252,12 +277,25 @@ impl Gateway {
             threads,
             lines: self.lines,
             idle,
+            parting,
             abort,
             parts: self.parts,
             following,
             fixed: self.fixed,
         })
     }
+}
+
+/// Follows until no worker has anything to answer: shutdown waits for the workers, and the workers need the
+/// announcements.
+fn follow_events(follower: Follower, idle: &TaskTracker, tasks: &Tasks) {
+    let stop = CancellationToken::new();
+    tasks.spawn(follower.run(stop.clone()));
+    let waiting = idle.clone();
+    tasks.spawn(async move {
+        waiting.wait().await;
+        stop.cancel();
+    });
 }
 
 impl RunningGateway {
@@ -289,10 +327,26 @@ impl RunningGateway {
     /// Takes nothing new, finishes the requests in flight and writes the last log line. False
     /// when something had to be cut off because `patience` was over.
     pub async fn finish(self, patience: Duration) -> bool {
+        self.parting.cancel();
+        self.end(patience).await
+    }
+
+    /// The same, where another process serves already: tunnels go on until `patience` is over.
+    pub async fn finish_succeeded(self, patience: Duration) -> bool {
+        self.end(patience).await
+    }
+
+    async fn end(self, patience: Duration) -> bool {
         self.parts.tasks.drain();
-        let in_time = tokio::time::timeout(patience, self.idle.wait())
+        let mut in_time = tokio::time::timeout(patience, self.idle.wait())
             .await
             .is_ok();
+        if !in_time && !self.parting.is_cancelled() {
+            self.parting.cancel();
+            in_time = tokio::time::timeout(FAREWELL, self.idle.wait())
+                .await
+                .is_ok();
+        }
         self.abort.cancel();
         let (threads, lines) = (self.threads, self.lines);
         let joined = tokio::task::spawn_blocking(move || {
@@ -304,6 +358,9 @@ impl RunningGateway {
         in_time && joined.await.unwrap_or(false)
     }
 }
+
+/// Tunnels that are told to end say so to both sides.
+const FAREWELL: Duration = Duration::from_secs(2);
 
 fn list(issues: &[ConfigIssue]) -> String {
     let lines: Vec<String> = issues.iter().map(ToString::to_string).collect();

@@ -5,6 +5,7 @@
 //! keeps a token in clear only while what it was shown for lasts, and treats "not known" as a refusal.
 
 mod access_log;
+mod acme;
 mod body;
 mod cache;
 mod capacity;
@@ -37,21 +38,23 @@ mod upstream;
 mod withdrawn;
 mod worker;
 
+pub use acme::Acme;
 pub use config::{AccessLogLinesConfig, DiagnosticsConfig, LineFormat, LoggedAddress};
 pub use config::{
-    AuthMethod, CacheConfig, CertificateIssuerConfig, CertificateName, CertificateSubjectConfig,
-    CertificateSubjectType, ClientScheme, ConditionConfig, Config, Dialect, DnsConfig, DpopConfig,
-    EncodedCharacter, EndpointConfig, Forward, ForwardAuthConfig, GatewayConfig,
-    HeaderChangesConfig, HealthCheckConfig, HedgeConfig, Http2Config, IntrospectionIssuerConfig,
-    IssuerConfig, JwtIssuerConfig, LimitsConfig, LoadBalancing, LoginConfig, Mapping, MirrorConfig,
-    NoOrigin, OutlierDetectionConfig, Per, Protocol, ProxyHeaders, PublicOrigin, RateConfig,
-    RetriesConfig, RewriteConfig, RouteConfig, RouteUpstreams, SessionsConfig, StreamsConfig,
-    SubjectConfig, SubjectType, TimeoutsConfig, UpstreamConfig, UpstreamTimeoutsConfig, WhenConfig,
+    AcmeChallenge, AcmeConfig, AuthMethod, CacheConfig, CertificateIssuerConfig, CertificateName,
+    CertificateSubjectConfig, CertificateSubjectType, ClientScheme, ConditionConfig, Config,
+    Dialect, DnsConfig, DpopConfig, EncodedCharacter, EndpointConfig, Forward, ForwardAuthConfig,
+    GatewayConfig, HeaderChangesConfig, HealthCheckConfig, HedgeConfig, Http2Config,
+    IntrospectionIssuerConfig, IssuerConfig, JwtIssuerConfig, LimitsConfig, LoadBalancing,
+    LoginConfig, Mapping, MirrorConfig, NoOrigin, OutlierDetectionConfig, Per, Protocol,
+    ProxyHeaders, PublicOrigin, RateConfig, RetriesConfig, RewriteConfig, RouteConfig,
+    RouteUpstreams, SessionsConfig, StreamsConfig, SubjectConfig, SubjectType, TimeoutsConfig,
+    UpstreamConfig, UpstreamTimeoutsConfig, WhenConfig,
 };
 pub use explain::{
     ExplainRequest, ExplainedCaller, ExplainedDecision, ExplainedOutcome, ExplainedRequest,
     ExplainedRoute, Explainer, Explanation, Stopping,
 };
-pub use gateway::{Gateway, GatewayError, GatewayParts, RunningGateway};
+pub use gateway::{Gateway, GatewayError, GatewayParts, Prepared, RunningGateway};
 pub use inspect::{EndpointState, Inspector, RouteState, UpstreamState};
 pub use purge::{CacheCounts, CacheState, Caches, PurgeError, PurgeRequest};

@@ -219,9 +219,14 @@ impl Worker {
         self.doors.is_draining()
     }
 
-    /// Resolves for tunnels when they must end.
+    /// Resolves for connections on which nothing has been asked when they must end.
     pub(crate) fn closing(&self) -> CancellationToken {
         self.doors.closing().clone()
+    }
+
+    /// Resolves for tunnels when they must end.
+    pub(crate) fn parting(&self) -> CancellationToken {
+        self.doors.parting().clone()
     }
 
     /// Counts a tunnel among the connections, of which its own is none any more.

@@ -8,6 +8,8 @@ pub mod front;
 pub mod holder;
 pub mod http;
 pub mod http2_frames;
+pub mod load;
+pub mod pebble;
 pub mod process;
 pub mod python;
 pub mod recorder;

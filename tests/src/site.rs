@@ -202,6 +202,19 @@ impl Site {
         process
     }
 
+    /// Starts a process that takes the place of one that runs, by the configuration that is there now.
+    pub fn take_over(&self, name: &str) -> Process {
+        let url = self.redis.as_ref().map(RedisServer::url);
+        let role_name = if name == "all-in-one" { "run" } else { name };
+        role(
+            self.folder.path(),
+            self.host,
+            name,
+            &[role_name, "--take-over"],
+            &url.unwrap_or_default(),
+        )
+    }
+
     /// Starts an all-in-one site again, after it was killed, as a process that may have so many files open.
     pub fn restart_with_files(&self, files: u32) -> Process {
         let mut command = Command::new("sh");

@@ -77,6 +77,16 @@ impl Keys {
         Ok(keys)
     }
 
+    /// By what keys come and go.
+    pub(crate) fn plan(&self) -> Arc<KeyPlan> {
+        self.plan.load_full()
+    }
+
+    /// By another plan from the next turn on.
+    pub(crate) fn go_by(&self, plan: Arc<KeyPlan>) {
+        self.plan.store(plan);
+    }
+
     /// From now on, keys come and go by another plan.
     pub(crate) async fn follow(
         &self,

@@ -63,4 +63,4 @@ pub use config::{
 pub use error::TokenServiceError;
 pub use password::hash_password;
 pub use registry::{new_client_secret, secret_hash};
-pub use service::{TokenService, TokenServiceParts};
+pub use service::{FIXED_KEYS, TokenService, TokenServiceParts};

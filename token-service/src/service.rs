@@ -65,6 +65,19 @@ struct Understood {
 const PING: Duration = Duration::from_secs(5);
 /// Name among the parts of [`Health`].
 const HEALTH: &str = "token_service";
+/// What of a configuration [`TokenService::reload`] does not put in force.
+pub const FIXED_KEYS: [&str; 10] = [
+    "issuer",
+    "limits",
+    "listen",
+    "login",
+    "mtls",
+    "require_dpop_nonce",
+    "secret",
+    "secret_file",
+    "tls",
+    "ttl",
+];
 /// Record of the registry that was last in force, across replicas and restarts.
 const REGISTRY_KEY: &str = "registry:fingerprint";
 
@@ -161,19 +174,31 @@ impl TokenService {
     }
 
     /// Puts new clients, users, resources and credentials in force, and voids what gateways have
-    /// cached. Issuer, secret, lifetimes and `ca_file` stay as they were opened.
+    /// cached. [`FIXED_KEYS`] stay as they were opened. With an error, everything is as it was.
     pub async fn reload(
         &self,
         config: &TokenServiceConfig,
         base: &Path,
     ) -> Result<(), TokenServiceError> {
         let understood = understand(config, base).map_err(TokenServiceError::Config)?;
+        let (core, registry) = (&self.core, understood.registry);
+        let before = (core.registry.load_full(), core.keys.plan());
+        let replaced = self.replace(key_plan(config, &registry), registry).await;
+        if replaced.is_err() {
+            // What was told to gateways meanwhile makes them ask again, and nothing else.
+            core.registry.store(before.0);
+            core.keys.go_by(before.1);
+        }
+        replaced
+    }
+
+    async fn replace(&self, plan: KeyPlan, registry: Registry) -> Result<(), TokenServiceError> {
+        let core = &self.core;
         // Before anything is to be signed by a key that there is not.
-        let (core, plan) = (&self.core, key_plan(config, &understood.registry));
         core.keys.follow(plan, &core.secrets, core.now()).await?;
         // Before anything can happen that they are to be told.
-        signals::prepare(core, &understood.registry).await?;
-        core.registry.store(Arc::new(understood.registry));
+        signals::prepare(core, &registry).await?;
+        core.registry.store(Arc::new(registry));
         self.announce_registry().await
     }
 

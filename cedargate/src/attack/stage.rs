@@ -52,6 +52,7 @@ impl Stage {
             event_log: EVENT_LOG.to_owned(),
             shared_tokens: None,
             shared_decisions: None,
+            acme: None,
             clock,
             metrics: Metrics::new(),
             health: health.clone(),

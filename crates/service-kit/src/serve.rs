@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
@@ -9,11 +10,11 @@ use axum::extract::Request;
 use axum::middleware::Next;
 use axum::response::Response;
 use axum::routing::future::RouteFuture;
+use http::header::CONNECTION;
 use http::{HeaderMap, HeaderName, HeaderValue};
 pub use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
@@ -34,6 +35,16 @@ const MAX_HANDSHAKES: usize = 1024;
 
 /// A client gets this long for its handshake, the wait for its turn included.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// When the process drains, connections on which nothing is asked are kept so long: a request may be under way, and it
+/// is answered by saying that it was the last of its connection.
+const LINGER: Duration = Duration::from_millis(300);
+
+/// A handshake that is under way then gets so long.
+const PARTING: Duration = Duration::from_secs(2);
+
+/// Connections that are accepted after the drain began, because they were complete before.
+const MAX_LATE: usize = 4096;
 
 /// What answers requests: a router, or what stands before one.
 pub trait Api: Clone + Send + Sync + 'static {
@@ -99,65 +110,102 @@ impl<A: Api> Server<A> {
 
     async fn run(self: Arc<Self>, listener: TcpListener) {
         let draining = self.tasks.draining();
-        let graceful = GracefulShutdown::new();
         let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
         loop {
             let accepted = tokio::select! {
                 () = draining.cancelled() => break,
                 accepted = listener.accept() => accepted,
             };
-            let (stream, peer) = match accepted {
-                Ok(accepted) => accepted,
+            match accepted {
+                Ok((stream, peer)) => self.take_on(stream, peer, &places),
                 Err(error) => {
                     // Out of descriptors, say: the next accept would fail at once, too.
                     tracing::warn!(%error, "cannot accept a connection");
                     tokio::time::sleep(Duration::from_millis(50)).await;
-                    continue;
                 }
-            };
-            let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
-                tracing::warn!("too many connections");
-                continue;
-            };
-            let _ = stream.set_nodelay(true);
-            let (server, watcher) = (Arc::clone(&self), graceful.watcher());
-            self.tasks.spawn(async move {
-                server.connection(stream, Client::of(peer), watcher).await;
-                drop(place);
-            });
+            }
         }
-        drop(listener);
-        graceful.shutdown().await;
+        // What the kernel has accepted for us is a request in flight. The kernel itself is asked: what the runtime
+        // knows of it is a moment old.
+        let Ok(listener) = listener.into_std() else {
+            return;
+        };
+        for _ in 0..MAX_LATE {
+            let Ok((stream, peer)) = listener.accept() else {
+                break;
+            };
+            if stream.set_nonblocking(true).is_ok()
+                && let Ok(stream) = TcpStream::from_std(stream)
+            {
+                self.take_on(stream, peer, &places);
+            }
+        }
     }
 
-    async fn connection(&self, stream: TcpStream, mut client: Client, watcher: Watcher) {
+    fn take_on(self: &Arc<Self>, stream: TcpStream, peer: SocketAddr, places: &Arc<Semaphore>) {
+        let Ok(place) = Arc::clone(places).try_acquire_owned() else {
+            tracing::warn!("too many connections");
+            return;
+        };
+        let _ = stream.set_nodelay(true);
+        let server = Arc::clone(self);
+        self.tasks.spawn(async move {
+            server.connection(stream, Client::of(peer)).await;
+            drop(place);
+        });
+    }
+
+    async fn connection(&self, stream: TcpStream, mut client: Client) {
         let Some((tls, turns)) = &self.tls else {
-            return self.requests(stream, client, watcher).await;
+            return self.requests(stream, client).await;
         };
         let draining = self.tasks.draining();
         let shaken = tokio::select! {
-            // Nothing has been asked yet.
-            () = draining.cancelled() => return,
             shaken = tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake(stream, tls, turns)) => shaken,
+            // A request comes after it, and may find nobody else; whoever only pretends to shake hands is not waited for.
+            () = async { draining.cancelled().await; tokio::time::sleep(PARTING).await } => return,
         };
         match shaken {
             Ok(Ok((stream, certificate))) => {
                 client.certificate = certificate;
-                self.requests(stream, client, watcher).await;
+                self.requests(stream, client).await;
             }
             Ok(Err(error)) => tracing::debug!(%error, peer = %client.name, "no TLS handshake"),
             Err(_) => tracing::debug!(peer = %client.name, "a TLS handshake took too long"),
         }
     }
 
-    async fn requests<S>(&self, stream: S, client: Client, watcher: Watcher)
+    async fn requests<S>(&self, stream: S, client: Client)
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         let api = self.api.clone();
-        let service = service_fn(move |request| api.answer(request, &client));
+        let draining = self.tasks.draining();
+        let service = service_fn(|request| {
+            let answering = api.answer(request, &client);
+            async {
+                let mut answer = answering.await?;
+                if draining.is_cancelled() {
+                    let close = HeaderValue::from_static("close");
+                    answer.headers_mut().insert(CONNECTION, close);
+                }
+                Ok::<_, Infallible>(answer)
+            }
+        });
         let connection = self.http.serve_connection(TokioIo::new(stream), service);
-        if let Err(error) = watcher.watch(connection).await {
+        let mut connection = pin!(connection);
+        let leaving = async {
+            draining.cancelled().await;
+            tokio::time::sleep(LINGER).await;
+        };
+        let ended = tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = leaving => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = ended {
             tracing::debug!(%error, "connection ended early");
         }
     }

@@ -11,6 +11,7 @@ mod client;
 mod config;
 mod files;
 mod follow;
+mod issued;
 mod name;
 mod session;
 mod wanted;
@@ -22,10 +23,12 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use rustls::ServerConfig;
 use rustls::pki_types::{CertificateDer, UnixTime};
+use rustls::server::Acceptor;
 use rustls::server::danger::ClientCertVerifier;
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
-use tokio_rustls::TlsAcceptor;
 pub use tokio_rustls::server::TlsStream;
+use tokio_rustls::{LazyConfigAcceptor, TlsAcceptor};
 
 use crate::{ConfigIssue, Tasks};
 use any_client::AnyClient;
@@ -35,6 +38,8 @@ pub use client::{ClientStream, ClientTls, ClientTlsConfig, HTTP_1, HTTP_2};
 pub use config::{CertificateConfig, ClientCertificates, NamedTlsConfig, TlsConfig, TlsVersion};
 use files::Files;
 use follow::{FOLLOW, follow};
+use issued::wants_proof;
+pub use issued::{CertificateRequest, Challenges, Issuance, Issued, IssuedError};
 pub use name::{DistinguishedName, NotAName};
 pub use session::TlsSession;
 pub use wanted::WantedCertificate;
@@ -46,6 +51,7 @@ pub struct Tls(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     files: Files,
+    issuance: Option<Arc<Issuance>>,
     current: ArcSwap<Current>,
     /// What `current` was made of.
     version: ArcSwap<[u8; 32]>,
@@ -71,25 +77,31 @@ impl Tls {
         base: &Path,
         clients: ClientCertificates,
     ) -> Result<Self, ConfigIssue> {
-        Self::of(Files::of_one(place, config, base, clients))
+        Self::of(Files::of_one(place, config, base, clients), None)
     }
 
     /// Of a listener that is reached by several names, and speaks HTTP/2 to those who want it.
+    ///
+    /// `issuance`: what is shown beside the certificates of files. With it, there may be no files.
     pub fn open_named(
         place: &str,
         config: &NamedTlsConfig,
         base: &Path,
+        issuance: Option<Arc<Issuance>>,
     ) -> Result<Self, ConfigIssue> {
-        Self::of(Files::of_names(place, config, base)?)
+        let files = Files::of_names(place, config, base, issuance.is_some())?;
+        Self::of(files, issuance)
     }
 
-    fn of(files: Files) -> Result<Self, ConfigIssue> {
+    fn of(files: Files, issuance: Option<Arc<Issuance>>) -> Result<Self, ConfigIssue> {
         let texts = files.read()?;
-        let current = files.server(&texts)?;
+        let version = version(&texts, issuance.as_deref());
+        let current = files.server(&texts, issuance.as_deref())?;
         Ok(Self(Arc::new(Shared {
             files,
+            issuance,
             current: ArcSwap::from_pointee(current),
-            version: ArcSwap::from_pointee(texts.version()),
+            version: ArcSwap::from_pointee(version),
         })))
     }
 
@@ -104,9 +116,24 @@ impl Tls {
         stream: TcpStream,
     ) -> std::io::Result<(TlsStream<TcpStream>, TlsSession)> {
         let current = self.0.current.load_full();
-        let stream = TlsAcceptor::from(Arc::clone(&current.server))
-            .accept(stream)
-            .await?;
+        let challenged = self.0.issuance.as_ref().filter(|it| it.is_challenged());
+        let stream = match challenged {
+            None => {
+                let acceptor = TlsAcceptor::from(Arc::clone(&current.server));
+                acceptor.accept(stream).await?
+            }
+            Some(issuance) => {
+                let begun = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
+                let hello = begun.client_hello();
+                if wants_proof(&hello) {
+                    let answer = issuance.answer(hello.server_name()).await?;
+                    // SECURITY: nothing else is said on such a connection (RFC 8737 section 3).
+                    begun.into_stream(answer).await?.shutdown().await?;
+                    return Err(std::io::Error::other("a challenge was answered"));
+                }
+                begun.into_stream(Arc::clone(&current.server)).await?
+            }
+        };
         let session = TlsSession::of(current, stream.get_ref().1);
         Ok((stream, session))
     }
@@ -126,14 +153,23 @@ impl Tls {
     fn look(&self) -> Result<bool, ConfigIssue> {
         let files = &self.0.files;
         let texts = files.read()?;
-        let version = texts.version();
+        let issuance = self.0.issuance.as_deref();
+        let version = version(&texts, issuance);
         if **self.0.version.load() == version {
             return Ok(false);
         }
-        self.0.current.store(Arc::new(files.server(&texts)?));
+        let current = files.server(&texts, issuance)?;
+        self.0.current.store(Arc::new(current));
         self.0.version.store(Arc::new(version));
         Ok(true)
     }
+}
+
+/// Names what is served by.
+fn version(texts: &files::Texts, issuance: Option<&Issuance>) -> [u8; 32] {
+    let mut all = texts.version().to_vec();
+    all.extend(issuance.map(Issuance::version).unwrap_or_default());
+    crate::digest::sha256(&all)
 }
 
 impl Current {

@@ -63,23 +63,8 @@ pub async fn open(
     match config {
         StoreConfig::Memory {} => Ok(Arc::new(MemoryStore::new())),
         StoreConfig::Redb { path, cache_mb } => {
-            if !(1..=65_536).contains(cache_mb) {
-                return Err(StoreError::Internal {
-                    message: "`store.redb.cache_mb` must be from 1 to 65536".to_owned(),
-                    source: None,
-                });
-            }
-            let path = base.join(path);
-            let bounds = RedbBounds {
-                cache_bytes: *cache_mb as usize * 1024 * 1024,
-                events: DEFAULT_MAX_EVENTS,
-            };
-            let opening =
-                tokio::task::spawn_blocking(move || RedbStore::open(&path, clock, bounds));
-            let store = opening
-                .await
-                .map_err(|_| StoreError::Unavailable(Some("shutting down".into())))??;
-            Ok(Arc::new(store))
+            let bounds = redb_bounds(*cache_mb)?;
+            Ok(Arc::new(open_redb(&base.join(path), bounds, clock).await?))
         }
         StoreConfig::Redis(redis) => {
             let store = RedisStore::open(redis, base, DEFAULT_MAX_EVENTS)?;
@@ -87,6 +72,33 @@ pub async fn open(
             Ok(Arc::new(store))
         }
     }
+}
+
+/// Opens the file, off the runtime's own threads.
+pub(crate) async fn open_redb(
+    path: &Path,
+    bounds: RedbBounds,
+    clock: WallClock,
+) -> Result<RedbStore, StoreError> {
+    let path = path.to_owned();
+    let opening = tokio::task::spawn_blocking(move || RedbStore::open(&path, clock, bounds));
+    opening
+        .await
+        .map_err(|_| StoreError::Unavailable(Some("shutting down".into())))?
+}
+
+/// What `store.redb.cache_mb` stands for.
+pub fn redb_bounds(cache_mb: u32) -> Result<RedbBounds, StoreError> {
+    if !(1..=65_536).contains(&cache_mb) {
+        return Err(StoreError::Internal {
+            message: "`store.redb.cache_mb` must be from 1 to 65536".to_owned(),
+            source: None,
+        });
+    }
+    Ok(RedbBounds {
+        cache_bytes: cache_mb as usize * 1024 * 1024,
+        events: DEFAULT_MAX_EVENTS,
+    })
 }
 
 impl Default for StoreConfig {

@@ -28,4 +28,19 @@ impl StoreError {
             Self::Refused { .. } | Self::Internal { .. } => false,
         }
     }
+
+    /// Whether a file is open in another process: that may end.
+    pub(crate) fn is_open_elsewhere(&self) -> bool {
+        let Self::Internal {
+            source: Some(source),
+            ..
+        } = self
+        else {
+            return false;
+        };
+        matches!(
+            source.downcast_ref(),
+            Some(redb::DatabaseError::DatabaseAlreadyOpen)
+        )
+    }
 }

@@ -4,10 +4,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use service_kit::tls::Issuance;
 use service_kit::{ConfigIssue, LineSink, Tls, descriptors};
 use store::Store;
 
 use super::{GatewayError, GatewayParts};
+use crate::acme::Acme;
 use crate::body::Pace;
 use crate::cache::decisions::DecisionLimits;
 use crate::cache::sealed::Sealed;
@@ -44,6 +46,9 @@ pub(super) fn assemble(
         .fit(descriptors::raise())
         .map_err(|issue| GatewayError::Config(vec![issue]))?;
     fitting.bound(&mut plan.upstreams);
+    let issuance = parts.acme.as_ref().map(Acme::issuance);
+    let tls =
+        open_tls(config, base, issuance).map_err(|issue| GatewayError::Config(vec![issue]))?;
     let metrics = GatewayMetrics::new(&parts.metrics, &plan, REASONS)?;
     let upstreams = plan.upstreams.iter().enumerate();
     let rosters = upstreams.filter_map(|(index, plan)| {
@@ -54,7 +59,6 @@ pub(super) fn assemble(
     let lag = Duration::from_millis(config.gateway.cache.max_event_lag_ms);
     let feed = before.map_or_else(|| Arc::new(Feed::new(lag)), |before| before.feed.clone());
     let own = before.map_or_else(Arc::default, |before| before.limiter.own.clone());
-    let tls = open_tls(config, base).map_err(|issue| GatewayError::Config(vec![issue]))?;
     let gateway = &config.gateway;
     let patience = Duration::from_millis(gateway.timeouts.ask_ms);
     Ok(Core {
@@ -163,7 +167,11 @@ fn limits(cache: &CacheConfig, ask: Duration) -> (TokenLimits, DecisionLimits) {
 }
 
 /// Reads certificates and keys, where clients come by TLS.
-pub(super) fn open_tls(config: &Config, base: &Path) -> Result<Option<Tls>, ConfigIssue> {
+pub(super) fn open_tls(
+    config: &Config,
+    base: &Path,
+    issuance: Option<Arc<Issuance>>,
+) -> Result<Option<Tls>, ConfigIssue> {
     let gateway = &config.gateway;
     let Some(tls) = &gateway.tls else {
         return Ok(None);
@@ -174,5 +182,5 @@ pub(super) fn open_tls(config: &Config, base: &Path) -> Result<Option<Tls>, Conf
                 .hint("leave it out: by TLS, clients speak HTTP/2 where they want to"),
         );
     }
-    Tls::open_named("gateway.tls", tls, base).map(Some)
+    Tls::open_named("gateway.tls", tls, base, issuance).map(Some)
 }

@@ -8,10 +8,13 @@ use service_kit::line_sink::{LineTarget, LineWriter};
 use super::GatewayError;
 use crate::config::GatewayConfig;
 
+/// What some lines go to: what they are, and by which configuration.
+pub(super) type OpenLines = (String, LineTarget, LineSink);
+
 /// What lines go to, by what they are.
 #[derive(Debug, Default)]
 pub(super) struct Lines {
-    open: Vec<(String, LineTarget, LineSink)>,
+    open: Vec<OpenLines>,
     /// Of what is not open any more, too: each ends when nobody writes to it.
     writers: Vec<LineWriter>,
 }
@@ -22,10 +25,12 @@ pub(super) struct Sinks {
     pub(super) access_log: LineSink,
     /// In the order of their names.
     pub(super) notifications: Vec<LineSink>,
+    /// To be kept where they come in force.
+    pub(super) open: Vec<OpenLines>,
 }
 
 impl Lines {
-    /// Opens what a configuration names and is not open, and lets go of what it does not name.
+    /// Opens what a configuration names and is not open.
     pub(super) fn open(
         &mut self,
         config: &GatewayConfig,
@@ -38,11 +43,16 @@ impl Lines {
             let name = format!("notifications.{name}");
             notifications.push(self.sink(&name, target, base, &mut next)?);
         }
-        self.open = next;
         Ok(Sinks {
             access_log,
             notifications,
+            open: next,
         })
+    }
+
+    /// These are in force: what else is open is let go of.
+    pub(super) fn keep(&mut self, open: Vec<OpenLines>) {
+        self.open = open;
     }
 
     /// Waits until every line is written. All workers must have ended before.
@@ -56,7 +66,7 @@ impl Lines {
         name: &str,
         target: &LineTarget,
         base: &Path,
-        next: &mut Vec<(String, LineTarget, LineSink)>,
+        next: &mut Vec<OpenLines>,
     ) -> Result<LineSink, GatewayError> {
         let mut open = self.open.iter();
         let known = open.find(|(known, as_is, _)| known == name && as_is == target);

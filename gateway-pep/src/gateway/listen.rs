@@ -1,7 +1,8 @@
-//! Sockets: one a worker, on one port.
+//! Sockets: one a worker, on one port; or those that the process before has handed over.
 
 use std::net::{SocketAddr, TcpListener};
 
+use service_kit::Listeners;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::GatewayError;
@@ -21,19 +22,20 @@ pub(super) struct Bound {
 }
 
 impl Bound {
-    pub(super) fn of(listen: SocketAddr, fixed: &Fixed) -> Result<Self, GatewayError> {
-        let (addr, of_clients) = bind(listen, fixed.workers)?;
-        let mut listeners: Vec<_> = of_clients
-            .into_iter()
-            .map(|listener| vec![(listener, Purpose::Forward)])
-            .collect();
+    pub(super) fn of(
+        listen: SocketAddr,
+        fixed: &Fixed,
+        known: &Listeners,
+    ) -> Result<Self, GatewayError> {
+        let (addr, of_clients) = bind("gateway.listen", listen, fixed.workers, known)?;
+        let mut listeners: Vec<_> = (0..fixed.workers.max(1)).map(|_| Vec::new()).collect();
+        deal(of_clients, Purpose::Forward, &mut listeners);
         let mut forward_auth = Vec::new();
         for (index, listen) in fixed.forward_auth.iter().enumerate() {
-            let (addr, of_proxies) = bind(*listen, fixed.workers)?;
+            let name = "gateway.forward_auth[].listen";
+            let (addr, of_proxies) = bind(name, *listen, fixed.workers, known)?;
             forward_auth.push(addr);
-            for (worker, listener) in listeners.iter_mut().zip(of_proxies) {
-                worker.push((listener, Purpose::Ask(index)));
-            }
+            deal(of_proxies, Purpose::Ask(index), &mut listeners);
         }
         Ok(Self {
             addr,
@@ -43,12 +45,28 @@ impl Bound {
     }
 }
 
-/// One listener a worker, on one port; and which that is.
+/// Each worker gets one, or more where there are more: connections wait in every one of them.
+fn deal(sockets: Vec<TcpListener>, purpose: Purpose, workers: &mut [Vec<(TcpListener, Purpose)>]) {
+    let count = workers.len().max(1);
+    for (index, socket) in sockets.into_iter().enumerate() {
+        if let Some(worker) = workers.get_mut(index % count) {
+            worker.push((socket, purpose));
+        }
+    }
+}
+
+/// At least one listener a worker, on one port; and which that is.
 fn bind(
+    name: &str,
     listen: SocketAddr,
     workers: usize,
+    known: &Listeners,
 ) -> Result<(SocketAddr, Vec<TcpListener>), GatewayError> {
-    let listeners = listeners(listen, workers).map_err(|source| GatewayError::Listen {
+    let bound = listeners(known.take(name, listen), listen, workers).and_then(|listeners| {
+        known.keep(name, listen, &listeners)?;
+        Ok(listeners)
+    });
+    let listeners = bound.map_err(|source| GatewayError::Listen {
         addr: listen,
         source,
     })?;
@@ -56,14 +74,21 @@ fn bind(
     Ok((bound.and_then(Result::ok).unwrap_or(listen), listeners))
 }
 
-fn listeners(listen: SocketAddr, workers: usize) -> std::io::Result<Vec<TcpListener>> {
-    // Sockets that share a port would silently share it with another process, too: ask first.
-    if listen.port() != 0 {
-        drop(listener(listen, false)?);
-    }
+/// `inherited`: all of them go on, so that nobody who waits in one is lost.
+fn listeners(
+    inherited: Vec<TcpListener>,
+    listen: SocketAddr,
+    workers: usize,
+) -> std::io::Result<Vec<TcpListener>> {
     let mut addr = listen;
-    let mut listeners = Vec::with_capacity(workers);
-    for _ in 0..workers.max(1) {
+    match inherited.first() {
+        Some(first) => addr = first.local_addr()?,
+        // Sockets that share a port would silently share it with another process, too: ask first.
+        None if listen.port() != 0 => drop(listener(listen, false)?),
+        None => {}
+    }
+    let mut listeners = inherited;
+    while listeners.len() < workers.max(1) {
         let listener = listener(addr, true)?;
         addr = listener.local_addr()?;
         listeners.push(listener);

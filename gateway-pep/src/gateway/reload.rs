@@ -8,19 +8,20 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-use service_kit::Tasks;
+use service_kit::{LineSink, Tasks};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::assemble::{assemble, seed, workers};
-use super::lines::Sinks;
+use super::lines::{OpenLines, Sinks};
 use super::{GatewayError, GatewayParts, RunningGateway};
-use crate::config::Config;
+use crate::config::{AcmeConfig, AcmeShape, Config};
 use crate::core::Core;
 use crate::identity::issuer::Kind;
 use crate::identity::jwks::Told;
 use crate::purge::Remembering;
 use crate::upstream::keeper::Keeper;
+use crate::worker::Seed;
 use crate::worker::serve::Succession;
 
 /// What only a restart changes.
@@ -32,6 +33,7 @@ pub(super) struct Fixed {
     max_event_lag_ms: u64,
     /// Connections that are open would go on without it.
     is_tls: bool,
+    acme: Option<AcmeShape>,
 }
 
 impl Fixed {
@@ -43,6 +45,7 @@ impl Fixed {
             workers: workers(config),
             max_event_lag_ms: gateway.cache.max_event_lag_ms,
             is_tls: gateway.tls.is_some(),
+            acme: gateway.acme.as_ref().map(AcmeConfig::shape),
         }
     }
 
@@ -60,10 +63,21 @@ impl Fixed {
                 self.max_event_lag_ms == other.max_event_lag_ms,
             ),
             ("gateway.tls", self.is_tls == other.is_tls),
+            ("gateway.acme", self.acme == other.acme),
         ];
         let differing = all.into_iter().filter(|(_, is_same)| !is_same);
         differing.map(|(key, _)| key).collect()
     }
+}
+
+/// A configuration that can be put in force. Nothing of it is.
+#[derive(Debug)]
+pub struct Prepared {
+    core: Arc<Core>,
+    seed: Seed,
+    sinks: (LineSink, Vec<OpenLines>),
+    remembering: Remembering,
+    following: Tasks,
 }
 
 impl RunningGateway {
@@ -72,6 +86,17 @@ impl RunningGateway {
     ///
     /// Paths in the configuration are relative to `base`.
     pub async fn reload(&mut self, config: &Config, base: &Path) -> Result<(), GatewayError> {
+        let prepared = self.prepare(config, base).await?;
+        Box::pin(self.put_in_force(prepared)).await
+    }
+
+    /// All of [`RunningGateway::reload`] that can be wrong with a configuration. What is not put in force has to be
+    /// [abandoned](RunningGateway::abandon).
+    pub async fn prepare(
+        &mut self,
+        config: &Config,
+        base: &Path,
+    ) -> Result<Prepared, GatewayError> {
         let differences = self.fixed.differences(&Fixed::of(config));
         if !differences.is_empty() {
             return Err(GatewayError::NeedsRestart(differences));
@@ -79,42 +104,82 @@ impl RunningGateway {
         let before = self.caches.now().core;
         let core = Arc::new(assemble(config, base, &self.parts, Some(&before))?);
         let following = follow(&core, &self.parts);
-        let replaced = self.replace(core.clone(), config, base).await;
-        match &replaced {
-            Ok(()) => {
-                std::mem::replace(&mut self.following, following).drain();
-                forget_issuers(&before, &core, &self.parts);
-                forget_endpoints(&before, &core, &self.parts);
+        match self.open(core.clone(), config, base).await {
+            Ok((seed, sinks)) => Ok(Prepared {
+                seed,
+                sinks,
+                remembering: Remembering::of(core.clone(), config),
+                core,
+                following,
+            }),
+            Err(error) => {
+                self.give_up(&core, &following);
+                Err(error)
             }
-            Err(_) => following.drain(),
         }
-        replaced
     }
 
-    async fn replace(
+    async fn open(
         &mut self,
         core: Arc<Core>,
         config: &Config,
         base: &Path,
-    ) -> Result<(), GatewayError> {
+    ) -> Result<(Seed, (LineSink, Vec<OpenLines>)), GatewayError> {
         read_keys(&core).await?;
         let Sinks {
             access_log,
             notifications,
+            open,
         } = self.lines.open(&config.gateway, base)?;
-        let seed = seed(core.clone(), config, notifications, &self.parts)?;
+        let seed = seed(core, config, notifications, &self.parts)?;
+        Ok((seed, (access_log, open)))
+    }
+
+    /// Nothing of it is left.
+    pub fn abandon(&self, prepared: &Prepared) {
+        self.give_up(&prepared.core, &prepared.following);
+    }
+
+    fn give_up(&self, core: &Core, following: &Tasks) {
+        following.drain();
+        forget_endpoints(core, &self.caches.now().core, &self.parts);
+    }
+
+    /// Fails where the gateway is stopping, and nowhere else.
+    pub async fn put_in_force(&mut self, prepared: Prepared) -> Result<(), GatewayError> {
+        let before = self.caches.now().core;
+        begin(&prepared.core, &self.parts, &prepared.following);
+        if let Err(error) = self.succeed(&prepared).await {
+            self.abandon(&prepared);
+            return Err(error);
+        }
+        let Prepared {
+            core,
+            sinks: (_, open),
+            remembering,
+            following,
+            ..
+        } = prepared;
+        self.lines.keep(open);
+        self.caches.replace(remembering);
+        std::mem::replace(&mut self.following, following).drain();
+        forget_issuers(&before, &core, &self.parts);
+        forget_endpoints(&before, &core, &self.parts);
+        Ok(())
+    }
+
+    async fn succeed(&self, prepared: &Prepared) -> Result<(), GatewayError> {
         for thread in &self.threads {
             let (done, is_done) = oneshot::channel();
             let succession = Succession {
-                seed: seed.clone(),
-                sink: access_log.clone(),
+                seed: prepared.seed.clone(),
+                sink: prepared.sinks.0.clone(),
                 done,
             };
             let sent = thread.successions.send(succession).await;
             sent.map_err(|_| GatewayError::Stopping)?;
             is_done.await.map_err(|_| GatewayError::Stopping)??;
         }
-        self.caches.replace(Remembering::of(core, config));
         Ok(())
     }
 }
@@ -141,7 +206,18 @@ pub(super) fn follow(core: &Core, parts: &GatewayParts) -> Tasks {
             tls.follow(&tasks);
         }
     }
+    tasks
+}
+
+/// It comes in force: endpoints are looked after, and what is said of them from now on is said of these.
+pub(super) fn begin(core: &Core, parts: &GatewayParts, tasks: &Tasks) {
     for (index, (plan, roster)) in core.plan.upstreams.iter().zip(&core.rosters).enumerate() {
+        for endpoint in roster.endpoints() {
+            if let Some(metrics) = &endpoint.metrics {
+                // Nobody knows better at first.
+                metrics.up.set(1);
+            }
+        }
         let keeper = core
             .metrics
             .upstream(index)
@@ -150,7 +226,6 @@ pub(super) fn follow(core: &Core, parts: &GatewayParts) -> Tasks {
             tasks.spawn(keeper.run(tasks.draining()));
         }
     }
-    tasks
 }
 
 /// Waits for keys without which those who were known a moment ago would not be.

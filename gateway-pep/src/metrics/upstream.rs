@@ -152,7 +152,7 @@ impl UpstreamMetrics {
         }
     }
 
-    /// Of one of its endpoints.
+    /// Of one of its endpoints. Whether it is up says who puts it in force.
     pub(crate) fn endpoint(&self, endpoint: &str) -> EndpointMetrics {
         let labels = &[&*self.name, endpoint];
         let all = &self.endpoints;
@@ -160,11 +160,8 @@ impl UpstreamMetrics {
             let labels = &[&*self.name, endpoint, result];
             all.checks.with_label_values(labels)
         };
-        let up = all.up.with_label_values(labels);
-        // Nobody knows better at first.
-        up.set(1);
         EndpointMetrics {
-            up,
+            up: all.up.with_label_values(labels),
             requests: all.requests.with_label_values(labels),
             ejections: all.ejections.with_label_values(labels),
             checks_passed: checks("ok"),

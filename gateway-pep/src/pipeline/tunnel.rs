@@ -94,8 +94,8 @@ where
     D: AsyncRead + AsyncWrite + Unpin,
     U: AsyncRead + AsyncWrite + Unpin,
 {
-    let closing = worker.closing();
-    let mut closed = pin!(closing.cancelled());
+    let parting = worker.parting();
+    let mut closed = pin!(parting.cancelled());
     record.hold();
     let mut pipes = Pipes::default();
     let end = poll_fn(|context| {

@@ -18,8 +18,10 @@ use super::addresses::Addresses;
 pub(super) struct Doors {
     /// Every answer is the last of its connection.
     draining: Cell<bool>,
-    /// Connections end as soon as they have nothing to do; tunnels at once.
+    /// Connections end as soon as they have nothing to do.
     closing: CancellationToken,
+    /// Tunnels end.
+    parting: CancellationToken,
     connections: RefCell<HashMap<u64, Option<Waker>>>,
     pub(super) addresses: Addresses,
     last: Cell<u64>,
@@ -57,6 +59,7 @@ impl Doors {
         Self {
             draining: Cell::new(false),
             closing: CancellationToken::new(),
+            parting: CancellationToken::new(),
             connections: RefCell::default(),
             addresses: Addresses::default(),
             last: Cell::new(0),
@@ -71,6 +74,10 @@ impl Doors {
 
     pub(super) fn closing(&self) -> &CancellationToken {
         &self.closing
+    }
+
+    pub(super) fn parting(&self) -> &CancellationToken {
+        &self.parting
     }
 
     /// So many are open.
@@ -120,6 +127,10 @@ impl Doors {
     pub(super) fn close(&self) {
         self.closing.cancel();
         self.wake();
+    }
+
+    pub(super) fn part(&self) {
+        self.parting.cancel();
     }
 
     fn wake(&self) {

@@ -54,6 +54,8 @@ pub(super) async fn serve<S>(
         http.serve_connection(TokioIo::new(guarded), service)
             .with_upgrades()
     );
+    // Whoever has just connected, after a long handshake, say, is about to ask.
+    let mut fresh = pin!(tokio::time::sleep(core.timeouts.linger));
     let mut is_told = false;
     let mut is_known = false;
     let ended = poll_fn(|context| {
@@ -61,7 +63,10 @@ pub(super) async fn serve<S>(
             is_known = true;
             worker.doors.wake_on_close(number, context.waker());
         }
-        if !is_told && worker.doors.closing().is_cancelled() {
+        if !is_told
+            && worker.doors.closing().is_cancelled()
+            && (connection.has_begun() || fresh.as_mut().poll(context).is_ready())
+        {
             is_told = true;
             served.as_mut().graceful_shutdown();
         }

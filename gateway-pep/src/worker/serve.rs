@@ -25,6 +25,8 @@ use crate::{pipeline, streams};
 #[derive(Debug)]
 pub(crate) struct Fate {
     pub(crate) draining: CancellationToken,
+    /// Tunnels have to end, too.
+    pub(crate) parting: CancellationToken,
     /// Patience is over.
     pub(crate) abort: CancellationToken,
     /// Resolves when no worker has a connection: until then each keeps its runtime alive, since
@@ -97,6 +99,7 @@ async fn run(
 ) -> io::Result<()> {
     let Fate {
         draining,
+        parting,
         abort,
         idle,
         token,
@@ -128,6 +131,10 @@ async fn run(
     let (doors, linger) = (&worker.doors, worker.current().core.timeouts.linger);
     let _ = tokio::time::timeout(linger, doors.wait_until_closed()).await;
     doors.close();
+    tokio::select! {
+        () = doors.wait_until_closed() => {}
+        () = parting.cancelled() => doors.part(),
+    }
     tokio::select! {
         () = doors.wait_until_closed() => {}
         () = abort.cancelled() => {}

@@ -68,8 +68,8 @@ async fn shake(
     let closing = worker.closing();
     let shaken = tokio::select! {
         shaken = tokio::time::timeout(patience, tls.accept(stream)) => shaken,
-        // Nothing has been asked yet.
-        () = closing.cancelled() => return None,
+        // A request comes after it, and may find nobody else; whoever only pretends to shake hands is not waited for.
+        () = async { closing.cancelled().await; tokio::time::sleep(PARTING).await } => return None,
     };
     let metrics = &worker.core.metrics;
     match shaken {
@@ -183,3 +183,5 @@ impl AsyncWrite for Begun {
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const HANDSHAKE: Duration = Duration::from_secs(10);
+/// Of that, when the worker closes.
+const PARTING: Duration = Duration::from_secs(2);

@@ -130,6 +130,7 @@ impl Setup {
             rates: self.rates.clone(),
             shared_tokens: self.shared.clone(),
             shared_decisions: self.shared,
+            acme: None,
             clock: self.clock,
             metrics: metrics.clone(),
             health: health.clone(),

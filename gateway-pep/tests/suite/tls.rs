@@ -293,7 +293,7 @@ async fn what_is_no_tls_is_not_answered_and_who_is_slow_is_hung_up_on() {
 }
 
 #[tokio::test]
-async fn shutdown_waits_for_requests_and_for_no_handshake() {
+async fn shutdown_waits_for_requests_and_for_no_handshake_that_does_not_end() {
     let tls = Tls::start("").await;
     let mut shaking = TcpStream::connect(tls.fixture.addr).await.unwrap();
     shaking.write_all(&[22, 3, 1]).await.unwrap();

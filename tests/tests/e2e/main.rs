@@ -1,5 +1,6 @@
 //! End to end, over real sockets and real processes, in both topologies. One test binary.
 
+mod acme;
 mod admin;
 mod api_keys;
 mod attack;
@@ -29,6 +30,7 @@ mod races;
 mod readme;
 mod register_client;
 mod reload;
+mod restart;
 mod revocation;
 mod scope_edit;
 mod search;

@@ -155,3 +155,117 @@ async fn pages_reload_nothing_and_a_decision_point_outlives_a_hangup() {
     let alice = tokens::access_token(&site, "alice").await;
     assert_eq!(get(&gateway, Some(&alice)).await.status, 200);
 }
+
+/// The records of somebody who logs in for it; the status of the answer.
+async fn status(site: &Site, path: &str, token: &str) -> u16 {
+    get(&site.gateway_url(path), Some(token)).await.status
+}
+
+/// Without one of the demo's users.
+fn without_user(text: &str, name: &str, next: &str) -> String {
+    let at = |name: &str| {
+        text.find(&format!("    - username: {name}\n"))
+            .expect("user")
+    };
+    format!("{}{}", &text[..at(name)], &text[at(next)..])
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn users_and_routes_of_one_file_come_in_force_together_or_not_at_all() {
+    let site = Site::all_in_one();
+    let original = std::fs::read_to_string(site.path("config/all-in-one.yaml")).expect("file");
+    let alice = tokens::access_token(&site, "alice").await;
+    let bob = tokens::access_token(&site, "bob").await;
+    let opened = site.gateway_url("/opened/x");
+    let without_alice = |text: String| without_user(&text, "alice", "bob");
+
+    // The token service's part is good and the gateway's is not, and the other way round.
+    for (change, said) in [
+        (
+            Box::new(|text: String| {
+                with_route(without_user(&text, "alice", "bob")).replacen(
+                    "upstream: records",
+                    "upstream: nobody",
+                    1,
+                )
+            }) as Box<dyn Fn(String) -> String>,
+            "nobody",
+        ),
+        (
+            Box::new(|text: String| {
+                with_route(without_user(&text, "alice", "bob")).replacen(
+                    "username: sam",
+                    "username: bob",
+                    1,
+                )
+            }),
+            "bob",
+        ),
+        (
+            Box::new(|text: String| {
+                let text = with_route(without_user(&text, "alice", "bob"));
+                text.replacen("- id: gateway\n", "- id: another\n", 1)
+            }),
+            "`gateway`",
+        ),
+    ] {
+        write(&site, &original, change);
+        let refused = reload(&site).await;
+        assert_eq!(refused.status, 422, "{}", refused.body);
+        let detail = refused.json()["detail"].to_string();
+        assert!(detail.contains(said), "{detail}");
+        assert_eq!(get(&opened, None).await.status, 404);
+        assert_eq!(status(&site, "/records/1001", &alice).await, 200);
+    }
+
+    write(&site, &original, |text| with_route(without_alice(text)));
+    let reloaded = reload(&site).await;
+    assert_eq!(reloaded.status, 200, "{}", reloaded.body);
+    assert_eq!(reloaded.json()["needs_restart"], serde_json::json!([]));
+    assert_eq!(get(&opened, None).await.status, 401);
+    assert_eq!(
+        status(&site, "/records/1001", &alice).await,
+        401,
+        "no user any more"
+    );
+    assert_eq!(status(&site, "/records/1002", &bob).await, 200);
+
+    // What stays as it was is said, and nothing else of the section.
+    write(&site, &original, |text| {
+        text.replacen(
+            "token_service:\n",
+            "token_service:\n  ttl: { jwt_secs: 30 }\n",
+            1,
+        )
+    });
+    let reloaded = reload(&site).await;
+    assert_eq!(
+        reloaded.json()["needs_restart"],
+        serde_json::json!(["token_service.ttl"]),
+        "{}",
+        reloaded.body
+    );
+    let again = tokens::access_token(&site, "alice").await;
+    assert_eq!(status(&site, "/records/1001", &again).await, 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_token_service_by_itself_is_reloaded_and_gateways_hear_of_it() {
+    let site = Site::split();
+    let alice = tokens::access_token(&site, "alice").await;
+    assert_eq!(status(&site, "/records/1001", &alice).await, 200);
+    let file = site.path("config/token-service.yaml");
+    let original = std::fs::read_to_string(&file).expect("file");
+    std::fs::write(&file, without_user(&original, "alice", "bob")).expect("write");
+    let service = site.token_service.as_ref().expect("it runs");
+    let hung_up = std::process::Command::new("kill")
+        .args(["-HUP", &service.id().to_string()])
+        .status();
+    assert!(hung_up.expect("kill").success());
+    eventually("alice is nobody", Duration::from_secs(10), || async {
+        status(&site, "/records/1001", &alice).await == 401
+    })
+    .await;
+    let bob = tokens::access_token(&site, "bob").await;
+    assert_eq!(status(&site, "/records/1002", &bob).await, 200);
+}

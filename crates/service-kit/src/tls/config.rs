@@ -26,6 +26,7 @@ pub struct TlsConfig {
 pub struct NamedTlsConfig {
     /// Each stands for the names that are in it (its subject alternative names), and no name is in two.
     /// Clients that say no name get the first one; a name that is in none has no handshake.
+    #[serde(default)]
     pub certificates: Vec<CertificateConfig>,
     /// Clients that speak an older one only are turned away.
     #[serde(default)]

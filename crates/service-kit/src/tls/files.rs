@@ -11,7 +11,7 @@ use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
 
 use super::by_name::{ByName, NoPlace};
 use super::config::{ClientCertificates, NamedTlsConfig, TlsConfig, TlsVersion};
-use super::{AnyClient, Current};
+use super::{AnyClient, Current, Issuance};
 use crate::{ConfigIssue, digest, pem};
 
 /// Where everything is, and what configuration calls it.
@@ -75,10 +75,11 @@ impl Files {
         place: &str,
         config: &NamedTlsConfig,
         base: &Path,
+        may_be_none: bool,
     ) -> Result<Self, ConfigIssue> {
-        if config.certificates.is_empty() {
+        if config.certificates.is_empty() && !may_be_none {
             return Err(ConfigIssue::new(format!("`{place}.certificates` is empty"))
-                .hint("give it a `certificate_file` and a `key_file`"));
+                .hint("give it a `certificate_file` and a `key_file`, or have some got: `gateway.acme`"));
         }
         let clients = config.client_certificates;
         if config.client_ca_file.is_none()
@@ -133,7 +134,12 @@ impl Files {
         })
     }
 
-    pub(super) fn server(&self, texts: &Texts) -> Result<Current, ConfigIssue> {
+    /// `issuance`: what comes beside. A name that is in a file is the file's.
+    pub(super) fn server(
+        &self,
+        texts: &Texts,
+        issuance: Option<&Issuance>,
+    ) -> Result<Current, ConfigIssue> {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_protocol_versions(self.versions)
@@ -157,6 +163,11 @@ impl Files {
             for certified in keys {
                 let (pair, key) = certified?;
                 by_name.add(key).map_err(|why| pair.out_of_place(&why))?;
+            }
+            for key in issuance.map(Issuance::keys).unwrap_or_default() {
+                if let Err(why) = by_name.add(key) {
+                    tracing::error!(?why, "a certificate that was issued is not shown");
+                }
             }
             let by_name = Arc::new(by_name);
             (by_name.clone(), Some(by_name))

@@ -1,11 +1,16 @@
-//! The three backends, each new and empty.
+//! The three backends, and a file that another process has taken over: each new and empty.
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::UNIX_EPOCH;
+use std::time::{Duration, UNIX_EPOCH};
 
-use store::{MemoryStore, RedbBounds, RedbStore, RedisConfig, RedisStore, Store, WallClock};
+use store::{
+    MemoryStore, MovableStore, RedbBounds, RedbStore, RedisConfig, RedisStore, Store, WallClock,
+    serve_relay,
+};
 use tempfile::TempDir;
+use tokio::net::UnixStream;
+use tokio::task::JoinSet;
 
 use crate::redis_server::RedisServer;
 
@@ -24,6 +29,7 @@ pub(crate) struct Backend {
     store: Arc<dyn Store>,
     _folder: Option<TempDir>,
     _server: Option<RedisServer>,
+    _tasks: JoinSet<()>,
 }
 
 impl Backend {
@@ -37,6 +43,7 @@ pub(crate) fn memory() -> Backend {
         store: Arc::new(MemoryStore::bounded(MAX_EVENTS)),
         _folder: None,
         _server: None,
+        _tasks: JoinSet::new(),
     }
 }
 
@@ -46,7 +53,33 @@ pub(crate) fn redb() -> Backend {
         store: Arc::new(redb_at(&folder.path().join("store.redb"))),
         _folder: Some(folder),
         _server: None,
+        _tasks: JoinSet::new(),
     }
+}
+
+/// Of whoever had the file before, asked after it has gone on by the other.
+pub(crate) async fn moved() -> Backend {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("store.redb");
+    let (before, after) = (movable_at(&file).await, file.clone());
+    before.let_go(Duration::from_secs(1)).await.unwrap();
+    let after = movable_at(&after).await;
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    let mut tasks = JoinSet::new();
+    tasks.spawn(serve_relay(Arc::new(after), theirs));
+    tasks.spawn(before.go_on_by(ours));
+    Backend {
+        store: Arc::new(before),
+        _folder: Some(folder),
+        _server: None,
+        _tasks: tasks,
+    }
+}
+
+pub(crate) async fn movable_at(path: &Path) -> MovableStore {
+    MovableStore::open(path, wall_clock(), bounds())
+        .await
+        .unwrap()
 }
 
 pub(crate) async fn redis() -> Backend {
@@ -55,6 +88,7 @@ pub(crate) async fn redis() -> Backend {
         store: Arc::new(redis_at(&server)),
         _folder: None,
         _server: Some(server),
+        _tasks: JoinSet::new(),
     }
 }
 

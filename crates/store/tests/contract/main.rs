@@ -1,4 +1,4 @@
-//! What every backend promises, held against all three; and what each of them must survive.
+//! What every backend promises, held against all three, and against a file in another process; and what each of them must survive.
 //!
 //! Needs `redis-server` and `openssl` on the machine. Every test that wants a Redis starts its
 //! own, in a temporary folder, and stops it.
@@ -17,6 +17,7 @@ mod event_suite;
 mod kill;
 mod measure;
 mod model;
+mod moving;
 mod redb_file;
 mod redis_outages;
 mod redis_server;
@@ -36,6 +37,13 @@ macro_rules! every_backend_promises {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $clause() {
                 let backend = crate::backends::redb();
+                crate::$suite::$clause(backend.store()).await;
+            })*
+        }
+        mod moved {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $clause() {
+                let backend = crate::backends::moved().await;
                 crate::$suite::$clause(backend.store()).await;
             })*
         }

@@ -14,7 +14,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
 use super::{QUICK, fixture, held, policy_changed};
-use crate::fixture::{Fixture, PATIENCE, eventually};
+use crate::fixture::{Fixture, LOG, PATIENCE, eventually};
 
 type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
@@ -110,4 +110,33 @@ async fn a_tunnel_is_logged_when_it_ends_and_closed_in_words_at_shutdown() {
         (&json!(101), &json!(7))
     );
     assert_eq!(line["bytes_in"], 11);
+}
+
+#[tokio::test]
+async fn where_another_process_serves_a_tunnel_goes_on_under_watch_and_up_to_a_bound() {
+    for is_revoked in [true, false] {
+        let fixture = fixture(QUICK).await;
+        let mut socket = connect(&fixture).await;
+        echoes(&mut socket, "hello").await;
+        held(&fixture, 1.0).await;
+        let (addr, tasks, events) = (fixture.addr, fixture.tasks.clone(), fixture.events.clone());
+        let bound = Duration::from_secs(3);
+        let begun = tokio::time::Instant::now();
+        let finished = tokio::spawn(fixture.gateway.finish_succeeded(bound));
+        eventually("nothing new is taken", || tasks.draining().is_cancelled()).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert!(TcpStream::connect(addr).await.is_err());
+        echoes(&mut socket, "still here").await;
+        if is_revoked {
+            fixture.pdp.denies.store(true, Ordering::SeqCst);
+            let told = policy_changed().to_string();
+            events.append(LOG, told.into()).await.unwrap();
+            assert_eq!(close_code(&mut socket).await, CloseCode::Policy);
+            assert!(begun.elapsed() < bound);
+        } else {
+            assert_eq!(close_code(&mut socket).await, CloseCode::Away);
+            assert!(begun.elapsed() >= bound);
+        }
+        assert!(finished.await.unwrap(), "nothing was cut off");
+    }
 }

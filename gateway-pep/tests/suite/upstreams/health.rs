@@ -228,3 +228,52 @@ async fn another_configuration_has_its_own_endpoints_and_of_those_before_nothing
     let text = fixture.metrics.render();
     assert!(!text.contains("endpoint=\""), "{text}");
 }
+
+#[tokio::test]
+async fn a_configuration_that_is_refused_says_nothing_of_endpoints() {
+    let checked = "health_check: { path: /healthz, interval_ms: 30 }";
+    let (mut fixture, well) = one_is_closed(checked).await;
+    let up = || fixture.metric("pep_upstream_endpoint_up");
+    eventually("one is down", || (up() - 1.0).abs() < 0.1).await;
+    let stale = part(&fixture);
+    assert!(matches!(stale, Some(Status::Stale { .. })), "{stale:?}");
+    let series = |fixture: &Fixture| {
+        let all = fixture.metrics.render();
+        let all = all
+            .lines()
+            .filter(|it| it.starts_with("pep_upstream_endpoint_up"));
+        all.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let before = series(&fixture);
+    // The same endpoints and one more; refused before and after they were made.
+    let other = Upstream::start().await;
+    let closed = before
+        .iter()
+        .find(|it| it.ends_with(" 0"))
+        .expect("one is down");
+    let closed = closed
+        .split("endpoint=\"")
+        .nth(1)
+        .unwrap()
+        .split('"')
+        .next()
+        .unwrap();
+    let settings = format!(
+        "{checked}, endpoints: ['{closed}', '{}', '{}']",
+        well.addr, other.addr
+    );
+    let file = "access_log: { file: /dev/null/access.jsonl }";
+    let keys = "issuers: { corp: { jwt: { issuer: 'https://corp.test', jwks_uri: 'http://127.0.0.1:1' } } }";
+    for gateway in [
+        format!("{{ workers: 1, {file} }}"),
+        format!("{{ workers: 1, access_log: 'off', {keys} }}"),
+        "{ workers: 7, access_log: 'off' }".to_owned(),
+    ] {
+        let config = crate::fixture::config(&gateway, well.addr, &settings, "");
+        let refused = fixture.gateway.reload(&config, Path::new(".")).await;
+        assert!(refused.is_err(), "{gateway}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        assert_eq!(series(&fixture), before, "{gateway}");
+        assert_eq!(part(&fixture), stale, "{gateway}");
+    }
+}

@@ -73,6 +73,7 @@ impl Stage {
             rates: Arc::new(MemoryStore::new()),
             shared_tokens: None,
             shared_decisions: None,
+            acme: None,
             clock: Arc::new(SystemClock),
             metrics: Metrics::new(),
             health: health.clone(),

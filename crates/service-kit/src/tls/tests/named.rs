@@ -41,7 +41,7 @@ impl Named {
     }
 
     fn open(&self) -> Result<Tls, ConfigIssue> {
-        Tls::open_named("gateway.tls", &self.config, self.folder.path())
+        Tls::open_named("gateway.tls", &self.config, self.folder.path(), None)
     }
 }
 

@@ -1,0 +1,31 @@
+//! The account at the authority: made once for all gateways.
+
+use instant_acme::{Account, AccountCredentials, NewAccount};
+
+use super::AcmeError;
+use super::kept::Kept;
+use super::plan::AcmePlan;
+use super::web::Web;
+
+/// The one that is kept, or a new one.
+pub(super) async fn account(plan: &AcmePlan, kept: &Kept) -> Result<Account, AcmeError> {
+    loop {
+        let known: Option<AccountCredentials> = kept.account(&plan.directory).await?;
+        let builder = Account::builder_with_http(Box::new(Web(plan.client.clone())));
+        if let Some(known) = known {
+            return Ok(builder.from_credentials(known).await?);
+        }
+        let contacts: Vec<&str> = plan.contacts.iter().map(String::as_str).collect();
+        let wanted = NewAccount {
+            contact: &contacts,
+            terms_of_service_agreed: true,
+            only_return_existing: false,
+        };
+        let made = builder.create(&wanted, plan.directory.clone(), None).await;
+        let (account, credentials) = made?;
+        if kept.put_account(&plan.directory, &credentials).await? {
+            return Ok(account);
+        }
+        // Another gateway was first: its account is everybody's.
+    }
+}

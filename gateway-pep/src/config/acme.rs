@@ -1,0 +1,79 @@
+//! `gateway.acme:` certificates that the gateway gets itself, from an authority that speaks ACME (RFC 8555).
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use service_kit::Secret;
+use url::Url;
+
+/// `gateway.acme:`
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AcmeConfig {
+    /// The authority's directory: `https://acme-v02.api.letsencrypt.org/directory`.
+    #[schemars(with = "String")]
+    pub directory: Url,
+    /// Whom it may tell that something is wrong: `mailto:ops@example.org`.
+    #[serde(default)]
+    pub contacts: Vec<String>,
+    /// `true`: you have read the authority's terms of service, and agree.
+    #[serde(default)]
+    pub terms_of_service_agreed: bool,
+    /// Each is ordered by itself. No name is in two, nor in one of `gateway.tls.certificates`.
+    pub certificates: Vec<AcmeCertificateConfig>,
+    /// How the authority sees that the names are ours.
+    #[serde(default)]
+    pub challenge: AcmeChallenge,
+    /// For `http-01`: where the authority asks, which it does at port 80. Nothing but challenges is answered there.
+    pub http_listen: Option<SocketAddr>,
+    /// The authorities whose certificates are believed at the directory, as PEM. Absent: the system's.
+    pub ca_file: Option<PathBuf>,
+    /// Seals account, keys and challenges in the store; at least 32 characters, the same for every gateway.
+    pub secret: Option<Secret>,
+    /// A file with `secret`.
+    pub secret_file: Option<PathBuf>,
+}
+
+/// One of `gateway.acme.certificates`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AcmeCertificateConfig {
+    /// DNS names, each whole: a wildcard is shown in neither way.
+    pub names: Vec<String>,
+}
+
+/// How the authority sees that a name is ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+pub enum AcmeChallenge {
+    /// By a handshake at `gateway.listen`, which clients reach at port 443 (RFC 8737).
+    #[default]
+    #[serde(rename = "tls-alpn-01")]
+    TlsAlpn01,
+    /// By a request without TLS at `http_listen`, which clients reach at port 80.
+    #[serde(rename = "http-01")]
+    Http01,
+}
+
+/// What of it needs a restart: all that is not in a file of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct AcmeShape {
+    directory: Url,
+    contacts: Vec<String>,
+    certificates: Vec<AcmeCertificateConfig>,
+    challenge: AcmeChallenge,
+    http_listen: Option<SocketAddr>,
+}
+
+impl AcmeConfig {
+    pub(crate) fn shape(&self) -> AcmeShape {
+        AcmeShape {
+            directory: self.directory.clone(),
+            contacts: self.contacts.clone(),
+            certificates: self.certificates.clone(),
+            challenge: self.challenge,
+            http_listen: self.http_listen,
+        }
+    }
+}
