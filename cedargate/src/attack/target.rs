@@ -235,8 +235,8 @@ fn query(route: &RouteConfig) -> String {
 fn fields(route: &RouteConfig) -> String {
     let wanted = route.when.headers.iter();
     let said = wanted.filter_map(|(name, wanted)| Some((name, said(wanted)?)));
-    said.map(|(name, value)| format!("{name}: {value}\r\n"))
-        .collect()
+    let lines = said.map(|(name, value)| [name, ": ", value, "\r\n"].concat());
+    lines.collect()
 }
 
 /// The template with something in the place of each parameter.

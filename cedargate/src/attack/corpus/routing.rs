@@ -74,32 +74,30 @@ fn of_rewriting(target: &Target) -> Vec<Case> {
 }
 
 fn of_target(target: &Target) -> Vec<Case> {
-    let mut cases = Vec::new();
-    let mut case = |what: &str, bytes: Vec<u8>| {
-        let title = format!("{} {}: {what}", target.method, target.template);
-        cases.push(Case::new(
-            Class::Routing,
-            target,
-            title,
-            bytes,
-            Expect::Refused,
-        ));
-    };
+    let asked = by_headers(target).into_iter().chain(by_query(target));
+    asked
+        .map(|(what, bytes)| {
+            let title = format!("{} {}: {what}", target.method, target.template);
+            Case::new(Class::Routing, target, title, bytes, Expect::Refused)
+        })
+        .collect()
+}
+
+/// What it is, and how it is sent.
+type Asked = (String, Vec<u8>);
+
+fn by_headers(target: &Target) -> Vec<Asked> {
+    let mut asked = Vec::new();
     for (name, wanted) in &target.when.headers {
         let value = said(wanted).unwrap_or("cg1");
-        let is_compared = matches!(wanted, ConditionConfig::Exact(_));
         let twin = name.replace('-', "_");
         if twin != *name {
-            case(
-                &format!("`{twin}` for `{name}`"),
-                target.request(&format!("{twin}: {value}\r\n")),
-            );
+            let bytes = target.request(&format!("{twin}: {value}\r\n"));
+            asked.push((format!("`{twin}` for `{name}`"), bytes));
         }
-        case(
-            &format!("`{name}` twice"),
-            target.request(&format!("{name}: {value}\r\n{name}: cg2\r\n")),
-        );
-        if is_compared {
+        let twice = format!("{name}: {value}\r\n{name}: cg2\r\n");
+        asked.push((format!("`{name}` twice"), target.request(&twice)));
+        if matches!(wanted, ConditionConfig::Exact(_)) {
             let plain = target.without_fields();
             for said in [
                 format!("{value}, cg2"),
@@ -110,11 +108,16 @@ fn of_target(target: &Target) -> Vec<Case> {
                 // In another case, a value without letters is itself.
                 if said != value {
                     let fields = format!("{name}: {said}\r\n");
-                    case(&format!("`{fields}`"), plain.request(&fields));
+                    asked.push((format!("`{fields}`"), plain.request(&fields)));
                 }
             }
         }
     }
+    asked
+}
+
+fn by_query(target: &Target) -> Vec<Asked> {
+    let mut asked = Vec::new();
     for (name, wanted) in &target.when.query {
         let value = said(wanted).unwrap_or("cg1");
         let upper = name.to_ascii_uppercase();
@@ -130,11 +133,9 @@ fn of_target(target: &Target) -> Vec<Case> {
                 format!("{upper}={value}")
             },
         ] {
-            case(
-                &format!("`{more}` in the query"),
-                target.request_to(&target.target_with(&more), ""),
-            );
+            let bytes = target.request_to(&target.target_with(&more), "");
+            asked.push((format!("`{more}` in the query"), bytes));
         }
     }
-    cases
+    asked
 }
