@@ -185,8 +185,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         Some(Command::Gateway(command)) => {
             let mut loaded = Loaded::read(&command.file.config, &variables)?;
             require(loaded.config.gateway.is_some(), "gateway")?;
-            loaded.config.pdp = None;
-            loaded.config.token_service = None;
+            (loaded.config.pdp, loaded.config.token_service) = (None, None);
             loaded.config.demo_upstream = None;
             serve(loaded, command.take_over).await
         }

@@ -172,7 +172,7 @@ mod tests {
             service_kit::config::parse(gateway, &Variables::default()).unwrap();
         let config = Config {
             gateway,
-            upstreams: Default::default(),
+            upstreams: std::collections::BTreeMap::new(),
             routes: Vec::new(),
         };
         let issues = AcmePlan::compile(&config, Path::new(".")).err();

@@ -46,9 +46,7 @@ pub(super) fn assemble(
         .fit(descriptors::raise())
         .map_err(|issue| GatewayError::Config(vec![issue]))?;
     fitting.bound(&mut plan.upstreams);
-    let issuance = parts.acme.as_ref().map(Acme::issuance);
-    let tls =
-        open_tls(config, base, issuance).map_err(|issue| GatewayError::Config(vec![issue]))?;
+    let tls = tls_of(config, base, parts)?;
     let metrics = GatewayMetrics::new(&parts.metrics, &plan, REASONS)?;
     let upstreams = plan.upstreams.iter().enumerate();
     let rosters = upstreams.filter_map(|(index, plan)| {
@@ -164,6 +162,12 @@ fn limits(cache: &CacheConfig, ask: Duration) -> (TokenLimits, DecisionLimits) {
         ask,
     };
     (tokens, decisions)
+}
+
+/// By certificates of files, and by those that the gateway gets itself.
+fn tls_of(config: &Config, base: &Path, parts: &GatewayParts) -> Result<Option<Tls>, GatewayError> {
+    let issuance = parts.acme.as_ref().map(Acme::issuance);
+    open_tls(config, base, issuance).map_err(|issue| GatewayError::Config(vec![issue]))
 }
 
 /// Reads certificates and keys, where clients come by TLS.

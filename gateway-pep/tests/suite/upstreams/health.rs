@@ -269,7 +269,7 @@ async fn a_configuration_that_is_refused_says_nothing_of_endpoints() {
         format!("{{ workers: 1, access_log: 'off', {keys} }}"),
         "{ workers: 7, access_log: 'off' }".to_owned(),
     ] {
-        let config = crate::fixture::config(&gateway, well.addr, &settings, "");
+        let config = crate::fixture::config(&gateway, ("http", well.addr), &settings, "");
         let refused = fixture.gateway.reload(&config, Path::new(".")).await;
         assert!(refused.is_err(), "{gateway}");
         tokio::time::sleep(Duration::from_millis(100)).await;
