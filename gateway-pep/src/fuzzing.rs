@@ -87,7 +87,7 @@ pub async fn messages(pieces: Vec<Vec<u8>>) -> Vec<Message> {
             if let (true, Ok(canonical)) = (connection.accepts_next(), canonical) {
                 let (mut body, _) = RequestBody::new(body, version, LIMITS.body_bytes, PATIENCE);
                 // As it is taken on its way to an upstream.
-                let body = match body.gather().await {
+                let body = match body.gather(false).await {
                     Ok(()) => BodyExt::collect(body).await.ok(),
                     Err(_) => None,
                 };
