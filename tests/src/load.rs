@@ -116,6 +116,8 @@ enum Connection {
     Http2(http2::SendRequest<Empty<Bytes>>),
 }
 
+const UNSENT: &str = "never sent";
+
 async fn ask(
     manner: Manner,
     target: &Target,
@@ -126,6 +128,8 @@ async fn ask(
             // RFC 9113 section 6.8: what was asked for by a stream that the server says it has not looked at, and will
             // not, is asked for again. Streams that it has looked at end otherwise.
             Err(error) if error.contains("GoAway(b\"\", NO_ERROR, Remote)") => {}
+            // It never left: the connection had ended in between.
+            Err(error) if error == UNSENT => {}
             answer => return answer,
         }
     }
@@ -165,10 +169,18 @@ async fn ask_once(
     let request = request.body(Empty::new()).expect("request");
     let mut connection = usable.expect("made");
     let answer = match &mut connection {
-        Connection::Http1(sender) => sender.send_request(request).await,
-        Connection::Http2(sender) => sender.send_request(request).await,
+        Connection::Http1(sender) => {
+            let answer = sender.send_request(request).await;
+            answer.map_err(|error| format!("no answer: {error:?}"))?
+        }
+        Connection::Http2(sender) => {
+            let answer = sender.try_send_request(request).await;
+            answer.map_err(|mut failed| match failed.take_message() {
+                Some(_) => UNSENT.to_owned(),
+                None => format!("no answer: {:?}", failed.error()),
+            })?
+        }
     };
-    let answer = answer.map_err(|error| format!("no answer: {error:?}"))?;
     let status = answer.status().as_u16();
     let body = answer.into_body().collect().await;
     body.map_err(|error| format!("half an answer: {error:?}"))?;
