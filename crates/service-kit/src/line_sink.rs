@@ -343,15 +343,43 @@ mod tests {
         }
     }
 
+    /// A sink whose writer stands still until `open` is dropped.
+    struct Standing {
+        sink: LineSink,
+        writer: LineWriter,
+        open: std::sync::mpsc::Sender<()>,
+        written: Arc<std::sync::Mutex<Vec<u8>>>,
+    }
+
+    impl Standing {
+        fn start() -> Self {
+            let (open, gate) = channel();
+            let written = Arc::<std::sync::Mutex<Vec<u8>>>::default();
+            let out = Gated {
+                gate,
+                written: written.clone(),
+            };
+            let (sink, writer) = LineSink::to(out).unwrap();
+            Self {
+                sink,
+                writer,
+                open,
+                written,
+            }
+        }
+
+        /// What has come, after the end.
+        fn end(self) -> String {
+            drop((self.sink, self.open));
+            self.writer.join();
+            String::from_utf8(std::mem::take(&mut *self.written.lock().unwrap())).unwrap()
+        }
+    }
+
     #[test]
     fn a_writer_that_stands_still_loses_lines_and_keeps_their_order() {
-        let (open, gate) = channel();
-        let written = Arc::<std::sync::Mutex<Vec<u8>>>::default();
-        let out = Gated {
-            gate,
-            written: written.clone(),
-        };
-        let (sink, writer) = LineSink::to(out).unwrap();
+        let standing = Standing::start();
+        let sink = &standing.sink;
         let line = |number: usize| format!("{number:01023}\n").into_bytes();
         let sent = 2 * QUEUE / line(0).len();
         for number in 0..sent {
@@ -359,22 +387,15 @@ mod tests {
         }
         let dropped = usize::try_from(sink.dropped()).unwrap();
         assert!((sent / 3..sent).contains(&dropped), "{dropped} of {sent}");
-        drop((sink, open));
-        writer.join();
-        let text = String::from_utf8(std::mem::take(&mut *written.lock().unwrap())).unwrap();
+        let text = standing.end();
         let numbers: Vec<usize> = text.lines().map(|line| line.parse().unwrap()).collect();
         assert_eq!(numbers, (0..sent - dropped).collect::<Vec<_>>());
     }
 
     #[test]
     fn lines_that_are_given_away_are_written_or_counted_as_those_that_are_copied() {
-        let (open, gate) = channel();
-        let written = Arc::<std::sync::Mutex<Vec<u8>>>::default();
-        let out = Gated {
-            gate,
-            written: written.clone(),
-        };
-        let (sink, writer) = LineSink::to(out).unwrap();
+        let standing = Standing::start();
+        let sink = &standing.sink;
         let mut lines = Vec::new();
         for number in 0..4000_usize {
             // Some are few and some are many.
@@ -385,9 +406,7 @@ mod tests {
             assert!(lines.is_empty());
         }
         let dropped = usize::try_from(sink.dropped()).unwrap();
-        drop((sink, open));
-        writer.join();
-        let text = String::from_utf8(std::mem::take(&mut *written.lock().unwrap())).unwrap();
+        let text = standing.end();
         let came: Vec<&str> = text.lines().collect();
         assert!(came.is_sorted() && came.iter().all(|line| line.len() == 1023));
         assert!(dropped > 1000);

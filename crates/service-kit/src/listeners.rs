@@ -105,6 +105,32 @@ impl Listeners {
     }
 }
 
+/// Connections that are accepted after the drain began, because they were complete before.
+const MOST_LATE: usize = 4096;
+
+/// Closes a listener, and takes on what has come before that.
+///
+/// What the kernel has accepted for us is a request in flight. The kernel itself is asked: what the runtime knows of it
+/// is a moment old.
+pub fn take_late(
+    listener: tokio::net::TcpListener,
+    mut take_on: impl FnMut(tokio::net::TcpStream, SocketAddr),
+) {
+    let Ok(listener) = listener.into_std() else {
+        return;
+    };
+    for _ in 0..MOST_LATE {
+        let Ok((stream, peer)) = listener.accept() else {
+            break;
+        };
+        if stream.set_nonblocking(true).is_ok()
+            && let Ok(stream) = tokio::net::TcpStream::from_std(stream)
+        {
+            take_on(stream, peer);
+        }
+    }
+}
+
 fn clones(sockets: &[TcpListener]) -> io::Result<Vec<TcpListener>> {
     sockets.iter().map(TcpListener::try_clone).collect()
 }

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use rustls::RootCertStore;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::{Error, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -48,6 +49,20 @@ pub fn authorities(key: &str, path: &Path) -> Result<Vec<reqwest::Certificate>, 
     certificates(key, path, &text)?;
     reqwest::Certificate::from_pem_bundle(&text)
         .map_err(|error| ConfigIssue::new(format!("`{key}`: {error}")))
+}
+
+/// The same, for handshakes.
+pub fn roots(key: &str, path: &Path, text: &[u8]) -> Result<RootCertStore, ConfigIssue> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(key, path, text)? {
+        roots.add(certificate).map_err(|error| {
+            ConfigIssue::new(format!(
+                "`{key}`: a certificate in `{}` cannot be an authority: {error}",
+                path.display()
+            ))
+        })?;
+    }
+    Ok(roots)
 }
 
 /// The private key in a file: PKCS#8, PKCS#1 or SEC 1, not encrypted.

@@ -21,6 +21,7 @@ use tokio::sync::Semaphore;
 use tower_service::Service;
 
 use crate::Tasks;
+use crate::listeners::take_late;
 use crate::random::Ids;
 use crate::tls::{ClientCertificate, Tls, TlsStream};
 
@@ -42,9 +43,6 @@ const LINGER: Duration = Duration::from_millis(300);
 
 /// A handshake that is under way then gets so long.
 const PARTING: Duration = Duration::from_secs(2);
-
-/// Connections that are accepted after the drain began, because they were complete before.
-const MAX_LATE: usize = 4096;
 
 /// What answers requests: a router, or what stands before one.
 pub trait Api: Clone + Send + Sync + 'static {
@@ -125,21 +123,7 @@ impl<A: Api> Server<A> {
                 }
             }
         }
-        // What the kernel has accepted for us is a request in flight. The kernel itself is asked: what the runtime
-        // knows of it is a moment old.
-        let Ok(listener) = listener.into_std() else {
-            return;
-        };
-        for _ in 0..MAX_LATE {
-            let Ok((stream, peer)) = listener.accept() else {
-                break;
-            };
-            if stream.set_nonblocking(true).is_ok()
-                && let Ok(stream) = TcpStream::from_std(stream)
-            {
-                self.take_on(stream, peer, &places);
-            }
-        }
+        take_late(listener, |stream, peer| self.take_on(stream, peer, &places));
     }
 
     fn take_on(self: &Arc<Self>, stream: TcpStream, peer: SocketAddr, places: &Arc<Semaphore>) {

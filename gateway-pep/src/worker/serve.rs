@@ -7,6 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use service_kit::LineSink;
+use service_kit::listeners::take_late;
 use service_kit::random::RandomError;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::LocalOptions;
@@ -54,8 +55,6 @@ pub(crate) struct Succession {
 
 const TICK: Duration = Duration::from_secs(2);
 const BACK_OFF: Duration = Duration::from_millis(50);
-/// Connections that are accepted after the drain began, because they were complete before.
-const MAX_LATE: usize = 4096;
 
 /// Starts a worker on bound listeners.
 pub(crate) fn spawn(
@@ -243,21 +242,9 @@ async fn accept(
         }
     }
     worker.doors.drain();
-    // What the kernel has accepted for us is a request in flight. The kernel itself is asked: what the runtime
-    // knows of it is a moment old.
-    let Ok(listener) = listener.into_std() else {
-        return;
-    };
-    for _ in 0..MAX_LATE {
-        let Ok((stream, peer)) = listener.accept() else {
-            break;
-        };
-        if stream.set_nonblocking(true).is_ok()
-            && let Ok(stream) = TcpStream::from_std(stream)
-        {
-            take_on(&worker, stream, peer.ip(), purpose);
-        }
-    }
+    take_late(listener, |stream, peer| {
+        take_on(&worker, stream, peer.ip(), purpose);
+    });
 }
 
 /// Waits where the next accept would fail at once, too: for want of descriptors or memory, say.

@@ -203,19 +203,21 @@ async fn a_trace_that_is_not_recorded_is_handed_on_unrecorded() {
     assert!(!spans.is_empty() && spans.iter().all(|span| hex(&span.trace_id) != TRACE));
 }
 
+/// The upstream of the last request hears nothing of the client's trace.
+#[track_caller]
+fn hears_of_another_trace(fixture: &Fixture) {
+    let seen = fixture.upstream.last();
+    let parent = seen.headers["traceparent"].to_str().unwrap();
+    assert!(!parent.contains(TRACE), "{parent}");
+    assert!(!seen.headers.contains_key("tracestate"));
+}
+
 #[tokio::test]
 async fn clients_do_not_say_what_is_recorded_where_they_are_not_to() {
     let (collector, traces) = Collector::start(1.0).await;
     let fixture = start(&traces, "client_traces: restart").await;
     assert_eq!(ask(&fixture, "GET /records/1", UNSAMPLED).await, 200);
-    let seen = fixture.upstream.last();
-    assert!(
-        !seen.headers["traceparent"]
-            .to_str()
-            .unwrap()
-            .contains(TRACE)
-    );
-    assert!(!seen.headers.contains_key("tracestate"));
+    hears_of_another_trace(&fixture);
     assert!(fixture.gateway.finish(PATIENCE).await);
     traces.finish().await;
     let spans = collector.spans();
@@ -228,14 +230,7 @@ async fn clients_do_not_say_what_is_recorded_where_they_are_not_to() {
     // Without a collector, no less.
     let fixture = start(&Traces::off(), "client_traces: restart").await;
     assert_eq!(ask(&fixture, "GET /records/1", PARENT).await, 200);
-    let seen = fixture.upstream.last();
-    assert!(
-        !seen.headers["traceparent"]
-            .to_str()
-            .unwrap()
-            .contains(TRACE)
-    );
-    assert!(!seen.headers.contains_key("tracestate"));
+    hears_of_another_trace(&fixture);
 }
 
 #[tokio::test]

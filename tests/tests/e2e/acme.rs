@@ -36,10 +36,20 @@ fn with_acme(text: &str, pebble: &Pebble, more: &str) -> String {
     text.replacen("\ngateway:\n", &acme, 1)
 }
 
-fn change(folder: &Path, change: impl FnOnce(String) -> String) {
-    let file = folder.join("config/gateway.yaml");
-    let text = std::fs::read_to_string(&file).expect("gateway.yaml");
-    std::fs::write(file, change(text)).expect("write");
+/// A site whose gateway gets its certificates from an authority of its own. `more`: of `gateway.acme`, by where the
+/// gateway is.
+fn start(folder: &Path, looks: Looks, more: impl FnOnce(&str) -> String) -> (Site, Pebble) {
+    let mut pebble = None;
+    let site = Site::split_prepared(|of_site| {
+        let file = of_site.join("config/gateway.yaml");
+        let text = std::fs::read_to_string(&file).expect("gateway.yaml");
+        let host = e2e::site::host(&text);
+        let address = host.parse().expect("address");
+        let started = Pebble::start(own_address(), address, folder, looks);
+        std::fs::write(file, with_acme(&text, &started, &more(&host))).expect("write");
+        pebble = Some(started);
+    });
+    (site, pebble.expect("started"))
 }
 
 /// Shakes hands; the certificate that was shown, and the answer to a request for records.
@@ -87,23 +97,13 @@ async fn look_at(host: Ipv4Addr, name: &str) -> Result<(), String> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_gateway_orders_by_tls_and_all_have_the_certificates_and_renew_them() {
-    let (authority, folder) = (own_address(), tempfile::tempdir().expect("folder"));
-    let mut pebble = None;
-    let site = Site::split_prepared(|of_site| {
-        change(of_site, |text| {
-            let looks = Looks {
-                http_port: 5002,
-                tls_port: 8080,
-                secs: 45,
-            };
-            let host = e2e::site::host(&text).parse().expect("address");
-            let started = Pebble::start(authority, host, folder.path(), looks);
-            let text = with_acme(&text, &started, "");
-            pebble = Some(started);
-            text
-        });
-    });
-    let mut pebble = pebble.expect("started");
+    let folder = tempfile::tempdir().expect("folder");
+    let looks = Looks {
+        http_port: 5002,
+        tls_port: 8080,
+        secs: 45,
+    };
+    let (site, mut pebble) = start(folder.path(), looks, |_| String::new());
     let root = pebble.root().await;
     let alice = tokens::access_token(&site, "alice").await;
     let has = async |host: Ipv4Addr, name: &str| ask(host, name, &root, &alice).await;
@@ -165,29 +165,15 @@ async fn one_gateway_orders_by_tls_and_all_have_the_certificates_and_renew_them(
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn by_http_challenges_are_answered_and_nothing_else_is_there() {
-    let (authority, folder) = (own_address(), tempfile::tempdir().expect("folder"));
-    let mut pebble = None;
-    let site = Site::split_prepared(|of_site| {
-        change(of_site, |text| {
-            let looks = Looks {
-                http_port: 5002,
-                tls_port: 1,
-                secs: 600,
-            };
-            let host = e2e::site::host(&text);
-            let started = Pebble::start(
-                authority,
-                host.parse().expect("address"),
-                folder.path(),
-                looks,
-            );
-            let more = format!("challenge: http-01\n    http_listen: {host}:5002");
-            let text = with_acme(&text, &started, &more);
-            pebble = Some(started);
-            text
-        });
+    let folder = tempfile::tempdir().expect("folder");
+    let looks = Looks {
+        http_port: 5002,
+        tls_port: 1,
+        secs: 600,
+    };
+    let (site, pebble) = start(folder.path(), looks, |host| {
+        format!("challenge: http-01\n    http_listen: {host}:5002")
     });
-    let pebble = pebble.expect("started");
     let root = pebble.root().await;
     let alice = tokens::access_token(&site, "alice").await;
     eventually("there is a certificate", PATIENCE, || async {

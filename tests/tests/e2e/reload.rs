@@ -11,6 +11,14 @@ use e2e::tokens;
 
 const ROUTE: &str = "routes:\n  - { match: '/opened/{id}', methods: [GET], upstream: records, action: view_record, resource: 'Record/{id}' }\n";
 
+/// What is written now is put in force by nobody, and why.
+async fn refuses(site: &Site, said: &str) {
+    let refused = reload(site).await;
+    assert_eq!(refused.status, 422, "{}", refused.body);
+    let detail = refused.json()["detail"].to_string();
+    assert!(detail.contains(said), "{detail}");
+}
+
 async fn reload(site: &Site) -> Answer {
     let url = format!("http://{}:9901/reload", site.host);
     send(
@@ -83,10 +91,7 @@ async fn a_file_is_put_in_force_while_requests_are_answered_or_nothing_of_it_is(
         ),
     ] {
         write(&site, &original, change);
-        let refused = reload(&site).await;
-        assert_eq!(refused.status, 422, "{}", refused.body);
-        let detail = refused.json()["detail"].to_string();
-        assert!(detail.contains(said), "{detail}");
+        refuses(&site, said).await;
         assert_eq!(get(&opened, None).await.status, 401, "as it was");
     }
     let ready = get(&format!("http://{}:9901/readyz", site.host), None).await;
@@ -210,10 +215,7 @@ async fn users_and_routes_of_one_file_come_in_force_together_or_not_at_all() {
         ),
     ] {
         write(&site, &original, change);
-        let refused = reload(&site).await;
-        assert_eq!(refused.status, 422, "{}", refused.body);
-        let detail = refused.json()["detail"].to_string();
-        assert!(detail.contains(said), "{detail}");
+        refuses(&site, said).await;
         assert_eq!(get(&opened, None).await.status, 404);
         assert_eq!(status(&site, "/records/1001", &alice).await, 200);
     }

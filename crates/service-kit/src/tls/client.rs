@@ -10,10 +10,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
+use rustls::ClientConfig;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::ServerName;
 use rustls::sign::CertifiedKey;
-use rustls::{ClientConfig, RootCertStore};
 use rustls_platform_verifier::BuilderVerifierExt as _;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -187,7 +187,9 @@ impl Files {
             .with_safe_default_protocol_versions()
             .map_err(|error| ConfigIssue::new(format!("`{}`: {error}", self.place)))?;
         let builder = match (&self.authorities, &texts.authorities) {
-            (Some(path), Some(text)) => builder.with_root_certificates(self.roots(path, text)?),
+            (Some(path), Some(text)) => {
+                builder.with_root_certificates(pem::roots(&self.name("ca_file"), path, text)?)
+            }
             _ => builder.with_platform_verifier().map_err(|error| {
                 ConfigIssue::new(format!(
                     "`{}`: the system has no certificates: {error}",
@@ -211,20 +213,6 @@ impl Files {
         };
         client.alpn_protocols = vec![protocol.to_vec()];
         Ok(client)
-    }
-
-    fn roots(&self, path: &Path, text: &[u8]) -> Result<RootCertStore, ConfigIssue> {
-        let name = self.name("ca_file");
-        let mut roots = RootCertStore::empty();
-        for certificate in pem::certificates(&name, path, text)? {
-            roots.add(certificate).map_err(|error| {
-                ConfigIssue::new(format!(
-                    "`{name}`: a certificate in `{}` cannot be an authority: {error}",
-                    path.display()
-                ))
-            })?;
-        }
-        Ok(roots)
     }
 
     fn name(&self, key: &str) -> String {

@@ -7,7 +7,7 @@ use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoServerSessionStorage, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
-use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
+use rustls::{ServerConfig, SupportedProtocolVersion};
 
 use super::by_name::{ByName, NoPlace};
 use super::config::{ClientCertificates, NamedTlsConfig, TlsConfig, TlsVersion};
@@ -198,15 +198,7 @@ impl Files {
         text: &[u8],
     ) -> Result<Arc<dyn ClientCertVerifier>, ConfigIssue> {
         let name = self.name("client_ca_file");
-        let mut roots = RootCertStore::empty();
-        for certificate in pem::certificates(&name, path, text)? {
-            roots.add(certificate).map_err(|error| {
-                ConfigIssue::new(format!(
-                    "`{name}`: a certificate in `{}` cannot be an authority: {error}",
-                    path.display()
-                ))
-            })?;
-        }
+        let roots = pem::roots(&name, path, text)?;
         let provider = Arc::new(aws_lc_rs::default_provider());
         let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
         let builder = match self.clients {
