@@ -69,6 +69,7 @@ const ERRORS: &[&str] = &[
     "stream_obligation",
     "stream_token_invalid",
     "stream_unanswered",
+    "tls_protocol_error",
     "token_service_unavailable",
     "unmaskable",
     "upstream_failed",

@@ -10,6 +10,7 @@ use http::{Method, Request, Uri, request};
 use super::authenticate::authenticate;
 use super::authorize::{self, Permitted, authorize};
 use super::canonical::{Ambiguity, Arrival, CanonicalRequest, UrlScheme, written_target};
+use super::discover::discover;
 use super::particulars;
 use super::record::Record;
 use super::respond::Refusal;
@@ -83,9 +84,7 @@ async fn walk(
         path: request.path().to_owned(),
         query: request.query().map(str::to_owned),
     });
-    let discovery = &core.plan.discovery;
-    let (host, path) = (request.authority().host(), request.path());
-    if discovery.is_asked(path) && discovery.document(host, path).is_some() {
+    if discover(&core.plan.discovery, &request).is_some() {
         return Ok(None);
     }
     if let Some(logins) = &core.plan.logins {
@@ -167,10 +166,9 @@ fn forwarded(worker: &Worker, permitted: &Permitted) -> ExplainedOutcome {
     ExplainedOutcome {
         is_forwarded: true,
         upstream: upstream.map(|upstream| {
-            let (host, port) = (&upstream.host, upstream.port);
             let target = shape::target(plan, permitted);
             let target = target.as_ref().map_or("", PathAndQuery::as_str);
-            format!("http://{host}:{port}{target}")
+            upstream.transport.url(target)
         }),
         ..ExplainedOutcome::default()
     }

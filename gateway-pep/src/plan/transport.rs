@@ -104,6 +104,11 @@ impl Transport {
         Uri::from_parts(parts).unwrap_or_else(|_| Uri::from(target))
     }
 
+    /// Where this target is, as whoever explains it says it.
+    pub(crate) fn url(&self, target: &str) -> String {
+        format!("{}://{}{target}", self.scheme, self.authority)
+    }
+
     /// So many requests an endpoint can have under way of one worker, as far as connections go. None: as many as
     /// there are connections.
     pub(crate) fn most_requests(&self) -> Option<u32> {

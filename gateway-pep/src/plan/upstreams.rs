@@ -23,9 +23,6 @@ use crate::headers::Reserved;
 #[derive(Debug)]
 pub(crate) struct UpstreamPlan {
     pub(crate) name: Arc<str>,
-    /// What it is called.
-    pub(crate) host: String,
-    pub(crate) port: u16,
     /// `Host` towards it; none sends the client's.
     pub(crate) host_header: Option<HeaderValue>,
     pub(crate) resource: ResourceId,
@@ -141,8 +138,6 @@ impl UpstreamPlan {
         let transport = Transport::compile(name, config, (&url, &authority), base)?;
         Ok(Self {
             name: name.into(),
-            host: host.trim_matches(['[', ']']).to_owned(),
-            port,
             host_header: (!config.preserve_host).then(|| header.clone()),
             resource: ResourceId::new(resource),
             transport,
