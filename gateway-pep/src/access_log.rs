@@ -7,7 +7,7 @@ mod combined;
 mod json;
 mod masked;
 
-use std::cell::RefCell;
+use std::cell::{Ref, RefCell};
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
@@ -127,28 +127,30 @@ impl AccessLog {
 
     /// As Apache writes it.
     fn calendar(&self, at: UnixTime, out: &mut Vec<u8>) {
-        // Whole, with a fraction that is left out.
-        let mut text = Vec::with_capacity(24);
-        self.stamp(at, &mut text);
-        let text = std::str::from_utf8(&text).ok().and_then(calendar);
+        let text = calendar(&self.second(at));
         out.extend_from_slice(text.unwrap_or_default().as_bytes());
     }
 
-    /// RFC 3339; the date is only made once a second.
+    /// RFC 3339.
     fn stamp(&self, at: UnixTime, out: &mut Vec<u8>) {
-        let mut second = self.second.borrow_mut();
-        if second.0 != at.as_secs() {
-            let mut text = UnixTime::from_secs(at.as_secs()).rfc3339();
-            text.truncate(text.len().saturating_sub("000Z".len()));
-            *second = (at.as_secs(), text);
-        }
-        out.extend_from_slice(second.1.as_bytes());
+        out.extend_from_slice(self.second(at).as_bytes());
         let millis = at.as_millis() % 1000;
         let mut digits = itoa::Buffer::new();
         // 1000 to 1999: the leading one keeps the zeros.
         let digits = digits.format(millis + 1000);
         out.extend_from_slice(digits.as_bytes().get(1..).unwrap_or_default());
         out.push(b'Z');
+    }
+
+    /// RFC 3339 up to the fraction of a second; only made once a second.
+    fn second(&self, at: UnixTime) -> Ref<'_, str> {
+        let secs = at.as_secs();
+        if self.second.borrow().0 != secs {
+            let mut text = UnixTime::from_secs(secs).rfc3339();
+            text.truncate(text.len().saturating_sub("000Z".len()));
+            *self.second.borrow_mut() = (secs, text);
+        }
+        Ref::map(self.second.borrow(), |(_, text)| text.as_str())
     }
 }
 

@@ -64,8 +64,6 @@ struct Told {
 pub(crate) enum AcmeError {
     #[error(transparent)]
     Store(#[from] StoreError),
-    #[error("the store took too long")]
-    StoreTooSlow,
     #[error("the authority: {0}")]
     Authority(#[from] instant_acme::Error),
     #[error("the authority offers no challenge of the configured kind for `{0}`")]
@@ -178,6 +176,7 @@ impl Inner {
     async fn turn(&self) {
         let mut held = self.held.lock().await;
         self.look(&mut held).await;
+        let mut has_renewed = false;
         for (names, held) in self.plan.certificates.iter().zip(held.iter_mut()) {
             self.ask_when(held).await;
             if !held.is_due(self.clock.now()) {
@@ -187,8 +186,11 @@ impl Inner {
                 continue;
             };
             self.renew(names, held, turn).await;
+            has_renewed = true;
         }
-        self.show(&held);
+        if has_renewed {
+            self.show(&held);
+        }
     }
 
     /// Takes over what the store has.

@@ -146,13 +146,8 @@ impl Gateway {
     /// Everything that is wrong with a configuration.
     pub fn check(config: &Config, base: &Path) -> Vec<ConfigIssue> {
         let mut issues = Plan::compile(config, base, None).err().unwrap_or_default();
-        let issuance = match AcmePlan::compile(config, base) {
-            Ok(plan) => plan.map(|_| Issuance::new(None)),
-            Err(of_acme) => {
-                issues.extend(of_acme);
-                Some(Issuance::new(None))
-            }
-        };
+        issues.extend(AcmePlan::compile(config, base).err().unwrap_or_default());
+        let issuance = config.gateway.acme.as_ref().map(|_| Issuance::new(None));
         issues.extend(open_tls(config, base, issuance).err());
         issues
     }

@@ -1,18 +1,19 @@
 //! What a gateway that runs goes by, for whoever operates it: its routes, and how its upstreams are. No secret is
 //! among it.
 
-use std::sync::{Arc, RwLock};
+use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::config::{Config, LoadBalancing, RouteConfig, RouteUpstreams, WhenConfig};
-use crate::purge::{Caches, Remembering};
+use crate::config::{Config, RouteConfig, RouteUpstreams, WhenConfig};
+use crate::plan::Balancing;
+use crate::purge::Caches;
 use crate::upstream::roster::Roster;
 
 /// Looks into a gateway. Clones share.
 #[derive(Debug, Clone)]
 pub struct Inspector {
-    of: Arc<RwLock<Remembering>>,
+    caches: Caches,
 }
 
 /// A route in force.
@@ -86,18 +87,18 @@ pub struct EndpointState {
 impl Inspector {
     pub(crate) fn of(caches: &Caches) -> Self {
         Self {
-            of: caches.of.clone(),
+            caches: caches.clone(),
         }
     }
 
     /// In the order of the configuration.
     pub fn routes(&self) -> Arc<[RouteState]> {
-        self.now().routes
+        self.caches.now().routes
     }
 
     /// In the order of their names.
     pub fn upstreams(&self) -> Vec<UpstreamState> {
-        let now = self.now();
+        let now = self.caches.now();
         let core = &now.core;
         let upstreams = core.plan.upstreams.iter().enumerate();
         let states = upstreams.filter_map(|(index, plan)| {
@@ -106,7 +107,11 @@ impl Inspector {
             Some(UpstreamState {
                 name: plan.name.to_string(),
                 resource: plan.resource.as_str().to_owned(),
-                load_balancing: now.balancing.get(index).copied().unwrap_or_default(),
+                load_balancing: match plan.balancing {
+                    Balancing::RoundRobin => "round_robin",
+                    Balancing::LeastRequest => "least_request",
+                    Balancing::ConsistentHash(_) => "consistent_hash",
+                },
                 active: metrics.active.get(),
                 pending: metrics.pending.get(),
                 connections: plan.connections,
@@ -115,12 +120,6 @@ impl Inspector {
             })
         });
         states.collect()
-    }
-
-    fn now(&self) -> Remembering {
-        let now = self.of.read();
-        now.unwrap_or_else(std::sync::PoisonError::into_inner)
-            .clone()
     }
 }
 
@@ -145,17 +144,6 @@ fn endpoints(roster: &Roster) -> Vec<EndpointState> {
 pub(crate) fn routes(config: &Config) -> Arc<[RouteState]> {
     let routes = config.routes.iter();
     routes.map(|route| RouteState::of(config, route)).collect()
-}
-
-/// How each upstream of a configuration is balanced, in the order of their names.
-pub(crate) fn balancing(config: &Config) -> Arc<[&'static str]> {
-    let upstreams = config.upstreams.values();
-    let words = upstreams.map(|upstream| match upstream.load_balancing {
-        LoadBalancing::RoundRobin => "round_robin",
-        LoadBalancing::LeastRequest => "least_request",
-        LoadBalancing::ConsistentHash => "consistent_hash",
-    });
-    words.collect()
 }
 
 impl RouteState {

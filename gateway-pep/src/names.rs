@@ -99,15 +99,18 @@ impl RequestId {
         for (own, digit) in id.iter_mut().zip(digits) {
             *own = digit.to_ascii_lowercase();
         }
+        let span = id.get(..16)?;
+        // Zeros are no name.
+        if span.iter().all(|digit| *digit == b'0') {
+            return None;
+        }
         let mut value = Vec::with_capacity(55);
         value.extend_from_slice(b"00-");
         value.extend_from_slice(&id);
         value.extend_from_slice(b"-");
-        value.extend_from_slice(id.get(..16)?);
+        value.extend_from_slice(span);
         value.extend_from_slice(b"-00");
-        let value = HeaderValue::from_bytes(&value).ok()?;
-        // Zeros are no name.
-        is_traceparent(value.as_bytes()).then_some(value)
+        HeaderValue::from_bytes(&value).ok()
     }
 }
 

@@ -333,7 +333,7 @@ fn cache_secret(config: &CacheConfig, base: &Path) -> Result<Option<Secret>, Con
 }
 
 /// A secret that keys are made of: no word that somebody has thought up.
-fn key_secret(
+pub(crate) fn key_secret(
     name: &str,
     inline: Option<Secret>,
     file: Option<&PathBuf>,

@@ -102,8 +102,6 @@ pub(crate) struct Remembering {
     pub(crate) token_capacity: usize,
     pub(crate) decision_capacity: usize,
     pub(crate) routes: Arc<[RouteState]>,
-    /// By upstream.
-    pub(crate) balancing: Arc<[&'static str]>,
 }
 
 impl Remembering {
@@ -113,7 +111,6 @@ impl Remembering {
             token_capacity: config.gateway.cache.tokens,
             decision_capacity: config.gateway.cache.decisions,
             routes: inspect::routes(config),
-            balancing: inspect::balancing(config),
         }
     }
 }

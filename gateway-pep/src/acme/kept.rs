@@ -6,13 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use aws_lc_rs::digest::{SHA256, digest};
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use service_kit::tls::{Challenges, Issued, IssuedError};
-use service_kit::{SharedClock, UnixTime};
-use store::Store;
+use service_kit::{SharedClock, UnixTime, digest};
+use store::{Store, StoreError};
 use tokio::time::timeout;
 
 use super::AcmeError;
@@ -241,10 +240,10 @@ impl Kept {
 
     async fn soon<T>(
         &self,
-        verb: impl Future<Output = Result<T, store::StoreError>>,
+        verb: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, AcmeError> {
         let answered = timeout(PATIENCE, verb).await;
-        Ok(answered.map_err(|_| AcmeError::StoreTooSlow)??)
+        Ok(answered.unwrap_or(Err(StoreError::Timeout))?)
     }
 }
 
@@ -254,9 +253,6 @@ impl Challenges for Kept {
         let name = self.names.get(&name.to_ascii_lowercase())?;
         let key = self.key("name", name);
         let authorization = self.shown(&key).await?;
-        digest(&SHA256, authorization.as_bytes())
-            .as_ref()
-            .try_into()
-            .ok()
+        Some(digest::sha256(authorization.as_bytes()))
     }
 }

@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
-use service_kit::{ConfigIssue, Secret, outbound, pem};
+use service_kit::{ConfigIssue, outbound, pem};
 
 use crate::config::{AcmeChallenge, AcmeConfig, Config};
+use crate::plan::key_secret;
 use crate::seal::Seal;
 
 /// How certificates are got.
@@ -23,7 +24,6 @@ pub(crate) struct AcmePlan {
 
 /// For one answer of the authority.
 const PATIENCE: Duration = Duration::from_secs(30);
-const MIN_SECRET: usize = 32;
 
 impl AcmePlan {
     /// None: no certificate is to be got. All that is wrong is in the error.
@@ -136,14 +136,8 @@ fn is_name(name: &str) -> bool {
 
 fn seal(acme: &AcmeConfig, base: &Path, issues: &mut Vec<ConfigIssue>) -> Option<Seal> {
     let (inline, file) = (acme.secret.clone(), acme.secret_file.as_ref());
-    let secret = Secret::from_config("gateway.acme.secret", inline, file, base);
+    let secret = key_secret("gateway.acme.secret", inline, file, base);
     let secret = secret.map_err(|issue| issues.push(issue)).ok()?;
-    if secret.reveal().len() < MIN_SECRET {
-        issues.push(
-            ConfigIssue::new("`gateway.acme.secret` is too short")
-                .hint("it needs 32 characters or more: `openssl rand -base64 32`"),
-        );
-    }
     Seal::new(&secret, "gateway-acme")
 }
 
@@ -196,7 +190,7 @@ mod tests {
             ("B.test", "127.0.0.1", "no whole DNS name"),
             ("B.test", "b..test", "no whole DNS name"),
             ("names: [a.test, B.test]", "names: []", "1 to 100"),
-            ("89abcdef }", "89 }", "too short"),
+            ("89abcdef }", "89 }", "shorter than 32"),
             (SECRET, "secret_file: nowhere", "cannot read"),
             (
                 SECRET,

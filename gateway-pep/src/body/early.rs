@@ -28,12 +28,16 @@ impl RequestBody {
 
     /// The same of a body whose length was said, if that is no more than `most`: for whoever wants a copy.
     pub(crate) async fn gather_short(&mut self, most: usize) -> Result<(), BodyError> {
-        let length = self.size_hint().exact();
-        let is_short = |length| usize::try_from(length).is_ok_and(|length| length <= most);
-        if length.is_some_and(is_short) && !self.is_at_hand() {
+        if self.is_within(most) && !self.is_at_hand() {
             return self.take().await;
         }
         Ok(())
+    }
+
+    /// Whether its length is known, and no more than that.
+    pub(crate) fn is_within(&self, most: usize) -> bool {
+        let length = self.size_hint().exact();
+        length.is_some_and(|length| usize::try_from(length).is_ok_and(|length| length <= most))
     }
 
     async fn take(&mut self) -> Result<(), BodyError> {

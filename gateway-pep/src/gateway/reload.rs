@@ -73,7 +73,6 @@ impl Fixed {
 /// A configuration that can be put in force. Nothing of it is.
 #[derive(Debug)]
 pub struct Prepared {
-    core: Arc<Core>,
     seed: Seed,
     sinks: (LineSink, Vec<OpenLines>),
     remembering: Remembering,
@@ -108,8 +107,7 @@ impl RunningGateway {
             Ok((seed, sinks)) => Ok(Prepared {
                 seed,
                 sinks,
-                remembering: Remembering::of(core.clone(), config),
-                core,
+                remembering: Remembering::of(core, config),
                 following,
             }),
             Err(error) => {
@@ -137,7 +135,7 @@ impl RunningGateway {
 
     /// Nothing of it is left.
     pub fn abandon(&self, prepared: &Prepared) {
-        self.give_up(&prepared.core, &prepared.following);
+        self.give_up(&prepared.seed.core, &prepared.following);
     }
 
     fn give_up(&self, core: &Core, following: &Tasks) {
@@ -148,13 +146,13 @@ impl RunningGateway {
     /// Fails where the gateway is stopping, and nowhere else.
     pub async fn put_in_force(&mut self, prepared: Prepared) -> Result<(), GatewayError> {
         let before = self.caches.now().core;
-        begin(&prepared.core, &self.parts, &prepared.following);
+        begin(&prepared.seed.core, &self.parts, &prepared.following);
         if let Err(error) = self.succeed(&prepared).await {
             self.abandon(&prepared);
             return Err(error);
         }
         let Prepared {
-            core,
+            seed: Seed { core, .. },
             sinks: (_, open),
             remembering,
             following,

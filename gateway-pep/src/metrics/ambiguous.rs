@@ -3,8 +3,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use prometheus::IntCounter;
-use prometheus::core::{AtomicU64, GenericCounterVec};
+use prometheus::{IntCounter, IntCounterVec};
 use service_kit::Metrics;
 use service_kit::metrics::MetricError;
 
@@ -21,7 +20,7 @@ const RESULTS: [&str; 2] = ["refused", "accepted"];
 pub(crate) struct AmbiguousMetrics {
     /// In the order of [`Ambiguity::ALL`].
     kinds: [IntCounter; Ambiguity::ALL.len()],
-    encoded: GenericCounterVec<AtomicU64>,
+    encoded: IntCounterVec,
     /// Handles of a route are made when it first needs them: nearly none ever does.
     routes: Vec<(Arc<str>, OnceLock<Counters>)>,
     unrouted: (Arc<str>, OnceLock<Counters>),

@@ -105,8 +105,7 @@ fn proxy_error(refusal: &Refusal, record: &Record) -> Option<&'static str> {
     Some(match refusal {
         Refusal::LogIn(_) => return None,
         Refusal::NotFound => "destination_not_found",
-        Refusal::UpstreamFull => "connection_limit_reached",
-        Refusal::UpstreamUnhealthy | Refusal::UpstreamFailed => "destination_unavailable",
+        Refusal::UpstreamFailed => "destination_unavailable",
         Refusal::UpstreamTimeout => "http_response_timeout",
         _ => match refusal.status() {
             StatusCode::UNAUTHORIZED

@@ -5,7 +5,6 @@ use std::rc::Rc;
 
 use http::Request;
 use http::header::{self, HeaderValue};
-use http_body::Body as _;
 
 use super::authenticate::Bearer;
 use super::authorize::Permitted;
@@ -37,12 +36,7 @@ pub(super) fn mirror(
         return;
     }
     let metrics = &worker.core.metrics.mirror;
-    let is_short = |body: &RequestBody| {
-        let length = body.size_hint().exact();
-        length.is_some_and(|length| {
-            usize::try_from(length).is_ok_and(|length| length <= mirror.body_bytes)
-        })
-    };
+    let is_short = |body: &RequestBody| body.is_within(mirror.body_bytes);
     let Some(body) = forwarded.body().copy().filter(is_short) else {
         metrics.body.inc();
         return;

@@ -16,6 +16,7 @@ use super::respond::Refusal;
 use super::rewrite::is_json;
 use crate::body::{BodyError, RequestBody};
 use crate::core::Core;
+use crate::headers::is_same_name;
 use crate::identity::Identity;
 use crate::plan::{BodyPlace, Places, Protection, QuestionPlan, Reading, Source};
 use crate::question::{Particulars, Said};
@@ -192,7 +193,10 @@ impl Page<'_> {
             Source::Query { name, list } => {
                 query::values(self.request.query().unwrap_or_default(), name, *list, most)
             }
-            Source::Header(name) => Ok(header(self.request.headers(), name)?.into_iter().collect()),
+            Source::Header(name) => {
+                let value = header(self.request.headers(), name)?;
+                Ok(value.map(str::to_owned).into_iter().collect())
+            }
             Source::Claim(name) => {
                 let claim = self.caller.subject.properties.get(name);
                 let claim = claim.and_then(Value::as_str).map(str::to_owned);
@@ -231,23 +235,23 @@ fn text(json: &Json<'_>) -> Result<String, Unread> {
     }
 }
 
-/// The one value of a field that is there in one spelling.
-fn header(headers: &HeaderMap, name: &HeaderName) -> Result<Option<String>, Unread> {
-    let folded = |name: &HeaderName| name.as_str().replace('_', "-");
-    let own = folded(name);
-    // Some upstreams read both spellings as one.
-    if headers.keys().any(|it| it != name && folded(it) == own) {
-        return Err(Unread::Ambiguous);
-    }
-    let mut values = headers.get_all(name).iter();
-    match (values.next(), values.next()) {
-        (None, _) => Ok(None),
-        (Some(value), None) => {
-            let text = value.to_str().map_err(|_| Unread::Ambiguous)?;
-            Ok(Some(text.to_owned()))
+/// The one value of a field that is there in one spelling: some upstreams read `_` and `-` as the same.
+pub(super) fn header<'h>(
+    headers: &'h HeaderMap,
+    name: &HeaderName,
+) -> Result<Option<&'h str>, Unread> {
+    let mut found = None;
+    for (other, value) in headers {
+        if other == name {
+            if found.is_some() {
+                return Err(Unread::Ambiguous);
+            }
+            found = Some(value.to_str().map_err(|_| Unread::Ambiguous)?);
+        } else if is_same_name(other.as_str(), name.as_str()) {
+            return Err(Unread::Ambiguous);
         }
-        (Some(_), Some(_)) => Err(Unread::Ambiguous),
     }
+    Ok(found)
 }
 
 impl From<Unread> for Refusal {

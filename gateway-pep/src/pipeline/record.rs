@@ -18,6 +18,7 @@ use super::canonical::{Authority, CanonicalRequest};
 use super::diagnostics::Asked;
 use super::forwarded::Spoken;
 use super::presented::Scheme;
+use super::shape::said;
 use super::traced::Trace;
 use crate::body::{BodyError, Progress};
 use crate::cache::verdict::Verdict;
@@ -26,7 +27,6 @@ use crate::grpc;
 use crate::identity::Identity;
 use crate::names::RequestId;
 use crate::obligation::rate::Drawn;
-use crate::plan::HeaderChanges;
 use crate::streams::{Held, Standing};
 use crate::withdrawn::Withdrawn;
 use crate::worker::Worker;
@@ -43,7 +43,6 @@ pub(crate) struct Record {
     pub(crate) moment: Moment,
     connection: Rc<Connection>,
     method: KnownMethod,
-    scheme_of_url: &'static str,
     request: Option<Named>,
     trace: Trace,
     asked: Cell<Asked>,
@@ -134,7 +133,6 @@ impl Record {
             worker,
             connection,
             method: KnownMethod::Other,
-            scheme_of_url: "http",
             request: None,
             trace: Trace::Unrecorded(None),
             asked: Cell::default(),
@@ -178,18 +176,16 @@ impl Record {
         let route = self.route.and_then(|route| plan.routes.get(route));
         let changes = route.and_then(|route| route.rewrite.as_ref());
         let of_route = changes.map(|rewrite| &rewrite.response);
-        let of_route = of_route.into_iter().flat_map(HeaderChanges::names);
         let obligations = self.permitted().and_then(Permitted::obligations);
-        let of_policy = obligations.into_iter().flat_map(|it| &it.response_headers);
-        let said = of_route.chain(of_policy.map(|(name, _)| name));
-        plan.reserved.scrub_trailers(trailers, said);
+        let of_policy = obligations.map(|it| &it.response_headers);
+        plan.reserved
+            .scrub_trailers(trailers, said(of_route, of_policy));
     }
 
     pub(crate) fn canonical(&mut self, request: &CanonicalRequest) {
         self.by_method(request.method());
-        self.scheme_of_url = request.scheme().as_str();
         if !self.is_aside {
-            self.trace = Trace::of(&self.worker.core, request.headers());
+            self.trace = Trace::of(&self.worker.core, request);
         }
         if self.worker.access_log.is_on() {
             self.request = Some(Named {

@@ -94,14 +94,12 @@ pub(crate) struct Router {
     wanted: Vec<Vec<(Option<Method>, Contender)>>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct PathMethods {
     by_method: Vec<(Method, Cell)>,
     any_method: Option<Cell>,
-    allow: Option<HeaderValue>,
+    allow: HeaderValue,
 }
-
-static NO_METHOD: HeaderValue = HeaderValue::from_static("");
 
 impl Router {
     /// Adds a route.
@@ -202,7 +200,7 @@ impl Router {
             Ok(Found::Route(route)) => Lookup::Route { route },
             Ok(Found::Nothing) => Lookup::NotFound,
             Ok(Found::OtherMethods) => Lookup::MethodNotAllowed {
-                allow: methods.allow.as_ref().unwrap_or(&NO_METHOD),
+                allow: &methods.allow,
             },
             Err(unread) => Lookup::Unread(unread),
         }
@@ -218,8 +216,10 @@ impl Router {
         let own = self.by_host.get(host);
         let of_domain = || {
             // Nothing to cut where no route has such a host.
-            let mut domain = (!self.by_domain.is_empty()).then(|| host.split_once('.'));
-            self.by_domain.get(domain.take()??.1)
+            if self.by_domain.is_empty() {
+                return None;
+            }
+            self.by_domain.get(host.split_once('.')?.1)
         };
         let matched = own
             .and_then(|router| router.at(path).ok())
@@ -249,17 +249,20 @@ impl PathMethods {
         if names.contains(&&Method::GET) && !names.contains(&&Method::HEAD) {
             names.push(&Method::HEAD);
         }
-        let mut path = Self::default();
+        let mut by_method = Vec::with_capacity(names.len());
         for name in &names {
             let cell = Self::cell(wanted, Some(name), ties);
-            path.by_method
-                .extend(cell.map(|cell| ((*name).clone(), cell)));
+            by_method.extend(cell.map(|cell| ((*name).clone(), cell)));
         }
-        path.any_method = Self::cell(wanted, None, ties);
+        let any_method = Self::cell(wanted, None, ties);
         let mut allow: Vec<&str> = names.into_iter().map(Method::as_str).collect();
         allow.sort_unstable();
-        path.allow = HeaderValue::try_from(allow.join(", ")).ok();
-        path
+        let allow = HeaderValue::try_from(allow.join(", "));
+        Self {
+            by_method,
+            any_method,
+            allow: allow.unwrap_or(HeaderValue::from_static("")),
+        }
     }
 
     fn cell(

@@ -83,9 +83,7 @@ pub(super) fn address(
         *request.uri_mut() = transport.uri(target, host.as_ref());
         *request.version_mut() = Version::HTTP_2;
     } else {
-        let mut headers = std::mem::take(request.headers_mut());
-        say_length(&mut headers, request.body());
-        *request.headers_mut() = headers;
+        say_length(request);
         *request.uri_mut() = transport.uri(target, None);
         *request.version_mut() = Version::HTTP_11;
     }
@@ -161,12 +159,19 @@ fn headers_and_hop(
 
 /// The fields of a request that are set or taken away by its route, or by what permits it.
 pub(super) fn said_to_upstream(route: &RoutePlan, permitted: &Permitted) -> Vec<HeaderName> {
-    let changes = route.rewrite.as_ref().map(|rewrite| &rewrite.request);
-    let of_route = changes.into_iter().flat_map(HeaderChanges::names);
-    let obligations = permitted.obligations().into_iter();
-    let of_policy = obligations.flat_map(|it| &it.request_headers);
-    let of_policy = of_policy.map(|(name, _)| name);
-    of_route.chain(of_policy).cloned().collect()
+    let of_route = route.rewrite.as_ref().map(|rewrite| &rewrite.request);
+    let of_policy = permitted.obligations().map(|it| &it.request_headers);
+    said(of_route, of_policy).cloned().collect()
+}
+
+/// Names that a route changes, and names that a policy sets.
+pub(super) fn said<'s>(
+    of_route: Option<&'s HeaderChanges>,
+    of_policy: Option<&'s Vec<(HeaderName, HeaderValue)>>,
+) -> impl Iterator<Item = &'s HeaderName> {
+    let of_policy = of_policy.into_iter().flatten();
+    let of_route = of_route.into_iter().flat_map(HeaderChanges::names);
+    of_route.chain(of_policy.map(|(name, _)| name))
 }
 
 /// What is said to the next hop of what was said to this one.
@@ -208,12 +213,14 @@ fn strip(plan: &Plan, upstream: &UpstreamPlan, headers: &mut HeaderMap) -> Hop {
 
 /// How long the body is, where the client has not said so. Of some methods the HTTP client would send none
 /// otherwise, and the upstream would act on less than what was decided on.
-fn say_length(headers: &mut HeaderMap, body: &RequestBody) {
-    if body.is_end_stream() || headers.contains_key(header::CONTENT_LENGTH) {
+fn say_length(request: &mut Request<RequestBody>) {
+    let body = request.body();
+    if body.is_end_stream() || request.headers().contains_key(header::CONTENT_LENGTH) {
         return;
     }
     // After what has a length nothing can come.
     let length = body.size_hint().exact().filter(|_| !body.has_trailers());
+    let headers = request.headers_mut();
     match length {
         Some(length) => headers.insert(header::CONTENT_LENGTH, length.into()),
         None => headers.insert(

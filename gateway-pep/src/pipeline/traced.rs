@@ -7,6 +7,7 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use service_kit::traces::{Span, Stranger};
 use service_kit::{KnownMethod, TraceContext};
 
+use super::canonical::CanonicalRequest;
 use crate::core::Core;
 use crate::headers::{TRACEPARENT, TRACESTATE};
 use crate::names::{RequestId, continue_trace, trace, trace_id};
@@ -32,7 +33,6 @@ pub(crate) struct Ours {
 #[derive(Debug)]
 pub(crate) struct Told<'a> {
     pub(crate) method: KnownMethod,
-    pub(crate) scheme: &'static str,
     pub(crate) route: Option<&'a str>,
     /// None: nobody was there for an answer.
     pub(crate) status: Option<StatusCode>,
@@ -47,10 +47,14 @@ pub(crate) struct Told<'a> {
 pub(crate) struct Asking(Option<Span>);
 
 impl Trace {
-    pub(crate) fn of(core: &Core, headers: &HeaderMap) -> Self {
+    pub(crate) fn of(core: &Core, request: &CanonicalRequest) -> Self {
+        let headers = request.headers();
         if core.traces.is_on() {
             let sent = TraceContext::from_headers(headers);
-            if let (Some(context), span) = core.traces.receive(sent, core.client_traces) {
+            if let (Some(context), mut span) = core.traces.receive(sent, core.client_traces) {
+                if let Some(span) = &mut span {
+                    span.set("url.scheme", request.scheme().as_str());
+                }
                 return Self::Ours(Box::new(Ours {
                     context,
                     span,
@@ -134,7 +138,6 @@ impl Trace {
             return;
         };
         span.set("http.request.method", told.method.as_str());
-        span.set("url.scheme", told.scheme);
         let method = told.method.span_name();
         if let Some(route) = told.route {
             span.rename(format!("{method} {route}"));

@@ -3,6 +3,7 @@
 use service_kit::ConfigIssue;
 
 use super::UpstreamTimes;
+use super::split::named;
 use crate::config::{Config, RouteConfig};
 
 /// Who gets copies of permitted requests.
@@ -29,13 +30,8 @@ impl Mirror {
             return Ok(None);
         };
         let name = &mirror.upstream;
-        let upstream = config.upstreams.keys().position(|known| known == name);
-        let Some((upstream, own)) = upstream.zip(config.upstreams.get(name)) else {
-            return Err(
-                ConfigIssue::new(format!("`mirror`: there is no upstream `{name}`"))
-                    .hint("name it under `upstreams`"),
-            );
-        };
+        let (upstream, times) =
+            named(name, route, config).map_err(|issue| issue.within("`mirror`"))?;
         if route.upstream.leads_to(name) {
             return Err(ConfigIssue::new(format!(
                 "`mirror`: `{name}` gets the requests themselves"
@@ -60,7 +56,7 @@ impl Mirror {
             has_jwt: mirror.jwt,
             in_flight: mirror.in_flight,
             body_bytes: mirror.body_bytes,
-            times: UpstreamTimes::new(&route.timeouts, &own.timeouts, &config.gateway.timeouts),
+            times,
         }))
     }
 }

@@ -240,10 +240,7 @@ fn is_of_gateway(name: &HeaderName) -> bool {
     let is_family = |family: &str| folded.starts_with(family);
     headers::is_for_one_hop(name)
         || headers::is_credential_or_framing(&folded)
-        || matches!(
-            folded.as_str(),
-            "content-encoding" | "www-authenticate" | "expect"
-        )
+        || matches!(folded.as_str(), "content-encoding" | "www-authenticate")
         || ["sec-websocket-", "ratelimit"].into_iter().any(is_family)
 }
 

@@ -56,13 +56,9 @@ pub(super) fn compile(
         let issue = ConfigIssue::new(format!("{one} and {other}: {}", tie.cause));
         issues.push(issue.hint(tie.cause.hint()));
     }
-    let told_by = router.told_by().into_iter();
-    let told_by: Vec<(usize, String)> = told_by
-        .map(|(route, names)| (route, names.join(", ")))
-        .collect();
-    for (route, names) in told_by {
+    for (route, names) in router.told_by() {
         if let Some(route) = routes.get_mut(route) {
-            route.vary = HeaderValue::try_from(names).ok();
+            route.vary = HeaderValue::try_from(names.join(", ")).ok();
         }
     }
     (routes, router)

@@ -10,13 +10,12 @@ use super::UpstreamTimes;
 use super::reading::is_said_by_clients;
 use crate::config::{Config, RouteConfig};
 use crate::headers::Reserved;
-use crate::upstream::maglev::{Maglev, hash};
+use crate::upstream::maglev::{Maglev, draw, hash};
 
 /// Several upstreams of one route.
 #[derive(Debug)]
 pub(crate) struct Split {
     pub(crate) shares: Vec<Share>,
-    total: u32,
     sticky: Option<Sticky>,
 }
 
@@ -68,13 +67,12 @@ impl Destinations {
         let mut issues = Vec::new();
         let mut shares = Vec::new();
         for (name, weight) in route.upstream.all() {
-            let index = config.upstreams.keys().position(|known| known == name);
-            let Some((upstream, own)) = index.zip(config.upstreams.get(name)) else {
-                issues.push(
-                    ConfigIssue::new(format!("there is no upstream `{name}`"))
-                        .hint("name it under `upstreams`"),
-                );
-                continue;
+            let (upstream, times) = match named(name, route, config) {
+                Ok(named) => named,
+                Err(issue) => {
+                    issues.push(issue);
+                    continue;
+                }
             };
             if !(1..=HEAVIEST).contains(&weight) {
                 issues.push(
@@ -88,7 +86,7 @@ impl Destinations {
                 upstream,
                 name: name.into(),
                 weight,
-                times: UpstreamTimes::new(&route.timeouts, &own.timeouts, &config.gateway.timeouts),
+                times,
             });
         }
         if shares.len() > MOST || route.upstream.all().len() == 0 {
@@ -112,6 +110,21 @@ impl Destinations {
             _ => Err(issues),
         }
     }
+}
+
+/// An upstream by its name, and how long it may take on a route.
+pub(super) fn named(
+    name: &str,
+    route: &RouteConfig,
+    config: &Config,
+) -> Result<(usize, UpstreamTimes), ConfigIssue> {
+    let index = config.upstreams.keys().position(|known| known == name);
+    let found = index.zip(config.upstreams.get(name));
+    let (index, own) = found.ok_or_else(|| {
+        ConfigIssue::new(format!("there is no upstream `{name}`")).hint("name it under `upstreams`")
+    })?;
+    let times = UpstreamTimes::new(&route.timeouts, &own.timeouts, &config.gateway.timeouts);
+    Ok((index, times))
 }
 
 impl StickyOn {
@@ -149,7 +162,6 @@ impl Split {
             table: Maglev::new(weights),
         });
         Self {
-            total: shares.iter().map(|share| share.weight).sum(),
             sticky: table,
             shares,
         }
@@ -176,16 +188,8 @@ impl Split {
         {
             return self.of(hash(value.as_bytes()));
         }
-        let mut left = fastrand::u32(..self.total.max(1));
-        let mut shares = self.shares.iter();
-        let chosen = shares.find(|share| match left.checked_sub(share.weight) {
-            Some(rest) => {
-                left = rest;
-                false
-            }
-            None => true,
-        });
-        chosen.map(|share| share.upstream)
+        let shares = self.shares.iter();
+        draw(shares.map(|share| (share.upstream, share.weight))).map(|(upstream, _)| upstream)
     }
 
     fn of(&self, key: u64) -> Option<usize> {

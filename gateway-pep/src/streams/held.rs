@@ -156,7 +156,7 @@ impl Held {
 
     /// Why it ends, if it does; whoever asks before that is woken then.
     pub(crate) fn withdrawn(&self, context: &Context<'_>) -> Option<Withdrawn> {
-        if let State::Withdrawn(withdrawn) = self.state.get() {
+        if let Some(withdrawn) = self.ended() {
             return Some(withdrawn);
         }
         let mut waker = self.waker.borrow_mut();

@@ -4,6 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::connections::{Common, Connections};
+use super::maglev::draw;
 use super::roster::{Endpoint, View};
 use crate::plan::Balancing;
 
@@ -172,23 +173,6 @@ impl Selection {
 
 fn is_among(one: &Rc<Connections>, several: &[Rc<Connections>]) -> bool {
     several.iter().any(|other| Rc::ptr_eq(one, other))
-}
-
-fn draw<'s>(
-    open: impl Iterator<Item = (&'s Rc<Connections>, u32)> + Clone,
-) -> Option<(&'s Rc<Connections>, u32)> {
-    let total: u32 = open.clone().map(|(_, weight)| weight).sum();
-    if total == 0 {
-        return None;
-    }
-    let mut left = fastrand::u32(..total);
-    for (one, weight) in open {
-        match left.checked_sub(weight) {
-            Some(less) => left = less,
-            None => return Some((one, weight)),
-        }
-    }
-    None
 }
 
 #[cfg(test)]

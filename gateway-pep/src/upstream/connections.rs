@@ -9,7 +9,6 @@ use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use prometheus::IntCounter;
 use service_kit::ClientTls;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
@@ -204,17 +203,7 @@ impl Connections {
     }
 }
 
-async fn open_http1(dialled: Dialled) -> Result<SendRequest<RequestBody>, UpstreamError> {
-    match dialled {
-        Dialled::Plain(stream) => speak_http1(stream).await,
-        Dialled::Tls(stream) => speak_http1(*stream).await,
-    }
-}
-
-async fn speak_http1<S>(stream: S) -> Result<SendRequest<RequestBody>, UpstreamError>
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
+async fn open_http1(stream: Dialled) -> Result<SendRequest<RequestBody>, UpstreamError> {
     let (sender, connection) = http1::handshake(TokioIo::new(stream))
         .await
         .map_err(UpstreamError::Exchange)?;

@@ -2,23 +2,17 @@
 
 use std::future::Future;
 use std::io;
-use std::pin::Pin;
-use std::task::{Context, Poll};
 
 use service_kit::tls::ClientStream;
 use socket2::SockRef;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio_util::either::Either;
 
 use crate::plan::{EndpointPlan, Transport};
 use crate::probes::probe;
 
 /// A connection on which nothing was said yet.
-#[derive(Debug)]
-pub(super) enum Dialled {
-    Plain(TcpStream),
-    Tls(Box<ClientStream<TcpStream>>),
-}
+pub(super) type Dialled = Either<TcpStream, Box<ClientStream<TcpStream>>>;
 
 /// How long that may take is for the caller to say.
 pub(super) async fn dial(endpoint: &EndpointPlan, transport: &Transport) -> io::Result<Dialled> {
@@ -26,8 +20,8 @@ pub(super) async fn dial(endpoint: &EndpointPlan, transport: &Transport) -> io::
     stream.set_nodelay(true)?;
     watch_over(&stream)?;
     match &transport.tls {
-        None => Ok(Dialled::Plain(stream)),
-        Some(tls) => Ok(Dialled::Tls(Box::new(tls.connect(stream).await?))),
+        None => Ok(Either::Left(stream)),
+        Some(tls) => Ok(Either::Right(Box::new(tls.connect(stream).await?))),
     }
 }
 
@@ -51,64 +45,6 @@ pub(super) struct OnThisThread;
 impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for OnThisThread {
     fn execute(&self, task: F) {
         tokio::task::spawn_local(task);
-    }
-}
-
-impl AsyncRead for Dialled {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
-            Self::Tls(stream) => Pin::new(stream).poll_read(context, buffer),
-        }
-    }
-}
-
-impl AsyncWrite for Dialled {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_write(context, bytes),
-            Self::Tls(stream) => Pin::new(stream).poll_write(context, bytes),
-        }
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_write_vectored(context, slices),
-            Self::Tls(stream) => Pin::new(stream).poll_write_vectored(context, slices),
-        }
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        match self {
-            Self::Plain(stream) => stream.is_write_vectored(),
-            Self::Tls(stream) => stream.is_write_vectored(),
-        }
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_flush(context),
-            Self::Tls(stream) => Pin::new(stream).poll_flush(context),
-        }
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_shutdown(context),
-            Self::Tls(stream) => Pin::new(stream).poll_shutdown(context),
-        }
     }
 }
 

@@ -107,6 +107,22 @@ fn fill(size: usize, permutations: &mut [Permutation]) -> Box<[u16]> {
     table
 }
 
+/// One of several, as often as its weight says, and the weight. None: all weights together are 0.
+pub(crate) fn draw<T>(all: impl Iterator<Item = (T, u32)> + Clone) -> Option<(T, u32)> {
+    let total: u32 = all.clone().map(|(_, weight)| weight).sum();
+    if total == 0 {
+        return None;
+    }
+    let mut left = fastrand::u32(..total);
+    for (one, weight) in all {
+        match left.checked_sub(weight) {
+            Some(less) => left = less,
+            None => return Some((one, weight)),
+        }
+    }
+    None
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -61,9 +61,7 @@ pub(super) fn has_ended(error: &UpstreamError) -> bool {
     let UpstreamError::Exchange(error) = error else {
         return false;
     };
-    let source = std::error::Error::source(error);
-    let said = source.and_then(|source| source.downcast_ref::<h2::Error>());
-    !said.is_some_and(h2::Error::is_reset)
+    !of_http2(error).is_some_and(h2::Error::is_reset)
 }
 
 /// Whether an endpoint says that it has not begun on a request (RFC 9113 sections 6.8 and 8.7): it was beyond the last
@@ -72,12 +70,14 @@ pub(super) fn is_unprocessed(error: &UpstreamError) -> bool {
     let UpstreamError::Exchange(error) = error else {
         return false;
     };
-    let source = std::error::Error::source(error);
-    let said = source.and_then(|source| source.downcast_ref::<h2::Error>());
-    said.is_some_and(|said| {
+    of_http2(error).is_some_and(|said| {
         let is_refused = said.is_reset() && said.reason() == Some(h2::Reason::REFUSED_STREAM);
         said.is_remote() && (said.is_go_away() || is_refused)
     })
+}
+
+fn of_http2(error: &hyper::Error) -> Option<&h2::Error> {
+    std::error::Error::source(error)?.downcast_ref()
 }
 
 /// The same request once more. None: its body is not at hand.

@@ -73,7 +73,6 @@ impl Record {
         let is_client_error = status.is_some_and(|status| status.is_client_error());
         self.trace.end(&Told {
             method: self.method,
-            scheme: self.scheme_of_url,
             route: route.map(|route| &*route.template),
             status,
             error: error.filter(|_| !is_client_error),

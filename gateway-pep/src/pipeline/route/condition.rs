@@ -3,11 +3,11 @@
 
 use std::fmt;
 
-use http::{HeaderMap, HeaderName};
+use http::HeaderName;
 
 use super::Asked;
 use crate::headers::is_same_name;
-use crate::pipeline::particulars::{Unread, query};
+use crate::pipeline::particulars::{Unread, header, query};
 use crate::plan::List;
 
 /// One thing that a route wants.
@@ -73,22 +73,6 @@ impl Place {
 
 /// The text in a place.
 pub(super) type Said<'r> = std::borrow::Cow<'r, str>;
-
-/// The one value of a field that is there in one spelling.
-fn header<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<Option<&'h str>, Unread> {
-    let mut found = None;
-    for (other, value) in headers {
-        if other == name {
-            if found.is_some() {
-                return Err(Unread::Ambiguous);
-            }
-            found = Some(value.to_str().map_err(|_| Unread::Ambiguous)?);
-        } else if is_same_name(other.as_str(), name.as_str()) {
-            return Err(Unread::Ambiguous);
-        }
-    }
-    Ok(found)
-}
 
 impl fmt::Display for Place {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -14,7 +14,7 @@ use http_body_util::BodyExt as _;
 
 use crate::body::{BodyError, RequestBody};
 pub(super) use crate::grpc::Code;
-use crate::grpc::{self, CONTENT_TYPE, GRPC_MESSAGE, GRPC_STATUS, Malformed};
+use crate::grpc::{self, CONTENT_TYPE, GRPC_STATUS, Malformed};
 use crate::pipeline::record::Record;
 
 /// Why a call has no answer: a status with a text for whoever runs the proxy.
@@ -124,8 +124,7 @@ pub(super) fn fault(fault: Fault) -> Response<CallBody> {
     let mut response = status(StatusCode::OK);
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE));
-    headers.insert(GRPC_STATUS, fault.code.as_header());
-    headers.insert(GRPC_MESSAGE, HeaderValue::from_static(fault.message));
+    grpc::say_status(headers, fault.code, fault.message);
     if fault.code == Code::Unimplemented {
         headers.insert(GRPC_ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     }
