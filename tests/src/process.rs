@@ -50,10 +50,12 @@ impl Process {
 
     /// `kill -TERM`.
     pub fn terminate(&self) {
-        let status = Command::new("kill")
-            .arg(self.child.id().to_string())
-            .status();
-        assert!(status.expect("kill").success());
+        self.signal("TERM");
+    }
+
+    /// `kill -NAME`.
+    pub fn signal(&self, name: &str) {
+        signal(self.id(), name);
     }
 
     /// Waits for the end; the exit status.
@@ -80,8 +82,13 @@ impl Process {
 
     /// Waits until it has printed something.
     pub fn await_output(&mut self, text: &str) {
+        self.await_output_times(text, 1);
+    }
+
+    /// The same, so often: processes that follow each other share a log.
+    pub fn await_output_times(&mut self, text: &str, times: usize) {
         let end = Instant::now() + Duration::from_secs(60);
-        while !self.output().contains(text) {
+        while self.output().matches(text).count() < times {
             let is_up = self.child.try_wait().expect("wait").is_none();
             assert!(
                 is_up && Instant::now() < end,
@@ -123,6 +130,14 @@ impl Drop for Process {
             }
         }
     }
+}
+
+/// `kill -NAME`, of whatever process.
+pub fn signal(id: u32, name: &str) {
+    let sent = Command::new("kill")
+        .args([&format!("-{name}"), &id.to_string()])
+        .status();
+    assert!(sent.expect("kill").success());
 }
 
 /// The product's binary.

@@ -279,7 +279,6 @@ where
     }
 }
 
-/// A folder with the example configuration, moved to an address of its own.
 /// The address that a site's configuration was moved to.
 pub fn host(text: &str) -> String {
     let (before, _) = text.split_once(":8081").expect("a token service");
@@ -299,6 +298,7 @@ pub fn start_upstream(folder: &Path, host: Ipv4Addr) -> Process {
     upstream
 }
 
+/// A folder with the example configuration, moved to an address of its own.
 fn prepare() -> (Ipv4Addr, TempDir) {
     let host = own_address();
     let folder = TempDir::new().expect("temporary folder");

@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 
-use crate::fixture::{Fixture, Setup, eventually, get};
+use crate::fixture::{Fixture, PATIENCE, Setup, eventually, get};
 use crate::upstream::{Speaks, Upstream};
 
 #[tokio::test]
@@ -106,10 +106,13 @@ async fn an_upload_is_streamed_whole() {
     assert!(seen.body == body.as_bytes() && !seen.headers.contains_key("expect"));
 }
 
-/// What comes within a moment.
-async fn heard(stream: &mut TcpStream) -> String {
+/// A moment in which nothing is to come.
+const MOMENT: Duration = Duration::from_millis(250);
+
+/// What comes next within a time; nothing, where nothing does.
+async fn heard(stream: &mut TcpStream, within: Duration) -> String {
     let mut buffer = [0; 4096];
-    let reading = timeout(Duration::from_millis(250), stream.read(&mut buffer));
+    let reading = timeout(within, stream.read(&mut buffer));
     let length = reading.await.map_or(0, Result::unwrap);
     String::from_utf8_lossy(&buffer[..length]).into_owned()
 }
@@ -135,11 +138,12 @@ async fn a_body_is_asked_for_once_it_is_permitted_and_never_before() {
         };
         let mut stream = TcpStream::connect(fixture.addr).await.unwrap();
         stream.write_all(head("1").as_bytes()).await.unwrap();
-        assert_eq!(heard(&mut stream).await, "", "nothing was decided yet");
-        tokio::time::sleep(Duration::from_millis(400)).await;
-        assert_eq!(heard(&mut stream).await, "HTTP/1.1 100 Continue\r\n\r\n");
+        let early = heard(&mut stream, MOMENT).await;
+        assert_eq!(early, "", "nothing was decided yet");
+        let asked_for = heard(&mut stream, PATIENCE).await;
+        assert_eq!(asked_for, "HTTP/1.1 100 Continue\r\n\r\n");
         stream.write_all(b"hello").await.unwrap();
-        let answer = heard(&mut stream).await;
+        let answer = heard(&mut stream, PATIENCE).await;
         assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
         assert_eq!(fixture.upstream.last().body, "hello");
         // Who may not is not asked for it.
@@ -148,8 +152,7 @@ async fn a_body_is_asked_for_once_it_is_permitted_and_never_before() {
             .write_all(head("forbidden").as_bytes())
             .await
             .unwrap();
-        tokio::time::sleep(Duration::from_millis(700)).await;
-        let answer = heard(&mut stream).await;
+        let answer = heard(&mut stream, PATIENCE).await;
         assert!(answer.starts_with("HTTP/1.1 403"), "{answer}");
         assert_eq!(fixture.upstream.seen().len(), 1);
     }

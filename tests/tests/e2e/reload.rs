@@ -102,11 +102,7 @@ async fn a_file_is_put_in_force_while_requests_are_answered_or_nothing_of_it_is(
     write(&site, &original, |text| {
         text + "\ntracing: { otlp_endpoint: 'http://127.0.0.1:9' }\n"
     });
-    let pid = site.pdp.id().to_string();
-    let hung_up = std::process::Command::new("kill")
-        .args(["-HUP", &pid])
-        .status();
-    assert!(hung_up.expect("kill").success());
+    site.pdp.signal("HUP");
     eventually("the route is gone", Duration::from_secs(10), || async {
         get(&opened, None).await.status == 404
     })
@@ -151,11 +147,7 @@ async fn pages_reload_nothing_and_a_decision_point_outlives_a_hangup() {
             answer.status
         );
     }
-    let pid = site.pdp.id().to_string();
-    let hung_up = std::process::Command::new("kill")
-        .args(["-HUP", &pid])
-        .status();
-    assert!(hung_up.expect("kill").success());
+    site.pdp.signal("HUP");
     tokio::time::sleep(Duration::from_millis(300)).await;
     let alice = tokens::access_token(&site, "alice").await;
     assert_eq!(get(&gateway, Some(&alice)).await.status, 200);
@@ -260,10 +252,7 @@ async fn a_token_service_by_itself_is_reloaded_and_gateways_hear_of_it() {
     let original = std::fs::read_to_string(&file).expect("file");
     std::fs::write(&file, without_user(&original, "alice", "bob")).expect("write");
     let service = site.token_service.as_ref().expect("it runs");
-    let hung_up = std::process::Command::new("kill")
-        .args(["-HUP", &service.id().to_string()])
-        .status();
-    assert!(hung_up.expect("kill").success());
+    service.signal("HUP");
     eventually("alice is nobody", Duration::from_secs(10), || async {
         status(&site, "/records/1001", &alice).await == 401
     })

@@ -10,7 +10,6 @@ use std::time::Duration;
 use e2e::Site;
 use e2e::http::{client, get, send};
 use e2e::load::{Load, Manner, Target};
-use e2e::process::Process;
 use e2e::tokens;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::pki_types::CertificateDer;
@@ -27,15 +26,6 @@ fn with_handover(text: String) -> String {
 fn with_h2c(text: &str) -> String {
     assert!(text.contains("\ngateway:\n"));
     text.replacen("\ngateway:\n", "\ngateway:\n  h2c: true\n", 1)
-}
-
-/// Waits until a process says the line that it prints once it serves.
-fn await_serving(process: &mut Process, times: usize) {
-    let end = std::time::Instant::now() + PATIENCE;
-    while process.output().matches(TAKEN).count() < times {
-        assert!(std::time::Instant::now() < end, "{}", process.output());
-        std::thread::sleep(Duration::from_millis(20));
-    }
 }
 
 /// Waits until others can ask to take over.
@@ -86,7 +76,7 @@ async fn all_in_one_with_its_file_is_replaced_under_load() {
     load.go_on_for(100).await;
     for round in 0..4 {
         let mut next = site.take_over("all-in-one");
-        await_serving(&mut next, round + 2);
+        next.await_output_times(TAKEN, round + 2);
         let mut before = std::mem::replace(&mut site.pdp, next);
         assert!(before.wait(PATIENCE).success(), "{}", before.output());
         load.go_on_for(100).await;
@@ -154,7 +144,7 @@ async fn a_gateway_with_tls_and_each_of_its_neighbours_are_replaced_under_load()
         let text = format!("{before}  workers: {workers}\n{after}");
         std::fs::write(&file, text).expect("write");
         let mut next = site.take_over("gateway");
-        await_serving(&mut next, round + 2);
+        next.await_output_times(TAKEN, round + 2);
         let mut before = site.gateway.replace(next).expect("a gateway");
         assert!(before.wait(PATIENCE).success(), "{}", before.output());
         load.go_on_for(100).await;
@@ -162,12 +152,8 @@ async fn a_gateway_with_tls_and_each_of_its_neighbours_are_replaced_under_load()
             ("pdp", "pdp listens on"),
             ("token-service", "token service listens on"),
         ] {
-            let next = site.take_over(name);
-            let end = std::time::Instant::now() + PATIENCE;
-            while next.output().matches(line).count() < round + 2 {
-                assert!(std::time::Instant::now() < end, "{}", next.output());
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
+            let mut next = site.take_over(name);
+            next.await_output_times(line, round + 2);
             let mut before = match name {
                 "pdp" => std::mem::replace(&mut site.pdp, next),
                 _ => site.token_service.replace(next).expect("it runs"),

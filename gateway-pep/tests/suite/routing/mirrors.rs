@@ -139,7 +139,6 @@ async fn what_is_refused_is_not_copied_and_bodies_are_bounded() {
 #[tokio::test]
 async fn a_slow_or_dead_mirror_is_in_nobodys_way() {
     let (fixture, other) = fixture().await;
-    // Answered there never; of these, two copies are under way, and more are dropped.
     let began = Instant::now();
     for id in 0..6 {
         assert_eq!(
@@ -160,6 +159,7 @@ async fn a_slow_or_dead_mirror_is_in_nobodys_way() {
     eventually("nobody is there", || copies(&fixture, "failed") == 6).await;
     assert!(began.elapsed() < Duration::from_secs(4));
     eventually("those were answered", || copies(&fixture, "sent") == 6).await;
+    // Answered there late: two copies are under way, and more are dropped.
     let before = other.seen().len();
     let slow = (0..6).map(|_| fixture.get("/own/slower", "at_alice"));
     for answer in futures_util::future::join_all(slow).await {

@@ -138,7 +138,7 @@ async fn calls_of_every_kind_pass_and_refusals_are_statuses() {
     let text = fixture.metrics.render();
     assert!(text.contains("reason=\"denied\""), "{text}");
     eventually("all calls are over", || {
-        fixture.is("pep_requests_in_flight", 0.0)
+        fixture.is("http_server_active_requests", 0.0)
     })
     .await;
 }

@@ -24,11 +24,6 @@ impl Report {
         self.counts.failures
     }
 
-    /// How many faults there were.
-    pub fn faults(&self) -> usize {
-        self.counts.faults.values().map(|(times, _)| times).sum()
-    }
-
     /// Requests that came to what they must, of the kind that did so least.
     pub fn least_right(&self) -> usize {
         let right = |of: &OfKind| {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use e2e::Site;
 use e2e::http::{client, get, send};
 use e2e::load::{Load, Manner, Target};
-use e2e::process::Process;
+use e2e::process::{Process, signal};
 use e2e::tokens;
 
 use super::{PATIENCE, report, with_handover};
@@ -43,7 +43,7 @@ async fn at_sigusr2_a_process_starts_the_next_one_and_the_supervisor_is_told() {
         );
     let mut first = Process::start("supervised", site.folder.path(), &mut command);
     assert_eq!(heard(), format!("MAINPID={}\nREADY=1\n", first.id()));
-    signal(first.id(), "USR2");
+    first.signal("USR2");
     let said = heard();
     let pid = said
         .strip_prefix("MAINPID=")
@@ -118,11 +118,4 @@ async fn told_twice_it_does_not_wait() {
     site.pdp.terminate();
     assert!(site.pdp.wait(PATIENCE).success(), "{}", site.pdp.output());
     assert!(told.elapsed() < Duration::from_secs(20));
-}
-
-fn signal(pid: u32, name: &str) {
-    let sent = Command::new("kill")
-        .args([&format!("-{name}"), &pid.to_string()])
-        .status();
-    assert!(sent.expect("kill").success());
 }
