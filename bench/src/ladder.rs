@@ -9,7 +9,7 @@ use anyhow::{Context as _, ensure};
 use clap::Args;
 
 use crate::run::Run;
-use crate::table::{Spread, distinct, write_latencies};
+use crate::table::{Spread, distinct, errors, write_latencies};
 
 /// Results of `bench/ladder`.
 #[derive(Debug, Args)]
@@ -68,14 +68,13 @@ fn rungs(runs: &[&Run]) -> anyhow::Result<Vec<Rung>> {
     let names = distinct(runs.iter().map(|run| run.setup.as_str()));
     let rung = |name: &str| {
         let of = |quantity: fn(&Run) -> f64| Spread::of(runs, name, quantity);
-        let own = runs.iter().filter(|run| run.setup == name);
         Ok(Rung {
             name: name.to_owned(),
             cpu: of(Run::cpu_a_decision)?,
             user: of(Run::user_a_decision)?.median,
             requests_a_second: of(Run::requests_a_second)?.median,
             resident_mb: of(Run::resident_mb)?.most,
-            errors: own.map(|run| run.errors).sum(),
+            errors: errors(runs, name),
         })
     };
     names.into_iter().map(rung).collect()

@@ -90,7 +90,7 @@ pub(crate) fn write_latencies(runs: &[&Run], out: &mut impl Write) -> anyhow::Re
     Ok(())
 }
 
-fn errors(runs: &[&Run], setup: &str) -> u64 {
+pub(crate) fn errors(runs: &[&Run], setup: &str) -> u64 {
     let of_setup = runs.iter().filter(|run| run.setup == setup);
     of_setup.map(|run| run.errors).sum()
 }

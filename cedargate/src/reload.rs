@@ -20,7 +20,7 @@ use service_kit::config::ConfigError;
 use service_kit::error::chain;
 use service_kit::health::{self, Health};
 use service_kit::metrics::MetricError;
-use service_kit::{Metrics, Problem, Tasks, Variables, digest};
+use service_kit::{Metrics, Problem, Tasks, Variables, digest, lifecycle};
 use token_service::{FIXED_KEYS, TokenService, TokenServiceConfig, TokenServiceError};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Mutex;
@@ -103,12 +103,7 @@ impl Reloader {
             &["result"],
         )?;
         Ok(Self(Arc::new(Inner {
-            others: service_kit::config::read(&loaded.file)
-                .and_then(|text| {
-                    let has_tokens = running.tokens.is_some();
-                    sections(&loaded.file, &text, &loaded.variables, has_tokens)
-                })
-                .ok(),
+            others: sections(loaded, running.tokens.is_some()).ok(),
             file: loaded.file.clone(),
             variables: loaded.variables.clone(),
             running: Mutex::new(Some(running)),
@@ -145,10 +140,8 @@ impl Reloader {
         let mut running = inner.running.lock().await;
         let running = running.as_mut().ok_or(ReloadError::Stopping)?;
         // Once: it may be another a moment later.
-        let text = service_kit::config::read(&inner.file)?;
-        let loaded = Loaded::of(&inner.file, &text, &inner.variables)?;
-        let has_tokens = running.tokens.is_some();
-        let now = sections(&inner.file, &text, &inner.variables, has_tokens)?;
+        let loaded = Loaded::read(&inner.file, &inner.variables)?;
+        let now = sections(&loaded, running.tokens.is_some())?;
         let needs_restart = inner.others.as_ref();
         let needs_restart = needs_restart.map_or_else(Vec::new, |before| differing(before, &now));
         Box::pin(running.reload(&loaded)).await?;
@@ -230,13 +223,7 @@ pub(crate) fn follow_hangups(reloader: Option<Reloader>, tasks: &Tasks) -> std::
     let mut hangups = signal(SignalKind::hangup())?;
     let draining = tasks.draining();
     tasks.spawn(async move {
-        loop {
-            tokio::select! {
-                () = draining.cancelled() => return,
-                hangup = hangups.recv() => if hangup.is_none() {
-                    return;
-                },
-            }
+        while lifecycle::next(&mut hangups, &draining).await {
             if let Some(reloader) = &reloader {
                 // What came of it is logged.
                 drop(reloader.reload().await);
@@ -266,28 +253,17 @@ async fn answer(State(reloader): State<Reloader>, headers: HeaderMap) -> Respons
 }
 
 /// The sections that a reload does not touch. Of the token service, where it runs here: its keys of that kind.
-fn sections(
-    file: &Path,
-    text: &str,
-    variables: &Variables,
-    has_tokens: bool,
-) -> Result<Sections, ConfigError> {
+fn sections(loaded: &Loaded, has_tokens: bool) -> Result<Sections, ConfigError> {
+    let (text, variables) = (loaded.text.reveal(), &loaded.variables);
     let mut sections: BTreeMap<String, serde_json::Value> =
-        service_kit::config::parse_file(file, text, variables)?;
+        service_kit::config::parse_file(&loaded.file, text, variables)?;
     if has_tokens && let Some(tokens) = sections.remove("token_service") {
-        let mut fixed: Vec<_> = FIXED_KEYS
-            .map(|key| (key.to_owned(), tokens.get(key)))
-            .into();
-        let documents = tokens.get("client_id_metadata_documents");
-        let believed = documents.and_then(|documents| documents.get("ca_file"));
-        fixed.push(("client_id_metadata_documents.ca_file".to_owned(), believed));
-        let fixed = fixed
-            .into_iter()
-            .filter_map(|(key, value)| Some((key, value?.clone())));
-        let fixed: Vec<_> = fixed
-            .map(|(key, value)| (format!("token_service.{key}"), value))
-            .collect();
-        sections.extend(fixed);
+        for key in FIXED_KEYS {
+            let mut names = key.split('.');
+            if let Some(value) = names.try_fold(&tokens, |within, name| within.get(name)) {
+                sections.insert(format!("token_service.{key}"), value.clone());
+            }
+        }
     }
     let others = sections
         .into_iter()

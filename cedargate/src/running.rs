@@ -85,7 +85,7 @@ impl Running {
         tokio::select! {
             () = told.next() => {}
             () = self.asked_to_end.cancelled() => {}
-            () = self.handed_over.cancelled() => return self.finish_succeeded().await,
+            () = self.handed_over.cancelled() => return self.finish(true).await,
         }
         tell(&[NotifyState::Stopping]);
         let reason = "it ends".to_owned();
@@ -98,42 +98,35 @@ impl Running {
                 () = tokio::time::sleep(wait) => {}
                 // Told twice, it is meant.
                 () = told.next() => {}
-                () = self.handed_over.cancelled() => return self.finish_succeeded().await,
+                () = self.handed_over.cancelled() => return self.finish(true).await,
             }
         }
-        self.stop().await
+        self.finish(false).await
     }
 
-    /// Finishes what is in flight and stops. False when something had to be cut off.
-    pub async fn stop(self) -> bool {
-        let patience = self.lives.config.finish();
+    /// Finishes what is in flight and stops. `is_succeeded`: another process serves meanwhile, and what lasts may last
+    /// longer. False when something had to be cut off.
+    async fn finish(self, is_succeeded: bool) -> bool {
+        let config = &self.lives.config;
+        let patience = if is_succeeded {
+            config.handover_finish()
+        } else {
+            config.finish()
+        };
         let end = Instant::now() + patience;
-        self.take_nothing_new();
+        self.listeners.let_go();
+        self.serving.drain();
         let drained = match self.take_gateway().await {
+            Some(gateway) if is_succeeded => gateway.finish_succeeded(patience).await,
             Some(gateway) => gateway.finish(patience).await,
             None => true,
         };
+        if is_succeeded {
+            // Whoever was before this process may need what it answers for.
+            let left = end.saturating_duration_since(Instant::now());
+            self.lives.served.finish(left).await;
+        }
         self.end(end).await && drained
-    }
-
-    /// The same, while another process serves: what lasts may last longer.
-    async fn finish_succeeded(self) -> bool {
-        let patience = self.lives.config.handover_finish();
-        let end = Instant::now() + patience;
-        self.take_nothing_new();
-        let drained = match self.take_gateway().await {
-            Some(gateway) => gateway.finish_succeeded(patience).await,
-            None => true,
-        };
-        // Whoever was before this process may need what it answers for.
-        let left = end.saturating_duration_since(Instant::now());
-        self.lives.served.finish(left).await;
-        self.end(end).await && drained
-    }
-
-    fn take_nothing_new(&self) {
-        self.listeners.let_go();
-        self.serving.drain();
     }
 
     async fn take_gateway(&self) -> Option<gateway_pep::RunningGateway> {

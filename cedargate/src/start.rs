@@ -111,15 +111,13 @@ async fn open_store(
         let clock = clock.clone();
         Arc::new(move || clock.now().as_millis())
     };
-    let StoreConfig::Redb { path, cache_mb } = &config.store else {
-        let store = store::open(&config.store, base, wall_clock).await?;
-        return Ok((store, None));
+    let (path, cache_mb) = match &config.store {
+        StoreConfig::Redb { path, cache_mb } if config.lifecycle.handover_socket.is_some() => {
+            (path, *cache_mb)
+        }
+        other => return Ok((store::open(other, base, wall_clock).await?, None)),
     };
-    if config.lifecycle.handover_socket.is_none() {
-        let store = store::open(&config.store, base, wall_clock).await?;
-        return Ok((store, None));
-    }
-    let (path, bounds) = (base.join(path), store::redb_bounds(*cache_mb)?);
+    let (path, bounds) = (base.join(path), store::redb_bounds(cache_mb)?);
     let movable = match predecessor {
         Some(other) => {
             other

@@ -26,7 +26,7 @@ impl TokenIntrospector for LocalIntrospector {
         resource: &ResourceId,
     ) -> Result<Introspection, IntrospectionError> {
         let started = tokio::time::Instant::now();
-        let mut span = traces::current().and_then(|within| within.part("introspect"));
+        let span = traces::current().and_then(|within| within.part("introspect"));
         let within = span.as_ref().map(|span| span.context().clone());
         let within = within.or_else(traces::current);
         let answer = traces::within(within, self.answer(token, resource)).await;
@@ -37,7 +37,7 @@ impl TokenIntrospector for LocalIntrospector {
             Err(_) => "error",
         };
         self.core.meter.request("introspect_local", outcome);
-        if let Some(mut span) = span.take() {
+        if let Some(mut span) = span {
             span.set("cedargate.outcome", outcome);
             if answer.is_err() {
                 span.fail("unavailable");

@@ -66,7 +66,8 @@ const PING: Duration = Duration::from_secs(5);
 /// Name among the parts of [`Health`].
 const HEALTH: &str = "token_service";
 /// What of a configuration [`TokenService::reload`] does not put in force.
-pub const FIXED_KEYS: [&str; 10] = [
+pub const FIXED_KEYS: [&str; 11] = [
+    "client_id_metadata_documents.ca_file",
     "issuer",
     "limits",
     "listen",

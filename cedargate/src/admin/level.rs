@@ -10,11 +10,12 @@ use axum::response::{IntoResponse, Json, Response};
 use axum::routing::get;
 use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
+use service_kit::Tasks;
 use service_kit::log::{self, LogLevel};
-use service_kit::{Problem, Tasks};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use super::problem;
 use crate::explain::from_a_program;
 
 /// How much the process logs. Clones share.
@@ -141,22 +142,19 @@ async fn change(State(level): State<Level>, headers: HeaderMap, body: Bytes) -> 
     if let Err(problem) = from_a_program(&headers) {
         return problem.into_response();
     }
-    let refuse = |status, kind: &str, detail: &str| {
-        Problem::new(status, kind).detail(detail).into_response()
-    };
     let Ok(wanted) = serde_json::from_slice::<Wanted>(&body) else {
         let detail = "the body has `level` (`off`, `error`, `warn`, `info` or `debug`), and may have `for_secs`";
-        return refuse(StatusCode::BAD_REQUEST, "not-a-log-level", detail);
+        return problem(StatusCode::BAD_REQUEST, "not-a-log-level", detail);
     };
     if !(1..=LONGEST).contains(&wanted.for_secs) {
         let detail = "`for_secs` must be from 1 to 3600; for longer, say it in the configuration";
-        return refuse(StatusCode::BAD_REQUEST, "not-a-log-level", detail);
+        return problem(StatusCode::BAD_REQUEST, "not-a-log-level", detail);
     }
     // Before: there may be no log afterwards.
     tracing::warn!(level = ?wanted.level, for_secs = wanted.for_secs, "the log was told to say more or less");
     if !level.change(wanted.level, Duration::from_secs(wanted.for_secs)) {
         let detail = "this process has no log of its own";
-        return refuse(StatusCode::CONFLICT, "no-log", detail);
+        return problem(StatusCode::CONFLICT, "no-log", detail);
     }
     Json(level.state()).into_response()
 }

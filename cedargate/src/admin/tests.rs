@@ -7,10 +7,12 @@ use serde_json::{Value, json};
 use service_kit::admin::{Admin, router};
 use service_kit::log::{self, LogLevel};
 use service_kit::{Tasks, Variables};
+use tokio_util::sync::CancellationToken;
 use tower_service::Service as _;
 
 use super::*;
 use crate::config::Loaded;
+use crate::drain;
 use config::Shown;
 use level::Level;
 
@@ -20,7 +22,8 @@ fn admin(tasks: &Tasks) -> Router {
     let loaded = Loaded::of(std::path::Path::new("a.yaml"), text, &Variables::default()).unwrap();
     let all = router(Admin::default())
         .merge(Shown::new(&loaded).router())
-        .merge(Level::new(LogLevel::Info, tasks).router());
+        .merge(Level::new(LogLevel::Info, tasks).router())
+        .merge(drain::router(CancellationToken::new()));
     described(all)
 }
 

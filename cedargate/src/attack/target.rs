@@ -13,8 +13,6 @@ pub struct Target {
     pub(super) method: String,
     pub(super) host: String,
     pub(super) path: String,
-    /// As the upstream is to see it.
-    pub(super) forwarded: String,
     /// The template that makes it so, where the route rewrites the path.
     pub(super) rewritten_to: Option<String>,
     /// What the route wants of the query, after the path; nothing, or from `?` on.
@@ -83,7 +81,6 @@ impl Target {
                     method,
                     host: host(route),
                     path: fill(&route.matches),
-                    forwarded: fill(route.rewrite.path.as_ref().unwrap_or(&route.matches)),
                     rewritten_to: route.rewrite.path.clone(),
                     query: query(route),
                     fields: fields(route),
@@ -144,7 +141,11 @@ impl Target {
 
     /// The same as the upstream is to see it.
     pub(super) fn forwarded_target(&self) -> String {
-        format!("{}{}", self.forwarded, self.query)
+        format!("{}{}", self.forwarded(), self.query)
+    }
+
+    pub(super) fn forwarded(&self) -> String {
+        fill(self.rewritten_to.as_ref().unwrap_or(&self.template))
     }
 
     /// The same with more in the query.

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::Stdio;
 
-use service_kit::Tasks;
+use service_kit::{Tasks, lifecycle};
 use tokio::process::Command;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -54,13 +54,7 @@ pub(crate) fn follow_signals(can_hand_over: bool, tasks: &Tasks) -> std::io::Res
     let start = Start::own()?;
     let draining = tasks.draining();
     tasks.spawn(async move {
-        loop {
-            tokio::select! {
-                () = draining.cancelled() => return,
-                signalled = signals.recv() => if signalled.is_none() {
-                    return;
-                },
-            }
+        while lifecycle::next(&mut signals, &draining).await {
             if !can_hand_over {
                 tracing::warn!("nobody can take over: there is no `lifecycle.handover_socket`");
                 continue;

@@ -59,6 +59,14 @@ impl Tasks {
     }
 }
 
+/// Waits for the next one. False: the tasks drain, and none is waited for.
+pub async fn next(signals: &mut Signal, draining: &CancellationToken) -> bool {
+    tokio::select! {
+        () = draining.cancelled() => false,
+        signalled = signals.recv() => signalled.is_some(),
+    }
+}
+
 /// SIGTERM and SIGINT (Ctrl-C), from the moment on that they are followed: the process does not end of them any more.
 #[derive(Debug)]
 pub struct Terminations {

@@ -136,24 +136,21 @@ impl Traces {
         sent: Option<TraceContext>,
         stranger: Stranger,
     ) -> (Option<TraceContext>, Option<Span>) {
-        let sent = sent.map(|sent| (sent, stranger));
         let Some(open) = &self.0 else {
-            let sent = sent.filter(|(_, stranger)| *stranger == Stranger::Continue);
-            return (sent.map(|(sent, _)| sent), None);
+            return (sent.filter(|_| stranger == Stranger::Continue), None);
         };
         let recorder = span::Recorder::new(&open.tracer, open.clock.now());
-        let (parent, linked) = match &sent {
-            Some((sent, Stranger::Continue)) => (Some(&sent.span), None),
-            Some((sent, Stranger::Restart)) => (None, Some(&sent.span)),
-            None => (None, None),
+        let sent = sent.map(|sent| sent.span);
+        let (parent, linked) = match stranger {
+            Stranger::Continue => (sent, None),
+            Stranger::Restart => (None, sent),
         };
-        let links = linked.map(|linked| Link::with_context(linked.clone()));
         let work = span::Work {
             name: "request",
             kind: SpanKind::Server,
-            links: links.into_iter().collect(),
+            links: linked.into_iter().map(Link::with_context).collect(),
         };
-        let (context, span) = Span::begin(&recorder, work, parent);
+        let (context, span) = Span::begin(&recorder, work, parent.as_ref());
         (Some(context), span)
     }
 }

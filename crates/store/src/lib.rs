@@ -31,5 +31,5 @@ pub use limits::{DEFAULT_MAX_EVENTS, MAX_KEY_BYTES, MAX_VALUE_BYTES};
 pub use memory::MemoryStore;
 pub use movable::MovableStore;
 pub use rate::{Draw, Rate, Rates};
-pub use relay::{RelayStore, serve_relay};
+pub use relay::serve_relay;
 pub use store::{ScanPage, Store};

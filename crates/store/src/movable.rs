@@ -14,9 +14,10 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
 use crate::config::open_redb;
+use crate::relay::RelayStore;
 use crate::{
-    Batch, Commit, Draw, EventPage, Position, Rate, RedbBounds, RelayStore, ScanPage, Store,
-    StoreError, WallClock,
+    Batch, Commit, Draw, EventPage, Position, Rate, RedbBounds, ScanPage, Store, StoreError,
+    WallClock,
 };
 
 /// A `redb` file, here or in the process that has taken it over. Clones share.

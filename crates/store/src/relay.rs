@@ -18,7 +18,7 @@ use crate::{Batch, Commit, Draw, EventPage, Position, Rate, ScanPage, Store, Sto
 
 /// Asks another process. When that is gone, nothing can be said.
 #[derive(Debug, Clone)]
-pub struct RelayStore {
+pub(crate) struct RelayStore {
     asked: mpsc::Sender<Asked>,
 }
 
@@ -98,7 +98,7 @@ const MOST_BYTES: u32 = 512 << 20;
 
 impl RelayStore {
     /// The store, and what carries its questions: to be run as long as it is used.
-    pub fn over(stream: UnixStream) -> (Self, impl Future<Output = ()> + Send + 'static) {
+    pub(crate) fn over(stream: UnixStream) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let (asked, waiting) = mpsc::channel(WAITING);
         (Self { asked }, carry(stream, waiting))
     }

@@ -29,7 +29,7 @@ pub(super) fn cases(all: &[Target], read: &Target, write: &Target) -> Vec<Case> 
         "a query is passed on as it is",
         read.request_to(&with_query, ""),
         Expect::Passes {
-            target: with_query.replacen(&read.path, &read.forwarded, 1),
+            target: with_query.replacen(&read.path, &read.forwarded(), 1),
             body: Vec::new(),
         },
     );

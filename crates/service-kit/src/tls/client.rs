@@ -13,7 +13,6 @@ use arc_swap::ArcSwap;
 use rustls::ClientConfig;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::ServerName;
-use rustls::sign::CertifiedKey;
 use rustls_platform_verifier::BuilderVerifierExt as _;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -183,7 +182,7 @@ impl Files {
 
     fn client(&self, texts: &Texts, protocol: &[u8]) -> Result<ClientConfig, ConfigIssue> {
         let provider = Arc::new(aws_lc_rs::default_provider());
-        let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+        let builder = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .map_err(|error| ConfigIssue::new(format!("`{}`: {error}", self.place)))?;
         let builder = match (&self.authorities, &texts.authorities) {
@@ -203,8 +202,6 @@ impl Files {
                 let name = self.name("key_file");
                 let chain = pem::certificates(&self.name("certificate_file"), path, certificate)?;
                 let key = pem::private_key(&name, key_path, key)?;
-                CertifiedKey::from_der(chain.clone(), key.clone_key(), &provider)
-                    .map_err(|error| pem::unusable(&name, path, &error))?;
                 builder
                     .with_client_auth_cert(chain, key)
                     .map_err(|error| pem::unusable(&name, path, &error))?
