@@ -22,7 +22,7 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use crate::config::Config;
-use crate::gateway::GatewayError;
+use crate::error::GatewayError;
 use kept::{Kept, Record, Turn};
 pub(crate) use plan::AcmePlan;
 

@@ -18,8 +18,7 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 
-use crate::headers;
-use crate::plan::Plan;
+use crate::headers::{self, Reserved};
 use crate::withdrawn::Withdrawn;
 pub(crate) use patience::{LONG, Pace, Patience, Waited};
 
@@ -42,7 +41,7 @@ pub(crate) struct RequestBody {
 /// What of trailers goes on.
 #[derive(Debug)]
 struct Passing {
-    plan: Arc<Plan>,
+    reserved: Arc<Reserved>,
     said: Vec<HeaderName>,
 }
 
@@ -106,9 +105,9 @@ impl RequestBody {
     }
 
     /// What comes after the body goes on, as far as a client may say it, and beside what is `said` by us.
-    pub(crate) fn pass_trailers(&mut self, plan: &Arc<Plan>, said: Vec<HeaderName>) {
-        let plan = plan.clone();
-        self.passes = Some(Rc::new(Passing { plan, said }));
+    pub(crate) fn pass_trailers(&mut self, reserved: &Arc<Reserved>, said: Vec<HeaderName>) {
+        let reserved = reserved.clone();
+        self.passes = Some(Rc::new(Passing { reserved, said }));
     }
 
     /// Whether something goes on after it, as far as that is known.
@@ -216,7 +215,7 @@ impl RequestBody {
             return Poll::Ready(None);
         };
         let trailers = self.late.take().and_then(|mut trailers| {
-            let reserved = &passing.plan.reserved;
+            let reserved = &passing.reserved;
             reserved.scrub_trailers(&mut trailers, passing.said.iter());
             (!trailers.is_empty()).then(|| Ok(Frame::trailers(trailers)))
         });

@@ -7,11 +7,11 @@ use service_kit::traces::Stranger;
 use service_kit::{SharedClock, Tls, Traces};
 
 use crate::body::Pace;
+use crate::canonical::{Limits, UrlScheme};
 use crate::config::{StreamsConfig, TimeoutsConfig};
 use crate::events::Feed;
 use crate::metrics::GatewayMetrics;
 use crate::obligation::rate::Limiter;
-use crate::pipeline::canonical::{Limits, UrlScheme};
 use crate::plan::Plan;
 use crate::proofs::Proofs;
 use crate::upstream::roster::Roster;

@@ -4,6 +4,8 @@
 //! "heard" only after everything heard was published, and a worker looks at "heard" before it
 //! looks for news: so whoever trusts its cache has seen all that was announced up to then.
 
+mod announced;
+
 use std::collections::VecDeque;
 use std::future::Future;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,32 +21,7 @@ use tokio::sync::futures::Notified;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::login::store::SessionEvent;
-use crate::purge::{CacheEvent, Purge};
-
-/// What no longer holds.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Change {
-    Token(String),
-    Grant(String),
-    Client(String),
-    /// Sessions with this name have ended.
-    Sessions(String),
-    AllTokens {
-        at: UnixTime,
-    },
-    AllDecisions {
-        at: UnixTime,
-    },
-    Everything {
-        at: UnixTime,
-    },
-    /// What is remembered of something is to be forgotten.
-    Purge {
-        purge: Purge,
-        at: UnixTime,
-    },
-}
+pub(crate) use announced::{CacheEvent, Change, Purge, SessionEvent, token_name};
 
 /// The announcements, as workers read them.
 #[derive(Debug)]

@@ -26,13 +26,13 @@ use strict_json::Pointer;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::body::RequestBody;
+use crate::canonical::{Arrival, CanonicalRequest, Limits, UrlScheme};
 use crate::config::{Config, GatewayConfig, IssuerConfig, JwtIssuerConfig};
 use crate::guard::Guarded;
 use crate::identity::answer::Answer;
 use crate::obligation::filter::{self, Fate};
 use crate::obligation::mask::Mask;
 use crate::pipeline::authenticate::credential::{Credential, has_token_in_query};
-use crate::pipeline::canonical::{Arrival, CanonicalRequest, Limits, UrlScheme};
 use crate::pipeline::presented::Scheme;
 use crate::plan::Plan;
 use crate::worker::connection::Connection;

@@ -14,9 +14,6 @@ use std::time::Duration;
 
 use authzen::DecisionPoint;
 use oauth::TokenIntrospector;
-use service_kit::line_sink::LineTarget;
-use service_kit::metrics::MetricError;
-use service_kit::random::RandomError;
 use service_kit::tls::Issuance;
 use service_kit::{
     ConfigIssue, Health, LineSink, Listeners, Metrics, SharedClock, Tasks, Traces, health,
@@ -28,13 +25,14 @@ use tokio_util::task::TaskTracker;
 
 use crate::acme::{Acme, AcmePlan};
 use crate::config::Config;
+use crate::error::GatewayError;
 use crate::events::{Change, Follower};
 use crate::explain::Explainer;
 use crate::inspect::Inspector;
 use crate::plan::Plan;
 use crate::purge::{Caches, Remembering};
+use crate::serve::{self, Fate, Orders, Succession};
 use crate::worker::Seed;
-use crate::worker::serve::{self, Fate, Orders, Succession};
 use assemble::{assemble, open_tls, seed};
 use lines::{Lines, Sinks};
 use listen::Bound;
@@ -105,41 +103,6 @@ pub struct RunningGateway {
 struct Thread {
     handle: JoinHandle<()>,
     successions: mpsc::Sender<Succession>,
-}
-
-/// Why a gateway cannot be.
-#[derive(Debug, thiserror::Error)]
-pub enum GatewayError {
-    #[error("{}", list(.0))]
-    Config(Vec<ConfigIssue>),
-    #[error("a route accepts `token_service`, and there is none to swap tokens at")]
-    NoTokenService,
-    #[error("cannot listen on `{addr}`")]
-    Listen {
-        addr: SocketAddr,
-        #[source]
-        source: std::io::Error,
-    },
-    #[error("cannot write lines to `{target:?}`")]
-    AccessLog {
-        target: LineTarget,
-        #[source]
-        source: std::io::Error,
-    },
-    #[error("cannot start a worker")]
-    Worker(#[source] std::io::Error),
-    #[error(transparent)]
-    Metric(#[from] MetricError),
-    #[error(transparent)]
-    Random(#[from] RandomError),
-    #[error("`gateway.cache.secret` makes no keys")]
-    CacheSecret,
-    #[error("{} cannot change while the gateway runs; restart it", list_keys(.0))]
-    NeedsRestart(Vec<&'static str>),
-    #[error("the keys of the issuer `{0}` cannot be read")]
-    NoKeys(String),
-    #[error("the gateway is stopping")]
-    Stopping,
 }
 
 impl Gateway {
@@ -356,13 +319,3 @@ impl RunningGateway {
 
 /// Tunnels that are told to end say so to both sides.
 const FAREWELL: Duration = Duration::from_secs(2);
-
-fn list(issues: &[ConfigIssue]) -> String {
-    let lines: Vec<String> = issues.iter().map(ToString::to_string).collect();
-    lines.join("\n")
-}
-
-fn list_keys(keys: &[&str]) -> String {
-    let keys: Vec<String> = keys.iter().map(|key| format!("`{key}`")).collect();
-    keys.join(", ")
-}

@@ -8,9 +8,11 @@ mod access_log;
 mod acme;
 mod body;
 mod cache;
+mod canonical;
 mod capacity;
 mod config;
 mod core;
+mod error;
 mod events;
 mod explain;
 #[cfg(fuzzing)]
@@ -21,7 +23,9 @@ mod guard;
 mod headers;
 mod identity;
 mod inspect;
+mod listed;
 mod login;
+mod maglev;
 mod metrics;
 mod names;
 mod obligation;
@@ -31,10 +35,15 @@ mod probes;
 mod proofs;
 mod purge;
 mod question;
+mod route;
 mod seal;
+mod serve;
+mod session;
+mod step_up;
 mod streams;
 mod subject;
 mod upstream;
+mod values;
 mod withdrawn;
 mod worker;
 
@@ -51,10 +60,12 @@ pub use config::{
     RouteUpstreams, SessionsConfig, StreamsConfig, SubjectConfig, SubjectType, TimeoutsConfig,
     UpstreamConfig, UpstreamTimeoutsConfig, WhenConfig,
 };
+pub use error::GatewayError;
 pub use explain::{
     ExplainRequest, ExplainedCaller, ExplainedDecision, ExplainedOutcome, ExplainedRequest,
     ExplainedRoute, Explainer, Explanation, Stopping,
 };
-pub use gateway::{Gateway, GatewayError, GatewayParts, Prepared, RunningGateway};
-pub use inspect::{EndpointState, Inspector, RouteState, UpstreamState};
+pub use gateway::{Gateway, GatewayParts, Prepared, RunningGateway};
+pub use inspect::{EndpointState, Inspector, UpstreamState};
+pub use listed::RouteState;
 pub use purge::{CacheCounts, CacheState, Caches, PurgeError, PurgeRequest};

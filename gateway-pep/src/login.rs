@@ -6,16 +6,9 @@
 //! cookie and nowhere else. The token never reaches the browser, and the cookie no upstream.
 
 pub(crate) mod browser;
-pub(crate) mod cache;
-mod callback;
 pub(crate) mod cookies;
-pub(crate) mod departure;
-mod logout;
-mod page;
-mod pending;
+pub(crate) mod pending;
 pub(crate) mod record;
-pub(crate) mod renewal;
-mod serve;
 pub(crate) mod store;
 
 use std::collections::{BTreeMap, HashMap};
@@ -24,13 +17,10 @@ use std::time::Duration;
 
 use relying_party::RelyingParty;
 
+use crate::canonical::CanonicalRequest;
 use crate::config::PublicOrigin;
-use crate::pipeline::canonical::CanonicalRequest;
 use crate::seal::Seal;
 use cookies::{Attributes, OwnCookies};
-
-pub(crate) use departure::Departure;
-pub(crate) use serve::serve;
 
 /// Everything below is ours, whatever routes say.
 pub(crate) const RESERVED: &str = "/.cedargate";

@@ -15,7 +15,7 @@ use authzen::{Condition, Filter, Obligation};
 use http::header::{self, HeaderName, HeaderValue};
 
 use crate::headers::Reserved;
-use crate::plan::StepUp;
+use crate::step_up::StepUp;
 use mask::Mask;
 use notice::Notice;
 

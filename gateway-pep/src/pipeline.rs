@@ -9,7 +9,6 @@
 mod affinity;
 pub(crate) mod authenticate;
 pub(crate) mod authorize;
-pub(crate) mod canonical;
 mod diagnostics;
 mod discover;
 mod encoded;
@@ -17,6 +16,8 @@ pub(crate) mod explain;
 pub(crate) mod forward;
 pub(crate) mod forward_auth;
 mod forwarded;
+pub(crate) mod held;
+pub(crate) mod login;
 mod mirror;
 pub(crate) mod particulars;
 pub(crate) mod presented;
@@ -25,7 +26,6 @@ pub(crate) mod record;
 pub(crate) mod respond;
 pub(crate) mod response_body;
 mod rewrite;
-pub(crate) mod route;
 mod shape;
 pub(crate) mod traced;
 mod tunnel;
@@ -37,19 +37,19 @@ use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 
 use crate::body::RequestBody;
-use crate::login::{self, Reserved};
+use crate::canonical::{Ambiguity, CanonicalRequest, Upgrade};
+use crate::login::Reserved;
 use crate::obligation::rate;
+use crate::route::{Lookup, Routed};
 use crate::worker::Worker;
 use crate::worker::connection::Connection;
 use authenticate::authenticate;
 use authorize::{Permitted, authorize};
-use canonical::{Ambiguity, CanonicalRequest, Upgrade};
 use discover::discover;
 use forward::forward;
 use record::Record;
 use respond::Refusal;
 pub(crate) use response_body::ResponseBody;
-use route::{Lookup, Routed};
 
 /// Answers one request. Every way out is a response, and is recorded.
 pub(crate) async fn handle(

@@ -25,7 +25,6 @@ mod rewrite;
 mod routes;
 mod source;
 mod split;
-mod step_up;
 mod timeouts;
 mod transport;
 mod upstreams;
@@ -48,9 +47,8 @@ pub(crate) use reading::{Places, Reading};
 pub(crate) use resource::ResourceTemplate;
 pub(crate) use retries::{Retries, is_repeatable};
 pub(crate) use rewrite::{HeaderChanges, Rewrite};
-pub(crate) use source::{BodyPlace, List, Source};
+pub(crate) use source::{BodyPlace, Source};
 pub(crate) use split::Split;
-pub(crate) use step_up::StepUp;
 pub(crate) use timeouts::UpstreamTimes;
 pub(crate) use transport::{Http2, Transport};
 pub(crate) use upstreams::{Balancing, EndpointPlan, HashOn, UpstreamPlan};
@@ -59,6 +57,7 @@ use accepting::Accepting;
 use discovery::Issuing;
 pub(crate) use proxies::Proxies;
 
+use crate::canonical::Encoded;
 use crate::config::{CacheConfig, Config, DiagnosticsConfig};
 use crate::headers::Reserved;
 use crate::identity::accepted::Accepted;
@@ -66,8 +65,8 @@ use crate::identity::issuer::{Issuer, Kind};
 use crate::login::Logins;
 use crate::obligation::Abilities;
 use crate::obligation::rate::RatePlan;
-use crate::pipeline::canonical::Encoded;
-use crate::pipeline::route::{Condition, Router};
+use crate::route::{Condition, Router};
+use crate::step_up::StepUp;
 
 /// What a gateway does, in the form in which it does it.
 #[derive(Debug)]
@@ -86,7 +85,7 @@ pub(crate) struct Plan {
     pub(crate) forward_auth: Vec<ForwardAuthPlan>,
     /// None: nobody logs in here.
     pub(crate) logins: Option<Logins>,
-    pub(crate) reserved: Reserved,
+    pub(crate) reserved: Arc<Reserved>,
     /// Where API keys come, beside `Authorization`.
     pub(crate) api_key_header: Option<HeaderName>,
     /// What decisions may ask for.
@@ -210,7 +209,7 @@ impl Plan {
     ) -> Result<Self, Vec<ConfigIssue>> {
         let mut issues = Vec::new();
         let issuers = issuers::compile(config, base, introspector, &mut issues);
-        let reserved = reserved(config);
+        let reserved = Arc::new(reserved(config));
         let mut accepting = Accepting::new(config, &issuers, &reserved);
         let upstreams = upstreams::compile((config, base), &reserved, &mut issues);
         let (routes, router) = routes::compile(config, &mut accepting, &mut issues);

@@ -3,9 +3,6 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
-use aws_lc_rs::hmac;
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use service_kit::Secret;
@@ -13,7 +10,8 @@ use store::{Store, StoreError};
 
 use crate::config::Config;
 use crate::core::Core;
-use crate::inspect::{self, RouteState};
+use crate::events::{CacheEvent, Purge, token_name};
+use crate::listed::{self, RouteState};
 
 /// What is to be forgotten: one of these.
 #[derive(Debug, Deserialize)]
@@ -29,25 +27,6 @@ pub enum PurgeRequest {
     Route(String),
     /// All; the value must be true.
     Everything(bool),
-}
-
-/// What gateways are told. Holds no token.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub(crate) enum Purge {
-    Subject(String),
-    Client(String),
-    /// See [`token_name`].
-    Token(String),
-    Route(String),
-    Everything,
-}
-
-/// As it stands in the event log. Gateways that do not know this forget everything.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-pub(crate) enum CacheEvent {
-    CachePurged { purge: Purge },
 }
 
 /// Why nothing was purged.
@@ -110,7 +89,7 @@ impl Remembering {
             core,
             token_capacity: config.gateway.cache.tokens,
             decision_capacity: config.gateway.cache.decisions,
-            routes: inspect::routes(config),
+            routes: listed::routes(config),
         }
     }
 }
@@ -176,14 +155,4 @@ impl Caches {
             streams: metrics.streams.get(),
         }
     }
-}
-
-/// What a token is called in the event log: a hash, keyed with what gateways share where they share something.
-pub(crate) fn token_name(secret: Option<&Secret>, token: &[u8]) -> String {
-    let key = secret.map_or(&b"cedargate"[..], |secret| secret.reveal().as_bytes());
-    let key = hmac::Key::new(hmac::HMAC_SHA256, key);
-    let mut context = hmac::Context::with_key(&key);
-    context.update(b"purged token\0");
-    context.update(token);
-    URL_SAFE_NO_PAD.encode(context.sign())
 }

@@ -13,9 +13,8 @@ use matchit::Params;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::cache::decisions::Whose;
+use crate::canonical::{CanonicalRequest, decode_segment};
 use crate::identity::Identity;
-use crate::pipeline::canonical::{CanonicalRequest, decode_segment};
 use crate::plan::{QuestionPlan, RoutePlan};
 
 /// Everything that a question is made of.
@@ -29,6 +28,13 @@ pub(crate) struct Question<'a> {
     pub(crate) plan: &'a QuestionPlan,
     /// What it says beside, or in the place of, what route and path say.
     pub(crate) particulars: Option<&'a Particulars>,
+}
+
+/// About whom a question is, and where: what purges go by.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Whose<'a> {
+    pub(crate) caller: &'a Rc<Identity>,
+    pub(crate) route: usize,
 }
 
 /// What a question takes from elsewhere than the route and its path. All of it is in every key.

@@ -1,27 +1,59 @@
-//! What lasts: streams, uploads and tunnels of one worker, and whether what each was permitted by still holds.
+//! What lasts: streams, uploads and tunnels of one worker, and which of them have to be asked about again.
 //!
 //! A stream is asked about again when its token or its decision has come to the end of its time, when either was
 //! voided by an announcement, and while announcements are not heard. It ends when the answer is no, and when there
 //! is none within the grace. However many one announcement voids, a bounded number of questions is under way; the
 //! same question is asked once, as for requests.
 
-mod held;
-
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
-use std::pin::pin;
+use std::fmt;
+use std::pin::{Pin, pin};
 use std::rc::{Rc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use tokio::sync::Notify;
 
-use crate::pipeline::reauthorize::{Unknown, reauthorize};
-use crate::withdrawn::Withdrawn;
-use crate::worker::Worker;
+use crate::cache::Moment;
+use crate::core::StreamLimits;
+use crate::events::Feed;
 
-use held::Found;
-pub(crate) use held::{Held, Standing, Times};
+/// Something that lasts, and may have to end before its end.
+pub(crate) trait Lasting: fmt::Debug {
+    /// Whether it has to be asked about, at a moment.
+    fn look(&self, moment: &Moment, times: Times) -> Found;
+
+    /// Whether it waits to be asked about.
+    fn is_due(&self) -> bool;
+
+    /// Asks about it. It stands, ends, or waits, as the answer says.
+    fn ask(self: Rc<Self>) -> Pin<Box<dyn Future<Output = ()>>>;
+
+    /// Nobody could answer within the grace: it ends.
+    fn give_up(&self);
+}
+
+/// What a look at a stream has found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Found {
+    Nothing,
+    Due,
+    /// For longer than the grace.
+    Unanswered,
+}
+
+/// How long what takes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Times {
+    /// Nobody is asked about one stream more often, but where something was voided.
+    pub(crate) least: Duration,
+    /// While announcements are not heard, each stream is asked about so often.
+    pub(crate) unheard: Duration,
+    /// A stream goes on for so long while nobody can say whether it may.
+    pub(crate) grace: Duration,
+}
 
 /// The streams of one worker. Clones share.
 #[derive(Debug, Clone, Default)]
@@ -29,12 +61,12 @@ pub(crate) struct Streams(Rc<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
-    held: RefCell<HashMap<u64, Weak<Held>>>,
+    held: RefCell<HashMap<u64, Weak<dyn Lasting>>>,
     last: Cell<u64>,
     /// There is one more.
     begun: Notify,
     /// To be asked about, the first first.
-    due: RefCell<VecDeque<Weak<Held>>>,
+    due: RefCell<VecDeque<Weak<dyn Lasting>>>,
     queued: Notify,
 }
 
@@ -43,51 +75,56 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// Between looks, while nothing is announced.
 const TICK: Duration = Duration::from_secs(1);
 
+impl Times {
+    pub(crate) const DEFAULT: Self = Self {
+        least: Duration::from_secs(1),
+        unheard: Duration::from_secs(10),
+        grace: Duration::ZERO,
+    };
+}
+
 impl Streams {
-    fn enter(&self, held: impl FnOnce(u64) -> Held) -> Rc<Held> {
+    /// Enters one, which is made with its number. It leaves when it ends: see [`Streams::leave`].
+    pub(crate) fn enter<L: Lasting + 'static>(
+        &self,
+        moment: &Moment,
+        lasting: impl FnOnce(u64) -> L,
+    ) -> Rc<L> {
         let number = self.0.last.get().wrapping_add(1);
         self.0.last.set(number);
-        let held = Rc::new(held(number));
-        let entry = Rc::downgrade(&held);
-        self.0.held.borrow_mut().insert(number, entry);
+        let held = Rc::new(lasting(number));
+        let entry: Weak<L> = Rc::downgrade(&held);
+        self.0.held.borrow_mut().insert(number, entry.clone());
         self.0.begun.notify_one();
+        // What was voided before it was one, nothing wakes us for.
+        if held.look(moment, Times::DEFAULT) == Found::Due {
+            self.0.due.borrow_mut().push_back(entry);
+            self.0.queued.notify_waiters();
+        }
         held
     }
 
-    /// What was voided before a stream was one, nothing wakes us for.
-    fn look_at_new(&self, worker: &Worker, held: &Rc<Held>) {
-        if held.look(&worker.moment(), Times::DEFAULT) == Found::Due {
-            self.0.due.borrow_mut().push_back(Rc::downgrade(held));
-            self.0.queued.notify_waiters();
-        }
-    }
-
-    fn leave(&self, number: u64) {
+    pub(crate) fn leave(&self, number: u64) {
         self.0.held.borrow_mut().remove(&number);
     }
 
     /// Finds what has to be asked about, and what nobody could answer about for too long. False: there is
     /// nothing to look at.
-    fn look(&self, worker: &Worker) -> bool {
-        let moment = worker.moment();
-        let times = Times {
-            grace: worker.core.streams.grace,
-            ..Times::DEFAULT
-        };
-        let held: Vec<Rc<Held>> = {
+    fn look(&self, moment: &Moment, times: Times) -> bool {
+        let held: Vec<Rc<dyn Lasting>> = {
             let held = self.0.held.borrow();
             held.values().filter_map(Weak::upgrade).collect()
         };
         let is_any = !held.is_empty();
         let mut is_due = false;
         for held in held {
-            match held.look(&moment, times) {
+            match held.look(moment, times) {
                 Found::Nothing => {}
                 Found::Due => {
                     is_due = true;
                     self.0.due.borrow_mut().push_back(Rc::downgrade(&held));
                 }
-                Found::Unanswered => held.withdraw(Withdrawn::Unanswered, None),
+                Found::Unanswered => held.give_up(),
             }
         }
         if is_due {
@@ -97,7 +134,7 @@ impl Streams {
     }
 
     /// One to be asked about.
-    fn next(&self) -> Option<Rc<Held>> {
+    fn next(&self) -> Option<Rc<dyn Lasting>> {
         let mut due = self.0.due.borrow_mut();
         while let Some(next) = due.pop_front() {
             if let Some(held) = next.upgrade().filter(|held| held.is_due()) {
@@ -108,21 +145,32 @@ impl Streams {
     }
 }
 
-/// Looks after the streams of a worker, as long as it lives.
-pub(crate) async fn watch(worker: Rc<Worker>) {
-    let at_once = worker.core.streams.questions;
-    let asking = join_all((0..at_once).map(|_| ask(worker.clone())));
-    tokio::join!(look(worker.clone()), asking);
+/// Looks after the streams of a worker, as long as it lives. `moment`: its present.
+pub(crate) async fn watch(
+    streams: Streams,
+    feed: Arc<Feed>,
+    limits: StreamLimits,
+    moment: impl Fn() -> Moment,
+) {
+    let asking = join_all((0..limits.questions).map(|_| ask(streams.clone())));
+    tokio::join!(look(streams, feed, limits, moment), asking);
 }
 
-async fn look(worker: Rc<Worker>) {
-    let streams = worker.streams.clone();
-    let feed = worker.core.feed.clone();
+async fn look(
+    streams: Streams,
+    feed: Arc<Feed>,
+    limits: StreamLimits,
+    moment: impl Fn() -> Moment,
+) {
+    let times = Times {
+        grace: limits.grace,
+        ..Times::DEFAULT
+    };
     loop {
         // Before the look: what is published after it was looked at wakes us.
         let mut news = pin!(feed.published());
         news.as_mut().enable();
-        if streams.look(&worker) {
+        if streams.look(&moment(), times) {
             tokio::time::sleep(PAUSE).await;
             let _ = tokio::time::timeout(TICK, news).await;
         } else {
@@ -132,28 +180,11 @@ async fn look(worker: Rc<Worker>) {
 }
 
 /// One question after the other.
-async fn ask(worker: Rc<Worker>) {
-    let streams = worker.streams.clone();
+async fn ask(streams: Streams) {
     loop {
-        let Some(held) = streams.next() else {
-            streams.0.queued.notified().await;
-            continue;
-        };
-        let answer = reauthorize(&worker, &held).await;
-        let counter = &worker.core.metrics.streams_asked;
-        match answer {
-            Ok(standing) => {
-                counter.permit.inc();
-                held.stand(standing);
-            }
-            Err(Unknown::No(withdrawn, decision)) => {
-                counter.deny.inc();
-                held.withdraw(withdrawn, decision);
-            }
-            Err(Unknown::Unanswered) => {
-                counter.unknown.inc();
-                held.try_later(worker.core.clock.now());
-            }
+        match streams.next() {
+            Some(held) => held.ask().await,
+            None => streams.0.queued.notified().await,
         }
     }
 }

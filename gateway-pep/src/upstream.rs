@@ -9,7 +9,6 @@ mod exchange;
 mod health;
 mod hedge;
 pub(crate) mod keeper;
-pub(crate) mod maglev;
 mod multiplexed;
 mod names;
 mod places;

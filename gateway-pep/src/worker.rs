@@ -4,14 +4,8 @@
 //! changes, the feed of announcements, and metrics.
 
 mod addresses;
-mod calls;
-pub(crate) mod client;
 pub(crate) mod connection;
 mod doors;
-mod http1;
-mod http2;
-pub(crate) mod serve;
-mod transport;
 
 use std::cell::{Cell, RefCell};
 use std::net::IpAddr;
@@ -33,11 +27,10 @@ use crate::cache::tokens::{TokenCache, TokenLimits};
 use crate::cache::validity::Validity;
 use crate::cache::{Epochs, Moment};
 use crate::core::Core;
-use crate::events::Change;
-use crate::login::cache::SessionCache;
+use crate::events::{Change, Purge};
 use crate::login::store::SessionStore;
 use crate::names::Names;
-use crate::purge::Purge;
+use crate::session::SessionCache;
 use crate::streams::Streams;
 use crate::upstream::Pool;
 use crate::upstream::roster::Roster;
@@ -61,7 +54,7 @@ pub(crate) struct Worker {
     pub(crate) streams: Streams,
     pub(crate) validity: Rc<RefCell<Validity>>,
     /// Shared with whoever comes after it on the thread.
-    doors: Rc<Doors>,
+    pub(crate) doors: Rc<Doors>,
     /// By whose configuration requests are answered from now on.
     successor: RefCell<Option<Rc<Worker>>>,
     /// Requests that it answers, and what goes on after their answers.
@@ -261,12 +254,12 @@ impl Worker {
     }
 
     /// Whether nothing goes on that began here.
-    fn is_in_use(&self) -> bool {
+    pub(crate) fn is_in_use(&self) -> bool {
         self.in_use.get() > 0
     }
 
     /// Answers no more requests: `next` does. What it remembers is of no more use.
-    fn succeeded_by(&self, next: &Rc<Self>) {
+    pub(crate) fn succeeded_by(&self, next: &Rc<Self>) {
         self.successor.replace(Some(next.clone()));
         self.forget();
     }
@@ -277,12 +270,12 @@ impl Worker {
     }
 
     /// What it has added to gauges is taken off them.
-    fn leave_gauges(&self) {
+    pub(crate) fn leave_gauges(&self) {
         self.forget();
         self.update_gauges();
     }
 
-    fn update_gauges(&self) {
+    pub(crate) fn update_gauges(&self) {
         self.pools.iter().for_each(|pool| pool.update_gauges());
         let count = |length: usize| i64::try_from(length).unwrap_or(i64::MAX);
         let before = self.gauged.get();

@@ -18,10 +18,10 @@ use super::sealed::{Entry, SealedAccess};
 use super::validity::Validity;
 use super::verdict::{Verdict, max_age};
 use super::{Moment, Source};
+use crate::events::Purge;
 use crate::identity::Identity;
 use crate::plan::Plan;
-use crate::purge::Purge;
-use crate::question::{NamedBy, Parts, Question};
+use crate::question::{NamedBy, Parts, Question, Whose};
 
 /// The key of a question, twice.
 #[derive(Debug, Clone, Copy)]
@@ -34,13 +34,6 @@ pub(crate) struct Keys<'a> {
     pub(crate) parts: Parts,
     pub(crate) named: NamedBy,
     pub(crate) whose: Whose<'a>,
-}
-
-/// About whom a question is, and where: what purges go by.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Whose<'a> {
-    pub(crate) caller: &'a Rc<Identity>,
-    pub(crate) route: usize,
 }
 
 /// What the answers for a route and a type of subject were seen to depend on. No more than a

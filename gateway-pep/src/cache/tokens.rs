@@ -15,11 +15,11 @@ use super::keyed::KeyedHash;
 use super::sealed::{Entry, SealedAccess};
 use super::validity::Validity;
 use super::{Moment, Source};
+use crate::events::{Purge, token_name};
 use crate::identity::answer::Answer;
 use crate::identity::fault::Unknown;
 use crate::identity::issuer::{Issuer, Kind};
 use crate::identity::{Identity, Vouched};
-use crate::purge::{Purge, token_name};
 use crate::subject::subject_of;
 
 /// What a token is worth.

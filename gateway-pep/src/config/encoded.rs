@@ -1,11 +1,11 @@
 //! Characters that a path may have percent-encoded, where a route says so.
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// A character that changes what a path means to whoever decodes it. Control characters are none: no path may
 /// have one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum EncodedCharacter {
     /// `%2F`

@@ -5,8 +5,8 @@ use std::path::Path;
 use service_kit::LineSink;
 use service_kit::line_sink::{LineTarget, LineWriter};
 
-use super::GatewayError;
 use crate::config::GatewayConfig;
+use crate::error::GatewayError;
 
 /// What some lines go to: what they are, and by which configuration.
 pub(super) type OpenLines = (String, LineTarget, LineSink);

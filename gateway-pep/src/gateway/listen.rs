@@ -5,10 +5,10 @@ use std::net::{SocketAddr, TcpListener};
 use service_kit::Listeners;
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::GatewayError;
 use super::reload::Fixed;
+use crate::error::GatewayError;
 use crate::probes::probe;
-use crate::worker::client::Purpose;
+use crate::serve::Purpose;
 
 /// What workers listen on.
 #[derive(Debug)]

@@ -14,15 +14,16 @@ use tokio::time::Instant;
 
 use super::assemble::{assemble, seed, workers};
 use super::lines::{OpenLines, Sinks};
-use super::{GatewayError, GatewayParts, RunningGateway};
+use super::{GatewayParts, RunningGateway};
 use crate::config::{AcmeConfig, AcmeShape, Config};
 use crate::core::Core;
+use crate::error::GatewayError;
 use crate::identity::issuer::Kind;
 use crate::identity::jwks::Told;
 use crate::purge::Remembering;
+use crate::serve::Succession;
 use crate::upstream::keeper::Keeper;
 use crate::worker::Seed;
-use crate::worker::serve::Succession;
 
 /// What only a restart changes.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,7 +4,7 @@
 use http::header::{self, HeaderMap, HeaderName};
 use http::{HeaderValue, Method};
 
-use crate::pipeline::canonical::{CanonicalRequest, Upgrade};
+use crate::canonical::{CanonicalRequest, Upgrade};
 
 const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");

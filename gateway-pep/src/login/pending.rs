@@ -21,19 +21,19 @@ use crate::seal::Seal;
 
 /// Where somebody goes who has logged in.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Pending {
-    pub(super) login: String,
-    pub(super) origin: String,
+pub(crate) struct Pending {
+    pub(crate) login: String,
+    pub(crate) origin: String,
     /// Path and query on this origin, in canonical form.
-    pub(super) back: String,
-    pub(super) begun: UnixTime,
+    pub(crate) back: String,
+    pub(crate) begun: UnixTime,
 }
 
 /// What the provider sends back.
-pub(super) struct State(String);
+pub(crate) struct State(String);
 
 /// So long people may take.
-pub(super) const PATIENCE: Duration = Duration::from_mins(15);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(15);
 
 /// Of one login at once, in one browser: the oldest give way.
 const MOST: usize = 8;
@@ -42,25 +42,25 @@ const MOST: usize = 8;
 const LONGEST_BACK: usize = 2000;
 
 impl State {
-    pub(super) fn mint() -> Result<Self, RandomError> {
+    pub(crate) fn mint() -> Result<Self, RandomError> {
         Ok(Self(URL_SAFE_NO_PAD.encode(random::bytes::<32>()?)))
     }
 
     /// None: no state that was ever made.
-    pub(super) fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         // A hash and a state have the same alphabet and length.
         digest::is_sha256_base64url(text).then(|| Self(text.to_owned()))
     }
 
-    pub(super) fn reveal(&self) -> &str {
+    pub(crate) fn reveal(&self) -> &str {
         &self.0
     }
 
-    pub(super) fn nonce(&self, seal: &Seal) -> Nonce {
+    pub(crate) fn nonce(&self, seal: &Seal) -> Nonce {
         Nonce::new(self.made("nonce", seal))
     }
 
-    pub(super) fn verifier(&self, seal: &Seal) -> PkceCodeVerifier {
+    pub(crate) fn verifier(&self, seal: &Seal) -> PkceCodeVerifier {
         PkceCodeVerifier::new(self.made("verifier", seal))
     }
 
@@ -83,7 +83,7 @@ impl State {
 
 impl Pending {
     /// Without what is too long to be kept.
-    pub(super) fn new(login: &Login, origin: &str, back: &str, now: UnixTime) -> Self {
+    pub(crate) fn new(login: &Login, origin: &str, back: &str, now: UnixTime) -> Self {
         let path = back.split('?').next().unwrap_or_default();
         let fitting = [back, path].into_iter().find(|it| it.len() <= LONGEST_BACK);
         Self {
@@ -95,7 +95,7 @@ impl Pending {
     }
 
     /// The cookie that it is kept in, and the ends of those that were there too long.
-    pub(super) fn cookies(
+    pub(crate) fn cookies(
         &self,
         (logins, login): (&Logins, &Login),
         state: &State,
@@ -118,7 +118,7 @@ impl Pending {
 
     /// What a browser has brought back, and the cookie to end. None: it has begun no such login, or too long
     /// ago.
-    pub(super) fn read(
+    pub(crate) fn read(
         (logins, login): (&Logins, &Login),
         state: &State,
         headers: &HeaderMap,

@@ -13,6 +13,7 @@ use tokio::time::timeout;
 
 use super::Login;
 use super::record::{Session, SessionId};
+use crate::events::SessionEvent;
 use crate::seal::Seal;
 
 /// Where sessions are.
@@ -40,13 +41,6 @@ pub(crate) struct Names {
     pub(crate) session: String,
     pub(crate) sid: Option<String>,
     pub(crate) sub: String,
-}
-
-/// What is told to gateways: sessions with this name have ended.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-pub(crate) enum SessionEvent {
-    SessionsEnded { name: String },
 }
 
 /// What became of a logout token.

@@ -7,8 +7,8 @@ use prometheus::{IntCounter, IntCounterVec};
 use service_kit::Metrics;
 use service_kit::metrics::MetricError;
 
+use crate::canonical::{Ambiguity, Encoded};
 use crate::config::EncodedCharacter;
-use crate::pipeline::canonical::{Ambiguity, Encoded};
 use crate::plan::Plan;
 
 /// By character, each by [`RESULTS`].

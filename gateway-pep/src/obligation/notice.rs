@@ -4,10 +4,9 @@
 use serde_json::{Map, Value, json};
 use service_kit::{LineSink, UnixTime};
 
-use crate::cache::verdict::Verdict;
+use crate::canonical::CanonicalRequest;
 use crate::identity::Identity;
 use crate::names::RequestId;
-use crate::pipeline::canonical::CanonicalRequest;
 
 /// Who has to be told of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,7 +26,8 @@ pub(crate) struct Told<'a> {
     pub(crate) request: &'a CanonicalRequest,
     pub(crate) route: &'a str,
     pub(crate) caller: &'a Identity,
-    pub(crate) verdict: &'a Verdict,
+    pub(crate) decision_id: Option<&'a str>,
+    pub(crate) policy_version: Option<&'a str>,
 }
 
 /// There was no room where there has to be.
@@ -66,8 +66,8 @@ impl Told<'_> {
             ("path", json!(request.path())),
             ("route", json!(self.route)),
             ("client_ip", json!(request.client_ip().to_string())),
-            ("decision_id", json!(self.verdict.id)),
-            ("policy_version", json!(self.verdict.version)),
+            ("decision_id", json!(self.decision_id)),
+            ("policy_version", json!(self.policy_version)),
         ] {
             line.insert(name.to_owned(), value);
         }

@@ -1,8 +1,8 @@
 //! What leads a request to one endpoint of its upstream, where requests with the same value belong together.
 
 use super::authorize::Permitted;
+use crate::maglev::hash;
 use crate::plan::{Balancing, HashOn, Plan, UpstreamPlan};
-use crate::upstream::maglev::hash;
 
 /// None: nothing does. Must be read before the request's headers are taken.
 pub(super) fn key(plan: &Plan, upstream: &UpstreamPlan, permitted: &Permitted) -> Option<u64> {

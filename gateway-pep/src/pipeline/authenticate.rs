@@ -15,16 +15,16 @@ use oauth::Confirmation;
 use service_kit::Secret;
 
 use super::authorize::Permitted;
-use super::canonical::CanonicalRequest;
 use super::presented::Scheme;
 use super::record::{Record, SWAP};
 use super::respond::Refusal;
-use super::route::Routed;
 use crate::cache::Source;
 use crate::cache::tokens::{Place, Swap};
+use crate::canonical::CanonicalRequest;
 use crate::identity::Identity;
 use crate::metrics::SwapOutcome;
 use crate::plan::{Binding, Protection};
+use crate::route::Routed;
 use crate::worker::Worker;
 pub(super) use bearer::Bearer;
 use credential::{Credential, has_token_in_query};

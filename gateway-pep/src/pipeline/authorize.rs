@@ -10,16 +10,17 @@ use authzen::EvaluationRequest;
 use service_kit::UnixTime;
 
 use super::authenticate::{Authenticated, Caller, Shown, session};
-use super::canonical::CanonicalRequest;
 use super::record::Record;
 use super::respond::Refusal;
 use crate::cache::Source;
 use crate::cache::decisions::Keys;
 use crate::cache::verdict::{Outcome, Verdict};
+use crate::canonical::CanonicalRequest;
 use crate::identity::Identity;
 use crate::obligation::Obligations;
-use crate::plan::{Protection, RoutePlan, StepUp};
+use crate::plan::{Protection, RoutePlan};
 use crate::question::{Particulars, Parts, Question};
+use crate::step_up::StepUp;
 use crate::worker::Worker;
 
 pub(super) use each::decide_each;

@@ -4,9 +4,9 @@
 use http::header::{self, HeaderValue};
 use http::{Method, Response, StatusCode};
 
-use super::canonical::CanonicalRequest;
 use super::respond::Refusal;
 use super::response_body::ResponseBody;
+use crate::canonical::CanonicalRequest;
 use crate::plan::Discovery;
 
 /// The answer to a request for metadata. None: it is for something else.

@@ -1,11 +1,11 @@
 //! Whether a path may have encoded what some readers would decode: where the route that it leads to takes that,
 //! and nowhere else.
 
-use super::canonical::{Ambiguity, CanonicalRequest, Encoded};
 use super::record::Record;
 use super::respond::Refusal;
-use super::route::Lookup;
+use crate::canonical::{Ambiguity, CanonicalRequest, Encoded};
 use crate::core::Core;
+use crate::route::Lookup;
 
 /// SECURITY: before anything is asked about a request. Nearly none has any.
 pub(super) fn check(

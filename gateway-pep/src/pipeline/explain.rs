@@ -9,12 +9,12 @@ use http::{Method, Request, Uri, request};
 
 use super::authenticate::authenticate;
 use super::authorize::{self, Permitted, authorize};
-use super::canonical::{Ambiguity, Arrival, CanonicalRequest, UrlScheme, written_target};
 use super::discover::discover;
 use super::particulars;
 use super::record::Record;
 use super::respond::Refusal;
 use super::shape;
+use crate::canonical::{Ambiguity, Arrival, CanonicalRequest, UrlScheme, written_target};
 use crate::explain::{
     ExplainRequest, ExplainedCaller, ExplainedDecision, ExplainedOutcome, ExplainedRequest,
     ExplainedRoute, Explanation,

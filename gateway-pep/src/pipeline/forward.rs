@@ -55,7 +55,7 @@ pub(crate) async fn forward(
         return Err(broken_off(record).unwrap_or(Refusal::Ambiguous(super::Ambiguity::Wire)));
     }
     if upstream.request_trailers {
-        body.pass_trailers(plan, shape::said_to_upstream(route, &permitted));
+        body.pass_trailers(&plan.reserved, shape::said_to_upstream(route, &permitted));
     }
     let times = times(route.times_of(to), &permitted, &mut body, record);
     let key = affinity::key(plan, upstream, &permitted);

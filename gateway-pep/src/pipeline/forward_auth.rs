@@ -11,11 +11,11 @@ use http::{Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 
 use super::authorize::Permitted;
-use super::canonical::{Ambiguity, CanonicalRequest};
 use super::record::Record;
 use super::respond::{self, Refusal};
 use super::response_body::ResponseBody;
 use crate::body::RequestBody;
+use crate::canonical::{Ambiguity, CanonicalRequest};
 use crate::config::Dialect;
 use crate::headers::X_REQUEST_ID;
 use crate::obligation::{Obligations, rate};

@@ -9,7 +9,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use http::header::HeaderMap;
 
-use super::canonical::{Ambiguity, Arrival, UrlScheme};
+use crate::canonical::{Ambiguity, Arrival, UrlScheme};
 use crate::config::ProxyHeaders;
 use crate::headers::{X_FORWARDED_FOR, X_FORWARDED_PROTO, X_REQUEST_ID};
 use crate::names::RequestId;

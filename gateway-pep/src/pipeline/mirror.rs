@@ -8,11 +8,11 @@ use http::header::{self, HeaderValue};
 
 use super::authenticate::Bearer;
 use super::authorize::Permitted;
-use super::canonical::Upgrade;
 use super::record::Record;
 use super::response_body::ResponseBody;
 use super::shape;
 use crate::body::RequestBody;
+use crate::canonical::Upgrade;
 use crate::plan::{Mirror, Plan};
 use crate::worker::Worker;
 

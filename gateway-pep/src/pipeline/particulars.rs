@@ -1,44 +1,25 @@
 //! What a question takes from the request itself. Read once, and strictly: what is there twice, or could be read in
 //! another way by whoever is behind the gateway, is refused.
 
-pub(super) mod query;
-
 use bytes::Bytes;
-use http::header::{self, HeaderMap, HeaderName};
+use http::{HeaderMap, header::CONTENT_ENCODING};
 use matchit::Params;
 use serde_json::Value;
 use strict_json::{Arena, Json};
 
 use super::authenticate::{Authenticated, Caller};
-use super::canonical::{CanonicalRequest, decode_segment};
 use super::forward::of_body;
 use super::respond::Refusal;
 use super::rewrite::is_json;
 use crate::body::{BodyError, RequestBody};
+use crate::canonical::{CanonicalRequest, decode_segment};
 use crate::core::Core;
-use crate::headers::is_same_name;
 use crate::identity::Identity;
 use crate::plan::{BodyPlace, Places, Protection, QuestionPlan, Reading, Source};
 use crate::question::{Particulars, Said};
+use crate::values::{Unread, header, query};
 use crate::worker::Worker;
 use authzen::Properties;
-
-/// Why a request does not say what it has to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Unread {
-    #[error("the request does not say which resource it is about")]
-    Missing,
-    #[error("what the request is about is said more than once, or can be read in two ways")]
-    Ambiguous,
-    #[error("the body is not JSON that can be read in one way only")]
-    NotJson,
-    #[error("the body is too large to be read")]
-    TooLarge,
-    #[error("the body is not there to be read")]
-    NoBody,
-    #[error("the request names too many resources")]
-    TooMany,
-}
 
 /// What is read of one request.
 struct Page<'r> {
@@ -114,7 +95,7 @@ async fn document(
     if whole.is_empty() {
         return Ok(None);
     }
-    if headers.contains_key(header::CONTENT_ENCODING) || !is_json(headers) {
+    if headers.contains_key(CONTENT_ENCODING) || !is_json(headers) {
         return Err(Unread::NotJson.into());
     }
     Ok(Some(whole))
@@ -233,25 +214,6 @@ fn text(json: &Json<'_>) -> Result<String, Unread> {
         }
         Json::Null | Json::Bool(_) | Json::Array(_) | Json::Object(_) => Err(Unread::Ambiguous),
     }
-}
-
-/// The one value of a field that is there in one spelling: some upstreams read `_` and `-` as the same.
-pub(super) fn header<'h>(
-    headers: &'h HeaderMap,
-    name: &HeaderName,
-) -> Result<Option<&'h str>, Unread> {
-    let mut found = None;
-    for (other, value) in headers {
-        if other == name {
-            if found.is_some() {
-                return Err(Unread::Ambiguous);
-            }
-            found = Some(value.to_str().map_err(|_| Unread::Ambiguous)?);
-        } else if is_same_name(other.as_str(), name.as_str()) {
-            return Err(Unread::Ambiguous);
-        }
-    }
-    Ok(found)
 }
 
 impl From<Unread> for Refusal {

@@ -1,15 +1,18 @@
 //! Steps 3 and 4 once more, for a request that has long been permitted and still goes on.
 
+use std::pin::Pin;
 use std::rc::Rc;
 
 use super::authenticate;
 use super::authorize;
+use super::held::{Held, Standing};
 use super::record::Record;
 use super::respond::Refusal;
 use crate::body::LONG;
+use crate::cache::Moment;
 use crate::cache::Source;
 use crate::cache::verdict::Verdict;
-use crate::streams::{Held, Standing};
+use crate::streams::{Found, Lasting, Times};
 use crate::withdrawn::Withdrawn;
 use crate::worker::Worker;
 
@@ -21,8 +24,43 @@ pub(crate) enum Unknown {
     Unanswered,
 }
 
+impl Lasting for Held {
+    fn look(&self, moment: &Moment, times: Times) -> Found {
+        Self::look(self, moment, times)
+    }
+
+    fn is_due(&self) -> bool {
+        Self::is_due(self)
+    }
+
+    fn ask(self: Rc<Self>) -> Pin<Box<dyn Future<Output = ()>>> {
+        Box::pin(async move {
+            let worker = self.worker();
+            let counter = &worker.core.metrics.streams_asked;
+            match reauthorize(worker, &self).await {
+                Ok(standing) => {
+                    counter.permit.inc();
+                    self.stand(standing);
+                }
+                Err(Unknown::No(withdrawn, decision)) => {
+                    counter.deny.inc();
+                    self.withdraw(withdrawn, decision);
+                }
+                Err(Unknown::Unanswered) => {
+                    counter.unknown.inc();
+                    self.try_later(worker.core.clock.now());
+                }
+            }
+        })
+    }
+
+    fn give_up(&self) {
+        self.withdraw(Withdrawn::Unanswered, None);
+    }
+}
+
 /// Whether it would be permitted now: the same caller by the same token, the same question.
-pub(crate) async fn reauthorize(worker: &Rc<Worker>, held: &Held) -> Result<Standing, Unknown> {
+async fn reauthorize(worker: &Rc<Worker>, held: &Held) -> Result<Standing, Unknown> {
     let mut record = Record::again(worker.clone(), held.connection.clone(), held.id);
     match ask(worker, held, &mut record).await {
         Ok(standing) => Ok(standing),

@@ -11,16 +11,16 @@ use http::header::{self, HeaderMap, HeaderValue};
 use http::{Response, StatusCode};
 use service_kit::Problem;
 
-use super::canonical::Ambiguity;
-use super::particulars::Unread;
+use super::login::departure::Departure;
 use super::presented::Unproven;
 use super::record::Record;
 use super::response_body::ResponseBody;
 use crate::cache::verdict::Verdict;
+use crate::canonical::Ambiguity;
 use crate::core::Core;
 use crate::grpc::{self, Code};
-use crate::login::Departure;
 use crate::obligation::rate;
+use crate::values::Unread;
 
 pub(crate) use challenge::say_nonce;
 

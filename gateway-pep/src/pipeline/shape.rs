@@ -7,9 +7,9 @@ use http_body::Body as _;
 
 use super::authenticate::Shown;
 use super::authorize::Permitted;
-use super::canonical::Upgrade;
 use super::record::Record;
 use crate::body::RequestBody;
+use crate::canonical::Upgrade;
 use crate::headers::{
     DPOP_NONCE, TRAILERS, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO, X_REQUEST_ID,
     set_all, strip_hop_by_hop,

@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use service_kit::traces::{Span, Stranger};
 use service_kit::{KnownMethod, TraceContext};
 
-use super::canonical::CanonicalRequest;
+use crate::canonical::CanonicalRequest;
 use crate::core::Core;
 use crate::headers::{TRACEPARENT, TRACESTATE};
 use crate::names::{RequestId, continue_trace, trace, trace_id};

@@ -18,12 +18,12 @@ use hyper_util::rt::TokioIo;
 use service_kit::random;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
-use super::canonical::Upgrade;
 use super::record::Record;
 use super::respond::Refusal;
 use super::response_body::{Handover, ResponseBody};
 use super::shape;
 use crate::body::BodyError;
+use crate::canonical::Upgrade;
 use crate::headers;
 use crate::upstream::Place;
 use crate::withdrawn::Withdrawn;

@@ -8,8 +8,8 @@ use service_kit::ConfigIssue;
 
 use super::routes::place;
 use super::{Binding, RoutePlan, key_secret};
+use crate::canonical::CanonicalRequest;
 use crate::config::{Config, PublicOrigin};
-use crate::pipeline::canonical::CanonicalRequest;
 
 /// What proofs are held against. Where there is none, bound tokens are refused.
 #[derive(Debug)]
@@ -143,7 +143,7 @@ mod tests {
     use http::Request;
 
     use super::*;
-    use crate::pipeline::canonical::{Arrival, Limits, UrlScheme};
+    use crate::canonical::{Arrival, Limits, UrlScheme};
     use crate::plan::tests::compile;
 
     const ROUTE: &str = "match: /a, methods: [GET], upstream: a, action: x, resource: R/x";

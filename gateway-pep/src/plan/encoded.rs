@@ -3,8 +3,8 @@
 use service_kit::ConfigIssue;
 
 use super::{Protection, QuestionPlan};
+use crate::canonical::Encoded;
 use crate::config::{EncodedCharacter, RouteConfig};
-use crate::pipeline::canonical::Encoded;
 
 pub(super) fn compile(
     route: &RouteConfig,

@@ -6,8 +6,8 @@ use http::HeaderName;
 use service_kit::ConfigIssue;
 
 use super::networks::Networks;
+use crate::canonical::UrlScheme;
 use crate::config::{ClientScheme, Config, Dialect, ForwardAuthConfig};
-use crate::pipeline::canonical::UrlScheme;
 
 /// One of them.
 #[derive(Debug)]

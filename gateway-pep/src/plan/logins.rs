@@ -10,10 +10,10 @@ use url::Url;
 
 use super::key_secret;
 use super::routes::place;
+use crate::canonical::{normalize, written_target};
 use crate::config::{Config, LoginConfig, PublicOrigin};
 use crate::login::cookies::{Attributes, OwnCookies};
 use crate::login::{Endpoint, Kind, Login, Logins, RESERVED, path};
-use crate::pipeline::canonical::{normalize, written_target};
 use crate::seal::Seal;
 
 /// What the gateway sends itself.

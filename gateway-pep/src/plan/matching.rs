@@ -6,7 +6,7 @@ use service_kit::ConfigIssue;
 use super::reading::is_said_by_clients;
 use crate::config::{ConditionConfig, RouteConfig};
 use crate::headers::{self, Reserved};
-use crate::pipeline::route::{Condition, Place, Wanted};
+use crate::route::{Condition, Place, Wanted};
 
 /// The conditions of a route, in no order that means anything.
 pub(super) fn compile(

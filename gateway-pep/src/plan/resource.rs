@@ -6,8 +6,8 @@ use matchit::Params;
 
 use super::source::{Source, has_parameter};
 
-use crate::pipeline::canonical::decode_segment;
-use crate::pipeline::particulars::Unread;
+use crate::canonical::decode_segment;
+use crate::values::Unread;
 
 /// Type and id of a resource, the id with places for path parameters.
 #[derive(Debug, Clone, PartialEq, Eq)]

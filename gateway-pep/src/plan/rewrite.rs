@@ -9,9 +9,9 @@ use http::uri::{Authority, PathAndQuery};
 use matchit::Params;
 use service_kit::ConfigIssue;
 
+use crate::canonical;
 use crate::config::{HeaderChangesConfig, RouteConfig};
 use crate::headers::{self, Reserved};
-use crate::pipeline::canonical;
 
 /// Everything that one route changes.
 #[derive(Debug)]

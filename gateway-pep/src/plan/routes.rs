@@ -11,11 +11,12 @@ use super::encoded;
 use super::split::Destinations;
 use super::{
     Binding, Mirror, Protection, QuestionPlan, Reading, ResourceTemplate, Rewrite, RoutePlan,
-    StepUp, matching, timeouts,
+    matching, timeouts,
 };
+use crate::canonical::Encoded;
 use crate::config::{Config, Mapping, RouteConfig};
-use crate::pipeline::canonical::Encoded;
-use crate::pipeline::route::{Named, Router};
+use crate::route::{Named, Router};
+use crate::step_up::StepUp;
 
 /// Every route that can be, and where each is found.
 pub(super) fn compile(

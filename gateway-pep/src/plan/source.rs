@@ -3,6 +3,8 @@
 use http::HeaderName;
 use strict_json::Pointer;
 
+use crate::values::List;
+
 /// One place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Source {
@@ -16,17 +18,6 @@ pub(crate) enum Source {
     Body(BodyPlace),
     /// `claim:name`, a property of the subject.
     Claim(String),
-}
-
-/// How several values are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum List {
-    /// There is one.
-    No,
-    /// `query:name*`: the name again for each.
-    Repeated,
-    /// `query:name,`: commas between them.
-    Commas,
 }
 
 /// A place in a JSON body.

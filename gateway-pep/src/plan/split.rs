@@ -10,7 +10,7 @@ use super::UpstreamTimes;
 use super::reading::is_said_by_clients;
 use crate::config::{Config, RouteConfig};
 use crate::headers::Reserved;
-use crate::upstream::maglev::{Maglev, draw, hash};
+use crate::maglev::{Maglev, draw, hash};
 
 /// Several upstreams of one route.
 #[derive(Debug)]

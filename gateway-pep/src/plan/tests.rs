@@ -8,7 +8,7 @@ use service_kit::Variables;
 
 use super::*;
 use crate::config::{RouteConfig, UpstreamConfig};
-use crate::pipeline::route::{Asked, Lookup};
+use crate::route::{Asked, Lookup};
 
 #[derive(serde::Deserialize)]
 #[serde(deny_unknown_fields)]

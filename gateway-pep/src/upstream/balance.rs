@@ -4,8 +4,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::connections::{Common, Connections};
-use super::maglev::draw;
 use super::roster::{Endpoint, View};
+use crate::maglev::draw;
 use crate::plan::Balancing;
 
 /// What one worker chooses from.
@@ -178,9 +178,9 @@ fn is_among(one: &Rc<Connections>, several: &[Rc<Connections>]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::super::connections::Visit;
-    use super::super::maglev;
     use super::super::roster::Roster;
     use super::*;
+    use crate::maglev;
     use crate::metrics::GatewayMetrics;
 
     const HASH: &str = "load_balancing: consistent_hash, hash_on: subject";

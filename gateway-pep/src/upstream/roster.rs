@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use arc_swap::ArcSwap;
 use tokio::sync::Notify;
 
-use super::maglev::Maglev;
+use crate::maglev::Maglev;
 use crate::metrics::upstream::{EndpointMetrics, UpstreamMetrics};
 use crate::plan::{Balancing, EndpointPlan, UpstreamPlan};
 

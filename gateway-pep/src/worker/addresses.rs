@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv6Addr};
 
 /// Open connections by the address that they come from.
 #[derive(Debug, Default)]
-pub(super) struct Addresses {
+pub(crate) struct Addresses {
     /// None: as many as one likes.
     most: Cell<Option<usize>>,
     open: RefCell<HashMap<IpAddr, usize>>,
@@ -22,7 +22,7 @@ impl Addresses {
     }
 
     /// Counts one more, if there may be one more. Whoever was counted must [`Addresses::leave`].
-    pub(super) fn enter(&self, peer: IpAddr) -> bool {
+    pub(crate) fn enter(&self, peer: IpAddr) -> bool {
         let Some(most) = self.most.get() else {
             return true;
         };

@@ -9,9 +9,9 @@ use http::HeaderValue;
 use service_kit::tls::TlsSession;
 use service_kit::{ClientCertificate, Tls, UnixTime};
 
+use crate::canonical::{Arrival, UrlScheme};
 use crate::guard::Findings;
 use crate::identity::Identity;
-use crate::pipeline::canonical::{Arrival, UrlScheme};
 
 /// What the requests of one connection share.
 #[derive(Debug)]
@@ -51,7 +51,7 @@ impl Connection {
     }
 
     /// The same, by TLS.
-    pub(super) fn by_tls(self, session: Option<Rc<TlsSession>>) -> Self {
+    pub(crate) fn by_tls(self, session: Option<Rc<TlsSession>>) -> Self {
         Self {
             tls: session,
             ..self
@@ -59,7 +59,7 @@ impl Connection {
     }
 
     /// One on which many requests are answered at a time.
-    pub(super) fn of_http2(peer: IpAddr) -> Self {
+    pub(crate) fn of_http2(peer: IpAddr) -> Self {
         Self {
             is_http2: true,
             ..Self::new(peer, Arc::default())
@@ -153,7 +153,7 @@ impl Connection {
     }
 
     /// Whether there was a message.
-    pub(super) fn has_begun(&self) -> bool {
+    pub(crate) fn has_begun(&self) -> bool {
         self.messages.get() > 0
     }
 

@@ -15,7 +15,7 @@ use super::addresses::Addresses;
 
 /// The open connections of one thread.
 #[derive(Debug)]
-pub(super) struct Doors {
+pub(crate) struct Doors {
     /// Every answer is the last of its connection.
     draining: Cell<bool>,
     /// Connections end as soon as they have nothing to do.
@@ -23,7 +23,7 @@ pub(super) struct Doors {
     /// Tunnels end.
     parting: CancellationToken,
     connections: RefCell<HashMap<u64, Option<Waker>>>,
-    pub(super) addresses: Addresses,
+    pub(crate) addresses: Addresses,
     last: Cell<u64>,
     all_closed: Notify,
     gauge: IntGauge,
@@ -40,7 +40,7 @@ pub(crate) struct Open {
 }
 
 impl Open {
-    pub(super) fn number(&self) -> u64 {
+    pub(crate) fn number(&self) -> u64 {
         self.number
     }
 }
@@ -55,7 +55,7 @@ impl Drop for Open {
 }
 
 impl Doors {
-    pub(super) fn new(gauge: IntGauge) -> Self {
+    pub(crate) fn new(gauge: IntGauge) -> Self {
         Self {
             draining: Cell::new(false),
             closing: CancellationToken::new(),
@@ -68,30 +68,30 @@ impl Doors {
         }
     }
 
-    pub(super) fn is_draining(&self) -> bool {
+    pub(crate) fn is_draining(&self) -> bool {
         self.draining.get()
     }
 
-    pub(super) fn closing(&self) -> &CancellationToken {
+    pub(crate) fn closing(&self) -> &CancellationToken {
         &self.closing
     }
 
-    pub(super) fn parting(&self) -> &CancellationToken {
+    pub(crate) fn parting(&self) -> &CancellationToken {
         &self.parting
     }
 
     /// So many are open.
-    pub(super) fn open(&self) -> usize {
+    pub(crate) fn open(&self) -> usize {
         self.connections.borrow().len()
     }
 
-    pub(super) fn open_tunnel(self: &Rc<Self>, peer: IpAddr) -> Open {
+    pub(crate) fn open_tunnel(self: &Rc<Self>, peer: IpAddr) -> Open {
         self.addresses.stay(peer);
         self.enter(Some(peer))
     }
 
     /// `peer`: has been counted.
-    pub(super) fn enter(self: &Rc<Self>, peer: Option<IpAddr>) -> Open {
+    pub(crate) fn enter(self: &Rc<Self>, peer: Option<IpAddr>) -> Open {
         let number = self.last.get().wrapping_add(1);
         self.last.set(number);
         self.connections.borrow_mut().insert(number, None);
@@ -112,24 +112,24 @@ impl Doors {
     }
 
     /// A connection that is waiting will be woken when it should close.
-    pub(super) fn wake_on_close(&self, number: u64, waker: &Waker) {
+    pub(crate) fn wake_on_close(&self, number: u64, waker: &Waker) {
         if let Some(slot) = self.connections.borrow_mut().get_mut(&number) {
             *slot = Some(waker.clone());
         }
     }
 
     /// Nothing new is taken on. Where many requests are answered on one connection, its client is told.
-    pub(super) fn drain(&self) {
+    pub(crate) fn drain(&self) {
         self.draining.set(true);
         self.wake();
     }
 
-    pub(super) fn close(&self) {
+    pub(crate) fn close(&self) {
         self.closing.cancel();
         self.wake();
     }
 
-    pub(super) fn part(&self) {
+    pub(crate) fn part(&self) {
         self.parting.cancel();
     }
 
@@ -139,7 +139,7 @@ impl Doors {
         }
     }
 
-    pub(super) async fn wait_until_closed(&self) {
+    pub(crate) async fn wait_until_closed(&self) {
         loop {
             let closed = self.all_closed.notified();
             if self.connections.borrow().is_empty() {

@@ -1,8 +1,8 @@
 //! Where a request goes, of several upstreams: settled before its token is swapped, since its JWT is cut for one.
 
 use crate::cache::tokens::Place;
+use crate::canonical::CanonicalRequest;
 use crate::identity::Identity;
-use crate::pipeline::canonical::CanonicalRequest;
 use crate::pipeline::record::Record;
 use crate::plan::{RoutePlan, Split};
 

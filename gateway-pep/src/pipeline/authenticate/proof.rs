@@ -8,8 +8,8 @@ use http::HeaderMap;
 use oauth::{Confirmation, DpopFault, DpopProof, DpopRequest};
 use service_kit::{ClientCertificate, UnixTime};
 
+use crate::canonical::CanonicalRequest;
 use crate::names::RequestId;
-use crate::pipeline::canonical::CanonicalRequest;
 use crate::pipeline::presented::Unproven;
 use crate::pipeline::respond::Refusal;
 use crate::plan::{Binding, Dpop};

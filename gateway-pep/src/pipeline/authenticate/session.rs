@@ -10,18 +10,18 @@ use super::destination::Destination;
 use super::shown::ShownSession;
 use super::{Shown, certificate, has_token_in_query};
 use crate::cache::tokens::Swap;
+use crate::canonical::CanonicalRequest;
 use crate::identity::Identity;
 use crate::login::browser::{is_navigation, is_of_own_site};
-use crate::login::departure::Cause;
 use crate::login::record::SessionId;
-use crate::login::renewal::{Renewed, Unrenewed};
 use crate::login::store::Kept;
-use crate::login::{Departure, Login, Logins, cookies};
+use crate::login::{Login, Logins, cookies};
 use crate::metrics::{LoginOutcome, SwapOutcome};
-use crate::pipeline::canonical::CanonicalRequest;
+use crate::pipeline::login::departure::{Cause, Departure};
 use crate::pipeline::record::Record;
 use crate::pipeline::respond::Refusal;
 use crate::plan::RoutePlan;
+use crate::session::renewal::{Renewed, Unrenewed};
 use crate::worker::Worker;
 
 /// A request that is looked at for a session.

@@ -10,13 +10,13 @@ use http::header;
 use service_kit::ClientCertificate;
 
 use super::credential::Credential;
-use crate::login::cache::Asked;
+use crate::canonical::CanonicalRequest;
 use crate::login::record::SessionId;
 use crate::login::store::Kept;
-use crate::pipeline::canonical::CanonicalRequest;
 use crate::pipeline::presented::Scheme;
 use crate::pipeline::respond::Refusal;
 use crate::plan::Plan;
+use crate::session::Asked;
 use crate::worker::Worker;
 use crate::worker::connection::Connection;
 

@@ -7,10 +7,10 @@ use service_kit::UnixTime;
 
 use super::{Permitted, Refusal};
 use crate::cache::verdict::{Outcome, Verdict};
+use crate::canonical::{CanonicalRequest, Upgrade};
 use crate::identity::Identity;
 use crate::obligation::Obligations;
 use crate::obligation::notice::Told;
-use crate::pipeline::canonical::{CanonicalRequest, Upgrade};
 use crate::pipeline::record::Record;
 use crate::plan::RoutePlan;
 use crate::worker::Worker;
@@ -69,7 +69,8 @@ pub(super) async fn keep(
         request: permitted.request(),
         route: &route_plan.template,
         caller,
-        verdict,
+        decision_id: verdict.id.as_deref(),
+        policy_version: verdict.version.as_deref(),
     };
     for notice in &obligations.notices {
         if notice.tell(&worker.notifications, told).is_err() {

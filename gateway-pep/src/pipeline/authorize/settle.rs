@@ -3,7 +3,8 @@
 
 use super::{Permit, Permitted, Record, Refusal, again};
 use crate::pipeline::authenticate;
-use crate::streams::{Standing, Times};
+use crate::pipeline::held::Standing;
+use crate::streams::Times;
 use crate::worker::Worker;
 use std::time::Duration;
 

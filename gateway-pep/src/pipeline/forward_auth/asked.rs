@@ -6,10 +6,8 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::uri::PathAndQuery;
 use http::{Method, Uri, request};
 
+use crate::canonical::{Ambiguity, Arrival, CanonicalRequest, Limits, UrlScheme, written_target};
 use crate::headers::{X_FORWARDED_FOR, overrides};
-use crate::pipeline::canonical::{
-    Ambiguity, Arrival, CanonicalRequest, Limits, UrlScheme, written_target,
-};
 use crate::plan::{ForwardAuthPlan, Names, OriginalHeaders};
 
 /// They frame the question, and say nothing of the request that it is about.

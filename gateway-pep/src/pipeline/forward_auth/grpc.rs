@@ -16,9 +16,9 @@ use prost::Message as _;
 
 use super::permit;
 use crate::body::RequestBody;
+use crate::canonical::Ambiguity;
 use crate::obligation::rate;
 use crate::pipeline::authorize::Permitted;
-use crate::pipeline::canonical::Ambiguity;
 use crate::pipeline::record::Record;
 use crate::pipeline::respond::{self, Refusal};
 use crate::pipeline::shape;

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use http::header::{FORWARDED, HeaderMap};
 
 use super::{address, scheme_of};
-use crate::pipeline::canonical::{Ambiguity, Arrival, UrlScheme};
+use crate::canonical::{Ambiguity, Arrival, UrlScheme};
 use crate::plan::Proxies;
 
 /// What one proxy has seen.

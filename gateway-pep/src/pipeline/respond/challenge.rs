@@ -11,7 +11,8 @@ use crate::core::Core;
 use crate::headers::DPOP_NONCE;
 use crate::pipeline::presented::{Scheme, Unproven};
 use crate::pipeline::record::Record;
-use crate::plan::{Binding, Protection, RoutePlan, StepUp};
+use crate::plan::{Binding, Protection, RoutePlan};
+use crate::step_up::StepUp;
 
 /// What is wrong with a credential.
 enum Complaint {

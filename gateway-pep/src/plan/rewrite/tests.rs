@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
 use super::PathTemplate;
-use crate::pipeline::canonical::{decode_segment, normalize};
+use crate::canonical::{decode_segment, normalize};
 use crate::plan::tests::compile;
 
 /// The path that a route with these two templates makes of another.

@@ -2,9 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Crates whose rooms still stand in a circle. One that no longer does must be taken out.
-pub(super) const IN_A_CIRCLE: [&str; 1] = ["gateway-pep"];
-
 /// Which room imports which others.
 pub(super) type Imports = BTreeMap<String, BTreeSet<String>>;
 

@@ -7,9 +7,7 @@ use http::{Method, Request};
 
 use super::messages::{AttributeContext, CheckRequest, HttpRequest};
 use super::wire::{Code, Fault};
-use crate::pipeline::canonical::{
-    Ambiguity, Arrival, CanonicalRequest, Limits, UrlScheme, written_target,
-};
+use crate::canonical::{Ambiguity, Arrival, CanonicalRequest, Limits, UrlScheme, written_target};
 use crate::pipeline::forward_auth::asked;
 
 /// A question that is one.
