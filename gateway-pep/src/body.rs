@@ -24,7 +24,13 @@ pub(crate) use patience::{LONG, Pace, Patience, Waited};
 
 /// A client's body, for the upstream.
 #[derive(Debug)]
-pub(crate) struct RequestBody {
+pub(crate) struct RequestBody(
+    /// It goes through many hands.
+    Box<Parts>,
+);
+
+#[derive(Debug)]
+struct Parts {
     incoming: Option<Incoming>,
     is_http2: bool,
     /// What was taken in before it was wanted.
@@ -86,7 +92,7 @@ impl RequestBody {
     ) -> (Self, Rc<Progress>) {
         let progress = Rc::<Progress>::default();
         progress.is_whole.set(incoming.is_end_stream());
-        let body = Self {
+        let body = Self(Box::new(Parts {
             incoming: (!incoming.is_end_stream()).then_some(incoming),
             is_http2: version == Version::HTTP_2,
             early: VecDeque::new(),
@@ -95,48 +101,49 @@ impl RequestBody {
             left: limit,
             patience: Patience::new(pace),
             progress: progress.clone(),
-        };
+        }));
         (body, progress)
     }
 
     /// How far it came, also once it is on its way.
     pub(crate) fn progress(&self) -> Rc<Progress> {
-        self.progress.clone()
+        self.0.progress.clone()
     }
 
     /// What comes after the body goes on, as far as a client may say it, and beside what is `said` by us.
     pub(crate) fn pass_trailers(&mut self, reserved: &Arc<Reserved>, said: Vec<HeaderName>) {
         let reserved = reserved.clone();
-        self.passes = Some(Rc::new(Passing { reserved, said }));
+        self.0.passes = Some(Rc::new(Passing { reserved, said }));
     }
 
     /// Whether something goes on after it, as far as that is known.
     pub(crate) fn has_trailers(&self) -> bool {
-        self.passes.is_some() && self.late.is_some()
+        self.0.passes.is_some() && self.0.late.is_some()
     }
 
     /// It is waited for so long between two pieces, however small they are.
     pub(crate) fn wait_for(&mut self, idle: Duration) {
-        self.patience = Patience::new(idle);
+        self.0.patience = Patience::new(idle);
     }
 
     /// Whether nothing of it is still to come.
     pub(crate) fn is_at_hand(&self) -> bool {
-        self.incoming.as_ref().is_none_or(Body::is_end_stream)
+        self.0.incoming.as_ref().is_none_or(Body::is_end_stream)
     }
 
     /// The same body once more; none where some of it is still to come.
     pub(crate) fn copy(&self) -> Option<Self> {
-        self.is_at_hand().then(|| Self {
+        let copy = || Parts {
             incoming: None,
-            is_http2: self.is_http2,
-            early: self.early.clone(),
-            late: self.late.clone(),
-            passes: self.passes.clone(),
-            left: self.left,
+            is_http2: self.0.is_http2,
+            early: self.0.early.clone(),
+            late: self.0.late.clone(),
+            passes: self.0.passes.clone(),
+            left: self.0.left,
             patience: Patience::new(Duration::MAX),
-            progress: self.progress.clone(),
-        })
+            progress: self.0.progress.clone(),
+        };
+        self.is_at_hand().then(|| Self(Box::new(copy())))
     }
 
     /// Reads all of it, if that is no more than `limit`, and still has it for whoever it is sent on to.
@@ -146,7 +153,7 @@ impl RequestBody {
         }
         let whole = Bytes::from(self.rest(limit).await?);
         if !whole.is_empty() {
-            self.early.push_back(whole.clone());
+            self.0.early.push_back(whole.clone());
         }
         Ok(whole)
     }
@@ -162,7 +169,7 @@ impl RequestBody {
             let data = match frame?.into_data() {
                 Ok(data) => data,
                 Err(last) => {
-                    self.late = last.into_trailers().ok();
+                    self.0.late = last.into_trailers().ok();
                     break;
                 }
             };
@@ -180,41 +187,41 @@ impl RequestBody {
         if self.size_hint().lower() > SKIPPED_BYTES {
             return;
         }
-        self.left = self.left.min(SKIPPED_BYTES);
+        self.0.left = self.0.left.min(SKIPPED_BYTES);
         let end = async { while let Some(Ok(_)) = self.frame().await {} };
         let _ = tokio::time::timeout(SKIPPED_FOR, end).await;
     }
 
     /// The upstream gets no more; what the client still sends is read for a moment.
     fn leave(&mut self) {
-        let rest = Self {
-            incoming: self.incoming.take(),
-            is_http2: self.is_http2,
+        let rest = Self(Box::new(Parts {
+            incoming: self.0.incoming.take(),
+            is_http2: self.0.is_http2,
             early: VecDeque::new(),
             late: None,
             passes: None,
-            left: self.left,
+            left: self.0.left,
             patience: Patience::new(SKIPPED_FOR),
             progress: Rc::default(),
-        };
+        }));
         // In HTTP/2 the stream alone ends.
-        if !rest.is_http2 {
+        if !rest.0.is_http2 {
             tokio::task::spawn_local(rest.skip());
         }
     }
 
     fn end(&mut self) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        self.incoming = None;
-        self.progress.is_whole.set(true);
+        self.0.incoming = None;
+        self.0.progress.is_whole.set(true);
         self.trailers()
     }
 
     /// What comes after the body, once.
     fn trailers(&mut self) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let Some(passing) = &self.passes else {
+        let Some(passing) = &self.0.passes else {
             return Poll::Ready(None);
         };
-        let trailers = self.late.take().and_then(|mut trailers| {
+        let trailers = self.0.late.take().and_then(|mut trailers| {
             let reserved = &passing.reserved;
             reserved.scrub_trailers(&mut trailers, passing.said.iter());
             (!trailers.is_empty()).then(|| Ok(Frame::trailers(trailers)))
@@ -223,8 +230,8 @@ impl RequestBody {
     }
 
     fn fail(&mut self, error: BodyError) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        self.incoming = None;
-        self.progress.failure.set(Some(error));
+        self.0.incoming = None;
+        self.0.progress.failure.set(Some(error));
         Poll::Ready(Some(Err(error)))
     }
 }
@@ -238,24 +245,24 @@ impl Body for RequestBody {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = self.get_mut();
-        if let Some(data) = this.early.pop_front() {
+        if let Some(data) = this.0.early.pop_front() {
             return Poll::Ready(Some(Ok(Frame::data(data))));
         }
         // SECURITY: an upstream that has answered may take the rest for the next request. It gets no more of it, and
         // its connection is used for nothing else.
-        if this.progress.is_answered.get() && this.incoming.is_some() {
+        if this.0.progress.is_answered.get() && this.0.incoming.is_some() {
             this.leave();
             return this.fail(BodyError::Broken);
         }
-        let Some(incoming) = &mut this.incoming else {
+        let Some(incoming) = &mut this.0.incoming else {
             return this.trailers();
         };
         match Pin::new(&mut *incoming).poll_frame(context) {
             Poll::Ready(Some(Ok(frame))) => {
                 let length = frame.data_ref().map_or(0, Bytes::len);
                 let length = u64::try_from(length).unwrap_or(u64::MAX);
-                if this.patience.came(length) {
-                    this.progress.turns_long();
+                if this.0.patience.came(length) {
+                    this.0.progress.turns_long();
                 }
                 let data = match frame.into_data().map_err(Frame::into_trailers) {
                     Ok(data) => data,
@@ -264,32 +271,35 @@ impl Body for RequestBody {
                     }
                     // They end here, mostly: whoever reads them further on would see two heads.
                     Err(trailers) => {
-                        this.late = trailers.ok();
+                        this.0.late = trailers.ok();
                         return this.end();
                     }
                 };
-                let Some(left) = this.left.checked_sub(length) else {
+                let Some(left) = this.0.left.checked_sub(length) else {
                     return this.fail(BodyError::TooLarge);
                 };
-                this.left = left;
-                this.progress.bytes.set(this.progress.bytes.get() + length);
+                this.0.left = left;
+                this.0
+                    .progress
+                    .bytes
+                    .set(this.0.progress.bytes.get() + length);
                 // Of a known length, whoever reads asks for no more after the last piece.
-                this.progress.is_whole.set(incoming.is_end_stream());
+                this.0.progress.is_whole.set(incoming.is_end_stream());
                 Poll::Ready(Some(Ok(Frame::data(data))))
             }
             Poll::Ready(Some(Err(_))) => this.fail(BodyError::Broken),
             // SECURITY: a stream that its client has reset with NO_ERROR looks as if it were at its end, and
             // the upstream would take the half of a message for the whole.
-            Poll::Ready(None) if this.is_http2 && !incoming.is_end_stream() => {
+            Poll::Ready(None) if this.0.is_http2 && !incoming.is_end_stream() => {
                 this.fail(BodyError::Broken)
             }
             Poll::Ready(None) => this.end(),
             Poll::Pending => {
-                this.progress.reads(context);
-                match this.patience.wait(context) {
+                this.0.progress.reads(context);
+                match this.0.patience.wait(context) {
                     Waited::TooLong => this.fail(BodyError::Idle),
                     Waited::Long => {
-                        this.progress.turns_long();
+                        this.0.progress.turns_long();
                         Poll::Pending
                     }
                     Waited::NotLong => Poll::Pending,
@@ -299,14 +309,14 @@ impl Body for RequestBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        let is_at_end = self.incoming.as_ref().is_none_or(Body::is_end_stream);
-        self.early.is_empty() && is_at_end && !self.has_trailers()
+        let is_at_end = self.0.incoming.as_ref().is_none_or(Body::is_end_stream);
+        self.0.early.is_empty() && is_at_end && !self.has_trailers()
     }
 
     fn size_hint(&self) -> SizeHint {
-        let early: usize = self.early.iter().map(Bytes::len).sum();
+        let early: usize = self.0.early.iter().map(Bytes::len).sum();
         let early = u64::try_from(early).unwrap_or(u64::MAX);
-        match &self.incoming {
+        match &self.0.incoming {
             None => SizeHint::with_exact(early),
             Some(incoming) if early == 0 => incoming.size_hint(),
             Some(_) => {

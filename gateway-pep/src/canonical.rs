@@ -21,12 +21,18 @@ pub(crate) use crate::canonical::authority::{Authority, UrlScheme};
 pub(crate) use crate::canonical::encoded::Encoded;
 pub(crate) use crate::canonical::path::{decode_segment, normalize, normalize_keeping};
 
-use crate::headers;
+use crate::headers::{self, Marks};
 
 /// A request that can be read in one way only. Immutable but for its headers, which shaping
 /// takes over.
 #[derive(Debug)]
-pub(crate) struct CanonicalRequest {
+pub(crate) struct CanonicalRequest(
+    /// It goes through many hands.
+    Box<Canonical>,
+);
+
+#[derive(Debug)]
+struct Canonical {
     method: Method,
     authority: Authority,
     target: PathAndQuery,
@@ -97,12 +103,19 @@ impl CanonicalRequest {
         }
         let authority = Authority::of(&uri, version, &headers, (arrival.scheme, arrival.hop))?;
         let (target, encoded) = canonical_target(uri.path_and_query(), limits.target_bytes)?;
-        check_framing(&headers, limits.body_bytes)?;
-        let upgrade = upgrade(&method, version, &headers)?;
+        let marks = Marks::of(&headers);
+        check_framing(&headers, marks, limits.body_bytes)?;
+        let upgrade = if marks.has(Marks::UPGRADE) {
+            upgrade(&method, version, &headers)?
+        } else {
+            Upgrade::No
+        };
         // SECURITY: here, and not where headers are shaped. What the upstream does not get can be no part of what
         // is decided on. After the framing: nothing that frames a message is taken away before it was looked at.
-        headers::strip_nominated(&mut headers);
-        Ok(Self {
+        if marks.has(Marks::CONNECTION) {
+            headers::strip_nominated(&mut headers);
+        }
+        Ok(Self(Box::new(Canonical {
             method,
             authority,
             target,
@@ -110,64 +123,62 @@ impl CanonicalRequest {
             arrival,
             upgrade,
             headers,
-        })
+        })))
     }
 
     pub(crate) fn method(&self) -> &Method {
-        &self.method
+        &self.0.method
     }
 
     pub(crate) fn authority(&self) -> &Authority {
-        &self.authority
+        &self.0.authority
     }
 
     /// Normalised, still percent-encoded.
     pub(crate) fn path(&self) -> &str {
-        self.target.path()
+        self.0.target.path()
     }
 
     /// What its path has encoded that some readers would decode. Only where the route takes it, it goes on.
     pub(crate) fn encoded(&self) -> Encoded {
-        self.encoded
+        self.0.encoded
     }
 
     pub(crate) fn query(&self) -> Option<&str> {
-        self.target.query()
+        self.0.target.query()
     }
 
     /// What goes to the upstream.
     pub(crate) fn target(&self) -> &PathAndQuery {
-        &self.target
+        &self.0.target
     }
 
     pub(crate) fn client_ip(&self) -> IpAddr {
-        self.arrival.client_ip
+        self.0.arrival.client_ip
     }
 
     /// By what the client has sent it; what it says of that itself must be the same.
     pub(crate) fn scheme(&self) -> UrlScheme {
-        self.arrival.scheme
+        self.0.arrival.scheme
     }
 
     pub(crate) fn upgrade(&self) -> Upgrade {
-        self.upgrade
+        self.0.upgrade
     }
 
     /// Another proxy asks about a request to become a WebSocket.
-    pub(crate) fn upgraded_elsewhere(self) -> Self {
-        Self {
-            upgrade: Upgrade::WebSocketElsewhere,
-            ..self
-        }
+    pub(crate) fn upgraded_elsewhere(mut self) -> Self {
+        self.0.upgrade = Upgrade::WebSocketElsewhere;
+        self
     }
 
     pub(crate) fn headers(&self) -> &HeaderMap {
-        &self.headers
+        &self.0.headers
     }
 
     /// For shaping, which turns the client's headers into the upstream's.
     pub(crate) fn take_headers(&mut self) -> HeaderMap {
-        std::mem::take(&mut self.headers)
+        std::mem::take(&mut self.0.headers)
     }
 }
 
@@ -218,7 +229,11 @@ pub(crate) fn written_target(text: &[u8]) -> Result<PathAndQuery, Ambiguity> {
 
 /// One length or `chunked`, never both and never two. The parser below us is more lenient, and
 /// an upstream might read the rest differently.
-fn check_framing(headers: &HeaderMap, max_body: u64) -> Result<(), Ambiguity> {
+fn check_framing(headers: &HeaderMap, marks: Marks, max_body: u64) -> Result<(), Ambiguity> {
+    let is_framed = marks.has(Marks::TRANSFER_ENCODING) || marks.has(Marks::CONTENT_LENGTH);
+    if !is_framed && !marks.has(Marks::EXPECT) {
+        return Ok(());
+    }
     let mut encodings = headers.get_all(header::TRANSFER_ENCODING).iter();
     let encoding = encodings.next();
     let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
@@ -249,10 +264,8 @@ fn check_framing(headers: &HeaderMap, max_body: u64) -> Result<(), Ambiguity> {
     Ok(())
 }
 
+/// What a request with `Upgrade` asks for.
 fn upgrade(method: &Method, version: Version, headers: &HeaderMap) -> Result<Upgrade, Ambiguity> {
-    if !headers.contains_key(header::UPGRADE) {
-        return Ok(Upgrade::No);
-    }
     let has_body = headers.contains_key(header::TRANSFER_ENCODING)
         || headers
             .get(header::CONTENT_LENGTH)

@@ -4,12 +4,14 @@
 //! towards an upstream, so whatever a client sent under such a name is removed, on every route.
 //! Names are compared with `_` read as `-`: many upstreams cannot tell the two apart.
 
+mod marks;
 mod trailers;
 
 use std::borrow::Cow;
 
 use http::header::{self, HeaderMap, HeaderName};
 
+pub(crate) use marks::Marks;
 pub(crate) use trailers::{TRAILERS, is_no_trailer};
 
 /// Set by the gateway.
@@ -90,7 +92,7 @@ const PREFIXES: &[&str] = &[
     "x-userinfo",
 ];
 
-/// RFC 9110 section 7.6.1, and older habits.
+/// RFC 9110 section 7.6.1, and older habits. In the order of [`Marks`].
 static HOP_BY_HOP: [HeaderName; 9] = [
     header::CONNECTION,
     HeaderName::from_static("keep-alive"),
@@ -155,7 +157,7 @@ impl Reserved {
     /// Removes what the client may not send through and what is for this hop by definition. What `Connection`
     /// nominates has gone before anything was decided. Whether the client takes what comes after a body.
     pub(crate) fn scrub(&self, headers: &mut HeaderMap) -> bool {
-        let takes_trailers = strip_own_hop(headers);
+        let takes_trailers = strip_own_hop(headers, Marks::of(headers));
         // Nearly every request has nothing to remove; the list allocates only where one has.
         let covered: Vec<HeaderName> = headers
             .keys()
@@ -247,10 +249,13 @@ pub(crate) fn is_credential_or_framing(name: &str) -> bool {
     )
 }
 
-/// Removes the fields that `Connection` nominates, and those that are for one hop by definition.
-pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
-    strip_nominated(headers);
-    strip_own_hop(headers);
+/// Removes the fields that `Connection` nominates, and those that are for one hop by definition. `marks`: of these
+/// fields.
+pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap, marks: Marks) {
+    if marks.has(Marks::CONNECTION) {
+        strip_nominated(headers);
+    }
+    strip_own_hop(headers, marks);
 }
 
 /// Removes the fields that `Connection` nominates: they are for this hop, which has no use for them.
@@ -279,13 +284,9 @@ pub(crate) fn strip_nominated(headers: &mut HeaderMap) {
 }
 
 /// Whether `TE: trailers` was among it.
-fn strip_own_hop(headers: &mut HeaderMap) -> bool {
-    // Looking at every name once is cheaper than looking each of these up.
-    if !headers.keys().any(|name| HOP_BY_HOP.contains(name)) {
-        return false;
-    }
-    let takes_trailers = has_token(headers, &header::TE, TRAILERS);
-    for name in &HOP_BY_HOP {
+fn strip_own_hop(headers: &mut HeaderMap, marks: Marks) -> bool {
+    let takes_trailers = marks.has(Marks::TE) && has_token(headers, &header::TE, TRAILERS);
+    for name in marks.hop_by_hop() {
         headers.remove(name);
     }
     takes_trailers

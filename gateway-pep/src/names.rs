@@ -114,15 +114,15 @@ impl RequestId {
     }
 }
 
-/// Hands a client's valid trace on, or begins one. Returns the trace id's place in the header.
-pub(crate) fn continue_trace(headers: &mut HeaderMap, id: &RequestId) {
-    if trace(headers).is_some() {
-        return;
-    }
+/// Begins a trace in the place of what is said of one. None: nothing is said of any then.
+pub(crate) fn begin_trace(headers: &mut HeaderMap, id: &RequestId) -> Option<HeaderValue> {
     headers.remove(TRACESTATE);
-    if let Some(parent) = id.as_traceparent() {
-        headers.insert(TRACEPARENT, parent);
-    }
+    let parent = id.as_traceparent();
+    match &parent {
+        Some(parent) => headers.insert(TRACEPARENT, parent.clone()),
+        None => headers.remove(TRACEPARENT),
+    };
+    parent
 }
 
 /// The one valid `traceparent`.
@@ -186,8 +186,9 @@ mod tests {
         let trace_of = |given: &str| {
             let id = RequestId::given(&given.parse().unwrap()).unwrap();
             let mut headers = HeaderMap::new();
-            continue_trace(&mut headers, &id);
-            headers.remove(TRACEPARENT)
+            let parent = begin_trace(&mut headers, &id);
+            assert_eq!(headers.get(TRACEPARENT), parent.as_ref());
+            parent
         };
         let parent = trace_of(uuid).unwrap();
         assert_eq!(trace_id(&parent), Some("6f9619ff8b86d011b42d00cf4fc964ff"));
@@ -218,7 +219,9 @@ mod tests {
             let mut headers = HeaderMap::new();
             headers.insert(TRACEPARENT, sent.parse().unwrap());
             headers.insert(TRACESTATE, "a=b".parse().unwrap());
-            continue_trace(&mut headers, &one);
+            if trace(&headers).is_none() {
+                begin_trace(&mut headers, &one);
+            }
             let parent = headers.get(TRACEPARENT).unwrap();
             assert_eq!(parent == sent, kept, "{sent}");
             assert_eq!(headers.contains_key(TRACESTATE), kept);

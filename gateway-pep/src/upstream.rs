@@ -134,7 +134,7 @@ impl Pool {
     /// A request that is to be sent to one of the endpoints. `key`: what leads it there.
     pub(crate) fn exchange(
         self: &Rc<Self>,
-        request: Request<RequestBody>,
+        request: Box<Request<RequestBody>>,
         key: Option<u64>,
         times: UpstreamTimes,
     ) -> Exchange {

@@ -88,14 +88,15 @@ impl Rates {
             return rate.drawn(false, Duration::ZERO, rate.interval());
         };
         let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
-        let full_at = shard.full_at.get(key).map_or(now, |full| (*full).max(now));
+        let mut known = shard.full_at.get_mut(key);
+        let full_at = known.as_ref().map_or(now, |full| (**full).max(now));
         let next = full_at + rate.interval();
         let ahead = next - now;
         if ahead > rate.ahead() {
             return rate.drawn(false, full_at - now, ahead.saturating_sub(rate.ahead()));
         }
-        if let Some(known) = shard.full_at.get_mut(key) {
-            *known = next;
+        if let Some(known) = &mut known {
+            **known = next;
         } else {
             shard.sweep(now);
             shard.full_at.insert(key.to_owned(), next);

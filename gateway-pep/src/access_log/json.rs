@@ -8,6 +8,13 @@ use super::{Line, masked};
 use crate::cache::Source;
 use crate::plan::LinePlan;
 
+/// A member's name, as it stands behind another member.
+macro_rules! member {
+    ($name:literal) => {
+        concat!(",\"", $name, "\":")
+    };
+}
+
 /// Appends a line. `stamp` writes the time.
 pub(super) fn write(
     line: &Line<'_>,
@@ -19,58 +26,69 @@ pub(super) fn write(
     json.0.extend_from_slice(b"{\"ts\":\"");
     stamp(json.0);
     json.0.push(b'"');
-    json.text("request_id", line.id.as_str());
-    json.maybe("trace_id", line.trace);
+    json.text(member!("request_id"), line.id.as_str());
+    json.maybe(member!("trace_id"), line.trace);
     json.maybe(
-        "client_ip",
+        member!("client_ip"),
         masked::address(line.client, plan.address).as_deref(),
     );
-    json.maybe("method", line.method.map(Method::as_str));
-    json.maybe("host", line.host);
+    json.maybe(member!("method"), line.method.map(Method::as_str));
+    json.maybe(member!("host"), line.host);
     if let Some(target) = line.target {
         let masked = plan.masked(line.route_index);
-        json.text("path", &masked::path(target.path(), masked));
-        json.maybe("query", masked::query(target.query(), plan).as_deref());
+        json.text(member!("path"), &masked::path(target.path(), masked));
+        json.maybe(
+            member!("query"),
+            masked::query(target.query(), plan).as_deref(),
+        );
     }
-    json.maybe("route", line.route);
-    json.number("status", u64::from(line.status));
-    json.number("bytes_in", line.bytes_in);
-    json.number("bytes_out", line.bytes_out);
-    json.number("duration_us", line.duration_us);
+    json.maybe(member!("route"), line.route);
+    json.number(member!("status"), u64::from(line.status));
+    json.number(member!("bytes_in"), line.bytes_in);
+    json.number(member!("bytes_out"), line.bytes_out);
+    json.number(member!("duration_us"), line.duration_us);
     if let Some(upstream_us) = line.upstream_us {
-        json.number("upstream_us", upstream_us);
+        json.number(member!("upstream_us"), upstream_us);
     }
-    json.maybe("upstream", line.upstream);
-    json.maybe("login", line.login);
+    json.maybe(member!("upstream"), line.upstream);
+    json.maybe(member!("login"), line.login);
+    decided(line, json);
+    if !line.logged.is_empty() {
+        json.text(member!("obligations"), &line.logged.join(" "));
+    }
+    json.maybe(
+        member!("user_agent"),
+        line.user_agent.and_then(|value| value.to_str().ok()),
+    );
+    json.headers(line, plan);
+    json.maybe(member!("error"), line.error);
+    json.0.extend_from_slice(b"}\n");
+}
+
+/// Who has asked, and what was decided.
+fn decided(line: &Line<'_>, json: &mut Json<'_>) {
     if let Some(caller) = line.caller {
-        json.text("subject", &caller.vouched.facts.sub);
-        json.text("client_id", &caller.vouched.facts.client_id);
-        json.text("issuer", &caller.issuer);
+        json.text(member!("subject"), &caller.vouched.facts.sub);
+        json.text(member!("client_id"), &caller.vouched.facts.client_id);
+        json.text(member!("issuer"), &caller.issuer);
     }
-    json.maybe("token_source", line.token_source.map(Source::as_str));
+    json.maybe(
+        member!("token_source"),
+        line.token_source.map(Source::as_str),
+    );
     if let Some((verdict, source)) = line.decision {
         json.text(
-            "decision",
+            member!("decision"),
             if verdict.is_permit() {
                 "permit"
             } else {
                 "deny"
             },
         );
-        json.text("decision_source", source.as_str());
-        json.maybe("decision_id", verdict.id.as_deref());
-        json.maybe("policy_version", verdict.version.as_deref());
+        json.text(member!("decision_source"), source.as_str());
+        json.maybe(member!("decision_id"), verdict.id.as_deref());
+        json.maybe(member!("policy_version"), verdict.version.as_deref());
     }
-    if !line.logged.is_empty() {
-        json.text("obligations", &line.logged.join(" "));
-    }
-    json.maybe(
-        "user_agent",
-        line.user_agent.and_then(|value| value.to_str().ok()),
-    );
-    json.headers(line, plan);
-    json.maybe("error", line.error);
-    json.0.extend_from_slice(b"}\n");
 }
 
 /// An object under construction; its first member is written by hand.
@@ -85,7 +103,7 @@ impl Json<'_> {
                 continue;
             };
             if is_first {
-                self.name("headers");
+                self.0.extend_from_slice(member!("headers").as_bytes());
                 self.0.push(b'{');
             } else {
                 self.0.push(b',');
@@ -106,32 +124,31 @@ impl Json<'_> {
         }
     }
 
-    fn name(&mut self, name: &str) {
-        self.0.extend_from_slice(b",\"");
-        self.0.extend_from_slice(name.as_bytes());
-        self.0.extend_from_slice(b"\":");
-    }
-
-    fn number(&mut self, name: &str, value: u64) {
-        self.name(name);
+    /// `member`: see [`member!`].
+    fn number(&mut self, member: &str, value: u64) {
+        self.0.extend_from_slice(member.as_bytes());
         self.0
             .extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
     }
 
-    fn maybe(&mut self, name: &str, value: Option<&str>) {
+    fn maybe(&mut self, member: &str, value: Option<&str>) {
         if let Some(value) = value {
-            self.text(name, value);
+            self.text(member, value);
         }
     }
 
-    fn text(&mut self, name: &str, value: &str) {
-        self.name(name);
+    fn text(&mut self, member: &str, value: &str) {
+        self.0.extend_from_slice(member.as_bytes());
         self.value(value);
     }
 
     fn value(&mut self, value: &str) {
-        let plain = |byte: u8| matches!(byte, 0x20..=0x7e) && byte != b'"' && byte != b'\\';
-        if value.bytes().all(plain) {
+        // To the end in any case: several bytes are looked at together then.
+        let others = value.bytes().fold(0, |others, byte| {
+            let is_sign = matches!(byte, b'"' | b'\\');
+            others | u8::from(is_sign) | u8::from(!(0x20..=0x7e).contains(&byte))
+        });
+        if others == 0 {
             self.0.push(b'"');
             self.0.extend_from_slice(value.as_bytes());
             self.0.push(b'"');

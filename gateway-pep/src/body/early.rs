@@ -59,7 +59,7 @@ impl RequestBody {
                 }
             }
         }
-        self.early = early;
+        self.0.early = early;
         Ok(())
     }
 }

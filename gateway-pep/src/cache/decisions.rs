@@ -1,7 +1,6 @@
 //! Decisions: what the PDP answered to exactly this question.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,8 +37,11 @@ pub(crate) struct Keys<'a> {
 
 /// What the answers for a route and a type of subject were seen to depend on. No more than a
 /// guess at the next answer: each is remembered only where what it says itself allows it.
-#[derive(Debug, Default)]
-struct Learned(HashMap<usize, Vec<Lesson>>);
+#[derive(Debug)]
+struct Learned(
+    /// By route.
+    Vec<Vec<Lesson>>,
+);
 
 /// What all answers of one generation together depend on: one alone may depend on less than the
 /// next, and keys that came and went with that would find nothing.
@@ -107,6 +109,12 @@ struct Ask {
     route: usize,
 }
 
+impl Learned {
+    fn of(routes: usize) -> Self {
+        Self((0..routes).map(|_| Vec::new()).collect())
+    }
+}
+
 impl DecisionCache {
     pub(crate) fn new(
         decisions: Arc<dyn DecisionPoint>,
@@ -120,10 +128,10 @@ impl DecisionCache {
             shared,
             limits,
             hash,
+            learned: RefCell::new(Learned::of(plan.routes.len())),
             plan,
             known: RefCell::new(Generations::new(limits.capacity)),
             flights: Flights::default(),
-            learned: RefCell::default(),
             validity,
         }))
     }
@@ -160,7 +168,7 @@ impl DecisionCache {
     /// The parts to look an answer up by.
     pub(crate) fn parts(&self, route: usize, subject_kind: &str) -> Parts {
         let learned = self.0.learned.borrow();
-        let kinds = learned.0.get(&route).map_or(&[][..], Vec::as_slice);
+        let kinds = learned.0.get(route).map_or(&[][..], Vec::as_slice);
         let known = kinds
             .iter()
             .find(|lesson| *lesson.subject_kind == *subject_kind);
@@ -175,7 +183,9 @@ impl DecisionCache {
         }
         let generation = self.0.validity.borrow().decisions().generation;
         let mut learned = self.0.learned.borrow_mut();
-        let kinds = learned.0.entry(question.route).or_default();
+        let Some(kinds) = learned.0.get_mut(question.route) else {
+            return;
+        };
         let subject_kind = question.caller.subject.kind.as_str();
         let known = kinds
             .iter()

@@ -141,23 +141,23 @@ fn check_host(host: &str) -> Result<(), Ambiguity> {
             .map(drop)
             .map_err(|_| Ambiguity::Host);
     }
-    let label = |label: &str| {
-        !label.is_empty()
-            && label
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
-    };
-    if host.len() > 253 || !host.split('.').all(label) {
+    let mut label = 0;
+    for byte in host.bytes() {
+        match byte {
+            b'.' if label == 0 => return Err(Ambiguity::Host),
+            b'.' => label = 0,
+            b'-' | b'_' => label += 1,
+            _ if byte.is_ascii_alphanumeric() => label += 1,
+            _ => return Err(Ambiguity::Host),
+        }
+    }
+    if label == 0 || host.len() > 253 {
         return Err(Ambiguity::Host);
     }
     // `127.1` and `0x7f.1` are addresses to some readers and names to others.
-    let last = host.rsplit('.').next().unwrap_or_default();
-    if last
-        .bytes()
-        .next()
-        .is_some_and(|byte| byte.is_ascii_digit())
-        && host.parse::<Ipv4Addr>().is_err()
-    {
+    let last = host.as_bytes().get(host.len() - label..);
+    let first = last.and_then(|last| last.first());
+    if first.is_some_and(u8::is_ascii_digit) && host.parse::<Ipv4Addr>().is_err() {
         return Err(Ambiguity::Host);
     }
     Ok(())

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::HeaderValue;
 use http::header::HeaderMap;
 use service_kit::digest;
@@ -17,9 +18,11 @@ use crate::identity::Identity;
 #[derive(Debug)]
 pub(crate) struct RatePlan {
     pub(crate) name: Arc<str>,
-    pub(crate) rate: Rate,
-    pub(crate) per: Per,
-    pub(crate) is_shared: bool,
+    rate: Rate,
+    per: Per,
+    is_shared: bool,
+    /// What `RateLimit-Policy` says of it.
+    policy: Arc<str>,
 }
 
 /// Counts.
@@ -35,8 +38,21 @@ pub(crate) struct Limiter {
 #[derive(Debug, Clone)]
 pub(crate) struct Drawn {
     name: Arc<str>,
-    rate: Rate,
+    policy: Arc<str>,
     pub(crate) draw: Draw,
+}
+
+impl RatePlan {
+    pub(crate) fn new(name: &str, rate: Rate, (per, is_shared): (Per, bool)) -> Self {
+        let Rate { quota, window, .. } = rate;
+        Self {
+            name: name.into(),
+            rate,
+            per,
+            is_shared,
+            policy: format!("\"{name}\";q={quota};w={}", window.as_secs()).into(),
+        }
+    }
 }
 
 impl Limiter {
@@ -46,32 +62,37 @@ impl Limiter {
         plan: &RatePlan,
         caller: &Identity,
     ) -> Result<Drawn, StoreError> {
-        let key = key(plan, caller);
         let draw = if plan.is_shared {
+            let key = shared_key(plan, caller);
             let drawing = self.shared.draw(&key, &plan.rate);
             let drawing = tokio::time::timeout(self.patience, drawing).await;
             drawing.unwrap_or(Err(StoreError::Timeout))?
         } else {
+            // Nobody else reads it.
+            let key = [&*plan.name, ":", &whose(plan.per, caller)].concat();
             self.own.draw(&key, &plan.rate)
         };
         Ok(Drawn {
             name: plan.name.clone(),
-            rate: plan.rate,
+            policy: plan.policy.clone(),
             draw,
         })
     }
 }
 
 /// Of fixed length, whoever calls, and nothing of them can be read in it.
-fn key(plan: &RatePlan, caller: &Identity) -> String {
-    let (subject, client) = (&caller.subject, &caller.vouched.facts.client_id);
-    let whose = match plan.per {
-        Per::Subject => format!("s\0{}\0{}", subject.kind, subject.id),
-        Per::Client => format!("c\0{client}"),
-        Per::SubjectAndClient => format!("b\0{}\0{}\0{client}", subject.kind, subject.id),
-    };
-    let whose = digest::sha256_base64url(whose.as_bytes());
+fn shared_key(plan: &RatePlan, caller: &Identity) -> String {
+    let whose = digest::sha256_base64url(whose(plan.per, caller).as_bytes());
     format!("gateway-rate:{}:{whose}", plan.name)
+}
+
+fn whose(per: Per, caller: &Identity) -> String {
+    let (subject, client) = (&caller.subject, &caller.vouched.facts.client_id);
+    match per {
+        Per::Subject => ["s", &subject.kind, &subject.id].join("\0"),
+        Per::Client => ["c", client].join("\0"),
+        Per::SubjectAndClient => ["b", &subject.kind, &subject.id, client].join("\0"),
+    }
 }
 
 /// `RateLimit-Policy` and `RateLimit` (draft-ietf-httpapi-ratelimit-headers), of every limit that counted.
@@ -79,23 +100,25 @@ pub(crate) fn say(drawn: &[Drawn], headers: &mut HeaderMap) {
     if drawn.is_empty() {
         return;
     }
-    let list = |text: &dyn Fn(&Drawn) -> String| {
-        let texts: Vec<String> = drawn.iter().map(text).collect();
-        HeaderValue::try_from(texts.join(", "))
-    };
-    let policy = list(&|drawn| {
-        let Rate { quota, window, .. } = drawn.rate;
-        format!("\"{}\";q={quota};w={}", drawn.name, window.as_secs())
-    });
-    let state = list(&|drawn| {
-        let Draw {
-            remaining, reset, ..
-        } = drawn.draw;
-        format!("\"{}\";r={remaining};t={}", drawn.name, seconds(reset))
-    });
-    if let (Ok(policy), Ok(state)) = (policy, state) {
-        headers.insert(RATELIMIT_POLICY, policy);
-        headers.insert(RATELIMIT, state);
+    let (mut policies, mut states) = (Vec::new(), Vec::new());
+    let mut digits = itoa::Buffer::new();
+    for drawn in drawn {
+        if !states.is_empty() {
+            policies.extend_from_slice(b", ");
+            states.extend_from_slice(b", ");
+        }
+        policies.extend_from_slice(drawn.policy.as_bytes());
+        states.push(b'"');
+        states.extend_from_slice(drawn.name.as_bytes());
+        states.extend_from_slice(b"\";r=");
+        states.extend_from_slice(digits.format(drawn.draw.remaining).as_bytes());
+        states.extend_from_slice(b";t=");
+        states.extend_from_slice(digits.format(seconds(drawn.draw.reset)).as_bytes());
+    }
+    let value = |text: Vec<u8>| HeaderValue::from_maybe_shared(Bytes::from(text));
+    if let (Ok(policies), Ok(states)) = (value(policies), value(states)) {
+        headers.insert(RATELIMIT_POLICY, policies);
+        headers.insert(RATELIMIT, states);
     }
 }
 

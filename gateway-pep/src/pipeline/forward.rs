@@ -66,8 +66,8 @@ pub(crate) async fn forward(
     mirror(worker, &permitted, &request, record);
     record.permit(permitted);
     let sent = Instant::now();
-    let exchange = pool.exchange(request, key, times);
-    let answered = send(worker, exchange, record).await;
+    let mut exchange = pool.exchange(request, key, times);
+    let answered = send(worker, &mut exchange, record).await;
     observe(worker, to, &answered, sent, record);
     let (response, lease) = answered?;
     confirm(worker, record).await?;
@@ -172,7 +172,7 @@ fn times(
 /// As often as it takes: what cannot be answered at one endpoint may be at another.
 async fn send(
     worker: &Rc<Worker>,
-    mut exchange: Exchange,
+    exchange: &mut Exchange,
     record: &mut Record,
 ) -> Result<(Response<Incoming>, Lease), Refusal> {
     loop {
@@ -180,7 +180,7 @@ async fn send(
             watched(record, exchange.attempt()).await?
         } else if exchange.is_hedged() {
             // It is large, and few upstreams want it.
-            Box::pin(hedge::attempt(worker, &mut exchange, record)).await?
+            Box::pin(hedge::attempt(worker, exchange, record)).await?
         } else {
             exchange.attempt().await
         };

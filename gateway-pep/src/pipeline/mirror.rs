@@ -69,7 +69,7 @@ fn copy(
     mirror: &Mirror,
     forwarded: &Request<RequestBody>,
     body: RequestBody,
-) -> Option<Request<RequestBody>> {
+) -> Option<Box<Request<RequestBody>>> {
     let upstream = plan.upstreams.get(mirror.upstream)?;
     let mut headers = forwarded.headers().clone();
     // SECURITY: what stands there is cut for the upstream of the route, and for nobody else.
@@ -84,7 +84,7 @@ fn copy(
     };
     headers.insert(header::HOST, host);
     let target = forwarded.uri().path_and_query()?.clone();
-    let mut copy = Request::new(body);
+    let mut copy = Box::new(Request::new(body));
     *copy.method_mut() = forwarded.method().clone();
     *copy.headers_mut() = headers;
     shape::address(&mut copy, upstream, target);
@@ -102,7 +102,7 @@ fn whose(forwarded: &Request<RequestBody>) -> Option<HeaderValue> {
 async fn send(
     worker: &Rc<Worker>,
     route: usize,
-    (mut request, bearer): (Request<RequestBody>, Option<Bearer>),
+    (mut request, bearer): (Box<Request<RequestBody>>, Option<Bearer>),
     record: &Record,
 ) -> Option<()> {
     let plan = &worker.core.plan;

@@ -72,10 +72,6 @@ pub(crate) struct Record {
 
 /// What the request was permitted by.
 #[derive(Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "a message like most is not to cost an allocation"
-)]
 enum Grounds {
     Nothing,
     /// It is a message like most.

@@ -28,7 +28,7 @@ pub(crate) struct ResponseBody {
 #[derive(Debug)]
 enum Content {
     Whole(Option<Bytes>),
-    Stream(Stream),
+    Stream(Box<Stream>),
     /// None: the connection becomes a tunnel, which is what gets logged when it has gone.
     Tunnel(Rc<Handover>),
 }
@@ -66,14 +66,14 @@ impl ResponseBody {
     /// An upstream's, passed on as it comes.
     pub(crate) fn stream(incoming: Incoming, idle: Duration, lease: Option<Lease>) -> Self {
         Self {
-            content: Content::Stream(Stream {
+            content: Content::Stream(Box::new(Stream {
                 incoming,
                 patience: Patience::new(idle),
                 until: None,
                 finished: false,
                 lease,
                 is_early: false,
-            }),
+            })),
             record: None,
         }
     }

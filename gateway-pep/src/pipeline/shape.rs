@@ -11,8 +11,8 @@ use super::record::Record;
 use crate::body::RequestBody;
 use crate::canonical::Upgrade;
 use crate::headers::{
-    DPOP_NONCE, TRAILERS, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO, X_REQUEST_ID,
-    set_all, strip_hop_by_hop,
+    DPOP_NONCE, Marks, TRAILERS, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO,
+    X_REQUEST_ID, set_all, strip_hop_by_hop,
 };
 use crate::obligation::Obligations;
 use crate::plan::{HeaderChanges, Plan, RoutePlan, UpstreamPlan};
@@ -39,6 +39,9 @@ static DESCRIBES_DOCUMENT: [HeaderName; 9] = [
     HeaderName::from_static("repr-digest"),
 ];
 
+/// So many fields most requests get from us.
+const SAID_BY_US: usize = 7;
+
 /// What an upstream is asked for: the canonical target, or what the route makes of it. None: it does not fit the
 /// route, which cannot be of one that was found for it.
 pub(super) fn target(plan: &Plan, permitted: &Permitted) -> Option<PathAndQuery> {
@@ -59,10 +62,10 @@ pub(super) fn upstream_request(
     permitted: &mut Permitted,
     (target, body): (PathAndQuery, RequestBody),
     record: &mut Record,
-) -> Request<RequestBody> {
+) -> Box<Request<RequestBody>> {
     let (mut headers, hop) = headers_and_hop(plan, upstream, permitted, record);
     hop.say(&mut headers, upstream.transport.http2.is_some());
-    let mut request = Request::new(body);
+    let mut request = Box::new(Request::new(body));
     *request.method_mut() = permitted.request().method().clone();
     *request.headers_mut() = headers;
     address(&mut request, upstream, target);
@@ -107,6 +110,8 @@ fn headers_and_hop(
     record: &mut Record,
 ) -> (HeaderMap, Hop) {
     let mut headers = permitted.request_mut().take_headers();
+    // It grows once, and not name by name.
+    headers.reserve(SAID_BY_US);
     let hop = strip(plan, upstream, &mut headers);
     if let Some(logins) = &plan.logins {
         logins.own_cookies.strip(&mut headers);
@@ -232,27 +237,35 @@ fn say_length(request: &mut Request<RequestBody>) {
 
 /// The headers of a response that is passed on as it is.
 pub(super) fn response_headers(plan: &Plan, headers: &mut HeaderMap) {
-    settle_length(headers);
-    let announced = plan.reserved.announced(headers);
-    strip_hop_by_hop(headers);
+    let marks = Marks::of(headers);
+    if marks.has(Marks::CONTENT_LENGTH) {
+        settle_length(headers, marks);
+    }
+    let announced = marks.has(Marks::TRAILER);
+    let announced = announced
+        .then(|| plan.reserved.announced(headers))
+        .flatten();
+    strip_hop_by_hop(headers, marks);
     if let Some(announced) = announced {
         headers.insert(header::TRAILER, announced);
     }
     if let Some(logins) = &plan.logins {
         logins.own_cookies.forbid(headers);
     }
-    headers.remove(DPOP_NONCE);
+    if marks.has(Marks::DPOP_NONCE) {
+        headers.remove(DPOP_NONCE);
+    }
 }
 
 /// A length is said once, or not at all: a client could read one that stands there twice, or beside an encoding, in
 /// another way than the gateway has (RFC 9110 section 8.6, RFC 9112 section 6.3).
-fn settle_length(headers: &mut HeaderMap) {
+fn settle_length(headers: &mut HeaderMap, marks: Marks) {
     let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
     let Some(first) = lengths.next() else {
         return;
     };
     let is_plain = !first.is_empty() && first.as_bytes().iter().all(u8::is_ascii_digit);
-    let is_encoded = headers.contains_key(header::TRANSFER_ENCODING);
+    let is_encoded = marks.has(Marks::TRANSFER_ENCODING);
     if is_plain && lengths.next().is_none() && !is_encoded {
         return;
     }

@@ -10,7 +10,7 @@ use service_kit::{KnownMethod, TraceContext};
 use crate::canonical::CanonicalRequest;
 use crate::core::Core;
 use crate::headers::{TRACEPARENT, TRACESTATE};
-use crate::names::{RequestId, continue_trace, trace, trace_id};
+use crate::names::{RequestId, begin_trace, trace, trace_id};
 
 /// Of one request.
 #[derive(Debug)]
@@ -70,11 +70,11 @@ impl Trace {
     pub(crate) fn hand_on(&mut self, headers: &mut HeaderMap, id: &RequestId) {
         match self {
             Self::Unrecorded(sent) => {
-                if sent.is_none() {
-                    headers.remove(TRACEPARENT);
+                // The client's stands there already.
+                if sent.is_some() {
+                    return;
                 }
-                continue_trace(headers, id);
-                *sent = headers.get(TRACEPARENT).cloned();
+                *sent = begin_trace(headers, id);
             }
             Self::Ours(ours) => {
                 headers.remove(TRACEPARENT);

@@ -55,16 +55,12 @@ fn compile_rate(name: &str, config: &RateConfig) -> Result<RatePlan, ConfigIssue
             "`window_secs` must be {LONGEST} at most"
         )));
     }
-    Ok(RatePlan {
-        name: name.into(),
-        rate: Rate {
-            quota: config.limit,
-            window: Duration::from_secs(config.window_secs),
-            burst,
-        },
-        per: config.per,
-        is_shared: config.shared,
-    })
+    let rate = Rate {
+        quota: config.limit,
+        window: Duration::from_secs(config.window_secs),
+        burst,
+    };
+    Ok(RatePlan::new(name, rate, (config.per, config.shared)))
 }
 
 /// Some 31 days.

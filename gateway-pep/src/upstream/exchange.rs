@@ -22,7 +22,7 @@ pub(crate) struct Exchange {
     pub(super) pool: Rc<Pool>,
     pub(super) key: Option<u64>,
     /// What the next try sends. None: there can be none.
-    pub(super) request: Option<Request<RequestBody>>,
+    pub(super) request: Option<Box<Request<RequestBody>>>,
     /// Endpoints that have failed.
     pub(super) tried: Vec<Rc<Connections>>,
     /// The place that it takes among the upstream's requests, as long as it has no answer.
@@ -55,7 +55,7 @@ enum Next {
 impl Exchange {
     pub(super) fn new(
         pool: &Rc<Pool>,
-        (request, key): (Request<RequestBody>, Option<u64>),
+        (request, key): (Box<Request<RequestBody>>, Option<u64>),
         times: UpstreamTimes,
     ) -> Self {
         let has_others = pool.selection.borrow().all().len() > 1;
@@ -79,7 +79,7 @@ impl Exchange {
     }
 
     /// The same request once more, to be sent beside the next try: somewhere else, and once.
-    pub(super) fn beside(&mut self, request: Request<RequestBody>) -> Self {
+    pub(super) fn beside(&mut self, request: Box<Request<RequestBody>>) -> Self {
         let beside = Beside::default();
         self.beside = Some(beside.clone());
         let deadline = Instant::now() + self.times.to_head();
@@ -138,7 +138,10 @@ impl Exchange {
         }
         match answered {
             Ok((response, sender)) => {
-                self.tried.push(at);
+                // Only where another one may be asked for a better answer.
+                if self.has_others {
+                    self.tried.push(at);
+                }
                 let place = Place {
                     pool,
                     visit,
@@ -252,7 +255,7 @@ impl Exchange {
         &mut self,
         plan: &UpstreamPlan,
         at: &Connections,
-        request: Request<RequestBody>,
+        request: Box<Request<RequestBody>>,
     ) -> Result<Answered, Failed> {
         let now = Instant::now();
         let deadline = *self.deadline.get_or_insert(now + self.times.to_head());

@@ -1,10 +1,11 @@
 //! One request on one connection: what comes back, and what that says of whether it may be sent again.
 
-use std::future::Future;
+use std::pin::pin;
 
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
+use tokio::time::error::Elapsed;
 use tokio::time::{Instant, timeout_at};
 
 use super::UpstreamError;
@@ -13,23 +14,23 @@ use crate::body::RequestBody;
 
 pub(super) type Answered = (Response<Incoming>, Sender);
 /// Why there is no answer, and the request, where nothing of it has left.
-pub(super) type Unanswered = (UpstreamError, Option<Request<RequestBody>>);
+pub(super) type Unanswered = (UpstreamError, Option<Box<Request<RequestBody>>>);
 
 /// Sends it, and waits for the head of its response.
 pub(super) async fn exchange(
     sender: Sender,
-    request: Request<RequestBody>,
+    request: Box<Request<RequestBody>>,
     deadline: Instant,
 ) -> Result<Answered, Unanswered> {
     match sender {
         Sender::Http1(mut sender) => {
-            let answering = sender.try_send_request(request);
-            let response = answered(answering, deadline).await?;
+            let answering = pin!(sender.try_send_request(*request));
+            let response = told(timeout_at(deadline, answering).await)?;
             Ok((response, Sender::Http1(sender)))
         }
         Sender::Http2(stream) => {
-            let answering = stream.sender().try_send_request(request);
-            match answered(answering, deadline).await {
+            let answering = pin!(stream.sender().try_send_request(*request));
+            match told(timeout_at(deadline, answering).await) {
                 Ok(response) => Ok((response, Sender::Http2(stream))),
                 Err(failed) => {
                     if has_ended(&failed.0) {
@@ -42,14 +43,13 @@ pub(super) async fn exchange(
     }
 }
 
-async fn answered(
-    answering: impl Future<Output = Result<Response<Incoming>, TrySendError<Request<RequestBody>>>>,
-    deadline: Instant,
+fn told(
+    answered: Result<Result<Response<Incoming>, TrySendError<Request<RequestBody>>>, Elapsed>,
 ) -> Result<Response<Incoming>, Unanswered> {
-    match timeout_at(deadline, answering).await {
+    match answered {
         Ok(Ok(response)) => Ok(response),
         Ok(Err(mut failed)) => {
-            let unsent = failed.take_message();
+            let unsent = failed.take_message().map(Box::new);
             Err((UpstreamError::Exchange(failed.into_error()), unsent))
         }
         Err(_) => Err((UpstreamError::ResponseTimeout, None)),
@@ -81,8 +81,8 @@ fn of_http2(error: &hyper::Error) -> Option<&h2::Error> {
 }
 
 /// The same request once more. None: its body is not at hand.
-pub(super) fn copy(request: &Request<RequestBody>) -> Option<Request<RequestBody>> {
-    let mut copy = Request::new(request.body().copy()?);
+pub(super) fn copy(request: &Request<RequestBody>) -> Option<Box<Request<RequestBody>>> {
+    let mut copy = Box::new(Request::new(request.body().copy()?));
     *copy.method_mut() = request.method().clone();
     *copy.uri_mut() = request.uri().clone();
     *copy.headers_mut() = request.headers().clone();

@@ -148,7 +148,7 @@ async fn a_request_is_one_trace_from_the_client_to_the_upstream() {
     }
     assert_eq!(
         said(first),
-        "http.request.method=GET url.scheme=http http.route=/records/{id} cedargate.token.source=remote \
+        "url.scheme=http http.request.method=GET http.route=/records/{id} cedargate.token.source=remote \
          cedargate.decision=permit cedargate.decision.source=remote http.response.status_code=200"
     );
     assert_eq!(

@@ -69,8 +69,15 @@ impl<'r> Credential<'r> {
 
 /// `b64token`, or `token68`: the same characters.
 fn well_formed(token: &[u8]) -> Result<&[u8], Refusal> {
-    let fits = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(byte);
-    if token.is_empty() || !token.iter().all(fits) {
+    let fits = |byte: u8| {
+        let is_sign = matches!(byte, b'-'..=b'/' | b'_' | b'~' | b'+' | b'=');
+        byte.is_ascii_alphanumeric() | is_sign
+    };
+    // To the end in any case: several bytes are looked at together then.
+    let others = token
+        .iter()
+        .fold(0, |others, byte| others | u8::from(!fits(*byte)));
+    if token.is_empty() || others != 0 {
         return Err(Refusal::MalformedToken);
     }
     Ok(token)

@@ -9,7 +9,7 @@ use super::messages::{
     AppendAction, CheckResponse, DeniedHttpResponse, HeaderValueOption, HttpResponse, HttpStatus,
     OkHttpResponse, Status,
 };
-use crate::headers::strip_hop_by_hop;
+use crate::headers::{Marks, strip_hop_by_hop};
 use crate::pipeline::forward_auth::asked::OF_THE_QUESTION;
 
 /// The proxy's own: to whom it speaks, and how.
@@ -40,7 +40,8 @@ pub(super) fn yes(sent: &HeaderMap, wanted: &HeaderMap, for_client: &HeaderMap) 
 /// A refusal.
 pub(super) fn no(refusal: &Response<()>, body: &Bytes) -> CheckResponse {
     let mut headers = refusal.headers().clone();
-    strip_hop_by_hop(&mut headers);
+    let marks = Marks::of(&headers);
+    strip_hop_by_hop(&mut headers, marks);
     let status = refusal.status();
     let denied = DeniedHttpResponse {
         status: Some(HttpStatus {
