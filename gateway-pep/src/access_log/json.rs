@@ -2,10 +2,9 @@
 
 use std::borrow::Cow;
 
-use http::{Method, header};
+use http::header;
 
 use super::{Line, masked};
-use crate::cache::Source;
 use crate::plan::LinePlan;
 
 /// A member's name, as it stands behind another member.
@@ -26,13 +25,15 @@ pub(super) fn write(
     json.0.extend_from_slice(b"{\"ts\":\"");
     stamp(json.0);
     json.0.push(b'"');
-    json.text(member!("request_id"), line.id.as_str());
+    json.word(member!("request_id"), line.id.as_str());
     json.maybe(member!("trace_id"), line.trace);
     json.maybe(
         member!("client_ip"),
         masked::address(line.client, plan.address).as_deref(),
     );
-    json.maybe(member!("method"), line.method.map(Method::as_str));
+    if let Some(method) = line.method {
+        json.word(member!("method"), method.as_str());
+    }
     json.maybe(member!("host"), line.host);
     if let Some(target) = line.target {
         let masked = plan.masked(line.route_index);
@@ -72,20 +73,17 @@ fn decided(line: &Line<'_>, json: &mut Json<'_>) {
         json.text(member!("client_id"), &caller.vouched.facts.client_id);
         json.text(member!("issuer"), &caller.issuer);
     }
-    json.maybe(
-        member!("token_source"),
-        line.token_source.map(Source::as_str),
-    );
+    if let Some(source) = line.token_source {
+        json.word(member!("token_source"), source.as_str());
+    }
     if let Some((verdict, source)) = line.decision {
-        json.text(
-            member!("decision"),
-            if verdict.is_permit() {
-                "permit"
-            } else {
-                "deny"
-            },
-        );
-        json.text(member!("decision_source"), source.as_str());
+        let decision = if verdict.is_permit() {
+            "permit"
+        } else {
+            "deny"
+        };
+        json.word(member!("decision"), decision);
+        json.word(member!("decision_source"), source.as_str());
         json.maybe(member!("decision_id"), verdict.id.as_deref());
         json.maybe(member!("policy_version"), verdict.version.as_deref());
     }
@@ -140,6 +138,14 @@ impl Json<'_> {
     fn text(&mut self, member: &str, value: &str) {
         self.0.extend_from_slice(member.as_bytes());
         self.value(value);
+    }
+
+    /// A value that has nothing to escape in it, whoever asks.
+    fn word(&mut self, member: &str, value: &str) {
+        self.0.extend_from_slice(member.as_bytes());
+        self.0.push(b'"');
+        self.0.extend_from_slice(value.as_bytes());
+        self.0.push(b'"');
     }
 
     fn value(&mut self, value: &str) {

@@ -100,7 +100,8 @@ pub(crate) fn say(drawn: &[Drawn], headers: &mut HeaderMap) {
     if drawn.is_empty() {
         return;
     }
-    let (mut policies, mut states) = (Vec::new(), Vec::new());
+    let room = || Vec::with_capacity(64 * drawn.len());
+    let (mut policies, mut states) = (room(), room());
     let mut digits = itoa::Buffer::new();
     for drawn in drawn {
         if !states.is_empty() {
