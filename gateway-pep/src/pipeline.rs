@@ -23,6 +23,7 @@ pub(crate) mod particulars;
 pub(crate) mod presented;
 pub(crate) mod reauthorize;
 pub(crate) mod record;
+pub(crate) mod refusal;
 pub(crate) mod respond;
 pub(crate) mod response_body;
 mod rewrite;
@@ -44,11 +45,12 @@ use crate::route::{Lookup, Routed};
 use crate::worker::Worker;
 use crate::worker::connection::Connection;
 use authenticate::authenticate;
-use authorize::{Permitted, authorize};
+use authorize::authorize;
+use authorize::permitted::Permitted;
 use discover::discover;
 use forward::forward;
 use record::Record;
-use respond::Refusal;
+use refusal::Refusal;
 pub(crate) use response_body::ResponseBody;
 
 /// Answers one request. Every way out is a response, and is recorded.

@@ -46,7 +46,7 @@ pub(crate) use mirror::Mirror;
 pub(crate) use reading::{Places, Reading};
 pub(crate) use resource::ResourceTemplate;
 pub(crate) use retries::{Retries, is_repeatable};
-pub(crate) use rewrite::{HeaderChanges, Rewrite};
+pub(crate) use rewrite::{Rewrite, said};
 pub(crate) use source::{BodyPlace, Source};
 pub(crate) use split::Split;
 pub(crate) use timeouts::UpstreamTimes;

@@ -23,7 +23,7 @@ use crate::events::Feed;
 use crate::login::store::SessionStore;
 use crate::metrics::GatewayMetrics;
 use crate::obligation::rate::Limiter;
-use crate::pipeline::respond::REASONS;
+use crate::pipeline::refusal::REASONS;
 use crate::plan::Plan;
 use crate::proofs::Proofs;
 use crate::upstream::roster::Roster;

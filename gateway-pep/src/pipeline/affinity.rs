@@ -1,6 +1,6 @@
 //! What leads a request to one endpoint of its upstream, where requests with the same value belong together.
 
-use super::authorize::Permitted;
+use super::authorize::permitted::Permitted;
 use crate::maglev::hash;
 use crate::plan::{Balancing, HashOn, Plan, UpstreamPlan};
 

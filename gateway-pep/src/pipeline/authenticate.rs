@@ -7,17 +7,17 @@ pub(crate) mod credential;
 mod destination;
 mod proof;
 pub(super) mod session;
-mod shown;
+pub(crate) mod shown;
 
 use std::rc::Rc;
 
 use oauth::Confirmation;
 use service_kit::Secret;
 
-use super::authorize::Permitted;
+use super::authorize::permitted::Permitted;
 use super::presented::Scheme;
 use super::record::{Record, SWAP};
-use super::respond::Refusal;
+use super::refusal::Refusal;
 use crate::cache::Source;
 use crate::cache::tokens::{Place, Swap};
 use crate::canonical::CanonicalRequest;
@@ -30,7 +30,7 @@ pub(super) use bearer::Bearer;
 use credential::{Credential, has_token_in_query};
 use destination::Destination;
 use proof::Wanted;
-pub(crate) use shown::Shown;
+use shown::Shown;
 
 /// A routed request whose caller is known, or need not be.
 #[derive(Debug)]

@@ -2,6 +2,7 @@
 
 mod conditions;
 mod each;
+pub(crate) mod permitted;
 mod settle;
 
 use std::rc::Rc;
@@ -9,91 +10,22 @@ use std::rc::Rc;
 use authzen::EvaluationRequest;
 use service_kit::UnixTime;
 
-use super::authenticate::{Authenticated, Caller, Shown, session};
+use super::authenticate::{Authenticated, Caller, session};
 use super::record::Record;
-use super::respond::Refusal;
+use super::refusal::Refusal;
 use crate::cache::Source;
 use crate::cache::decisions::Keys;
 use crate::cache::verdict::{Outcome, Verdict};
 use crate::canonical::CanonicalRequest;
 use crate::identity::Identity;
-use crate::obligation::Obligations;
 use crate::plan::{Protection, RoutePlan};
 use crate::question::{Particulars, Parts, Question};
 use crate::step_up::StepUp;
 use crate::worker::Worker;
 
 pub(super) use each::decide_each;
+use permitted::{Permit, Permitted};
 use settle::settle;
-
-/// A request that may be forwarded, under its conditions. Nothing outside this file makes one.
-#[derive(Debug)]
-pub(crate) struct Permitted {
-    request: CanonicalRequest,
-    route: usize,
-    upstream: usize,
-    permit: Permit,
-    shown: Option<Shown>,
-    /// What was asked beside what the path says.
-    particulars: Vec<Particulars>,
-}
-
-#[derive(Debug)]
-enum Permit {
-    Public,
-    Granted {
-        caller: Rc<Identity>,
-        verdict: Rc<Verdict>,
-    },
-}
-
-impl Permitted {
-    pub(crate) fn request(&self) -> &CanonicalRequest {
-        &self.request
-    }
-
-    pub(crate) fn request_mut(&mut self) -> &mut CanonicalRequest {
-        &mut self.request
-    }
-
-    pub(crate) fn route(&self) -> usize {
-        self.route
-    }
-
-    /// Where it may be forwarded to: index into [`crate::plan::Plan::upstreams`].
-    pub(crate) fn upstream(&self) -> usize {
-        self.upstream
-    }
-
-    /// Whose request it is; none where the route is public.
-    pub(crate) fn caller(&self) -> Option<&Identity> {
-        match &self.permit {
-            Permit::Public => None,
-            Permit::Granted { caller, .. } => Some(caller),
-        }
-    }
-
-    /// With which credential; none where the route is public.
-    pub(crate) fn shown(&self) -> Option<&Shown> {
-        self.shown.as_ref()
-    }
-
-    /// Who was permitted, and by which decision; none where the route is public.
-    pub(crate) fn granted(&self) -> Option<(&Rc<Identity>, &Rc<Verdict>)> {
-        match &self.permit {
-            Permit::Public => None,
-            Permit::Granted { caller, verdict } => Some((caller, verdict)),
-        }
-    }
-
-    /// Its conditions; none where the route is public.
-    pub(crate) fn obligations(&self) -> Option<&Obligations> {
-        match &self.granted()?.1.outcome {
-            Outcome::Permit(obligations) => Some(obligations),
-            Outcome::Deny | Outcome::UnknownObligation => None,
-        }
-    }
-}
 
 /// Decides, from memory or by asking.
 pub(crate) async fn authorize(
@@ -134,14 +66,7 @@ pub(crate) async fn authorize(
             Permit::Granted { caller, verdict }
         }
     };
-    let mut permitted = Permitted {
-        request,
-        route,
-        upstream,
-        permit,
-        shown,
-        particulars,
-    };
+    let mut permitted = Permitted::new(request, (route, upstream), (permit, shown), particulars);
     // Before anybody counts it or is told of it, and after.
     settle(worker, &mut permitted, record).await?;
     conditions::keep(worker, &permitted, route_plan, record).await?;
@@ -157,12 +82,12 @@ pub(crate) async fn again(
     (caller, began): (&Rc<Identity>, UnixTime),
     record: &mut Record,
 ) -> Result<Rc<Verdict>, Refusal> {
-    let route = permitted.route;
+    let route = permitted.route();
     let route_plan = worker.core.plan.routes.get(route);
     let route_plan = route_plan.ok_or(Refusal::NotFound)?;
-    let request = &permitted.request;
+    let request = permitted.request();
     let login = (caller, began);
-    let asked = (request, &*permitted.particulars);
+    let asked = (request, permitted.particulars());
     let verdict = grant(worker, asked, (route, route_plan), login, record).await?;
     let before = permitted.granted().map(|(_, verdict)| &verdict.outcome);
     match (before, &verdict.outcome) {

@@ -7,20 +7,13 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use super::record::Record;
-use super::respond::Refusal;
+use super::refusal::Refusal;
 use crate::cache::Source;
 use crate::core::Core;
 
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
-
-/// How long others were asked. Nothing is measured where nobody wants to know.
-#[derive(Debug, Default, Clone, Copy)]
-pub(crate) struct Asked {
-    pub(crate) token: Duration,
-    pub(crate) decision: Duration,
-}
 
 /// What is known of timing and caches.
 pub(super) fn say(core: &Core, record: &Record, headers: &mut HeaderMap) {

@@ -4,7 +4,7 @@
 use http::header::{self, HeaderValue};
 use http::{Method, Response, StatusCode};
 
-use super::respond::Refusal;
+use super::refusal::Refusal;
 use super::response_body::ResponseBody;
 use crate::canonical::CanonicalRequest;
 use crate::plan::Discovery;

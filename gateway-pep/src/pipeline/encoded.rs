@@ -2,7 +2,7 @@
 //! and nowhere else.
 
 use super::record::Record;
-use super::respond::Refusal;
+use super::refusal::Refusal;
 use crate::canonical::{Ambiguity, CanonicalRequest, Encoded};
 use crate::core::Core;
 use crate::route::Lookup;

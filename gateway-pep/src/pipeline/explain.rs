@@ -8,11 +8,12 @@ use http::uri::PathAndQuery;
 use http::{Method, Request, Uri, request};
 
 use super::authenticate::authenticate;
-use super::authorize::{self, Permitted, authorize};
+use super::authorize::permitted::Permitted;
+use super::authorize::{self, authorize};
 use super::discover::discover;
 use super::particulars;
 use super::record::Record;
-use super::respond::Refusal;
+use super::refusal::Refusal;
 use super::shape;
 use crate::canonical::{Ambiguity, Arrival, CanonicalRequest, UrlScheme, written_target};
 use crate::explain::{

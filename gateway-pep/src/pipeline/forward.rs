@@ -13,11 +13,11 @@ use hyper::upgrade::OnUpgrade;
 use tokio::time::Instant;
 
 use super::affinity;
-use super::authorize::Permitted;
+use super::authorize::permitted::Permitted;
 use super::mirror::mirror;
 use super::reauthorize::{confirm, confirm_now, refusal};
 use super::record::Record;
-use super::respond::Refusal;
+use super::refusal::Refusal;
 use super::response_body::ResponseBody;
 use super::rewrite::rewrite;
 use super::shape;

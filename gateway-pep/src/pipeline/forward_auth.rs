@@ -10,9 +10,10 @@ use http::header::{self, HeaderValue};
 use http::{Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 
-use super::authorize::Permitted;
+use super::authorize::permitted::Permitted;
 use super::record::Record;
-use super::respond::{self, Refusal};
+use super::refusal::Refusal;
+use super::respond;
 use super::response_body::ResponseBody;
 use crate::body::RequestBody;
 use crate::canonical::{Ambiguity, CanonicalRequest};

@@ -3,7 +3,7 @@
 mod callback;
 pub(crate) mod departure;
 mod logout;
-mod page;
+pub(crate) mod page;
 
 use http::header::HeaderValue;
 use http::{Method, Response};
@@ -13,11 +13,11 @@ use crate::canonical::{CanonicalRequest, normalize_keeping, written_target};
 use crate::login::{Kind, Logins, Reserved};
 use crate::metrics::LoginOutcome;
 use crate::pipeline::record::Record;
-use crate::pipeline::respond::Refusal;
+use crate::pipeline::refusal::Refusal;
 use crate::pipeline::response_body::ResponseBody;
 use crate::worker::Worker;
 use departure::{Cause, Departure};
-use page::Page;
+use page::{Page, depart};
 
 /// Answers a request for a path that is ours.
 pub(crate) async fn serve(
@@ -73,7 +73,7 @@ async fn start(
         Refusal::IssuerUnavailable
     })?;
     worker.core.metrics.login(index, LoginOutcome::Begun);
-    Ok(departure.ok_or(Refusal::NotFound)?.response())
+    Ok(depart(&departure.ok_or(Refusal::NotFound)?))
 }
 
 /// `return_to`, if it is there once.

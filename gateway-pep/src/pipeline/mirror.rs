@@ -7,7 +7,7 @@ use http::Request;
 use http::header::{self, HeaderValue};
 
 use super::authenticate::Bearer;
-use super::authorize::Permitted;
+use super::authorize::permitted::Permitted;
 use super::record::Record;
 use super::response_body::ResponseBody;
 use super::shape;

@@ -9,7 +9,7 @@ use strict_json::{Arena, Json};
 
 use super::authenticate::{Authenticated, Caller};
 use super::forward::of_body;
-use super::respond::Refusal;
+use super::refusal::Refusal;
 use super::rewrite::is_json;
 use crate::body::{BodyError, RequestBody};
 use crate::canonical::{CanonicalRequest, decode_segment};

@@ -7,7 +7,7 @@ use super::authenticate;
 use super::authorize;
 use super::held::{Held, Standing};
 use super::record::Record;
-use super::respond::Refusal;
+use super::refusal::Refusal;
 use crate::body::LONG;
 use crate::cache::Moment;
 use crate::cache::Source;

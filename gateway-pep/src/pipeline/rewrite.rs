@@ -7,7 +7,7 @@ use http_body::Body as _;
 use super::authorize::decide_each;
 use super::reauthorize::{confirm, refusal};
 use super::record::Record;
-use super::respond::Refusal;
+use super::refusal::Refusal;
 use super::response_body::ResponseBody;
 use crate::body::BodyError;
 use crate::cache::verdict::{Outcome, Verdict};

@@ -5,8 +5,8 @@ use http::uri::PathAndQuery;
 use http::{Request, Version};
 use http_body::Body as _;
 
-use super::authenticate::Shown;
-use super::authorize::Permitted;
+use super::authenticate::shown::Shown;
+use super::authorize::permitted::Permitted;
 use super::record::Record;
 use crate::body::RequestBody;
 use crate::canonical::Upgrade;
@@ -15,7 +15,7 @@ use crate::headers::{
     X_REQUEST_ID, set_all, strip_hop_by_hop,
 };
 use crate::obligation::Obligations;
-use crate::plan::{HeaderChanges, Plan, RoutePlan, UpstreamPlan};
+use crate::plan::{Plan, RoutePlan, UpstreamPlan, said};
 
 /// Whatever lets an upstream answer with less than the whole document, or encoded.
 static HINDERS_MASKING: [HeaderName; 5] = [
@@ -167,16 +167,6 @@ pub(super) fn said_to_upstream(route: &RoutePlan, permitted: &Permitted) -> Vec<
     let of_route = route.rewrite.as_ref().map(|rewrite| &rewrite.request);
     let of_policy = permitted.obligations().map(|it| &it.request_headers);
     said(of_route, of_policy).cloned().collect()
-}
-
-/// Names that a route changes, and names that a policy sets.
-pub(super) fn said<'s>(
-    of_route: Option<&'s HeaderChanges>,
-    of_policy: Option<&'s Vec<(HeaderName, HeaderValue)>>,
-) -> impl Iterator<Item = &'s HeaderName> {
-    let of_policy = of_policy.into_iter().flatten();
-    let of_route = of_route.into_iter().flat_map(HeaderChanges::names);
-    of_route.chain(of_policy.map(|(name, _)| name))
 }
 
 /// What is said to the next hop of what was said to this one.

@@ -2,6 +2,7 @@
 //! and of its way to the upstream. They say words of the configuration and outcomes, never who asked for what.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, StatusCode};
 use service_kit::traces::{Span, Stranger};
@@ -40,6 +41,13 @@ pub(crate) struct Told<'a> {
     pub(crate) token_source: Option<&'static str>,
     /// Whether it was permitted, and who said so.
     pub(crate) decision: Option<(bool, &'static str)>,
+}
+
+/// How long others were asked. Nothing is measured where nobody wants to know.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Asked {
+    pub(crate) token: Duration,
+    pub(crate) decision: Duration,
 }
 
 /// Somebody is being asked about a request.

@@ -19,7 +19,7 @@ use service_kit::random;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
 use super::record::Record;
-use super::respond::Refusal;
+use super::refusal::Refusal;
 use super::response_body::{Handover, ResponseBody};
 use super::shape;
 use crate::body::BodyError;

@@ -234,6 +234,16 @@ fn parse_name(name: &str) -> Result<HeaderName, ConfigIssue> {
         .map_err(|_| ConfigIssue::new(format!("`{name}` is no name of a header field")))
 }
 
+/// Names that a route changes, and names that a policy sets.
+pub(crate) fn said<'s>(
+    of_route: Option<&'s HeaderChanges>,
+    of_policy: Option<&'s Vec<(HeaderName, HeaderValue)>>,
+) -> impl Iterator<Item = &'s HeaderName> {
+    let of_policy = of_policy.into_iter().flatten();
+    let of_route = of_route.into_iter().flat_map(HeaderChanges::names);
+    of_route.chain(of_policy.map(|(name, _)| name))
+}
+
 /// What frames or addresses a message, says who sends it, or is the gateway's to say.
 fn is_of_gateway(name: &HeaderName) -> bool {
     let folded = name.as_str().replace('_', "-");

@@ -7,7 +7,7 @@ use super::shown::Shown;
 use super::{is_same, swap_at};
 use crate::cache::tokens::{Place, Swap};
 use crate::identity::Identity;
-use crate::pipeline::authorize::Permitted;
+use crate::pipeline::authorize::permitted::Permitted;
 use crate::pipeline::record::Record;
 use crate::plan::Protection;
 use crate::worker::Worker;

@@ -19,7 +19,7 @@ use crate::identity::issuer::Kind;
 use crate::login::browser::is_of_own_site;
 use crate::metrics::SwapOutcome;
 use crate::pipeline::record::Record;
-use crate::pipeline::respond::Refusal;
+use crate::pipeline::refusal::Refusal;
 use crate::worker::Worker;
 
 /// Who it is, by which certificate.

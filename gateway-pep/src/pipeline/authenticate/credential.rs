@@ -4,7 +4,7 @@
 use http::header::{self, HeaderMap, HeaderName};
 
 use crate::pipeline::presented::Scheme;
-use crate::pipeline::respond::Refusal;
+use crate::pipeline::refusal::Refusal;
 
 /// What a request brings to be known by.
 #[derive(Debug, Clone, Copy)]

@@ -11,7 +11,7 @@ use service_kit::{ClientCertificate, UnixTime};
 use crate::canonical::CanonicalRequest;
 use crate::names::RequestId;
 use crate::pipeline::presented::Unproven;
-use crate::pipeline::respond::Refusal;
+use crate::pipeline::refusal::Refusal;
 use crate::plan::{Binding, Dpop};
 use crate::proofs::Proofs;
 

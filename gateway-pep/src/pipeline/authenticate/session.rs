@@ -19,7 +19,7 @@ use crate::login::{Login, Logins, cookies};
 use crate::metrics::{LoginOutcome, SwapOutcome};
 use crate::pipeline::login::departure::{Cause, Departure};
 use crate::pipeline::record::Record;
-use crate::pipeline::respond::Refusal;
+use crate::pipeline::refusal::Refusal;
 use crate::plan::RoutePlan;
 use crate::session::renewal::{Renewed, Unrenewed};
 use crate::worker::Worker;

@@ -14,7 +14,7 @@ use crate::canonical::CanonicalRequest;
 use crate::login::record::SessionId;
 use crate::login::store::Kept;
 use crate::pipeline::presented::Scheme;
-use crate::pipeline::respond::Refusal;
+use crate::pipeline::refusal::Refusal;
 use crate::plan::Plan;
 use crate::session::Asked;
 use crate::worker::Worker;

@@ -1,7 +1,8 @@
 //! What took its time is looked at once more before it passes: while others were asked, or a body came, the caller may
 //! have been revoked, and the decision with them.
 
-use super::{Permit, Permitted, Record, Refusal, again};
+use super::permitted::{Permit, Permitted};
+use super::{Record, Refusal, again};
 use crate::pipeline::authenticate;
 use crate::pipeline::held::Standing;
 use crate::streams::Times;
@@ -34,7 +35,7 @@ pub(super) async fn settle(
         }
         let caller = authenticate::again(worker, permitted, record).await?;
         let verdict = again(worker, permitted, (&caller, began), record).await?;
-        permitted.permit = Permit::Granted { caller, verdict };
+        permitted.renew(Permit::Granted { caller, verdict });
     }
     Err(Refusal::DecisionPointUnavailable)
 }

@@ -10,7 +10,7 @@ use tokio::time::sleep;
 
 use crate::pipeline::reauthorize::confirm_now;
 use crate::pipeline::record::Record;
-use crate::pipeline::respond::Refusal;
+use crate::pipeline::refusal::Refusal;
 use crate::upstream::{Exchange, Hedge, Lease, UpstreamError};
 use crate::worker::Worker;
 

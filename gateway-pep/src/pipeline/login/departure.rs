@@ -1,7 +1,6 @@
 //! Off to the provider: where a browser is sent that has to log in, and the cookie that it goes with.
 
-use http::header::{self, HeaderValue};
-use http::{Response, StatusCode};
+use http::header::HeaderValue;
 use openidconnect::core::{CoreAuthPrompt, CoreAuthenticationFlow};
 use openidconnect::{AuthenticationContextClass, CsrfToken, PkceCodeChallenge, Scope};
 use relying_party::Fault;
@@ -10,14 +9,13 @@ use service_kit::UnixTime;
 use crate::canonical::CanonicalRequest;
 use crate::login::pending::{Pending, State};
 use crate::login::{Kind, Login, Logins};
-use crate::pipeline::response_body::ResponseBody;
 use crate::step_up::StepUp;
 
 /// A redirect to the provider.
 #[derive(Debug)]
 pub(crate) struct Departure {
-    location: HeaderValue,
-    cookies: Vec<HeaderValue>,
+    pub(crate) location: HeaderValue,
+    pub(crate) cookies: Vec<HeaderValue>,
 }
 
 /// Why a browser is sent.
@@ -83,26 +81,4 @@ impl Departure {
         }
         Ok(Some(Self { location, cookies }))
     }
-
-    pub(crate) fn response(&self) -> Response<ResponseBody> {
-        see_other(self.location.clone(), self.cookies.iter().cloned())
-    }
-}
-
-/// A redirect that is good once: 303, so that nothing is sent again where it leads to.
-pub(super) fn see_other(
-    location: HeaderValue,
-    cookies: impl IntoIterator<Item = HeaderValue>,
-) -> Response<ResponseBody> {
-    let mut response = Response::new(ResponseBody::whole(""));
-    *response.status_mut() = StatusCode::SEE_OTHER;
-    let headers = response.headers_mut();
-    headers.insert(header::LOCATION, location);
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    let referrer = HeaderValue::from_static("no-referrer");
-    headers.insert(header::REFERRER_POLICY, referrer);
-    for cookie in cookies {
-        headers.append(header::SET_COOKIE, cookie);
-    }
-    response
 }

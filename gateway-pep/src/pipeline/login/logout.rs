@@ -11,10 +11,10 @@ use crate::login::record::SessionId;
 use crate::login::store::Ended;
 use crate::login::{Kind, Login, Logins, cookies};
 use crate::metrics::LoginOutcome;
-use crate::pipeline::login::departure::see_other;
 use crate::pipeline::login::page::Page;
+use crate::pipeline::login::page::see_other;
 use crate::pipeline::record::Record;
-use crate::pipeline::respond::Refusal;
+use crate::pipeline::refusal::Refusal;
 use crate::pipeline::response_body::ResponseBody;
 use crate::worker::Worker;
 

@@ -1,9 +1,10 @@
-//! The gateway's own pages: plain HTML without a script, not to be framed. Texts are of a closed set: what a
+//! The gateway's own pages, and where it sends browsers: plain HTML without a script, not to be framed. Texts are of a closed set: what a
 //! request or a provider says is repeated nowhere.
 
 use http::header::{self, HeaderName, HeaderValue};
 use http::{Response, StatusCode};
 
+use super::departure::Departure;
 use crate::pipeline::response_body::ResponseBody;
 
 /// What is said.
@@ -82,6 +83,30 @@ impl Page {
         }
         response
     }
+}
+
+/// Off to the provider.
+pub(crate) fn depart(departure: &Departure) -> Response<ResponseBody> {
+    let cookies = departure.cookies.iter().cloned();
+    see_other(departure.location.clone(), cookies)
+}
+
+/// A redirect that is good once: 303, so that nothing is sent again where it leads to.
+pub(super) fn see_other(
+    location: HeaderValue,
+    cookies: impl IntoIterator<Item = HeaderValue>,
+) -> Response<ResponseBody> {
+    let mut response = Response::new(ResponseBody::whole(""));
+    *response.status_mut() = StatusCode::SEE_OTHER;
+    let headers = response.headers_mut();
+    headers.insert(header::LOCATION, location);
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    let referrer = HeaderValue::from_static("no-referrer");
+    headers.insert(header::REFERRER_POLICY, referrer);
+    for cookie in cookies {
+        headers.append(header::SET_COOKIE, cookie);
+    }
+    response
 }
 
 const HEADERS: [(HeaderName, &str); 6] = [
