@@ -7,6 +7,7 @@
 mod config;
 mod context;
 mod current;
+mod recorder;
 mod send;
 mod serve;
 mod span;
@@ -139,7 +140,7 @@ impl Traces {
         let Some(open) = &self.0 else {
             return (sent.filter(|_| stranger == Stranger::Continue), None);
         };
-        let recorder = span::Recorder::new(&open.tracer, open.clock.now());
+        let recorder = recorder::Recorder::new(&open.tracer, open.clock.now());
         let sent = sent.map(|sent| sent.span);
         let (parent, linked) = match stranger {
             Stranger::Continue => (sent, None),

@@ -15,7 +15,7 @@ use smol_str::SmolStr;
 
 use super::attribute::Attribute;
 use super::like::Like;
-use super::scene::Scene;
+use super::scene::{Scene, Whose};
 use super::value::{Failed, Val};
 use crate::entities::Uid;
 use crate::now;
@@ -43,7 +43,7 @@ pub(super) enum Code {
     /// Compares the time of the decision.
     Clock(Box<Clock>),
     /// An attribute of the principal or of the resource.
-    Own(Side, Attribute),
+    Own(Whose, Attribute),
     Get(Box<Code>, Attribute),
     Has(Box<Code>, Attribute),
     HasPath(Box<Code>, Box<[Name]>),
@@ -52,13 +52,6 @@ pub(super) enum Code {
     Set(Box<[Code]>),
     Record(Box<[(SmolStr, Code)]>),
     Call(&'static ExtensionFunction, Box<[Code]>),
-}
-
-/// Whose attribute it is.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Side {
-    Principal,
-    Resource,
 }
 
 /// A comparison of the time of the decision with something else.
@@ -150,8 +143,8 @@ impl Code {
 
     fn attribute(of: Self, name: Name) -> Self {
         match of {
-            Self::Principal => Self::Own(Side::Principal, name.into()),
-            Self::Resource => Self::Own(Side::Resource, name.into()),
+            Self::Principal => Self::Own(Whose::Principal, name.into()),
+            Self::Resource => Self::Own(Whose::Resource, name.into()),
             of => Self::Get(Box::new(of), name.into()),
         }
     }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use cedar_policy_core::ast::{BinaryOp, Literal, UnaryOp, Value, ValueKind};
 use smallvec::SmallVec;
 
-use super::condition::{Code, Side};
-use super::scene::Scene;
+use super::condition::Code;
+use super::scene::{Scene, Whose};
 use super::value::Val;
 use crate::entities::Named;
 use crate::index::guards::{Answer, Guard, Look, Of, Subject, Values};
@@ -102,7 +102,7 @@ impl Code {
     }
 }
 
-impl Side {
+impl Whose {
     fn subject(self, name: &Name, look: Look) -> Subject {
         let of = match self {
             Self::Principal => Of::Principal,

@@ -10,12 +10,18 @@ use cedar_policy_core::extensions::Extensions;
 use smol_str::SmolStr;
 
 use super::attribute::Wanted;
-use super::condition;
 use super::value::{Failed, Val};
 use super::{Question, Surroundings};
 use crate::entities::{Named, Row, WALKED};
 use crate::plain::Plain;
 use crate::reads::{Name, NameSet, Reads};
+
+/// Whose attribute it is.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Whose {
+    Principal,
+    Resource,
+}
 
 /// What clauses see.
 #[derive(Debug)]
@@ -51,10 +57,10 @@ impl<'a, 's: 'a> Scene<'a, 's> {
 
     /// A part of the question.
     #[inline]
-    pub(super) fn side(&self, side: condition::Side) -> &'a super::Side<'s> {
-        match side {
-            condition::Side::Principal => &self.seen.principal,
-            condition::Side::Resource => &self.seen.resource,
+    pub(super) fn side(&self, whose: Whose) -> &'a super::Side<'s> {
+        match whose {
+            Whose::Principal => &self.seen.principal,
+            Whose::Resource => &self.seen.resource,
         }
     }
 

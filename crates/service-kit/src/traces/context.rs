@@ -4,9 +4,9 @@
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
-use opentelemetry::trace::{SpanContext, SpanId, SpanKind, TraceFlags, TraceId, TraceState};
+use opentelemetry::trace::{SpanContext, SpanId, TraceFlags, TraceId, TraceState};
 
-use super::span::{Recorder, Span, Work};
+use super::recorder::Recorder;
 
 pub(super) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 pub(super) const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
@@ -69,33 +69,13 @@ impl TraceContext {
         self.recorder.is_some()
     }
 
-    /// Begins a part of the work, where it is recorded.
-    pub fn part(&self, name: &'static str) -> Option<Span> {
-        self.child(name, SpanKind::Internal)
-    }
-
-    /// Begins a question to somebody else, where it is recorded.
-    pub fn call(&self, name: &'static str) -> Option<Span> {
-        self.child(name, SpanKind::Client)
-    }
-
-    /// The same, but nothing is recorded within.
+    /// The same place, but nothing is recorded within.
     #[must_use]
     pub fn without_parts(&self) -> Self {
         Self {
             span: self.span.clone(),
             recorder: None,
         }
-    }
-
-    fn child(&self, name: &'static str, kind: SpanKind) -> Option<Span> {
-        let recorder = self.recorder.as_ref()?;
-        let work = Work {
-            name,
-            kind,
-            links: Vec::new(),
-        };
-        Span::begin(recorder, work, Some(&self.span)).1
     }
 }
 

@@ -4,17 +4,13 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use super::context::TraceContext;
+use super::recorder::Recorder;
 use opentelemetry::trace::{
     Link, Span as _, SpanBuilder, SpanContext, SpanKind, Status, TraceContextExt as _, Tracer as _,
 };
 use opentelemetry::{Context, KeyValue, Value};
-use opentelemetry_sdk::trace::SdkTracer;
-use tokio::time::Instant;
-
-use super::context::TraceContext;
-use crate::UnixTime;
 
 /// A piece of work that is being recorded. Dropped before it is finished, it was cut off. Nearly
 /// always there is none, and what has room for one is small.
@@ -30,15 +26,6 @@ struct Recording {
     is_finished: bool,
 }
 
-/// Begins the spans of one request. The clock is read once for all of them, so that a step of the
-/// clock makes none of them longer or shorter than it was.
-#[derive(Debug)]
-pub(super) struct Recorder {
-    tracer: SdkTracer,
-    at: SystemTime,
-    since: Instant,
-}
-
 /// What a span is about.
 pub(super) struct Work {
     pub(super) name: &'static str,
@@ -47,17 +34,25 @@ pub(super) struct Work {
     pub(super) links: Vec<Link>,
 }
 
-impl Recorder {
-    pub(super) fn new(tracer: &SdkTracer, now: UnixTime) -> Arc<Self> {
-        Arc::new(Self {
-            tracer: tracer.clone(),
-            at: UNIX_EPOCH + Duration::from_millis(now.as_millis()),
-            since: Instant::now(),
-        })
+impl TraceContext {
+    /// Begins a part of the work, where it is recorded.
+    pub fn part(&self, name: &'static str) -> Option<Span> {
+        self.child(name, SpanKind::Internal)
     }
 
-    fn now(&self) -> SystemTime {
-        self.at + self.since.elapsed()
+    /// Begins a question to somebody else, where it is recorded.
+    pub fn call(&self, name: &'static str) -> Option<Span> {
+        self.child(name, SpanKind::Client)
+    }
+
+    fn child(&self, name: &'static str, kind: SpanKind) -> Option<Span> {
+        let recorder = self.recorder.as_ref()?;
+        let work = Work {
+            name,
+            kind,
+            links: Vec::new(),
+        };
+        Span::begin(recorder, work, Some(&self.span)).1
     }
 }
 
@@ -75,7 +70,7 @@ impl Span {
         let within = parent.map_or_else(Context::new, |parent| {
             Context::new().with_remote_span_context(parent.clone())
         });
-        let recording = recorder.tracer.build_with_context(builder, &within);
+        let recording = recorder.tracer().build_with_context(builder, &within);
         let mut context = TraceContext {
             span: recording.span_context().clone(),
             recorder: None,
