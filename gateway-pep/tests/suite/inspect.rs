@@ -21,6 +21,10 @@ async fn routes_are_those_in_force() {
         .find(|it| it["is_public"] == true);
     assert_eq!(public.unwrap()["issuers"], serde_json::json!([]));
     assert!(public.unwrap().get("action").is_none());
+    assert_eq!(first["encoded_characters"], serde_json::json!([]));
+    let websockets = routes.as_array().unwrap().iter();
+    let websockets: Vec<_> = websockets.filter(|it| it["websocket"] == true).collect();
+    assert!(!websockets.is_empty() && *first != *websockets[0]);
 }
 
 #[tokio::test]
