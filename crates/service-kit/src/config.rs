@@ -64,19 +64,43 @@ pub fn parse<T: DeserializeOwned>(text: &str, variables: &Variables) -> Result<T
 fn issue(error: &serde_saphyr::Error, text: &str) -> ConfigIssue {
     use serde_saphyr::Error;
     let error = error.without_snippet();
+    let place = error.location().map(|at| {
+        (
+            usize::try_from(at.line()).unwrap_or(0),
+            usize::try_from(at.column()).unwrap_or(0),
+        )
+    });
+    let excerpt = place.and_then(|(line, _)| text.lines().nth(line.checked_sub(1)?));
+    // The library does not name what comes after a variable, whatever it is: it could be the variable's value.
+    let written = || {
+        let from = place?.1.checked_sub(1)?;
+        let word = excerpt?.chars().skip(from).collect::<String>();
+        let word = word
+            .split([':', ',', '}', ']', '#'])
+            .next()?
+            .trim()
+            .to_owned();
+        (!word.is_empty() && !word.contains('$')).then_some(word)
+    };
     let (message, hint) = match error {
         Error::SerdeUnknownField {
             field, expected, ..
-        } => (
-            format!("unknown key `{field}`"),
-            Some(suggestion(field, expected)),
-        ),
+        } => {
+            let field = written().unwrap_or_else(|| field.clone());
+            (
+                format!("unknown key `{field}`"),
+                Some(suggestion(&field, expected)),
+            )
+        }
         Error::SerdeUnknownVariant {
             variant, expected, ..
-        } => (
-            format!("unknown value `{variant}`"),
-            Some(suggestion(variant, expected)),
-        ),
+        } => {
+            let variant = written().unwrap_or_else(|| variant.clone());
+            (
+                format!("unknown value `{variant}`"),
+                Some(suggestion(&variant, expected)),
+            )
+        }
         Error::SerdeMissingField { field, .. } => (format!("`{field}` is missing"), None),
         Error::UnresolvedProperty { name, .. } => (
             format!("the environment variable `{name}` is not set"),
@@ -85,20 +109,11 @@ fn issue(error: &serde_saphyr::Error, text: &str) -> ConfigIssue {
         // The library's enum is large and grows; its own words are good enough for the rest.
         other => (first_line(&other.to_string()), None),
     };
-    let place = error.location().map(|at| {
-        (
-            usize::try_from(at.line()).unwrap_or(0),
-            usize::try_from(at.column()).unwrap_or(0),
-        )
-    });
-    let excerpt = place
-        .and_then(|(line, _)| text.lines().nth(line.checked_sub(1)?))
-        .map(str::to_owned);
     ConfigIssue {
         place,
         message,
         hint,
-        excerpt,
+        excerpt: excerpt.map(str::to_owned),
     }
 }
 
@@ -250,6 +265,18 @@ mod tests {
         check(
             "listen: ${NOPE}\n",
             "x.yaml:1:9: the environment variable `NOPE` is not set\n   |\n 1 | listen: ${NOPE}\n   |         ^\n hint: set it, or write `${NOPE:-default}`",
+        );
+    }
+
+    #[test]
+    fn a_key_behind_a_variable_is_named_and_no_variable_is() {
+        check(
+            "listen: ${KEY}\nnested:\n  secert: b\n",
+            "x.yaml:3:3: unknown key `secert`\n   |\n 3 |   secert: b\n   |   ^\n hint: did you mean `secret`?",
+        );
+        check(
+            "listen: ${KEY}\nbogus: ${KEY}\n",
+            "x.yaml:2:1: unknown key `bogus`\n   |\n 2 | bogus: ${KEY}\n   | ^\n hint: known here: listen, nested",
         );
     }
 
