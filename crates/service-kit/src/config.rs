@@ -82,11 +82,16 @@ fn issue(error: &serde_saphyr::Error, text: &str) -> ConfigIssue {
             .to_owned();
         (!word.is_empty() && !word.contains('$')).then_some(word)
     };
+    let named = |said: &str| {
+        let is_named = excerpt.is_some_and(|line| line.contains(said));
+        let written = if is_named { None } else { written() };
+        written.unwrap_or_else(|| said.to_owned())
+    };
     let (message, hint) = match error {
         Error::SerdeUnknownField {
             field, expected, ..
         } => {
-            let field = written().unwrap_or_else(|| field.clone());
+            let field = named(field);
             (
                 format!("unknown key `{field}`"),
                 Some(suggestion(&field, expected)),
@@ -95,7 +100,7 @@ fn issue(error: &serde_saphyr::Error, text: &str) -> ConfigIssue {
         Error::SerdeUnknownVariant {
             variant, expected, ..
         } => {
-            let variant = written().unwrap_or_else(|| variant.clone());
+            let variant = named(variant);
             (
                 format!("unknown value `{variant}`"),
                 Some(suggestion(&variant, expected)),
@@ -277,6 +282,10 @@ mod tests {
         check(
             "listen: ${KEY}\nbogus: ${KEY}\n",
             "x.yaml:2:1: unknown key `bogus`\n   |\n 2 | bogus: ${KEY}\n   | ^\n hint: known here: listen, nested",
+        );
+        check(
+            "listen: a\n'bo:gus': b\n",
+            "x.yaml:2:1: unknown key `bo:gus`\n   |\n 2 | 'bo:gus': b\n   | ^\n hint: known here: listen, nested",
         );
     }
 
