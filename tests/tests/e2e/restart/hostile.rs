@@ -4,7 +4,7 @@ use std::io::{Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use e2e::Site;
 use e2e::http::get;
@@ -16,6 +16,17 @@ use super::{PATIENCE, await_socket, report, with_handover};
 
 /// Somebody who is not the user that the process runs as.
 const NOBODY: &str = "nobody";
+/// What the log says of a process that has the store of the one before it,
+const HAS_STORE: &str = "the store is open in the other process";
+/// and of one that cannot serve.
+const UNBOUND: &str = "cannot listen on";
+
+/// One that listens where the demo's upstream does.
+fn with_port_of_another(text: &str, site: &Site, port: u16) -> String {
+    let at = |port: u16| format!("listen: {}:{port}", site.host);
+    assert!(text.contains(&at(port)), "{port}");
+    text.replacen(&at(port), &at(9000), 1)
+}
 
 fn load(site: &Site, token: &str) -> Load {
     let records = Target {
@@ -42,14 +53,7 @@ async fn a_process_that_does_not_come_up_leaves_the_old_one_serving() {
             "nobody",
         ),
         // Known only after the store has been handed over: a port that somebody else has.
-        (
-            original.replacen(
-                &format!("listen: {}:8082", site.host),
-                &format!("listen: {}:9000", site.host),
-                1,
-            ),
-            "cannot listen on",
-        ),
+        (with_port_of_another(&original, &site, 8082), UNBOUND),
     ];
     for (text, said) in broken {
         assert_ne!(text, original);
@@ -62,18 +66,30 @@ async fn a_process_that_does_not_come_up_leaves_the_old_one_serving() {
     let (answered, failures) = load.stop().await;
     assert!(failures.is_empty(), "{}", report(&failures));
     assert!(answered > 100, "{answered}");
-    // One that is killed when it has the store. What it was asked for then is answered by an error, and in no other way.
-    std::fs::write(&file, &original).expect("write");
+    // One that is killed when it has the store, and would not get as far as the gateway: whom it accepts dies with it.
+    // What it was asked for is answered by an error, and in no other way.
+    let text = with_port_of_another(&original, &site, 9901);
+    std::fs::write(&file, text).expect("write");
     let load = self::load(&site, &alice);
-    for wait in [50, 150, 300] {
+    let said = |site: &Site, text: &str| site.pdp.output().matches(text).count();
+    let mut killed = 0;
+    for _ in 0..10 {
+        let before = [HAS_STORE, UNBOUND].map(|text| said(&site, text));
         let mut next = site.take_over("all-in-one");
-        tokio::time::sleep(Duration::from_millis(wait)).await;
+        let end = Instant::now() + PATIENCE;
+        while said(&site, HAS_STORE) == before[0] {
+            assert!(Instant::now() < end, "{}", site.pdp.output());
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
         next.kill();
-        if site.pdp.output().contains("another process has taken over") {
+        killed += usize::from(said(&site, UNBOUND) == before[1]);
+        load.go_on_for(50).await;
+        if killed == 3 {
             break;
         }
-        load.go_on_for(50).await;
     }
+    assert!(killed > 0, "{}", site.pdp.output());
+    std::fs::write(&file, &original).expect("write");
     let (_, mut failures) = load.stop().await;
     failures.retain(|failure| !failure.contains("Ok(Ok(503))"));
     assert!(failures.is_empty(), "{}", report(&failures));
