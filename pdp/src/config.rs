@@ -80,8 +80,9 @@ pub struct PdpConfig {
     /// path, and compared. 0: never.
     pub second_opinion_every: u64,
     /// Fewer are taken again where that would take a larger part of one core's time: the plain
-    /// authorizer walks every policy. Percent, from 1 to 100.
-    pub second_opinion_percent: u32,
+    /// authorizer walks every policy, and where it shares a core with those who answer, they wait
+    /// meanwhile. Percent, above 0 and at most 100.
+    pub second_opinion_percent: f64,
     /// The most results on a page of a search, and how many there are where none is asked for.
     pub max_page: usize,
     /// The most candidates that are decided for one page of a search. A page that has used them
@@ -162,7 +163,7 @@ impl Default for PdpConfig {
             max_json_depth: 32,
             max_evaluations: 1000,
             second_opinion_every: 1000,
-            second_opinion_percent: 1,
+            second_opinion_percent: 0.2,
             max_page: 1000,
             max_search_decisions: 20_000,
             page_token_secret: None,
@@ -224,7 +225,7 @@ impl PdpConfig {
         let (every, percent) = (self.second_opinion_every, self.second_opinion_percent);
         let percent = Percent::new(percent).ok_or_else(|| {
             ConfigIssue::new(format!(
-                "`pdp.second_opinion_percent` is {percent}; it must be from 1 to 100"
+                "`pdp.second_opinion_percent` is {percent}; it must be above 0 and at most 100"
             ))
             .hint("`second_opinion_every: 0` takes none")
         })?;

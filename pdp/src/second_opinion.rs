@@ -217,7 +217,7 @@ mod tests {
         }
     }
 
-    fn sample(every: u64, percent: u32) -> Sample {
+    fn sample(every: u64, percent: f64) -> Sample {
         let percent = Percent::new(percent).unwrap();
         Sample { every, percent }
     }
@@ -225,7 +225,7 @@ mod tests {
     #[tokio::test]
     async fn the_sample_is_as_thin_as_configured_and_nothing_waits() {
         let tasks = Tasks::new();
-        let start = |every| SecondOpinion::start(sample(every, 100), &Metrics::new(), &tasks);
+        let start = |every| SecondOpinion::start(sample(every, 100.0), &Metrics::new(), &tasks);
         let opinion = start(3).unwrap();
         let wanted: Vec<bool> = (0..7).map(|_| opinion.is_wanted()).collect();
         assert_eq!(wanted, [true, false, false, true, false, false, true]);
@@ -239,7 +239,7 @@ mod tests {
     }
 
     /// How many of so many decisions, a millisecond after each other, are taken again, and skipped.
-    async fn taken_again(percent: u32, decisions: u64) -> (u64, u64) {
+    async fn taken_again(percent: f64, decisions: u64) -> (u64, u64) {
         let (metrics, tasks) = (Metrics::new(), Tasks::new());
         let opinion = SecondOpinion::start(sample(1, percent), &metrics, &tasks).unwrap();
         let (_fixture, taken) = taken(|_| ());
@@ -263,8 +263,8 @@ mod tests {
 
     #[tokio::test]
     async fn many_decisions_take_no_more_than_their_part_of_the_time() {
-        let (all, _) = taken_again(100, 300).await;
-        let (few, skipped) = taken_again(1, 300).await;
+        let (all, _) = taken_again(100.0, 300).await;
+        let (few, skipped) = taken_again(1.0, 300).await;
         assert!(few >= 1 && skipped > 0, "{few} and {skipped}");
         assert!(few * 3 < all, "{few} of {all}");
     }

@@ -6,9 +6,14 @@ use std::borrow::Cow;
 /// Longer texts are cut. Bytes.
 const LONGEST: usize = 256;
 
+/// Whether it is repeated whole.
+pub(crate) fn is_short(text: &str) -> bool {
+    text.len() <= LONGEST
+}
+
 /// The text itself, or its beginning and how long it is.
 pub(crate) fn short(text: &str) -> Cow<'_, str> {
-    if text.len() <= LONGEST {
+    if is_short(text) {
         return Cow::Borrowed(text);
     }
     let beginning = text.get(..text.floor_char_boundary(LONGEST / 4));

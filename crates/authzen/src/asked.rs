@@ -20,6 +20,8 @@ pub struct AskedEntity<'a> {
     pub kind: &'a str,
     pub id: &'a str,
     pub properties: &'a Members<'a>,
+    /// All of it as it was sent, where that is one line of JSON and has no other members.
+    pub text: Option<&'a str>,
 }
 
 /// An action.
@@ -143,6 +145,7 @@ impl Lent<'_> {
                 kind: &subject.kind,
                 id: &subject.id,
                 properties: &self.subject,
+                text: None,
             },
             action: AskedAction {
                 name: &action.name,
@@ -152,6 +155,7 @@ impl Lent<'_> {
                 kind: &resource.kind,
                 id: &resource.id,
                 properties: &self.resource,
+                text: None,
             },
             context: &self.context,
         }
@@ -212,7 +216,18 @@ impl<'a> Part<'a> {
             kind: self.text("type")?,
             id: self.text("id")?,
             properties: self.properties()?,
+            text: self.whole(),
         })
+    }
+
+    /// What was sent of an entity, where nothing is a default's and nothing else was sent.
+    fn whole(&self) -> Option<&'a str> {
+        if self.default.is_some() {
+            return None;
+        }
+        let properties = member(self.sent, "properties");
+        let members = 2 + usize::from(properties.is_some());
+        self.sent.text().filter(|_| self.sent.len() == members)
     }
 
     #[inline]
@@ -279,5 +294,38 @@ mod tests {
         assert_eq!(kept.lend(&arena).asked().to_request(), kept);
         assert_eq!(kept.resource.id, "2");
         assert_eq!(kept.context.len(), 1);
+    }
+
+    #[test]
+    fn a_part_is_known_as_it_was_sent_where_it_is_that_and_no_more() {
+        let whole = r#"{ "id":"1", "type":"u", "properties":{"a":"\u0041"} }"#;
+        for (subject, default, expected) in [
+            (whole, "{}", Some(whole)),
+            (
+                r#"{"type":"u","id":"1"}"#,
+                "{}",
+                Some(r#"{"type":"u","id":"1"}"#),
+            ),
+            // What is left out of the question is all the default's.
+            ("null", whole, Some(whole)),
+            (whole, whole, None),
+            (r#"{"id":"1","more":2}"#, r#"{"type":"u","id":"2"}"#, None),
+            (r#"{"type":"u","id":"1","password":"x"}"#, "{}", None),
+            (r#"{"type":"u","id":"1","properties":null}"#, "{}", None),
+            ("{\"type\":\"u\",\n\"id\":\"1\"}", "{}", None),
+        ] {
+            let arena = Arena::new();
+            let rest = r#""action":{"name":"r"},"resource":{"type":"d","id":"2"}"#;
+            let question = format!(r#"{{"subject":{subject},{rest}}}"#);
+            let question = Members::parse(question.as_bytes(), &arena).unwrap();
+            let default = if default == "{}" {
+                default.to_owned()
+            } else {
+                format!(r#"{{"subject":{default}}}"#)
+            };
+            let default = Members::parse(default.as_bytes(), &arena).unwrap();
+            let asked = Asked::with_defaults(&question, &default).unwrap();
+            assert_eq!(asked.subject.text, expected, "{subject} {default:?}");
+        }
     }
 }

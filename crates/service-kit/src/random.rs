@@ -1,6 +1,5 @@
 //! Randomness from the operating system's generator, and ids made of it.
 
-use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
@@ -40,11 +39,24 @@ impl Ids {
     /// One that nobody has had before, in the characters of an [`id`].
     pub fn next(&self) -> String {
         let (start, count) = self.next_parts();
-        let mut id = String::with_capacity(start.len() + 17);
+        let mut digits = [0; 16];
+        let mut first = digits.len();
+        let mut rest = count;
+        for (at, digit) in digits.iter_mut().enumerate().rev() {
+            let value = u8::try_from(rest & 0xf).unwrap_or_default();
+            *digit = value + if value < 10 { b'0' } else { b'a' - 10 };
+            first = at;
+            rest >>= 4;
+            if rest == 0 {
+                break;
+            }
+        }
+        let digits = str::from_utf8(digits.get(first..).unwrap_or_default()).unwrap_or_default();
+        // To the byte: what it is made part of then takes it as it is.
+        let mut id = String::with_capacity(start.len() + 1 + digits.len());
         id.push_str(start);
         id.push('-');
-        // A text takes whatever is written to it.
-        let _ = write!(id, "{count:x}");
+        id.push_str(digits);
         id
     }
 
@@ -57,4 +69,20 @@ impl Ids {
 /// 16 unpredictable bytes as 22 characters of `[A-Za-z0-9_-]`: for names, not for secrets.
 pub fn id() -> Result<String, RandomError> {
     Ok(URL_SAFE_NO_PAD.encode(bytes::<16>()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_go_on_in_hexadecimal_and_take_no_more_room_than_they_need() {
+        let ids = Ids::new().unwrap();
+        for count in [0, 1, 9, 10, 15, 16, 255, 256, 0xabc_def0, u64::MAX] {
+            ids.next.store(count, Ordering::Relaxed);
+            let id = ids.next();
+            assert_eq!(id, format!("{}-{count:x}", ids.start));
+            assert_eq!(id.len(), id.capacity());
+        }
+    }
 }

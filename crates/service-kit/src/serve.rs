@@ -1,5 +1,7 @@
 //! Serving a control API (PDP, token service, admin) on a listener that is already bound.
 
+mod timeouts;
+
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -14,7 +16,7 @@ use http::header::CONNECTION;
 use http::{HeaderMap, HeaderName, HeaderValue};
 pub use hyper::body::Incoming;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
@@ -24,6 +26,7 @@ use crate::Tasks;
 use crate::listeners::take_late;
 use crate::random::Ids;
 use crate::tls::{ClientCertificate, Tls, TlsStream};
+pub use timeouts::Timeouts;
 
 /// More connections than this are not taken on: each may hold a head's worth of memory.
 const MAX_CONNECTIONS: usize = 10_000;
@@ -95,9 +98,9 @@ struct Server<A> {
 impl<A: Api> Server<A> {
     fn new(api: A, tls: Option<Tls>, tasks: Tasks) -> Arc<Self> {
         let mut http = hyper::server::conn::http1::Builder::new();
-        http.timer(TokioTimer::new())
-            .header_read_timeout(HEADER_TIMEOUT)
-            .max_buf_size(64 << 10);
+        // Whoever closes his side has asked: what has been begun is finished. To look for that end while a request is
+        // answered would also take a new buffer for each.
+        http.half_close(true).max_buf_size(64 << 10);
         Arc::new(Self {
             api,
             http,
@@ -176,13 +179,17 @@ impl<A: Api> Server<A> {
                 Ok::<_, Infallible>(answer)
             }
         });
-        let connection = self.http.serve_connection(TokioIo::new(stream), service);
+        let mut http = self.http.clone();
+        http.timer(Timeouts::default())
+            .header_read_timeout(HEADER_TIMEOUT);
+        let connection = http.serve_connection(TokioIo::new(stream), service);
         let mut connection = pin!(connection);
         let leaving = async {
             draining.cancelled().await;
             tokio::time::sleep(LINGER).await;
         };
         let ended = tokio::select! {
+            biased;
             ended = connection.as_mut() => ended,
             () = leaving => {
                 connection.as_mut().graceful_shutdown();

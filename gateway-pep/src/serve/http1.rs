@@ -7,7 +7,8 @@ use std::rc::Rc;
 
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
+use service_kit::serve::Timeouts;
 use service_kit::tls::TlsSession;
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -42,7 +43,7 @@ pub(super) async fn serve<S>(
         }
     });
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new())
+    http.timer(Timeouts::default())
         .header_read_timeout(core.timeouts.head)
         .max_buf_size(core.head_bytes.max(64 << 10))
         .max_header_size(core.head_bytes);

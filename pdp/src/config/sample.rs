@@ -11,18 +11,23 @@ pub(crate) struct Sample {
     pub(crate) percent: Percent,
 }
 
-/// Of a core's time: from 1 to 100.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Percent(u32);
+/// Of a core's time: above 0 and at most 100.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Percent(f64);
+
+/// Nothing takes longer that is rested from. Else the rest could be longer than time can be.
+const LONG: Duration = Duration::from_hours(1);
 
 impl Percent {
-    pub(crate) fn new(percent: u32) -> Option<Self> {
-        (1..=100).contains(&percent).then_some(Self(percent))
+    pub(crate) fn new(percent: f64) -> Option<Self> {
+        (percent > 0.0 && percent <= 100.0).then_some(Self(percent))
     }
 
     /// For how long nothing is to be done after so much work.
     pub(crate) fn rest(self, worked: Duration) -> Duration {
-        worked * (100 - self.0) / self.0
+        // However long that is, it ends.
+        let parts = ((100.0 - self.0) / self.0).min(1e6);
+        worked.min(LONG).mul_f64(parts)
     }
 }
 
@@ -37,9 +42,14 @@ mod tests {
                 .unwrap()
                 .rest(Duration::from_millis(2))
         };
-        assert_eq!(rest(100), Duration::ZERO);
-        assert_eq!(rest(50), Duration::from_millis(2));
-        assert_eq!(rest(1), Duration::from_millis(198));
-        assert_eq!([0, 101].map(Percent::new), [None, None]);
+        assert_eq!(rest(100.0), Duration::ZERO);
+        assert_eq!(rest(50.0), Duration::from_millis(2));
+        assert_eq!(rest(1.0), Duration::from_millis(198));
+        assert_eq!(rest(0.2), Duration::from_millis(998));
+        let ever = Percent::new(f64::MIN_POSITIVE).unwrap();
+        assert!(ever.rest(Duration::MAX) > Duration::from_hours(24));
+        for none in [0.0, -1.0, 100.1, f64::NAN, f64::INFINITY] {
+            assert_eq!(Percent::new(none), None);
+        }
     }
 }

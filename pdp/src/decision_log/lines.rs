@@ -14,7 +14,7 @@ use strict_json::{Arena, JsonText, Members};
 
 use super::{Asker, DecisionLog, Share};
 use crate::answer::Id;
-use crate::short::short;
+use crate::short::{is_short, short};
 use crate::snapshot::{Answered, Failure};
 use crate::spelled::Spelled;
 pub(crate) use refused::Refused;
@@ -28,8 +28,8 @@ pub(crate) struct Lines<'l> {
     text: JsonText,
     /// Entities that the question brings along.
     brought: &'l [Value],
-    /// When the last one was decided: one batch takes few milliseconds.
-    time: Option<(UnixTime, String)>,
+    /// How the last one of this thread began: many are of one millisecond.
+    begun: Option<Begun>,
     /// Where a record of a decision begins in `text` as all of that time do, once one does.
     head: Option<(UnixTime, Range<usize>)>,
     /// Where it is said there who asks, once it is.
@@ -40,16 +40,32 @@ pub(crate) struct Lines<'l> {
     subject: Option<(AskedEntity<'l>, Range<usize>)>,
 }
 
+/// What a thread keeps of the last records.
+#[derive(Debug, Default)]
+struct Spare {
+    /// What they were written into: it is warm, and large enough.
+    text: JsonText,
+    begun: Option<Begun>,
+}
+
+/// How a record of a decision begins, as all of one time and one process do.
+#[derive(Debug)]
+struct Begun {
+    at: UnixTime,
+    process: String,
+    text: String,
+}
+
 thread_local! {
-    /// What the thread has written the last records into. It is warm, and large enough.
-    static SPARE: Cell<Option<JsonText>> = const { Cell::new(None) };
+    static SPARE: Cell<Option<Spare>> = const { Cell::new(None) };
 }
 
 /// More are not kept back.
 const TOGETHER: usize = 64 << 10;
 
-/// A buffer that is larger is not used again. Bytes.
-const KEPT: usize = 2 * TOGETHER;
+/// A buffer that is larger is not used again. Where much is handed over, buffers go round that have held what
+/// several requests have put down. Bytes.
+const KEPT: usize = 16 * TOGETHER;
 
 /// Attributes of one part of a question are recorded up to this. Bytes.
 const LONGEST: usize = 4 << 10;
@@ -60,12 +76,13 @@ const RECORD: usize = 1 << 10;
 impl<'l> Lines<'l> {
     pub(super) fn of(log: &'l DecisionLog, asker: &'l Asker) -> Self {
         let spare = SPARE.try_with(Cell::take).ok().flatten();
+        let Spare { text, begun } = spare.unwrap_or_default();
         Self {
             log,
             asker,
-            text: spare.unwrap_or_default(),
+            text,
             brought: &[],
-            time: None,
+            begun,
             head: None,
             by: None,
             tail: None,
@@ -109,16 +126,11 @@ impl<'l> Lines<'l> {
 
     /// Begins a record.
     fn begin(&mut self, kind: &str, now: UnixTime) {
-        let time = match self.time.take() {
-            Some(known) if known.0 == now => known,
-            _ => (now, now.rfc3339()),
-        };
         let text = &mut self.text;
         text.raw(r#"{"kind":"#);
         text.text(kind);
         text.raw(r#","time":"#);
-        text.text(&time.1);
-        self.time = Some(time);
+        text.text(&now.rfc3339());
     }
 
     /// Ends it.
@@ -134,9 +146,12 @@ impl<'l> Lines<'l> {
             Some((known, written)) if *known == now => self.text.repeat(written.clone()),
             _ => {
                 let start = self.text.len();
-                self.begin("decision", now);
-                self.text.raw(r#","id":""#);
-                self.text.raw(id.process);
+                match &self.begun {
+                    Some(begun) if begun.at == now && begun.process == id.process => {
+                        self.text.raw(&begun.text);
+                    }
+                    _ => self.begin_decided(id, now),
+                }
                 self.head = Some((now, start..self.text.len()));
             }
         }
@@ -152,6 +167,19 @@ impl<'l> Lines<'l> {
             text.raw(r#","sample":"#);
             text.value(&share.0);
         }
+    }
+
+    fn begin_decided(&mut self, id: Id<'_>, now: UnixTime) {
+        let start = self.text.len();
+        self.begin("decision", now);
+        self.text.raw(r#","id":""#);
+        self.text.raw(id.process);
+        let text = self.text.as_bytes().get(start..).unwrap_or_default();
+        self.begun = Some(Begun {
+            at: now,
+            process: id.process.to_owned(),
+            text: String::from_utf8_lossy(text).into_owned(),
+        });
     }
 
     fn asked(&mut self, asked: &Asked<'l>) {
@@ -179,6 +207,14 @@ impl<'l> Lines<'l> {
     }
 
     fn entity(&mut self, part: &str, asked: &AskedEntity<'_>) {
+        if let Some(text) = asked.text
+            && text.len() <= LONGEST
+            && is_short(asked.kind)
+            && is_short(asked.id)
+            && self.log.mask.shows_all(asked.properties)
+        {
+            return self.text.raw(text);
+        }
         self.text.raw(r#"{"type":"#);
         self.text.text(&short(asked.kind));
         self.text.raw(r#","id":"#);
@@ -306,11 +342,13 @@ impl<'l> Lines<'l> {
 impl Drop for Lines<'_> {
     fn drop(&mut self) {
         self.hand_over();
-        let text = std::mem::take(&mut self.text);
-        if text.capacity() <= KEPT {
-            // A thread that is about to end keeps nothing.
-            let _ = SPARE.try_with(|spare| spare.set(Some(text)));
+        let mut text = std::mem::take(&mut self.text);
+        if text.capacity() > KEPT {
+            text = JsonText::default();
         }
+        let begun = self.begun.take();
+        // A thread that is about to end keeps nothing.
+        let _ = SPARE.try_with(|spare| spare.set(Some(Spare { text, begun })));
     }
 }
 

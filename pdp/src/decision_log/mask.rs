@@ -73,11 +73,18 @@ impl Mask {
     /// Writes what may be shown of the members at a place of the record. Nothing is copied for it.
     pub(super) fn write(&self, place: &[&str], members: &Members<'_>, text: &mut JsonText) {
         let path = Path::Place(place);
-        if self.suspects.is_any() && self.hides_in_members(&path, members) {
+        if !self.shows_all(members) && self.hides_in_members(&path, members) {
             self.write_members(&path, members, text);
         } else {
             text.members(members);
         }
+    }
+
+    /// Nothing of this is hidden, wherever it stands. Nearly always that is seen at once: none has a name that is
+    /// looked at more closely, and none has names in it.
+    pub(super) fn shows_all(&self, members: &Members<'_>) -> bool {
+        let is_suspect = |(name, value)| self.suspects.has(name) || has_names(value);
+        !self.suspects.is_any() || !members.iter().any(is_suspect)
     }
 
     /// Whether anything below is hidden.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ::http::{HeaderValue, StatusCode, header};
-use authzen::{Asked, BatchBody};
+use authzen::{Asked, BatchBody, DecisionError};
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::Response;
@@ -12,6 +12,7 @@ use strict_json::{Arena, JsonText, Members};
 
 use super::bodies;
 use super::receive::{Received, bad_request, no_answer, receive};
+use crate::answer::Answer;
 use crate::decision_log::Asker;
 use crate::pdp::Inner;
 
@@ -48,8 +49,20 @@ pub(super) async fn many(
 }
 
 pub(super) async fn answer_one(inner: &Inner, received: &Received) -> Result<Response, Problem> {
+    if inner.knows_all() {
+        return answer_one_now(inner, received);
+    }
     let arena = Arena::new();
     answer_question(inner, &received.object(&arena)?, &received.asker).await
+}
+
+/// The same, waiting for nobody.
+pub(super) fn answer_one_now(inner: &Inner, received: &Received) -> Result<Response, Problem> {
+    let arena = Arena::new();
+    let question = received.object(&arena)?;
+    let asked = Asked::of(&question).map_err(|error| bad_request(&error))?;
+    let snapshot = inner.snapshot.load_full();
+    written(inner.decide_now(&snapshot, &asked, &received.asker))
 }
 
 pub(super) async fn answer_many(inner: &Inner, received: &Received) -> Result<Response, Problem> {
@@ -85,10 +98,11 @@ async fn answer_question(
 ) -> Result<Response, Problem> {
     let asked = Asked::of(question).map_err(|error| bad_request(&error))?;
     let snapshot = inner.snapshot.load_full();
-    let answer = inner
-        .decide(&snapshot, &asked, asker)
-        .await
-        .map_err(|error| no_answer(&error))?;
+    written(inner.decide(&snapshot, &asked, asker).await)
+}
+
+fn written(answer: Result<Answer<'_>, DecisionError>) -> Result<Response, Problem> {
+    let answer = answer.map_err(|error| no_answer(&error))?;
     let mut text = JsonText::with_capacity(ANSWER);
     answer.write(&mut text);
     Ok(json(text))

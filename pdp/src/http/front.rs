@@ -96,7 +96,12 @@ impl Api {
                 cost: Cost::Little,
             };
             let mut response = match gate::enter(&inner, arrived, &parts, body).await {
-                Ok(admitted) => asked(&inner, short, &parts.headers, admitted).await,
+                Ok(admitted) => match short {
+                    Short::One if inner.knows_all() => asked_now(&inner, &parts.headers, admitted),
+                    Short::One | Short::Many => {
+                        Box::pin(asked(&inner, short, &parts.headers, admitted)).await
+                    }
+                },
                 Err(response) => *response,
             };
             id.give(&mut response);
@@ -135,6 +140,16 @@ impl Future for Answering {
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         self.get_mut().0.as_mut().poll(context)
     }
+}
+
+/// One question, where nobody is waited for: all that is answered then is on the stack.
+fn asked_now(inner: &Inner, headers: &HeaderMap, mut admitted: Admitted<'_>) -> Response {
+    let asker = std::mem::take(&mut admitted.asker);
+    let received = Received::of(inner, headers, asker, admitted.body);
+    let answered = received.and_then(|received| evaluation::answer_one_now(inner, &received));
+    let mut response = answered.into_response();
+    gate::leave(&mut response, admitted.named);
+    response
 }
 
 async fn asked(

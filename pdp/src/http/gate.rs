@@ -99,20 +99,51 @@ where
     B: HttpBody<Data = Bytes, Error: Into<BoxError>>,
 {
     // SECURITY: before anything is read of the body.
-    let certificate = arrived.client.as_ref();
-    let certificate = certificate.and_then(|client| client.certificate.as_deref());
-    let caller = authenticate(inner, &parts.headers, certificate).await?;
+    let caller = if inner.callers.are_configured() {
+        let certificate = arrived.client.as_ref();
+        let certificate = certificate.and_then(|client| client.certificate.as_deref());
+        Box::pin(authenticate(inner, &parts.headers, certificate)).await?
+    } else {
+        None
+    };
     let trace = parts.extensions.get::<TraceContext>();
     let is_recorded = trace.is_some_and(TraceContext::is_recorded);
     let named = caller.as_ref().filter(|_| is_recorded);
     let named = named.map(|caller| CallerName(caller.name.to_string()));
-    match admit(inner, arrived, parts, body, caller).await {
-        Ok(admitted) => Ok(Admitted { named, ..admitted }),
-        Err(mut response) => {
-            leave(&mut response, named);
-            Err(response)
-        }
+    let told = |mut response: Box<Response>| {
+        leave(&mut response, named.clone());
+        response
+    };
+    if let Some(caller) = &caller {
+        within_rate(inner, caller).map_err(told)?;
     }
+    let most = inner.limits.body_bytes;
+    let gathered = gather(body, most, &inner.room).await;
+    let Gathered { bytes, room } = gathered.map_err(|why| told(not_received(inner, &why)))?;
+    // Before there is a place for it: who waits does nothing, and must not keep others out.
+    fresh(inner, &parts.headers).await.map_err(told)?;
+    let mut asker = asker(parts, caller.as_ref(), arrived.client, arrived.request_id);
+    let place = find_room(inner, arrived.cost, &mut asker).await;
+    let place = place.map_err(told)?;
+    Ok(Admitted {
+        body: bytes,
+        _room: room,
+        asker,
+        caller,
+        named,
+        _place: place,
+    })
+}
+
+/// To a request whose body is not here.
+fn not_received(inner: &Inner, why: &Ungathered) -> Box<Response> {
+    let problem = why.problem(inner.limits.body_bytes);
+    Box::new(if matches!(why, Ungathered::NoRoom) {
+        inner.meters.turned_away("bodies");
+        later(problem, Duration::from_secs(1))
+    } else {
+        problem.into_response()
+    })
 }
 
 /// Says whose request it was that is answered, where that is recorded.
@@ -120,45 +151,6 @@ pub(super) fn leave(response: &mut Response, named: Option<CallerName>) {
     if let Some(named) = named {
         response.extensions_mut().insert(named);
     }
-}
-
-/// Takes a request on: it is whole, and there is room for it.
-async fn admit<'r, B>(
-    inner: &'r Inner,
-    arrived: Arrived,
-    parts: &Parts,
-    body: B,
-    caller: Option<Caller>,
-) -> Passed<Admitted<'r>>
-where
-    B: HttpBody<Data = Bytes, Error: Into<BoxError>>,
-{
-    if let Some(caller) = &caller {
-        within_rate(inner, caller)?;
-    }
-    let most = inner.limits.body_bytes;
-    let gathered = gather(body, most, &inner.room).await;
-    let Gathered { bytes, room } = gathered.map_err(|why| {
-        let problem = why.problem(most);
-        Box::new(if matches!(why, Ungathered::NoRoom) {
-            inner.meters.turned_away("bodies");
-            later(problem, Duration::from_secs(1))
-        } else {
-            problem.into_response()
-        })
-    })?;
-    // Before there is a place for it: who waits does nothing, and must not keep others out.
-    fresh(inner, &parts.headers).await?;
-    let mut asker = asker(parts, caller.as_ref(), arrived.client, arrived.request_id);
-    let place = find_room(inner, arrived.cost, &mut asker).await?;
-    Ok(Admitted {
-        body: bytes,
-        _room: room,
-        asker,
-        caller,
-        named: None,
-        _place: place,
-    })
 }
 
 fn asker(

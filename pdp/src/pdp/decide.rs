@@ -45,28 +45,32 @@ impl Inner {
         asked: &Asked<'_>,
         asker: &Asker,
     ) -> Result<Answer<'s>, DecisionError> {
-        let mut lines = self.log.lines(asker);
-        if self.providers.is_empty() {
-            self.decide_now(snapshot, asked, asker, &mut lines)
-        } else {
-            // In a box of its own: every request's future has room for it, and is moved with it.
-            Box::pin(self.decide_completed(snapshot, asked, asker, &mut lines)).await
+        if self.knows_all() {
+            return self.decide_now(snapshot, asked, asker);
         }
+        let mut lines = self.log.lines(asker);
+        // In a box of its own: every request's future has room for it, and is moved with it.
+        Box::pin(self.decide_completed(snapshot, asked, asker, &mut lines)).await
     }
 
-    /// Answers one question by what is known here alone.
-    fn decide_now<'s, 'l, 'a: 'l>(
+    /// Nothing that policies read is fetched from elsewhere.
+    pub(crate) fn knows_all(&self) -> bool {
+        self.providers.is_empty()
+    }
+
+    /// Answers one question by what is known here, waiting for nobody: all of it, where that is all.
+    pub(crate) fn decide_now<'s>(
         &'s self,
         snapshot: &'s Arc<Snapshot>,
-        asked: &Asked<'a>,
+        asked: &Asked<'_>,
         asker: &Asker,
-        lines: &mut Lines<'l>,
     ) -> Result<Answer<'s>, DecisionError> {
+        let mut lines = self.log.lines(asker);
         let mut begun = self.begin(self.moment(), asker);
         let read = snapshot.read(asked, begun.moment.now, &mut Before::default());
         let mut answered = Self::answer_read(snapshot, asked, read, &mut begun);
         let took = begun.moment.started.elapsed();
-        self.conclude(&mut begun, took, snapshot, asked, &mut answered, lines);
+        self.conclude(&mut begun, took, snapshot, asked, &mut answered, &mut lines);
         answered.map(|answered| answered.answer)
     }
 
@@ -270,7 +274,7 @@ impl Inner {
         question: &mut Question,
         within: Option<&TraceContext>,
     ) -> Result<Result<Held, Unavailable>, DecisionError> {
-        if self.providers.is_empty() {
+        if self.knows_all() {
             return Ok(Ok(Held::default()));
         }
         match self.providers.complete(snapshot, question, within).await {

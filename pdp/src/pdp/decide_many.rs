@@ -80,7 +80,7 @@ impl Inner {
         asker: &Asker,
     ) -> Result<Vec<Reply<'s>>, DecisionError> {
         let (span, asker) = traced::batch(asker, entries.len());
-        let replies = if self.providers.is_empty() {
+        let replies = if self.knows_all() {
             let many = self.decide_each_now(snapshot, entries, semantic, &asker);
             Self::in_time(many).await
         } else {
@@ -227,7 +227,7 @@ impl Inner {
 
     /// So many entries of a batch are completed at once.
     pub(crate) fn at_once(&self) -> usize {
-        if self.providers.is_empty() { 1 } else { 64 }
+        if self.knows_all() { 1 } else { 64 }
     }
 }
 

@@ -1,7 +1,7 @@
 //! A file of lines that begins anew when it is full: `log`, then `log.1`, `log.2` and so on, the
 //! oldest deleted.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -15,7 +15,20 @@ pub(super) struct Rotating {
     length: u64,
     /// A line is begun and not ended.
     is_in_line: bool,
+    /// What has been deleted last.
+    fading: Option<Fading>,
 }
+
+/// A file that has no name any more, given up piece by piece: to free all of a large one keeps a core busy for
+/// milliseconds, and requests wait that long.
+#[derive(Debug)]
+struct Fading {
+    file: File,
+    length: u64,
+}
+
+/// So much is freed at a time, with each text that is written. Bytes.
+const PIECE: u64 = 1 << 20;
 
 impl Rotating {
     pub(super) fn open(target: &RotatingTarget) -> io::Result<Self> {
@@ -26,6 +39,7 @@ impl Rotating {
             file,
             length,
             is_in_line: false,
+            fading: None,
         })
     }
 
@@ -33,12 +47,18 @@ impl Rotating {
     fn rotate(&mut self) -> io::Result<()> {
         let path = &self.target.path;
         if path.exists() {
+            let last = match self.target.keep {
+                0 => path.clone(),
+                keep => numbered(path, keep),
+            };
+            let fading = Fading::of(&last);
             if self.target.keep > 0 {
                 self.make_way()?;
                 std::fs::rename(path, numbered(path, 1))?;
             } else {
                 std::fs::remove_file(path)?;
             }
+            self.fading = fading.filter(Fading::is_nameless);
         }
         self.file = append_to(path)?;
         self.length = 0;
@@ -56,12 +76,37 @@ impl Rotating {
     }
 }
 
+impl Fading {
+    /// What is there, if it can be shortened; else it goes at once.
+    fn of(path: &Path) -> Option<Self> {
+        let file = OpenOptions::new().write(true).open(path).ok()?;
+        let length = file.metadata().ok()?.len();
+        Some(Self { file, length })
+    }
+
+    /// SECURITY: under another name, too. What can still be found is nobody's to shorten.
+    fn is_nameless(&self) -> bool {
+        #[cfg(unix)]
+        return (self.file.metadata())
+            .is_ok_and(|found| std::os::unix::fs::MetadataExt::nlink(&found) == 0);
+        #[cfg(not(unix))]
+        return false;
+    }
+
+    /// Frees a piece more. None: nothing is left.
+    fn on(mut self) -> Option<Self> {
+        self.length = self.length.checked_sub(PIECE)?;
+        self.file.set_len(self.length).ok().map(|()| self)
+    }
+}
+
 impl Write for Rotating {
     /// Takes lines up to where the file is full.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if self.length >= self.target.max_bytes && !self.is_in_line {
             self.rotate()?;
         }
+        self.fading = self.fading.take().and_then(Fading::on);
         // The line that fills the file is its last: it may be longer than that.
         let room = self.target.max_bytes.saturating_sub(self.length);
         let lines = lines_within(bytes, room);
@@ -123,6 +168,39 @@ mod tests {
             "none in between is lost"
         );
         assert!(!numbered(&path, 4).exists());
+    }
+
+    #[test]
+    fn what_is_deleted_goes_piece_by_piece_where_nobody_can_find_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = RotatingTarget {
+            path: folder.path().join("log"),
+            max_bytes: 3 * PIECE,
+            keep: 1,
+        };
+        let text = "x".repeat(usize::try_from(target.max_bytes).unwrap() - 1) + "\n";
+        let full = numbered(&target.path, 1);
+        let length = |file: &File| file.metadata().unwrap().len();
+        let mut log = Rotating::open(&target).unwrap();
+        log.write_all(text.as_bytes()).unwrap();
+        log.write_all(text.as_bytes()).unwrap();
+        let first = File::open(&full).unwrap();
+        log.write_all(text.as_bytes()).unwrap();
+        assert_eq!(length(&first), 2 * PIECE);
+        log.write_all(b"a\n").unwrap();
+        assert_eq!(
+            length(&first),
+            2 * PIECE,
+            "the third one has begun its going"
+        );
+        // Under a name of its own it is whole.
+        let kept = folder.path().join("kept");
+        std::fs::hard_link(&full, &kept).unwrap();
+        log.write_all(text.as_bytes()).unwrap();
+        for _ in 0..4 {
+            log.write_all(b"a\n").unwrap();
+        }
+        assert_eq!(std::fs::read_to_string(&kept).unwrap(), text);
     }
 
     #[test]

@@ -149,6 +149,7 @@ impl Lines<'_> {
             kind,
             id,
             properties,
+            text: None,
         };
         self.text.text(part);
         self.text.raw(":");
