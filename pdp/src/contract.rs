@@ -6,6 +6,7 @@
 //! from what was read to find it, which may be less.
 
 use std::collections::HashMap;
+use std::hash::BuildHasher as _;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -83,6 +84,7 @@ impl Contracts {
             }
             contracts.push(Contract::new(kind));
         }
+        share(&mut contracts);
         let numbers = contracts
             .iter()
             .map(|contract: &Contract| contract.kind.numbers);
@@ -202,6 +204,27 @@ fn whole_seconds(millis: u64) -> u64 {
     millis.saturating_sub(1) / 1000
 }
 
+/// Kinds that have the same members say the same, often: each is kept once, and what an answer to one has brought into
+/// the cache, an answer to another finds there.
+fn share(contracts: &mut [Contract]) {
+    let hashes = foldhash::fast::RandomState::default();
+    let mut alike: HashMap<u64, Vec<Contract>> = HashMap::new();
+    for contract in contracts {
+        let matters = contract.kind.terms.matters();
+        let known = alike.entry(hashes.hash_one(matters)).or_default();
+        match known
+            .iter()
+            .find(|known| known.kind.terms.matters() == matters)
+        {
+            Some(known) => {
+                contract.narrower = Arc::clone(&known.narrower);
+                contract.native = Arc::clone(&known.native);
+            }
+            None => known.push(contract.clone()),
+        }
+    }
+}
+
 impl Contract {
     fn new(kind: QuestionKind) -> Self {
         Self {
@@ -220,7 +243,9 @@ impl Contract {
         if self.advice.vary.is_none() || reads != self.reads {
             self.reads = reads;
             self.advice = Advice {
-                vary: Some(said(self.kind.terms.vary(reads))),
+                vary: Some(remembered(&self.narrower, reads, || {
+                    self.kind.terms.vary(reads)
+                })),
                 // For how long an answer holds, it says itself.
                 max_age: reads.meets(clock).then_some(0),
             };
@@ -281,6 +306,17 @@ impl KindTerms {
         self.action == *question.action
             && self.principal == *question.principal.entity_type()
             && self.resource == *question.resource.entity_type()
+    }
+
+    /// All members that can matter, by where they are.
+    fn matters(&self) -> [&[Matter]; 5] {
+        [
+            &self.subject_members,
+            &self.action_members,
+            &self.resource_members,
+            &self.context_members,
+            &self.native_members,
+        ]
     }
 
     /// The members of such a question that matter where this is read.

@@ -212,22 +212,16 @@ impl<'a> Part<'a> {
     }
 
     pub(crate) fn entity(&self) -> Result<AskedEntity<'a>, RequestError> {
+        let properties = self.properties()?;
+        // Nothing is a default's, and nothing else was sent.
+        let members = 2 + usize::from(!std::ptr::eq(properties, &raw const NONE));
+        let is_whole = self.default.is_none() && self.sent.len() == members;
         Ok(AskedEntity {
             kind: self.text("type")?,
             id: self.text("id")?,
-            properties: self.properties()?,
-            text: self.whole(),
+            properties,
+            text: self.sent.text().filter(|_| is_whole),
         })
-    }
-
-    /// What was sent of an entity, where nothing is a default's and nothing else was sent.
-    fn whole(&self) -> Option<&'a str> {
-        if self.default.is_some() {
-            return None;
-        }
-        let properties = member(self.sent, "properties");
-        let members = 2 + usize::from(properties.is_some());
-        self.sent.text().filter(|_| self.sent.len() == members)
     }
 
     #[inline]

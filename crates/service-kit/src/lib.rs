@@ -16,6 +16,7 @@ pub mod listeners;
 pub mod log;
 mod method;
 pub mod metrics;
+mod one_write;
 pub mod outbound;
 pub mod pem;
 pub mod problem;
@@ -34,6 +35,7 @@ pub use line_sink::LineSink;
 pub use listeners::Listeners;
 pub use method::KnownMethod;
 pub use metrics::Metrics;
+pub use one_write::OneWrite;
 pub use problem::Problem;
 pub use secret::Secret;
 pub use tls::{

@@ -22,10 +22,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tower_service::Service;
 
-use crate::Tasks;
 use crate::listeners::take_late;
 use crate::random::Ids;
 use crate::tls::{ClientCertificate, Tls, TlsStream};
+use crate::{OneWrite, Tasks};
 pub use timeouts::Timeouts;
 
 /// More connections than this are not taken on: each may hold a head's worth of memory.
@@ -144,7 +144,7 @@ impl<A: Api> Server<A> {
 
     async fn connection(&self, stream: TcpStream, mut client: Client) {
         let Some((tls, turns)) = &self.tls else {
-            return self.requests(stream, client).await;
+            return self.requests(OneWrite::new(stream), client).await;
         };
         let draining = self.tasks.draining();
         let shaken = tokio::select! {
@@ -227,7 +227,7 @@ impl Client {
 #[derive(Debug, Clone)]
 pub struct RequestId(pub HeaderValue);
 
-const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const X_REQUEST_ID: HeaderName = HeaderName::from_static(RequestId::HEADER);
 
 /// Middleware: echoes `X-Request-ID` exactly as it came, or makes one; hands it on as
 /// [`RequestId`].
@@ -240,16 +240,23 @@ pub async fn request_id(mut request: Request, next: Next) -> Result<Response, In
 }
 
 impl RequestId {
+    /// The header, in lower case.
+    pub const HEADER: &str = "x-request-id";
+
     /// As it was sent, or a new one.
     pub fn of(headers: &HeaderMap) -> Self {
+        headers
+            .get(&X_REQUEST_ID)
+            .map_or_else(Self::new, |id| Self(id.clone()))
+    }
+
+    /// Of a request that was sent without one.
+    #[expect(clippy::new_without_default, reason = "no two are the same")]
+    pub fn new() -> Self {
         static IDS: LazyLock<Option<Ids>> = LazyLock::new(|| Ids::new().ok());
-        Self(match headers.get(&X_REQUEST_ID) {
-            Some(id) => id.clone(),
-            None => IDS
-                .as_ref()
-                .and_then(|ids| HeaderValue::try_from(ids.next()).ok())
-                .unwrap_or_else(|| HeaderValue::from_static("unknown")),
-        })
+        let id = IDS.as_ref().map(Ids::next);
+        let id = id.and_then(|id| HeaderValue::try_from(id).ok());
+        Self(id.unwrap_or_else(|| HeaderValue::from_static("unknown")))
     }
 
     /// Says it in the answer.

@@ -7,8 +7,8 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use service_kit::Tls;
 use service_kit::tls::{TlsSession, TlsStream};
+use service_kit::{OneWrite, Tls};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
@@ -33,7 +33,7 @@ pub(super) async fn serve(worker: &Rc<Worker>, number: u64, stream: TcpStream, c
             Box::pin(calls::serve(worker, number, stream, caller)).await;
         }
         (Purpose::Forward | Purpose::Ask(_), _) => {
-            http1::serve(worker, number, (stream, None), client).await;
+            http1::serve(worker, number, (OneWrite::new(stream), None), client).await;
         }
     }
 }
@@ -102,9 +102,9 @@ async fn serve_either(worker: &Rc<Worker>, number: u64, stream: TcpStream, clien
         return;
     };
     if stream.bytes == PREFACE {
-        http2::serve(worker, number, (stream, None), client).await;
+        http2::serve(worker, number, (OneWrite::new(stream), None), client).await;
     } else {
-        http1::serve(worker, number, (stream, None), client).await;
+        http1::serve(worker, number, (OneWrite::new(stream), None), client).await;
     }
 }
 

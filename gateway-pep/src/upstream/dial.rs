@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::io;
 
+use service_kit::OneWrite;
 use service_kit::tls::ClientStream;
 use socket2::SockRef;
 use tokio::net::TcpStream;
@@ -12,7 +13,7 @@ use crate::plan::{EndpointPlan, Transport};
 use crate::probes::probe;
 
 /// A connection on which nothing was said yet.
-pub(super) type Dialled = Either<TcpStream, Box<ClientStream<TcpStream>>>;
+pub(super) type Dialled = Either<OneWrite<TcpStream>, Box<ClientStream<TcpStream>>>;
 
 /// How long that may take is for the caller to say.
 pub(super) async fn dial(endpoint: &EndpointPlan, transport: &Transport) -> io::Result<Dialled> {
@@ -20,7 +21,7 @@ pub(super) async fn dial(endpoint: &EndpointPlan, transport: &Transport) -> io::
     stream.set_nodelay(true)?;
     watch_over(&stream)?;
     match &transport.tls {
-        None => Ok(Either::Left(stream)),
+        None => Ok(Either::Left(OneWrite::new(stream))),
         Some(tls) => Ok(Either::Right(Box::new(tls.connect(stream).await?))),
     }
 }

@@ -16,7 +16,7 @@ use axum::body::HttpBody;
 use axum::response::{IntoResponse, Response};
 use axum::{BoxError, Router};
 use bytes::Bytes;
-use service_kit::serve::{self, Client, Incoming, RequestId};
+use service_kit::serve::{self, Client, Incoming};
 use service_kit::traces;
 use tower_service::Service;
 
@@ -89,11 +89,13 @@ impl Api {
             } else {
                 None
             };
-            let id = RequestId::of(&parts.headers);
+            let seldom = gate::Seldom::of(&parts.headers);
+            let id = seldom.request_id(&parts.headers);
             let arrived = Arrived {
                 client: Some(client),
                 request_id: Some(id.clone()),
                 cost: Cost::Little,
+                seldom,
             };
             let mut response = match gate::enter(&inner, arrived, &parts, body).await {
                 Ok(admitted) => match short {

@@ -25,7 +25,40 @@ use crate::pdp::Inner;
 use crate::room::BodyRoom;
 
 /// The header by which a request demands entities of at least some revision.
-const AT_LEAST: HeaderName = HeaderName::from_static("cedargate-at-least-revision");
+const AT_LEAST: HeaderName = HeaderName::from_static(AT_LEAST_REVISION);
+const AT_LEAST_REVISION: &str = "cedargate-at-least-revision";
+
+/// Which headers a request has of those that are seldom sent: each is looked up only where it is there.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Seldom {
+    request_id: bool,
+    trace: bool,
+    at_least: bool,
+}
+
+impl Seldom {
+    pub(super) fn of(headers: &HeaderMap) -> Self {
+        let mut found = Self::default();
+        for name in headers.keys() {
+            match name.as_str() {
+                RequestId::HEADER => found.request_id = true,
+                TraceContext::HEADER => found.trace = true,
+                AT_LEAST_REVISION => found.at_least = true,
+                _ => {}
+            }
+        }
+        found
+    }
+
+    /// The request's own, or a new one.
+    pub(super) fn request_id(self, headers: &HeaderMap) -> RequestId {
+        if self.request_id {
+            RequestId::of(headers)
+        } else {
+            RequestId::new()
+        }
+    }
+}
 
 /// A request that is turned away is answered so.
 type Passed<T> = Result<T, Box<Response>>;
@@ -44,6 +77,7 @@ pub(super) struct Arrived {
     pub(super) client: Option<Client>,
     pub(super) request_id: Option<RequestId>,
     pub(super) cost: Cost,
+    pub(super) seldom: Seldom,
 }
 
 /// A request that may be answered.
@@ -72,6 +106,7 @@ pub(super) async fn pass(
         client: parts.extensions.get().cloned(),
         request_id: parts.extensions.get().cloned(),
         cost: Cost::of(parts.uri.path()),
+        seldom: Seldom::of(&parts.headers),
     };
     let admitted = match enter(&inner, arrived, &parts, body).await {
         Ok(admitted) => admitted,
@@ -121,9 +156,13 @@ where
     let gathered = gather(body, most, &inner.room).await;
     let Gathered { bytes, room } = gathered.map_err(|why| told(not_received(inner, &why)))?;
     // Before there is a place for it: who waits does nothing, and must not keep others out.
-    fresh(inner, &parts.headers).await.map_err(told)?;
-    let mut asker = asker(parts, caller.as_ref(), arrived.client, arrived.request_id);
-    let place = find_room(inner, arrived.cost, &mut asker).await;
+    if arrived.seldom.at_least {
+        let fresh = Box::pin(fresh(inner, &parts.headers));
+        fresh.await.map_err(told)?;
+    }
+    let cost = arrived.cost;
+    let mut asker = asker(parts, caller.as_ref(), arrived);
+    let place = find_room(inner, cost, &mut asker).await;
     let place = place.map_err(told)?;
     Ok(Admitted {
         body: bytes,
@@ -153,14 +192,16 @@ pub(super) fn leave(response: &mut Response, named: Option<CallerName>) {
     }
 }
 
-fn asker(
-    parts: &Parts,
-    caller: Option<&Caller>,
-    client: Option<Client>,
-    request_id: Option<RequestId>,
-) -> Asker {
+fn asker(parts: &Parts, caller: Option<&Caller>, arrived: Arrived) -> Asker {
+    let Arrived {
+        client,
+        request_id,
+        seldom,
+        ..
+    } = arrived;
     // Where nothing is recorded, the caller's own context ties the log to its trace.
     let trace = parts.extensions.get::<TraceContext>().cloned();
+    let sent = || TraceContext::from_headers(&parts.headers);
     Asker {
         caller: match (caller, client) {
             (Some(caller), _) => Arc::clone(&caller.name),
@@ -168,7 +209,7 @@ fn asker(
             (None, None) => "unknown".into(),
         },
         request_id: request_id.map(|id| id.0),
-        trace: trace.or_else(|| TraceContext::from_headers(&parts.headers)),
+        trace: trace.or_else(|| seldom.trace.then(sent).flatten()),
         place: None,
         may_read: false,
     }
@@ -269,8 +310,7 @@ async fn fresh(inner: &Inner, headers: &HeaderMap) -> Passed<()> {
             .detail(format!("`{AT_LEAST}` must be one whole number"));
         return Err(Box::new(problem.into_response()));
     };
-    let reached = Box::pin(inner.at_least(revision));
-    reached.await.map_err(|late| {
+    inner.at_least(revision).await.map_err(|late| {
         let problem =
             Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not-fresh-enough").detail(format!(
                 "entities are at revision {}, and {} was demanded",

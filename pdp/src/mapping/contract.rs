@@ -40,14 +40,14 @@ pub(crate) struct KindTerms {
 }
 
 /// When a member of a question matters.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Matter {
     pub(crate) name: String,
     pub(crate) when: When,
 }
 
 /// See [`Matter`].
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum When {
     /// Where an attribute of its name is read.
     Attribute(NameSet),

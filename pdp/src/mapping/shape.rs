@@ -1,7 +1,7 @@
 //! JSON values typed by the schema: strings, longs, booleans, sets, records, entity references
 //! and extension values.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use cedar_policy::RestrictedExpression;
@@ -18,7 +18,7 @@ use crate::entities::{HashedType, Ids, Kept, Place, WALKED, place_of};
 use crate::short::short;
 
 /// What the schema expects somewhere.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Shape {
     Bool,
     Long,
@@ -38,9 +38,15 @@ pub(crate) enum Shape {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Members {
     names: Arc<[SmolStr]>,
-    members: Box<[Member]>,
+    members: Arc<[Member]>,
     /// Which has been sent first, and which after each of them.
-    sent_after: Box<[Place]>,
+    sent_after: Arc<[Place]>,
+}
+
+impl PartialEq for Members {
+    fn eq(&self, other: &Self) -> bool {
+        self.names == other.names && self.members == other.members
+    }
 }
 
 /// What many types declare alike, each once: what a question about one type has brought into the cache,
@@ -48,11 +54,12 @@ pub(crate) struct Members {
 #[derive(Debug, Default)]
 pub(crate) struct Alike {
     types: HashMap<EntityType, Arc<HashedType>>,
-    names: HashSet<Arc<[SmolStr]>>,
+    /// By their names.
+    members: HashMap<Arc<[SmolStr]>, Vec<Members>>,
 }
 
 /// One declared attribute.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Member {
     pub(crate) shape: Shape,
     pub(crate) required: bool,
@@ -89,12 +96,16 @@ impl Alike {
         Arc::clone(known.or_insert_with(|| Arc::new(kind.clone().into())))
     }
 
-    fn names(&mut self, names: Arc<[SmolStr]>) -> Arc<[SmolStr]> {
-        if let Some(known) = self.names.get(&names) {
-            return Arc::clone(known);
+    fn members(&mut self, members: Members) -> Members {
+        let known = self.members.entry(Arc::clone(&members.names));
+        let names = Arc::clone(known.key());
+        let known = known.or_default();
+        if let Some(same) = known.iter().find(|known| **known == members) {
+            return same.clone();
         }
-        self.names.insert(Arc::clone(&names));
-        names
+        let members = Members { names, ..members };
+        known.push(members.clone());
+        members
     }
 }
 
@@ -130,11 +141,8 @@ impl Members {
             };
             (name.clone(), member)
         });
-        let members: Self = members.collect();
-        Self {
-            names: alike.names(members.names),
-            ..members
-        }
+        let members = members.collect();
+        alike.members(members)
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<&Member> {
@@ -152,7 +160,7 @@ impl Members {
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&SmolStr, &Member)> {
-        self.names.iter().zip(&self.members)
+        self.names.iter().zip(&*self.members)
     }
 
     pub(crate) fn names(&self) -> &Arc<[SmolStr]> {

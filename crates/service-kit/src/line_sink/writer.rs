@@ -14,11 +14,14 @@ const PACE: Duration = Duration::from_millis(5);
 /// Bytes that are written together, about.
 const TOGETHER: usize = 64 << 10;
 
+/// What goes round holds a text of that and the line that makes it so much, and need not grow. Bytes.
+const ROOM: usize = 2 * TOGETHER;
+
 /// Writes until every sink is gone. An output that is broken (disk full, pipe closed) does not end
 /// that: nobody may wait for it.
 pub(super) fn write_lines(inbox: &Inbox, out: impl Write) {
     let mut output = Output::new(out, inbox.counts.clone());
-    let mut spare = Vec::with_capacity(TOGETHER);
+    let mut spare = Vec::with_capacity(ROOM);
     loop {
         match inbox.waiting.wait(inbox.tick) {
             Woken::Over => break,
@@ -78,7 +81,7 @@ impl<W: Write> Output<W> {
     fn new(out: W, counts: Arc<Counts>) -> Self {
         Self {
             out,
-            gathered: Vec::with_capacity(TOGETHER),
+            gathered: Vec::with_capacity(ROOM),
             is_torn: false,
             counts,
             failing_since: None,

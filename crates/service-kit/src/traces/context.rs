@@ -8,7 +8,7 @@ use opentelemetry::trace::{SpanContext, SpanId, TraceFlags, TraceId, TraceState}
 
 use super::recorder::Recorder;
 
-pub(super) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+pub(super) const TRACEPARENT: HeaderName = HeaderName::from_static(TraceContext::HEADER);
 pub(super) const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
 /// The span that a piece of work belongs to, ours or a caller's.
@@ -23,6 +23,9 @@ pub struct TraceContext {
 const LONGEST_STATE: usize = 1024;
 
 impl TraceContext {
+    /// The header that says where a request belongs, in lower case.
+    pub const HEADER: &str = "traceparent";
+
     /// What a caller says, where it is valid. Nothing is recorded within.
     pub fn from_headers(headers: &HeaderMap) -> Option<Self> {
         let mut parents = headers.get_all(TRACEPARENT).iter();
