@@ -22,7 +22,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::Request;
-use hyper::client::conn::http1::SendRequest;
 use tokio::time::timeout;
 
 use crate::body::RequestBody;
@@ -31,7 +30,7 @@ use crate::metrics::upstream::RetryMetrics;
 use crate::plan::{Plan, UpstreamPlan, UpstreamTimes};
 use balance::Selection;
 use budget::Budget;
-use connections::{Common, Connections, Sender, Visit};
+use connections::{Common, Connections, Http1, Sender, Visit};
 pub(crate) use exchange::Exchange;
 pub(crate) use hedge::Hedge;
 use places::Places;
@@ -249,10 +248,10 @@ impl Pool {
         selection.all().iter().map(|it| it.kept()).sum()
     }
 
-    fn put(&self, at: &Connections, sender: SendRequest<RequestBody>) {
+    fn put(&self, at: &Connections, connection: Http1) {
         let most = self.plan().map_or(0, |plan| plan.idle_connections);
         if self.kept() < most {
-            at.keep(sender);
+            at.keep(connection);
         }
     }
 }
@@ -262,16 +261,16 @@ impl Lease {
     pub(crate) fn give_back(self) {
         let Self { sender, place } = self;
         // A stream that is over is nothing to give back.
-        let Sender::Http1(mut sender) = sender else {
+        let Sender::Http1(mut connection) = sender else {
             return;
         };
-        if sender.is_ready() {
-            place.put(sender);
-        } else if !sender.is_closed() {
+        if connection.sender.is_ready() {
+            place.put(connection);
+        } else if !connection.sender.is_closed() {
             // The upstream answered before it had the whole request.
             tokio::task::spawn_local(async move {
-                if let Ok(Ok(())) = timeout(FRESH, sender.ready()).await {
-                    place.put(sender);
+                if let Ok(Ok(())) = timeout(FRESH, connection.sender.ready()).await {
+                    place.put(connection);
                 }
             });
         }
@@ -289,8 +288,8 @@ impl Lease {
 }
 
 impl Place {
-    fn put(self, sender: SendRequest<RequestBody>) {
-        self.pool.put(self.visit.at(), sender);
+    fn put(self, connection: Http1) {
+        self.pool.put(self.visit.at(), connection);
     }
 }
 

@@ -44,12 +44,14 @@ impl Room {
         }
     }
 
-    /// A place among requests, if there is one soon.
+    /// A place among requests, if there is one now.
+    pub(crate) fn for_request_now(&self) -> Option<SemaphorePermit<'_>> {
+        self.requests.try_acquire().ok()
+    }
+
+    /// The same, if there is one soon.
     pub(crate) async fn for_request(&self) -> Option<SemaphorePermit<'_>> {
-        if let Ok(place) = self.requests.try_acquire() {
-            return Some(place);
-        }
-        let place = Box::pin(tokio::time::timeout(self.patience, self.requests.acquire()));
+        let place = tokio::time::timeout(self.patience, self.requests.acquire());
         place.await.ok()?.ok()
     }
 
@@ -72,7 +74,7 @@ impl Room {
     /// A place among searches, if there is one soon.
     pub(crate) async fn for_search(&self) -> Option<Place> {
         let places = Arc::clone(&self.searches).acquire_owned();
-        let permit = Box::pin(tokio::time::timeout(self.patience, places));
+        let permit = tokio::time::timeout(self.patience, places);
         Some(Place {
             _permit: Arc::new(permit.await.ok()?.ok()?),
         })

@@ -1,6 +1,8 @@
 //! Start, drain, stop: every task is tracked, so that shutdown can wait for it.
 
 use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -13,6 +15,9 @@ use tokio_util::task::TaskTracker;
 pub struct Tasks {
     tracker: TaskTracker,
     drain: CancellationToken,
+    has_begun_to_drain: Arc<AtomicBool>,
+    /// With which these drain, too.
+    parent: Option<Arc<Tasks>>,
 }
 
 impl Tasks {
@@ -26,6 +31,8 @@ impl Tasks {
         Self {
             tracker: self.tracker.clone(),
             drain: self.drain.child_token(),
+            has_begun_to_drain: Arc::default(),
+            parent: Some(Arc::new(self.clone())),
         }
     }
 
@@ -44,8 +51,18 @@ impl Tasks {
         self.drain.clone()
     }
 
+    /// What [`Tasks::draining`] resolves at, for those who look at each turn: whoever it has woken sees it.
+    pub fn is_draining(&self) -> bool {
+        self.has_begun_to_drain.load(Ordering::Acquire)
+            || self
+                .parent
+                .as_ref()
+                .is_some_and(|tasks| tasks.is_draining())
+    }
+
     /// Begins to drain. Idempotent.
     pub fn drain(&self) {
+        self.has_begun_to_drain.store(true, Ordering::Release);
         self.drain.cancel();
     }
 

@@ -3,6 +3,7 @@
 mod timeouts;
 
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::{Arc, LazyLock};
@@ -172,7 +173,7 @@ impl<A: Api> Server<A> {
             let answering = api.answer(request, &client);
             async {
                 let mut answer = answering.await?;
-                if draining.is_cancelled() {
+                if self.tasks.is_draining() {
                     let close = HeaderValue::from_static("close");
                     answer.headers_mut().insert(CONNECTION, close);
                 }
@@ -188,14 +189,20 @@ impl<A: Api> Server<A> {
             draining.cancelled().await;
             tokio::time::sleep(LINGER).await;
         };
-        let ended = tokio::select! {
-            biased;
-            ended = connection.as_mut() => ended,
-            () = leaving => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
+        let mut leaving = pin!(leaving);
+        let (mut is_watched, mut has_left) = (false, false);
+        let ended = poll_fn(|context| {
+            // It wakes this task, which was all that it was asked for.
+            if !has_left && (!is_watched || self.tasks.is_draining()) {
+                is_watched = true;
+                has_left = leaving.as_mut().poll(context).is_ready();
+                if has_left {
+                    connection.as_mut().graceful_shutdown();
+                }
             }
-        };
+            connection.as_mut().poll(context)
+        });
+        let ended = ended.await;
         if let Err(error) = ended {
             tracing::debug!(%error, "connection ended early");
         }

@@ -9,6 +9,7 @@ use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use prometheus::IntCounter;
 use service_kit::ClientTls;
+use service_kit::serve::Timeouts;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
@@ -40,14 +41,22 @@ pub(super) struct Connections {
 /// What a request is sent on.
 #[derive(Debug)]
 pub(super) enum Sender {
-    Http1(SendRequest<RequestBody>),
+    Http1(Http1),
     Http2(Stream),
+}
+
+/// A connection for one request after the other.
+#[derive(Debug)]
+pub(super) struct Http1 {
+    pub(super) sender: SendRequest<RequestBody>,
+    /// How long each waits for its response.
+    pub(super) timeouts: Timeouts,
 }
 
 /// A connection that is kept.
 #[derive(Debug)]
 struct Idle {
-    sender: SendRequest<RequestBody>,
+    connection: Http1,
     since: Instant,
 }
 
@@ -112,17 +121,17 @@ impl Connections {
                 idle.clear();
                 return None;
             }
-            if candidate.sender.is_ready() {
-                return Some((Sender::Http1(candidate.sender), idle_for > FRESH));
+            if candidate.connection.sender.is_ready() {
+                return Some((Sender::Http1(candidate.connection), idle_for > FRESH));
             }
         }
         None
     }
 
-    pub(super) fn keep(&self, sender: SendRequest<RequestBody>) {
+    pub(super) fn keep(&self, connection: Http1) {
         if !self.is_gone.get() {
             let since = Instant::now();
-            self.idle.borrow_mut().push(Idle { sender, since });
+            self.idle.borrow_mut().push(Idle { connection, since });
         }
     }
 
@@ -203,7 +212,7 @@ impl Connections {
     }
 }
 
-async fn open_http1(stream: Dialled) -> Result<SendRequest<RequestBody>, UpstreamError> {
+async fn open_http1(stream: Dialled) -> Result<Http1, UpstreamError> {
     let (sender, connection) = http1::handshake(TokioIo::new(stream))
         .await
         .map_err(UpstreamError::Exchange)?;
@@ -211,7 +220,10 @@ async fn open_http1(stream: Dialled) -> Result<SendRequest<RequestBody>, Upstrea
         // Its errors come back to whoever is waiting on it.
         let _ = connection.with_upgrades().await;
     });
-    Ok(sender)
+    Ok(Http1 {
+        sender,
+        timeouts: Timeouts::default(),
+    })
 }
 
 impl Visit {

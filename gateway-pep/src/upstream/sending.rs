@@ -5,7 +5,6 @@ use std::pin::pin;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
-use tokio::time::error::Elapsed;
 use tokio::time::{Instant, timeout_at};
 
 use super::UpstreamError;
@@ -23,14 +22,14 @@ pub(super) async fn exchange(
     deadline: Instant,
 ) -> Result<Answered, Unanswered> {
     match sender {
-        Sender::Http1(mut sender) => {
-            let answering = pin!(sender.try_send_request(*request));
-            let response = told(timeout_at(deadline, answering).await)?;
-            Ok((response, Sender::Http1(sender)))
+        Sender::Http1(mut connection) => {
+            let answering = pin!(connection.sender.try_send_request(*request));
+            let response = told(connection.timeouts.until(deadline, answering).await)?;
+            Ok((response, Sender::Http1(connection)))
         }
         Sender::Http2(stream) => {
             let answering = pin!(stream.sender().try_send_request(*request));
-            match told(timeout_at(deadline, answering).await) {
+            match told(timeout_at(deadline, answering).await.ok()) {
                 Ok(response) => Ok((response, Sender::Http2(stream))),
                 Err(failed) => {
                     if has_ended(&failed.0) {
@@ -44,15 +43,15 @@ pub(super) async fn exchange(
 }
 
 fn told(
-    answered: Result<Result<Response<Incoming>, TrySendError<Request<RequestBody>>>, Elapsed>,
+    answered: Option<Result<Response<Incoming>, TrySendError<Request<RequestBody>>>>,
 ) -> Result<Response<Incoming>, Unanswered> {
     match answered {
-        Ok(Ok(response)) => Ok(response),
-        Ok(Err(mut failed)) => {
+        Some(Ok(response)) => Ok(response),
+        Some(Err(mut failed)) => {
             let unsent = failed.take_message().map(Box::new);
             Err((UpstreamError::Exchange(failed.into_error()), unsent))
         }
-        Err(_) => Err((UpstreamError::ResponseTimeout, None)),
+        None => Err((UpstreamError::ResponseTimeout, None)),
     }
 }
 

@@ -16,7 +16,7 @@ use axum::body::HttpBody;
 use axum::response::{IntoResponse, Response};
 use axum::{BoxError, Router};
 use bytes::Bytes;
-use service_kit::serve::{self, Client, Incoming};
+use service_kit::serve::{self, Client, Incoming, RequestId};
 use service_kit::traces;
 use tower_service::Service;
 
@@ -65,7 +65,7 @@ impl Api {
     /// Answers a request of any kind of body, as those are answered that come by a connection.
     pub fn ask<B>(&self, mut request: Request<B>, client: &Client) -> Answering
     where
-        B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+        B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Unpin + Send + 'static,
     {
         if let Some(short) = self.short(request.method(), request.uri().path()) {
             return Answering(self.answer(short, client.clone(), request));
@@ -77,7 +77,7 @@ impl Api {
     /// What the layers of the router do, from the outermost to the innermost.
     fn answer<B>(&self, short: Short, client: Client, request: Request<B>) -> Boxed
     where
-        B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+        B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Unpin + Send + 'static,
     {
         let inner = Arc::clone(&self.inner);
         let (mut parts, body) = request.into_parts();
@@ -93,7 +93,7 @@ impl Api {
             let id = seldom.request_id(&parts.headers);
             let arrived = Arrived {
                 client: Some(client),
-                request_id: Some(id.clone()),
+                request_id: id.clone(),
                 cost: Cost::Little,
                 seldom,
             };
@@ -106,7 +106,11 @@ impl Api {
                 },
                 Err(response) => *response,
             };
-            id.give(&mut response);
+            // A decision has a name of its own, which its record has, too.
+            if let Some(id) = id.or_else(|| (!response.status().is_success()).then(RequestId::new))
+            {
+                id.give(&mut response);
+            }
             traces::leave(span, &response);
             Ok(response)
         })

@@ -50,13 +50,9 @@ impl Seldom {
         found
     }
 
-    /// The request's own, or a new one.
-    pub(super) fn request_id(self, headers: &HeaderMap) -> RequestId {
-        if self.request_id {
-            RequestId::of(headers)
-        } else {
-            RequestId::new()
-        }
+    /// What the request says that it is called.
+    pub(super) fn request_id(self, headers: &HeaderMap) -> Option<RequestId> {
+        self.request_id.then(|| RequestId::of(headers))
     }
 }
 
@@ -131,7 +127,7 @@ pub(super) async fn enter<'r, B>(
     body: B,
 ) -> Passed<Admitted<'r>>
 where
-    B: HttpBody<Data = Bytes, Error: Into<BoxError>>,
+    B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Unpin,
 {
     // SECURITY: before anything is read of the body.
     let caller = if inner.callers.are_configured() {
@@ -162,8 +158,14 @@ where
     }
     let cost = arrived.cost;
     let mut asker = asker(parts, caller.as_ref(), arrived);
-    let place = find_room(inner, cost, &mut asker).await;
-    let place = place.map_err(told)?;
+    let mut place = None;
+    if cost == Cost::Little {
+        place = inner.room.for_request_now();
+    }
+    if place.is_none() {
+        let room = Box::pin(find_room(inner, cost, &mut asker));
+        place = room.await.map_err(told)?;
+    }
     Ok(Admitted {
         body: bytes,
         _room: room,

@@ -1,7 +1,6 @@
 //! What every endpoint does first and last: take in a body within its bounds, and turn what is no
 //! answer into a problem.
 
-use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -46,27 +45,39 @@ pub(super) enum Ungathered {
 /// Takes in a whole body of at most so many bytes, so that a slow one holds up nobody else.
 pub(super) async fn gather<B>(body: B, most: usize, room: &Room) -> Result<Gathered<'_>, Ungathered>
 where
-    B: HttpBody<Data = Bytes, Error: Into<BoxError>>,
+    B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Unpin,
 {
-    let mut whole = pin!(whole(Limited::new(body, most), room));
-    // Nearly always it has come with the head.
-    match futures_util::poll!(&mut whole) {
-        Poll::Ready(gathered) => gathered,
-        Poll::Pending => {
-            let gathered = Box::pin(tokio::time::timeout(BODY_TIMEOUT, whole));
-            gathered.await.unwrap_or(Err(Ungathered::TooLate))
+    let mut body = Limited::new(body, most);
+    // Nearly always it has come with the head, and in one piece.
+    let mut first = Bytes::new();
+    if let Poll::Ready(frame) = futures_util::poll!(body.frame()) {
+        match frame {
+            Some(frame) => first = data(frame)?,
+            None => return Ok(alone(first)),
+        }
+        if !first.is_empty() && body.is_end_stream() {
+            return Ok(alone(first));
         }
     }
+    // In a box of its own: every request's future has room for it, and is moved with it.
+    let gathered = tokio::time::timeout(BODY_TIMEOUT, whole(first, body, room));
+    let gathered = Box::pin(gathered).await;
+    gathered.unwrap_or(Err(Ungathered::TooLate))
 }
 
-/// A body that arrives in one piece, as most do, is not copied.
-async fn whole<B>(body: Limited<B>, room: &Room) -> Result<Gathered<'_>, Ungathered>
+/// A body that came in one piece is not copied.
+fn alone(bytes: Bytes) -> Gathered<'static> {
+    Gathered { bytes, room: None }
+}
+
+async fn whole<B>(
+    mut first: Bytes,
+    mut body: Limited<B>,
+    room: &Room,
+) -> Result<Gathered<'_>, Ungathered>
 where
-    B: HttpBody<Data = Bytes, Error: Into<BoxError>>,
+    B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Unpin,
 {
-    let alone = |bytes| Gathered { bytes, room: None };
-    let mut body = pin!(body);
-    let mut first = Bytes::new();
     while first.is_empty() {
         match body.frame().await {
             Some(frame) => first = data(frame)?,

@@ -4,6 +4,7 @@
 //! the runtime's timers and taking it out again costs as much as reading the head does. So there is one entry, which
 //! stays: it wakes the connection at the earliest deadline that it has had, and is moved on only then.
 
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
@@ -11,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use hyper::rt::{Sleep, Timer};
 
-/// For one connection: its timeouts are waited for by one task, and there is seldom more than one.
+/// For one connection: its timeouts are waited for by one task at a time, and there is seldom more than one.
 #[derive(Debug, Clone, Default)]
 pub struct Timeouts(Arc<Mutex<Option<Entry>>>);
 
@@ -23,6 +24,24 @@ type Entry = Pin<Box<tokio::time::Sleep>>;
 struct Timeout {
     entry: Timeouts,
     deadline: tokio::time::Instant,
+}
+
+impl Timeouts {
+    /// What the future comes to. None: it has taken until the deadline.
+    pub async fn until<F>(&self, deadline: tokio::time::Instant, mut future: F) -> Option<F::Output>
+    where
+        F: Future + Unpin,
+    {
+        let entry = self.clone();
+        let mut timeout = Timeout { entry, deadline };
+        poll_fn(|context| {
+            if let Poll::Ready(output) = Pin::new(&mut future).poll(context) {
+                return Poll::Ready(Some(output));
+            }
+            Pin::new(&mut timeout).poll(context).map(|()| None)
+        })
+        .await
+    }
 }
 
 impl Timer for Timeouts {
@@ -67,7 +86,7 @@ impl Future for Timeout {
 
 #[cfg(test)]
 mod tests {
-    use std::future::poll_fn;
+    use std::pin::pin;
 
     use super::*;
 
@@ -92,6 +111,18 @@ mod tests {
         assert!(polled(&mut short).await.is_ready());
         long.as_mut().await;
         assert_eq!(begun.elapsed().as_secs(), 17);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_waited_for_has_until_the_deadline_and_the_next_has_its_own() {
+        let timeouts = Timeouts::default();
+        for (takes, within, comes) in [(1, 2, true), (3, 2, false), (9, 10, true), (1, 1, true)] {
+            let begun = tokio::time::Instant::now();
+            let working = pin!(tokio::time::sleep(takes * SECOND));
+            let came = timeouts.until(begun + within * SECOND, working).await;
+            assert_eq!(came.is_some(), comes, "{takes} {within}");
+            assert_eq!(begun.elapsed().as_secs(), u64::from(takes.min(within)));
+        }
     }
 
     async fn polled(sleep: &mut Pin<Box<dyn Sleep>>) -> Poll<()> {
