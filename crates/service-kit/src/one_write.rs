@@ -166,7 +166,7 @@ mod tests {
                 ..Taking::default()
             };
             let mut stream = OneWrite::new(taking);
-            let text: Vec<u8> = (0..head + body).map(|at| (at % 251) as u8).collect();
+            let text: Vec<u8> = (0..251).cycle().take(head + body).collect();
             let mut written = 0;
             while written < text.len() {
                 let rest = text.split_at(head.max(written));

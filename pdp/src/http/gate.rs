@@ -150,7 +150,8 @@ where
     }
     let most = inner.limits.body_bytes;
     let gathered = gather(body, most, &inner.room).await;
-    let Gathered { bytes, room } = gathered.map_err(|why| told(not_received(inner, &why)))?;
+    let Gathered { bytes, room } =
+        gathered.map_err(|why| told(Box::new(not_received(inner, &why))))?;
     // Before there is a place for it: who waits does nothing, and must not keep others out.
     if arrived.seldom.at_least {
         let fresh = Box::pin(fresh(inner, &parts.headers));
@@ -177,14 +178,14 @@ where
 }
 
 /// To a request whose body is not here.
-fn not_received(inner: &Inner, why: &Ungathered) -> Box<Response> {
+fn not_received(inner: &Inner, why: &Ungathered) -> Response {
     let problem = why.problem(inner.limits.body_bytes);
-    Box::new(if matches!(why, Ungathered::NoRoom) {
+    if matches!(why, Ungathered::NoRoom) {
         inner.meters.turned_away("bodies");
         later(problem, Duration::from_secs(1))
     } else {
         problem.into_response()
-    })
+    }
 }
 
 /// Says whose request it was that is answered, where that is recorded.
