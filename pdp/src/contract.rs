@@ -67,8 +67,11 @@ struct Readers {
 /// Looked through one by one: nearly always they are one or two.
 type Narrower = Vec<(Reads, SaidVary)>;
 
-/// So many narrower answers are kept ready for each kind.
-const NARROWER: usize = 64;
+/// What has been said so far of kinds that share narrower answers (by where these are), by what is read.
+type Known = HashMap<(usize, Reads), SaidVary>;
+
+/// So many narrower answers are kept ready for kinds that are alike.
+const NARROWER: usize = 128;
 
 impl Contracts {
     /// One for each kind of question that the schema knows.
@@ -114,8 +117,10 @@ impl Contracts {
     }
 
     fn settle(&mut self) {
+        // What kinds that are alike say alike is kept once.
+        let mut known = Known::new();
         for contract in &mut self.contracts {
-            contract.settle(self.clock);
+            contract.settle(self.clock, &mut known);
         }
     }
 
@@ -238,14 +243,16 @@ impl Contract {
     }
 
     /// Sums up what has been counted.
-    fn settle(&mut self, clock: Reads) {
+    fn settle(&mut self, clock: Reads, known: &mut Known) {
         let reads = self.readers.reads();
         if self.advice.vary.is_none() || reads != self.reads {
             self.reads = reads;
             self.advice = Advice {
-                vary: Some(remembered(&self.narrower, reads, || {
-                    self.kind.terms.vary(reads)
-                })),
+                vary: Some(Arc::clone(
+                    known
+                        .entry((Arc::as_ptr(&self.narrower).addr(), reads))
+                        .or_insert_with(|| said(self.kind.terms.vary(reads))),
+                )),
                 // For how long an answer holds, it says itself.
                 max_age: reads.meets(clock).then_some(0),
             };

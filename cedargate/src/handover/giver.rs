@@ -65,6 +65,7 @@ impl Giver {
             match self.hand_over(stream, &mut is_store_gone).await {
                 Ok(()) => {
                     tracing::info!("another process has taken over; finishing what has begun");
+                    place.leave();
                     self.handed_over.cancel();
                     return;
                 }

@@ -4,6 +4,7 @@ use std::fs::{DirBuilder, Permissions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::net::UnixListener;
 
@@ -16,6 +17,7 @@ pub(super) struct Place {
     path: PathBuf,
     /// Device and number of the file: whether it is still ours.
     file: (u64, u64),
+    is_left: AtomicBool,
 }
 
 impl Place {
@@ -43,12 +45,22 @@ impl Place {
             listener,
             path: path.to_owned(),
             file,
+            is_left: AtomicBool::new(false),
         })
+    }
+
+    /// Leaves the name to the process that has taken over: it takes it about now, and must not lose it between a look
+    /// at whose it is and its removal.
+    pub(super) fn leave(&self) {
+        self.is_left.store(true, Ordering::Relaxed);
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
+        if self.is_left.load(Ordering::Relaxed) {
+            return;
+        }
         // It may be another process's by now.
         if number(&self.path).is_ok_and(|file| file == self.file) {
             let _ = std::fs::remove_file(&self.path);
@@ -79,7 +91,14 @@ mod tests {
         let reached = tokio::net::UnixStream::connect(&path).await;
         assert!(reached.is_ok());
         assert!(second.listener.accept().await.is_ok());
+        // Whose name is left to another one has nothing to do with what becomes of it.
+        let third = Place::take(&path).unwrap();
+        third.leave();
+        drop(third);
+        assert!(path.exists());
         drop(second);
+        assert!(path.exists());
+        drop(Place::take(&path).unwrap());
         let left = std::fs::read_dir(folder.path().join("made")).unwrap();
         assert_eq!(left.count(), 0);
     }

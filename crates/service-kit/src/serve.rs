@@ -99,9 +99,7 @@ struct Server<A> {
 impl<A: Api> Server<A> {
     fn new(api: A, tls: Option<Tls>, tasks: Tasks) -> Arc<Self> {
         let mut http = hyper::server::conn::http1::Builder::new();
-        // Whoever closes his side has asked: what has been begun is finished. To look for that end while a request is
-        // answered would also take a new buffer for each.
-        http.half_close(true).max_buf_size(64 << 10);
+        http.max_buf_size(64 << 10);
         Arc::new(Self {
             api,
             http,

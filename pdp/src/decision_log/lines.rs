@@ -319,7 +319,7 @@ impl<'l> Lines<'l> {
         text.text(&asker.caller);
         if let Some(id) = asker.request_id() {
             text.raw(r#","request_id":"#);
-            text.text(&id);
+            text.text(&short(&id));
         }
         if let Some(trace) = &asker.trace {
             text.raw(r#","trace_id":"#);

@@ -208,6 +208,70 @@ async fn what_entries_of_a_batch_share_is_recorded_with_each() {
 }
 
 #[tokio::test]
+async fn an_entity_is_recorded_as_it_was_sent_unless_something_of_it_is_not_to_be_seen() {
+    let (fixture, pdp) = logging(|_| {});
+    let ben = json!({ "type": "user", "id": "ben", "properties": { "age": 4 } });
+    let with_ssn =
+        json!({ "type": "user", "id": "ben", "properties": { "age": 4, "ssn": "[masked]" } });
+    let long = "x".repeat(300);
+    let cut = crate::short::short(&long).into_owned();
+    let cases = [
+        (
+            r#"{"id":"b\u0065n","type":"user","properties":{"age":4}}"#.to_owned(),
+            ben.clone(),
+        ),
+        (
+            r#"{"type":"user","id":"ben","properties":{"\u0073sn":"1","age":4}}"#.to_owned(),
+            with_ssn,
+        ),
+        (
+            r#"{"type":"user","id":"ben","properties":{"age":4},"password":"1"}"#.to_owned(),
+            ben.clone(),
+        ),
+        (
+            "{\"type\":\"user\",\n\"id\":\"ben\",\r\n\"properties\":{\"age\":4}}".to_owned(),
+            ben,
+        ),
+        (
+            format!(r#"{{"type":"user","id":"{long}"}}"#),
+            json!({ "type": "user", "id": cut }),
+        ),
+        (
+            "{\"type\":\"user\",\"id\":\"a\u{2028}b\"}".to_owned(),
+            json!({ "type": "user", "id": "a\u{2028}b" }),
+        ),
+    ];
+    for (sent, _) in &cases {
+        let rest =
+            r#""action":{"name":"GET /docs/{id}"},"resource":{"type":"urn:x:doc","id":"d1"}"#;
+        let question = format!(r#"{{"subject":{sent},{rest}}}"#);
+        post(&pdp, "/access/v1/evaluation", question).await;
+    }
+    let lines = records(&fixture, pdp);
+    assert_eq!(lines.len(), cases.len());
+    for ((sent, shown), line) in cases.iter().zip(&lines) {
+        assert_eq!(line["subject"], *shown, "{sent}");
+        assert!(line.get("request_id").is_none());
+    }
+}
+
+#[tokio::test]
+async fn nobody_fills_the_log_by_a_long_request_id() {
+    let (fixture, pdp) = logging(|_| {});
+    let long = "x".repeat(10_000);
+    let question = json!({ "subject": { "type": "user", "id": "ben" },
+        "action": { "name": "GET /docs/{id}" }, "resource": { "type": "urn:x:doc", "id": "d1" } });
+    let request = ::http::Request::post("/access/v1/evaluation")
+        .header("content-type", "application/json")
+        .header("x-request-id", &long);
+    let request = request.body(question.to_string().into()).unwrap();
+    let answer = pdp.api().oneshot(request).await.unwrap();
+    assert_eq!(answer.headers()["x-request-id"], long);
+    let lines = records(&fixture, pdp);
+    assert_eq!(lines[0]["request_id"], *crate::short::short(&long));
+}
+
+#[tokio::test]
 async fn what_is_wrong_with_an_entry_is_told_in_short() {
     let (fixture, pdp) = logging(|_| {});
     let long = "x".repeat(100_000);

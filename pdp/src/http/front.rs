@@ -90,7 +90,11 @@ impl Api {
                 None
             };
             let seldom = gate::Seldom::of(&parts.headers);
-            let id = seldom.request_id(&parts.headers);
+            let id = match short {
+                // Its decision has a name of its own, which the record has, too.
+                Short::One => seldom.request_id(&parts.headers),
+                Short::Many => Some(RequestId::of(&parts.headers)),
+            };
             let arrived = Arrived {
                 client: Some(client),
                 request_id: id.clone(),
@@ -106,7 +110,6 @@ impl Api {
                 },
                 Err(response) => *response,
             };
-            // A decision has a name of its own, which its record has, too.
             if let Some(id) = id.or_else(|| (!response.status().is_success()).then(RequestId::new))
             {
                 id.give(&mut response);

@@ -166,6 +166,23 @@ async fn the_request_id_is_echoed_exactly() {
     }
 }
 
+#[tokio::test]
+async fn what_was_sent_without_a_request_id_gets_one_unless_its_decision_has_an_id() {
+    let pdp = Fixture::new().open();
+    let many = json!({ "evaluations": [question()] });
+    for (path, body, is_named) in [
+        (ONE, question(), false),
+        (ONE, json!({}), true),
+        (MANY, many, true),
+        ("/access/v1/search/subject", json!({}), true),
+    ] {
+        let (status, headers, body) = post(&pdp, path, body.to_string()).await;
+        let id = headers.get("x-request-id");
+        assert_eq!(id.is_some(), is_named, "{path} {status}");
+        assert!(is_named || body["context"]["id"].is_string());
+    }
+}
+
 async fn batch(pdp: &Pdp, semantic: Option<&str>, entries: &[Value]) -> Value {
     let mut body = question();
     body["evaluations"] = json!(entries);

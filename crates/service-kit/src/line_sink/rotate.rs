@@ -25,10 +25,13 @@ pub(super) struct Rotating {
 struct Fading {
     file: File,
     length: u64,
+    piece: u64,
 }
 
-/// So much is freed at a time, with each text that is written. Bytes.
+/// So much is freed at a time, with each text that is written; more of a file that would take more than so many
+/// texts. Bytes.
 const PIECE: u64 = 1 << 20;
+const PIECES: u64 = 64;
 
 impl Rotating {
     pub(super) fn open(target: &RotatingTarget) -> io::Result<Self> {
@@ -47,18 +50,15 @@ impl Rotating {
     fn rotate(&mut self) -> io::Result<()> {
         let path = &self.target.path;
         if path.exists() {
-            let last = match self.target.keep {
-                0 => path.clone(),
-                keep => numbered(path, keep),
-            };
-            let fading = Fading::of(&last);
             if self.target.keep > 0 {
+                let last = Fading::of(&numbered(path, self.target.keep));
                 self.make_way()?;
                 std::fs::rename(path, numbered(path, 1))?;
+                self.fading = last.filter(Fading::is_nameless);
             } else {
+                // At once: who follows the log may have it open, and reads it to its end.
                 std::fs::remove_file(path)?;
             }
-            self.fading = fading.filter(Fading::is_nameless);
         }
         self.file = append_to(path)?;
         self.length = 0;
@@ -79,9 +79,16 @@ impl Rotating {
 impl Fading {
     /// What is there, if it can be shortened; else it goes at once.
     fn of(path: &Path) -> Option<Self> {
-        let file = OpenOptions::new().write(true).open(path).ok()?;
+        // What is no file is nobody's to wait for.
+        let found = std::fs::symlink_metadata(path).ok()?;
+        let open = || OpenOptions::new().write(true).open(path).ok();
+        let file = found.is_file().then(open)??;
         let length = file.metadata().ok()?.len();
-        Some(Self { file, length })
+        Some(Self {
+            file,
+            length,
+            piece: PIECE.max(length / PIECES),
+        })
     }
 
     /// SECURITY: under another name, too. What can still be found is nobody's to shorten.
@@ -95,7 +102,7 @@ impl Fading {
 
     /// Frees a piece more. None: nothing is left.
     fn on(mut self) -> Option<Self> {
-        self.length = self.length.checked_sub(PIECE)?;
+        self.length = self.length.checked_sub(self.piece)?;
         self.file.set_len(self.length).ok().map(|()| self)
     }
 }
