@@ -6,7 +6,6 @@
 //! from what was read to find it, which may be less.
 
 use std::collections::HashMap;
-use std::hash::BuildHasher as _;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -212,21 +211,16 @@ fn whole_seconds(millis: u64) -> u64 {
 /// Kinds that have the same members say the same, often: each is kept once, and what an answer to one has brought into
 /// the cache, an answer to another finds there.
 fn share(contracts: &mut [Contract]) {
-    let hashes = foldhash::fast::RandomState::default();
-    let mut alike: HashMap<u64, Vec<Contract>> = HashMap::new();
-    for contract in contracts {
-        let matters = contract.kind.terms.matters();
-        let known = alike.entry(hashes.hash_one(matters)).or_default();
-        match known
-            .iter()
-            .find(|known| known.kind.terms.matters() == matters)
-        {
-            Some(known) => {
-                contract.narrower = Arc::clone(&known.narrower);
-                contract.native = Arc::clone(&known.native);
-            }
-            None => known.push(contract.clone()),
-        }
+    let kinds = contracts.iter().map(|contract| Arc::clone(&contract.kind));
+    let kinds: Vec<_> = kinds.collect();
+    let mut alike = HashMap::new();
+    for (contract, kind) in contracts.iter_mut().zip(&kinds) {
+        let Contract {
+            narrower, native, ..
+        } = contract;
+        let first = alike.entry(kind.terms.matters());
+        let first = first.or_insert_with(|| (Arc::clone(narrower), Arc::clone(native)));
+        (*narrower, *native) = first.clone();
     }
 }
 

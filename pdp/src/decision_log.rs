@@ -54,10 +54,7 @@ impl Asker {
     /// As the caller wrote it, where that is a text.
     fn request_id(&self) -> Option<Cow<'_, str>> {
         let id = self.request_id.as_ref()?;
-        Some(match id.to_str() {
-            Ok(id) => id.into(),
-            Err(_) => String::from_utf8_lossy(id.as_bytes()),
-        })
+        Some(String::from_utf8_lossy(id.as_bytes()))
     }
 }
 

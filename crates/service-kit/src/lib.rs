@@ -24,6 +24,7 @@ pub mod random;
 pub mod renewal;
 pub mod secret;
 pub mod serve;
+mod timeouts;
 pub mod tls;
 pub mod traces;
 
@@ -38,6 +39,7 @@ pub use metrics::Metrics;
 pub use one_write::OneWrite;
 pub use problem::Problem;
 pub use secret::Secret;
+pub use timeouts::Timeouts;
 pub use tls::{
     ClientCertificate, ClientCertificates, ClientTls, ClientTlsConfig, NamedTlsConfig, Tls,
     TlsConfig, WantedCertificate,

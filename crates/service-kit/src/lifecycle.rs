@@ -15,6 +15,7 @@ use tokio_util::task::TaskTracker;
 pub struct Tasks {
     tracker: TaskTracker,
     drain: CancellationToken,
+    /// The token says so, too, but by a lock that all who look share.
     has_begun_to_drain: Arc<AtomicBool>,
     /// With which these drain, too.
     parent: Option<Arc<Tasks>>,

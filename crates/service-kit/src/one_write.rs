@@ -1,7 +1,7 @@
 //! A connection to which what is small is written at once: a head and a short body are two slices, and to have the
 //! system gather them costs more than to copy them together.
 
-use std::cell::RefCell;
+use std::cell::Cell;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -16,27 +16,13 @@ pub struct OneWrite<S>(S);
 const SMALL: usize = 4 << 10;
 
 thread_local! {
-    static TOGETHER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    /// Warm, and large enough.
+    static TOGETHER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
 impl<S> OneWrite<S> {
     pub fn new(stream: S) -> Self {
         Self(stream)
-    }
-}
-
-impl<S: AsyncWrite + Unpin> OneWrite<S> {
-    fn write_together(
-        &mut self,
-        context: &mut Context<'_>,
-        slices: &[IoSlice<'_>],
-        together: &mut Vec<u8>,
-    ) -> Poll<io::Result<usize>> {
-        together.clear();
-        for slice in slices {
-            together.extend_from_slice(slice);
-        }
-        Pin::new(&mut self.0).poll_write(context, together)
     }
 }
 
@@ -72,15 +58,15 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for OneWrite<S> {
         if bytes > SMALL {
             return Pin::new(&mut this.0).poll_write_vectored(context, slices);
         }
-        // A thread that is about to end has none any more.
-        let together = TOGETHER.try_with(|together| {
-            let mut together = together.try_borrow_mut().ok()?;
-            Some(this.write_together(context, slices, &mut together))
-        });
-        match together {
-            Ok(Some(written)) => written,
-            Ok(None) | Err(_) => Pin::new(&mut this.0).poll_write_vectored(context, slices),
+        let mut together = TOGETHER.try_with(Cell::take).unwrap_or_default();
+        together.clear();
+        for slice in slices {
+            together.extend_from_slice(slice);
         }
+        let written = Pin::new(&mut this.0).poll_write(context, &together);
+        // A thread that is about to end keeps nothing.
+        let _ = TOGETHER.try_with(|spare| spare.set(together));
+        written
     }
 
     fn is_write_vectored(&self) -> bool {

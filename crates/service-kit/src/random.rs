@@ -1,5 +1,6 @@
 //! Randomness from the operating system's generator, and ids made of it.
 
+use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
@@ -39,24 +40,11 @@ impl Ids {
     /// One that nobody has had before, in the characters of an [`id`].
     pub fn next(&self) -> String {
         let (start, count) = self.next_parts();
-        let mut digits = [0; 16];
-        let mut first = digits.len();
-        let mut rest = count;
-        for (at, digit) in digits.iter_mut().enumerate().rev() {
-            let value = u8::try_from(rest & 0xf).unwrap_or_default();
-            *digit = value + if value < 10 { b'0' } else { b'a' - 10 };
-            first = at;
-            rest >>= 4;
-            if rest == 0 {
-                break;
-            }
-        }
-        let digits = str::from_utf8(digits.get(first..).unwrap_or_default()).unwrap_or_default();
+        let digits = (u64::BITS - count.leading_zeros()).div_ceil(4).max(1);
         // To the byte: what it is made part of then takes it as it is.
-        let mut id = String::with_capacity(start.len() + 1 + digits.len());
-        id.push_str(start);
-        id.push('-');
-        id.push_str(digits);
+        let mut id = String::with_capacity(start.len() + 1 + digits as usize);
+        // A text takes whatever is written to it.
+        let _ = write!(id, "{start}-{count:x}");
         id
     }
 

@@ -1,7 +1,5 @@
 //! Serving a control API (PDP, token service, admin) on a listener that is already bound.
 
-mod timeouts;
-
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::net::SocketAddr;
@@ -26,8 +24,7 @@ use tower_service::Service;
 use crate::listeners::take_late;
 use crate::random::Ids;
 use crate::tls::{ClientCertificate, Tls, TlsStream};
-use crate::{OneWrite, Tasks};
-pub use timeouts::Timeouts;
+use crate::{OneWrite, Tasks, Timeouts};
 
 /// More connections than this are not taken on: each may hold a head's worth of memory.
 const MAX_CONNECTIONS: usize = 10_000;

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use service_kit::serve::Timeouts;
+use service_kit::Timeouts;
 use service_kit::tls::TlsSession;
 use tokio::io::{AsyncRead, AsyncWrite};
 

@@ -8,8 +8,7 @@ use std::time::Duration;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use prometheus::IntCounter;
-use service_kit::ClientTls;
-use service_kit::serve::Timeouts;
+use service_kit::{ClientTls, Timeouts};
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 

@@ -30,8 +30,6 @@ pub(crate) struct Lines<'l> {
     brought: &'l [Value],
     /// How the last one of this thread began: many are of one millisecond.
     begun: Option<Begun>,
-    /// Where a record of a decision begins in `text` as all of that time do, once one does.
-    head: Option<(UnixTime, Range<usize>)>,
     /// Where it is said there who asks, once it is.
     by: Option<Range<usize>>,
     /// Where a record of a decision ends there as all do, once one does.
@@ -83,7 +81,6 @@ impl<'l> Lines<'l> {
             text,
             brought: &[],
             begun,
-            head: None,
             by: None,
             tail: None,
             subject: None,
@@ -142,18 +139,11 @@ impl<'l> Lines<'l> {
     }
 
     fn decided(&mut self, id: Id<'_>, permits: bool, share: Share, now: UnixTime) {
-        match &self.head {
-            Some((known, written)) if *known == now => self.text.repeat(written.clone()),
-            _ => {
-                let start = self.text.len();
-                match &self.begun {
-                    Some(begun) if begun.at == now && begun.process == id.process => {
-                        self.text.raw(&begun.text);
-                    }
-                    _ => self.begin_decided(id, now),
-                }
-                self.head = Some((now, start..self.text.len()));
+        match &self.begun {
+            Some(begun) if begun.at == now && begun.process == id.process => {
+                self.text.raw(&begun.text);
             }
+            _ => self.begin_decided(id, now),
         }
         let text = &mut self.text;
         text.raw("-");
@@ -334,7 +324,7 @@ impl<'l> Lines<'l> {
         if !self.text.is_empty() {
             let text = std::mem::take(&mut self.text);
             self.text = JsonText::after(self.log.hand_over(text.into_bytes()));
-            (self.head, self.by, self.tail, self.subject) = (None, None, None, None);
+            (self.by, self.tail, self.subject) = (None, None, None);
         }
     }
 }

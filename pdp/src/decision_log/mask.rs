@@ -83,15 +83,20 @@ impl Mask {
     /// Nothing of this is hidden, wherever it stands. Nearly always that is seen at once: none has a name that is
     /// looked at more closely, and none has names in it.
     pub(super) fn shows_all(&self, members: &Members<'_>) -> bool {
-        let is_suspect = |(name, value)| self.suspects.has(name) || has_names(value);
+        let is_suspect = |(name, value)| self.is_suspect(name, value);
         !self.suspects.is_any() || !members.iter().any(is_suspect)
+    }
+
+    /// Whether a member has to be looked at more closely.
+    fn is_suspect(&self, name: &str, value: &Json<'_>) -> bool {
+        self.suspects.has(name) || has_names(value)
     }
 
     /// Whether anything below is hidden.
     fn hides_in_members(&self, path: &Path<'_>, members: &Members<'_>) -> bool {
         members.iter().any(|(name, value)| {
             // Nearly no name is looked at more closely, and where it stands is said for those alone.
-            (has_names(value) || self.suspects.has(name)) && {
+            self.is_suspect(name, value) && {
                 let path = Path::Below(path, name);
                 self.hides(&path, name) || self.hides_in(&path, value)
             }

@@ -49,14 +49,11 @@ pub(super) async fn many(
 }
 
 pub(super) async fn answer_one(inner: &Inner, received: &Received) -> Result<Response, Problem> {
-    if inner.knows_all() {
-        return answer_one_now(inner, received);
-    }
     let arena = Arena::new();
     answer_question(inner, &received.object(&arena)?, &received.asker).await
 }
 
-/// The same, waiting for nobody.
+/// The same where nobody has to be waited for.
 pub(super) fn answer_one_now(inner: &Inner, received: &Received) -> Result<Response, Problem> {
     let arena = Arena::new();
     let question = received.object(&arena)?;

@@ -17,7 +17,7 @@ use axum::response::{IntoResponse, Response};
 use axum::{BoxError, Router};
 use bytes::Bytes;
 use service_kit::serve::{self, Client, Incoming, RequestId};
-use service_kit::traces;
+use service_kit::{Problem, traces};
 use tower_service::Service;
 
 use super::evaluation;
@@ -153,12 +153,9 @@ impl Future for Answering {
 
 /// One question, where nobody is waited for: all that is answered then is on the stack.
 fn asked_now(inner: &Inner, headers: &HeaderMap, mut admitted: Admitted<'_>) -> Response {
-    let asker = std::mem::take(&mut admitted.asker);
-    let received = Received::of(inner, headers, asker, admitted.body);
+    let received = received(inner, headers, &mut admitted);
     let answered = received.and_then(|received| evaluation::answer_one_now(inner, &received));
-    let mut response = answered.into_response();
-    gate::leave(&mut response, admitted.named);
-    response
+    answer_to(admitted, answered)
 }
 
 async fn asked(
@@ -167,14 +164,27 @@ async fn asked(
     headers: &HeaderMap,
     mut admitted: Admitted<'_>,
 ) -> Response {
-    let asker = std::mem::take(&mut admitted.asker);
-    let answered = match Received::of(inner, headers, asker, admitted.body) {
+    let answered = match received(inner, headers, &mut admitted) {
         Ok(received) => match short {
             Short::One => evaluation::answer_one(inner, &received).await,
             Short::Many => evaluation::answer_many(inner, &received).await,
         },
         Err(problem) => Err(problem),
     };
+    answer_to(admitted, answered)
+}
+
+fn received(
+    inner: &Inner,
+    headers: &HeaderMap,
+    admitted: &mut Admitted<'_>,
+) -> Result<Received, Problem> {
+    let asker = std::mem::take(&mut admitted.asker);
+    let body = std::mem::take(&mut admitted.body);
+    Received::of(inner, headers, asker, body)
+}
+
+fn answer_to(admitted: Admitted<'_>, answered: Result<Response, Problem>) -> Response {
     let mut response = answered.into_response();
     gate::leave(&mut response, admitted.named);
     response

@@ -4,7 +4,6 @@ use std::io::{Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
 
 use e2e::Site;
 use e2e::http::get;
@@ -76,11 +75,8 @@ async fn a_process_that_does_not_come_up_leaves_the_old_one_serving() {
     for _ in 0..10 {
         let before = [HAS_STORE, UNBOUND].map(|text| said(&site, text));
         let mut next = site.take_over("all-in-one");
-        let end = Instant::now() + PATIENCE;
-        while said(&site, HAS_STORE) == before[0] {
-            assert!(Instant::now() < end, "{}", site.pdp.output());
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
+        let has_store = || async { said(&site, HAS_STORE) > before[0] };
+        eventually("the next process has the store", PATIENCE, has_store).await;
         next.kill();
         killed += usize::from(said(&site, UNBOUND) == before[1]);
         load.go_on_for(50).await;
