@@ -1,9 +1,17 @@
 //! Holds policies against the schema, strictly: what passes cannot fail on a type.
 
+mod sure;
+
 use std::path::Path;
 
-use cedar_policy::{PolicyId, PolicySet, Schema, ValidationMode, Validator};
+use cedar_policy::{
+    Policy, PolicyId, PolicySet, Schema, ValidationMode, ValidationResult, ValidationWarning,
+    Validator,
+};
+use cedar_policy_core::ast::{self, Template};
+use cedar_policy_core::validator::confusable_string_checks;
 use miette::Diagnostic;
+use sure::Sure;
 
 use super::issues::{Issues, PROBLEMS};
 use crate::PolicyIssue;
@@ -26,21 +34,48 @@ pub(super) fn hold<'f>(
     schema: &Schema,
     home: impl Fn(&PolicyId) -> Option<Where<'f>>,
 ) -> Result<Vec<PolicyIssue>, Vec<PolicyIssue>> {
-    let result = Validator::new(schema.clone()).validate(policies, ValidationMode::Strict);
-    let errors = result.validation_errors().map(|error| Said {
+    let sure = Sure::new(schema.as_ref());
+    let sure = policies
+        .policies()
+        .filter(|policy| sure.is_of(template(policy)));
+    let sure: Vec<_> = sure.collect();
+    let result = validate_others(policies, &sure, schema);
+    let errors = result.iter().flat_map(ValidationResult::validation_errors);
+    let errors = in_order(errors.map(|error| Said {
         home: home(error.policy_id()),
         diagnostic: error,
-    });
-    let errors = in_order(errors);
-    if errors.is_empty() {
-        let warnings = result.validation_warnings().map(|warning| Said {
-            home: home(warning.policy_id()),
-            diagnostic: warning,
-        });
-        Ok(in_order(warnings).told(folder, "suspicions"))
-    } else {
-        Err(errors.told(folder, PROBLEMS))
+    }));
+    if !errors.is_empty() {
+        return Err(errors.told(folder, PROBLEMS));
     }
+    let of_texts = confusable_string_checks(sure.into_iter().map(template));
+    let of_texts: Vec<_> = of_texts.map(ValidationWarning::from).collect();
+    let warnings = result
+        .iter()
+        .flat_map(ValidationResult::validation_warnings);
+    let warnings = in_order(warnings.chain(&of_texts).map(|warning| Said {
+        home: home(warning.policy_id()),
+        diagnostic: warning,
+    }));
+    Ok(warnings.told(folder, "suspicions"))
+}
+
+/// One's own, where a policy is none's link.
+fn template(policy: &Policy) -> &Template {
+    AsRef::<ast::Policy>::as_ref(policy).template()
+}
+
+/// What the validator says of templates and of those policies that are not sure. None: there are no such.
+fn validate_others(all: &PolicySet, sure: &[&Policy], schema: &Schema) -> Option<ValidationResult> {
+    let mut others = all.clone();
+    for policy in sure {
+        // One that stays is held once more.
+        let _ = others.remove_static(policy.id().clone());
+    }
+    if others.is_empty() {
+        return None;
+    }
+    Some(Validator::new(schema.clone()).validate(&others, ValidationMode::Strict))
 }
 
 /// What the validator says, not in words yet.
