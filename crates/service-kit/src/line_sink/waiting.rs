@@ -37,7 +37,7 @@ const PLACES: usize = 64;
 
 /// A thread that has put down so much does not let the writer finish its pause: buffers that stay small
 /// stay in the cache. Bytes.
-const ENOUGH: usize = 64 << 10;
+const ENOUGH: usize = 256 << 10;
 
 /// A buffer that has grown beyond this while an output stood still is given back.
 const LARGE: usize = 1 << 20;

@@ -12,7 +12,7 @@ use super::waiting::{Waiting, Woken};
 const PACE: Duration = Duration::from_millis(5);
 
 /// Bytes that are written together, about.
-const TOGETHER: usize = 64 << 10;
+const TOGETHER: usize = 256 << 10;
 
 /// What goes round holds a text of that and the line that makes it so much, and need not grow. Bytes.
 const ROOM: usize = 2 * TOGETHER;
