@@ -19,7 +19,7 @@ use crate::answer::{Advice, SaidVary};
 use crate::engine::{KindPlace, Question, Rule};
 use crate::entities::{EntityStore, Overlays};
 use crate::load::Loaded;
-use crate::mapping::{KindNumbers, KindTerms, Matter, QuestionKind, When};
+use crate::mapping::{KindNumbers, KindTerms, Matter, QuestionKind, Readable, When};
 use crate::reads::{NameSet, Reads};
 use crate::spelled::Spelled;
 
@@ -46,6 +46,9 @@ pub(crate) struct Contract {
     /// What the policies for it can read.
     #[serde(skip)]
     reads: Reads,
+    /// Of its attributes.
+    #[serde(skip)]
+    readable: Readable,
     #[serde(skip)]
     readers: Readers,
     /// What answers say that depend on less.
@@ -168,6 +171,12 @@ impl Contracts {
         Some(KindPlace { at, of })
     }
 
+    /// What policies can read of a question of this kind.
+    pub(crate) fn readable(&self, kind: Option<KindPlace>) -> Readable {
+        let contract = kind.and_then(|kind| self.contracts.get(kind.at));
+        contract.map_or(Readable::ALL, |contract| contract.readable)
+    }
+
     /// What the answer to a question can depend on, which was found by these reads and stays so for
     /// so many milliseconds.
     pub(crate) fn advice(
@@ -230,6 +239,7 @@ impl Contract {
             kind: Arc::new(kind),
             advice: Advice::default(),
             reads: Reads::default(),
+            readable: Readable::default(),
             readers: Readers::none(),
             narrower: Arc::default(),
             native: Arc::default(),
@@ -241,6 +251,7 @@ impl Contract {
         let reads = self.readers.reads();
         if self.advice.vary.is_none() || reads != self.reads {
             self.reads = reads;
+            self.readable = self.kind.terms.readable(reads);
             self.advice = Advice {
                 vary: Some(Arc::clone(
                     known

@@ -36,8 +36,8 @@ pub(crate) use ids::Ids;
 pub(crate) use overlays::Overlays;
 pub(crate) use place::{Place, place_of};
 pub(crate) use row::{Kept, Origin, Row, WALKED};
-use uid::Key;
 pub(crate) use uid::{Hashed, HashedType, Named, Uid};
+use uid::{Key, Types};
 pub(crate) use view::{Ancestry, View};
 
 type Map<K, V, S = Hashed> = HashTrieMapSync<K, V, S>;
@@ -52,6 +52,8 @@ type Ordered = Set<ById, 32>;
 #[derive(Debug, Clone)]
 pub(crate) struct EntityStore {
     rows: Map<Uid, Arc<Row>>,
+    /// Their types, and maybe others.
+    types: Types,
     /// Searches walk them page by page.
     by_type: HashMap<EntityType, Ordered>,
     /// The entities whose attributes or tags name this one.
@@ -89,6 +91,7 @@ impl Default for EntityStore {
         }
         Self {
             rows: empty(),
+            types: Types::default(),
             by_type: HashMap::new(),
             referrers: empty(),
             children: empty(),
@@ -141,6 +144,7 @@ impl EntityStore {
         self.weigh(old.as_deref(), Some(&row));
         let uid = row.uid().clone();
         if old.is_none() {
+            self.types.add(uid.entity_type());
             self.by_type
                 .entry(uid.entity_type().clone())
                 .or_default()
@@ -238,6 +242,15 @@ impl EntityStore {
 
     pub(crate) fn row_of(&self, name: Named<'_>) -> Option<&Row> {
         self.rows.get(&name as &dyn Key).map(AsRef::as_ref)
+    }
+
+    /// The same of an entity whose type is known to be this one.
+    pub(crate) fn row_of_type(&self, kind: &HashedType, name: Named<'_>) -> Option<&Row> {
+        if self.types.has(kind) {
+            self.row_of(name)
+        } else {
+            None
+        }
     }
 
     /// What a group is in, where that is kept. Whoever has no members is none.

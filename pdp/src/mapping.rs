@@ -7,6 +7,7 @@
 mod before;
 mod contract;
 mod provided;
+mod readable;
 mod search;
 mod shape;
 mod vocabulary;
@@ -17,18 +18,18 @@ use std::sync::Arc;
 use authzen::{Asked, AskedAction, AskedEntity};
 use cedar_policy_core::ast::{Context, EntityUID, Value};
 use service_kit::UnixTime;
-use smallvec::SmallVec;
 use smol_str::SmolStr;
 use strict_json::Members as Sent;
 
 pub(crate) use before::Before;
 pub(crate) use contract::{KindNumbers, KindTerms, Matter, QuestionKind, When};
+pub(crate) use readable::{Places, Readable};
 pub(crate) use search::Sought;
 pub(crate) use shape::{Alike, Member, Members, Shape, is_extension, sent};
 pub(crate) use vocabulary::Vocabulary;
 
 use crate::RequestProperties;
-use crate::engine::Question;
+use crate::engine::{KindPlace, Question};
 use crate::entities::{EntityStore, Kept, Overlays, Row, Uid};
 use crate::now::datetime;
 use crate::short::short;
@@ -49,7 +50,8 @@ pub(crate) enum NotAsked {
 #[derive(Debug)]
 pub(crate) struct Mapped {
     pub(crate) question: Question,
-    pub(crate) kind: KindNumbers,
+    /// Which kind it is, where it is one that policies know.
+    pub(crate) kind: Option<KindPlace>,
     pub(crate) unknown_attributes: u64,
 }
 
@@ -62,12 +64,14 @@ enum Part {
 
 impl Vocabulary {
     /// Puts a question into Cedar's words. What the question before it was given from the very same
-    /// part of a body is not read again.
+    /// part of a body is not read again. `of_kind` says which kind of question it is, and what policies can
+    /// read of it.
     pub(crate) fn question<'s, 'a>(
         &'s self,
         asked: &Asked<'a>,
         store: &EntityStore,
         before: &mut Before<'s, 'a>,
+        of_kind: impl FnOnce(KindNumbers) -> (Option<KindPlace>, Readable),
     ) -> Result<Mapped, NotAsked> {
         let name = asked.action.name;
         let action = self
@@ -83,13 +87,15 @@ impl Vocabulary {
             None => self.named(Part::Resource, asked.resource)?,
         };
         action.applies_to(asked, subject.kind, resource.kind)?;
-        let subject = self.described(Part::Subject, subject, store, None)?;
+        let (kind, readable) = of_kind([subject.kind.number, action.number, resource.kind.number]);
+        let subject = self.described(Part::Subject, subject, store, None, readable.subject)?;
         // What the question says of the subject holds for the resource, where they are one.
         let itself = subject
             .row
             .as_ref()
             .filter(|row| *row.uid() == resource.uid);
-        let resource = self.described(Part::Resource, resource, store, itself)?;
+        let resource =
+            self.described(Part::Resource, resource, store, itself, readable.resource)?;
         let rest = match before.rest(asked) {
             Some(known) => known,
             None => self.rest(action, asked)?,
@@ -107,7 +113,6 @@ impl Vocabulary {
             now: None,
             overlays,
         };
-        let kind = [subject.kind.number, action.number, resource.kind.number];
         before.keep(subject, resource, rest);
         Ok(Mapped {
             question,
@@ -127,7 +132,7 @@ impl Vocabulary {
             asked,
             uid,
             kind,
-            is_described: false,
+            described: None,
             row: None,
             unknown: 0,
         })
@@ -140,30 +145,44 @@ impl Vocabulary {
         mut entity: KnownEntity<'s, 'a>,
         store: &EntityStore,
         before: Option<&Arc<Row>>,
+        readable: Places,
     ) -> Result<KnownEntity<'s, 'a>, NotAsked> {
-        if entity.is_described && before.is_none() {
+        let described = entity.described.unwrap_or_default();
+        let readable = described.joined(readable);
+        if entity.described == Some(readable) && before.is_none() {
             return Ok(entity);
         }
         let mut reader = self.reader();
-        let stored = before
-            .map(|row| &**row)
-            .or_else(|| store.row_of(entity.uid.named()));
+        let stored = || store.row_of_type(&entity.kind.entity_type, entity.uid.named());
+        let stored = before.map(|row| &**row).or_else(stored);
         let properties = entity.asked.properties;
-        let row = overlay(&mut reader, &entity.uid, entity.kind, stored, properties)
-            .map_err(|misfit| not_asked(&format!("{}.properties", part.word()), misfit))?;
+        let row = overlay(
+            &mut reader,
+            &entity.uid,
+            entity.kind,
+            stored,
+            properties,
+            readable,
+        )
+        .map_err(|misfit| not_asked(&format!("{}.properties", part.word()), misfit))?;
         entity.row = row.map(Arc::new).or_else(|| before.cloned());
         entity.unknown = reader.unknown;
-        entity.is_described = before.is_none();
+        entity.described = before.is_none().then_some(readable);
         Ok(entity)
     }
 
     /// The context, with the action's parameters in it.
     fn rest<'a>(&self, action: &ActionTerm, asked: &Asked<'a>) -> Result<KnownRest<'a>, NotAsked> {
         let mut reader = self.reader();
+        let is_empty = asked.context.is_empty() && asked.action.properties.is_empty();
+        let context = match &action.empty {
+            Some(empty) if is_empty => empty.clone(),
+            _ => action.context(&mut reader, asked.context, &asked.action)?,
+        };
         Ok(KnownRest {
             action: asked.action,
             sent: asked.context,
-            context: action.context(&mut reader, asked.context, &asked.action)?,
+            context,
             unknown: reader.unknown,
         })
     }
@@ -192,22 +211,29 @@ impl Vocabulary {
         actions.contains(action).then_some(name)
     }
 
-    /// The attributes that the schema requires and that neither question nor store has.
-    pub(crate) fn missing(&self, question: &Question, store: &EntityStore) -> Vec<String> {
+    /// The attributes that the schema requires and policies can read, and that neither question nor store
+    /// has.
+    pub(crate) fn missing(
+        &self,
+        question: &Question,
+        store: &EntityStore,
+        readable: Readable,
+    ) -> Vec<String> {
         [
-            (Part::Subject, &question.principal),
-            (Part::Resource, &question.resource),
+            (Part::Subject, &question.principal, readable.subject),
+            (Part::Resource, &question.resource, readable.resource),
         ]
         .into_iter()
-        .filter_map(|(part, uid)| Some((part, uid, self.kinds.get(uid.entity_type())?)))
-        .flat_map(|(part, uid, kind)| {
+        .filter_map(|(part, uid, of)| Some((part, uid, of, self.kinds.get(uid.entity_type())?)))
+        .flat_map(|(part, uid, readable, kind)| {
             let row = question.overlays.get(uid).or_else(|| store.row(uid));
-            kind.members
-                .iter()
-                .filter(move |(name, member)| {
-                    member.required && row.is_none_or(|row| row.get(name).is_none())
+            let members = kind.members.iter().enumerate();
+            members
+                .filter(move |(at, (name, member))| {
+                    let is_there = || row.is_some_and(|row| row.get(name).is_some());
+                    member.required && readable.has(*at) && !is_there()
                 })
-                .map(move |(name, _)| format!("{}.properties.{name}", part.word()))
+                .map(move |(_, (name, _))| format!("{}.properties.{name}", part.word()))
         })
         .collect()
     }
@@ -278,46 +304,40 @@ impl Part {
     }
 }
 
-/// The entity as this question describes it, where the question adds anything.
+/// The entity as this question describes it, where the question adds anything. Of what cannot be read it
+/// is looked whether it fits, and no more.
 fn overlay(
     reader: &mut Reader<'_>,
     uid: &Uid,
     kind: &Kind,
     stored: Option<&Row>,
     properties: &Sent<'_>,
+    readable: Places,
 ) -> Result<Option<Row>, Misfit> {
     if properties.is_empty() || kind.request_properties == RequestProperties::Ignore {
         return Ok(None);
     }
     // By their places among those that are declared, which is the order of their names.
     let mut values = Vec::with_capacity(kind.names.len());
-    values.resize_with(kind.names.len(), || Kept::Bool(false));
-    let mut is_said: SmallVec<[bool; 32]> = SmallVec::from_elem(false, values.len());
-    let mut count = 0;
-    reader.declared(&kind.members, properties, |at, value| {
-        if let (Some(place), Some(is_said)) = (values.get_mut(at), is_said.get_mut(at)) {
-            (*place, *is_said) = (value, true);
-            count += 1;
+    values.resize_with(kind.names.len(), || None);
+    let mut is_any = false;
+    reader.declared(&kind.members, properties, readable, |at, value| {
+        if let Some(place) = values.get_mut(at) {
+            *place = Some(value);
+            is_any = true;
         }
     })?;
-    if count == 0 {
+    if !is_any {
         return Ok(None);
     }
-    // Nearly always everything is said that can be, of an entity that is not stored.
-    if stored.is_none() && count == values.len() {
-        let names = Arc::clone(&kind.names);
-        let row = Row::with_values(uid.clone(), None, names, values.into());
-        return Ok(Some(row));
-    }
-    let said = kind.names.iter().zip(values).zip(is_said);
-    let said = said.filter_map(|(said, is_said)| is_said.then_some(said));
-    if let Some(stored) = stored {
-        return Ok(Some(laid_over(uid, kind, stored, said)));
-    }
-    let (names, values): (Vec<_>, Vec<_>) = said.unzip();
-    let names = names.into_iter().cloned().collect();
-    let row = Row::with_values(uid.clone(), None, names, values.into());
-    Ok(Some(row))
+    Ok(Some(match stored {
+        None => Row::with_values(uid.clone(), None, Arc::clone(&kind.names), values.into()),
+        Some(stored) => {
+            let said = kind.names.iter().zip(values);
+            let said = said.filter_map(|(name, value)| Some((name, value?)));
+            laid_over(uid, kind, stored, said)
+        }
+    }))
 }
 
 /// What is stored, and what the question may add to it.
@@ -342,7 +362,7 @@ fn laid_over<'n>(
         }
     }
     let names = attributes.keys().map(|name| (*name).clone()).collect();
-    let values = attributes.into_values().collect();
+    let values = attributes.into_values().map(Some).collect();
     Row::with_values(uid.clone(), Some(stored), names, values)
 }
 

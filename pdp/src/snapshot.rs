@@ -13,7 +13,7 @@ use crate::engine::{KindPlace, Oracle, Question, Rule, Verdict};
 use crate::entities::{Circle, EntityStore, Origin, Row, fit};
 use crate::folder::Folder;
 use crate::load::{Edited, Loaded, edited, load};
-use crate::mapping::{Before, Mapped, NotAsked};
+use crate::mapping::{Before, KindNumbers, Mapped, NotAsked, Readable};
 use crate::reads::Reads;
 use crate::spelled::Spelled;
 use crate::{PdpError, PolicyIssue};
@@ -229,8 +229,34 @@ impl Snapshot {
         now: UnixTime,
         before: &mut Before<'s, 'a>,
     ) -> Result<Read, DecisionError> {
+        let contracts = &self.contracts;
+        let of_kind = |kind| (contracts.place(kind), Readable::ALL);
+        self.read_some(asked, now, before, of_kind)
+    }
+
+    /// The same where it is to be decided, and no more: what no policy can read is not kept.
+    pub(crate) fn read_to_decide<'s, 'a>(
+        &'s self,
+        asked: &Asked<'a>,
+        now: UnixTime,
+        before: &mut Before<'s, 'a>,
+    ) -> Result<Read, DecisionError> {
+        let contracts = &self.contracts;
+        self.read_some(asked, now, before, |kind| {
+            let place = contracts.place(kind);
+            (place, contracts.readable(place))
+        })
+    }
+
+    fn read_some<'s, 'a>(
+        &'s self,
+        asked: &Asked<'a>,
+        now: UnixTime,
+        before: &mut Before<'s, 'a>,
+        of_kind: impl FnOnce(KindNumbers) -> (Option<KindPlace>, Readable),
+    ) -> Result<Read, DecisionError> {
         let vocabulary = &self.loaded.vocabulary;
-        match vocabulary.question(asked, &self.store, before) {
+        match vocabulary.question(asked, &self.store, before, of_kind) {
             Ok(mut mapped) => {
                 vocabulary.tell_time(&mut mapped.question, now);
                 Ok(Read::Question(mapped))
@@ -264,7 +290,6 @@ impl Snapshot {
             kind,
             unknown_attributes,
         } = mapped;
-        let kind = self.contracts.place(kind);
         let advice = |reads, lasts| self.contracts.advice(kind?, reads, lasts);
         self.decide((question, kind), unknown_attributes, id, keep, advice)
     }
@@ -302,7 +327,8 @@ impl Snapshot {
         let missing = if outcome.failures.is_empty() {
             Vec::new()
         } else {
-            loaded.vocabulary.missing(&question, &self.store)
+            let readable = self.contracts.readable(kind);
+            loaded.vocabulary.missing(&question, &self.store, readable)
         };
         let failure = |(rule, error): &(&Rule, String)| Failure {
             policy: rule.reason.policy.clone(),

@@ -43,28 +43,84 @@ pub struct Lent<'a> {
 
 static NONE: Members<'static> = Members::NONE;
 
+/// What a question says, each part as it was sent.
+#[derive(Debug, Clone, Copy, Default)]
+struct Said<'a> {
+    subject: Option<&'a Json<'a>>,
+    action: Option<&'a Json<'a>>,
+    resource: Option<&'a Json<'a>>,
+    context: Option<&'a Json<'a>>,
+}
+
+/// What stands for parts that a question leaves out.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Defaults<'a> {
+    pub(crate) subject: Option<&'a Members<'a>>,
+    pub(crate) action: Option<&'a Members<'a>>,
+    pub(crate) resource: Option<&'a Members<'a>>,
+    pub(crate) context: Option<&'a Members<'a>>,
+}
+
+impl<'a> Said<'a> {
+    /// Unknown members are ignored and `null` means absent.
+    fn of(object: &Members<'a>) -> Self {
+        let mut said = Self::default();
+        for (name, value) in object.iter().filter(|(_, value)| !value.is_null()) {
+            match name {
+                "subject" => said.subject = Some(value),
+                "action" => said.action = Some(value),
+                "resource" => said.resource = Some(value),
+                "context" => said.context = Some(value),
+                _ => {}
+            }
+        }
+        said
+    }
+}
+
+impl<'a> Defaults<'a> {
+    /// What a body says once for all its entries.
+    pub(crate) fn of(body: &Members<'a>) -> Result<Self, RequestError> {
+        let said = Said::of(body);
+        let object = |part: Option<&'a Json<'a>>, name| match part {
+            None => Ok(None),
+            Some(Json::Object(members)) => Ok(Some(members)),
+            Some(_) => Err(no_object(name)),
+        };
+        Ok(Self {
+            subject: object(said.subject, "subject")?,
+            action: object(said.action, "action")?,
+            resource: object(said.resource, "resource")?,
+            context: object(said.context, "context")?,
+        })
+    }
+}
+
 impl<'a> Asked<'a> {
     /// Reads a question from an object that has its own subject, action and resource. Unknown
     /// members are ignored and `null` means absent.
     pub fn of(object: &'a Members<'a>) -> Result<Self, RequestError> {
-        Self::with_defaults(object, &NONE)
+        Self::with_defaults(object, &Defaults::default())
     }
 
     /// The same, where a part that is left out is the default's. A part that lacks what names it
     /// (`type`, `id`, `name`) takes just that from the default.
     pub(crate) fn with_defaults(
         object: &'a Members<'a>,
-        defaults: &'a Members<'a>,
+        defaults: &Defaults<'a>,
     ) -> Result<Self, RequestError> {
-        let subject = Part::of(object, defaults, "subject")?;
-        let action = Part::of(object, defaults, "action")?;
-        let resource = Part::of(object, defaults, "resource")?;
-        let (own, default) = (member(object, "context"), member(defaults, "context"));
+        let said = Said::of(object);
+        let subject = Part::of(said.subject, defaults.subject, "subject")?;
+        let action = Part::of(said.action, defaults.action, "action")?;
+        let resource = Part::of(said.resource, defaults.resource, "resource")?;
         Ok(Self {
             subject: subject.entity()?,
             action: action.action()?,
             resource: resource.entity()?,
-            context: object_or_none(own.or(default), "context")?,
+            context: match said.context {
+                None => defaults.context.unwrap_or(&NONE),
+                own => object_or_none(own, "context")?,
+            },
         })
     }
 
@@ -169,24 +225,44 @@ pub(crate) struct Part<'a> {
     default: Option<&'a Members<'a>>,
 }
 
+/// What names a part, and what is said of it.
+#[derive(Default)]
+struct Named<'a> {
+    kind: Option<&'a Json<'a>>,
+    id: Option<&'a Json<'a>>,
+    name: Option<&'a Json<'a>>,
+    properties: Option<&'a Json<'a>>,
+}
+
+impl<'a> Named<'a> {
+    fn of(part: &Members<'a>) -> Self {
+        let mut named = Self::default();
+        for (name, value) in part.iter().filter(|(_, value)| !value.is_null()) {
+            match name {
+                "type" => named.kind = Some(value),
+                "id" => named.id = Some(value),
+                "name" => named.name = Some(value),
+                "properties" => named.properties = Some(value),
+                _ => {}
+            }
+        }
+        named
+    }
+}
+
 impl<'a> Part<'a> {
     /// Of an object that has no defaults.
-    pub(crate) fn alone(object: &'a Members<'a>, name: &'static str) -> Result<Self, RequestError> {
-        Self::of(object, &NONE, name)
+    pub(crate) fn alone(object: &Members<'a>, name: &'static str) -> Result<Self, RequestError> {
+        Self::of(member(object, name), None, name)
     }
 
     #[inline]
     fn of(
-        object: &'a Members<'a>,
-        defaults: &'a Members<'a>,
+        sent: Option<&'a Json<'a>>,
+        default: Option<&'a Members<'a>>,
         name: &'static str,
     ) -> Result<Self, RequestError> {
-        let default = match member(defaults, name) {
-            None => None,
-            Some(Json::Object(default)) => Some(default),
-            Some(_) => return Err(no_object(name)),
-        };
-        match (member(object, name), default) {
+        match (sent, default) {
             (Some(Json::Object(sent)), default) => Ok(Self {
                 name,
                 sent,
@@ -205,29 +281,36 @@ impl<'a> Part<'a> {
     }
 
     pub(crate) fn action(&self) -> Result<AskedAction<'a>, RequestError> {
+        let named = Named::of(self.sent);
         Ok(AskedAction {
-            name: self.text("name")?,
-            properties: self.properties()?,
+            name: self.named(named.name, "name")?,
+            properties: self.properties(named.properties)?,
         })
     }
 
     pub(crate) fn entity(&self) -> Result<AskedEntity<'a>, RequestError> {
-        let properties = self.properties()?;
+        let named = Named::of(self.sent);
+        let properties = self.properties(named.properties)?;
         // Nothing is a default's, and nothing else was sent.
-        let members = 2 + usize::from(!std::ptr::eq(properties, &raw const NONE));
+        let members = 2 + usize::from(named.properties.is_some());
         let is_whole = self.default.is_none() && self.sent.len() == members;
         Ok(AskedEntity {
-            kind: self.text("type")?,
-            id: self.text("id")?,
+            kind: self.named(named.kind, "type")?,
+            id: self.named(named.id, "id")?,
             properties,
             text: self.sent.text().filter(|_| is_whole),
         })
     }
 
-    #[inline]
     pub(crate) fn text(&self, name: &str) -> Result<&'a str, RequestError> {
+        self.named(member(self.sent, name), name)
+    }
+
+    /// What names it, where its own has been found: else it is the default's.
+    #[inline]
+    fn named(&self, own: Option<&'a Json<'a>>, name: &str) -> Result<&'a str, RequestError> {
         let default = || self.default.and_then(|default| member(default, name));
-        match member(self.sent, name).or_else(default) {
+        match own.or_else(default) {
             Some(Json::Text(text)) => Ok(text),
             None => Err(RequestError::Missing {
                 field: format!("{}.{name}", self.name),
@@ -239,8 +322,8 @@ impl<'a> Part<'a> {
         }
     }
 
-    fn properties(&self) -> Result<&'a Members<'a>, RequestError> {
-        match member(self.sent, "properties") {
+    fn properties(&self, sent: Option<&'a Json<'a>>) -> Result<&'a Members<'a>, RequestError> {
+        match sent {
             None => Ok(&NONE),
             Some(Json::Object(properties)) => Ok(properties),
             Some(_) => Err(no_object(&format!("{}.properties", self.name))),
@@ -318,7 +401,8 @@ mod tests {
                 format!(r#"{{"subject":{default}}}"#)
             };
             let default = Members::parse(default.as_bytes(), &arena).unwrap();
-            let asked = Asked::with_defaults(&question, &default).unwrap();
+            let defaults = Defaults::of(&default).unwrap();
+            let asked = Asked::with_defaults(&question, &defaults).unwrap();
             assert_eq!(asked.subject.text, expected, "{subject} {default:?}");
         }
     }

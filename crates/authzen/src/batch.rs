@@ -2,7 +2,7 @@
 
 use strict_json::{Arena, Json, Members};
 
-use crate::asked::member;
+use crate::asked::{Defaults, member};
 use crate::{Asked, Decision, EvaluationRequest, RequestError};
 
 /// Body of `POST /access/v1/evaluations`, defaults already merged into each entry.
@@ -39,8 +39,7 @@ pub enum BatchBody<'a> {
 pub struct Batch<'a> {
     pub semantic: Semantic,
     entries: &'a [Json<'a>],
-    /// Without what no entry asks for: they are looked up for each.
-    defaults: Members<'a>,
+    defaults: Defaults<'a>,
 }
 
 impl Semantic {
@@ -94,11 +93,11 @@ impl<'a> BatchBody<'a> {
     /// Reads the body of an `evaluations`.
     pub fn parse(body: &'a [u8], arena: &'a Arena) -> Result<Self, RequestError> {
         let body = Members::parse(body, arena).map_err(RequestError::Json)?;
-        Self::of(body, arena)
+        Self::of(body)
     }
 
     /// The same of a body that has been read.
-    pub fn of(body: Members<'a>, arena: &'a Arena) -> Result<Self, RequestError> {
+    pub fn of(body: Members<'a>) -> Result<Self, RequestError> {
         let semantic = Semantic::of(&body)?;
         let entries: &[Json<'_>] = match member(&body, "evaluations") {
             None => &[],
@@ -113,37 +112,18 @@ impl<'a> BatchBody<'a> {
         if entries.is_empty() {
             return Ok(Self::Single(body));
         }
-        for name in PARTS {
-            if !matches!(member(&body, name), None | Some(Json::Object(_))) {
-                return Err(RequestError::WrongType {
-                    field: format!("`{name}`"),
-                    expected: "an object",
-                });
-            }
-        }
-        let asked_for = |name: &str| matches!(name, "type" | "id" | "name" | "properties");
-        let default = |(name, value): (&'a str, &Json<'a>)| match value {
-            Json::Object(part) if name != "context" => {
-                (name, Json::Object(part.only(asked_for, arena)))
-            }
-            value => (name, *value),
-        };
-        let parts = body.iter().filter(|(name, _)| PARTS.contains(name));
-        let defaults = Members::of(parts.map(default), arena);
         Ok(Self::Many(Batch {
             semantic,
             entries,
-            defaults,
+            defaults: Defaults::of(&body)?,
         }))
     }
 }
 
-const PARTS: [&str; 4] = ["subject", "action", "resource", "context"];
-
-impl Batch<'_> {
+impl<'a> Batch<'a> {
     /// In request order, with the defaults filled in: a complete entity replaces the default whole,
     /// one that lacks an identifying key (`type`, `id`, `name`) takes just that key from it.
-    pub fn entries(&self) -> impl ExactSizeIterator<Item = Result<Asked<'_>, RequestError>> {
+    pub fn entries(&self) -> impl ExactSizeIterator<Item = Result<Asked<'a>, RequestError>> {
         self.entries.iter().map(|entry| match entry {
             Json::Object(entry) => Asked::with_defaults(entry, &self.defaults),
             _ => Err(RequestError::WrongType {

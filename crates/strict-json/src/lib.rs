@@ -16,7 +16,7 @@ pub use arena::Arena;
 pub use number::Number;
 pub use pointer::{Pointer, PointerError};
 pub use text::JsonText;
-pub use value::{Json, Members, Properties, parse_json, parse_object};
+pub use value::{Json, Members, Properties, name_bit, parse_json, parse_object};
 
 /// Why a text is not read. The words are fit for whoever sent it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

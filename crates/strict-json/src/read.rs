@@ -3,8 +3,8 @@
 //! escapes, and what to say of a text that is no JSON.
 
 use serde_json::Value;
-use smallvec::SmallVec;
 
+use crate::value::name_bit;
 use crate::{Arena, Json, JsonError, Members, Number};
 
 /// Why nothing was read.
@@ -22,16 +22,21 @@ struct Reader<'a> {
     /// Where arrays and objects are put once they are whole.
     arena: &'a Arena,
     /// Of all objects that are not whole yet, the outermost first.
-    members: SmallVec<[(&'a str, Json<'a>); 24]>,
+    members: Vec<(&'a str, Json<'a>)>,
     /// Of all arrays that are not whole yet.
-    items: SmallVec<[Json<'a>; 24]>,
+    items: Vec<Json<'a>>,
     /// So many more levels may be entered.
     levels: usize,
+    /// The bits of all names below what is being read.
+    names: u64,
     /// A line has ended before: what has begun on another is not one line of text.
     is_broken: bool,
     /// Why, once nothing is read any more.
     refused: Refused,
 }
+
+/// Nearly always no more than so many members, or items, are of what is not whole yet.
+const ROOM: usize = 24;
 
 /// Reads one value; nothing but space may stand around it. `levels` bounds how deep arrays and
 /// objects are nested.
@@ -45,9 +50,10 @@ pub(super) fn read<'a>(
             let mut reader = Reader {
                 text,
                 arena,
-                members: SmallVec::new(),
-                items: SmallVec::new(),
+                members: Vec::with_capacity(ROOM),
+                items: Vec::with_capacity(ROOM),
                 levels,
+                names: 0,
                 is_broken: false,
                 refused: Refused::Syntax,
             };
@@ -195,7 +201,9 @@ impl<'a> Reader<'a> {
 
     fn object(&mut self, start: usize) -> Option<(Json<'a>, usize)> {
         let was_broken = std::mem::replace(&mut self.is_broken, false);
+        let beside = std::mem::replace(&mut self.names, 0);
         let first = self.members.len();
+        let (mut seen, mut may_repeat) = (0, false);
         let (mut byte, mut at) = self.peek(start + 1)?;
         while byte != b'}' {
             if byte != b'"' {
@@ -207,6 +215,10 @@ impl<'a> Reader<'a> {
                 return None;
             }
             let (value, after) = self.part(after + 1)?;
+            // Nearly always no two are alike in length and first letter.
+            let bit = name_bit(name);
+            may_repeat |= seen & bit != 0;
+            seen |= bit;
             self.members.push((name, value));
             (byte, at) = self.peek(after)?;
             match byte {
@@ -220,8 +232,14 @@ impl<'a> Reader<'a> {
         self.is_broken |= was_broken;
         let members = self.arena.copy(self.members.get(first..)?);
         self.members.truncate(first);
-        let members = Members { members, text };
-        if let Some(name) = members.repeated() {
+        let names = self.names | seen;
+        self.names = names | beside;
+        let members = Members {
+            members,
+            text,
+            names,
+        };
+        if may_repeat && let Some(name) = members.repeated() {
             self.refused = Refused::Twice(name.to_owned());
             return None;
         }

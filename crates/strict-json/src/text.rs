@@ -90,31 +90,34 @@ impl JsonText {
         }
     }
 
-    pub fn number(&mut self, number: u64) {
-        self.digits::<10>(number);
-    }
-
-    /// A part of a text: no quotes, and no leading zeros.
-    pub fn hexadecimal(&mut self, number: u64) {
-        self.digits::<16>(number);
-    }
-
-    fn digits<const BASE: u64>(&mut self, mut number: u64) {
+    pub fn number(&mut self, mut number: u64) {
         let mut digits = [0; 20];
         let mut first = digits.len();
         for (at, digit) in digits.iter_mut().enumerate().rev() {
-            let value = u8::try_from(number % BASE).unwrap_or_default();
-            *digit = if value < 10 {
-                b'0' + value
-            } else {
-                b'a' + value - 10
-            };
+            *digit = b'0' + u8::try_from(number % 10).unwrap_or_default();
             first = at;
-            number /= BASE;
+            number /= 10;
             if number == 0 {
                 break;
             }
         }
+        self.0
+            .extend_from_slice(digits.get(first..).unwrap_or_default());
+    }
+
+    /// A part of a text: no quotes, and no leading zeros.
+    pub fn hexadecimal(&mut self, number: u64) {
+        // Eight digits of a half at once: each in a byte of its own, then as letters.
+        let spread = |half: u64| {
+            let half = (half | half << 16) & 0x0000_ffff_0000_ffff;
+            let half = (half | half << 8) & 0x00ff_00ff_00ff_00ff;
+            let digits = (half | half << 4) & 0x0f0f_0f0f_0f0f_0f0f;
+            let is_letter = (digits + 0x0606_0606_0606_0606) >> 4 & 0x0101_0101_0101_0101;
+            (digits + 0x3030_3030_3030_3030 + is_letter * 0x27).to_be_bytes()
+        };
+        let digits = [spread(number >> 32), spread(number & u64::from(u32::MAX))];
+        let first = (number.leading_zeros() as usize / 4).min(15);
+        let digits = digits.as_flattened();
         self.0
             .extend_from_slice(digits.get(first..).unwrap_or_default());
     }

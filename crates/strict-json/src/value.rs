@@ -27,6 +27,15 @@ pub struct Members<'a> {
     pub(crate) members: &'a [(&'a str, Json<'a>)],
     /// The whole object as it was read, where that was one line.
     pub(crate) text: Option<&'a str>,
+    /// The bits of all names in it, at any depth.
+    pub(crate) names: u64,
+}
+
+/// The bit of a name: names that are equal share it, and others may.
+#[inline]
+pub fn name_bit(name: &str) -> u64 {
+    let first = name.as_bytes().first().copied().unwrap_or_default();
+    1 << ((name.len() * 7 + usize::from(first)) % 64)
 }
 
 /// So deep arrays and objects may be nested where nobody says otherwise.
@@ -63,6 +72,15 @@ impl<'a> Json<'a> {
         }
     }
 
+    /// The bits of all names in it.
+    fn names(&self) -> u64 {
+        match self {
+            Self::Object(members) => members.names,
+            Self::Array(items) => items.iter().fold(0, |all, item| all | item.names()),
+            Self::Null | Self::Bool(_) | Self::Number(_) | Self::Text(_) => 0,
+        }
+    }
+
     pub fn is_null(&self) -> bool {
         matches!(self, Self::Null)
     }
@@ -85,6 +103,7 @@ impl<'a> Members<'a> {
     pub const NONE: Self = Self {
         members: &[],
         text: None,
+        names: 0,
     };
 
     /// As strictly as [`parse_object`].
@@ -116,17 +135,14 @@ impl<'a> Members<'a> {
     /// Of members that each have a name of their own.
     pub fn of(members: impl IntoIterator<Item = (&'a str, Json<'a>)>, arena: &'a Arena) -> Self {
         let members: SmallVec<[_; 8]> = members.into_iter().collect();
+        let names = members
+            .iter()
+            .map(|(name, value)| name_bit(name) | value.names());
         Self {
+            names: names.fold(0, |all, names| all | names),
             members: arena.slice(members),
             text: None,
         }
-    }
-
-    /// The same without members of other names.
-    #[must_use]
-    pub fn only(self, keep: impl Fn(&str) -> bool, arena: &'a Arena) -> Self {
-        let kept = self.members.iter().filter(|(name, _)| keep(name));
-        Self::of(kept.copied(), arena)
     }
 
     /// Nearly always the name is written out where it is asked for, and compared at once.
@@ -148,6 +164,11 @@ impl<'a> Members<'a> {
         self.members.is_empty()
     }
 
+    /// Whether a name of one of these bits may be in it, at any depth. See [`name_bit`].
+    pub fn may_have(&self, names: u64) -> bool {
+        self.names & names != 0
+    }
+
     /// The whole object as it was read, where that is one line of JSON.
     pub fn text(&self) -> Option<&'a str> {
         self.text
@@ -163,16 +184,6 @@ impl<'a> Members<'a> {
     pub(crate) fn repeated(&self) -> Option<&'a str> {
         const FEW: usize = 16;
         if self.len() <= FEW {
-            // Nearly always no two are alike in length and first letter.
-            let mut seen = 0_u64;
-            if self.members.iter().all(|(name, _)| {
-                let bit = bit(name);
-                let is_new = seen & bit == 0;
-                seen |= bit;
-                is_new
-            }) {
-                return None;
-            }
             let mut rest = self.members;
             while let Some(((name, _), others)) = rest.split_first() {
                 if others.iter().any(|(other, _)| name == other) {
@@ -187,12 +198,6 @@ impl<'a> Members<'a> {
         let twice = names.windows(2).find(|pair| pair.first() == pair.last());
         twice.and_then(|pair| pair.first().copied())
     }
-}
-
-/// Names that are equal share it.
-fn bit(name: &str) -> u64 {
-    let first = name.as_bytes().first().copied().unwrap_or_default();
-    1 << ((name.len() * 7 + usize::from(first)) % 64)
 }
 
 #[cfg(test)]
@@ -231,6 +236,24 @@ mod tests {
             "\u{feff}{}",
         ] {
             assert!(parse_object(body.as_bytes()).is_err(), "{body:.20}");
+        }
+    }
+
+    #[test]
+    fn a_name_is_known_to_be_there_at_any_depth() {
+        let text = r#"{"ab":[1,[{"cde":{"f\u0067hi":0}}]],"jklmn":2}"#;
+        let names = ["ab", "cde", "fghi", "jklmn"].map(name_bit);
+        let plain: Properties = serde_json::from_str(text).unwrap();
+        let arena = Arena::new();
+        let read = Members::parse(text.as_bytes(), &arena).unwrap();
+        for members in [read, Members::lent(&plain, &arena)] {
+            assert_eq!(members.names, names.iter().fold(0, |all, name| all | name));
+            assert!(names.iter().all(|name| members.may_have(*name)));
+            assert!(!members.may_have(name_bit("fg")));
+            let Some(Json::Array(items)) = members.get("ab") else {
+                panic!("an array")
+            };
+            assert_eq!(items.last().unwrap().names(), names[1] | names[2]);
         }
     }
 

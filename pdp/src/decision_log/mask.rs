@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use service_kit::ConfigIssue;
-use strict_json::{Json, JsonText, Members};
+use strict_json::{Json, JsonText, Members, name_bit};
 
 /// Names and paths whose values are not shown.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -80,11 +80,10 @@ impl Mask {
         }
     }
 
-    /// Nothing of this is hidden, wherever it stands. Nearly always that is seen at once: none has a name that is
-    /// looked at more closely, and none has names in it.
+    /// Nothing of this is hidden, wherever it stands. Nearly always that is seen at once: nothing in it has a
+    /// name that is looked at more closely.
     pub(super) fn shows_all(&self, members: &Members<'_>) -> bool {
-        let is_suspect = |(name, value)| self.is_suspect(name, value);
-        !self.suspects.is_any() || !members.iter().any(is_suspect)
+        members.is_empty() || !self.suspects.all && !members.may_have(self.suspects.bits)
     }
 
     /// Whether a member has to be looked at more closely.
@@ -159,24 +158,13 @@ fn has_names(value: &Json<'_>) -> bool {
 impl Suspects {
     fn add(&mut self, last: &Step) {
         match last {
-            Step::Name(name) => self.bits |= Self::bit(name),
+            Step::Name(name) => self.bits |= name_bit(name),
             Step::One | Step::Any => self.all = true,
         }
     }
 
-    /// Nearly always there is no pattern at all.
-    fn is_any(&self) -> bool {
-        self.all || self.bits != 0
-    }
-
     fn has(&self, name: &str) -> bool {
-        self.all || self.bits & Self::bit(name) != 0
-    }
-
-    /// Names that share one are looked at for nothing.
-    fn bit(name: &str) -> u64 {
-        let first = name.as_bytes().first().copied().unwrap_or_default();
-        1 << ((name.len() * 7 + usize::from(first)) % 64)
+        self.all || self.bits & name_bit(name) != 0
     }
 }
 

@@ -20,8 +20,8 @@ pub(crate) struct Row {
     origin: Origin,
     /// In order.
     names: Arc<[SmolStr]>,
-    /// In the order of their names.
-    values: Box<[Kept]>,
+    /// In the order of their names. None: it has no such attribute, or a question does not say it.
+    values: Box<[Option<Kept>]>,
     /// In the order of their names.
     tags: Box<[(SmolStr, Kept)]>,
     parents: Box<[Uid]>,
@@ -56,7 +56,8 @@ impl Row {
     /// Takes an entity; whatever is not known of it (a residual) counts as absent.
     pub(crate) fn new(entity: &Entity, origin: Origin) -> Self {
         // Attributes come in the order of their names.
-        let (names, values): (Vec<_>, Vec<_>) = kept(entity.attrs()).unzip();
+        let attributes = kept(entity.attrs()).map(|(name, value)| (name, Some(value)));
+        let (names, values): (Vec<_>, Vec<_>) = attributes.unzip();
         let mut parents: Vec<_> = entity.parents().cloned().map(Uid::from).collect();
         parents.sort_unstable();
         Self {
@@ -77,7 +78,7 @@ impl Row {
     ) -> Self {
         let (names, values): (Vec<_>, Vec<_>) = attributes
             .into_iter()
-            .map(|(name, value)| (name, Kept::from(value)))
+            .map(|(name, value)| (name, Some(Kept::from(value))))
             .unzip();
         Self::with_values(uid.into(), stored, names.into(), values.into())
     }
@@ -87,7 +88,7 @@ impl Row {
         uid: Uid,
         stored: Option<&Self>,
         names: Arc<[SmolStr]>,
-        values: Box<[Kept]>,
+        values: Box<[Option<Kept>]>,
     ) -> Self {
         Self {
             uid: stored.map_or(uid, |row| row.uid.clone()),
@@ -109,7 +110,7 @@ impl Row {
         names(&mut self.names);
         self.parents.iter_mut().for_each(&mut uid);
         for value in &mut self.values {
-            if let Kept::Entity(named) = value {
+            if let Some(Kept::Entity(named)) = value {
                 uid(named);
             }
         }
@@ -129,13 +130,14 @@ impl Row {
 
     pub(crate) fn get(&self, name: &str) -> Option<&Kept> {
         self.values
-            .get(place_of(&self.names, name, SmolStr::as_str)?)
+            .get(place_of(&self.names, name, SmolStr::as_str)?)?
+            .as_ref()
     }
 
     /// The same, where it is most probably in this place.
     #[inline]
     pub(crate) fn get_from(&self, place: &Place, name: &SmolStr) -> Option<&Kept> {
-        self.values.get(place.find(&self.names, name)?)
+        self.values.get(place.find(&self.names, name)?)?.as_ref()
     }
 
     pub(crate) fn tag(&self, name: &str) -> Option<&Kept> {
@@ -144,7 +146,13 @@ impl Row {
     }
 
     pub(crate) fn attributes(&self) -> impl Iterator<Item = (&SmolStr, &Kept)> {
-        self.names.iter().zip(&self.values)
+        let all = self.names.iter().zip(&self.values);
+        all.filter_map(|(name, value)| Some((name, value.as_ref()?)))
+    }
+
+    fn all_values(&self) -> impl Iterator<Item = &Kept> {
+        let tags = self.tags.iter().map(|(_, value)| value);
+        self.values.iter().flatten().chain(tags)
     }
 
     pub(crate) fn tags(&self) -> impl Iterator<Item = (&SmolStr, &Kept)> {
@@ -155,11 +163,7 @@ impl Row {
     /// once and in order.
     pub(crate) fn references(&self) -> Vec<EntityUID> {
         let mut found = Vec::new();
-        for value in self
-            .values
-            .iter()
-            .chain(self.tags.iter().map(|(_, value)| value))
-        {
+        for value in self.all_values() {
             value.each_reference(&mut |uid| found.push(uid.clone()));
         }
         found.sort_unstable();
@@ -169,14 +173,11 @@ impl Row {
 
     /// Whether its attributes or tags name one of these.
     pub(crate) fn names_any(&self, uids: &HashSet<EntityUID>) -> bool {
-        self.values
-            .iter()
-            .chain(self.tags.iter().map(|(_, value)| value))
-            .any(|value| {
-                let mut is_named = false;
-                value.each_reference(&mut |uid| is_named = is_named || uids.contains(uid));
-                is_named
-            })
+        self.all_values().any(|value| {
+            let mut is_named = false;
+            value.each_reference(&mut |uid| is_named = is_named || uids.contains(uid));
+            is_named
+        })
     }
 
     /// The entity in Cedar's own form, with the ancestors that it has been found to have.

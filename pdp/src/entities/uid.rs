@@ -33,6 +33,25 @@ pub(crate) struct HashedType {
     hash: u64,
 }
 
+/// Types by some bits of their hashes: one that is not among them is known for that without a search.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Types(u64);
+
+impl Types {
+    pub(super) fn add(&mut self, kind: &EntityType) {
+        self.0 |= bit(SEEDS.hash_one(kind));
+    }
+
+    /// True of some that are not.
+    pub(super) fn has(self, kind: &HashedType) -> bool {
+        self.0 & bit(kind.hash) != 0
+    }
+}
+
+fn bit(hash: u64) -> u64 {
+    1 << (hash % 64)
+}
+
 /// Everyone's, so that a hash is good for every map. Not the same in two processes.
 static SEEDS: LazyLock<RandomState> = LazyLock::new(RandomState::default);
 

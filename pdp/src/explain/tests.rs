@@ -9,6 +9,7 @@ use super::*;
 use crate::config::ExplainRight;
 use crate::fixture::Fixture;
 use crate::http::tests::post;
+use crate::mapping::Readable;
 
 fn explain(fixture: &Fixture, question: &Value) -> Explanation {
     explain_policies(fixture.folder.path(), question.to_string().as_bytes()).unwrap()
@@ -44,7 +45,9 @@ fn a_deny_names_the_nearest_permits_and_what_would_have_to_change() {
     let mapped = small
         .loaded
         .vocabulary
-        .question(&asked, &small.store, &mut Before::default())
+        .question(&asked, &small.store, &mut Before::default(), |_| {
+            (None, Readable::ALL)
+        })
         .unwrap();
     let rule = small
         .loaded

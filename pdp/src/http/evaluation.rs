@@ -64,7 +64,7 @@ pub(super) fn answer_one_now(inner: &Inner, received: &Received) -> Result<Respo
 
 pub(super) async fn answer_many(inner: &Inner, received: &Received) -> Result<Response, Problem> {
     let (asker, arena) = (&received.asker, Arena::new());
-    let body = BatchBody::of(received.object(&arena)?, &arena);
+    let body = BatchBody::of(received.object(&arena)?);
     let batch = match body.map_err(|error| bad_request(&error))? {
         BatchBody::Single(question) => return answer_question(inner, &question, asker).await,
         BatchBody::Many(batch) => batch,

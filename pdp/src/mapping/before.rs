@@ -7,6 +7,7 @@ use authzen::{Asked, AskedAction, AskedEntity};
 use cedar_policy_core::ast::Context;
 use strict_json::Members as Sent;
 
+use super::readable::Places;
 use super::vocabulary::Kind;
 use crate::entities::{Row, Uid};
 
@@ -24,8 +25,8 @@ pub(super) struct KnownEntity<'s, 'a> {
     pub(super) asked: AskedEntity<'a>,
     pub(super) uid: Uid,
     pub(super) kind: &'s Kind,
-    /// Whether its properties have been read, and without any other part of the question.
-    pub(super) is_described: bool,
+    /// Which of its properties have been read, and without any other part of the question.
+    pub(super) described: Option<Places>,
     pub(super) row: Option<Arc<Row>>,
     /// Attributes that the schema does not know.
     pub(super) unknown: u64,

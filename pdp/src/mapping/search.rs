@@ -6,7 +6,7 @@ use authzen::{Action, AskedAction, Properties, Resource, Subject};
 use cedar_policy_core::ast::{EntityType, EntityUID, Var};
 use strict_json::{Arena, Members};
 
-use super::{NotAsked, Part, Vocabulary, not_asked, overlay};
+use super::{NotAsked, Part, Places, Vocabulary, not_asked, overlay};
 use crate::engine::Question;
 use crate::entities::{EntityStore, Overlays};
 
@@ -111,7 +111,7 @@ impl Vocabulary {
         let arena = Arena::new();
         let stored = store.row_of(given.named());
         let sent = Members::lent(properties, &arena);
-        let row = overlay(&mut reader, &given, given_kind, stored, &sent);
+        let row = overlay(&mut reader, &given, given_kind, stored, &sent, Places::ALL);
         let mut overlays = Overlays::default();
         if let Some(row) = row.map_err(|misfit| not_asked(&field, misfit))? {
             overlays.describe(Arc::new(row));

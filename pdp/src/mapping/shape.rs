@@ -13,6 +13,7 @@ use smallvec::SmallVec;
 use smol_str::SmolStr;
 use strict_json::{Json, Members as Sent};
 
+use super::readable::Places;
 use super::vocabulary::{Kind, Known};
 use crate::entities::{HashedType, Ids, Kept, Place, WALKED, place_of};
 use crate::short::short;
@@ -188,22 +189,28 @@ impl FromIterator<(SmolStr, Member)> for Members {
 
 impl Reader<'_> {
     /// Takes the declared members of an object, each with its place among those that are declared;
-    /// the others are counted and left out.
+    /// the others are counted and left out. One that is not wanted must fit all the same.
     pub(super) fn declared(
         &mut self,
         members: &Members,
         sent: &Sent<'_>,
+        wanted: Places,
         mut take: impl FnMut(usize, Kept),
     ) -> Result<(), Misfit> {
         let mut before = None;
         for (name, json) in sent.iter().filter(|(_, json)| !json.is_null()) {
-            match members.find_after(before, name) {
-                Some((at, member)) => {
-                    before = Some(at);
-                    let kept = self.kept(&member.shape, json);
-                    take(at, kept.map_err(|misfit| misfit.under(name))?);
+            let Some((at, member)) = members.find_after(before, name) else {
+                self.unknown += 1;
+                continue;
+            };
+            before = Some(at);
+            let is_wanted = wanted.has(at);
+            if is_wanted || !member.shape.is_certainly_met_by(json) {
+                let kept = self.kept(&member.shape, json);
+                let kept = kept.map_err(|misfit| misfit.under(name))?;
+                if is_wanted {
+                    take(at, kept);
                 }
-                None => self.unknown += 1,
             }
         }
         Ok(())
@@ -216,7 +223,7 @@ impl Reader<'_> {
         sent: &Sent<'_>,
     ) -> Result<BTreeMap<SmolStr, Value>, Misfit> {
         let mut read = BTreeMap::new();
-        self.declared(members, sent, |at, value| {
+        self.declared(members, sent, Places::ALL, |at, value| {
             if let Some(name) = members.names.get(at) {
                 read.insert(name.clone(), value.value());
             }
@@ -307,6 +314,20 @@ fn ids(items: &[Json<'_>]) -> Option<SmallVec<[SmolStr; 4]>> {
 }
 
 impl Shape {
+    /// Whether a value fits, where a glance tells.
+    fn is_certainly_met_by(&self, json: &Json<'_>) -> bool {
+        match (self, json) {
+            (Self::Bool, Json::Bool(_)) | (Self::String | Self::Entity(Some(_)), Json::Text(_)) => {
+                true
+            }
+            (Self::Long, Json::Number(number)) => number.as_i64().is_some(),
+            (Self::Set(element), Json::Array(items)) => {
+                items.iter().all(|item| element.is_certainly_met_by(item))
+            }
+            _ => false,
+        }
+    }
+
     pub(crate) fn in_words(&self) -> &'static str {
         match self {
             Self::Bool => "a boolean",

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use cedar_policy::{EntityId, EntityNamespace, Schema, SchemaFragment};
-use cedar_policy_core::ast::{EntityType, EntityUID};
+use cedar_policy_core::ast::{Context, EntityType, EntityUID};
 use cedar_policy_core::validator::types::Type;
 use cedar_policy_core::validator::{
     ValidatorActionId, ValidatorEntityType, ValidatorEntityTypeKind,
@@ -62,6 +62,8 @@ pub(super) struct ActionTerm {
     pub(super) context: Members,
     /// The reserved `action` record, where declared: it takes the action's properties.
     pub(super) parameters: Option<Parameters>,
+    /// What the context is where nothing is sent of it, if that is enough.
+    pub(super) empty: Option<Context>,
 }
 
 /// Tells types apart, or actions.
@@ -282,7 +284,10 @@ impl Vocabulary {
             context = context.only(|own| own != name.as_str());
             actions.insert(uid.clone());
         }
+        let is_required = parameters.as_ref().is_some_and(|action| action.required);
+        let needs_some = is_required || context.iter().any(|(_, member)| member.required);
         let term = ActionTerm {
+            empty: (!needs_some).then(Context::empty),
             uid: uid.clone().into(),
             number: numbered(self.actions.len()),
             subjects: Kinds::of(action.applies_to_principals(), &self.kinds),

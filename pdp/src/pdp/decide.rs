@@ -67,7 +67,7 @@ impl Inner {
     ) -> Result<Answer<'s>, DecisionError> {
         let mut lines = self.log.lines(asker);
         let mut begun = self.begin(self.moment(), asker);
-        let read = snapshot.read(asked, begun.moment.now, &mut Before::default());
+        let read = snapshot.read_to_decide(asked, begun.moment.now, &mut Before::default());
         let mut answered = Self::answer_read(snapshot, asked, read, &mut begun);
         let took = begun.moment.started.elapsed();
         self.conclude(&mut begun, took, snapshot, asked, &mut answered, &mut lines);

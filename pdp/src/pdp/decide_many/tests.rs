@@ -11,7 +11,8 @@ use strict_json::Arena;
 use super::*;
 use crate::Pdp;
 use crate::fixture::Fixture;
-use crate::snapshot::Read;
+use crate::mapping::Mapped;
+use crate::snapshot::{Answered, Read};
 use service_kit::UnixTime;
 
 const SCHEMA: &str = r"
@@ -69,6 +70,8 @@ fn properties() -> impl Strategy<Value = Option<Value>> {
         Some(json!({ "friend": "a", "tags": ["x", "y"] })),
         Some(json!({ "owner": "a" })),
         Some(json!({ "level": "high" })),
+        // What no policy reads must fit all the same.
+        Some(json!({ "tags": ["x", 1], "level": 3 })),
     ])
 }
 
@@ -185,17 +188,51 @@ fn alone(snapshot: &Arc<Snapshot>, request: &EvaluationRequest) -> Evaluation {
 fn agrees_with_cedar(snapshot: &Snapshot, request: &EvaluationRequest) {
     let arena = Arena::new();
     let lent = request.lend(&arena);
-    let read = snapshot.read(
-        &lent.asked(),
-        UnixTime::from_secs(0),
-        &mut Before::default(),
-    );
-    let Ok(Read::Question(mapped)) = read else {
-        return;
+    let (asked, now) = (lent.asked(), UnixTime::from_secs(0));
+    let whole = snapshot.read(&asked, now, &mut Before::default());
+    let mapped = match (
+        whole,
+        snapshot.read_to_decide(&asked, now, &mut Before::default()),
+    ) {
+        (Ok(Read::Question(whole)), Ok(Read::Question(mapped))) => {
+            assert_eq!(whole.unknown_attributes, mapped.unknown_attributes);
+            let (_, ours) = *decided(snapshot, mapped).decided.unwrap();
+            let cedar = snapshot.by_cedar(&whole.question).unwrap();
+            assert!(ours.agrees_with(&cedar), "{request:?}: {ours:?}, {cedar:?}");
+            whole
+        }
+        (whole, some) => return assert_eq!(format!("{whole:?}"), format!("{some:?}")),
     };
-    let question = mapped.question.clone();
-    let answered = snapshot.decide_mapped(mapped, Id::NONE, true).unwrap();
-    let (_, ours) = *answered.decided.unwrap();
+    let (question, ours) = *decided(snapshot, mapped).decided.unwrap();
     let cedar = snapshot.by_cedar(&question).unwrap();
     assert!(ours.agrees_with(&cedar), "{request:?}: {ours:?}, {cedar:?}");
+}
+
+fn decided(snapshot: &Snapshot, mapped: Mapped) -> Answered<'_> {
+    snapshot.decide_mapped(mapped, Id::NONE, true).unwrap()
+}
+
+#[test]
+fn of_what_no_policy_can_read_nothing_is_kept() {
+    let snapshot = pdp().0.snapshot.load_full();
+    let body = json!({
+        "subject": { "type": "User", "id": "b", "properties": { "tags": ["x"], "level": 3, "friend": "a" } },
+        "action": { "name": "see" },
+        "resource": { "type": "User", "id": "c", "properties": { "tags": ["y"] } },
+    });
+    let request = EvaluationRequest::from_json(body.to_string().as_bytes()).unwrap();
+    let (arena, now) = (Arena::new(), UnixTime::from_secs(0));
+    let lent = request.lend(&arena);
+    let kept = |read| {
+        let Ok(Read::Question(mapped)) = read else {
+            panic!("a question");
+        };
+        let rows = mapped.question.overlays.rows();
+        let names = rows.map(|row| row.attributes().map(|(name, _)| name.to_string()).collect());
+        names.collect::<Vec<Vec<String>>>()
+    };
+    let whole = kept(snapshot.read(&lent.asked(), now, &mut Before::default()));
+    assert_eq!(whole, [vec!["friend", "level", "tags"], vec!["tags"]]);
+    let some = kept(snapshot.read_to_decide(&lent.asked(), now, &mut Before::default()));
+    assert_eq!(some, [["friend", "level"]]);
 }

@@ -47,7 +47,7 @@ impl Inner {
         let read = |asked| Step {
             asked,
             begun: self.begin(moment, batch.asker),
-            so_far: snapshot.read(asked, moment.now, &mut batch.before),
+            so_far: snapshot.read_to_decide(asked, moment.now, &mut batch.before),
         };
         let read: Vec<_> = each(entries.iter().map(Entry::as_ref), read);
         let answered: Vec<_> = each(read, |step| step.answered(snapshot));
