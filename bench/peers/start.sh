@@ -15,6 +15,10 @@ install_envoy() {
 
 start_peers() {
   local large="$TARGET?size=large"
+  # The library that the gateway is made with, and nothing else: hyper's server and client.
+  if add "hyper L1" h1; then
+    start "$PROXY_CORE" "hyper L1" "$bin/bench" relay --listen "127.0.0.1:${port["hyper L1"]}" --upstream 127.0.0.1:19000
+  fi
   if add "nginx L1" h1; then nginx_as "nginx L1" ""; fi
   if add "nginx L5 auth_request, cached" h1 "$TARGET" t; then auth_request "nginx L5 auth_request, cached" ""; fi
   if add "nginx L5 auth_request, cached, tuned" h1 "$TARGET" t; then

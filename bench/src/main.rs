@@ -1,6 +1,6 @@
 //! What `bench/pdp`, `bench/token` and `bench/ladder` measure with: a world of shared documents in each engine's words,
-//! questions about tokens, a generator of load that checks every answer, and a server that decides
-//! nothing.
+//! questions about tokens, a generator of load that checks every answer, a server that decides
+//! nothing, and a proxy that does nothing.
 
 mod answer;
 mod ask;
@@ -8,6 +8,7 @@ mod chain;
 mod floor;
 mod ladder;
 mod load;
+mod relay;
 mod run;
 mod table;
 mod tokens;
@@ -42,6 +43,13 @@ enum Command {
     Floor {
         #[arg(long)]
         listen: SocketAddr,
+    },
+    /// Pass requests on to an upstream and do nothing else
+    Relay {
+        #[arg(long)]
+        listen: SocketAddr,
+        #[arg(long)]
+        upstream: SocketAddr,
     },
     /// Ask each question once, and compare the answers with what is expected
     Check(ask::Target),
@@ -79,6 +87,7 @@ fn main() -> anyhow::Result<()> {
         Command::World { kinds, out } => world::write(kinds, &out),
         Command::Tokens(arguments) => runtime.block_on(tokens::write(&arguments)),
         Command::Floor { listen } => runtime.block_on(floor::serve(listen)),
+        Command::Relay { listen, upstream } => runtime.block_on(relay::serve(listen, upstream)),
         Command::Check(target) => runtime.block_on(ask::check(&target)),
         Command::Load(arguments) => runtime.block_on(load::load(&arguments)),
         Command::AccessTokens(arguments) => runtime.block_on(tokens::write_many(&arguments)),

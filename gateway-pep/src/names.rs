@@ -95,21 +95,24 @@ impl RequestId {
     /// A trace that begins here, W3C Trace Context.
     fn as_traceparent(&self) -> Option<HeaderValue> {
         let mut id = [0; DIGITS];
-        let digits = self.bytes().iter().filter(|byte| **byte != b'-');
-        for (own, digit) in id.iter_mut().zip(digits) {
-            *own = digit.to_ascii_lowercase();
+        match self.bytes().first_chunk() {
+            Some(digits) if self.length == DIGITS => id = *digits,
+            _ => {
+                let digits = self.bytes().iter().filter(|byte| **byte != b'-');
+                for (own, digit) in id.iter_mut().zip(digits) {
+                    *own = *digit;
+                }
+            }
         }
-        let span = id.get(..16)?;
+        id.make_ascii_lowercase();
+        let span: &[u8; 16] = id.first_chunk()?;
         // Zeros are no name.
-        if span.iter().all(|digit| *digit == b'0') {
+        if span == b"0000000000000000" {
             return None;
         }
-        let mut value = Vec::with_capacity(55);
-        value.extend_from_slice(b"00-");
-        value.extend_from_slice(&id);
-        value.extend_from_slice(b"-");
-        value.extend_from_slice(span);
-        value.extend_from_slice(b"-00");
+        let mut value = *b"00-................................-................-00";
+        value.get_mut(3..35)?.copy_from_slice(&id);
+        value.get_mut(36..52)?.copy_from_slice(span);
         HeaderValue::from_bytes(&value).ok()
     }
 }

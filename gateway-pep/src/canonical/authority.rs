@@ -1,5 +1,6 @@
 //! The host that a request is for: one, lower case, without a trailing dot.
 
+use std::cell::RefCell;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use http::header::{self, HeaderMap, HeaderValue};
@@ -13,6 +14,11 @@ pub(crate) struct Authority {
     /// `host` or `host:port`, ready for a header.
     value: HeaderValue,
     host_length: usize,
+}
+
+thread_local! {
+    /// What the last `Host` said, by which scheme it came, and what was read.
+    static LAST: RefCell<Option<(HeaderValue, UrlScheme, Authority)>> = const { RefCell::new(None) };
 }
 
 /// What a request is sent by.
@@ -50,7 +56,7 @@ impl Authority {
     ) -> Result<Self, Ambiguity> {
         let mut hosts = headers.get_all(header::HOST).iter();
         let host = match (hosts.next(), hosts.next()) {
-            (Some(host), None) => Some(Self::parse(host, scheme)?),
+            (Some(host), None) => Some(Self::remembered(host, scheme)?),
             (None, _) if version == Version::HTTP_2 => None,
             _ => return Err(Ambiguity::Host),
         };
@@ -67,6 +73,23 @@ impl Authority {
             (Some(authority), _) | (None, Some(authority)) => Ok(authority),
             (None, None) => Err(Ambiguity::Host),
         }
+    }
+
+    /// As [`Authority::parse`] says. Requests are for few hosts: the last one of each thread is not looked at again.
+    fn remembered(value: &HeaderValue, scheme: UrlScheme) -> Result<Self, Ambiguity> {
+        LAST.with_borrow_mut(|last| {
+            if let Some((said, of, authority)) = last
+                && said == value
+                && *of == scheme
+            {
+                return Ok(authority.clone());
+            }
+            // A copy: what a request has said is a part of all that was read with it.
+            let copy = HeaderValue::from_bytes(value.as_bytes()).map_err(|_| Ambiguity::Host)?;
+            let authority = Self::parse(&copy, scheme)?;
+            *last = Some((copy, scheme, authority.clone()));
+            Ok(authority)
+        })
     }
 
     /// Lower case, without a trailing dot and without the scheme's own port.
@@ -180,5 +203,41 @@ fn digits(port: u16) -> usize {
         100..=999 => 3,
         1_000..=9_999 => 4,
         10_000..=u16::MAX => 5,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_is_read_as_if_none_had_been_before() {
+        let hosts = [
+            "a.example",
+            "A.example",
+            "a.example:80",
+            "a.example:443",
+            "a.example.",
+            "127.0.0.1:8080",
+            "127.1",
+            "[::1]:80",
+            "a..b",
+            "",
+        ];
+        let mut taken = 0;
+        for before in hosts {
+            for (host, scheme) in hosts
+                .into_iter()
+                .flat_map(|host| [(host, UrlScheme::Http), (host, UrlScheme::Https)])
+            {
+                let (before, host) = [before, host].map(HeaderValue::from_static).into();
+                let _ = Authority::remembered(&before, UrlScheme::Http);
+                let read = Authority::remembered(&host, scheme);
+                assert_eq!(read, Authority::parse(&host, scheme), "{before:?} {host:?}");
+                assert_eq!(read, Authority::remembered(&host, scheme));
+                taken += usize::from(read.is_ok());
+            }
+        }
+        assert!(taken >= 10 * 12, "{taken}");
     }
 }
