@@ -6,6 +6,7 @@
 //! the document, so that a question can be answered without a copy of it.
 
 mod arena;
+mod name;
 mod number;
 mod pointer;
 mod read;
@@ -13,10 +14,11 @@ mod text;
 mod value;
 
 pub use arena::Arena;
+pub use name::name_bit;
 pub use number::Number;
 pub use pointer::{Pointer, PointerError};
 pub use text::JsonText;
-pub use value::{Json, Members, Properties, name_bit, parse_json, parse_object};
+pub use value::{Json, Members, Properties, parse_json, parse_object};
 
 /// Why a text is not read. The words are fit for whoever sent it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -4,7 +4,7 @@
 
 use serde_json::Value;
 
-use crate::value::name_bit;
+use crate::name::name_bit;
 use crate::{Arena, Json, JsonError, Members, Number};
 
 /// Why nothing was read.

@@ -4,6 +4,7 @@
 use serde_json::{Map, Value};
 use smallvec::SmallVec;
 
+use crate::name::name_bit;
 use crate::{Arena, JsonError, Number, read};
 
 /// The members of an object, with a life of their own. Equality does not look at the order of
@@ -29,13 +30,6 @@ pub struct Members<'a> {
     pub(crate) text: Option<&'a str>,
     /// The bits of all names in it, at any depth.
     pub(crate) names: u64,
-}
-
-/// The bit of a name: names that are equal share it, and others may.
-#[inline]
-pub fn name_bit(name: &str) -> u64 {
-    let first = name.as_bytes().first().copied().unwrap_or_default();
-    1 << ((name.len() * 7 + usize::from(first)) % 64)
 }
 
 /// So deep arrays and objects may be nested where nobody says otherwise.

@@ -5,10 +5,11 @@ use serde::Serialize;
 use smol_str::SmolStr;
 
 use super::Vocabulary;
+use super::readable::{Places, Readable};
 use super::shape::{Members, Shape};
 use super::vocabulary::{ActionTerm, Kind, Number, Parameters};
 use crate::config::RequestProperties;
-use crate::reads::{NameSet, Names};
+use crate::reads::{NameSet, Names, Reads};
 
 /// A kind of question, and what it can have in it that matters.
 #[derive(Debug, Serialize)]
@@ -95,6 +96,22 @@ impl Vocabulary {
             resource_members: properties(resource, names),
             context_members: context(term, names),
             native_members: whole_context(term, names),
+        }
+    }
+}
+
+impl KindTerms {
+    /// What policies can read of such a question that read this.
+    pub(crate) fn readable(&self, reads: Reads) -> Readable {
+        let of = |members: &[Matter]| {
+            Places::of(members.iter().map(|member| match member.when {
+                When::Attribute(name) => !name.within(reads.attributes).is_empty(),
+                When::Context(_) | When::Always => true,
+            }))
+        };
+        Readable {
+            subject: of(&self.subject_members),
+            resource: of(&self.resource_members),
         }
     }
 }

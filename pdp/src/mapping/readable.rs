@@ -1,8 +1,5 @@
 //! Which attributes policies can read of a question, so that of the others nothing is made.
 
-use super::contract::{KindTerms, Matter, When};
-use crate::reads::Reads;
-
 /// Of the subject's and of the resource's declared attributes.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Readable {
@@ -25,15 +22,10 @@ impl Readable {
 impl Places {
     pub(super) const ALL: Self = Self(u64::MAX);
 
-    /// Those that matter where this is read.
-    fn of(members: &[Matter], reads: Reads) -> Self {
-        let matters = |member: &Matter| match member.when {
-            When::Attribute(name) => !name.within(reads.attributes).is_empty(),
-            When::Context(_) | When::Always => true,
-        };
-        let places = members.iter().zip(0..u64::BITS);
-        let places = places.filter(|(member, _)| matters(member));
-        Self(places.fold(0, |places, (_, at)| places | 1 << at))
+    /// Those of which this is said, in their order.
+    pub(super) fn of(is_in: impl Iterator<Item = bool>) -> Self {
+        let bits = is_in.zip(0..u64::BITS);
+        Self(bits.fold(0, |places, (is_in, at)| places | u64::from(is_in) << at))
     }
 
     /// Those that have no bit are in every set.
@@ -46,12 +38,17 @@ impl Places {
     }
 }
 
-impl KindTerms {
-    /// What policies can read that read this.
-    pub(crate) fn readable(&self, reads: Reads) -> Readable {
-        Readable {
-            subject: Places::of(&self.subject_members, reads),
-            resource: Places::of(&self.resource_members, reads),
-        }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_no_bit_is_in_every_set() {
+        let some = Places::of((0..100).map(|at| at % 3 == 0));
+        let all: Vec<usize> = (0..100).filter(|at| some.has(*at)).collect();
+        let expected = (0..100).filter(|at| at % 3 == 0 || *at >= 64);
+        assert_eq!(all, expected.collect::<Vec<_>>());
+        assert!((0..100).all(|at| Places::ALL.has(at)));
+        assert_eq!(Places::default().joined(some), some);
     }
 }
