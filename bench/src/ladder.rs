@@ -137,7 +137,7 @@ fn write_plot(rungs: &[Rung], to: &Path) -> anyhow::Result<()> {
     );
     let mut top = HEAD;
     for rung in rungs {
-        let is_own = !["nginx", "HAProxy", "Envoy", "Caddy", DIRECT]
+        let is_own = !["nginx", "HAProxy", "Envoy", "Caddy", "hyper", DIRECT]
             .iter()
             .any(|peer| rung.name.starts_with(peer));
         let (light, dark) = if is_own {

@@ -58,14 +58,14 @@ impl Pool {
     }
 
     async fn connection(&self) -> anyhow::Result<SendRequest<Incoming>> {
-        let ready = {
-            let mut idle = self.idle.borrow_mut();
-            idle.retain(|connection| !connection.is_closed());
-            let at = idle.iter().position(SendRequest::is_ready);
-            at.and_then(|at| idle.remove(at))
-        };
-        if let Some(ready) = ready {
-            return Ok(ready);
+        let count = self.idle.borrow().len();
+        for _ in 0..count {
+            let next = self.idle.borrow_mut().pop_front();
+            match next {
+                Some(ready) if ready.is_ready() => return Ok(ready),
+                Some(busy) if !busy.is_closed() => self.idle.borrow_mut().push_back(busy),
+                _ => {}
+            }
         }
         let stream = TcpStream::connect(self.upstream).await?;
         stream.set_nodelay(true)?;

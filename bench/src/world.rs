@@ -90,14 +90,16 @@ impl World {
         };
         // A batch is one person's: the first question's.
         world.asked = (0..SINGLES + BATCHES * BATCH)
-            .map(|_| world.ask(&mut dice))
+            .map(|number| world.ask((number, kinds), &mut dice))
             .collect();
         world
     }
 
-    /// Whoever asks has something to do with the document more often than not.
-    fn ask(&self, dice: &mut Dice) -> Asked {
-        let document = dice.below(self.documents.len());
+    /// Questions go through all kinds. Whoever asks has something to do with the document more often than not.
+    fn ask(&self, (number, kinds): (usize, usize), dice: &mut Dice) -> Asked {
+        let kind = number % kinds;
+        let of_kind = (self.documents.len() - kind).div_ceil(kinds);
+        let document = dice.below(of_kind) * kinds + kind;
         let about = &self.documents[document];
         let related = match dice.below(6) {
             0 => Some(&about.owner),

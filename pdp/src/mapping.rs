@@ -320,24 +320,28 @@ fn overlay(
     // By their places among those that are declared, which is the order of their names.
     let mut values = Vec::with_capacity(kind.names.len());
     values.resize_with(kind.names.len(), || None);
-    let mut is_any = false;
+    let (mut is_described, mut is_read) = (false, false);
     reader.declared(&kind.members, properties, readable, |at, value| {
+        is_described = true;
         if let Some(place) = values.get_mut(at) {
-            *place = Some(value);
-            is_any = true;
+            is_read |= value.is_some();
+            *place = value;
         }
     })?;
-    if !is_any {
-        return Ok(None);
-    }
-    Ok(Some(match stored {
-        None => Row::with_values(uid.clone(), None, Arc::clone(&kind.names), values.into()),
-        Some(stored) => {
+    Ok(match stored {
+        // There is such an entity: the question says something of it.
+        None if is_described => {
+            let names = Arc::clone(&kind.names);
+            let row = Row::with_values(uid.clone(), None, names, values.into());
+            Some(row)
+        }
+        Some(stored) if is_read => {
             let said = kind.names.iter().zip(values);
             let said = said.filter_map(|(name, value)| Some((name, value?)));
-            laid_over(uid, kind, stored, said)
+            Some(laid_over(uid, kind, stored, said))
         }
-    }))
+        _ => None,
+    })
 }
 
 /// What is stored, and what the question may add to it.

@@ -104,6 +104,10 @@ impl KindTerms {
     /// What policies can read of such a question that read this.
     pub(crate) fn readable(&self, reads: Reads) -> Readable {
         let of = |members: &[Matter]| {
+            // None of them matters in a question: what is stored is read, whatever policies read of it.
+            if members.is_empty() {
+                return Places::ALL;
+            }
             Places::of(members.iter().map(|member| match member.when {
                 When::Attribute(name) => !name.within(reads.attributes).is_empty(),
                 When::Context(_) | When::Always => true,

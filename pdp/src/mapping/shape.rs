@@ -189,13 +189,14 @@ impl FromIterator<(SmolStr, Member)> for Members {
 
 impl Reader<'_> {
     /// Takes the declared members of an object, each with its place among those that are declared;
-    /// the others are counted and left out. One that is not wanted must fit all the same.
+    /// the others are counted and left out. One that is not wanted must fit all the same, and comes without its
+    /// value.
     pub(super) fn declared(
         &mut self,
         members: &Members,
         sent: &Sent<'_>,
         wanted: Places,
-        mut take: impl FnMut(usize, Kept),
+        mut take: impl FnMut(usize, Option<Kept>),
     ) -> Result<(), Misfit> {
         let mut before = None;
         for (name, json) in sent.iter().filter(|(_, json)| !json.is_null()) {
@@ -205,13 +206,13 @@ impl Reader<'_> {
             };
             before = Some(at);
             let is_wanted = wanted.has(at);
-            if is_wanted || !member.shape.is_certainly_met_by(json) {
-                let kept = self.kept(&member.shape, json);
-                let kept = kept.map_err(|misfit| misfit.under(name))?;
-                if is_wanted {
-                    take(at, kept);
-                }
+            if !is_wanted && member.shape.is_certainly_met_by(json) {
+                take(at, None);
+                continue;
             }
+            let kept = self.kept(&member.shape, json);
+            let kept = kept.map_err(|misfit| misfit.under(name))?;
+            take(at, is_wanted.then_some(kept));
         }
         Ok(())
     }
@@ -224,7 +225,7 @@ impl Reader<'_> {
     ) -> Result<BTreeMap<SmolStr, Value>, Misfit> {
         let mut read = BTreeMap::new();
         self.declared(members, sent, Places::ALL, |at, value| {
-            if let Some(name) = members.names.get(at) {
+            if let (Some(name), Some(value)) = (members.names.get(at), value) {
                 read.insert(name.clone(), value.value());
             }
         })?;

@@ -401,3 +401,32 @@ proptest! {
 }
 
 static SMALL: OnceLock<Pdp> = OnceLock::new();
+
+#[tokio::test]
+async fn what_is_missing_is_said_of_what_questions_cannot_say_too() {
+    for word in ["ignore", "add"] {
+        let fixture = Fixture::empty();
+        let schema = format!(
+            "@request_properties(\"{word}\") entity User {{ level: Long, unread: Long }};\n\
+             entity Doc;\n\
+             action see appliesTo {{ principal: User, resource: Doc }};"
+        );
+        fixture.write("schema.cedarschema", &schema);
+        fixture.write(
+            "policies.cedar",
+            "@id(\"p\") permit (principal, action, resource) when { principal.level > 3 };",
+        );
+        let asked = question(
+            &json!({ "type": "User", "id": "u", "properties": { "unread": 1 } }),
+            &json!({ "name": "see" }),
+            &json!({ "type": "Doc", "id": "d" }),
+            &json!({}),
+        );
+        let answer = ask(&fixture.open(), &asked).await.unwrap();
+        let said = message(&answer);
+        let missing = "could not be evaluated: `p`; missing: `subject.properties.level`";
+        assert!(said.starts_with(missing), "{word}: {said}");
+        // What no policy reads is told where it cannot be read from questions alone.
+        assert_eq!(said.contains("unread"), word == "ignore", "{said}");
+    }
+}
