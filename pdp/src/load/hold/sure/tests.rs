@@ -1,3 +1,5 @@
+//! Sure is what the validator says nothing of, and nothing else: every scope with every condition.
+
 use std::collections::BTreeSet;
 
 use cedar_policy::{PolicySet, Schema, ValidationMode, Validator};
