@@ -13,7 +13,7 @@ use crate::engine::{KindPlace, Oracle, Question, Rule, Verdict};
 use crate::entities::{Circle, EntityStore, Origin, Row, fit};
 use crate::folder::Folder;
 use crate::load::{Edited, Loaded, edited, load};
-use crate::mapping::{Before, KindNumbers, Mapped, NotAsked, Readable};
+use crate::mapping::{Before, Mapped, NotAsked, Readable};
 use crate::reads::Reads;
 use crate::spelled::Spelled;
 use crate::{PdpError, PolicyIssue};
@@ -229,9 +229,7 @@ impl Snapshot {
         now: UnixTime,
         before: &mut Before<'s, 'a>,
     ) -> Result<Read, DecisionError> {
-        let contracts = &self.contracts;
-        let of_kind = |kind| (contracts.place(kind), Readable::ALL);
-        self.read_some(asked, now, before, of_kind)
+        self.read_some(asked, now, before, |_| Readable::ALL)
     }
 
     /// The same where it is to be decided, and no more: what no policy can read is not kept.
@@ -241,11 +239,7 @@ impl Snapshot {
         now: UnixTime,
         before: &mut Before<'s, 'a>,
     ) -> Result<Read, DecisionError> {
-        let contracts = &self.contracts;
-        self.read_some(asked, now, before, |kind| {
-            let place = contracts.place(kind);
-            (place, contracts.readable(place))
-        })
+        self.read_some(asked, now, before, |kind| self.contracts.readable(kind))
     }
 
     fn read_some<'s, 'a>(
@@ -253,9 +247,13 @@ impl Snapshot {
         asked: &Asked<'a>,
         now: UnixTime,
         before: &mut Before<'s, 'a>,
-        of_kind: impl FnOnce(KindNumbers) -> (Option<KindPlace>, Readable),
+        readable: impl FnOnce(Option<KindPlace>) -> Readable,
     ) -> Result<Read, DecisionError> {
         let vocabulary = &self.loaded.vocabulary;
+        let of_kind = |kind| {
+            let place = self.contracts.place(kind);
+            (place, readable(place))
+        };
         match vocabulary.question(asked, &self.store, before, of_kind) {
             Ok(mut mapped) => {
                 vocabulary.tell_time(&mut mapped.question, now);

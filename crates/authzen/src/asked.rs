@@ -43,15 +43,6 @@ pub struct Lent<'a> {
 
 static NONE: Members<'static> = Members::NONE;
 
-/// What a question says, each part as it was sent.
-#[derive(Debug, Clone, Copy, Default)]
-struct Said<'a> {
-    subject: Option<&'a Json<'a>>,
-    action: Option<&'a Json<'a>>,
-    resource: Option<&'a Json<'a>>,
-    context: Option<&'a Json<'a>>,
-}
-
 /// What stands for parts that a question leaves out.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Defaults<'a> {
@@ -61,37 +52,18 @@ pub(crate) struct Defaults<'a> {
     pub(crate) context: Option<&'a Members<'a>>,
 }
 
-impl<'a> Said<'a> {
-    /// Unknown members are ignored and `null` means absent.
-    fn of(object: &Members<'a>) -> Self {
-        let mut said = Self::default();
-        for (name, value) in object.iter().filter(|(_, value)| !value.is_null()) {
-            match name {
-                "subject" => said.subject = Some(value),
-                "action" => said.action = Some(value),
-                "resource" => said.resource = Some(value),
-                "context" => said.context = Some(value),
-                _ => {}
-            }
-        }
-        said
-    }
-}
+/// The parts of a question, and what a body says once for all its entries.
+const PARTS: [&str; 4] = ["subject", "action", "resource", "context"];
 
 impl<'a> Defaults<'a> {
     /// What a body says once for all its entries.
     pub(crate) fn of(body: &Members<'a>) -> Result<Self, RequestError> {
-        let said = Said::of(body);
-        let object = |part: Option<&'a Json<'a>>, name| match part {
-            None => Ok(None),
-            Some(Json::Object(members)) => Ok(Some(members)),
-            Some(_) => Err(no_object(name)),
-        };
+        let [subject, action, resource, context] = members(body, PARTS);
         Ok(Self {
-            subject: object(said.subject, "subject")?,
-            action: object(said.action, "action")?,
-            resource: object(said.resource, "resource")?,
-            context: object(said.context, "context")?,
+            subject: object(subject, "subject")?,
+            action: object(action, "action")?,
+            resource: object(resource, "resource")?,
+            context: object(context, "context")?,
         })
     }
 }
@@ -106,21 +78,20 @@ impl<'a> Asked<'a> {
     /// The same, where a part that is left out is the default's. A part that lacks what names it
     /// (`type`, `id`, `name`) takes just that from the default.
     pub(crate) fn with_defaults(
-        object: &'a Members<'a>,
+        question: &'a Members<'a>,
         defaults: &Defaults<'a>,
     ) -> Result<Self, RequestError> {
-        let said = Said::of(object);
-        let subject = Part::of(said.subject, defaults.subject, "subject")?;
-        let action = Part::of(said.action, defaults.action, "action")?;
-        let resource = Part::of(said.resource, defaults.resource, "resource")?;
+        let [subject, action, resource, context] = members(question, PARTS);
+        let subject = Part::of(subject, defaults.subject, "subject")?;
+        let action = Part::of(action, defaults.action, "action")?;
+        let resource = Part::of(resource, defaults.resource, "resource")?;
         Ok(Self {
             subject: subject.entity()?,
             action: action.action()?,
             resource: resource.entity()?,
-            context: match said.context {
-                None => defaults.context.unwrap_or(&NONE),
-                own => object_or_none(own, "context")?,
-            },
+            context: object(context, "context")?
+                .or(defaults.context)
+                .unwrap_or(&NONE),
         })
     }
 
@@ -225,31 +196,6 @@ pub(crate) struct Part<'a> {
     default: Option<&'a Members<'a>>,
 }
 
-/// What names a part, and what is said of it.
-#[derive(Default)]
-struct Named<'a> {
-    kind: Option<&'a Json<'a>>,
-    id: Option<&'a Json<'a>>,
-    name: Option<&'a Json<'a>>,
-    properties: Option<&'a Json<'a>>,
-}
-
-impl<'a> Named<'a> {
-    fn of(part: &Members<'a>) -> Self {
-        let mut named = Self::default();
-        for (name, value) in part.iter().filter(|(_, value)| !value.is_null()) {
-            match name {
-                "type" => named.kind = Some(value),
-                "id" => named.id = Some(value),
-                "name" => named.name = Some(value),
-                "properties" => named.properties = Some(value),
-                _ => {}
-            }
-        }
-        named
-    }
-}
-
 impl<'a> Part<'a> {
     /// Of an object that has no defaults.
     pub(crate) fn alone(object: &Members<'a>, name: &'static str) -> Result<Self, RequestError> {
@@ -281,23 +227,22 @@ impl<'a> Part<'a> {
     }
 
     pub(crate) fn action(&self) -> Result<AskedAction<'a>, RequestError> {
-        let named = Named::of(self.sent);
+        let [name, properties] = members(self.sent, ["name", "properties"]);
         Ok(AskedAction {
-            name: self.named(named.name, "name")?,
-            properties: self.properties(named.properties)?,
+            name: self.named(name, "name")?,
+            properties: self.properties(properties)?,
         })
     }
 
     pub(crate) fn entity(&self) -> Result<AskedEntity<'a>, RequestError> {
-        let named = Named::of(self.sent);
-        let properties = self.properties(named.properties)?;
+        let [kind, id, properties] = members(self.sent, ["type", "id", "properties"]);
         // Nothing is a default's, and nothing else was sent.
-        let members = 2 + usize::from(named.properties.is_some());
-        let is_whole = self.default.is_none() && self.sent.len() == members;
+        let sent = 2 + usize::from(properties.is_some());
+        let is_whole = self.default.is_none() && self.sent.len() == sent;
         Ok(AskedEntity {
-            kind: self.named(named.kind, "type")?,
-            id: self.named(named.id, "id")?,
-            properties,
+            properties: self.properties(properties)?,
+            kind: self.named(kind, "type")?,
+            id: self.named(id, "id")?,
             text: self.sent.text().filter(|_| is_whole),
         })
     }
@@ -336,11 +281,34 @@ pub(crate) fn object_or_none<'a>(
     value: Option<&'a Json<'a>>,
     field: &str,
 ) -> Result<&'a Members<'a>, RequestError> {
+    object(value, field).map(|members| members.unwrap_or(&NONE))
+}
+
+fn object<'a>(
+    value: Option<&'a Json<'a>>,
+    field: &str,
+) -> Result<Option<&'a Members<'a>>, RequestError> {
     match value {
-        None => Ok(&NONE),
-        Some(Json::Object(members)) => Ok(members),
+        None => Ok(None),
+        Some(Json::Object(members)) => Ok(Some(members)),
         Some(_) => Err(no_object(field)),
     }
+}
+
+/// The members of these names, found in one pass. Others are ignored, and `null` means absent.
+#[inline]
+fn members<'a, const N: usize>(
+    object: &Members<'a>,
+    names: [&str; N],
+) -> [Option<&'a Json<'a>>; N] {
+    let mut found = [None; N];
+    for (name, value) in object.iter().filter(|(_, value)| !value.is_null()) {
+        let mut named = names.iter().zip(&mut found);
+        if let Some((_, place)) = named.find(|(own, _)| **own == name) {
+            *place = Some(value);
+        }
+    }
+    found
 }
 
 /// A member of an object, where `null` means absent.

@@ -67,13 +67,13 @@ fn template(policy: &Policy) -> &Template {
 
 /// What the validator says of templates and of those policies that are not sure. None: there are no such.
 fn validate_others(all: &PolicySet, sure: &[&Policy], schema: &Schema) -> Option<ValidationResult> {
+    if sure.len() == all.num_of_policies() && all.num_of_templates() == 0 {
+        return None;
+    }
     let mut others = all.clone();
     for policy in sure {
         // One that stays is held once more.
         let _ = others.remove_static(policy.id().clone());
-    }
-    if others.is_empty() {
-        return None;
     }
     Some(Validator::new(schema.clone()).validate(&others, ValidationMode::Strict))
 }
