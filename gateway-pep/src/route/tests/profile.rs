@@ -144,7 +144,7 @@ fn resident() -> u64 {
 }
 
 #[test]
-#[ignore = "a measurement: what 10 000 routes take to be read, and to be kept"]
+#[ignore = "a measurement: `bench/routes` runs it"]
 fn ten_thousand_routes_are_read() {
     let routes = (0..10_000).map(|route| {
         let many = Many(route);
