@@ -6,8 +6,10 @@
 bin=${CARGO_TARGET_DIR:-target}/release
 declare -A port=() pid=()
 started=()
-# In memory: no disk is measured.
+# In memory: no disk is measured, but where logs go.
 work=$(mktemp -d /dev/shm/cedargate-bench.XXXXXX)
+mkdir -p "${CARGO_TARGET_DIR:-target}"
+logs=$(realpath "$(mktemp -d "${CARGO_TARGET_DIR:-target}/bench-logs.XXXXXX")")
 
 # start CORE NAME COMMAND…
 start() {
@@ -77,5 +79,5 @@ clean_up() {
   local process
   for process in "${started[@]}"; do kill "$process" 2>/dev/null || true; done
   wait 2>/dev/null || true
-  rm -rf "$work"
+  rm -rf "$work" "$logs"
 }

@@ -1,19 +1,21 @@
 //! Lines to a file or to standard output, never waiting: what does not fit in the queue is
 //! dropped and counted. For access logs and decision logs.
 
+mod gathered;
+mod log_file;
 mod post;
 mod rotate;
 mod waiting;
 mod writer;
 
-use std::fs::File;
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use log_file::LogFile;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use waiting::Waiting;
@@ -125,15 +127,6 @@ impl LineTarget {
     }
 }
 
-/// Opens a file at its end. A new one is its owner's alone: logs say who did what.
-fn append_to(path: &Path) -> io::Result<File> {
-    let mut options = std::fs::OpenOptions::new();
-    options.create(true).append(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path)
-}
-
 /// The near end of the queue. Clones share it. Lines of one thread keep their order; beside those of
 /// another they may come some milliseconds early or late.
 #[derive(Debug, Clone)]
@@ -209,7 +202,7 @@ impl LineSink {
             LineTarget::Off => Ok((Self::off(), LineWriter(None))),
             LineTarget::Stdout => Self::to(io::stdout()),
             LineTarget::Stderr => Self::to(io::stderr()),
-            LineTarget::File(path) => Self::to(append_to(path)?),
+            LineTarget::File(path) => Self::to(LogFile::open(path)?),
             LineTarget::Rotating(target) => Self::to(rotate::Rotating::open(target)?),
             LineTarget::Http(target) => {
                 let counts = Arc::<Counts>::default();
@@ -233,12 +226,12 @@ impl LineSink {
     }
 
     /// Writes to anything; a slow writer loses lines, never time.
-    pub fn to(out: impl Write + Send + 'static) -> io::Result<(Self, LineWriter)> {
+    fn to(out: impl writer::Out + Send + 'static) -> io::Result<(Self, LineWriter)> {
         Self::counted(out, Arc::default(), None)
     }
 
     fn counted(
-        out: impl Write + Send + 'static,
+        out: impl writer::Out + Send + 'static,
         counts: Arc<Counts>,
         tick: Option<Duration>,
     ) -> io::Result<(Self, LineWriter)> {
@@ -321,6 +314,7 @@ impl LineWriter {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
     use std::sync::mpsc::{Receiver, channel};
 
     use super::*;
@@ -342,6 +336,8 @@ mod tests {
             Ok(())
         }
     }
+
+    impl writer::Out for Gated {}
 
     /// A sink whose writer stands still until `open` is dropped.
     struct Standing {

@@ -14,7 +14,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Counts, PostTarget, append_to, lines_in, lines_within};
+use super::log_file::append_to;
+use super::{Counts, PostTarget, lines_in, lines_within};
 use batches::{Batch, Batches};
 use receiver::{Bearer, ReceiverEnd, SHORT_PAUSE};
 
@@ -165,6 +166,8 @@ impl Part {
         })
     }
 }
+
+impl super::writer::Out for Spool {}
 
 impl Write for Spool {
     /// Takes lines up to where the batch is full.

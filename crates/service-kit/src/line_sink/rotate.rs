@@ -5,13 +5,16 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use super::{RotatingTarget, append_to, lines_within};
+use super::gathered::Phase;
+use super::log_file::LogFile;
+use super::writer::Out;
+use super::{RotatingTarget, lines_within};
 
 /// Writes whole lines; a line is never cut in two by a file's end.
 #[derive(Debug)]
 pub(super) struct Rotating {
     target: RotatingTarget,
-    file: File,
+    file: LogFile,
     length: u64,
     /// A line is begun and not ended.
     is_in_line: bool,
@@ -35,8 +38,8 @@ const PIECES: u64 = 64;
 
 impl Rotating {
     pub(super) fn open(target: &RotatingTarget) -> io::Result<Self> {
-        let file = append_to(&target.path)?;
-        let length = file.metadata()?.len();
+        let file = LogFile::open(&target.path)?;
+        let length = file.length()?;
         Ok(Self {
             target: target.clone(),
             file,
@@ -60,7 +63,7 @@ impl Rotating {
                 std::fs::remove_file(path)?;
             }
         }
-        self.file = append_to(path)?;
+        self.file = LogFile::open(path)?;
         self.length = 0;
         Ok(())
     }
@@ -113,7 +116,6 @@ impl Write for Rotating {
         if self.length >= self.target.max_bytes && !self.is_in_line {
             self.rotate()?;
         }
-        self.fading = self.fading.take().and_then(Fading::on);
         // The line that fills the file is its last: it may be longer than that.
         let room = self.target.max_bytes.saturating_sub(self.length);
         let lines = lines_within(bytes, room);
@@ -126,8 +128,16 @@ impl Write for Rotating {
         Ok(written)
     }
 
+    /// A text is written.
     fn flush(&mut self) -> io::Result<()> {
+        self.fading = self.fading.take().and_then(Fading::on);
         self.file.flush()
+    }
+}
+
+impl Out for Rotating {
+    fn phase(&self) -> Phase {
+        self.file.phase()
     }
 }
 
@@ -189,12 +199,16 @@ mod tests {
         let full = numbered(&target.path, 1);
         let length = |file: &File| file.metadata().unwrap().len();
         let mut log = Rotating::open(&target).unwrap();
-        log.write_all(text.as_bytes()).unwrap();
-        log.write_all(text.as_bytes()).unwrap();
+        let mut write = |text: &str| {
+            log.write_all(text.as_bytes()).unwrap();
+            log.flush().unwrap();
+        };
+        write(&text);
+        write(&text);
         let first = File::open(&full).unwrap();
-        log.write_all(text.as_bytes()).unwrap();
+        write(&text);
         assert_eq!(length(&first), 2 * PIECE);
-        log.write_all(b"a\n").unwrap();
+        write("a\n");
         assert_eq!(
             length(&first),
             2 * PIECE,
@@ -203,9 +217,9 @@ mod tests {
         // Under a name of its own it is whole.
         let kept = folder.path().join("kept");
         std::fs::hard_link(&full, &kept).unwrap();
-        log.write_all(text.as_bytes()).unwrap();
+        write(&text);
         for _ in 0..4 {
-            log.write_all(b"a\n").unwrap();
+            write("a\n");
         }
         assert_eq!(std::fs::read_to_string(&kept).unwrap(), text);
     }

@@ -20,7 +20,18 @@ pub(super) struct Waiting {
 /// One thread's lines. Alone on its cache lines, which two threads would else take from each other.
 #[repr(align(128))]
 #[derive(Default)]
-struct Place(Mutex<Vec<u8>>);
+struct Place(Mutex<Pile>);
+
+/// What has been put down in one place.
+#[derive(Debug, Default)]
+pub(super) struct Pile {
+    /// In the order in which they came.
+    texts: Vec<Vec<u8>>,
+    /// Of all of them, in bytes.
+    length: usize,
+    /// Buffers that are empty again.
+    spare: Vec<Vec<u8>>,
+}
 
 /// Why the writer goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,12 +46,18 @@ pub(super) enum Woken {
 /// More threads than that share places, and wait for each other as long as a line is copied.
 const PLACES: usize = 64;
 
-/// A thread that has put down so much does not let the writer finish its pause: buffers that stay small
+/// A thread that has put down so much does not let the writer finish its pause: buffers that stay few
 /// stay in the cache. Bytes.
-const ENOUGH: usize = 256 << 10;
+const ENOUGH: usize = 512 << 10;
 
-/// A buffer that has grown beyond this while an output stood still is given back.
+/// Lines that come one by one are put together until they are so long. Bytes.
+const TEXT: usize = 64 << 10;
+
+/// A buffer that is larger goes round no more. Bytes.
 const LARGE: usize = 1 << 20;
+
+/// So many buffers wait in a place to be filled again.
+const SPARE: usize = 2 * ENOUGH / TEXT;
 
 static THREADS: AtomicUsize = AtomicUsize::new(0);
 
@@ -65,31 +82,24 @@ impl Waiting {
 
     /// Puts whole lines down.
     pub(super) fn put(&self, lines: &[u8]) {
-        self.place(|waiting| waiting.extend_from_slice(lines));
+        self.place(|pile| pile.put(lines));
     }
 
-    /// The same without a copy, where nothing has been put down before: a buffer that the writer has
-    /// emptied is given in return.
+    /// The same without a copy: an empty buffer is given in return.
     pub(super) fn put_whole(&self, lines: &mut Vec<u8>) {
-        self.place(|waiting| {
-            if waiting.is_empty() {
-                std::mem::swap(waiting, lines);
-            } else {
-                waiting.extend_from_slice(lines);
-            }
-        });
+        self.place(|pile| pile.put_whole(lines));
     }
 
-    fn place(&self, put: impl FnOnce(&mut Vec<u8>)) {
+    fn place(&self, put: impl FnOnce(&mut Pile)) {
         let own = OWN.with(|own| own % PLACES);
         let Some(place) = self.places.get(own) else {
             return;
         };
         let (before, after) = {
-            let mut waiting = place.lock();
-            let before = waiting.len();
-            put(&mut waiting);
-            (before, waiting.len())
+            let mut pile = place.lock();
+            let before = pile.length;
+            put(&mut pile);
+            (before, pile.length)
         };
         if before < ENOUGH && after >= ENOUGH {
             self.unpark();
@@ -121,22 +131,27 @@ impl Waiting {
         }
     }
 
-    /// Hands what each thread has put down to `take`, which leaves a buffer in its place. Lines of one
-    /// thread stay in order. Says whether there was anything.
-    pub(super) fn pick_up(&self, spare: &mut Vec<u8>, mut take: impl FnMut(&mut Vec<u8>)) -> bool {
+    /// Hands what each thread has put down to `take`, a text at a time. Lines of one thread stay in order. Says
+    /// whether there was anything.
+    pub(super) fn pick_up(&self, mut take: impl FnMut(&[u8])) -> bool {
         let mut any = false;
         for place in &self.places {
-            {
-                let mut lines = place.lock();
-                if lines.is_empty() {
+            let mut texts = {
+                let mut pile = place.lock();
+                if pile.texts.is_empty() {
                     continue;
                 }
-                std::mem::swap(&mut *lines, spare);
-            }
+                pile.length = 0;
+                std::mem::take(&mut pile.texts)
+            };
             any = true;
-            take(spare);
-            spare.clear();
-            spare.shrink_to(LARGE);
+            for text in &mut texts {
+                take(text);
+                text.clear();
+            }
+            let beyond = place.lock().give_back(texts);
+            // Memory is not freed while a thread may wait for its place.
+            drop(beyond);
         }
         any
     }
@@ -149,7 +164,7 @@ impl Waiting {
             fence(Ordering::SeqCst);
             // First whether it is over: what came before that is seen after it.
             let is_over = self.is_over.load(Ordering::SeqCst);
-            let has_lines = self.places.iter().any(|place| !place.lock().is_empty());
+            let has_lines = self.places.iter().any(Place::has_lines);
             let woken = match most {
                 _ if has_lines => Woken::Lines,
                 _ if is_over => Woken::Over,
@@ -172,8 +187,46 @@ impl Waiting {
 }
 
 impl Place {
-    fn lock(&self) -> MutexGuard<'_, Vec<u8>> {
+    fn lock(&self) -> MutexGuard<'_, Pile> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn has_lines(&self) -> bool {
+        !self.lock().texts.is_empty()
+    }
+}
+
+impl Pile {
+    /// Writes lines to the end of the last text, if they still fit.
+    fn put(&mut self, lines: &[u8]) {
+        self.length += lines.len();
+        match self.texts.last_mut() {
+            Some(last) if last.len() + lines.len() <= TEXT => last.extend_from_slice(lines),
+            _ => {
+                let mut text = self.spare.pop().unwrap_or_default();
+                text.extend_from_slice(lines);
+                self.texts.push(text);
+            }
+        }
+    }
+
+    fn put_whole(&mut self, lines: &mut Vec<u8>) {
+        self.length += lines.len();
+        let spare = self.spare.pop().unwrap_or_default();
+        self.texts.push(std::mem::replace(lines, spare));
+    }
+
+    /// Takes empty buffers back, to be filled again; returns those that are not needed.
+    fn give_back(&mut self, texts: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
+        let mut beyond = Vec::new();
+        for text in texts {
+            if text.capacity() <= LARGE && self.spare.len() < SPARE {
+                self.spare.push(text);
+            } else {
+                beyond.push(text);
+            }
+        }
+        beyond
     }
 }
 
@@ -198,9 +251,9 @@ mod tests {
         let writer = std::thread::spawn({
             let waiting = Arc::clone(&waiting);
             move || {
-                let (mut text, mut spare) = (Vec::new(), Vec::new());
+                let mut text = Vec::new();
                 while waiting.wait(None) == Woken::Lines {
-                    waiting.pick_up(&mut spare, |lines| text.append(lines));
+                    waiting.pick_up(|lines| text.extend_from_slice(lines));
                 }
                 text
             }
@@ -248,7 +301,7 @@ mod tests {
         assert_eq!(waiting.wait(soon), Woken::Lines);
         waiting.end();
         assert_eq!(waiting.wait(None), Woken::Lines);
-        assert!(waiting.pick_up(&mut Vec::new(), Vec::clear));
+        assert!(waiting.pick_up(|lines| assert_eq!(lines, b"1\n")));
         assert_eq!(waiting.wait(None), Woken::Over);
     }
 }

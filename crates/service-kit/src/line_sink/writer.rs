@@ -6,22 +6,31 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::Counts;
+use super::gathered::{Gathered, Phase};
 use super::waiting::{Waiting, Woken};
 
 /// How long lines are gathered before they are written together.
 const PACE: Duration = Duration::from_millis(5);
 
-/// Bytes that are written together, about.
-const TOGETHER: usize = 256 << 10;
+/// Bytes that are written together, at most; but a text that is longer is not cut.
+const TOGETHER: usize = 768 << 10;
 
-/// What goes round holds a text of that and the line that makes it so much, and need not grow. Bytes.
-const ROOM: usize = 2 * TOGETHER;
+/// What lines go to.
+pub(super) trait Out: Write {
+    /// Where in a block the next byte goes.
+    fn phase(&self) -> Phase {
+        Phase::default()
+    }
+}
+
+impl Out for io::Stdout {}
+
+impl Out for io::Stderr {}
 
 /// Writes until every sink is gone. An output that is broken (disk full, pipe closed) does not end
 /// that: nobody may wait for it.
-pub(super) fn write_lines(inbox: &Inbox, out: impl Write) {
+pub(super) fn write_lines(inbox: &Inbox, out: impl Out) {
     let mut output = Output::new(out, inbox.counts.clone());
-    let mut spare = Vec::with_capacity(ROOM);
     loop {
         match inbox.waiting.wait(inbox.tick) {
             Woken::Over => break,
@@ -29,7 +38,7 @@ pub(super) fn write_lines(inbox: &Inbox, out: impl Write) {
             // While lines keep coming the writer does not sleep, so that putting one down wakes nobody: a
             // wake-up for each would cost a request more than its line.
             Woken::Lines => {
-                while inbox.pick_up(&mut spare, |lines| output.put(lines)) {
+                while inbox.pick_up(|lines| output.put(lines)) {
                     output.write_out();
                     // Who has put down much ends it.
                     std::thread::park_timeout(PACE);
@@ -55,8 +64,8 @@ pub(super) struct Inbox {
 
 impl Inbox {
     /// What is there already. Says whether there was anything.
-    fn pick_up(&self, spare: &mut Vec<u8>, mut take: impl FnMut(&mut Vec<u8>)) -> bool {
-        self.waiting.pick_up(spare, |lines| {
+    fn pick_up(&self, mut take: impl FnMut(&[u8])) -> bool {
+        self.waiting.pick_up(|lines| {
             self.counts
                 .waiting
                 .fetch_sub(lines.len(), Ordering::Relaxed);
@@ -69,7 +78,7 @@ impl Inbox {
 /// line of which a part is out: it goes before all else, so that no line is torn.
 struct Output<W> {
     out: W,
-    gathered: Vec<u8>,
+    gathered: Gathered,
     /// The last byte that is out is not the end of a line.
     is_torn: bool,
     counts: Arc<Counts>,
@@ -77,27 +86,25 @@ struct Output<W> {
     failing_since: Option<u64>,
 }
 
-impl<W: Write> Output<W> {
+impl<W: Out> Output<W> {
     fn new(out: W, counts: Arc<Counts>) -> Self {
         Self {
             out,
-            gathered: Vec::with_capacity(ROOM),
+            gathered: Gathered::with_room_for(TOGETHER),
             is_torn: false,
             counts,
             failing_since: None,
         }
     }
 
-    /// Takes lines over, and leaves an empty buffer in their place.
-    fn put(&mut self, lines: &mut Vec<u8>) {
+    fn put(&mut self, lines: &[u8]) {
         if self.gathered.len() + lines.len() > TOGETHER {
             self.write_out();
         }
         if self.gathered.is_empty() {
-            std::mem::swap(&mut self.gathered, lines);
-        } else {
-            self.gathered.append(lines);
+            self.gathered.begin_at(self.out.phase());
         }
+        self.gathered.append(lines);
     }
 
     fn write_out(&mut self) {
@@ -115,7 +122,8 @@ impl<W: Write> Output<W> {
     fn write_gathered(&mut self) -> io::Result<()> {
         let mut done = 0;
         let mut result = Ok(());
-        while let Some(rest) = self.gathered.get(done..).filter(|rest| !rest.is_empty()) {
+        let lines = self.gathered.lines();
+        while let Some(rest) = lines.get(done..).filter(|rest| !rest.is_empty()) {
             match self.out.write(rest) {
                 Ok(0) => result = Err(ErrorKind::WriteZero.into()),
                 Ok(length) => {
@@ -137,14 +145,14 @@ impl<W: Write> Output<W> {
 
     /// Leaves the rest of a torn line, and counts what is behind it.
     fn give_up_after(&mut self, done: usize) {
-        self.gathered.drain(..done.min(self.gathered.len()));
-        let kept = match self.gathered.iter().position(|byte| *byte == b'\n') {
+        self.gathered.remove_first(done);
+        let rest = self.gathered.lines();
+        let kept = match rest.iter().position(|byte| *byte == b'\n') {
             _ if !self.is_torn => 0,
             Some(end) => end + 1,
-            None => self.gathered.len(),
+            None => rest.len(),
         };
-        self.counts
-            .lose(self.gathered.get(kept..).unwrap_or_default());
+        self.counts.lose(rest.get(kept..).unwrap_or_default());
         self.gathered.truncate(kept);
     }
 }
@@ -168,7 +176,7 @@ impl<W> Output<W> {
 impl<W> Drop for Output<W> {
     /// What is left here is never written.
     fn drop(&mut self) {
-        self.counts.lose(&self.gathered);
+        self.counts.lose(self.gathered.lines());
     }
 }
 

@@ -53,6 +53,8 @@ impl Write for Disk {
     }
 }
 
+impl Out for Disk {}
+
 /// What is logged meanwhile, on this thread.
 fn logged(run: impl FnOnce()) -> Vec<String> {
     let log = Disk::with_room(usize::MAX);
@@ -126,13 +128,13 @@ fn trouble_is_told_once_and_its_end_with_what_it_cost() {
     let said = logged(|| {
         let mut output = Output::new(disk.clone(), counts.clone());
         for number in 0..10 {
-            output.put(&mut lines(number * 3..number * 3 + 3));
+            output.put(&lines(number * 3..number * 3 + 3));
             output.write_out();
         }
         assert_eq!(counts.dropped(), 1028, "one is out, one is half out");
         disk.set(|state| state.room = usize::MAX);
         for number in 30..32 {
-            output.put(&mut lines(number..number + 1));
+            output.put(&lines(number..number + 1));
             output.write_out();
         }
     });
