@@ -18,8 +18,27 @@ pub fn plays(script: &str, variables: &[(&str, &str)], steps: &[&str]) -> Value 
     summary
 }
 
-/// Its standard output.
+/// Its standard output. A page that crashes is Chromium's failure, at a moment of its own, and says nothing of us:
+/// the script is run again then, from its beginning. Should our answers bring pages down, all runs fail.
 fn play(script: &str, variables: &[(&str, &str)]) -> String {
+    let mut crashes = Vec::new();
+    loop {
+        let (is_well, stdout, stderr) = run(script, variables);
+        if is_well {
+            return stdout;
+        }
+        crashes.push(format!("{script} failed:\n{stdout}\n{stderr}"));
+        let has_crashed = stderr.contains("page crashed") || stderr.contains("Target crashed");
+        let told = crashes.join("\n");
+        assert!(has_crashed && crashes.len() < RUNS, "{told}");
+    }
+}
+
+/// A script is run so often at most.
+const RUNS: usize = 3;
+
+/// Whether it went well, its standard output and what it says of errors.
+fn run(script: &str, variables: &[(&str, &str)]) -> (bool, String, String) {
     let folder: PathBuf = repository().join("tests/browser");
     assert!(
         folder.join("node_modules").exists(),
@@ -31,11 +50,10 @@ fn play(script: &str, variables: &[(&str, &str)]) -> String {
         .envs(variables.iter().copied())
         .output()
         .expect("node is not installed: run `script/test`");
-    let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (
         output.status.success(),
-        "{script} failed:\n{stdout}\n{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    stdout
+        text(&output.stdout),
+        text(&output.stderr),
+    )
 }
