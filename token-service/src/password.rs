@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use argon2::password_hash::phc::PasswordHash;
 use argon2::{Algorithm, Argon2, Params, PasswordHasher, PasswordVerifier, Version};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
 use service_kit::random;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use zeroize::Zeroizing;
@@ -64,10 +66,7 @@ impl Passwords {
             .and_then(|phc| PasswordHash::new(phc).ok())
             .and_then(|hash| Params::try_from(&hash).ok())
             .unwrap_or_default();
-        let nobody = random::bytes::<32>()?;
-        let decoy = hash_with(params, &nobody).ok_or(Trouble::Crypto {
-            message: "password hashing",
-        })?;
+        let decoy = decoy(&params)?;
         Ok(Self {
             permits: Arc::new(Semaphore::new(AT_ONCE)),
             decoy: decoy.into(),
@@ -114,6 +113,17 @@ impl Turn {
     }
 }
 
+/// A PHC string of this cost that no password is known for: nothing is hashed for it, which would take time and,
+/// as allocators are, the memory for good.
+fn decoy(params: &Params) -> Result<String, Trouble> {
+    let (memory, times, lanes) = (params.m_cost(), params.t_cost(), params.p_cost());
+    let salt = STANDARD_NO_PAD.encode(random::bytes::<16>()?);
+    let hash = STANDARD_NO_PAD.encode(random::bytes::<32>()?);
+    Ok(format!(
+        "$argon2id$v=19$m={memory},t={times},p={lanes}${salt}${hash}"
+    ))
+}
+
 /// A PHC string of this cost.
 pub(crate) fn hash_with(params: Params, password: &[u8]) -> Option<String> {
     let salt = random::bytes::<16>().ok()?;
@@ -140,6 +150,18 @@ mod tests {
         assert!(verify(Some(phc.as_str()), "correct horse").await);
         assert!(!verify(Some(phc.as_str()), "wrong").await);
         assert!(!verify(None, "correct horse").await);
+    }
+
+    #[test]
+    fn a_decoy_is_a_hash_of_the_same_cost_and_another_one_each_time() {
+        let like = hash_with(Params::new(64, 3, 2, None).unwrap(), b"x").unwrap();
+        let decoys = [(); 2].map(|()| Passwords::new(Some(&like)).unwrap().decoy);
+        assert_ne!(decoys[0], decoys[1]);
+        for decoy in decoys {
+            assert_eq!(problem(&decoy), None);
+            let cost = |phc| Params::try_from(&PasswordHash::new(phc).unwrap()).unwrap();
+            assert_eq!(cost(&decoy), cost(&like));
+        }
     }
 
     #[test]
