@@ -5,9 +5,9 @@ mod durations;
 mod mirror;
 pub(crate) mod upstream;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use prometheus::{Histogram, IntCounter, IntGauge};
+use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge};
 use service_kit::Metrics;
 use service_kit::metrics::MetricError;
 
@@ -55,7 +55,11 @@ pub(crate) struct GatewayMetrics {
 #[derive(Debug)]
 pub(crate) struct RouteMetrics {
     pub(crate) durations: Durations,
-    decisions: Vec<[IntCounter; 2]>,
+    name: Arc<str>,
+    /// Of all routes.
+    all_decisions: IntCounterVec,
+    /// By source. Made when the route first needs them: most of many routes are idle.
+    decisions: OnceLock<[[IntCounter; 2]; Source::ALL.len()]>,
 }
 
 /// Why a connection is not taken on.
@@ -234,7 +238,7 @@ impl GatewayMetrics {
     /// Decisions so far, likewise.
     pub(crate) fn decisions_by_source(&self) -> [u64; 4] {
         let routes = self.routes.iter().chain([&self.unrouted]);
-        by_place(routes.flat_map(|route| &route.decisions))
+        by_place(routes.filter_map(|route| route.decisions.get()).flatten())
     }
 
     pub(crate) fn reject(&self, reason: &str) {
@@ -246,7 +250,15 @@ impl GatewayMetrics {
 
 impl RouteMetrics {
     pub(crate) fn decided(&self, source: Source, permitted: bool) {
-        if let Some([permit, deny]) = self.decisions.get(place(source)) {
+        let decisions = self.decisions.get_or_init(|| {
+            Source::ALL.map(|source| {
+                ["permit", "deny"].map(|decision| {
+                    let labels = [&*self.name, decision, source.as_str()];
+                    self.all_decisions.with_label_values(&labels)
+                })
+            })
+        });
+        if let Some([permit, deny]) = decisions.get(place(source)) {
             if permitted { permit } else { deny }.inc();
         }
     }
@@ -382,13 +394,9 @@ fn route_metrics(
     )?;
     let make = |name: &Arc<str>| RouteMetrics {
         durations: Durations::new(&durations, name),
-        decisions: Source::ALL
-            .map(|source| {
-                ["permit", "deny"].map(|decision| {
-                    decisions.with_label_values(&[&**name, decision, source.as_str()])
-                })
-            })
-            .into(),
+        name: name.clone(),
+        all_decisions: decisions.clone(),
+        decisions: OnceLock::new(),
     };
     let routes = plan
         .routes

@@ -3,7 +3,8 @@
 use std::sync::{Arc, PoisonError, RwLock};
 
 use axum::Router;
-use axum::response::{IntoResponse, Json, Response};
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde_json::{Value, json};
 
@@ -19,7 +20,8 @@ struct Inner {
     file: String,
     /// The sections that this process plays a role by.
     roles: Vec<&'static str>,
-    now: RwLock<Arc<Value>>,
+    /// JSON text: a tree of many routes would take several times that.
+    now: RwLock<Arc<str>>,
 }
 
 /// Null, where it is of no file.
@@ -43,13 +45,13 @@ impl Shown {
         Self(Arc::new(Inner {
             file: loaded.file.display().to_string(),
             roles: roles.map(|(role, _)| role).collect(),
-            now: RwLock::new(Arc::new(shown(loaded))),
+            now: RwLock::new(shown(loaded).to_string().into()),
         }))
     }
 
     /// Some sections have changed; the others stay as they were at the start, whatever the file says.
     pub(crate) fn replace(&self, loaded: &Loaded, sections: &[&str]) {
-        let mut next = Value::clone(&self.now());
+        let mut next = serde_json::from_str(&self.now()).unwrap_or_default();
         if let (Value::Object(next), Value::Object(read)) = (&mut next, &shown(loaded)) {
             for section in sections {
                 match read.get(*section) {
@@ -59,10 +61,10 @@ impl Shown {
             }
         }
         let mut now = self.0.now.write().unwrap_or_else(PoisonError::into_inner);
-        *now = Arc::new(next);
+        *now = next.to_string().into();
     }
 
-    fn now(&self) -> Arc<Value> {
+    fn now(&self) -> Arc<str> {
         let now = self.0.now.read().unwrap_or_else(PoisonError::into_inner);
         now.clone()
     }
@@ -73,8 +75,9 @@ impl Shown {
     }
 
     fn answer(&self) -> Response {
-        let (file, roles) = (&self.0.file, &self.0.roles);
+        let (file, roles) = (json!(self.0.file), json!(self.0.roles));
         let now = self.now();
-        Json(json!({ "file": file, "roles": roles, "config": &*now })).into_response()
+        let text = format!(r#"{{"file":{file},"roles":{roles},"config":{now}}}"#);
+        ([(CONTENT_TYPE, "application/json")], text).into_response()
     }
 }
