@@ -28,11 +28,19 @@ fn play(script: &str, variables: &[(&str, &str)]) -> String {
             return stdout;
         }
         crashes.push(format!("{script} failed:\n{stdout}\n{stderr}"));
-        let has_crashed = stderr.contains("page crashed") || stderr.contains("Target crashed");
+        let has_crashed = CRASHES.iter().any(|crash| stderr.contains(crash));
         let told = crashes.join("\n");
         assert!(has_crashed && crashes.len() < RUNS, "{told}");
     }
 }
+
+/// How Playwright says it, of a page or of all of the browser.
+const CRASHES: [&str; 4] = [
+    "page crashed",
+    "Page crashed",
+    "Target crashed",
+    "browser has been closed",
+];
 
 /// A script is run so often at most.
 const RUNS: usize = 3;

@@ -1,5 +1,6 @@
 //! Pebble, an authority that speaks ACME, and the names that it looks up. Both are built by `script/test install`.
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -27,6 +28,8 @@ pub struct Looks {
     pub http_port: u16,
     pub tls_port: u16,
     pub secs: u64,
+    /// Accounts are made for those who have this one: its id and its key, in base64url.
+    pub external_account: Option<(&'static str, &'static str)>,
 }
 
 impl Pebble {
@@ -53,6 +56,8 @@ impl Pebble {
             "httpPort": looks.http_port,
             "tlsPort": looks.tls_port,
             "retryAfter": { "authz": 1, "order": 1 },
+            "externalAccountBindingRequired": looks.external_account.is_some(),
+            "externalAccountMACKeys": looks.external_account.into_iter().collect::<BTreeMap<_, _>>(),
             "profiles": { "default": { "description": "default", "validityPeriod": looks.secs } },
         } });
         let config = write("pebble.json", config.to_string());

@@ -1,6 +1,6 @@
 //! The account at the authority: made once for all gateways.
 
-use instant_acme::{Account, AccountCredentials, NewAccount};
+use instant_acme::{Account, AccountCredentials, ExternalAccountKey, NewAccount};
 
 use super::AcmeError;
 use super::kept::Kept;
@@ -21,7 +21,11 @@ pub(super) async fn account(plan: &AcmePlan, kept: &Kept) -> Result<Account, Acm
             terms_of_service_agreed: true,
             only_return_existing: false,
         };
-        let made = builder.create(&wanted, plan.directory.clone(), None).await;
+        let external = plan.external_account.as_ref();
+        let external = external.map(|it| ExternalAccountKey::new(it.key_id.clone(), &it.key));
+        let made = builder
+            .create(&wanted, plan.directory.clone(), external.as_ref())
+            .await;
         let (account, credentials) = made?;
         if kept.put_account(&plan.directory, &credentials).await? {
             return Ok(account);

@@ -1,10 +1,14 @@
 //! `gateway.acme`, understood.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
-use service_kit::{ConfigIssue, outbound, pem};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use service_kit::{ConfigIssue, Secret, outbound, pem};
+use zeroize::Zeroizing;
 
 use crate::config::{AcmeChallenge, AcmeConfig, Config};
 use crate::plan::key_secret;
@@ -15,11 +19,26 @@ use crate::seal::Seal;
 pub(crate) struct AcmePlan {
     pub(super) directory: String,
     pub(super) contacts: Vec<String>,
+    pub(super) external_account: Option<ExternalAccount>,
     /// The names of each, in lower case.
     pub(super) certificates: Vec<Vec<String>>,
     pub(super) challenge: AcmeChallenge,
     pub(super) client: reqwest::Client,
     pub(super) seal: Seal,
+}
+
+/// An account that somebody has at the authority.
+pub(super) struct ExternalAccount {
+    pub(super) key_id: String,
+    pub(super) key: Zeroizing<Vec<u8>>,
+}
+
+impl fmt::Debug for ExternalAccount {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("ExternalAccount")
+            .finish_non_exhaustive()
+    }
 }
 
 /// For one answer of the authority.
@@ -67,17 +86,22 @@ impl AcmePlan {
             }
         }
         let certificates = names(acme, &mut issues);
+        let external_account = external_account(acme, base);
+        let external_account = external_account.map_err(|issue| issues.push(issue)).ok();
         let seal = seal(acme, base, &mut issues);
         let client = client(acme, base).map_err(|issue| issues.push(issue)).ok();
-        match (seal, client) {
-            (Some(seal), Some(client)) if issues.is_empty() => Ok(Some(Self {
-                directory: acme.directory.to_string(),
-                contacts: acme.contacts.clone(),
-                certificates,
-                challenge: acme.challenge,
-                client,
-                seal,
-            })),
+        match (seal, client, external_account) {
+            (Some(seal), Some(client), Some(external_account)) if issues.is_empty() => {
+                Ok(Some(Self {
+                    directory: acme.directory.to_string(),
+                    contacts: acme.contacts.clone(),
+                    external_account,
+                    certificates,
+                    challenge: acme.challenge,
+                    client,
+                    seal,
+                }))
+            }
             _ => Err(issues),
         }
     }
@@ -132,6 +156,29 @@ fn is_name(name: &str) -> bool {
     name.len() <= 253
         && name.split('.').all(is_label)
         && !name.rsplit('.').next().is_some_and(is_number)
+}
+
+fn external_account(
+    acme: &AcmeConfig,
+    base: &Path,
+) -> Result<Option<ExternalAccount>, ConfigIssue> {
+    let Some(account) = &acme.external_account else {
+        return Ok(None);
+    };
+    let (inline, file) = (account.key.clone(), account.key_file.as_ref());
+    let text = Secret::from_config("gateway.acme.external_account.key", inline, file, base)?;
+    // Some authorities fill it up, as base64 in general is.
+    let key = URL_SAFE_NO_PAD.decode(text.reveal().trim_end_matches('='));
+    match key.map(Zeroizing::new) {
+        Ok(key) if !key.is_empty() => Ok(Some(ExternalAccount {
+            key_id: account.key_id.clone(),
+            key,
+        })),
+        _ => Err(
+            ConfigIssue::new("`gateway.acme.external_account.key` is not base64url")
+                .hint("as the authority shows it; it may call it HMAC key, or `b64MacKey`"),
+        ),
+    }
 }
 
 fn seal(acme: &AcmeConfig, base: &Path, issues: &mut Vec<ConfigIssue>) -> Option<Seal> {
@@ -208,6 +255,16 @@ mod tests {
                 "is for `challenge: http-01`",
             ),
             ("acme: {", "acme: { contacts: ['a@b.test'],", "mailto:"),
+            (
+                "acme: {",
+                "acme: { external_account: { key_id: a, key: 'b c' },",
+                "is not base64url",
+            ),
+            (
+                "acme: {",
+                "acme: { external_account: { key_id: a },",
+                "`gateway.acme.external_account.key` is missing",
+            ),
         ] {
             let bad = good.replacen(from, to, 1);
             assert_ne!(bad, good, "{from}");

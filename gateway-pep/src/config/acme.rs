@@ -21,6 +21,8 @@ pub struct AcmeConfig {
     /// `true`: you have read the authority's terms of service, and agree.
     #[serde(default)]
     pub terms_of_service_agreed: bool,
+    /// Your account at the authority, where it makes none for strangers (RFC 8555 section 7.3.4).
+    pub external_account: Option<ExternalAccountConfig>,
     /// Each is ordered by itself. No name is in two, nor in one of `gateway.tls.certificates`.
     pub certificates: Vec<AcmeCertificateConfig>,
     /// How the authority sees that the names are ours.
@@ -34,6 +36,18 @@ pub struct AcmeConfig {
     pub secret: Option<Secret>,
     /// A file with `secret`.
     pub secret_file: Option<PathBuf>,
+}
+
+/// `gateway.acme.external_account`: what the authority has given you to show that the account is yours. Asked for once,
+/// when the account for the gateways is made.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ExternalAccountConfig {
+    pub key_id: String,
+    /// The HMAC key, in base64url as authorities give it.
+    pub key: Option<Secret>,
+    /// A file with `key`.
+    pub key_file: Option<PathBuf>,
 }
 
 /// One of `gateway.acme.certificates`.
@@ -61,6 +75,7 @@ pub enum AcmeChallenge {
 pub(crate) struct AcmeShape {
     directory: Url,
     contacts: Vec<String>,
+    external_key_id: Option<String>,
     certificates: Vec<AcmeCertificateConfig>,
     challenge: AcmeChallenge,
     http_listen: Option<SocketAddr>,
@@ -71,6 +86,7 @@ impl AcmeConfig {
         AcmeShape {
             directory: self.directory.clone(),
             contacts: self.contacts.clone(),
+            external_key_id: self.external_account.as_ref().map(|it| it.key_id.clone()),
             certificates: self.certificates.clone(),
             challenge: self.challenge,
             http_listen: self.http_listen,

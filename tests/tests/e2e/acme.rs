@@ -21,6 +21,9 @@ use tokio_rustls::TlsConnector;
 const PATIENCE: Duration = Duration::from_secs(60);
 const NAMES: [&str; 2] = ["a.gw.test", "b.gw.test"];
 
+/// What the second authority has given us: it makes no accounts for strangers.
+const EXTERNAL_KEY: &str = "b3VyIGFjY291bnQgYXQgdGhlIGF1dGhvcml0eSBvZiB0ZXN0cw";
+
 /// A gateway's file with certificates from an authority.
 fn with_acme(text: &str, pebble: &Pebble, more: &str) -> String {
     let acme = format!(
@@ -102,6 +105,7 @@ async fn one_gateway_orders_by_tls_and_all_have_the_certificates_and_renew_them(
         http_port: 5002,
         tls_port: 8080,
         secs: 45,
+        external_account: None,
     };
     let (site, mut pebble) = start(folder.path(), looks, |_| String::new());
     let root = pebble.root().await;
@@ -164,15 +168,19 @@ async fn one_gateway_orders_by_tls_and_all_have_the_certificates_and_renew_them(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn by_http_challenges_are_answered_and_nothing_else_is_there() {
+async fn by_http_challenges_are_answered_and_nothing_else_is_there_of_an_account_that_is_ours() {
     let folder = tempfile::tempdir().expect("folder");
     let looks = Looks {
         http_port: 5002,
         tls_port: 1,
         secs: 600,
+        external_account: Some(("ours", EXTERNAL_KEY)),
     };
     let (site, pebble) = start(folder.path(), looks, |host| {
-        format!("challenge: http-01\n    http_listen: {host}:5002")
+        format!(
+            "challenge: http-01\n    http_listen: {host}:5002\n    \
+             external_account: {{ key_id: ours, key: {EXTERNAL_KEY} }}"
+        )
     });
     let root = pebble.root().await;
     let alice = tokens::access_token(&site, "alice").await;
@@ -186,6 +194,8 @@ async fn by_http_challenges_are_answered_and_nothing_else_is_there() {
         .filter(|line| line.contains("acme-challenge"));
     let asked: Vec<_> = asked.collect();
     assert!(!asked.is_empty(), "{output}");
+    let log = site.gateway.as_ref().expect("a gateway").output();
+    assert!(!log.contains(EXTERNAL_KEY), "{log}");
     let plain = SocketAddr::from((site.host, 5002));
     for path in [
         "/.well-known/acme-challenge/",
