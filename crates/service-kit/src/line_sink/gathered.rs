@@ -64,9 +64,10 @@ impl Gathered {
         self.memory.extend_from_slice(lines);
     }
 
-    /// Takes out the first of them.
+    /// Takes out the first of them. The others lie somewhere then.
     pub(super) fn remove_first(&mut self, bytes: usize) {
-        self.start = (self.start + bytes).min(self.memory.len());
+        let end = (self.start + bytes).min(self.memory.len());
+        self.memory.drain(self.start..end);
     }
 
     pub(super) fn truncate(&mut self, bytes: usize) {

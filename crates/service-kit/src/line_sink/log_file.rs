@@ -1,5 +1,10 @@
 //! A file that lines are appended to. Many lines at once go past the page cache: to take pages for what nobody
 //! reads soon, and to write them back later, costs several times what the write itself does.
+//!
+//! That takes several writes for one text, and a process that hands over to the next one is not alone in its file:
+//! lines of the other would come in between, or, where a file system lets whole blocks be written at the same time,
+//! in the same place. So every file is locked as shared by whoever appends to it, and goes past the cache only while
+//! it is locked as nobody else's. What goes through the cache is one write, and no writer gets into that.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -16,7 +21,8 @@ pub(super) struct LogFile {
     direct: Option<Direct>,
 }
 
-/// The same file, opened for writes of whole blocks that go to the device at once.
+/// The same file, opened for writes of whole blocks that go to the device at once. While it is here, the file is
+/// locked.
 #[derive(Debug)]
 struct Direct {
     file: File,
@@ -46,34 +52,57 @@ impl LogFile {
         Ok(self.file.metadata()?.len())
     }
 
-    /// Writes whole blocks at a block's border, or what is missing to get there. None: not this way.
-    fn write_past_the_cache(&mut self, bytes: &[u8]) -> Option<usize> {
-        let direct = self.direct.as_mut().filter(|_| bytes.len() >= MANY)?;
+    /// Writes as many of these lines as it can: up to where a block begins, whole blocks to the device, and the rest.
+    /// None: not this way, and nothing is written.
+    fn write_past_the_cache(&mut self, lines: &[u8]) -> Option<usize> {
+        let direct = self.direct.as_mut().filter(|_| lines.len() >= MANY)?;
         if let Some(fewer) = direct.rests.checked_sub(1) {
             direct.rests = fewer;
             return None;
         }
-        // Asked each time: another process may append, too, while it hands over to this one. Should it do so just
-        // now, the system takes the blocks where they do not fit, by the page cache, or refuses them.
-        let phase = Phase::in_file(self.file.metadata().ok()?.len());
-        if phase != Phase::in_memory(bytes) {
+        let is_alone = lock::is_alone(&self.file);
+        let written = if is_alone {
+            self.write_alone(lines)
+        } else {
+            None
+        };
+        if !lock::share(&self.file) {
+            self.direct = None;
+        }
+        written
+    }
+
+    /// The same, while nobody else writes.
+    fn write_alone(&mut self, lines: &[u8]) -> Option<usize> {
+        // Asked each time: another process may have been here since.
+        let phase = Phase::in_file(self.length().ok()?);
+        if phase != Phase::in_memory(lines) {
             return None;
         }
-        let (missing, blocks) = bytes.split_at_checked(phase.missing())?;
-        if missing.is_empty() {
-            let whole = blocks.len() / BLOCK * BLOCK;
-            return direct.write(blocks.get(..whole)?);
+        let (missing, blocks) = lines.split_at_checked(phase.missing())?;
+        let (blocks, rest) = blocks.split_at_checked(blocks.len() / BLOCK * BLOCK)?;
+        let mut written = 0;
+        for (part, is_whole_blocks) in [(missing, false), (blocks, true), (rest, false)] {
+            let done = match (is_whole_blocks, &mut self.direct) {
+                _ if part.is_empty() => 0,
+                (true, Some(direct)) => direct.write(part).unwrap_or(0),
+                // Why it goes wrong, the next attempt says.
+                _ => self.file.write(part).unwrap_or(0),
+            };
+            written += done;
+            if done < part.len() {
+                break;
+            }
         }
-        self.file.write(missing).ok()
+        (written > 0).then_some(written)
     }
 }
 
 impl Write for LogFile {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self.write_past_the_cache(bytes) {
+    fn write(&mut self, lines: &[u8]) -> io::Result<usize> {
+        match self.write_past_the_cache(lines) {
             Some(written) => Ok(written),
-            // Also where it went wrong: the reason is told by this attempt, if it is one for files at all.
-            None => self.file.write(bytes),
+            None => self.file.write(lines),
         }
     }
 
@@ -95,7 +124,7 @@ impl Direct {
         use std::os::fd::AsRawFd;
         use std::os::unix::fs::OpenOptionsExt;
 
-        if !file.metadata().ok()?.is_file() {
+        if !file.metadata().ok()?.is_file() || !lock::share(file) {
             return None;
         }
         // By its descriptor, not by its name, which may be another file's by now.
@@ -120,6 +149,51 @@ impl Direct {
             self.rests = RESTS;
         }
         written
+    }
+}
+
+/// Locks of a whole file, by everybody who appends to it (flock).
+#[cfg(target_os = "linux")]
+mod lock {
+    use std::fs::File;
+    use std::time::Duration;
+
+    use rustix::fs::{FlockOperation, flock};
+
+    /// Another one is done with a text, or its device stands still. Some of these are waited for.
+    const PAUSE: Duration = Duration::from_millis(1);
+    const PAUSES: u32 = 1000;
+
+    /// Whether it is nobody else's now: until it is shared again.
+    pub(super) fn is_alone(file: &File) -> bool {
+        flock(file, FlockOperation::NonBlockingLockExclusive).is_ok()
+    }
+
+    /// False: it cannot be locked, or somebody keeps it for long.
+    #[expect(clippy::disallowed_methods, reason = "the thread is the writer's own")]
+    pub(super) fn share(file: &File) -> bool {
+        for _ in 0..PAUSES {
+            match flock(file, FlockOperation::NonBlockingLockShared) {
+                Ok(()) => return true,
+                Err(rustix::io::Errno::WOULDBLOCK | rustix::io::Errno::INTR) => {
+                    std::thread::sleep(PAUSE);
+                }
+                Err(_) => return false,
+            }
+        }
+        false
+    }
+}
+
+/// Nothing goes past the cache.
+#[cfg(not(target_os = "linux"))]
+mod lock {
+    pub(super) fn is_alone(_: &std::fs::File) -> bool {
+        false
+    }
+
+    pub(super) fn share(_: &std::fs::File) -> bool {
+        false
     }
 }
 
@@ -181,27 +255,64 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[test]
-    fn only_whole_blocks_of_a_file_go_past_the_cache() {
+    fn many_lines_go_past_the_cache_where_nobody_else_appends() {
         let folder = on_a_disk();
-        let mut log = LogFile::open(&folder.path().join("log")).unwrap();
+        let path = folder.path().join("log");
+        let mut log = LogFile::open(&path).unwrap();
         assert!(log.direct.is_some(), "this file system has no such writes");
         assert_eq!(log.write_past_the_cache(&lines(0, MANY / 2)), None);
         assert_eq!(log.write(b"begun\n").unwrap(), 6);
         let mut gathered = Gathered::with_room_for(2 * MANY);
-        gathered.begin_at(log.phase());
-        gathered.append(&lines(0, 2 * MANY));
-        let many = gathered.lines();
-        assert_eq!(log.write(many).unwrap(), BLOCK - 6);
-        let rest = &many[BLOCK - 6..];
-        let whole = rest.len() / BLOCK * BLOCK;
-        assert_eq!(log.write_past_the_cache(rest), Some(whole));
-        assert_eq!(log.length().unwrap(), (BLOCK + whole) as u64);
-        // What lies elsewhere in memory goes the other way.
-        assert_eq!(log.write_past_the_cache(many), None);
+        let mut past_the_cache = |log: &mut LogFile| {
+            gathered.begin_at(log.phase());
+            gathered.append(&lines(0, 2 * MANY));
+            let written = log.write_past_the_cache(gathered.lines());
+            // What lies elsewhere in memory goes the other way.
+            assert_eq!(log.write_past_the_cache(&gathered.lines()[1..]), None);
+            written
+        };
+        let all = lines(0, 2 * MANY).len();
+        assert_eq!(past_the_cache(&mut log), Some(all));
+        assert_eq!(log.length().unwrap(), (6 + all) as u64);
         // A device that was slow is left alone for some time.
-        log.direct.as_mut().unwrap().rests = 1;
-        assert_eq!(log.write_past_the_cache(rest), None);
-        assert_eq!(log.write_past_the_cache(rest), Some(whole));
+        log.direct.as_mut().unwrap().rests = 2;
+        assert_eq!(past_the_cache(&mut log), None);
+        assert_eq!(past_the_cache(&mut log), Some(all));
+        // Nobody is alone then.
+        let other = LogFile::open(&path).unwrap();
+        assert_eq!(past_the_cache(&mut log), None);
+        drop(other);
+        assert_eq!(past_the_cache(&mut log), Some(all));
+    }
+
+    #[test]
+    fn lines_of_two_that_append_at_once_are_whole_and_all_there() {
+        const TEXTS: usize = 60;
+        let folder = on_a_disk();
+        let path = folder.path().join("log");
+        let append = |first: usize| {
+            let path = path.clone();
+            std::thread::spawn(move || {
+                // One after the other, as processes that hand over to the next.
+                std::thread::park_timeout(Duration::from_millis(first as u64 / 20_000));
+                let mut log = LogFile::open(&path).unwrap();
+                for text in 0..TEXTS {
+                    write_all(&mut log, &lines(first + text * 20_000, 400_000));
+                }
+            })
+        };
+        let threads = [0, 1, 2].map(|writer| append(writer * TEXTS * 20_000));
+        for thread in threads {
+            thread.join().unwrap();
+        }
+        let text = std::fs::read_to_string(&path).unwrap();
+        let mut numbers: Vec<usize> = Vec::new();
+        for line in text.lines() {
+            assert_eq!(line.len(), 19, "`{line}` is whole");
+            numbers.push(line.parse().unwrap());
+        }
+        numbers.sort_unstable();
+        assert!(numbers.into_iter().eq(0..3 * TEXTS * 20_000));
     }
 
     #[cfg(unix)]

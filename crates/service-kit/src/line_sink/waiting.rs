@@ -53,11 +53,8 @@ const ENOUGH: usize = 512 << 10;
 /// Lines that come one by one are put together until they are so long. Bytes.
 const TEXT: usize = 64 << 10;
 
-/// A buffer that is larger goes round no more. Bytes.
-const LARGE: usize = 1 << 20;
-
-/// So many buffers wait in a place to be filled again.
-const SPARE: usize = 2 * ENOUGH / TEXT;
+/// Buffers that wait in a place to be filled again hold no more together. Bytes.
+const SPARE: usize = 2 * ENOUGH;
 
 static THREADS: AtomicUsize = AtomicUsize::new(0);
 
@@ -219,8 +216,10 @@ impl Pile {
     /// Takes empty buffers back, to be filled again; returns those that are not needed.
     fn give_back(&mut self, texts: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
         let mut beyond = Vec::new();
+        let mut spare: usize = self.spare.iter().map(Vec::capacity).sum();
         for text in texts {
-            if text.capacity() <= LARGE && self.spare.len() < SPARE {
+            if spare + text.capacity() <= SPARE {
+                spare += text.capacity();
                 self.spare.push(text);
             } else {
                 beyond.push(text);
