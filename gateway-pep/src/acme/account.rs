@@ -26,7 +26,14 @@ pub(super) async fn account(plan: &AcmePlan, kept: &Kept) -> Result<Account, Acm
         let made = builder
             .create(&wanted, plan.directory.clone(), external.as_ref())
             .await;
-        let (account, credentials) = made?;
+        let (account, credentials) = match made {
+            Ok(made) => made,
+            // An authority may take an external key once: another gateway may have had it since.
+            Err(error) => match kept.account(&plan.directory).await? {
+                Some::<AccountCredentials>(_) => continue,
+                None => return Err(error.into()),
+            },
+        };
         if kept.put_account(&plan.directory, &credentials).await? {
             return Ok(account);
         }

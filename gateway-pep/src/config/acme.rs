@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
-use service_kit::Secret;
+use service_kit::{Secret, digest};
 use url::Url;
 
 /// `gateway.acme:`
@@ -75,7 +75,7 @@ pub enum AcmeChallenge {
 pub(crate) struct AcmeShape {
     directory: Url,
     contacts: Vec<String>,
-    external_key_id: Option<String>,
+    external_account: Option<(String, Option<PathBuf>, Option<[u8; 32]>)>,
     certificates: Vec<AcmeCertificateConfig>,
     challenge: AcmeChallenge,
     http_listen: Option<SocketAddr>,
@@ -83,10 +83,15 @@ pub(crate) struct AcmeShape {
 
 impl AcmeConfig {
     pub(crate) fn shape(&self) -> AcmeShape {
+        let external_account = self.external_account.as_ref();
         AcmeShape {
             directory: self.directory.clone(),
             contacts: self.contacts.clone(),
-            external_key_id: self.external_account.as_ref().map(|it| it.key_id.clone()),
+            external_account: external_account.map(|it| {
+                let key = it.key.as_ref();
+                let key = key.map(|key| digest::sha256(key.reveal().as_bytes()));
+                (it.key_id.clone(), it.key_file.clone(), key)
+            }),
             certificates: self.certificates.clone(),
             challenge: self.challenge,
             http_listen: self.http_listen,
