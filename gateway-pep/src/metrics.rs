@@ -3,11 +3,10 @@
 mod ambiguous;
 mod durations;
 mod mirror;
+mod route;
 pub(crate) mod upstream;
 
-use std::sync::{Arc, OnceLock};
-
-use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge};
+use prometheus::{Histogram, IntCounter, IntGauge};
 use service_kit::Metrics;
 use service_kit::metrics::MetricError;
 
@@ -16,8 +15,8 @@ use crate::identity::jwks::KeyReadings;
 use crate::plan::Plan;
 use crate::withdrawn::Withdrawn;
 use ambiguous::AmbiguousMetrics;
-use durations::Durations;
 use mirror::MirrorMetrics;
+use route::RouteMetrics;
 use upstream::UpstreamMetrics;
 
 /// Handles of one gateway.
@@ -49,17 +48,6 @@ pub(crate) struct GatewayMetrics {
     routes: Vec<RouteMetrics>,
     unrouted: RouteMetrics,
     upstreams: Vec<UpstreamMetrics>,
-}
-
-/// Of one route.
-#[derive(Debug)]
-pub(crate) struct RouteMetrics {
-    pub(crate) durations: Durations,
-    name: Arc<str>,
-    /// Of all routes.
-    all_decisions: IntCounterVec,
-    /// By source. Made when the route first needs them: most of many routes are idle.
-    decisions: OnceLock<[[IntCounter; 2]; Source::ALL.len()]>,
 }
 
 /// Why a connection is not taken on.
@@ -146,7 +134,7 @@ impl GatewayMetrics {
             &["reason"],
         )?;
         let [handshakes, failed_handshakes] = handshake_metrics(metrics)?;
-        let (routes, unrouted) = route_metrics(metrics, plan)?;
+        let (routes, unrouted) = RouteMetrics::all(metrics, plan)?;
         Ok(Self {
             in_flight: metrics.gauge("http_server_active_requests", "Requests being answered")?,
             connections: metrics.gauge("pep_connections", "Open client connections")?,
@@ -238,28 +226,12 @@ impl GatewayMetrics {
     /// Decisions so far, likewise.
     pub(crate) fn decisions_by_source(&self) -> [u64; 4] {
         let routes = self.routes.iter().chain([&self.unrouted]);
-        by_place(routes.filter_map(|route| route.decisions.get()).flatten())
+        by_place(routes.filter_map(RouteMetrics::counted).flatten())
     }
 
     pub(crate) fn reject(&self, reason: &str) {
         if let Some((_, counter)) = self.rejected.iter().find(|(known, _)| *known == reason) {
             counter.inc();
-        }
-    }
-}
-
-impl RouteMetrics {
-    pub(crate) fn decided(&self, source: Source, permitted: bool) {
-        let decisions = self.decisions.get_or_init(|| {
-            Source::ALL.map(|source| {
-                ["permit", "deny"].map(|decision| {
-                    let labels = [&*self.name, decision, source.as_str()];
-                    self.all_decisions.with_label_values(&labels)
-                })
-            })
-        });
-        if let Some([permit, deny]) = decisions.get(place(source)) {
-            if permitted { permit } else { deny }.inc();
         }
     }
 }
@@ -373,36 +345,4 @@ fn streams_ended(metrics: &Metrics) -> Result<[IntCounter; 4], MetricError> {
         &["reason"],
     )?;
     Ok(Withdrawn::ALL.map(|withdrawn| ended.with_label_values(&[withdrawn.as_str()])))
-}
-
-fn route_metrics(
-    metrics: &Metrics,
-    plan: &Plan,
-) -> Result<(Vec<RouteMetrics>, RouteMetrics), MetricError> {
-    let durations = durations::family(
-        metrics,
-        (
-            "http_server_request_duration_seconds",
-            "From a request's head to the end of its answer",
-        ),
-        "http_route",
-    )?;
-    let decisions = metrics.counters(
-        "pep_decisions_total",
-        "Decisions, by where they came from",
-        &["http_route", "decision", "source"],
-    )?;
-    let make = |name: &Arc<str>| RouteMetrics {
-        durations: Durations::new(&durations, name),
-        name: name.clone(),
-        all_decisions: decisions.clone(),
-        decisions: OnceLock::new(),
-    };
-    let routes = plan
-        .routes
-        .iter()
-        .map(|route| make(&route.template))
-        .collect();
-    // What leads to no route has none: OpenTelemetry leaves the label out, which is the same.
-    Ok((routes, make(&"".into())))
 }

@@ -264,8 +264,17 @@ async fn metrics_go_on_counting_and_what_is_remembered_is_counted_once() {
     for _ in 0..5 {
         fixture.get("/records/1", "at_alice").await;
     }
-    for _ in 0..3 {
+    let decided = |fixture: &Fixture| {
+        let counts = fixture.gateway.caches().state().decisions;
+        counts.l1 + counts.l2 + counts.remote
+    };
+    for round in 1..4 {
         reload(&mut fixture, GATEWAY, OTHER).await.unwrap();
+        assert_eq!(
+            decided(&fixture),
+            5 * round,
+            "before the route decides again"
+        );
         for _ in 0..5 {
             fixture.get("/records/1", "at_alice").await;
         }
