@@ -8,10 +8,13 @@
 use std::net::IpAddr;
 use std::rc::Rc;
 
-use authzen::{Action, EvaluationRequest, Properties, Resource, Subject, Vary};
+use authzen::{
+    Action, Asked, AskedAction, AskedEntity, EvaluationRequest, Properties, Resource, Subject, Vary,
+};
 use matchit::Params;
 use serde::Serialize;
 use serde_json::{Value, json};
+use strict_json::{Arena, Json, Members};
 
 use crate::canonical::{CanonicalRequest, decode_segment};
 use crate::identity::Identity;
@@ -253,7 +256,7 @@ impl Question<'_> {
                     Some(other) => other,
                     None => Resource::new(resource.kind(), resource.id(params).ok_or(Unaskable)?),
                 },
-                context: self.context(),
+                context: self.context_properties(),
             },
             QuestionPlan::AuthzenRoute => EvaluationRequest {
                 subject: Subject {
@@ -268,7 +271,7 @@ impl Question<'_> {
                         ..Resource::new("route", &*self.route_plan.template)
                     },
                 },
-                context: self.context(),
+                context: self.context_properties(),
             },
         };
         if let Some(Particulars { said, .. }) = self.particulars {
@@ -277,22 +280,64 @@ impl Question<'_> {
         Ok(request)
     }
 
+    /// Hands on the question, copied nowhere: the same as [`Question::request`] makes.
+    pub(crate) fn ask<T>(
+        &self,
+        params: &Params<'_, '_>,
+        ask: impl FnOnce(&Asked<'_>) -> T,
+    ) -> Result<T, Unaskable> {
+        let arena = Arena::new();
+        let (QuestionPlan::Resource { action, resource }, None) = (self.plan, self.particulars)
+        else {
+            let request = self.request(params)?;
+            return Ok(ask(&request.lend(&arena).asked()));
+        };
+        let subject = &self.caller.subject;
+        let id = resource.id(params).ok_or(Unaskable)?;
+        let client_ip = self.request.client_ip().to_string();
+        let context = self.context(&client_ip);
+        let context = context.map(|(name, value)| (name, Json::Text(value)));
+        Ok(ask(&Asked {
+            subject: AskedEntity {
+                kind: &subject.kind,
+                id: &subject.id,
+                properties: &Members::lent(&subject.properties, &arena),
+                text: None,
+            },
+            action: AskedAction {
+                name: action,
+                properties: &Members::NONE,
+            },
+            resource: AskedEntity {
+                kind: resource.kind(),
+                id: &id,
+                properties: &Members::NONE,
+                text: None,
+            },
+            context: &Members::of(context, &arena),
+        }))
+    }
+
     /// Whether the route names the action.
     fn is_plain(&self) -> bool {
         matches!(self.plan, QuestionPlan::Resource { .. })
     }
 
-    fn context(&self) -> Properties {
-        let mut context = Properties::new();
-        let mut put = |name: &str, value: &str| {
-            context.insert(name.to_owned(), Value::String(value.to_owned()));
-        };
-        put("method", self.request.method().as_str());
-        put("path", self.request.path());
-        put("host", self.request.authority().host());
-        put("scheme", self.request.scheme().as_str());
-        put("client_ip", &self.request.client_ip().to_string());
-        context
+    fn context<'c>(&'c self, client_ip: &'c str) -> [(&'static str, &'c str); 5] {
+        [
+            ("method", self.request.method().as_str()),
+            ("path", self.request.path()),
+            ("host", self.request.authority().host()),
+            ("scheme", self.request.scheme().as_str()),
+            ("client_ip", client_ip),
+        ]
+    }
+
+    fn context_properties(&self) -> Properties {
+        let client_ip = self.request.client_ip().to_string();
+        let context = self.context(&client_ip).into_iter();
+        let context = context.map(|(name, value)| (name.to_owned(), Value::from(value)));
+        context.collect()
     }
 
     fn route_properties(&self, params: &Params<'_, '_>) -> Result<Properties, Unaskable> {

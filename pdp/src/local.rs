@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use authzen::{
-    DecisionError, DecisionPoint, Evaluation, EvaluationRequest, EvaluationsRequest,
+    Asked, DecisionError, DecisionPoint, Evaluation, EvaluationRequest, EvaluationsRequest,
     HttpDecisionPoint, HttpDecisionPointConfig, SearchRequest, SearchResults,
 };
 use service_kit::{ConfigIssue, Health, SharedClock, Status, UnixTime};
@@ -173,6 +173,15 @@ impl DecisionPoint for LocalPdp {
         } else {
             self.0.remote.evaluate(request).await
         }
+    }
+
+    fn evaluate_now(&self, asked: &Asked<'_>) -> Option<Result<Evaluation, DecisionError>> {
+        if !self.0.is_fresh(Instant::now()) {
+            return None;
+        }
+        let answer = self.0.engine.evaluate_now(asked)?;
+        self.0.meters.decided(true);
+        Some(answer)
     }
 
     async fn evaluate_many(

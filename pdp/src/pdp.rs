@@ -10,7 +10,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use authzen::{
-    DecisionContext, DecisionError, DecisionPoint, Evaluation, EvaluationRequest,
+    Asked, DecisionContext, DecisionError, DecisionPoint, Evaluation, EvaluationRequest,
     EvaluationsRequest, Page, SearchQuestion, SearchRequest, SearchResults, SnapshotVersion,
 };
 use serde_json::Value;
@@ -369,6 +369,15 @@ impl DecisionPoint for Pdp {
         let lent = request.lend(&arena);
         let answer = self.0.decide(&snapshot, &lent.asked(), &asker).await?;
         Ok(answer.into())
+    }
+
+    fn evaluate_now(&self, asked: &Asked<'_>) -> Option<Result<Evaluation, DecisionError>> {
+        if !self.0.knows_all() {
+            return None;
+        }
+        let snapshot = self.0.snapshot.load();
+        let answer = self.0.decide_now(&snapshot, asked, &Asker::in_process());
+        Some(answer.map(Evaluation::from))
     }
 
     async fn evaluate_many(

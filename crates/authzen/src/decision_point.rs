@@ -4,7 +4,9 @@ use std::fmt::Debug;
 
 use async_trait::async_trait;
 
-use crate::{Evaluation, EvaluationRequest, EvaluationsRequest, SearchRequest, SearchResults};
+use crate::{
+    Asked, Evaluation, EvaluationRequest, EvaluationsRequest, SearchRequest, SearchResults,
+};
 
 /// Answers authorization questions. Implemented by the PDP in process, by
 /// [`crate::HttpDecisionPoint`], and by caches around either.
@@ -15,6 +17,12 @@ use crate::{Evaluation, EvaluationRequest, EvaluationsRequest, SearchRequest, Se
 pub trait DecisionPoint: Send + Sync + Debug {
     /// Answers one question.
     async fn evaluate(&self, request: &EvaluationRequest) -> Result<Evaluation, DecisionError>;
+
+    /// The same, where nobody is waited for: no task, no timer and no copy of the question are needed for it.
+    /// None: [`DecisionPoint::evaluate`] answers.
+    fn evaluate_now(&self, _asked: &Asked<'_>) -> Option<Result<Evaluation, DecisionError>> {
+        None
+    }
 
     /// Answers many in request order, ending early where the semantic says so. An entry that is
     /// itself an error is answered with a deny and `context.error`.

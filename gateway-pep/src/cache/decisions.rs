@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use authzen::{
-    DecisionError, DecisionPoint, Evaluation, EvaluationRequest, EvaluationsRequest, Semantic,
+    Asked, DecisionError, DecisionPoint, Evaluation, EvaluationRequest, EvaluationsRequest,
+    Semantic,
 };
 use service_kit::UnixTime;
 
@@ -266,6 +267,34 @@ impl DecisionCache {
         answer.unwrap_or_else(|| Err(Rc::new(DecisionError::Unavailable(None))))
     }
 
+    /// Asks whoever answers at once: nobody has to wait for the same answer, and what is shared with other gateways
+    /// would take longer to find. None: there is nobody, and [`DecisionCache::ask`] asks. `keys` must stand for `asked`.
+    pub(crate) fn ask_now(
+        &self,
+        asked: &Asked<'_>,
+        keys: &Keys<'_>,
+        moment: Moment,
+    ) -> Option<VerdictResult> {
+        let evaluation = match self.0.decisions.evaluate_now(asked)? {
+            Ok(evaluation) => evaluation,
+            Err(error) => return Some(Err(Rc::new(error))),
+        };
+        let ttl = self.ttl(&evaluation);
+        let until = moment.unix.plus(ttl);
+        let verdict = Rc::new(self.verdict(&evaluation, until));
+        if moment.trusted && !ttl.is_zero() {
+            let known = self.heard();
+            self.remember(keys, known, &verdict, (moment.unix, until));
+        }
+        Some(Ok((verdict, Source::Remote)))
+    }
+
+    /// What was heard so far: what voids all answers, and what voids some.
+    fn heard(&self) -> (u64, u64) {
+        let validity = self.0.validity.borrow();
+        (validity.decisions().generation, validity.purges())
+    }
+
     /// Forgets what a purge is about. `route`: whether a route is meant. Whose token it was, decisions do not say.
     pub(crate) fn purge(&self, purge: &Purge, route: impl Fn(usize) -> bool) {
         let of = |known: &Known| match purge {
@@ -341,10 +370,7 @@ impl DecisionCache {
         until_denied: bool,
         moment: Moment,
     ) -> Result<Vec<Rc<Verdict>>, Rc<DecisionError>> {
-        let known = {
-            let validity = self.0.validity.borrow();
-            (validity.decisions().generation, validity.purges())
-        };
+        let known = self.heard();
         let (entries, keys): (Vec<_>, Vec<_>) = asks.into_iter().unzip();
         let semantic = if until_denied {
             Semantic::DenyOnFirstDeny

@@ -7,7 +7,8 @@ mod settle;
 
 use std::rc::Rc;
 
-use authzen::EvaluationRequest;
+use authzen::{DecisionError, EvaluationRequest};
+use matchit::Params;
 use service_kit::UnixTime;
 
 use super::authenticate::{Authenticated, Caller, session};
@@ -19,7 +20,7 @@ use crate::cache::verdict::{Outcome, Verdict};
 use crate::canonical::CanonicalRequest;
 use crate::identity::Identity;
 use crate::plan::{Protection, RoutePlan};
-use crate::question::{Particulars, Parts, Question};
+use crate::question::{Particulars, Parts, Question, Unaskable};
 use crate::step_up::StepUp;
 use crate::worker::Worker;
 
@@ -204,15 +205,26 @@ async fn ask(
     stale: Option<std::time::Duration>,
     record: &Record,
 ) -> Result<(Rc<Verdict>, Source), Refusal> {
-    let request = evaluation_request(worker, question)?;
-    let answer = worker.decisions.ask(request, keys, record.moment);
+    let params = params(worker, question)?;
+    let answer = async {
+        let now = question.ask(&params, |asked| {
+            worker.decisions.ask_now(asked, keys, record.moment)
+        });
+        if let Some(answer) = now? {
+            return Ok(answer?);
+        }
+        let request = question.request(&params)?;
+        let answer = worker.decisions.ask(request, keys, record.moment);
+        Ok(answer.await?)
+    };
     let answer = record.ask("authorize", answer, |(_, source)| *source);
     let error = match answer.await {
         Ok(answer) => {
             worker.decisions.learn(question, keys, &answer.0);
             return Ok(answer);
         }
-        Err(error) => error,
+        Err(Unanswered::Unaskable(_)) => return Err(Refusal::DecisionPointUnavailable),
+        Err(Unanswered::NoDecision(error)) => error,
     };
     tracing::warn!(request_id = record.id.as_str(), error = %error, "no decision");
     let last = stale.filter(|_| error.is_transient()).and_then(|max_age| {
@@ -226,16 +238,39 @@ async fn ask(
     }
 }
 
+/// Why there is no answer.
+enum Unanswered {
+    Unaskable(Unaskable),
+    NoDecision(Rc<DecisionError>),
+}
+
+impl From<Unaskable> for Unanswered {
+    fn from(unaskable: Unaskable) -> Self {
+        Self::Unaskable(unaskable)
+    }
+}
+
+impl From<Rc<DecisionError>> for Unanswered {
+    fn from(error: Rc<DecisionError>) -> Self {
+        Self::NoDecision(error)
+    }
+}
+
 fn evaluation_request(
     worker: &Worker,
     question: &Question<'_>,
 ) -> Result<EvaluationRequest, Refusal> {
+    question
+        .request(&params(worker, question)?)
+        .map_err(|_| Refusal::DecisionPointUnavailable)
+}
+
+/// What the path has in the places that the route names.
+fn params<'a>(worker: &'a Worker, question: &Question<'a>) -> Result<Params<'a, 'a>, Refusal> {
     let request = question.request;
     let router = &worker.core.plan.router;
-    let params = router.params(request.authority().host(), request.path());
     // The same router found it a moment ago.
-    let params = params.ok_or(Refusal::NotFound)?;
-    question
-        .request(&params)
-        .map_err(|_| Refusal::DecisionPointUnavailable)
+    router
+        .params(request.authority().host(), request.path())
+        .ok_or(Refusal::NotFound)
 }

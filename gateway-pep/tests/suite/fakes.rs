@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use authzen::{
-    Decision, DecisionError, DecisionPoint, Evaluation, EvaluationRequest, EvaluationsRequest,
-    Obligation, SearchRequest, SearchResults,
+    Asked, Decision, DecisionError, DecisionPoint, Evaluation, EvaluationRequest,
+    EvaluationsRequest, Obligation, SearchRequest, SearchResults,
 };
 use oauth::{
     ActiveToken, Confirmation, Introspection, IntrospectionError, OpaqueToken, PhantomJwt,
@@ -139,6 +139,8 @@ pub(crate) struct FakePdp {
     pub(crate) obligations: Mutex<Vec<Obligation>>,
     /// Of permits for what has the type `Item`.
     pub(crate) item_obligations: Mutex<Vec<Obligation>>,
+    /// Questions one by one are answered where they are asked, and nobody waits.
+    pub(crate) is_at_once: AtomicBool,
     /// Messages with many questions.
     pub(crate) batches: AtomicUsize,
     /// `context.cache` of every answer.
@@ -158,6 +160,7 @@ impl FakePdp {
             denies: AtomicBool::new(false),
             obligations: Mutex::default(),
             item_obligations: Mutex::default(),
+            is_at_once: AtomicBool::new(false),
             batches: AtomicUsize::new(0),
             cache: Mutex::default(),
             delay: Mutex::default(),
@@ -194,10 +197,9 @@ impl FakePdp {
     }
 }
 
-#[async_trait]
-impl DecisionPoint for FakePdp {
-    /// Everyone may do anything, but what is `forbidden`.
-    async fn evaluate(&self, request: &EvaluationRequest) -> Result<Evaluation, DecisionError> {
+impl FakePdp {
+    /// Takes note of a question, and says whether it is denied.
+    fn begin(&self, request: &EvaluationRequest) -> Result<bool, DecisionError> {
         self.asked.lock().unwrap().push(request.clone());
         let mut headers = http::HeaderMap::new();
         service_kit::traces::propagate(&mut headers);
@@ -207,13 +209,10 @@ impl DecisionPoint for FakePdp {
         if self.down.load(Ordering::SeqCst) {
             return Err(DecisionError::Unavailable(None));
         }
-        let denies = self.denies.load(Ordering::SeqCst) || request.resource.id == "forbidden";
-        let delay = *self.delay.lock().unwrap();
-        if !delay.is_zero() {
-            self.enter(1);
-            tokio::time::sleep(delay).await;
-            self.enter(-1);
-        }
+        Ok(self.denies.load(Ordering::SeqCst) || request.resource.id == "forbidden")
+    }
+
+    fn answer(&self, request: &EvaluationRequest, denies: bool) -> Evaluation {
         let mut evaluation = Evaluation::permit();
         if denies {
             evaluation.decision = Decision::Deny;
@@ -228,7 +227,31 @@ impl DecisionPoint for FakePdp {
         drop(obligations);
         let mut answer = serde_json::to_value(evaluation).unwrap();
         answer["context"]["cache"] = self.cache.lock().unwrap().clone();
-        Ok(serde_json::from_value(answer).unwrap())
+        serde_json::from_value(answer).unwrap()
+    }
+}
+
+#[async_trait]
+impl DecisionPoint for FakePdp {
+    /// Everyone may do anything, but what is `forbidden`.
+    async fn evaluate(&self, request: &EvaluationRequest) -> Result<Evaluation, DecisionError> {
+        let denies = self.begin(request)?;
+        let delay = *self.delay.lock().unwrap();
+        if !delay.is_zero() {
+            self.enter(1);
+            tokio::time::sleep(delay).await;
+            self.enter(-1);
+        }
+        Ok(self.answer(request, denies))
+    }
+
+    fn evaluate_now(&self, asked: &Asked<'_>) -> Option<Result<Evaluation, DecisionError>> {
+        if !self.is_at_once.load(Ordering::SeqCst) {
+            return None;
+        }
+        let request = asked.to_request();
+        let denies = self.begin(&request);
+        Some(denies.map(|denies| self.answer(&request, denies)))
     }
 
     async fn evaluate_many(

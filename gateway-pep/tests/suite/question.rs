@@ -82,6 +82,51 @@ async fn the_query_names_the_resource_and_what_it_says_is_in_the_key() {
 }
 
 #[tokio::test]
+async fn who_answers_at_once_is_asked_the_same() {
+    let routes = format!(
+        "{ROUTES}  - {{ match: '/route/{{a}}/{{b}}', methods: [GET], upstream: a, mapping: authzen_route }}\n"
+    );
+    let setup = Setup {
+        gateway: "{ workers: 1, access_log: 'off', cache: { decisions: 0 } }".into(),
+        more_routes: routes.leak(),
+        ..Setup::new().await
+    };
+    let fixture = setup.start().await;
+    let paths = [
+        "/records/a%20b",
+        "/q?id=7&page=2",
+        "/route/x/y%2D",
+        "/records/forbidden",
+    ];
+    let mut statuses = Vec::new();
+    for is_at_once in [false, true] {
+        fixture.pdp.is_at_once.store(is_at_once, Ordering::SeqCst);
+        for path in paths {
+            statuses.push(fixture.get(path, "at_alice").await.status());
+        }
+    }
+    assert_eq!(statuses, [[200, 200, 200, 403]; 2].concat());
+    let asked = fixture.pdp.asked.lock().unwrap();
+    let (waited_for, at_once) = asked.split_at(paths.len());
+    assert_eq!(waited_for, at_once);
+    assert_eq!(asked.len(), 2 * paths.len());
+}
+
+#[tokio::test]
+async fn what_is_answered_at_once_is_remembered_and_nothing_else_is() {
+    let fixture = fixture().await;
+    fixture.pdp.is_at_once.store(true, Ordering::SeqCst);
+    fixture.pdp.down.store(true, Ordering::SeqCst);
+    assert_eq!(fixture.get("/q?id=7", "at_alice").await.status(), 503);
+    fixture.pdp.down.store(false, Ordering::SeqCst);
+    for id in [7, 7, 8, 7, 8] {
+        let answer = fixture.get(&format!("/q?id={id}"), "at_alice").await;
+        assert_eq!(answer.status(), 200);
+    }
+    assert_eq!(fixture.pdp.count(), 3);
+}
+
+#[tokio::test]
 async fn what_is_of_this_hop_alone_is_no_part_of_the_question() {
     let fixture = fixture().await;
     let request = get("/q?id=7", "at_alice").replace(
