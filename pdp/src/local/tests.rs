@@ -13,6 +13,7 @@ use axum::body::Body;
 use serde_json::{Value, json};
 use service_kit::line_sink::LineTarget;
 use service_kit::{ManualClock, Metrics, Secret, Tasks, Traces, UnixTime};
+use strict_json::Arena;
 use tokio::net::TcpListener;
 
 use super::*;
@@ -167,8 +168,17 @@ impl Local {
     }
 
     async fn ask(&self, question: &Value) -> Result<Evaluation, DecisionError> {
+        if let Some(answer) = self.ask_now(question) {
+            return answer;
+        }
         let request = EvaluationRequest::from_json(question.to_string().as_bytes()).unwrap();
         self.pdp.evaluate(&request).await
+    }
+
+    fn ask_now(&self, question: &Value) -> Option<Result<Evaluation, DecisionError>> {
+        let request = EvaluationRequest::from_json(question.to_string().as_bytes()).unwrap();
+        let arena = Arena::new();
+        self.pdp.evaluate_now(&request.lend(&arena).asked())
     }
 
     /// The value of a series, by how its line begins.
@@ -207,6 +217,7 @@ async fn a_change_decides_here_soon_after_it_decides_there() {
     let remote = Remote::start().await;
     let local = remote.local().await;
     let decision = async || local.ask(&question("ben", "d1")).await.unwrap().decision;
+    assert!(local.ask_now(&question("ben", "d1")).is_some());
     assert_eq!(decision().await, Decision::Permit);
     assert!(local.metric("pdp_local_decisions_total{by=\"local\"}") > 0.0);
     let mut changes = local.pdp.changes();
@@ -270,6 +281,7 @@ async fn without_the_decision_point_a_snapshot_decides_for_a_time_and_no_longer(
         tokio::time::sleep(Duration::from_millis(20)).await;
     };
     let lasted = gone.elapsed();
+    assert!(local.ask_now(&question("ben", "d1")).is_none());
     assert!(matches!(error, DecisionError::Unavailable(_)), "{error:?}");
     // It was heard last up to a third of the age before it was gone.
     let age = Duration::from_millis(1500);
