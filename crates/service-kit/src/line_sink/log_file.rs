@@ -60,8 +60,7 @@ impl LogFile {
             direct.rests = fewer;
             return None;
         }
-        let is_alone = lock::is_alone(&self.file);
-        let written = if is_alone {
+        let written = if lock::is_alone(&self.file) {
             self.write_alone(lines)
         } else {
             None
@@ -79,20 +78,28 @@ impl LogFile {
         if phase != Phase::in_memory(lines) {
             return None;
         }
+        let direct = self.direct.as_mut()?;
         let (missing, blocks) = lines.split_at_checked(phase.missing())?;
         let (blocks, rest) = blocks.split_at_checked(blocks.len() / BLOCK * BLOCK)?;
+        let begun = tokio::time::Instant::now();
         let mut written = 0;
-        for (part, is_whole_blocks) in [(missing, false), (blocks, true), (rest, false)] {
-            let done = match (is_whole_blocks, &mut self.direct) {
-                _ if part.is_empty() => 0,
-                (true, Some(direct)) => direct.write(part).unwrap_or(0),
-                // Why it goes wrong, the next attempt says.
-                _ => self.file.write(part).unwrap_or(0),
-            };
+        for (part, mut to) in [
+            (missing, &self.file),
+            (blocks, &direct.file),
+            (rest, &self.file),
+        ] {
+            if part.is_empty() {
+                continue;
+            }
+            // Why it goes wrong, the next attempt says.
+            let done = to.write(part).unwrap_or(0);
             written += done;
             if done < part.len() {
                 break;
             }
+        }
+        if written < lines.len() || begun.elapsed() > SLOW {
+            direct.rests = RESTS;
         }
         (written > 0).then_some(written)
     }
@@ -139,16 +146,6 @@ impl Direct {
     #[cfg(not(target_os = "linux"))]
     fn of(_: &File) -> Option<Self> {
         None
-    }
-
-    /// None: it did not work.
-    fn write(&mut self, blocks: &[u8]) -> Option<usize> {
-        let begun = tokio::time::Instant::now();
-        let written = self.file.write(blocks).ok().filter(|it| *it > 0);
-        if written.is_none() || begun.elapsed() > SLOW {
-            self.rests = RESTS;
-        }
-        written
     }
 }
 

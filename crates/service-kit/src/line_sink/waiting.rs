@@ -23,8 +23,8 @@ pub(super) struct Waiting {
 struct Place(Mutex<Pile>);
 
 /// What has been put down in one place.
-#[derive(Debug, Default)]
-pub(super) struct Pile {
+#[derive(Default)]
+struct Pile {
     /// In the order in which they came.
     texts: Vec<Vec<u8>>,
     /// Of all of them, in bytes.
