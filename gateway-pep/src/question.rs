@@ -5,6 +5,7 @@
 //! [`Parts`] stands for all the questions to which a decision point gives the same answer,
 //! because it has said that those parts are all that its answer can depend on.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::rc::Rc;
 
@@ -18,7 +19,7 @@ use strict_json::{Arena, Json, Members};
 
 use crate::canonical::{CanonicalRequest, decode_segment};
 use crate::identity::Identity;
-use crate::plan::{QuestionPlan, RoutePlan};
+use crate::plan::{QuestionPlan, ResourceTemplate, RoutePlan};
 
 /// Everything that a question is made of.
 #[derive(Debug, Clone, Copy)]
@@ -246,32 +247,26 @@ impl Question<'_> {
 
     /// The question itself. `params` are those of the request's path.
     pub(crate) fn request(&self, params: &Params<'_, '_>) -> Result<EvaluationRequest, Unaskable> {
-        let other = self.particulars.and_then(|it| it.said.resource.as_ref());
-        let other = other.map(|(kind, id)| Resource::new(kind, id));
         let mut request = match self.plan {
-            QuestionPlan::Resource { action, resource } => EvaluationRequest {
-                subject: self.caller.subject.clone(),
-                action: Action::new(action),
-                resource: match other {
-                    Some(other) => other,
-                    None => Resource::new(resource.kind(), resource.id(params).ok_or(Unaskable)?),
-                },
-                context: self.context_properties(),
-            },
+            QuestionPlan::Resource { action, resource } => {
+                self.about_resource(params, (action, resource), |asked| asked.to_request())?
+            }
             QuestionPlan::AuthzenRoute => EvaluationRequest {
                 subject: Subject {
                     kind: "identity".into(),
                     ..self.caller.subject.clone()
                 },
                 action: Action::new(self.request.method().as_str()),
-                resource: match other {
-                    Some(other) => other,
+                resource: match self.other_resource() {
+                    Some((kind, id)) => Resource::new(kind, id),
                     None => Resource {
                         properties: self.route_properties(params)?,
                         ..Resource::new("route", &*self.route_plan.template)
                     },
                 },
-                context: self.context_properties(),
+                context: self
+                    .context(&self.client_ip(), &Arena::new())
+                    .to_properties(),
             },
         };
         if let Some(Particulars { said, .. }) = self.particulars {
@@ -280,23 +275,36 @@ impl Question<'_> {
         Ok(request)
     }
 
-    /// Hands on the question, copied nowhere: the same as [`Question::request`] makes.
+    /// Hands on the same, copied nowhere if it can be.
     pub(crate) fn ask<T>(
         &self,
         params: &Params<'_, '_>,
         ask: impl FnOnce(&Asked<'_>) -> T,
     ) -> Result<T, Unaskable> {
-        let arena = Arena::new();
-        let (QuestionPlan::Resource { action, resource }, None) = (self.plan, self.particulars)
-        else {
-            let request = self.request(params)?;
-            return Ok(ask(&request.lend(&arena).asked()));
-        };
+        match (self.plan, self.particulars) {
+            (QuestionPlan::Resource { action, resource }, None) => {
+                self.about_resource(params, (action, resource), ask)
+            }
+            _ => Ok(ask(&self.request(params)?.lend(&Arena::new()).asked())),
+        }
+    }
+
+    /// What a route with an action and a resource asks, but for particulars beside the resource.
+    fn about_resource<T>(
+        &self,
+        params: &Params<'_, '_>,
+        (action, resource): (&str, &ResourceTemplate),
+        ask: impl FnOnce(&Asked<'_>) -> T,
+    ) -> Result<T, Unaskable> {
         let subject = &self.caller.subject;
-        let id = resource.id(params).ok_or(Unaskable)?;
-        let client_ip = self.request.client_ip().to_string();
-        let context = self.context(&client_ip);
-        let context = context.map(|(name, value)| (name, Json::Text(value)));
+        let (kind, id) = match self.other_resource() {
+            Some((kind, id)) => (kind, Cow::from(id)),
+            None => (
+                resource.kind(),
+                resource.id(params).ok_or(Unaskable)?.into(),
+            ),
+        };
+        let (arena, client_ip) = (Arena::new(), self.client_ip());
         Ok(ask(&Asked {
             subject: AskedEntity {
                 kind: &subject.kind,
@@ -309,13 +317,19 @@ impl Question<'_> {
                 properties: &Members::NONE,
             },
             resource: AskedEntity {
-                kind: resource.kind(),
+                kind,
                 id: &id,
                 properties: &Members::NONE,
                 text: None,
             },
-            context: &Members::of(context, &arena),
+            context: &self.context(&client_ip, &arena),
         }))
+    }
+
+    /// Type and id of the resource that stands in the place of the route's.
+    fn other_resource(&self) -> Option<(&str, &str)> {
+        let other = self.particulars?.said.resource.as_ref();
+        other.map(|(kind, id)| (kind.as_str(), id.as_str()))
     }
 
     /// Whether the route names the action.
@@ -323,21 +337,22 @@ impl Question<'_> {
         matches!(self.plan, QuestionPlan::Resource { .. })
     }
 
-    fn context<'c>(&'c self, client_ip: &'c str) -> [(&'static str, &'c str); 5] {
-        [
+    fn client_ip(&self) -> String {
+        self.request.client_ip().to_string()
+    }
+
+    fn context<'a>(&'a self, client_ip: &'a str, arena: &'a Arena) -> Members<'a> {
+        let context = [
             ("method", self.request.method().as_str()),
             ("path", self.request.path()),
             ("host", self.request.authority().host()),
             ("scheme", self.request.scheme().as_str()),
             ("client_ip", client_ip),
-        ]
-    }
-
-    fn context_properties(&self) -> Properties {
-        let client_ip = self.request.client_ip().to_string();
-        let context = self.context(&client_ip).into_iter();
-        let context = context.map(|(name, value)| (name.to_owned(), Value::from(value)));
-        context.collect()
+        ];
+        Members::of(
+            context.map(|(name, value)| (name, Json::Text(value))),
+            arena,
+        )
     }
 
     fn route_properties(&self, params: &Params<'_, '_>) -> Result<Properties, Unaskable> {
@@ -355,7 +370,7 @@ impl Question<'_> {
             ("hostname", json!(host)),
             ("path", json!(path)),
             ("params", Value::Object(decoded)),
-            ("ip", json!(self.request.client_ip().to_string())),
+            ("ip", json!(self.client_ip())),
         ] {
             properties.insert(name.to_owned(), value);
         }

@@ -279,14 +279,26 @@ impl DecisionCache {
             Ok(evaluation) => evaluation,
             Err(error) => return Some(Err(Rc::new(error))),
         };
-        let ttl = self.ttl(&evaluation);
+        let verdict = self.taken(&evaluation, keys, self.heard(), moment);
+        Some(Ok((verdict, Source::Remote)))
+    }
+
+    /// An answer of the decision point to a question that was asked when that much was `known`: remembered, where it
+    /// may be.
+    fn taken(
+        &self,
+        evaluation: &Evaluation,
+        keys: &Keys<'_>,
+        known: (u64, u64),
+        moment: Moment,
+    ) -> Rc<Verdict> {
+        let ttl = self.ttl(evaluation);
         let until = moment.unix.plus(ttl);
-        let verdict = Rc::new(self.verdict(&evaluation, until));
+        let verdict = Rc::new(self.verdict(evaluation, until));
         if moment.trusted && !ttl.is_zero() {
-            let known = self.heard();
             self.remember(keys, known, &verdict, (moment.unix, until));
         }
-        Some(Ok((verdict, Source::Remote)))
+        verdict
     }
 
     /// What was heard so far: what voids all answers, and what voids some.
@@ -391,14 +403,9 @@ impl DecisionCache {
                 message: "there are more answers than questions".into(),
             }));
         }
-        let verdicts = keys.iter().zip(&answers).map(|(keys, evaluation)| {
-            let ttl = self.ttl(evaluation);
-            let verdict = Rc::new(self.verdict(evaluation, moment.unix.plus(ttl)));
-            if moment.trusted && !ttl.is_zero() {
-                self.remember(keys, known, &verdict, (moment.unix, moment.unix.plus(ttl)));
-            }
-            verdict
-        });
+        let answers = keys.iter().zip(&answers);
+        let verdicts =
+            answers.map(|(keys, evaluation)| self.taken(evaluation, keys, known, moment));
         Ok(verdicts.collect())
     }
 
