@@ -11,7 +11,7 @@ mod writer;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -127,8 +127,8 @@ impl LineTarget {
     }
 }
 
-/// The near end of the queue. Clones share it. Lines of one thread keep their order; beside those of
-/// another they may come some milliseconds early or late.
+/// The near end of the queue. Clones share it. Lines come out in the order in which they were handed over,
+/// by whichever threads.
 #[derive(Debug, Clone)]
 pub struct LineSink {
     queue: Option<Arc<Near>>,
@@ -147,8 +147,6 @@ impl Drop for Near {
 
 #[derive(Debug, Default)]
 struct Counts {
-    /// Bytes that wait to be written.
-    waiting: AtomicUsize,
     /// Lines lost so far.
     dropped: AtomicU64,
 }
@@ -190,7 +188,7 @@ fn lines_within(bytes: &[u8], room: u64) -> &[u8] {
 pub struct LineWriter(Option<JoinHandle<()>>);
 
 /// Bytes that may wait to be written.
-const QUEUE: usize = 32 << 20;
+const QUEUE: u64 = 32 << 20;
 
 /// To copy so many bytes costs more than to go on with another buffer.
 const MANY: usize = 16 << 10;
@@ -235,7 +233,7 @@ impl LineSink {
         counts: Arc<Counts>,
         tick: Option<Duration>,
     ) -> io::Result<(Self, LineWriter)> {
-        let waiting = Arc::new(Waiting::new());
+        let waiting = Arc::new(Waiting::with_room_for(QUEUE));
         let inbox = writer::Inbox {
             waiting: Arc::clone(&waiting),
             counts: counts.clone(),
@@ -266,35 +264,28 @@ impl LineSink {
 
     /// The same. False: there was no room, and the lines are lost and counted; or nobody takes any.
     pub fn offer(&self, lines: &[u8]) -> bool {
-        let queue = self.with_room_for(lines);
-        if let Some(queue) = queue {
-            queue.put(lines);
+        let Some(queue) = &self.queue else {
+            return false;
+        };
+        let is_taken = queue.0.put(lines);
+        if !is_taken {
+            self.counts.lose(lines);
         }
-        queue.is_some()
+        is_taken
     }
 
     /// Hands over all lines of a buffer, and empties it. Many lines are not copied: the buffer itself goes,
     /// and another one comes back.
     pub fn send_all(&self, lines: &mut Vec<u8>) {
-        match self.with_room_for(lines) {
-            Some(queue) if lines.len() >= MANY => queue.put_whole(lines),
-            Some(queue) => queue.put(lines),
-            None => {}
+        match &self.queue {
+            Some(queue) if lines.len() >= MANY => {
+                if !queue.0.put_whole(lines) {
+                    self.counts.lose(lines);
+                }
+            }
+            _ => self.send(lines),
         }
         lines.clear();
-    }
-
-    /// Where lines are put down. None: there is no room, and they are lost and counted; or nobody takes any.
-    fn with_room_for(&self, lines: &[u8]) -> Option<&Waiting> {
-        let queue = self.queue.as_ref()?;
-        let length = lines.len();
-        let waiting = self.counts.waiting.fetch_add(length, Ordering::Relaxed);
-        if waiting + length > QUEUE {
-            self.counts.waiting.fetch_sub(length, Ordering::Relaxed);
-            self.counts.lose(lines);
-            return None;
-        }
-        Some(&queue.0)
     }
 
     /// Lines lost so far.
@@ -377,7 +368,7 @@ mod tests {
         let standing = Standing::start();
         let sink = &standing.sink;
         let line = |number: usize| format!("{number:01023}\n").into_bytes();
-        let sent = 2 * QUEUE / line(0).len();
+        let sent = 2 * usize::try_from(QUEUE).unwrap() / line(0).len();
         for number in 0..sent {
             sink.send(&line(number));
         }

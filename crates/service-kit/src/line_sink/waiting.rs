@@ -1,15 +1,27 @@
 //! Lines that wait to be written. Each thread puts its own down in a place of its own: that is a copy
-//! into memory that is warm, and no thread waits for another.
+//! into memory that is warm, and no thread waits for another. They are picked up in the order in which
+//! all threads have put them down.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::Thread;
 use std::time::Duration;
 
+mod pile;
+
+use pile::{Pile, Text};
+
 /// Where threads put lines down and one writer picks them up.
 pub(super) struct Waiting {
     places: Box<[Place]>,
+    /// No more than that waits. Bytes.
+    room: u64,
+    /// What has been put down so far, lines that found no room included. Bytes: it says of each line also
+    /// which ones were there before.
+    put: Alone<AtomicU64>,
+    /// What of that waits no more. Bytes.
+    gone: Alone<AtomicU64>,
     /// Who puts something down has to wake the writer.
     is_writer_asleep: AtomicBool,
     /// Nobody is left who could put anything down.
@@ -17,21 +29,13 @@ pub(super) struct Waiting {
     writer: OnceLock<Thread>,
 }
 
-/// One thread's lines. Alone on its cache lines, which two threads would else take from each other.
+/// Alone on its cache lines, which two threads would else take from each other.
 #[repr(align(128))]
 #[derive(Default)]
-struct Place(Mutex<Pile>);
+struct Alone<T>(T);
 
-/// What has been put down in one place.
-#[derive(Default)]
-struct Pile {
-    /// In the order in which they came.
-    texts: Vec<Vec<u8>>,
-    /// Of all of them, in bytes.
-    length: usize,
-    /// Buffers that are empty again.
-    spare: Vec<Vec<u8>>,
-}
+/// One thread's lines.
+type Place = Alone<Mutex<Pile>>;
 
 /// Why the writer goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,11 +54,8 @@ const PLACES: usize = 64;
 /// stay in the cache. Bytes.
 const ENOUGH: usize = 512 << 10;
 
-/// Lines that come one by one are put together until they are so long. Bytes.
-const TEXT: usize = 64 << 10;
-
-/// Buffers that wait in a place to be filled again hold no more together. Bytes.
-const SPARE: usize = 2 * ENOUGH;
+/// So much at least is picked up before room is made for it. Bytes.
+const STEP: u64 = 64 << 10;
 
 static THREADS: AtomicUsize = AtomicUsize::new(0);
 
@@ -62,10 +63,19 @@ thread_local! {
     static OWN: usize = THREADS.fetch_add(1, Ordering::Relaxed);
 }
 
+/// Which place is the thread's own.
+fn own() -> usize {
+    OWN.with(|own| own % PLACES)
+}
+
 impl Waiting {
-    pub(super) fn new() -> Self {
+    /// Holds so many bytes, about.
+    pub(super) fn with_room_for(bytes: u64) -> Self {
         Self {
             places: (0..PLACES).map(|_| Place::default()).collect(),
+            room: bytes,
+            put: Alone::default(),
+            gone: Alone::default(),
             is_writer_asleep: AtomicBool::new(false),
             is_over: AtomicBool::new(false),
             writer: OnceLock::new(),
@@ -77,32 +87,41 @@ impl Waiting {
         let _ = self.writer.set(writer);
     }
 
-    /// Puts whole lines down.
-    pub(super) fn put(&self, lines: &[u8]) {
-        self.place(|pile| pile.put(lines));
+    /// Puts whole lines down. False: there is no room.
+    pub(super) fn put(&self, lines: &[u8]) -> bool {
+        self.place(own(), lines.len(), |pile, at| pile.put(at, lines))
     }
 
     /// The same without a copy: an empty buffer is given in return.
-    pub(super) fn put_whole(&self, lines: &mut Vec<u8>) {
-        self.place(|pile| pile.put_whole(lines));
+    pub(super) fn put_whole(&self, lines: &mut Vec<u8>) -> bool {
+        self.place(own(), lines.len(), |pile, at| pile.put_whole(at, lines))
     }
 
-    fn place(&self, put: impl FnOnce(&mut Pile)) {
-        let own = OWN.with(|own| own % PLACES);
+    fn place(&self, own: usize, length: usize, put: impl FnOnce(&mut Pile, u64)) -> bool {
+        let length = length as u64;
         let Some(place) = self.places.get(own) else {
-            return;
+            return false;
         };
         let (before, after) = {
             let mut pile = place.lock();
-            let before = pile.length;
-            put(&mut pile);
-            (before, pile.length)
+            // With the place in hand, so that threads that share one put down in this order, too. It also
+            // hands on what was put down before, elsewhere: see `pick_up`.
+            let at = self.put.0.fetch_add(length, Ordering::AcqRel);
+            let waiting = at.saturating_sub(self.gone.0.load(Ordering::Relaxed));
+            if waiting + length > self.room {
+                self.gone.0.fetch_add(length, Ordering::Relaxed);
+                return false;
+            }
+            let before = pile.length();
+            put(&mut pile, at);
+            (before, pile.length())
         };
         if before < ENOUGH && after >= ENOUGH {
             self.unpark();
         } else {
             self.wake();
         }
+        true
     }
 
     /// Says that nobody will put anything down any more.
@@ -128,29 +147,48 @@ impl Waiting {
         }
     }
 
-    /// Hands what each thread has put down to `take`, a text at a time. Lines of one thread stay in order. Says
-    /// whether there was anything.
+    /// Hands what has been put down to `take`, in that order, some lines at a time. Says whether there was
+    /// anything.
     pub(super) fn pick_up(&self, mut take: impl FnMut(&[u8])) -> bool {
-        let mut any = false;
+        // What is put down from now on is left: of two lines the first may be in a place that has been
+        // seen by then, and the second in one that has not.
+        let end = self.put.0.load(Ordering::Acquire);
+        let mut places = Vec::new();
         for place in &self.places {
-            let mut texts = {
-                let mut pile = place.lock();
-                if pile.texts.is_empty() {
-                    continue;
-                }
-                pile.length = 0;
-                std::mem::take(&mut pile.texts)
-            };
-            any = true;
-            for text in &mut texts {
-                take(text);
-                text.clear();
+            let texts = place.lock().take_before(end);
+            if !texts.is_empty() {
+                places.push((place, texts));
             }
+        }
+        let texts = places.iter().flat_map(|(_, texts)| texts);
+        let mut runs: Vec<(u64, &[u8])> = texts.flat_map(Text::runs).collect();
+        // Made for what is in order in parts.
+        runs.sort_by_key(|(at, _)| *at);
+        let mut gone = 0;
+        for (_, lines) in &runs {
+            gone += lines.len() as u64;
+            if gone >= STEP {
+                self.gone.0.fetch_add(gone, Ordering::Relaxed);
+                gone = 0;
+            }
+            take(lines);
+        }
+        self.gone.0.fetch_add(gone, Ordering::Relaxed);
+        let any = !runs.is_empty();
+        for (place, mut texts) in places {
+            texts.iter_mut().for_each(Text::clear);
             let beyond = place.lock().give_back(texts);
             // Memory is not freed while a thread may wait for its place.
             drop(beyond);
         }
         any
+    }
+
+    /// What has been put down and not been picked up. Bytes.
+    #[cfg(test)]
+    pub(super) fn bytes(&self) -> u64 {
+        let gone = self.gone.0.load(Ordering::SeqCst);
+        self.put.0.load(Ordering::SeqCst).saturating_sub(gone)
     }
 
     /// Waits for lines; for no longer than `most`, where it says so.
@@ -189,43 +227,7 @@ impl Place {
     }
 
     fn has_lines(&self) -> bool {
-        !self.lock().texts.is_empty()
-    }
-}
-
-impl Pile {
-    /// Writes lines to the end of the last text, if they still fit.
-    fn put(&mut self, lines: &[u8]) {
-        self.length += lines.len();
-        match self.texts.last_mut() {
-            Some(last) if last.len() + lines.len() <= TEXT => last.extend_from_slice(lines),
-            _ => {
-                let mut text = self.spare.pop().unwrap_or_default();
-                text.extend_from_slice(lines);
-                self.texts.push(text);
-            }
-        }
-    }
-
-    fn put_whole(&mut self, lines: &mut Vec<u8>) {
-        self.length += lines.len();
-        let spare = self.spare.pop().unwrap_or_default();
-        self.texts.push(std::mem::replace(lines, spare));
-    }
-
-    /// Takes empty buffers back, to be filled again; returns those that are not needed.
-    fn give_back(&mut self, texts: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
-        let mut beyond = Vec::new();
-        let mut spare: usize = self.spare.iter().map(Vec::capacity).sum();
-        for text in texts {
-            if spare + text.capacity() <= SPARE {
-                spare += text.capacity();
-                self.spare.push(text);
-            } else {
-                beyond.push(text);
-            }
-        }
-        beyond
+        !self.lock().is_empty()
     }
 }
 
@@ -246,7 +248,7 @@ mod tests {
     fn every_line_of_every_thread_is_picked_up_once_and_in_the_threads_order() {
         const THREADS: usize = 80;
         const LINES: usize = 2000;
-        let waiting = Arc::new(Waiting::new());
+        let waiting = Arc::new(Waiting::with_room_for(u64::MAX));
         let writer = std::thread::spawn({
             let waiting = Arc::clone(&waiting);
             move || {
@@ -263,11 +265,10 @@ mod tests {
             std::thread::spawn(move || {
                 for line in 0..LINES {
                     let mut text = format!("{thread} {line}\n").into_bytes();
-                    if line % 3 == 0 {
-                        waiting.put_whole(&mut text);
-                    } else {
-                        waiting.put(&text);
-                    }
+                    assert!(match line % 3 {
+                        0 => waiting.put_whole(&mut text),
+                        _ => waiting.put(&text),
+                    });
                     if line % 100 == 0 {
                         // The writer falls asleep meanwhile, often.
                         std::thread::yield_now();
@@ -293,14 +294,43 @@ mod tests {
 
     #[test]
     fn who_waits_for_some_time_is_told_that_nothing_came() {
-        let waiting = Waiting::new();
+        let waiting = Waiting::with_room_for(2);
         let soon = Some(Duration::from_millis(5));
         assert_eq!(waiting.wait(soon), Woken::Nothing);
-        waiting.put(b"1\n");
+        assert!(waiting.put(b"1\n"));
+        assert!(!waiting.put(b"2\n"), "there is no room");
         assert_eq!(waiting.wait(soon), Woken::Lines);
         waiting.end();
         assert_eq!(waiting.wait(None), Woken::Lines);
         assert!(waiting.pick_up(|lines| assert_eq!(lines, b"1\n")));
         assert_eq!(waiting.wait(None), Woken::Over);
+    }
+
+    #[test]
+    fn a_line_that_was_put_down_after_another_comes_after_it_whoever_put_it_down() {
+        const LINES: u32 = 100_000;
+        let waiting = Arc::new(Waiting::with_room_for(u64::MAX));
+        let thread = std::thread::spawn({
+            let waiting = Arc::clone(&waiting);
+            move || {
+                // As if by two threads, of which one is seen to first and the other last.
+                for number in 0..LINES {
+                    let own = if number % 3 == 0 { 0 } else { PLACES - 1 };
+                    let line = format!("{number:09}\n");
+                    let put = |pile: &mut Pile, at| pile.put(at, line.as_bytes());
+                    assert!(waiting.place(own, line.len(), put));
+                }
+            }
+        });
+        let (mut text, mut times) = (Vec::new(), 0);
+        while !thread.is_finished() || waiting.bytes() > 0 {
+            times += u32::from(waiting.pick_up(|lines| text.extend_from_slice(lines)));
+        }
+        thread.join().unwrap();
+        assert!(times > 10, "picked up {times} times while they came");
+        let text = String::from_utf8(text).unwrap();
+        let numbers: Vec<u32> = text.lines().map(|line| line.parse().unwrap()).collect();
+        assert!(numbers.is_sorted());
+        assert_eq!(numbers.last(), Some(&(LINES - 1)));
     }
 }

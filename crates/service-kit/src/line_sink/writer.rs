@@ -2,7 +2,6 @@
 
 use std::io::{self, ErrorKind, Write};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::Counts;
@@ -38,7 +37,7 @@ pub(super) fn write_lines(inbox: &Inbox, out: impl Out) {
             // While lines keep coming the writer does not sleep, so that putting one down wakes nobody: a
             // wake-up for each would cost a request more than its line.
             Woken::Lines => {
-                while inbox.pick_up(|lines| output.put(lines)) {
+                while inbox.waiting.pick_up(|lines| output.put(lines)) {
                     output.write_out();
                     // Who has put down much ends it.
                     std::thread::park_timeout(PACE);
@@ -60,18 +59,6 @@ pub(super) struct Inbox {
     pub(super) counts: Arc<Counts>,
     /// The output is flushed this often though nothing comes.
     pub(super) tick: Option<Duration>,
-}
-
-impl Inbox {
-    /// What is there already. Says whether there was anything.
-    fn pick_up(&self, mut take: impl FnMut(&[u8])) -> bool {
-        self.waiting.pick_up(|lines| {
-            self.counts
-                .waiting
-                .fetch_sub(lines.len(), Ordering::Relaxed);
-            take(lines);
-        })
-    }
 }
 
 /// Gathers lines and writes them. What cannot be written is given up at once, but for the rest of a

@@ -97,7 +97,7 @@ async fn whoever_reads_the_store_learns_nothing_and_whoever_writes_to_it_is_nobo
     );
     for (name, value) in &entries {
         let text = format!("{name} {}", String::from_utf8_lossy(value));
-        for secret in [session, "at_alice", "rt-0", "alice", "s1", "eyJ"] {
+        for secret in [session, "at_alice", "rt-0", "alice", "\"s1\"", "eyJh"] {
             assert!(!text.contains(secret), "{secret} in {text}");
         }
     }
@@ -162,7 +162,7 @@ async fn the_log_and_the_counts_say_what_has_happened_and_no_secret() {
     assert_eq!(browser.fetch("GET /records/1").await.status(), 401);
     browser.cookies.clear();
     browser
-        .get("/.cedargate/web/callback?state=st4te&code=c0de")
+        .get("/.cedargate/web/callback?state=st4te&code=g0odc0de")
         .await;
     let metrics = site.one.metrics.render();
     for (outcome, count) in [
@@ -187,7 +187,7 @@ async fn the_log_and_the_counts_say_what_has_happened_and_no_secret() {
     assert_eq!(of("login")[..3], [none.clone(), json!("web"), json!("web")]);
     assert_eq!(lines[2]["subject"], "alice");
     assert_eq!(lines[4]["error"], "login_unknown");
-    for secret in [&*session, "st4te", "c0de", "at_alice", "rt-0", "state"] {
+    for secret in [&*session, "st4te", "g0odc0de", "at_alice", "rt-0", "state"] {
         assert!(!text.contains(secret), "{secret}: {text}");
     }
 }

@@ -85,7 +85,6 @@ fn a_full_disk_loses_and_counts_every_line() {
     drop(sink);
     writer.join();
     assert_eq!(counter.dropped(), 100_000);
-    assert_eq!(counter.waiting.load(Ordering::Relaxed), 0, "all drained");
 }
 
 #[test]
