@@ -6,8 +6,10 @@
 
 mod before;
 mod contract;
+mod declared;
 mod provided;
 mod readable;
+mod reader;
 mod search;
 mod shape;
 mod vocabulary;
@@ -24,8 +26,9 @@ use strict_json::Members as Sent;
 pub(crate) use before::Before;
 pub(crate) use contract::{KindNumbers, KindTerms, Matter, QuestionKind, When};
 pub(crate) use readable::{Places, Readable};
+pub(crate) use reader::{is_extension, sent};
 pub(crate) use search::Sought;
-pub(crate) use shape::{Alike, Member, Members, Shape, is_extension, sent};
+pub(crate) use shape::{Alike, Member, Members, Shape};
 pub(crate) use vocabulary::Vocabulary;
 
 use crate::RequestProperties;
@@ -34,7 +37,7 @@ use crate::entities::{EntityStore, Kept, Overlays, Row, Uid};
 use crate::now::datetime;
 use crate::short::short;
 use before::{KnownEntity, KnownRest};
-use shape::{Misfit, Reader, Unfit};
+use reader::{Misfit, Reader, Unfit};
 use vocabulary::{ActionTerm, Kind};
 
 /// Why a question is not decided by policies.

@@ -4,10 +4,9 @@ use cedar_policy_core::ast::{EntityType, EntityUID};
 use serde::Serialize;
 use smol_str::SmolStr;
 
-use super::Vocabulary;
 use super::readable::{Places, Readable};
 use super::shape::{Members, Shape};
-use super::vocabulary::{ActionTerm, Kind, Number, Parameters};
+use super::vocabulary::{ActionTerm, Kind, Number, Parameters, Vocabulary};
 use crate::config::RequestProperties;
 use crate::reads::{NameSet, Names, Reads};
 

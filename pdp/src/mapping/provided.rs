@@ -6,7 +6,7 @@ use smol_str::SmolStr;
 use strict_json::{Arena, Members};
 
 use super::Vocabulary;
-use super::shape::Unfit;
+use super::reader::Unfit;
 
 impl Vocabulary {
     /// The values of these attributes. What is null or left out is absent, which an attribute that
