@@ -75,10 +75,21 @@ pub enum AcmeChallenge {
 pub(crate) struct AcmeShape {
     directory: Url,
     contacts: Vec<String>,
-    external_account: Option<(String, Option<PathBuf>, Option<[u8; 32]>)>,
+    terms_of_service_agreed: bool,
+    external_account: Option<(String, Option<PathBuf>, Option<SecretPrint>)>,
     certificates: Vec<AcmeCertificateConfig>,
     challenge: AcmeChallenge,
     http_listen: Option<SocketAddr>,
+    ca_file: Option<PathBuf>,
+    secret: Option<SecretPrint>,
+    secret_file: Option<PathBuf>,
+}
+
+/// Tells a secret from another one without holding it.
+type SecretPrint = [u8; 32];
+
+fn print(secret: &Secret) -> SecretPrint {
+    digest::sha256(secret.reveal().as_bytes())
 }
 
 impl AcmeConfig {
@@ -87,14 +98,64 @@ impl AcmeConfig {
         AcmeShape {
             directory: self.directory.clone(),
             contacts: self.contacts.clone(),
+            terms_of_service_agreed: self.terms_of_service_agreed,
             external_account: external_account.map(|it| {
-                let key = it.key.as_ref();
-                let key = key.map(|key| digest::sha256(key.reveal().as_bytes()));
+                let key = it.key.as_ref().map(print);
                 (it.key_id.clone(), it.key_file.clone(), key)
             }),
             certificates: self.certificates.clone(),
             challenge: self.challenge,
             http_listen: self.http_listen,
+            ca_file: self.ca_file.clone(),
+            secret: self.secret.as_ref().map(print),
+            secret_file: self.secret_file.clone(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn whatever_a_running_gateway_would_not_take_up_is_another_shape() {
+        let acme = |change: Option<(&str, serde_json::Value)>| {
+            let mut text = json!({
+                "directory": "https://ca.test/dir",
+                "contacts": ["mailto:a@example.org"],
+                "terms_of_service_agreed": true,
+                "external_account": { "key_id": "k", "key": "a2V5" },
+                "certificates": [{ "names": ["gw.test"] }],
+                "secret": "one secret of more than thirty-two characters",
+            });
+            if let Some((key, value)) = change {
+                text[key] = value;
+            }
+            serde_json::from_value::<AcmeConfig>(text).unwrap().shape()
+        };
+        assert_eq!(acme(None), acme(None));
+        for (key, value) in [
+            ("directory", json!("https://other.test/dir")),
+            ("contacts", json!([])),
+            ("terms_of_service_agreed", json!(false)),
+            (
+                "external_account",
+                json!({ "key_id": "k", "key": "b3RoZXI" }),
+            ),
+            ("external_account", json!(null)),
+            ("certificates", json!([{ "names": ["other.test"] }])),
+            ("challenge", json!("http-01")),
+            ("http_listen", json!("127.0.0.1:80")),
+            ("ca_file", json!("ca.pem")),
+            (
+                "secret",
+                json!("another secret of more than thirty-two characters"),
+            ),
+            ("secret_file", json!("secret")),
+        ] {
+            assert_ne!(acme(Some((key, value))), acme(None), "{key}");
         }
     }
 }
