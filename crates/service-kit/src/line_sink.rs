@@ -187,7 +187,7 @@ fn lines_within(bytes: &[u8], room: u64) -> &[u8] {
 #[derive(Debug)]
 pub struct LineWriter(Option<JoinHandle<()>>);
 
-/// Bytes that may wait to be written.
+/// Bytes that may wait to be written; as many again can be under way where the output is slow.
 const QUEUE: u64 = 32 << 20;
 
 /// To copy so many bytes costs more than to go on with another buffer.

@@ -72,12 +72,12 @@ impl Pile {
         }
         let whole = self.texts.partition_point(is_before);
         let mut taken: Vec<Text> = self.texts.drain(..whole).collect();
-        if let Some(text) = self.texts.first_mut() {
-            let rest = text.split_off(end);
-            let before = std::mem::replace(text, rest);
-            if !before.bytes.is_empty() {
-                taken.push(before);
-            }
+        if let Some(text) = self.texts.first_mut()
+            && text.runs.first().is_some_and(|run| run.at < end)
+        {
+            let mut later = self.spare.pop().unwrap_or_default();
+            text.split_off(end, &mut later);
+            taken.push(std::mem::replace(text, later));
         }
         self.length = self.texts.iter().map(|text| text.bytes.len()).sum();
         taken
@@ -118,12 +118,10 @@ impl Text {
         })
     }
 
-    /// Takes out what was put down later.
-    fn split_off(&mut self, end: u64) -> Self {
-        let mut later = Self::default();
+    /// Moves what was put down later to another text.
+    fn split_off(&mut self, end: u64, later: &mut Self) {
         let mut kept = 0;
-        let runs = std::mem::take(&mut self.runs);
-        for run in runs {
+        for run in std::mem::take(&mut self.runs) {
             // One may have begun before and been continued after: `end` is then where a line ends.
             let before = end.saturating_sub(run.at).min(run.length as u64);
             let before = usize::try_from(before).unwrap_or(run.length);
@@ -135,11 +133,9 @@ impl Text {
                 later.mark(run.at + before as u64, run.length - before);
             }
         }
-        later
-            .bytes
-            .extend_from_slice(self.bytes.get(kept..).unwrap_or_default());
+        let moved = self.bytes.get(kept..).unwrap_or_default();
+        later.bytes.extend_from_slice(moved);
         self.bytes.truncate(kept);
-        later
     }
 
     pub(super) fn clear(&mut self) {
@@ -147,8 +143,9 @@ impl Text {
         self.runs.clear();
     }
 
+    /// What it takes of memory, however little is in it. Bytes.
     fn capacity(&self) -> usize {
-        self.bytes.capacity()
+        self.bytes.capacity() + self.runs.capacity() * size_of::<Run>()
     }
 }
 
