@@ -23,7 +23,7 @@ start() {
 
 await_port() {
   local attempt
-  for attempt in {1..100}; do
+  for attempt in {1..600}; do # ten thousand rules cost Cerbos more than ten seconds
     if (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; then return; fi
     sleep 0.1
   done
