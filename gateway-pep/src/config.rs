@@ -32,7 +32,6 @@ use service_kit::traces::Stranger;
 use service_kit::{NamedTlsConfig, Secret};
 
 pub use access_log::{AccessLogLinesConfig, LineFormat, LoggedAddress};
-pub(crate) use acme::AcmeShape;
 pub use acme::{AcmeChallenge, AcmeConfig};
 pub use diagnostics::DiagnosticsConfig;
 pub use dpop::{DpopConfig, NoOrigin, PublicOrigin};

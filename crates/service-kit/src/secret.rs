@@ -11,9 +11,9 @@ use zeroize::Zeroizing;
 
 use crate::config::ConfigIssue;
 
-/// Text that no log, error or metric may hold. Wiped when dropped; compare with
-/// [`Secret::matches`].
-#[derive(Clone)]
+/// Text that no log, error or metric may hold. Wiped when dropped; compared in time that depends on the
+/// lengths alone.
+#[derive(Clone, Eq)]
 pub struct Secret(Zeroizing<String>);
 
 impl Secret {
@@ -70,6 +70,13 @@ impl Secret {
                 "`{name}` is missing; give `{name}_file: PATH` or `{name}: ${{VARIABLE}}`"
             ))),
         }
+    }
+}
+
+/// As [`Secret::matches`].
+impl PartialEq for Secret {
+    fn eq(&self, other: &Self) -> bool {
+        self.matches(other.reveal())
     }
 }
 

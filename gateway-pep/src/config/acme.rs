@@ -5,11 +5,11 @@ use std::path::PathBuf;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
-use service_kit::{Secret, digest};
+use service_kit::Secret;
 use url::Url;
 
 /// `gateway.acme:`
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AcmeConfig {
     /// The authority's directory: `https://acme-v02.api.letsencrypt.org/directory`.
@@ -40,7 +40,7 @@ pub struct AcmeConfig {
 
 /// `gateway.acme.external_account`: what the authority has given you to show that the account is yours. Asked for once,
 /// when the account for the gateways is made.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ExternalAccountConfig {
     pub key_id: String,
@@ -70,49 +70,6 @@ pub enum AcmeChallenge {
     Http01,
 }
 
-/// What of it needs a restart: all that is not in a file of its own.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct AcmeShape {
-    directory: Url,
-    contacts: Vec<String>,
-    terms_of_service_agreed: bool,
-    external_account: Option<(String, Option<PathBuf>, Option<SecretPrint>)>,
-    certificates: Vec<AcmeCertificateConfig>,
-    challenge: AcmeChallenge,
-    http_listen: Option<SocketAddr>,
-    ca_file: Option<PathBuf>,
-    secret: Option<SecretPrint>,
-    secret_file: Option<PathBuf>,
-}
-
-/// Tells a secret from another one without holding it.
-type SecretPrint = [u8; 32];
-
-fn print(secret: &Secret) -> SecretPrint {
-    digest::sha256(secret.reveal().as_bytes())
-}
-
-impl AcmeConfig {
-    pub(crate) fn shape(&self) -> AcmeShape {
-        let external_account = self.external_account.as_ref();
-        AcmeShape {
-            directory: self.directory.clone(),
-            contacts: self.contacts.clone(),
-            terms_of_service_agreed: self.terms_of_service_agreed,
-            external_account: external_account.map(|it| {
-                let key = it.key.as_ref().map(print);
-                (it.key_id.clone(), it.key_file.clone(), key)
-            }),
-            certificates: self.certificates.clone(),
-            challenge: self.challenge,
-            http_listen: self.http_listen,
-            ca_file: self.ca_file.clone(),
-            secret: self.secret.as_ref().map(print),
-            secret_file: self.secret_file.clone(),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -120,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whatever_a_running_gateway_would_not_take_up_is_another_shape() {
+    fn whatever_a_running_gateway_would_not_take_up_makes_a_difference() {
         let acme = |change: Option<(&str, serde_json::Value)>| {
             let mut text = json!({
                 "directory": "https://ca.test/dir",
@@ -133,7 +90,7 @@ mod tests {
             if let Some((key, value)) = change {
                 text[key] = value;
             }
-            serde_json::from_value::<AcmeConfig>(text).unwrap().shape()
+            serde_json::from_value::<AcmeConfig>(text).unwrap()
         };
         assert_eq!(acme(None), acme(None));
         for (key, value) in [

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use super::assemble::{assemble, seed, workers};
 use super::lines::{OpenLines, Sinks};
 use super::{GatewayParts, RunningGateway};
-use crate::config::{AcmeConfig, AcmeShape, Config};
+use crate::config::{AcmeConfig, Config};
 use crate::core::Core;
 use crate::error::GatewayError;
 use crate::identity::issuer::Kind;
@@ -34,7 +34,8 @@ pub(super) struct Fixed {
     max_event_lag_ms: u64,
     /// Connections that are open would go on without it.
     is_tls: bool,
-    acme: Option<AcmeShape>,
+    /// All of it; what is in files of its own is not looked at.
+    acme: Option<AcmeConfig>,
 }
 
 impl Fixed {
@@ -46,7 +47,7 @@ impl Fixed {
             workers: workers(config),
             max_event_lag_ms: gateway.cache.max_event_lag_ms,
             is_tls: gateway.tls.is_some(),
-            acme: gateway.acme.as_ref().map(AcmeConfig::shape),
+            acme: gateway.acme.clone(),
         }
     }
 
