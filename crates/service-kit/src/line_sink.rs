@@ -187,7 +187,7 @@ fn lines_within(bytes: &[u8], room: u64) -> &[u8] {
 #[derive(Debug)]
 pub struct LineWriter(Option<JoinHandle<()>>);
 
-/// Bytes that may wait to be written; as many again can be under way where the output is slow.
+/// Bytes that may wait to be written.
 const QUEUE: u64 = 32 << 20;
 
 /// To copy so many bytes costs more than to go on with another buffer.
@@ -277,13 +277,12 @@ impl LineSink {
     /// Hands over all lines of a buffer, and empties it. Many lines are not copied: the buffer itself goes,
     /// and another one comes back.
     pub fn send_all(&self, lines: &mut Vec<u8>) {
-        match &self.queue {
-            Some(queue) if lines.len() >= MANY => {
-                if !queue.0.put_whole(lines) {
-                    self.counts.lose(lines);
-                }
-            }
-            _ => self.send(lines),
+        if lines.len() < MANY {
+            self.send(lines);
+        } else if let Some(queue) = &self.queue
+            && !queue.0.put_whole(lines)
+        {
+            self.counts.lose(lines);
         }
         lines.clear();
     }

@@ -2,13 +2,13 @@
 //! into memory that is warm, and no thread waits for another. They are picked up in the order in which
 //! all threads have put them down.
 
+mod pile;
+
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::Thread;
 use std::time::Duration;
-
-mod pile;
 
 use pile::{Pile, Text};
 
@@ -53,9 +53,6 @@ const PLACES: usize = 64;
 /// A thread that has put down so much does not let the writer finish its pause: buffers that stay few
 /// stay in the cache. Bytes.
 const ENOUGH: usize = 512 << 10;
-
-/// So much at least is picked up before room is made for it. Bytes.
-const STEP: u64 = 64 << 10;
 
 static THREADS: AtomicUsize = AtomicUsize::new(0);
 
@@ -167,12 +164,9 @@ impl Waiting {
         let mut gone = 0;
         for (_, lines) in &runs {
             gone += lines.len() as u64;
-            if gone >= STEP {
-                self.gone.0.fetch_add(gone, Ordering::Relaxed);
-                gone = 0;
-            }
             take(lines);
         }
+        // Now and not before: until here all of it is in memory.
         self.gone.0.fetch_add(gone, Ordering::Relaxed);
         let any = !runs.is_empty();
         for (place, mut texts) in places {
