@@ -171,7 +171,7 @@ async fn what_is_no_answer_to_this_request_is_502() {
     let fixture = behind(&upstream).await;
     let answer = fixture.get("/public/ok", "x").await;
     assert_eq!(answer.status(), 204);
-    assert!(!answer.0.contains("HTTP/1.1 103"), "{answer:?}");
+    assert!(!answer.0.contains("103"), "{answer:?}");
 }
 
 #[tokio::test]

@@ -23,6 +23,9 @@ use super::browser::parameter;
 use crate::holder::changed;
 use crate::signer::{Signer, jwks};
 
+/// The session of whoever logs in. Nothing random spells it.
+pub(super) const SID: &str = "sid-of-somebody";
+
 #[derive(Clone)]
 pub(super) struct Provider(Arc<State>);
 
@@ -154,7 +157,7 @@ impl Provider {
             "exp": NOW + 120,
             "jti": format!("farewell-{count}"),
             "events": { "http://schemas.openid.net/event/backchannel-logout": {} },
-            "sid": "s1",
+            "sid": SID,
         });
         let header = json!({ "alg": "ES256", "kid": "p1", "typ": "logout+jwt" });
         let claims = changed(claims, changes);
@@ -206,7 +209,7 @@ impl Provider {
             "iss": self.issuer(),
             "aud": "gw",
             "sub": *self.sub.lock().unwrap(),
-            "sid": "s1",
+            "sid": SID,
             "iat": NOW,
             "exp": NOW + 100_000,
             "nonce": nonce,

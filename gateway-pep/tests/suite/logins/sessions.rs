@@ -7,6 +7,7 @@ use serde_json::json;
 use gateway_pep::ExplainRequest;
 
 use super::browser::Browser;
+use super::provider::SID;
 use super::{Site, assert_refused};
 use crate::forward_auth::DIALECTS;
 
@@ -97,7 +98,7 @@ async fn whoever_reads_the_store_learns_nothing_and_whoever_writes_to_it_is_nobo
     );
     for (name, value) in &entries {
         let text = format!("{name} {}", String::from_utf8_lossy(value));
-        for secret in [session, "at_alice", "rt-0", "alice", "\"s1\"", "eyJh"] {
+        for secret in [session, "at_alice", "rt-0", "alice", SID, "eyJ"] {
             assert!(!text.contains(secret), "{secret} in {text}");
         }
     }
