@@ -22,12 +22,13 @@ start() {
 }
 
 await_port() {
-  local attempt
+  local attempt name=${2-cedargate}
   for attempt in {1..600}; do # ten thousand rules cost Cerbos more than ten seconds
     if (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; then return; fi
+    # Who has ended will not listen.
+    if [ -n "${pid[$name]-}" ] && ! kill -0 "${pid[$name]}" 2>/dev/null; then break; fi
     sleep 0.1
   done
-  local name=${2-cedargate}
   cat "$work/${name//\//-}.out" >&2
   die "nothing listens on port $1 after $attempt attempts"
 }
