@@ -1,7 +1,9 @@
 # One image for every role: docker build -t cedargate .
 #
-# Where crates or the Rust image cannot be had, a binary from `cargo build --release` on a Debian 12
-# (or older glibc) goes in instead: docker build -t cedargate --build-arg BINARY=prebuilt .
+# A binary that was made on a Debian 12 (or older glibc) goes in instead where crates or the Rust image cannot be had, or
+# where it shall be the one of `script/release`:
+#   docker build -t cedargate --build-arg BINARY=prebuilt .
+#   docker build -t cedargate --build-arg BINARY=prebuilt --build-arg PREBUILT=target/optimized/cedargate .
 ARG BINARY=build
 
 FROM rust:1.95-bookworm AS build
@@ -17,7 +19,8 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
     && cp target/release/cedargate /cedargate
 
 FROM scratch AS prebuilt
-COPY target/release/cedargate /cedargate
+ARG PREBUILT=target/release/cedargate
+COPY ${PREBUILT} /cedargate
 
 FROM ${BINARY} AS binary
 

@@ -4,12 +4,20 @@
 
 # shellcheck disable=SC2034 # used by those who source this
 bin=${CARGO_TARGET_DIR:-target}/release
+cedargate=${CEDARGATE:-$bin/cedargate}
 declare -A port=() pid=()
 started=()
 # In memory: no disk is measured, but where logs go.
 work=$(mktemp -d /dev/shm/cedargate-bench.XXXXXX)
 mkdir -p "${CARGO_TARGET_DIR:-target}"
 logs=$(realpath "$(mktemp -d "${CARGO_TARGET_DIR:-target}/bench-logs.XXXXXX")")
+
+# Ours is built, unless CEDARGATE names a binary that is there.
+build() {
+  local packages=(--package bench)
+  if [ -z "${CEDARGATE-}" ]; then packages+=(--package cedargate); fi
+  cargo build --release --locked "${packages[@]}"
+}
 
 # start CORE NAME COMMAND…
 start() {

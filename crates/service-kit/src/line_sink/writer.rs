@@ -8,8 +8,9 @@ use super::Counts;
 use super::gathered::{Gathered, Phase};
 use super::waiting::{Waiting, Woken};
 
-/// How long lines are gathered before they are written together.
-const PACE: Duration = Duration::from_millis(5);
+/// How long lines are gathered before they are written together: a write to a device costs some two hundred
+/// microseconds, however short it is.
+const PACE: Duration = Duration::from_millis(10);
 
 /// Bytes that are written together, at most; but a text that is longer is not cut.
 const TOGETHER: usize = 768 << 10;
