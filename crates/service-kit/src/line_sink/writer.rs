@@ -12,6 +12,9 @@ use super::waiting::{Waiting, Woken};
 /// microseconds, however short it is.
 const PACE: Duration = Duration::from_millis(10);
 
+/// A pipe that is full is left alone for so long.
+const FULL: Duration = Duration::from_millis(5);
+
 /// Bytes that are written together, at most; but a text that is longer is not cut.
 const TOGETHER: usize = 768 << 10;
 
@@ -51,7 +54,7 @@ pub(super) fn write_lines(inbox: &Inbox, out: impl Out) {
 
 #[expect(clippy::disallowed_methods, reason = "the thread is the writer's own")]
 fn pause() {
-    std::thread::sleep(PACE);
+    std::thread::sleep(FULL);
 }
 
 /// The far end of the queue.
