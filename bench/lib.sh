@@ -12,11 +12,11 @@ work=$(mktemp -d /dev/shm/cedargate-bench.XXXXXX)
 mkdir -p "${CARGO_TARGET_DIR:-target}"
 logs=$(realpath "$(mktemp -d "${CARGO_TARGET_DIR:-target}/bench-logs.XXXXXX")")
 
-# Ours is built, unless CEDARGATE names a binary that is there.
+# build PACKAGE…: and ours, unless CEDARGATE names a binary that is there.
 build() {
-  local packages=(--package bench)
-  if [ -z "${CEDARGATE-}" ]; then packages+=(--package cedargate); fi
-  cargo build --release --locked "${packages[@]}"
+  local packages=("$@")
+  if [ -z "${CEDARGATE-}" ]; then packages+=(cedargate); fi
+  if [ ${#packages[@]} -gt 0 ]; then cargo build --release --locked "${packages[@]/#/--package=}"; fi
 }
 
 # start CORE NAME COMMAND…
