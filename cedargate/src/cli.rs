@@ -17,6 +17,7 @@ use crate::config::{AdminConfig, ConnectConfig, DemoUpstreamConfig, FileConfig, 
 use crate::entities_command::{self, EntitiesCommand};
 use crate::explain::{self, ExplainCommand};
 use crate::token_command::{self, TokenCommand};
+use crate::wire::Addresses;
 use crate::{admin, attack, check, demo, print, running, start};
 
 /// Externalized authorization: PDP, phantom-token service and enforcing gateway.
@@ -222,6 +223,7 @@ async fn run_demo() -> anyhow::Result<()> {
     descriptors::raise();
     let mut told = Terminations::follow()?;
     let running = start::start(&loaded, Arc::new(SystemClock)).await?;
+    drop(loaded);
     print::out(&demo::banner(&running.addresses, &own_path(&folder)));
     running.serve_until_told(&mut told).await;
     Ok(())
@@ -244,8 +246,18 @@ async fn serve(loaded: Loaded, take_over: bool) -> anyhow::Result<()> {
     };
     let running = started.with_context(|| loaded.file.display().to_string())?;
     running.follow_signals()?;
-    let at = &running.addresses;
-    let config = &loaded.config;
+    say_where(&running.addresses, &loaded.config);
+    // With thousands of routes it is megabytes, and there may be secrets in it.
+    drop(loaded);
+    running::tell_ready();
+    if !running.serve_until_told(&mut told).await {
+        bail!("some requests were still in flight when patience ended");
+    }
+    Ok(())
+}
+
+/// Says what listens where.
+fn say_where(at: &Addresses, config: &FileConfig) {
     let by_tls = |is_tls: bool| if is_tls { "https" } else { "http" };
     let token_service = config.token_service.as_ref();
     let token_service = by_tls(token_service.is_some_and(|section| section.tls.is_some()));
@@ -273,11 +285,6 @@ async fn serve(loaded: Loaded, take_over: bool) -> anyhow::Result<()> {
             print::out(&format!("{name} listens on {scheme}://{address}"));
         }
     }
-    running::tell_ready();
-    if !running.serve_until_told(&mut told).await {
-        bail!("some requests were still in flight when patience ended");
-    }
-    Ok(())
 }
 
 fn run_check(file: &Path, variables: &Variables) -> anyhow::Result<()> {

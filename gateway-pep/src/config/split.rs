@@ -10,7 +10,10 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// The name of one of `upstreams`, or several names, each with a weight: `{ records: 95, records-next: 5 }`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct RouteUpstreams(BTreeMap<String, u32>);
+pub struct RouteUpstreams(
+    /// In the order of their names: a route has one, nearly always, for which a map is large.
+    Box<[(String, u32)]>,
+);
 
 impl RouteUpstreams {
     /// Names and weights.
@@ -19,7 +22,7 @@ impl RouteUpstreams {
     }
 
     pub fn leads_to(&self, upstream: &str) -> bool {
-        self.0.contains_key(upstream)
+        self.0.iter().any(|(name, _)| name == upstream)
     }
 }
 
@@ -31,10 +34,9 @@ impl<'de> Deserialize<'de> for RouteUpstreams {
 
 impl Serialize for RouteUpstreams {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut all = self.0.iter();
-        match (all.next(), all.next()) {
-            (Some((name, _)), None) => serializer.serialize_str(name),
-            _ => self.0.serialize(serializer),
+        match &*self.0 {
+            [(name, _)] => serializer.serialize_str(name),
+            several => serializer.collect_map(several.iter().map(|(name, weight)| (name, weight))),
         }
     }
 }
@@ -49,11 +51,12 @@ impl<'de> Visitor<'de> for NameOrWeights {
     }
 
     fn visit_str<E: de::Error>(self, name: &str) -> Result<Self::Value, E> {
-        Ok(RouteUpstreams([(name.to_owned(), 1)].into()))
+        Ok(RouteUpstreams(Box::new([(name.to_owned(), 1)])))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
-        BTreeMap::deserialize(MapAccessDeserializer::new(map)).map(RouteUpstreams)
+        let by_name = BTreeMap::deserialize(MapAccessDeserializer::new(map))?;
+        Ok(RouteUpstreams(by_name.into_iter().collect()))
     }
 }
 
