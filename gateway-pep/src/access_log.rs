@@ -37,8 +37,7 @@ pub(crate) struct Line<'a> {
     pub(crate) method: Option<&'a Method>,
     pub(crate) host: Option<&'a str>,
     pub(crate) target: Option<&'a PathAndQuery>,
-    pub(crate) route: Option<&'a str>,
-    pub(crate) route_index: Option<usize>,
+    pub(crate) route: Option<usize>,
     pub(crate) upstream: Option<&'a str>,
     pub(crate) user_agent: Option<&'a HeaderValue>,
     /// Those of [`LinePlan::headers`].

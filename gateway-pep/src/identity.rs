@@ -14,6 +14,7 @@ pub(crate) mod jwks;
 pub(crate) mod jwt;
 pub(crate) mod mapping;
 
+use std::cell::OnceCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -35,6 +36,8 @@ pub(crate) struct Identity {
     pub(crate) names: Rc<[u128]>,
     /// Until then this may be used without asking again.
     pub(crate) until: UnixTime,
+    /// How the access log says who it is: written once.
+    pub(crate) said: OnceCell<Box<[u8]>>,
 }
 
 /// What somebody vouches for.

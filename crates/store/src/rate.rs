@@ -1,11 +1,11 @@
 //! How often something may happen, and what is left of that: the generic cell rate algorithm, which needs one
 //! number for each key. Here for the backends whose only user is this process.
 
-use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use hashbrown::HashTable;
 use tokio::time::Instant;
 
 /// `quota` times in each `window`, spread evenly; of that, `burst` at once.
@@ -39,7 +39,7 @@ pub struct Rates {
 #[derive(Debug, Default)]
 struct Shard {
     /// When each key has all of its burst again.
-    full_at: HashMap<String, Instant>,
+    full_at: HashTable<(String, Instant)>,
     sweep_at: usize,
 }
 
@@ -60,7 +60,7 @@ impl Rate {
 
     /// `reset`: until all is there again, after this try.
     pub(crate) fn drawn(&self, is_allowed: bool, reset: Duration, retry: Duration) -> Draw {
-        let left = self.ahead().saturating_sub(reset).as_micros() / self.interval().as_micros();
+        let left = micros(self.ahead().saturating_sub(reset)) / micros(self.interval()).max(1);
         Draw {
             is_allowed,
             remaining: u32::try_from(left).unwrap_or(u32::MAX),
@@ -68,6 +68,11 @@ impl Rate {
             reset,
         }
     }
+}
+
+/// Whole ones.
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
 impl Default for Rates {
@@ -83,23 +88,28 @@ impl Rates {
     /// Takes one, if there is one.
     pub fn draw(&self, key: &str, rate: &Rate) -> Draw {
         let now = Instant::now();
-        let place = usize::try_from(self.hash.hash_one(key) % 16).unwrap_or_default();
+        let hash = self.hash.hash_one(key);
+        // Shards are told apart by other bits than the places in them.
+        let place = usize::try_from(hash >> 32).unwrap_or_default() % SHARDS;
         let Some(shard) = self.shards.get(place) else {
             return rate.drawn(false, Duration::ZERO, rate.interval());
         };
         let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut known = shard.full_at.get_mut(key);
-        let full_at = known.as_ref().map_or(now, |full| (**full).max(now));
+        let mut known = shard.full_at.find_mut(hash, |(name, _)| name == key);
+        let full_at = known.as_ref().map_or(now, |known| known.1.max(now));
         let next = full_at + rate.interval();
         let ahead = next - now;
         if ahead > rate.ahead() {
             return rate.drawn(false, full_at - now, ahead.saturating_sub(rate.ahead()));
         }
         if let Some(known) = &mut known {
-            **known = next;
+            known.1 = next;
         } else {
             shard.sweep(now);
-            shard.full_at.insert(key.to_owned(), next);
+            let again = |(name, _): &(String, Instant)| self.hash.hash_one(name);
+            shard
+                .full_at
+                .insert_unique(hash, (key.to_owned(), next), again);
         }
         rate.drawn(true, ahead, Duration::ZERO)
     }
@@ -111,7 +121,7 @@ impl Shard {
         if self.full_at.len() < self.sweep_at.max(SWEEP_FROM) {
             return;
         }
-        self.full_at.retain(|_, full| *full > now);
+        self.full_at.retain(|(_, full)| *full > now);
         self.sweep_at = self.full_at.len().saturating_mul(2);
     }
 }

@@ -49,7 +49,7 @@ fn request(
 ) {
     escape(method.as_str().as_bytes(), out, |_| false);
     out.push(b' ');
-    let path = masked::path(target.path(), plan.masked(line.route_index));
+    let path = masked::path(target.path(), plan.masked(line.route));
     escape(path.as_bytes(), out, |byte| byte == b' ');
     if let Some(query) = masked::query(target.query(), plan) {
         out.push(b'?');

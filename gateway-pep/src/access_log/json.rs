@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use http::header;
+use http::{HeaderValue, header};
 
 use super::{Line, masked};
 use crate::plan::LinePlan;
@@ -26,24 +26,30 @@ pub(super) fn write(
     stamp(json.0);
     json.0.push(b'"');
     json.word(member!("request_id"), line.id.as_str());
-    json.maybe(member!("trace_id"), line.trace);
-    json.maybe(
-        member!("client_ip"),
-        masked::address(line.client, plan.address).as_deref(),
-    );
+    if let Some(trace) = line.trace {
+        json.word(member!("trace_id"), trace);
+    }
+    if let Some(address) = masked::address(line.client, plan.address) {
+        json.word(member!("client_ip"), &address);
+    }
     if let Some(method) = line.method {
         json.word(member!("method"), method.as_str());
     }
-    json.maybe(member!("host"), line.host);
+    if let Some(host) = line.host {
+        json.word(member!("host"), host);
+    }
     if let Some(target) = line.target {
-        let masked = plan.masked(line.route_index);
+        let masked = plan.masked(line.route);
         json.text(member!("path"), &masked::path(target.path(), masked));
         json.maybe(
             member!("query"),
             masked::query(target.query(), plan).as_deref(),
         );
     }
-    json.maybe(member!("route"), line.route);
+    if let Some(route) = line.route.and_then(|route| plan.routes.get(route)) {
+        json.0.extend_from_slice(member!("route").as_bytes());
+        json.0.extend_from_slice(route);
+    }
     json.number(member!("status"), u64::from(line.status));
     json.number(member!("bytes_in"), line.bytes_in);
     json.number(member!("bytes_out"), line.bytes_out);
@@ -57,10 +63,9 @@ pub(super) fn write(
     if !line.logged.is_empty() {
         json.text(member!("obligations"), &line.logged.join(" "));
     }
-    json.maybe(
-        member!("user_agent"),
-        line.user_agent.and_then(|value| value.to_str().ok()),
-    );
+    if let Some(agent) = line.user_agent {
+        json.agent(member!("user_agent"), agent);
+    }
     json.headers(line, plan);
     json.maybe(member!("error"), line.error);
     json.0.extend_from_slice(b"}\n");
@@ -69,9 +74,14 @@ pub(super) fn write(
 /// Who has asked, and what was decided.
 fn decided(line: &Line<'_>, json: &mut Json<'_>) {
     if let Some(caller) = line.caller {
-        json.text(member!("subject"), &caller.vouched.facts.sub);
-        json.text(member!("client_id"), &caller.vouched.facts.client_id);
-        json.text(member!("issuer"), &caller.issuer);
+        let said = caller.said.get_or_init(|| {
+            spelled(|json| {
+                json.text(member!("subject"), &caller.vouched.facts.sub);
+                json.text(member!("client_id"), &caller.vouched.facts.client_id);
+                json.text(member!("issuer"), &caller.issuer);
+            })
+        });
+        json.0.extend_from_slice(said);
     }
     if let Some(source) = line.token_source {
         json.word(member!("token_source"), source.as_str());
@@ -84,9 +94,21 @@ fn decided(line: &Line<'_>, json: &mut Json<'_>) {
         };
         json.word(member!("decision"), decision);
         json.word(member!("decision_source"), source.as_str());
-        json.maybe(member!("decision_id"), verdict.id.as_deref());
-        json.maybe(member!("policy_version"), verdict.version.as_deref());
+        let said = verdict.said.get_or_init(|| {
+            spelled(|json| {
+                json.maybe(member!("decision_id"), verdict.id.as_deref());
+                json.maybe(member!("policy_version"), verdict.version.as_deref());
+            })
+        });
+        json.0.extend_from_slice(said);
     }
+}
+
+/// Members that are the same in the lines of many requests, to be kept.
+fn spelled(members: impl FnOnce(&mut Json<'_>)) -> Box<[u8]> {
+    let mut text = Vec::new();
+    members(&mut Json(&mut text));
+    text.into()
 }
 
 /// An object under construction; its first member is written by hand.
@@ -143,24 +165,41 @@ impl Json<'_> {
     /// A value that has nothing to escape in it, whoever asks.
     fn word(&mut self, member: &str, value: &str) {
         self.0.extend_from_slice(member.as_bytes());
+        self.quoted(value.as_bytes());
+    }
+
+    /// Nothing of what is no text.
+    fn agent(&mut self, member: &str, value: &HeaderValue) {
+        if is_plain(value.as_bytes()) {
+            self.0.extend_from_slice(member.as_bytes());
+            self.quoted(value.as_bytes());
+        } else {
+            self.maybe(member, value.to_str().ok());
+        }
+    }
+
+    fn quoted(&mut self, value: &[u8]) {
         self.0.push(b'"');
-        self.0.extend_from_slice(value.as_bytes());
+        self.0.extend_from_slice(value);
         self.0.push(b'"');
     }
 
     fn value(&mut self, value: &str) {
-        // To the end in any case: several bytes are looked at together then.
-        let others = value.bytes().fold(0, |others, byte| {
-            let is_sign = matches!(byte, b'"' | b'\\');
-            others | u8::from(is_sign) | u8::from(!(0x20..=0x7e).contains(&byte))
-        });
-        if others == 0 {
-            self.0.push(b'"');
-            self.0.extend_from_slice(value.as_bytes());
-            self.0.push(b'"');
+        if is_plain(value.as_bytes()) {
+            self.quoted(value.as_bytes());
         } else if serde_json::to_writer(&mut *self.0, value).is_err() {
             // Writing to memory does not fail; if it did, the line must stay JSON.
             self.0.extend_from_slice(b"null");
         }
     }
+}
+
+/// Printable ASCII, and nothing to escape in it.
+fn is_plain(value: &[u8]) -> bool {
+    // To the end in any case: several bytes are looked at together then.
+    let others = value.iter().fold(0, |others, byte| {
+        let is_sign = matches!(byte, b'"' | b'\\');
+        others | u8::from(is_sign) | u8::from(!(0x20..=0x7e).contains(byte))
+    });
+    others == 0
 }

@@ -1,6 +1,6 @@
 //! Tokens that are known: who calls with one, at one upstream, on routes that accept the same issuers.
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -207,6 +207,7 @@ impl TokenCache {
             issuer: issuer.name.clone(),
             subject,
             subject_hash,
+            said: OnceCell::new(),
         }))
     }
 

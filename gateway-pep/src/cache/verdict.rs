@@ -1,5 +1,6 @@
 //! An answer of the decision point, as far as the gateway can keep to it.
 
+use std::cell::OnceCell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,6 +24,8 @@ pub(crate) struct Verdict {
     pub(super) max_age: Option<Duration>,
     /// Until then it may be used without asking again.
     pub(crate) until: UnixTime,
+    /// How the access log names it: written once.
+    pub(crate) said: OnceCell<Box<[u8]>>,
 }
 
 /// What to do.
@@ -63,6 +66,7 @@ impl Verdict {
                 .and_then(|cache| cache.vary.clone()),
             max_age: max_age(evaluation),
             until,
+            said: OnceCell::new(),
         }
     }
 
@@ -85,6 +89,7 @@ impl Verdict {
             vary: None,
             max_age: None,
             until,
+            said: OnceCell::new(),
         })
     }
 

@@ -21,8 +21,8 @@ pub(crate) struct RatePlan {
     rate: Rate,
     per: Per,
     is_shared: bool,
-    /// What `RateLimit-Policy` says of it.
-    policy: Arc<str>,
+    /// What `RateLimit-Policy` says of it. None: its name cannot be said in a header.
+    policy: Option<HeaderValue>,
 }
 
 /// Counts.
@@ -38,19 +38,20 @@ pub(crate) struct Limiter {
 #[derive(Debug, Clone)]
 pub(crate) struct Drawn {
     name: Arc<str>,
-    policy: Arc<str>,
+    policy: Option<HeaderValue>,
     pub(crate) draw: Draw,
 }
 
 impl RatePlan {
     pub(crate) fn new(name: &str, rate: Rate, (per, is_shared): (Per, bool)) -> Self {
         let Rate { quota, window, .. } = rate;
+        let policy = format!("\"{name}\";q={quota};w={}", window.as_secs());
         Self {
             name: name.into(),
             rate,
             per,
             is_shared,
-            policy: format!("\"{name}\";q={quota};w={}", window.as_secs()).into(),
+            policy: HeaderValue::try_from(policy).ok(),
         }
     }
 }
@@ -69,7 +70,10 @@ impl Limiter {
             drawing.unwrap_or(Err(StoreError::Timeout))?
         } else {
             // Nobody else reads it.
-            let key = [&*plan.name, ":", &whose(plan.per, caller)].concat();
+            let mut key = String::with_capacity(96);
+            key.push_str(&plan.name);
+            key.push(':');
+            whose(plan.per, caller, &mut key);
             self.own.draw(&key, &plan.rate)
         };
         Ok(Drawn {
@@ -82,33 +86,41 @@ impl Limiter {
 
 /// Of fixed length, whoever calls, and nothing of them can be read in it.
 fn shared_key(plan: &RatePlan, caller: &Identity) -> String {
-    let whose = digest::sha256_base64url(whose(plan.per, caller).as_bytes());
+    let mut named = String::new();
+    whose(plan.per, caller, &mut named);
+    let whose = digest::sha256_base64url(named.as_bytes());
     format!("gateway-rate:{}:{whose}", plan.name)
 }
 
-fn whose(per: Per, caller: &Identity) -> String {
+/// Whose requests are counted together.
+fn whose(per: Per, caller: &Identity, out: &mut String) {
     let (subject, client) = (&caller.subject, &caller.vouched.facts.client_id);
-    match per {
-        Per::Subject => ["s", &subject.kind, &subject.id].join("\0"),
-        Per::Client => ["c", client].join("\0"),
-        Per::SubjectAndClient => ["b", &subject.kind, &subject.id, client].join("\0"),
+    let parts: &[&str] = match per {
+        Per::Subject => &["s", &subject.kind, &subject.id],
+        Per::Client => &["c", client],
+        Per::SubjectAndClient => &["b", &subject.kind, &subject.id, client],
+    };
+    for (index, part) in parts.iter().enumerate() {
+        if index > 0 {
+            out.push('\0');
+        }
+        out.push_str(part);
     }
 }
 
 /// `RateLimit-Policy` and `RateLimit` (draft-ietf-httpapi-ratelimit-headers), of every limit that counted.
 pub(crate) fn say(drawn: &[Drawn], headers: &mut HeaderMap) {
-    if drawn.is_empty() {
-        return;
-    }
-    let room = || Vec::with_capacity(64 * drawn.len());
-    let (mut policies, mut states) = (room(), room());
+    let policies = match drawn {
+        [] => return,
+        [one] => one.policy.clone(),
+        several => joined(several),
+    };
+    let mut states = Vec::with_capacity(64 * drawn.len());
     let mut digits = itoa::Buffer::new();
     for drawn in drawn {
         if !states.is_empty() {
-            policies.extend_from_slice(b", ");
             states.extend_from_slice(b", ");
         }
-        policies.extend_from_slice(drawn.policy.as_bytes());
         states.push(b'"');
         states.extend_from_slice(drawn.name.as_bytes());
         states.extend_from_slice(b"\";r=");
@@ -116,11 +128,23 @@ pub(crate) fn say(drawn: &[Drawn], headers: &mut HeaderMap) {
         states.extend_from_slice(b";t=");
         states.extend_from_slice(digits.format(seconds(drawn.draw.reset)).as_bytes());
     }
-    let value = |text: Vec<u8>| HeaderValue::from_maybe_shared(Bytes::from(text));
-    if let (Ok(policies), Ok(states)) = (value(policies), value(states)) {
+    let states = HeaderValue::from_maybe_shared(Bytes::from(states));
+    if let (Some(policies), Ok(states)) = (policies, states) {
         headers.insert(RATELIMIT_POLICY, policies);
         headers.insert(RATELIMIT, states);
     }
+}
+
+/// What `RateLimit-Policy` says of several. None: one of them cannot be said.
+fn joined(drawn: &[Drawn]) -> Option<HeaderValue> {
+    let mut policies = Vec::with_capacity(64 * drawn.len());
+    for drawn in drawn {
+        if !policies.is_empty() {
+            policies.extend_from_slice(b", ");
+        }
+        policies.extend_from_slice(drawn.policy.as_ref()?.as_bytes());
+    }
+    HeaderValue::from_maybe_shared(Bytes::from(policies)).ok()
 }
 
 /// Whole seconds, none too few.

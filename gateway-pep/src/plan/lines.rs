@@ -15,6 +15,8 @@ pub(crate) struct LinePlan {
     pub(crate) address: LoggedAddress,
     /// By route: which segments of its path are not said. Empty: all are, on every route.
     pub(crate) masked: Vec<Vec<Masked>>,
+    /// Every route as JSON writes it, where lines are JSON.
+    pub(crate) routes: Vec<Box<[u8]>>,
 }
 
 /// A part of a path that is not said.
@@ -60,6 +62,7 @@ impl LinePlan {
             headers: Vec::new(),
             address: lines.client_address,
             masked: Vec::new(),
+            routes: Vec::new(),
         };
         let mut refuse = |what: String, hint: &str| {
             let issue = ConfigIssue::new(format!("`gateway.access_log_lines.{what}"));
@@ -101,6 +104,12 @@ impl LinePlan {
             let names = &lines.masked_path_parameters;
             let routes = config.routes.iter();
             plan.masked = routes.map(|route| masked(route, names)).collect();
+        }
+        if lines.format == LineFormat::Json {
+            let routes = config.routes.iter();
+            let written =
+                routes.map(|route| serde_json::to_vec(&route.matches).unwrap_or_default());
+            plan.routes = written.map(Vec::into_boxed_slice).collect();
         }
         // What is always in a combined line.
         if lines.format == LineFormat::Combined {

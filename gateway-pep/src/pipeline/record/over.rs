@@ -13,7 +13,6 @@ use crate::pipeline::traced::{Told, Trace};
 impl Record {
     fn log(&self, duration: Duration) {
         let core = &self.worker.core;
-        let route = self.route.and_then(|route| core.plan.routes.get(route));
         let upstream = self.upstream.as_ref();
         let upstream = upstream.and_then(|(upstream, _)| core.plan.upstreams.get(*upstream));
         let logins = core.plan.logins.as_ref();
@@ -40,8 +39,7 @@ impl Record {
             method: request.map(|request| &request.method),
             host: request.map(|request| request.authority.host()),
             target: request.map(|request| &request.target),
-            route: route.map(|route| &*route.template),
-            route_index: self.route,
+            route: self.route,
             upstream: upstream.map(|upstream| &*upstream.name),
             user_agent: request.and_then(|request| request.user_agent.as_ref()),
             headers: request.map_or(&[], |request| &request.headers),
