@@ -48,6 +48,11 @@ reverse() {
   list=("${reversed[@]}")
 }
 
+# As many routes, of a list in a configuration: none is asked for.
+more_routes() {
+  seq 1 "$1" | sed 's#.*#  - { match: "/area&/{a}/things/{id}", methods: [GET], upstream: records, scope: records:read, action: view_record, resource: "Record/{id}" }#'
+}
+
 # User and system ticks of a process and its children (nginx works in a child).
 ticks() {
   local user=0 system=0 process fields

@@ -60,7 +60,7 @@ impl Rate {
 
     /// `reset`: until all is there again, after this try.
     pub(crate) fn drawn(&self, is_allowed: bool, reset: Duration, retry: Duration) -> Draw {
-        let left = micros(self.ahead().saturating_sub(reset)) / micros(self.interval()).max(1);
+        let left = micros(self.ahead().saturating_sub(reset)) / micros(self.interval());
         Draw {
             is_allowed,
             remaining: u32::try_from(left).unwrap_or(u32::MAX),
@@ -71,7 +71,7 @@ impl Rate {
 }
 
 /// Whole ones.
-fn micros(duration: Duration) -> u64 {
+pub(crate) fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 

@@ -21,6 +21,7 @@ use crate::limits::{
     EVENTS_PER_PAGE, MAX_KEY_BYTES, check_batch, check_key, check_log, check_prefix, page_size,
     refused,
 };
+use crate::rate::micros;
 use crate::{Batch, Commit, Draw, EventPage, Position, Rate, ScanPage, Store, StoreError, Write};
 
 /// A Redis server, under one prefix.
@@ -328,10 +329,6 @@ fn is_entry_id(id: &str) -> bool {
 }
 
 /// Redis takes no time of zero, and none beyond what it can count.
-fn micros(duration: Duration) -> u64 {
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
-}
-
 fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis())
         .unwrap_or(MOST_MILLIS)

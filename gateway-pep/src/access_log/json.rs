@@ -48,7 +48,7 @@ pub(super) fn write(
     }
     if let Some(route) = line.route.and_then(|route| plan.routes.get(route)) {
         json.0.extend_from_slice(member!("route").as_bytes());
-        json.0.extend_from_slice(route);
+        json.0.extend_from_slice(route.as_bytes());
     }
     json.number(member!("status"), u64::from(line.status));
     json.number(member!("bytes_in"), line.bytes_in);

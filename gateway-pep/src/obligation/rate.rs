@@ -21,8 +21,8 @@ pub(crate) struct RatePlan {
     rate: Rate,
     per: Per,
     is_shared: bool,
-    /// What `RateLimit-Policy` says of it. None: its name cannot be said in a header.
-    policy: Option<HeaderValue>,
+    /// What `RateLimit-Policy` says of it.
+    policy: Bytes,
 }
 
 /// Counts.
@@ -38,20 +38,19 @@ pub(crate) struct Limiter {
 #[derive(Debug, Clone)]
 pub(crate) struct Drawn {
     name: Arc<str>,
-    policy: Option<HeaderValue>,
+    policy: Bytes,
     pub(crate) draw: Draw,
 }
 
 impl RatePlan {
     pub(crate) fn new(name: &str, rate: Rate, (per, is_shared): (Per, bool)) -> Self {
         let Rate { quota, window, .. } = rate;
-        let policy = format!("\"{name}\";q={quota};w={}", window.as_secs());
         Self {
             name: name.into(),
             rate,
             per,
             is_shared,
-            policy: HeaderValue::try_from(policy).ok(),
+            policy: format!("\"{name}\";q={quota};w={}", window.as_secs()).into(),
         }
     }
 }
@@ -113,7 +112,10 @@ pub(crate) fn say(drawn: &[Drawn], headers: &mut HeaderMap) {
     let policies = match drawn {
         [] => return,
         [one] => one.policy.clone(),
-        several => joined(several),
+        several => {
+            let policies: Vec<&[u8]> = several.iter().map(|drawn| &*drawn.policy).collect();
+            policies.join(&b", "[..]).into()
+        }
     };
     let mut states = Vec::with_capacity(64 * drawn.len());
     let mut digits = itoa::Buffer::new();
@@ -128,23 +130,11 @@ pub(crate) fn say(drawn: &[Drawn], headers: &mut HeaderMap) {
         states.extend_from_slice(b";t=");
         states.extend_from_slice(digits.format(seconds(drawn.draw.reset)).as_bytes());
     }
-    let states = HeaderValue::from_maybe_shared(Bytes::from(states));
-    if let (Some(policies), Ok(states)) = (policies, states) {
+    let value = HeaderValue::from_maybe_shared::<Bytes>;
+    if let (Ok(policies), Ok(states)) = (value(policies), value(states.into())) {
         headers.insert(RATELIMIT_POLICY, policies);
         headers.insert(RATELIMIT, states);
     }
-}
-
-/// What `RateLimit-Policy` says of several. None: one of them cannot be said.
-fn joined(drawn: &[Drawn]) -> Option<HeaderValue> {
-    let mut policies = Vec::with_capacity(64 * drawn.len());
-    for drawn in drawn {
-        if !policies.is_empty() {
-            policies.extend_from_slice(b", ");
-        }
-        policies.extend_from_slice(drawn.policy.as_ref()?.as_bytes());
-    }
-    HeaderValue::from_maybe_shared(Bytes::from(policies)).ok()
 }
 
 /// Whole seconds, none too few.

@@ -1,6 +1,7 @@
 //! What lines of the access log say, compiled.
 
 use http::{HeaderName, header};
+use serde_json::Value;
 use service_kit::ConfigIssue;
 
 use crate::config::{Config, LineFormat, LoggedAddress, RouteConfig};
@@ -16,7 +17,7 @@ pub(crate) struct LinePlan {
     /// By route: which segments of its path are not said. Empty: all are, on every route.
     pub(crate) masked: Vec<Vec<Masked>>,
     /// Every route as JSON writes it, where lines are JSON.
-    pub(crate) routes: Vec<Box<[u8]>>,
+    pub(crate) routes: Vec<Box<str>>,
 }
 
 /// A part of a path that is not said.
@@ -107,9 +108,8 @@ impl LinePlan {
         }
         if lines.format == LineFormat::Json {
             let routes = config.routes.iter();
-            let written =
-                routes.map(|route| serde_json::to_vec(&route.matches).unwrap_or_default());
-            plan.routes = written.map(Vec::into_boxed_slice).collect();
+            let written = routes.map(|route| Value::from(&*route.matches).to_string());
+            plan.routes = written.map(String::into_boxed_str).collect();
         }
         // What is always in a combined line.
         if lines.format == LineFormat::Combined {
