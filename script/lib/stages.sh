@@ -20,6 +20,15 @@ die() {
   exit 1
 }
 
+# measurement PACKAGE TARGET… TEST: a test that no other run includes, for what it prints. Cargo calls it a success
+# when there is none of that name.
+measurement() {
+  local test=${!#}
+  local run=(cargo test --release --locked -p "${@:1:$#-1}" -- --ignored --exact "$test")
+  [ "$("${run[@]}" --list | grep -c ': test$')" = 1 ] || die "there is no measurement \`$test\`"
+  "${run[@]}" --nocapture
+}
+
 # install_debian_packages NAME…: installs what is missing; asks apt nothing when nothing is.
 install_debian_packages() {
   local missing=() package
