@@ -7,8 +7,10 @@ use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Instant;
 
 use crate::serve::http2::streams::Streams;
 
@@ -52,6 +54,8 @@ struct Frames {
     left: usize,
     /// Written, and not accounted for yet.
     written: usize,
+    /// Up to when time was accounted for.
+    counted: Instant,
 }
 
 /// There were too many.
@@ -64,8 +68,9 @@ const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const PADDED: u8 = 8;
 
-/// So many at once, and a few for each message and for what is answered: a client says how much more it
-/// takes (`WINDOW_UPDATE`) for each piece of an answer, perhaps twice.
+/// So many at once, one each second, and a few for each message and for what is answered: a client says how much more it
+/// takes (`WINDOW_UPDATE`) for each piece of an answer, perhaps twice; and it pings while it waits, which can be for hours
+/// where it has a stream of events or a WebSocket.
 const MOST: usize = 1000;
 const FOR_A_REQUEST: usize = 10;
 const FOR_A_PIECE: usize = 2;
@@ -80,6 +85,7 @@ impl Frames {
             is_padded: false,
             left: MOST,
             written: 0,
+            counted: Instant::now(),
         }
     }
 
@@ -130,6 +136,11 @@ impl Frames {
 
     /// A frame that carries no message.
     fn nothing(&mut self) -> Result<(), Flood> {
+        if self.left < MOST / 2 {
+            let seconds = self.counted.elapsed().as_secs();
+            self.counted += Duration::from_secs(seconds);
+            self.allow(usize::try_from(seconds).unwrap_or(MOST));
+        }
         self.left = self.left.checked_sub(1).ok_or(Flood)?;
         Ok(())
     }
@@ -256,6 +267,24 @@ mod tests {
         for (kind, length) in [((HEADERS, 0), 20), ((DATA, 0), 1), (padded, 9)] {
             assert_eq!(passing(kind, length, 5), MOST * 3);
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_waits_may_ping_for_as_long_as_it_likes() {
+        let ping = frame((6, 0), 8);
+        let mut frames = Frames::new();
+        frames.read(&[0; PREFACE]).unwrap();
+        for _ in 0..MOST * 3 {
+            tokio::time::advance(Duration::from_millis(1100)).await;
+            frames.read(&ping).unwrap();
+        }
+        // Time that has passed is no store: not more than at first.
+        tokio::time::advance(Duration::from_hours(1)).await;
+        let mut passed = 0;
+        while frames.read(&ping).is_ok() {
+            passed += 1;
+        }
+        assert!((MOST / 2..=MOST * 3 / 2).contains(&passed), "{passed}");
     }
 
     #[test]
