@@ -15,6 +15,7 @@ use bytes::Bytes;
 use http::header::{self, HeaderMap};
 use http::uri::PathAndQuery;
 use http::{Method, Version, request};
+use hyper::ext::Protocol;
 
 pub(crate) use crate::canonical::ambiguity::Ambiguity;
 pub(crate) use crate::canonical::authority::{Authority, UrlScheme};
@@ -93,6 +94,7 @@ impl CanonicalRequest {
             uri,
             version,
             mut headers,
+            extensions,
             ..
         } = parts;
         if matches!(method, Method::CONNECT | Method::TRACE) {
@@ -105,7 +107,9 @@ impl CanonicalRequest {
         let (target, encoded) = canonical_target(uri.path_and_query(), limits.target_bytes)?;
         let marks = Marks::of(&headers);
         check_framing(&headers, marks, limits.body_bytes)?;
-        let upgrade = if marks.has(Marks::UPGRADE) {
+        let upgrade = if extensions.get::<Protocol>().is_some() {
+            Upgrade::WebSocket
+        } else if marks.has(Marks::UPGRADE) {
             upgrade(&method, version, &headers)?
         } else {
             Upgrade::No
@@ -179,6 +183,15 @@ impl CanonicalRequest {
     /// For shaping, which turns the client's headers into the upstream's.
     pub(crate) fn take_headers(&mut self) -> HeaderMap {
         std::mem::take(&mut self.0.headers)
+    }
+}
+
+/// A wish for a WebSocket by HTTP/2 (RFC 8441), as the `GET` that it is by HTTP/1.1: whatever is decided and logged is the same.
+/// Any other `CONNECT` stays one, and is no request that can be read.
+pub(crate) fn settle_connect<B>(request: &mut http::Request<B>) {
+    let asks_for = |protocol: &Protocol| protocol.as_str() == "websocket";
+    if request.method() == Method::CONNECT && request.extensions().get().is_some_and(asks_for) {
+        *request.method_mut() = Method::GET;
     }
 }
 

@@ -122,12 +122,21 @@ async fn answer(
         core.body_pace,
     );
     record.body(progress);
+    // SECURITY: an answer of our own would say that a stream has become a WebSocket.
+    let is_stream_to_become = connection.is_http2() && request.upgrade() != Upgrade::No;
     if let Some(answer) = discover(&core.plan.discovery, &request) {
-        return answer;
+        return if is_stream_to_become {
+            Err(Refusal::UpgradeNotAllowed)
+        } else {
+            answer
+        };
     }
     if let Some(logins) = &core.plan.logins {
         let reserved = logins.reserved(request.path());
         if reserved != Reserved::No {
+            if is_stream_to_become {
+                return Err(Refusal::UpgradeNotAllowed);
+            }
             return login::serve(worker, (logins, reserved), &request, body, record).await;
         }
     }

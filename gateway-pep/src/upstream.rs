@@ -30,9 +30,10 @@ use crate::metrics::upstream::RetryMetrics;
 use crate::plan::{Plan, UpstreamPlan, UpstreamTimes};
 use balance::Selection;
 use budget::Budget;
-use connections::{Common, Connections, Http1, Sender, Visit};
+use connections::{Common, Connections, Http1, Sender, Visit, Wanted};
 pub(crate) use exchange::Exchange;
 pub(crate) use hedge::Hedge;
+use multiplexed::Stream;
 use places::Places;
 use roster::Roster;
 
@@ -59,9 +60,16 @@ pub(crate) struct Lease {
     place: Place,
 }
 
-/// One of the connections that there may be, also of what is no HTTP any more. Left when dropped.
+/// What is held of the upstream by what is no HTTP any more.
 #[derive(Debug)]
-pub(crate) struct Place {
+pub(crate) struct Upgraded {
+    _place: Place,
+    _stream: Option<Stream>,
+}
+
+/// One of the connections that there may be. Left when dropped.
+#[derive(Debug)]
+struct Place {
     pool: Rc<Pool>,
     visit: Visit,
     _counted: Counted,
@@ -88,6 +96,8 @@ pub(crate) enum UpstreamError {
     NoEndpoint,
     #[error("the client's body did not come")]
     Client,
+    #[error("the upstream takes no WebSockets by HTTP/2 (RFC 8441)")]
+    NoTunnel,
     #[error("the upstream is not configured")]
     Missing,
 }
@@ -229,7 +239,7 @@ impl Pool {
     async fn connect(
         &self,
         plan: &UpstreamPlan,
-        at: &Connections,
+        (at, wanted): (&Connections, Wanted),
         within: Duration,
     ) -> Result<Sender, UpstreamError> {
         // Those that are kept to other endpoints count, too: there are never more than there may be.
@@ -239,7 +249,7 @@ impl Pool {
                 most.close_oldest();
             }
         }
-        at.connect(plan, within).await
+        at.connect(plan, wanted, within).await
     }
 
     /// Connections that are kept, to all endpoints.
@@ -281,9 +291,17 @@ impl Lease {
         matches!(self.sender, Sender::Http2(_))
     }
 
-    /// The connection becomes something else, and counts as long as that lasts.
-    pub(crate) fn upgraded(self) -> Place {
-        self.place
+    /// The connection becomes something else, or one of its streams does, and counts as long as that lasts.
+    pub(crate) fn upgraded(self) -> Upgraded {
+        let Self { sender, place } = self;
+        let stream = match sender {
+            Sender::Http1(_) => None,
+            Sender::Http2(stream) => Some(stream),
+        };
+        Upgraded {
+            _place: place,
+            _stream: stream,
+        }
     }
 }
 

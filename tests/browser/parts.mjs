@@ -53,6 +53,7 @@ function launch(profile, more) {
     headless: true,
     ...more,
     args: [
+      ...(more.args ?? []),
       "--no-sandbox",
       "--disable-gpu",
       "--disable-quic",

@@ -51,11 +51,13 @@ pub(crate) enum Ambiguity {
     Override,
     #[error("the connection may become a WebSocket, and nothing else")]
     Upgrade,
+    #[error("a WebSocket by HTTP/1.1 is asked for with one key of 16 bytes")]
+    WebSocketKey,
 }
 
 impl Ambiguity {
     /// Each of them, as metrics call it.
-    pub(crate) const ALL: [(Self, &'static str); 24] = [
+    pub(crate) const ALL: [(Self, &'static str); 25] = [
         (Self::TargetForm, "target_form"),
         (Self::TargetTooLong, "target_too_long"),
         (Self::EmptySegment, "empty_segment"),
@@ -80,5 +82,6 @@ impl Ambiguity {
         (Self::NotCanonical, "not_canonical"),
         (Self::Override, "override"),
         (Self::Upgrade, "upgrade"),
+        (Self::WebSocketKey, "websocket_key"),
     ];
 }

@@ -21,12 +21,12 @@ use super::refusal::Refusal;
 use super::response_body::ResponseBody;
 use super::rewrite::rewrite;
 use super::shape;
-use super::tunnel::switch_protocols;
+use super::tunnel::{Handshake, switch_protocols};
 use crate::body::{BodyError, RequestBody};
 use crate::grpc;
 use crate::headers;
-use crate::plan::{RoutePlan, UpstreamTimes};
-use crate::upstream::{Exchange, Lease, UpstreamError};
+use crate::plan::{RoutePlan, UpstreamPlan, UpstreamTimes};
+use crate::upstream::{Exchange, Lease, Pool, UpstreamError};
 use crate::worker::Worker;
 use crate::worker::connection::Connection;
 
@@ -40,18 +40,10 @@ pub(crate) async fn forward(
     record: &mut Record,
 ) -> Result<Response<ResponseBody>, Refusal> {
     let plan = &worker.core.plan;
-    let route = plan
-        .routes
-        .get(permitted.route())
-        .ok_or(Refusal::NotFound)?;
-    let upstream = plan
-        .upstreams
-        .get(permitted.upstream())
-        .ok_or(Refusal::NotFound)?;
     let to = permitted.upstream();
-    let pool = worker.pools.get(to).ok_or(Refusal::NotFound)?;
-    let even_known = upstream.transport.http2.is_some();
-    if take_in(&mut body, route, even_known).await.is_err() {
+    let (route, upstream, pool) = way(worker, &permitted).ok_or(Refusal::NotFound)?;
+    let is_http2 = upstream.transport.http2.is_some();
+    if take_in(&mut body, route, is_http2).await.is_err() {
         return Err(broken_off(record).unwrap_or(Refusal::Ambiguous(super::Ambiguity::Wire)));
     }
     if upstream.request_trailers {
@@ -61,8 +53,12 @@ pub(crate) async fn forward(
     let key = affinity::key(plan, upstream, &permitted);
     record.forwards(&upstream.name);
     let target = shape::target(plan, &permitted).ok_or(Refusal::NotFound)?;
+    let handshake = Handshake::of(permitted.request(), connection.is_http2(), is_http2)?;
     let sent = (target, body);
-    let request = shape::upstream_request(plan, upstream, &mut permitted, sent, record);
+    let mut request = shape::upstream_request(plan, upstream, &mut permitted, sent, record);
+    if let Some(handshake) = &handshake {
+        handshake.ask(&mut request);
+    }
     mirror(worker, &permitted, &request, record);
     record.permit(permitted);
     let sent = Instant::now();
@@ -71,8 +67,9 @@ pub(crate) async fn forward(
     observe(worker, to, &answered, sent, record);
     let (response, lease) = answered?;
     confirm(worker, record).await?;
-    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-        return tunnel(worker, connection, (response, lease), on_upgrade, record);
+    if let Some(handshake) = agreed(handshake, &response)? {
+        let upstream = (response, lease);
+        return tunnel(worker, connection, &handshake, upstream, on_upgrade, record);
     }
     let permitted = record.permitted().ok_or(Refusal::NotFound)?;
     let (mut parts, incoming) = response.into_parts();
@@ -97,6 +94,19 @@ pub(crate) async fn forward(
         shape::masked_response_headers(&mut parts.headers);
     }
     Ok(Response::from_parts(parts, body))
+}
+
+/// What a request goes by, and where to.
+fn way<'w>(
+    worker: &'w Worker,
+    permitted: &Permitted,
+) -> Option<(&'w RoutePlan, &'w UpstreamPlan, &'w Rc<Pool>)> {
+    let plan = &worker.core.plan;
+    Some((
+        plan.routes.get(permitted.route())?,
+        plan.upstreams.get(permitted.upstream())?,
+        worker.pools.get(permitted.upstream())?,
+    ))
 }
 
 /// What is there of a body already, without waiting for more: all of it, where it is short.
@@ -137,18 +147,32 @@ fn observe(
     }
 }
 
+/// What was asked for, if the upstream agrees to it. To what nobody has asked for it cannot.
+fn agreed(
+    handshake: Option<Box<Handshake>>,
+    response: &Response<Incoming>,
+) -> Result<Option<Box<Handshake>>, Refusal> {
+    let status = response.status();
+    match handshake {
+        Some(handshake) if handshake.is_agreed(response) => Ok(Some(handshake)),
+        Some(handshake) if handshake.would_agree(status) => Err(Refusal::UpstreamFailed),
+        _ if status == StatusCode::SWITCHING_PROTOCOLS => Err(Refusal::UpstreamFailed),
+        _ => Ok(None),
+    }
+}
+
 /// The lease ends here: an upgraded connection never goes back to the pool.
 fn tunnel(
     worker: &Rc<Worker>,
     connection: &Connection,
+    handshake: &Handshake,
     (mut response, lease): (Response<Incoming>, Lease),
     on_upgrade: Option<OnUpgrade>,
     record: &Record,
 ) -> Result<Response<ResponseBody>, Refusal> {
     let permitted = record.permitted().ok_or(Refusal::NotFound)?;
-    let upgrade = permitted.request().upgrade();
     let upstream = (&mut response, lease.upgraded());
-    let mut switched = switch_protocols(worker, connection, upgrade, upstream, on_upgrade)?;
+    let mut switched = switch_protocols(worker, connection, handshake, upstream, on_upgrade)?;
     if let Some(obligations) = permitted.obligations() {
         headers::set_all(switched.headers_mut(), &obligations.response_headers);
     }
@@ -237,6 +261,7 @@ fn failure(error: &UpstreamError, record: &mut Record) -> Refusal {
         UpstreamError::Connect(_)
         | UpstreamError::Exchange(_)
         | UpstreamError::Client
+        | UpstreamError::NoTunnel
         | UpstreamError::Missing => Refusal::UpstreamFailed,
         UpstreamError::ConnectTimeout | UpstreamError::ResponseTimeout => Refusal::UpstreamTimeout,
     }

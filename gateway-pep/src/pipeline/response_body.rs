@@ -1,5 +1,6 @@
 //! The body of an answer: an upstream's, streamed as it comes, or our own; logged when it has gone.
 
+use std::any::Any;
 use std::cell::RefCell;
 use std::future::{Future as _, poll_fn};
 use std::pin::Pin;
@@ -33,9 +34,13 @@ enum Content {
     Tunnel(Rc<Handover>),
 }
 
-/// Takes the record of a request to the tunnel that it becomes.
+/// Takes what belongs to a request to the tunnel that it becomes.
 #[derive(Debug, Default)]
-pub(crate) struct Handover(RefCell<Option<Box<Record>>>);
+pub(crate) struct Handover {
+    record: RefCell<Option<Box<Record>>>,
+    /// Held by whoever serves the connection.
+    kept: RefCell<Option<Box<dyn Any>>>,
+}
 
 /// What waits for its client here, and not at the upstream, whose connections are few: by HTTP/2 a client can have a
 /// hundred answers wait. What is longer keeps its connection meanwhile, so that few of them can be.
@@ -93,11 +98,19 @@ impl ResponseBody {
         }
     }
 
+    /// What is dropped with the tunnel, and not with this body. None: it is of no tunnel.
+    pub(crate) fn kept_for_tunnel(&self) -> Option<&RefCell<Option<Box<dyn Any>>>> {
+        match &self.content {
+            Content::Tunnel(handover) => Some(&handover.kept),
+            Content::Whole(_) | Content::Stream(_) => None,
+        }
+    }
+
     /// Has the request logged when this body has gone, or its tunnel.
     pub(crate) fn record(&mut self, record: Box<Record>) {
         self.content.answers(&record);
         match &self.content {
-            Content::Tunnel(handover) => *handover.0.borrow_mut() = Some(record),
+            Content::Tunnel(handover) => *handover.record.borrow_mut() = Some(record),
             Content::Whole(_) | Content::Stream(_) => self.record = Some(record),
         }
     }
@@ -179,7 +192,11 @@ impl Content {
 
 impl Handover {
     pub(crate) fn take(&self) -> Option<Box<Record>> {
-        self.0.take()
+        self.record.take()
+    }
+
+    pub(crate) fn take_kept(&self) -> Option<Box<dyn Any>> {
+        self.kept.take()
     }
 }
 

@@ -9,7 +9,6 @@ use super::authenticate::shown::Shown;
 use super::authorize::permitted::Permitted;
 use super::record::Record;
 use crate::body::RequestBody;
-use crate::canonical::Upgrade;
 use crate::headers::{
     DPOP_NONCE, Marks, TRAILERS, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO,
     X_REQUEST_ID, set_all, strip_hop_by_hop,
@@ -156,9 +155,6 @@ fn headers_and_hop(
     if let Some(obligations) = permitted.obligations() {
         set_all(&mut headers, &obligations.request_headers);
     }
-    if canonical.upgrade() == Upgrade::WebSocket && upstream.transport.http2.is_none() {
-        set_upgrade(&mut headers);
-    }
     (headers, hop)
 }
 
@@ -180,8 +176,7 @@ struct Hop {
 
 impl Hop {
     fn say(self, headers: &mut HeaderMap, is_http2: bool) {
-        // What is to become something else has no end that something could come after.
-        if self.takes_trailers && !headers.contains_key(header::CONNECTION) {
+        if self.takes_trailers {
             headers.insert(header::TE, HeaderValue::from_static(TRAILERS));
             // RFC 9110 section 10.1.4.
             if !is_http2 {
@@ -329,12 +324,6 @@ pub(super) fn masked_response_headers(headers: &mut HeaderMap) {
     }
     // Made for this caller: nobody else may get it.
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-}
-
-/// `Connection: upgrade` for the one protocol that we know.
-pub(super) fn set_upgrade(headers: &mut HeaderMap) {
-    headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
-    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //! side has enough, the gateway stops, or what permitted it no longer does.
 
 mod frames;
+mod handshake;
 mod pipe;
 
 use std::future::{Future as _, poll_fn};
@@ -11,7 +12,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http::{Response, StatusCode, Version, header};
+use http::Response;
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
@@ -23,13 +24,12 @@ use super::refusal::Refusal;
 use super::response_body::{Handover, ResponseBody};
 use super::shape;
 use crate::body::BodyError;
-use crate::canonical::Upgrade;
-use crate::headers;
-use crate::upstream::Place;
+use crate::upstream::Upgraded;
 use crate::withdrawn::Withdrawn;
 use crate::worker::Worker;
 use crate::worker::connection::Connection;
 use frames::{Code, close_frame};
+pub(super) use handshake::Handshake;
 use pipe::Pipe;
 
 /// Why a tunnel ends.
@@ -51,21 +51,15 @@ struct Pipes {
 /// Whoever is told that it is over gets this long to say so, too.
 const FAREWELL: Duration = Duration::from_secs(1);
 
-/// Joins the two connections, if both sides mean the same.
+/// Joins the two sides, which have agreed on it.
 pub(super) fn switch_protocols(
     worker: &Rc<Worker>,
     connection: &Connection,
-    asked: Upgrade,
-    (response, place): (&mut Response<Incoming>, Place),
+    handshake: &Handshake,
+    (response, upgraded): (&mut Response<Incoming>, Upgraded),
     on_upgrade: Option<OnUpgrade>,
 ) -> Result<Response<ResponseBody>, Refusal> {
-    let agreed = asked == Upgrade::WebSocket
-        && response.version() == Version::HTTP_11
-        && headers::has_token(response.headers(), &header::UPGRADE, "websocket")
-        && headers::has_token(response.headers(), &header::CONNECTION, "upgrade");
-    let (true, Some(downstream)) = (agreed, on_upgrade) else {
-        return Err(Refusal::UpstreamFailed);
-    };
+    let downstream = on_upgrade.ok_or(Refusal::UpstreamFailed)?;
     let upstream = hyper::upgrade::on(&mut *response);
     connection.enter_tunnel();
     let handover = Rc::<Handover>::default();
@@ -73,8 +67,8 @@ pub(super) fn switch_protocols(
     let body = ResponseBody::tunnel(handover.clone());
     let running = worker.clone();
     tokio::task::spawn_local(async move {
-        let _held = (opened, place);
         let joined = futures_util::future::try_join(downstream, upstream).await;
+        let _held = (opened, upgraded, handover.take_kept());
         let (Ok((downstream, upstream)), Some(mut record)) = (joined, handover.take()) else {
             return;
         };
@@ -82,10 +76,9 @@ pub(super) fn switch_protocols(
         run(&running, downstream, upstream, &mut record).await;
     });
     let mut switched = Response::new(body);
-    *switched.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     *switched.headers_mut() = std::mem::take(response.headers_mut());
     shape::response_headers(&worker.core.plan, switched.headers_mut());
-    shape::set_upgrade(switched.headers_mut());
+    handshake.agree(&mut switched);
     Ok(switched)
 }
 

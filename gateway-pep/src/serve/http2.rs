@@ -22,6 +22,7 @@ use service_kit::tls::TlsSession;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
+use crate::canonical;
 use crate::core::Core;
 use crate::pipeline;
 use crate::serve::client::Client;
@@ -47,7 +48,8 @@ pub(super) async fn serve<S>(
     let streams = Streams::new();
     let service = {
         let (worker, streams) = (worker.clone(), streams.clone());
-        service_fn(move |request| {
+        service_fn(move |mut request| {
+            canonical::settle_connect(&mut request);
             let (worker, connection) = (worker.current(), connection.clone());
             let stream = Stream::open(&streams);
             async move {
@@ -116,6 +118,8 @@ fn builder(core: &Core, streams: &Rc<Streams>) -> http2::Builder<Local> {
     http.timer(TokioTimer::new())
         .max_header_list_size(u32::try_from(core.head_bytes).unwrap_or(u32::MAX))
         .max_concurrent_streams(core.max_streams)
+        // WebSockets (RFC 8441).
+        .enable_connect_protocol()
         .max_pending_accept_reset_streams(PENDING_RESETS)
         .max_local_error_reset_streams(ERRORS)
         .initial_stream_window_size(STREAM_WINDOW)

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::{Method, Request};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use prometheus::IntCounter;
@@ -42,6 +43,25 @@ pub(super) struct Connections {
 pub(super) enum Sender {
     Http1(Http1),
     Http2(Stream),
+}
+
+/// What a connection is wanted for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wanted {
+    ForRequest,
+    /// By HTTP/2 (RFC 8441). It gets one for itself: an upstream that takes nothing more of one tunnel, as long as its client
+    /// likes, could take nothing more on the whole connection (RFC 9113 section 5.2), of nobody.
+    ForTunnel,
+}
+
+impl Wanted {
+    pub(super) fn by<B>(request: &Request<B>) -> Self {
+        if request.method() == Method::CONNECT {
+            Self::ForTunnel
+        } else {
+            Self::ForRequest
+        }
+    }
 }
 
 /// A connection for one request after the other.
@@ -175,6 +195,7 @@ impl Connections {
     pub(super) async fn connect(
         &self,
         plan: &UpstreamPlan,
+        wanted: Wanted,
         within: Duration,
     ) -> Result<Sender, UpstreamError> {
         let opening = async {
@@ -183,7 +204,10 @@ impl Connections {
                 return Ok(Sender::Http1(open_http1(dialled).await?));
             };
             let dial = || self.dial(&plan.transport);
-            let stream = self.multiplexed.stream(http2, plan.idle, dial).await?;
+            let stream = match wanted {
+                Wanted::ForRequest => self.multiplexed.stream(http2, plan.idle, dial).await?,
+                Wanted::ForTunnel => Stream::alone(http2, dial().await?).await?,
+            };
             Ok(Sender::Http2(stream))
         };
         timeout(within, opening)

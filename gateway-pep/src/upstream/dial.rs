@@ -8,6 +8,7 @@ use service_kit::tls::ClientStream;
 use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio_util::either::Either;
+use tokio_util::sync::CancellationToken;
 
 use crate::plan::{EndpointPlan, Transport};
 use crate::probes::probe;
@@ -40,12 +41,32 @@ fn watch_over(stream: &TcpStream) -> io::Result<()> {
 const DEAF: std::time::Duration = std::time::Duration::from_mins(1);
 
 /// Runs what belongs to a connection on the thread of its worker.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct OnThisThread;
+#[derive(Debug, Clone, Default)]
+pub(super) struct OnThisThread {
+    /// None: as long as it likes.
+    until: Option<CancellationToken>,
+}
+
+impl OnThisThread {
+    /// And no longer.
+    pub(super) fn until(end: &CancellationToken) -> Self {
+        Self {
+            until: Some(end.clone()),
+        }
+    }
+}
 
 impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for OnThisThread {
     fn execute(&self, task: F) {
-        tokio::task::spawn_local(task);
+        match &self.until {
+            None => tokio::task::spawn_local(task),
+            Some(end) => {
+                let task = end.clone().run_until_cancelled_owned(task);
+                tokio::task::spawn_local(async move {
+                    task.await;
+                })
+            }
+        };
     }
 }
 

@@ -10,7 +10,7 @@ use http_body::Body as _;
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
-use super::connections::{Connections, Sender, Visit};
+use super::connections::{Connections, Sender, Visit, Wanted};
 use super::sending::{Answered, copy, exchange, has_ended, is_unprocessed};
 use super::{Counted, Lease, Place, Pool, UpstreamError};
 use crate::body::{Progress, RequestBody};
@@ -266,10 +266,17 @@ impl Exchange {
             Some(per_try) if is_repeatable => deadline.min(now + per_try),
             Some(_) | None => deadline,
         };
-        let (sender, is_old) = match at.checkout(plan) {
+        let wanted = Wanted::by(&request);
+        let kept = (wanted == Wanted::ForRequest).then(|| at.checkout(plan));
+        let (sender, is_old) = match kept.flatten() {
             Some((sender, is_old)) => (sender, Some(is_old)),
             // It is seldom, and large.
-            None => match Box::pin(self.pool.connect(plan, at, self.to_connect(deadline))).await {
+            None => match Box::pin(
+                self.pool
+                    .connect(plan, (at, wanted), self.to_connect(deadline)),
+            )
+            .await
+            {
                 Ok(sender) => (sender, None),
                 Err(error) => {
                     // It has never left.
@@ -356,6 +363,7 @@ fn has_failed(
             UpstreamError::Full
             | UpstreamError::NoEndpoint
             | UpstreamError::Client
+            | UpstreamError::NoTunnel
             | UpstreamError::Missing,
         ) => false,
     }

@@ -5,14 +5,15 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
-use std::pin::pin;
-use std::rc::Rc;
+use std::pin::Pin;
+use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 use hyper::client::conn::http2::{self, SendRequest};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::sync::Mutex;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::UpstreamError;
 use super::dial::{Dialled, OnThisThread};
@@ -35,15 +36,24 @@ struct Shared {
     streams: Cell<u32>,
     /// So many there can be, as far as is known.
     most: Rc<Cell<u32>>,
+    way: Weak<Way>,
+    opened: Instant,
     /// When the last of them ended.
     idle_since: Cell<Instant>,
     /// It has failed.
     is_left: Cell<bool>,
 }
 
+/// What requests go through on their way to a connection. Not held here: it has to go with the connection, and what waits in it.
+type Way = RefCell<http2::Connection<TokioIo<Dialled>, RequestBody, OnThisThread>>;
+
 /// A request's part of a connection. Left when dropped.
 #[derive(Debug)]
-pub(super) struct Stream(Rc<Shared>);
+pub(super) struct Stream {
+    shared: Rc<Shared>,
+    /// Closes a connection of its own.
+    closing: Option<DropGuard>,
+}
 
 /// What an upstream may send before its client takes it, of one answer.
 const STREAM_WINDOW: u32 = 128 << 10;
@@ -53,6 +63,11 @@ const SEND_BUFFER: usize = 128 << 10;
 const HEAD_BYTES: u32 = 64 << 10;
 /// Streams on a connection whose upstream has not said yet how many there may be.
 const UNTIL_TOLD: u32 = 100;
+/// Within this an endpoint has said what it takes: it is the first that it says.
+const SETTINGS: Duration = Duration::from_secs(1);
+/// After its tunnel a connection has this to write what is left. An upstream that takes nothing more does not keep it.
+const PARTING: Duration = Duration::from_secs(1);
+const LOOK: Duration = Duration::from_millis(1);
 /// Streams that had to be reset since the upstream did what may not be done.
 const ERRORS: usize = 64;
 
@@ -77,7 +92,7 @@ impl Multiplexed {
         {
             return Ok(stream);
         }
-        let shared = Rc::new(Shared::open(plan, dial().await?).await?);
+        let shared = Rc::new(Shared::open(plan, dial().await?, OnThisThread::default()).await?);
         self.open.borrow_mut().push(shared.clone());
         Ok(Stream::on(&shared))
     }
@@ -105,8 +120,12 @@ impl Multiplexed {
 }
 
 impl Shared {
-    async fn open(plan: &Http2, dialled: Dialled) -> Result<Self, UpstreamError> {
-        let mut http = http2::Builder::new(OnThisThread);
+    async fn open(
+        plan: &Http2,
+        dialled: Dialled,
+        executor: OnThisThread,
+    ) -> Result<Self, UpstreamError> {
+        let mut http = http2::Builder::new(executor);
         http.timer(TokioTimer::new())
             .initial_max_send_streams(usize::try_from(plan.streams.min(UNTIL_TOLD)).ok())
             .initial_stream_window_size(STREAM_WINDOW)
@@ -122,14 +141,16 @@ impl Shared {
             .await
             .map_err(UpstreamError::Exchange)?;
         let most = Rc::new(Cell::new(plan.streams));
+        let way = Rc::new(RefCell::new(connection));
         let (told, wanted) = (most.clone(), plan.streams);
+        let weak = Rc::downgrade(&way);
         tokio::task::spawn_local(async move {
-            let mut connection = pin!(connection);
             // Its errors come back to whoever is waiting on it.
             let _ = poll_fn(|context| {
-                let polled = connection.as_mut().poll(context);
+                let mut connection = way.borrow_mut();
+                let polled = Pin::new(&mut *connection).poll(context);
                 if polled.is_pending() {
-                    let allowed = connection.as_ref().get_ref().current_max_send_streams();
+                    let allowed = connection.current_max_send_streams();
                     told.set(wanted.min(u32::try_from(allowed).unwrap_or(u32::MAX)));
                 }
                 polled
@@ -140,6 +161,8 @@ impl Shared {
             sender,
             streams: Cell::new(0),
             most,
+            way: weak,
+            opened: Instant::now(),
             idle_since: Cell::new(Instant::now()),
             is_left: Cell::new(false),
         })
@@ -147,6 +170,12 @@ impl Shared {
 
     fn is_open(&self) -> bool {
         !self.sender.is_closed() && !self.is_left.get()
+    }
+
+    /// As far as the endpoint has said it (RFC 8441 section 3). What has ended says itself why.
+    fn is_for_tunnels(&self) -> bool {
+        let way = self.way.upgrade();
+        way.is_none_or(|way| way.borrow().is_extended_connect_protocol_enabled())
     }
 
     fn is_idle_for(&self, limit: Duration) -> bool {
@@ -157,25 +186,58 @@ impl Shared {
 impl Stream {
     fn on(shared: &Rc<Shared>) -> Self {
         shared.streams.set(shared.streams.get() + 1);
-        Self(shared.clone())
+        Self {
+            shared: shared.clone(),
+            closing: None,
+        }
+    }
+
+    /// On a connection that no other request gets.
+    pub(super) async fn alone(plan: &Http2, dialled: Dialled) -> Result<Self, UpstreamError> {
+        let (left, closed) = (CancellationToken::new(), CancellationToken::new());
+        let executor = OnThisThread::until(&closed);
+        let shared = Rc::new(Shared::open(plan, dialled, executor).await?);
+        let mut stream = Self::on(&shared);
+        stream.closing = Some(left.clone().drop_guard());
+        tokio::task::spawn_local(async move {
+            left.cancelled().await;
+            sleep(PARTING).await;
+            closed.cancel();
+        });
+        Ok(stream)
     }
 
     /// Nothing else is sent on its connection.
     pub(super) fn leave(&self) {
-        self.0.is_left.set(true);
+        self.shared.is_left.set(true);
+    }
+
+    /// Whether the endpoint takes wishes for a tunnel. Of a new connection that is not known at once.
+    pub(super) async fn takes_tunnels(&self, deadline: Instant) -> bool {
+        let settled = deadline.min(self.shared.opened + SETTINGS);
+        loop {
+            if self.shared.is_for_tunnels() {
+                return true;
+            }
+            if Instant::now() >= settled {
+                return false;
+            }
+            // Nobody tells when it is known.
+            sleep(LOOK).await;
+        }
     }
 
     pub(super) fn sender(&self) -> SendRequest<RequestBody> {
-        self.0.sender.clone()
+        self.shared.sender.clone()
     }
 }
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        let streams = self.0.streams.get().saturating_sub(1);
-        self.0.streams.set(streams);
+        let streams = self.shared.streams.get().saturating_sub(1);
+        self.shared.streams.set(streams);
         if streams == 0 {
-            self.0.idle_since.set(Instant::now());
+            self.shared.idle_since.set(Instant::now());
         }
     }
 }

@@ -5,10 +5,11 @@ use std::pin::pin;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
+use hyper::ext::Protocol;
 use tokio::time::{Instant, timeout_at};
 
 use super::UpstreamError;
-use super::connections::Sender;
+use super::connections::{Sender, Wanted};
 use crate::body::RequestBody;
 
 pub(super) type Answered = (Response<Incoming>, Sender);
@@ -28,6 +29,9 @@ pub(super) async fn exchange(
             Ok((response, Sender::Http1(connection)))
         }
         Sender::Http2(stream) => {
+            if Wanted::by(&request) == Wanted::ForTunnel && !stream.takes_tunnels(deadline).await {
+                return Err((UpstreamError::NoTunnel, Some(request)));
+            }
             let answering = pin!(stream.sender().try_send_request(*request));
             match told(timeout_at(deadline, answering).await.ok()) {
                 Ok(response) => Ok((response, Sender::Http2(stream))),
@@ -85,5 +89,8 @@ pub(super) fn copy(request: &Request<RequestBody>) -> Option<Box<Request<Request
     *copy.method_mut() = request.method().clone();
     *copy.uri_mut() = request.uri().clone();
     *copy.headers_mut() = request.headers().clone();
+    if let Some(protocol) = request.extensions().get::<Protocol>() {
+        copy.extensions_mut().insert(protocol.clone());
+    }
     Some(copy)
 }

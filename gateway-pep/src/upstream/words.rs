@@ -27,6 +27,7 @@ impl UpstreamError {
             Self::Exchange(error) if error.is_incomplete_message() => "http_response_incomplete",
             Self::Exchange(error) if error.is_parse() => "http_protocol_error",
             Self::Exchange(_) => "connection_terminated",
+            Self::NoTunnel => "http_upgrade_failed",
             Self::Full => "connection_limit_reached",
             Self::NoEndpoint | Self::Missing => "destination_unavailable",
             Self::Client => return None,

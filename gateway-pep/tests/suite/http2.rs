@@ -3,6 +3,7 @@
 mod floods;
 mod malformed;
 mod random;
+mod websockets;
 
 use std::time::Duration;
 

@@ -13,6 +13,7 @@ use http_body::Frame;
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt as _, Full, StreamBody};
 use hyper::body::Incoming;
+use hyper::ext::Protocol;
 use hyper::service::service_fn;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -50,6 +51,8 @@ pub(crate) struct Upstream {
     pub(crate) names: Arc<Mutex<Vec<String>>>,
     /// Connections on which a client certificate was shown.
     pub(crate) certified: Arc<Mutex<usize>>,
+    /// Connections of HTTP/2 that are open.
+    open: Arc<AtomicUsize>,
     /// What `/healthz` and `…/status` answer.
     status: Arc<AtomicU16>,
     /// Times that it was asked how it is.
@@ -62,7 +65,9 @@ pub(crate) enum Speaks {
     Http1 {
         idle: Option<Duration>,
     },
+    /// With tunnels (RFC 8441).
     Http2,
+    Http2WithoutTunnels,
     /// What is agreed on.
     Tls(TlsAcceptor),
 }
@@ -104,6 +109,7 @@ impl Upstream {
             sent: Arc::default(),
             names: Arc::default(),
             certified: Arc::default(),
+            open: Arc::default(),
             status: Arc::new(AtomicU16::new(200)),
             checks: Arc::default(),
         };
@@ -115,7 +121,10 @@ impl Upstream {
                 tokio::task::spawn(async move {
                     match speaks {
                         Speaks::Http1 { idle } => serving.serve(stream, connection, idle).await,
-                        Speaks::Http2 => serving.serve_http2(stream, connection).await,
+                        Speaks::Http2 => serving.serve_http2(stream, connection, true).await,
+                        Speaks::Http2WithoutTunnels => {
+                            serving.serve_http2(stream, connection, false).await;
+                        }
                         Speaks::Tls(acceptor) => {
                             serving.serve_tls(stream, connection, &acceptor).await;
                         }
@@ -136,13 +145,13 @@ impl Upstream {
         let shown = stream.get_ref().1.peer_certificates();
         *self.certified.lock().unwrap() += usize::from(shown.is_some_and(|it| !it.is_empty()));
         if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
-            self.serve_http2(stream, number).await;
+            self.serve_http2(stream, number, true).await;
         } else {
             self.serve(stream, number, None).await;
         }
     }
 
-    async fn serve_http2<S>(&self, stream: S, number: usize)
+    async fn serve_http2<S>(&self, stream: S, number: usize, takes_tunnels: bool)
     where
         S: AsyncRead + AsyncWrite + Unpin + 'static,
     {
@@ -151,9 +160,13 @@ impl Upstream {
             let serving = serving.clone();
             async move { Ok::<_, Infallible>(serving.answer(request, number).await) }
         });
-        let _ = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
-            .serve_connection(TokioIo::new(stream), service)
-            .await;
+        let mut http = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+        if takes_tunnels {
+            http.enable_connect_protocol();
+        }
+        self.open.fetch_add(1, Ordering::SeqCst);
+        let _ = http.serve_connection(TokioIo::new(stream), service).await;
+        self.open.fetch_sub(1, Ordering::SeqCst);
     }
 
     async fn serve<S>(&self, stream: S, number: usize, idle: Option<Duration>)
@@ -189,6 +202,9 @@ impl Upstream {
             return Response::new(whole(""));
         };
         let path = parts.uri.path().to_owned();
+        let protocol = parts.extensions.get::<Protocol>();
+        let wishes = protocol.is_some_and(|it| it.as_str() == "websocket")
+            || parts.headers.contains_key(header::UPGRADE);
         self.seen.lock().unwrap().push(Seen {
             method: parts.method,
             target: parts.uri.to_string(),
@@ -204,10 +220,13 @@ impl Upstream {
             tokio::time::sleep(delay).await;
         }
         std::mem::forget(unanswered);
-        self.by_path(&path, &parts.headers, upgrade).await
+        match path.rsplit('/').next().unwrap() {
+            "ws" if wishes => switch(&parts.headers, upgrade, self.closed.clone()),
+            _ => self.by_path(&path).await,
+        }
     }
 
-    async fn by_path(&self, path: &str, headers: &HeaderMap, upgrade: OnUpgrade) -> Response<Body> {
+    async fn by_path(&self, path: &str) -> Response<Body> {
         match path.rsplit('/').next().unwrap() {
             "slow" => {
                 tokio::time::sleep(Duration::from_millis(300)).await;
@@ -224,9 +243,6 @@ impl Upstream {
             "halting" => halting("{\"id\":\"1001\",", "\"ssn\":\"078-05-1120\"}"),
             "halting-list" => halting("{\"items\":[{\"id\":\"1\"},", "{\"id\":3}]}"),
             "silent" => events(2, Duration::from_mins(10)),
-            "ws" if headers.contains_key(header::UPGRADE) => {
-                switch(headers, upgrade, self.closed.clone())
-            }
             "big" => json(&format!(
                 "{{\"ssn\":\"1\",\"pad\":\"{}\"}}",
                 "x".repeat(200_000)
@@ -274,6 +290,10 @@ impl Upstream {
 
     pub(crate) fn last(&self) -> Seen {
         self.seen().pop().expect("the upstream saw nothing")
+    }
+
+    pub(crate) fn open(&self) -> usize {
+        self.open.load(Ordering::SeqCst)
     }
 
     pub(crate) fn closed(&self) -> Option<u16> {
@@ -413,7 +433,8 @@ fn switch(
     use futures_util::{SinkExt as _, StreamExt as _};
     use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
     use tokio_tungstenite::tungstenite::protocol::Role;
-    let accept = derive_accept_key(headers["sec-websocket-key"].as_bytes());
+    let key = headers.get(header::SEC_WEBSOCKET_KEY);
+    let accept = key.map(|key| derive_accept_key(key.as_bytes()));
     tokio::task::spawn(async move {
         let io = TokioIo::new(upgrade.await.unwrap());
         let mut socket =
@@ -427,11 +448,20 @@ fn switch(
             }
         }
     });
-    Response::builder()
-        .status(StatusCode::SWITCHING_PROTOCOLS)
-        .header("connection", "upgrade")
-        .header("upgrade", "websocket")
-        .header("sec-websocket-accept", accept)
-        .body(whole(""))
-        .unwrap()
+    let answer = match accept {
+        Some(accept) => Response::builder()
+            .status(StatusCode::SWITCHING_PROTOCOLS)
+            .header("connection", "upgrade")
+            .header("upgrade", "websocket")
+            .header("sec-websocket-accept", accept),
+        None => Response::builder(),
+    };
+    // The first that is wished for is spoken.
+    let spoken = headers.get(header::SEC_WEBSOCKET_PROTOCOL);
+    let spoken = spoken.and_then(|wished| wished.to_str().ok()?.split(',').next());
+    let answer = match spoken {
+        Some(spoken) => answer.header(header::SEC_WEBSOCKET_PROTOCOL, spoken),
+        None => answer,
+    };
+    answer.body(whole("")).unwrap()
 }

@@ -42,3 +42,4 @@ mod token_lifecycle;
 mod tour;
 mod trace_of_all;
 mod traces;
+mod websocket;

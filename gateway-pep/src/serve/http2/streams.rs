@@ -145,12 +145,20 @@ impl Drop for Stream {
 #[derive(Debug)]
 pub(super) struct StreamBody {
     body: ResponseBody,
-    stream: Stream,
+    /// None: it has become a tunnel's.
+    stream: Option<Stream>,
 }
 
 impl StreamBody {
     pub(super) fn new(body: ResponseBody, mut stream: Stream) -> Self {
         stream.is_done = body.is_end_stream();
+        let stream = match body.kept_for_tunnel() {
+            Some(kept) => {
+                kept.replace(Some(Box::new(stream)));
+                None
+            }
+            None => Some(stream),
+        };
         Self { body, stream }
     }
 }
@@ -165,6 +173,9 @@ impl Body for StreamBody {
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let Self { body, stream } = self.get_mut();
         let polled = Pin::new(&mut *body).poll_frame(context);
+        let Some(stream) = stream else {
+            return polled;
+        };
         let handed = &stream.handed;
         match &polled {
             Poll::Ready(Some(Ok(frame))) => {

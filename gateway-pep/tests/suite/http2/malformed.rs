@@ -70,7 +70,7 @@ fn malformed() -> Vec<Fields> {
         but(":method", &[(":method", "")]),
         but(
             ":method",
-            &[(":method", "CONNECT"), (":protocol", "websocket")],
+            &[(":method", "CONNECT"), (":protocol", "connect-udp")],
         ),
         but(":method", &[(":method", "CONNECT")]),
         vec![(":method", "CONNECT"), (":authority", "gw.test:80")],

@@ -165,19 +165,6 @@ async fn health_is_asked_for_by_http_2() {
     assert!(passed > 1.0, "{passed}");
 }
 
-#[tokio::test]
-async fn a_websocket_is_not_offered_where_there_can_be_none() {
-    let fixture = start("").await;
-    let request = get("/ws", "at_alice").replace(
-        "Connection: close",
-        "Connection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
-         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
-    );
-    let answer = fixture.raw(&request).await;
-    assert_eq!(answer.status(), 200, "{answer:?}");
-    assert!(!fixture.upstream.last().headers.contains_key("upgrade"));
-}
-
 /// What a connection does with the requests on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Does {

@@ -1,16 +1,22 @@
 //! Servers of HTTP/2 that we did not write, as upstreams: connections that they end again and again cost no request.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream as Stream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use futures_util::{SinkExt as _, StreamExt as _};
 use tempfile::TempDir;
+use tokio::net::TcpStream;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 
-use crate::fixture::{Fixture, Setup, get, raw};
+use crate::fixture::{Fixture, PATIENCE, Setup, get, raw};
 use crate::upstream::Upstream;
 
 /// One that runs; gone when dropped.
@@ -64,6 +70,20 @@ static_resources:
                 direct_response: { status: 200, body: { inline_string: hello } }
 "#;
 
+const HAPROXY: &str = "
+defaults
+  mode http
+  timeout connect 5s
+  timeout client 30s
+  timeout server 30s
+  timeout tunnel 30s
+frontend all
+  bind ADDRESS proto h2
+  default_backend behind
+backend behind
+  server one BEHIND
+";
+
 impl Other {
     fn nginx() -> Self {
         Self::start(NGINX, |_| {
@@ -84,6 +104,16 @@ impl Other {
             let mut command = Command::new(program);
             command.args(["-c", "config.yaml", "--use-dynamic-base-id", "-l", "error"]);
             command.args(["--concurrency", "1", "--base-id-path", "base-id"]);
+            command
+        })
+    }
+
+    /// In front of a server of HTTP/1.1.
+    fn haproxy(behind: SocketAddr) -> Self {
+        let config = HAPROXY.replace("BEHIND", &behind.to_string());
+        Self::start(&config, |_| {
+            let mut command = Command::new("/usr/sbin/haproxy");
+            command.args(["-db", "-f", "config"]);
             command
         })
     }
@@ -113,7 +143,7 @@ impl Other {
             _folder: folder,
         };
         for _ in 0..200 {
-            if TcpStream::connect(addr).is_ok() {
+            if Stream::connect(addr).is_ok() {
                 return other;
             }
             std::thread::sleep(Duration::from_millis(50));
@@ -199,4 +229,39 @@ async fn envoy_ends_connections_and_no_request_is_lost() {
     let envoy = Other::envoy();
     let fixture = envoy.gateway().await;
     all_are_answered(&fixture, false).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn haproxy_takes_websockets_on_streams() {
+    let behind = Upstream::start().await;
+    let haproxy = Other::haproxy(behind.addr);
+    let fixture = haproxy.gateway().await;
+    for _ in 0..3 {
+        let mut socket = socket(&fixture).await;
+        for text in ["hello".to_owned(), "x".repeat(1 << 20)] {
+            socket.send(Message::text(text.clone())).await.unwrap();
+            let echoed = timeout(PATIENCE, socket.next()).await.unwrap().unwrap();
+            assert_eq!(echoed.unwrap().into_text().unwrap().as_str(), text);
+        }
+        socket.close(None).await.unwrap();
+        while timeout(PATIENCE, socket.next()).await.unwrap().is_some() {}
+        let seen = behind.last();
+        assert_eq!(seen.headers["upgrade"], "websocket");
+    }
+    assert!(
+        fixture.is("pep_upstream_connects_total", 3.0),
+        "each has its own"
+    );
+}
+
+async fn socket(fixture: &Fixture) -> WebSocketStream<TcpStream> {
+    let url = format!("ws://{}/ws", fixture.addr);
+    let mut request = url.into_client_request().unwrap();
+    let token = "Bearer at_alice".parse().unwrap();
+    request.headers_mut().insert("authorization", token);
+    let stream = TcpStream::connect(fixture.addr).await.unwrap();
+    let (socket, _) = tokio_tungstenite::client_async(request, stream)
+        .await
+        .unwrap();
+    socket
 }

@@ -19,7 +19,7 @@ const HELD: usize = 32 << 20;
 
 async fn start(speaks: Speaks) -> Fixture {
     let protocol = match speaks {
-        Speaks::Http2 => "http2",
+        Speaks::Http2 | Speaks::Http2WithoutTunnels => "http2",
         _ => "http1",
     };
     let setup = Setup {

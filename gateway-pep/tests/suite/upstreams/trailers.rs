@@ -22,7 +22,7 @@ const ROUTES: &str = "
 
 async fn start(speaks: Speaks, settings: &str) -> Fixture {
     let protocol = match speaks {
-        Speaks::Http2 => "http2",
+        Speaks::Http2 | Speaks::Http2WithoutTunnels => "http2",
         _ => "http1",
     };
     let setup = Setup {

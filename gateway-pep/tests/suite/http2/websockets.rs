@@ -1,0 +1,439 @@
+//! `WebSocket` connections, where the client speaks HTTP/2, or the upstream does, or both (RFC 8441): the same is asked, decided and
+//! passed on as by HTTP/1.1 alone.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{SinkExt as _, StreamExt as _};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
+use http_body_util::{BodyExt as _, Empty};
+use hyper::body::Incoming;
+use hyper::client::conn::http2::SendRequest;
+use hyper::ext::Protocol;
+use hyper_util::rt::TokioIo;
+use serde_json::{Value, json};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::{Instant, timeout};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+use tokio_tungstenite::tungstenite::protocol::Role;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+
+use super::{CANCEL, client};
+use crate::fixture::{Fixture, PATIENCE, Setup, eventually};
+use crate::http2_frames::{ACK, DATA, Frames, RST_STREAM, SETTINGS, WINDOW_UPDATE};
+use crate::upstream::{Speaks, Upstream};
+
+/// What a WebSocket goes over at the client.
+trait Pipe: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Pipe for T {}
+type Socket = WebSocketStream<Box<dyn Pipe>>;
+type Client = SendRequest<Empty<Bytes>>;
+
+const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
+
+async fn start(speaks: Speaks, gateway: &str) -> Fixture {
+    start_at(
+        Upstream::start_speaking(speaks.clone()).await,
+        speaks,
+        gateway,
+    )
+    .await
+}
+
+async fn start_at(upstream: Upstream, speaks: Speaks, gateway: &str) -> Fixture {
+    let setup = Setup {
+        gateway: format!("{{ workers: 1, h2c: true, streams: {{ grace_secs: 1 }}{gateway} }}"),
+        upstream,
+        upstream_settings: match speaks {
+            Speaks::Http1 { .. } => String::new(),
+            _ => "protocol: http2".to_owned(),
+        },
+        ..Setup::new().await
+    };
+    setup.start().await
+}
+
+/// A client that knows what the gateway takes.
+async fn told(fixture: &Fixture) -> Client {
+    let mut client: Client = client(fixture).await;
+    let request = Request::get("http://gw.test/public/ok");
+    let answer = client.send_request(request.body(Empty::new()).unwrap());
+    assert_eq!(answer.await.unwrap().status(), 200);
+    client
+}
+
+fn wish(path: &str, protocol: &'static str) -> Request<Empty<Bytes>> {
+    Request::builder()
+        .method(Method::CONNECT)
+        .uri(format!("http://gw.test{path}"))
+        .extension(Protocol::from_static(protocol))
+        .header("authorization", "Bearer at_alice")
+        .header("sec-websocket-version", "13")
+        .header("sec-websocket-protocol", "chat, other")
+        .body(Empty::new())
+        .unwrap()
+}
+
+async fn by_http_2(client: &mut Client, path: &str) -> (Socket, HeaderMap) {
+    let response = client.send_request(wish(path, "websocket")).await.unwrap();
+    assert_eq!(response.status(), 200);
+    let headers = response.headers().clone();
+    let stream = TokioIo::new(hyper::upgrade::on(response).await.unwrap());
+    let socket = WebSocketStream::from_raw_socket(Box::new(stream) as _, Role::Client, None);
+    (socket.await, headers)
+}
+
+async fn by_http_1(fixture: &Fixture, path: &str) -> (Socket, HeaderMap) {
+    let mut request = format!("ws://gw.test{path}").into_client_request().unwrap();
+    let headers = request.headers_mut();
+    headers.insert("authorization", "Bearer at_alice".parse().unwrap());
+    headers.insert("sec-websocket-protocol", "chat, other".parse().unwrap());
+    let stream = Box::new(TcpStream::connect(fixture.addr).await.unwrap());
+    let (socket, response) = tokio_tungstenite::client_async(request, stream as Box<dyn Pipe>)
+        .await
+        .unwrap();
+    (socket, response.headers().clone())
+}
+
+async fn open(fixture: &Fixture, is_by_http_2: bool) -> (Socket, HeaderMap) {
+    if is_by_http_2 {
+        by_http_2(&mut told(fixture).await, "/ws").await
+    } else {
+        by_http_1(fixture, "/ws").await
+    }
+}
+
+async fn echoes(socket: &mut Socket, text: &str) {
+    socket.send(Message::text(text)).await.unwrap();
+    let echoed = timeout(PATIENCE, socket.next()).await.unwrap().unwrap();
+    assert_eq!(echoed.unwrap().into_text().unwrap().as_str(), text);
+}
+
+async fn close_code(socket: &mut Socket) -> CloseCode {
+    let message = timeout(PATIENCE, socket.next()).await.unwrap().unwrap();
+    let Message::Close(Some(close)) = message.unwrap() else {
+        panic!("no closing frame");
+    };
+    let end = timeout(PATIENCE, socket.next()).await.unwrap();
+    assert!(end.is_none_or(|end| end.is_err()));
+    close.code
+}
+
+fn all() -> impl Iterator<Item = (bool, Speaks)> {
+    let upstreams = [Speaks::Http1 { idle: None }, Speaks::Http2];
+    [false, true]
+        .into_iter()
+        .flat_map(move |client| upstreams.clone().map(move |upstream| (client, upstream)))
+}
+
+#[tokio::test]
+async fn whatever_both_sides_speak_a_socket_is_the_same() {
+    let mut asked = Vec::new();
+    for (is_by_http_2, speaks) in all() {
+        let to_http_2 = matches!(speaks, Speaks::Http2);
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("access.jsonl");
+        let log = format!(", access_log: {{ file: '{}' }}", file.display());
+        let fixture = start(speaks, &log).await;
+        let (mut socket, headers) = open(&fixture, is_by_http_2).await;
+        echoes(&mut socket, "hello").await;
+        echoes(&mut socket, &"x".repeat(1 << 20)).await;
+        assert_eq!(headers["sec-websocket-protocol"], "chat");
+        for of_http_1 in ["connection", "upgrade", "sec-websocket-accept"] {
+            assert_eq!(
+                headers.contains_key(of_http_1),
+                !is_by_http_2,
+                "{of_http_1}"
+            );
+        }
+        asked.push(fixture.pdp.last());
+
+        let seen = fixture.upstream.last();
+        let names = ["connection", "upgrade", "sec-websocket-key", "host"];
+        let has = names.map(|name| seen.headers.contains_key(name));
+        assert_eq!(has, [!to_http_2; 4], "{:?}", seen.headers);
+        let (method, version) = if to_http_2 {
+            (Method::CONNECT, Version::HTTP_2)
+        } else {
+            (Method::GET, Version::HTTP_11)
+        };
+        assert_eq!((seen.method, seen.version), (method, version));
+        assert!(seen.target.ends_with("/ws"), "{}", seen.target);
+        assert_eq!(seen.headers["sec-websocket-version"], "13");
+        assert_eq!(seen.headers["sec-websocket-protocol"], "chat, other");
+        assert_ne!(seen.headers["authorization"], "Bearer at_alice");
+        assert!(!seen.headers.contains_key("te"), "{:?}", seen.headers);
+
+        socket.close(None).await.unwrap();
+        while timeout(PATIENCE, socket.next()).await.unwrap().is_some() {}
+        drop(socket);
+        assert!(fixture.gateway.finish(PATIENCE).await);
+        let text = std::fs::read_to_string(&file).unwrap();
+        let lines = text.lines().map(|line| serde_json::from_str(line).unwrap());
+        let line: Value = lines
+            .filter(|line: &Value| line["path"] == "/ws")
+            .collect::<Vec<_>>()
+            .pop()
+            .unwrap();
+        assert_eq!(line["method"], "GET", "{line}");
+        assert_eq!(line["status"], if is_by_http_2 { 200 } else { 101 });
+        let carried = json!((1 << 20) + 5);
+        assert!(line["bytes_in"].as_u64() > carried.as_u64(), "{line}");
+        assert!(line["bytes_out"].as_u64() > carried.as_u64(), "{line}");
+    }
+    assert!(asked.windows(2).all(|two| two[0] == two[1]), "{asked:#?}");
+}
+
+#[tokio::test]
+async fn a_socket_on_a_stream_lasts_only_as_long_as_what_it_was_permitted_by() {
+    for (is_by_http_2, speaks) in all() {
+        let fixture = start(speaks, ", access_log: 'off'").await;
+        let (mut socket, _) = open(&fixture, is_by_http_2).await;
+        echoes(&mut socket, "hello").await;
+        eventually("it is looked at", || fixture.is("pep_streams", 1.0)).await;
+        fixture.tokens.forget("at_alice");
+        fixture
+            .announce(json!({ "kind": "grant_revoked", "grant": "g_alice" }))
+            .await;
+        assert_eq!(close_code(&mut socket).await, CloseCode::Policy);
+        eventually("the upstream was told, too", || {
+            fixture.upstream.closed() == Some(1001)
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn at_shutdown_a_socket_on_a_stream_is_closed_in_words() {
+    for (is_by_http_2, speaks) in all() {
+        let fixture = start(speaks, ", access_log: 'off'").await;
+        let (mut socket, _) = open(&fixture, is_by_http_2).await;
+        echoes(&mut socket, "hello").await;
+        let finished = tokio::spawn(fixture.gateway.finish(PATIENCE));
+        assert_eq!(close_code(&mut socket).await, CloseCode::Away);
+        drop(socket);
+        assert!(finished.await.unwrap());
+    }
+}
+
+#[tokio::test]
+async fn a_connection_with_a_socket_is_in_use_and_open_to_others() {
+    let head = ", access_log: 'off', timeouts: { head_secs: 1 }";
+    let fixture = start(Speaks::Http2, head).await;
+    let mut client = told(&fixture).await;
+    let (mut socket, _) = by_http_2(&mut client, "/ws").await;
+    let (mut second, _) = by_http_2(&mut client, "/ws").await;
+    tokio::time::sleep(Duration::from_millis(2500)).await;
+    echoes(&mut socket, "still here").await;
+    echoes(&mut second, "so am I").await;
+    let request = Request::get("http://gw.test/public/ok");
+    let request = request.body(Empty::new()).unwrap();
+    assert_eq!(client.send_request(request).await.unwrap().status(), 200);
+    // Nobody is left: then the connection is idle, and not before.
+    drop((socket, second));
+    eventually("the sockets are gone", || {
+        fixture.is("pep_connections", 1.0)
+    })
+    .await;
+    eventually("it was told to go", || client.is_closed()).await;
+}
+
+#[tokio::test]
+async fn a_socket_that_takes_nothing_holds_up_no_other_and_leaves_nothing_when_it_is_given_up() {
+    for speaks in [Speaks::Http1 { idle: None }, Speaks::Http2] {
+        let fixture = start(speaks, ", access_log: 'off'").await;
+        let mut frames = super::connect(&fixture).await;
+        let mut fields = super::head("CONNECT", "/ws");
+        fields.push((":protocol", "websocket"));
+        fields.push(("authorization", "Bearer at_alice"));
+        frames.headers(1, &fields, false).await;
+        eventually("it is there", || fixture.is("pep_connections", 2.0)).await;
+        fills(&mut frames, 1).await;
+        let mut other = told(&fixture).await;
+        let (mut socket, _) = by_http_2(&mut other, "/ws").await;
+        echoes(&mut socket, "not held up").await;
+        socket.close(None).await.unwrap();
+        while timeout(PATIENCE, socket.next()).await.unwrap().is_some() {}
+        drop((socket, other));
+        frames.write(RST_STREAM, 0, 1, &CANCEL.to_be_bytes()).await;
+        // The client's own connection goes on.
+        eventually("the tunnels are over", || {
+            fixture.is("pep_connections", 1.0)
+        })
+        .await;
+        // One may be kept for requests.
+        eventually("the upstream has its connections back", || {
+            fixture.upstream.open() <= 1
+        })
+        .await;
+        let more = (1_u32 << 20).to_be_bytes();
+        frames.write(WINDOW_UPDATE, 0, 0, &more).await;
+        let request = super::head("GET", "/public/ok");
+        frames.headers(3, &request, true).await;
+        assert_eq!(frames.outcome(3).await.status(), Some(200));
+    }
+}
+
+/// Sends messages that the upstream says again, to a client that takes 64 KiB and no more: at last nobody takes any.
+async fn fills(frames: &mut Frames<TcpStream>, stream: u32) {
+    let mut message = vec![0x81, 0xfe, 0x20, 0x00, 0, 0, 0, 0];
+    message.resize(8 + 0x2000, b'x');
+    let (mut sent, mut window) = (0, 65_535);
+    let limit = Instant::now() + Duration::from_secs(20);
+    loop {
+        while window >= message.len() {
+            assert!(frames.write(DATA, 0, stream, &message).await);
+            window -= message.len();
+            sent += 1;
+        }
+        let Ok(next) = timeout(Duration::from_secs(1), frames.next()).await else {
+            break;
+        };
+        let next = next.unwrap();
+        if next.kind == WINDOW_UPDATE && next.stream == stream {
+            let more = u32::from_be_bytes(next.payload.try_into().unwrap());
+            window += usize::try_from(more).unwrap();
+        } else if next.kind == SETTINGS && next.flags & ACK == 0 {
+            // What the gateway takes of a stream at first.
+            window += (256 << 10) - 65_535;
+        }
+        assert!(Instant::now() < limit, "it takes more and more");
+    }
+    assert!(sent > 30, "{sent}");
+}
+
+async fn refused(client: &mut Client, request: Request<Empty<Bytes>>) -> (u16, Value) {
+    let response = timeout(PATIENCE, client.send_request(request)).await;
+    let (head, body): (_, Incoming) = response.unwrap().unwrap().into_parts();
+    let body = body.collect().await.unwrap().to_bytes();
+    let problem = serde_json::from_slice(&body).unwrap_or_default();
+    (head.status.as_u16(), problem)
+}
+
+#[tokio::test]
+async fn what_is_no_socket_does_not_become_one() {
+    for speaks in [Speaks::Http1 { idle: None }, Speaks::Http2] {
+        // Of an upstream that speaks HTTP/2, 200 is how it agrees.
+        let unlike = if matches!(speaks, Speaks::Http2) {
+            200
+        } else {
+            502
+        };
+        let found = ", access_log: 'off', authorization_servers: ['https://as.example']";
+        let fixture = start(speaks, found).await;
+        let mut client = told(&fixture).await;
+        for (path, protocol, status) in [
+            // Its route takes none.
+            ("/records/1", "websocket", 403),
+            // What the gateway answers itself.
+            ("/.well-known/oauth-protected-resource", "websocket", 403),
+            ("/nowhere", "websocket", 404),
+            ("/ws", "connect-udp", 405),
+            ("/ws", "WebSocket", 405),
+            ("/ws", "h2c", 405),
+            // The upstream answers, and does not agree.
+            ("/public/ok", "websocket", unlike),
+            ("/public/missing", "websocket", 404),
+        ] {
+            let (told, problem) = refused(&mut client, wish(path, protocol)).await;
+            assert_eq!(told, status, "{path} {protocol} {problem}");
+        }
+        fixture.pdp.denies.store(true, Ordering::SeqCst);
+        let (told, problem) = refused(&mut client, wish("/ws", "websocket")).await;
+        assert_eq!(told, 403, "{problem}");
+        let mut anonymous = wish("/ws", "websocket");
+        anonymous.headers_mut().remove("authorization");
+        assert_eq!(refused(&mut client, anonymous).await.0, 401);
+    }
+}
+
+/// A WebSocket by HTTP/1.1, with these as keys.
+fn with_keys(keys: &[&str]) -> String {
+    let keys = keys.iter().fold(String::new(), |keys, key| {
+        keys + "Sec-WebSocket-Key: " + key + "\r\n"
+    });
+    format!(
+        "GET /ws HTTP/1.1\r\nHost: gw.test\r\nAuthorization: Bearer at_alice\r\nConnection: upgrade\r\n\
+         Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n{keys}\r\n"
+    )
+}
+
+#[tokio::test]
+async fn a_key_that_no_upstream_looks_at_is_looked_at_here() {
+    let fixture = start(Speaks::Http2, ", access_log: 'off'").await;
+    for keys in [&[][..], &["short"], &[KEY, KEY]] {
+        let answer = fixture.raw(&with_keys(keys)).await;
+        assert_eq!(answer.status(), 400, "{answer:?}");
+    }
+    let refused = fixture.metric("pep_ambiguous_requests_total{kind=\"websocket_key\"}");
+    assert!((refused - 3.0).abs() < 0.1);
+    assert!(fixture.upstream.seen().is_empty());
+}
+
+/// An upstream of HTTP/1.1 that says this to every wish.
+async fn says(answer: &'static str) -> Upstream {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    tokio::task::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            tokio::task::spawn(async move {
+                let mut request = [0; 4096];
+                while stream.read(&mut request).await.is_ok_and(|read| read > 0) {
+                    let head = String::from_utf8_lossy(&request);
+                    let answer = if head.starts_with("GET /ws") {
+                        answer
+                    } else {
+                        "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+                    };
+                    stream.write_all(answer.as_bytes()).await.unwrap();
+                }
+            });
+        }
+    });
+    Upstream::elsewhere(addr).await
+}
+
+#[tokio::test]
+async fn an_upstream_that_does_not_answer_our_key_has_not_agreed() {
+    for answer in [
+        "HTTP/1.1 101 Switching\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n",
+        "HTTP/1.1 101 Switching\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n",
+        "HTTP/1.1 101 Switching\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n",
+        "HTTP/1.1 204 No Content\r\n\r\n",
+    ] {
+        let speaks = Speaks::Http1 { idle: None };
+        let fixture = start_at(says(answer).await, speaks, ", access_log: 'off'").await;
+        let mut client = told(&fixture).await;
+        let (status, problem) = refused(&mut client, wish("/ws", "websocket")).await;
+        assert_eq!(status, 502, "{answer} {problem}");
+    }
+}
+
+#[tokio::test]
+async fn an_upstream_that_takes_no_sockets_on_streams_is_not_asked_for_one() {
+    let fixture = start(Speaks::Http2WithoutTunnels, ", access_log: 'off'").await;
+    let mut client = told(&fixture).await;
+    // It could still say that it does.
+    for within in [PATIENCE, PATIENCE] {
+        let begun = Instant::now();
+        let request = client.send_request(wish("/ws", "websocket"));
+        let response: Response<Incoming> = request.await.unwrap();
+        assert_eq!(response.status(), StatusCode::BAD_GATEWAY);
+        assert!(begun.elapsed() < within);
+        let answer = fixture.raw(&with_keys(&[KEY])).await;
+        assert_eq!(answer.status(), 502, "{answer:?}");
+    }
+    assert!(
+        fixture
+            .upstream
+            .seen()
+            .iter()
+            .all(|seen| seen.method == Method::GET)
+    );
+}
