@@ -49,8 +49,8 @@ impl Wanted {
             streams: if speaks_http2 { streams } else { 1 },
             upstreams: config
                 .upstreams
-                .values()
-                .map(most_connections)
+                .iter()
+                .map(|(name, upstream)| most_connections(upstream, takes_tunnels(config, name)))
                 .fold(0, usize::saturating_add),
         }
     }
@@ -108,9 +108,15 @@ impl Wanted {
     }
 }
 
+/// Whether requests to an upstream can become what has a connection of its own, whatever is spoken.
+fn takes_tunnels(config: &Config, upstream: &str) -> bool {
+    let mut routes = config.routes.iter();
+    routes.any(|route| route.websocket && route.upstream.leads_to(upstream))
+}
+
 /// Of one worker.
-fn most_connections(upstream: &UpstreamConfig) -> usize {
-    if upstream.protocol == Protocol::Http1 {
+fn most_connections(upstream: &UpstreamConfig, takes_tunnels: bool) -> usize {
+    if upstream.protocol == Protocol::Http1 || takes_tunnels {
         return upstream.connections;
     }
     let each = upstream.http2.as_ref().map(|http2| http2.connections);
@@ -125,11 +131,11 @@ fn most_connections(upstream: &UpstreamConfig) -> usize {
 
 impl Fitting {
     /// Has none of the upstreams have more than there is for it.
-    pub(crate) fn bound(&self, upstreams: &mut [UpstreamPlan]) {
-        // By HTTP/2 connections are few anyhow, and do not grow with what is under way on them.
+    pub(crate) fn bound(&self, config: &Config, upstreams: &mut [UpstreamPlan]) {
+        // By HTTP/2 connections are few anyhow, and do not grow with what is under way on them, but for tunnels.
         let by_request = upstreams
             .iter_mut()
-            .filter(|it| it.transport.http2.is_none());
+            .filter(|it| it.transport.http2.is_none() || takes_tunnels(config, &it.name));
         for upstream in by_request {
             upstream.connections = self.upstreams.part(upstream.connections);
         }
@@ -222,6 +228,28 @@ mod tests {
         };
         let parts = [1_024, 1_000, 23, 1].map(|number| share.part(number));
         assert_eq!(parts, [248, 242, 5, 1]);
+    }
+
+    #[test]
+    fn by_http_2_there_is_a_connection_for_each_tunnel_and_few_beside_them() {
+        let upstream = |settings: &str| {
+            let text = format!("{{ url: 'http://a', connections: 500, {settings} }}");
+            let variables = service_kit::Variables::default();
+            service_kit::config::parse::<UpstreamConfig>(&text, &variables).unwrap()
+        };
+        for (settings, takes_tunnels, most) in [
+            ("", false, 500),
+            ("protocol: http2", false, 4),
+            ("protocol: http2, http2: { connections: 7 }", false, 7),
+            ("protocol: http2", true, 500),
+        ] {
+            let upstream = upstream(settings);
+            assert_eq!(
+                most_connections(&upstream, takes_tunnels),
+                most,
+                "{settings}"
+            );
+        }
     }
 
     #[test]

@@ -173,7 +173,7 @@ pub struct LimitsConfig {
     pub question_body_bytes: usize,
     /// Resources that one request names; more is 400.
     pub question_resources: usize,
-    /// Open connections of one worker; more are closed at once. Fewer, where the limit of open files of the
+    /// Open connections of one worker, also those that a stream of HTTP/2 has become; more are closed at once. Fewer, where the limit of open files of the
     /// process does not hold as many.
     pub connections: usize,
     /// Of these, connections that one client address may have (an IPv6 network of 64 bits counts as one);
@@ -195,7 +195,7 @@ pub struct TimeoutsConfig {
     /// From the request to the upstream's response head.
     pub response_secs: u64,
     /// Between two pieces of a body, either way; and a client that takes nothing of its answer for so long gets
-    /// no more.
+    /// no more. So with a WebSocket, one side of which takes nothing, or does not end when the other has.
     pub idle_body_secs: u64,
     /// The whole of a body that a question is made of; later is 408.
     pub question_body_secs: u64,

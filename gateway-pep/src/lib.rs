@@ -29,6 +29,7 @@ mod maglev;
 mod metrics;
 mod names;
 mod obligation;
+mod parting;
 mod pipeline;
 mod plan;
 mod probes;

@@ -270,13 +270,6 @@ async fn back_off(error: &io::Error) {
 /// Serves a fresh connection, if there is room for one more.
 fn take_on(worker: &Rc<Worker>, stream: TcpStream, peer: IpAddr, purpose: Purpose) {
     let worker = worker.current();
-    let doors = &worker.doors;
-    let refused = &worker.core.metrics.refused;
-    if doors.open() >= worker.core.max_connections {
-        refused.full.inc();
-        tracing::debug!("too many connections");
-        return;
-    }
     // Whoever speaks for others has many connections; who only pretends to is a client like any other.
     let (plan, from) = (&worker.core.plan, peer.to_canonical());
     let is_counted = match purpose {
@@ -286,12 +279,9 @@ fn take_on(worker: &Rc<Worker>, stream: TcpStream, peer: IpAddr, purpose: Purpos
             plan.is_none_or(|plan| !plan.trusts(from))
         }
     };
-    if is_counted && !doors.addresses.enter(peer) {
-        refused.address.inc();
-        tracing::debug!(%peer, "too many connections of an address");
+    let Some(open) = worker.admit(peer, is_counted) else {
         return;
-    }
-    let open = doors.enter(is_counted.then_some(peer));
+    };
     tokio::task::spawn_local(async move {
         let _ = stream.set_nodelay(true);
         transport::serve(&worker, open.number(), stream, Client { peer, purpose }).await;

@@ -222,9 +222,25 @@ impl Worker {
         self.doors.parting().clone()
     }
 
+    /// One more connection, if there may be one more. Whose `is_counted` is not, may have all.
+    pub(crate) fn admit(&self, peer: IpAddr, is_counted: bool) -> Option<Open> {
+        let (doors, refused) = (&self.doors, &self.core.metrics.refused);
+        if doors.open() >= self.core.max_connections {
+            refused.full.inc();
+            tracing::debug!("too many connections");
+            return None;
+        }
+        if is_counted && !doors.addresses.enter(peer) {
+            refused.address.inc();
+            tracing::debug!(%peer, "too many connections of an address");
+            return None;
+        }
+        Some(doors.enter(is_counted.then_some(peer)))
+    }
+
     /// Counts a tunnel among the connections, of which its own is none any more.
-    pub(crate) fn open_tunnel(&self, peer: IpAddr) -> Open {
-        self.doors.open_tunnel(peer)
+    pub(crate) fn become_tunnel(&self, peer: IpAddr) -> Open {
+        self.doors.become_tunnel(peer)
     }
 
     /// By whose configuration a request that comes now is answered.

@@ -32,7 +32,7 @@ pub struct Draw {
 /// another, but by chance.
 #[derive(Debug)]
 pub struct Rates {
-    shards: [Mutex<Shard>; SHARDS],
+    shards: Box<[Mutex<Shard>; SHARDS]>,
     hash: RandomState,
 }
 
@@ -79,7 +79,7 @@ pub(crate) fn micros(duration: Duration) -> u64 {
 impl Default for Rates {
     fn default() -> Self {
         Self {
-            shards: std::array::from_fn(|_| Mutex::default()),
+            shards: Box::new(std::array::from_fn(|_| Mutex::default())),
             hash: RandomState::new(),
         }
     }

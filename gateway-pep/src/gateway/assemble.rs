@@ -46,7 +46,7 @@ pub(super) fn assemble(
     let fitting = Wanted::of(config, workers(config))
         .fit(descriptors::raise())
         .map_err(|issue| GatewayError::Config(vec![issue]))?;
-    fitting.bound(&mut plan.upstreams);
+    fitting.bound(config, &mut plan.upstreams);
     let tls = tls_of(config, base, parts)?;
     let metrics = GatewayMetrics::new(&parts.metrics, &plan, REASONS)?;
     let upstreams = plan.upstreams.iter().enumerate();

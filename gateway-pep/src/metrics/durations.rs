@@ -71,6 +71,7 @@ const ERRORS: &[&str] = &[
     "stream_unanswered",
     "tls_protocol_error",
     "token_service_unavailable",
+    "too_many_connections",
     "unmaskable",
     "upstream_failed",
     "upstream_full",

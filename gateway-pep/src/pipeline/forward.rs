@@ -53,7 +53,7 @@ pub(crate) async fn forward(
     let key = affinity::key(plan, upstream, &permitted);
     record.forwards(&upstream.name);
     let target = shape::target(plan, &permitted).ok_or(Refusal::NotFound)?;
-    let handshake = Handshake::of(permitted.request(), connection.is_http2(), is_http2)?;
+    let handshake = Handshake::of(worker, connection, permitted.request(), is_http2)?;
     let sent = (target, body);
     let mut request = shape::upstream_request(plan, upstream, &mut permitted, sent, record);
     if let Some(handshake) = &handshake {
@@ -69,7 +69,7 @@ pub(crate) async fn forward(
     confirm(worker, record).await?;
     if let Some(handshake) = agreed(handshake, &response)? {
         let upstream = (response, lease);
-        return tunnel(worker, connection, &handshake, upstream, on_upgrade, record);
+        return tunnel(worker, connection, *handshake, upstream, on_upgrade, record);
     }
     let permitted = record.permitted().ok_or(Refusal::NotFound)?;
     let (mut parts, incoming) = response.into_parts();
@@ -165,7 +165,7 @@ fn agreed(
 fn tunnel(
     worker: &Rc<Worker>,
     connection: &Connection,
-    handshake: &Handshake,
+    handshake: Handshake,
     (mut response, lease): (Response<Incoming>, Lease),
     on_upgrade: Option<OnUpgrade>,
     record: &Record,

@@ -120,6 +120,7 @@ fn withdrawn(refusal: &Refusal) -> Option<Withdrawn> {
         | Refusal::RateUnknown
         | Refusal::RequestTimeout
         | Refusal::UpstreamFull
+        | Refusal::TooManyConnections
         | Refusal::UpstreamUnhealthy
         | Refusal::UpstreamFailed
         | Refusal::UpstreamTimeout => None,

@@ -25,6 +25,8 @@ pub(crate) enum Refusal {
     },
     /// The route takes no WebSocket.
     UpgradeNotAllowed,
+    /// A WebSocket on a stream is one connection more, and there are as many as there may be.
+    TooManyConnections,
     NoCredentials,
     TwoCredentials,
     MalformedToken,
@@ -99,6 +101,7 @@ pub(crate) const REASONS: &[&str] = &[
     "not_found",
     "method_not_allowed",
     "upgrade_not_allowed",
+    "too_many_connections",
     "no_credentials",
     "two_credentials",
     "malformed_token",
@@ -140,6 +143,7 @@ impl Refusal {
             Self::NotFound => "not_found",
             Self::MethodNotAllowed { .. } => "method_not_allowed",
             Self::UpgradeNotAllowed => "upgrade_not_allowed",
+            Self::TooManyConnections => "too_many_connections",
             Self::NoCredentials => "no_credentials",
             Self::TwoCredentials => "two_credentials",
             Self::MalformedToken => "malformed_token",
@@ -222,6 +226,7 @@ impl Refusal {
             | Self::ProofStoreUnavailable
             | Self::RateUnknown
             | Self::UpstreamFull
+            | Self::TooManyConnections
             | Self::UpstreamUnhealthy => StatusCode::SERVICE_UNAVAILABLE,
             Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::UpstreamFailed | Self::Unmaskable(_) => StatusCode::BAD_GATEWAY,
@@ -277,6 +282,9 @@ impl Refusal {
                 Some("it cannot be found out whether this is allowed; try again".into())
             }
             Self::RequestTimeout => Some("the body did not arrive in time".into()),
+            Self::TooManyConnections => {
+                Some("there are as many connections as there may be; try again".into())
+            }
             Self::UpstreamFull => {
                 Some("the service behind this gateway has too much to do; try again".into())
             }

@@ -59,6 +59,7 @@ pub(crate) fn refuse(
         | Refusal::ProofStoreUnavailable
         | Refusal::RateUnknown
         | Refusal::UpstreamFull
+        | Refusal::TooManyConnections
         | Refusal::UpstreamUnhealthy => {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }

@@ -36,13 +36,15 @@ use pipe::Pipe;
 enum End {
     /// Between the two ends.
     Over,
+    /// One of them takes nothing.
+    Stalled,
     /// The gateway stops.
     Stopping,
     Withdrawn(Withdrawn),
 }
 
 /// The two of a kind: what goes to the upstream and what comes from there.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Pipes {
     upward: Pipe,
     downward: Pipe,
@@ -55,7 +57,7 @@ const FAREWELL: Duration = Duration::from_secs(1);
 pub(super) fn switch_protocols(
     worker: &Rc<Worker>,
     connection: &Connection,
-    handshake: &Handshake,
+    mut handshake: Handshake,
     (response, upgraded): (&mut Response<Incoming>, Upgraded),
     on_upgrade: Option<OnUpgrade>,
 ) -> Result<Response<ResponseBody>, Refusal> {
@@ -63,7 +65,8 @@ pub(super) fn switch_protocols(
     let upstream = hyper::upgrade::on(&mut *response);
     connection.enter_tunnel();
     let handover = Rc::<Handover>::default();
-    let opened = worker.open_tunnel(connection.client_ip());
+    let opened = handshake.opened.take();
+    let opened = opened.unwrap_or_else(|| worker.become_tunnel(connection.client_ip()));
     let body = ResponseBody::tunnel(handover.clone());
     let running = worker.clone();
     tokio::task::spawn_local(async move {
@@ -90,7 +93,7 @@ where
     let parting = worker.parting();
     let mut closed = pin!(parting.cancelled());
     record.hold();
-    let mut pipes = Pipes::default();
+    let mut pipes = Pipes::new(worker.core.timeouts.idle_body);
     let end = poll_fn(|context| {
         if let Some(withdrawn) = record.withdrawn(context) {
             return Poll::Ready(End::Withdrawn(withdrawn));
@@ -100,12 +103,19 @@ where
         }
         pipes
             .pass(context, &mut downstream, &mut upstream, record)
-            .map(|_| End::Over)
+            .map(|ended| match ended {
+                Err(error) if error.kind() == io::ErrorKind::TimedOut => End::Stalled,
+                Ok(()) | Err(_) => End::Over,
+            })
     })
     .await;
     let code = match end {
         // How a tunnel ends is between the two ends.
         End::Over => return,
+        End::Stalled => {
+            record.broke_off(BodyError::Idle);
+            return;
+        }
         End::Stopping => Code::GoingAway,
         End::Withdrawn(withdrawn) => {
             record.broke_off(BodyError::Withdrawn(withdrawn));
@@ -146,6 +156,14 @@ async fn take_leave(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), words: O
 }
 
 impl Pipes {
+    /// `patience`: with whoever takes nothing, or does not end when the other has.
+    fn new(patience: Duration) -> Self {
+        Self {
+            upward: Pipe::new(patience),
+            downward: Pipe::new(patience),
+        }
+    }
+
     /// Ready when both have come to their end, or one has failed.
     fn pass<D, U>(
         &mut self,
@@ -158,8 +176,14 @@ impl Pipes {
         D: AsyncRead + AsyncWrite + Unpin,
         U: AsyncRead + AsyncWrite + Unpin,
     {
-        let up = self.upward.pass(context, downstream, upstream);
-        let down = self.downward.pass(context, upstream, downstream);
+        let is_last = self.downward.is_over();
+        let up = self.upward.pass(context, (downstream, upstream), is_last);
+        let down = (upstream, downstream);
+        let down = self.downward.pass(context, down, self.upward.is_over());
+        if self.downward.is_over() && !is_last {
+            // The other is the last now.
+            context.waker().wake_by_ref();
+        }
         record.received(self.upward.take_passed());
         record.sent(self.downward.take_passed());
         match (up?, down?) {

@@ -8,8 +8,8 @@ use service_kit::tls::ClientStream;
 use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio_util::either::Either;
-use tokio_util::sync::CancellationToken;
 
+use crate::parting::Parting;
 use crate::plan::{EndpointPlan, Transport};
 use crate::probes::probe;
 
@@ -44,14 +44,14 @@ const DEAF: std::time::Duration = std::time::Duration::from_mins(1);
 #[derive(Debug, Clone, Default)]
 pub(super) struct OnThisThread {
     /// None: as long as it likes.
-    until: Option<CancellationToken>,
+    until: Option<Parting>,
 }
 
 impl OnThisThread {
     /// And no longer.
-    pub(super) fn until(end: &CancellationToken) -> Self {
+    pub(super) fn until(parting: Parting) -> Self {
         Self {
-            until: Some(end.clone()),
+            until: Some(parting),
         }
     }
 }
@@ -59,14 +59,11 @@ impl OnThisThread {
 impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for OnThisThread {
     fn execute(&self, task: F) {
         match &self.until {
-            None => tokio::task::spawn_local(task),
-            Some(end) => {
-                let task = end.clone().run_until_cancelled_owned(task);
-                tokio::task::spawn_local(async move {
-                    task.await;
-                })
+            Some(parting) => parting.run(task),
+            None => {
+                tokio::task::spawn_local(task);
             }
-        };
+        }
     }
 }
 

@@ -13,11 +13,12 @@ use hyper::client::conn::http2::{self, SendRequest};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep};
-use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::sync::DropGuard;
 
 use super::UpstreamError;
 use super::dial::{Dialled, OnThisThread};
 use crate::body::RequestBody;
+use crate::parting::Parting;
 use crate::plan::Http2;
 
 /// To one endpoint.
@@ -65,8 +66,6 @@ const HEAD_BYTES: u32 = 64 << 10;
 const UNTIL_TOLD: u32 = 100;
 /// Within this an endpoint has said what it takes: it is the first that it says.
 const SETTINGS: Duration = Duration::from_secs(1);
-/// After its tunnel a connection has this to write what is left. An upstream that takes nothing more does not keep it.
-const PARTING: Duration = Duration::from_secs(1);
 const LOOK: Duration = Duration::from_millis(1);
 /// Streams that had to be reset since the upstream did what may not be done.
 const ERRORS: usize = 64;
@@ -192,18 +191,13 @@ impl Stream {
         }
     }
 
-    /// On a connection that no other request gets.
+    /// On a connection that no other request gets. An upstream that takes nothing more does not keep it.
     pub(super) async fn alone(plan: &Http2, dialled: Dialled) -> Result<Self, UpstreamError> {
-        let (left, closed) = (CancellationToken::new(), CancellationToken::new());
-        let executor = OnThisThread::until(&closed);
+        let (guard, parting) = Parting::new();
+        let executor = OnThisThread::until(parting);
         let shared = Rc::new(Shared::open(plan, dialled, executor).await?);
         let mut stream = Self::on(&shared);
-        stream.closing = Some(left.clone().drop_guard());
-        tokio::task::spawn_local(async move {
-            left.cancelled().await;
-            sleep(PARTING).await;
-            closed.cancel();
-        });
+        stream.closing = Some(guard);
         Ok(stream)
     }
 

@@ -29,12 +29,22 @@ pub(super) async fn exchange(
             Ok((response, Sender::Http1(connection)))
         }
         Sender::Http2(stream) => {
-            if Wanted::by(&request) == Wanted::ForTunnel && !stream.takes_tunnels(deadline).await {
-                return Err((UpstreamError::NoTunnel, Some(request)));
+            let is_for_tunnel = Wanted::by(&request) == Wanted::ForTunnel;
+            if is_for_tunnel && !stream.takes_tunnels(deadline).await {
+                let is_late = deadline <= Instant::now();
+                let error = if is_late {
+                    UpstreamError::ResponseTimeout
+                } else {
+                    UpstreamError::NoTunnel
+                };
+                return Err((error, Some(request)));
             }
             let answering = pin!(stream.sender().try_send_request(*request));
             match told(timeout_at(deadline, answering).await.ok()) {
                 Ok(response) => Ok((response, Sender::Http2(stream))),
+                Err((error, _)) if is_for_tunnel && is_no_agreement(&error) => {
+                    Err((UpstreamError::NoTunnel, None))
+                }
                 Err(failed) => {
                     if has_ended(&failed.0) {
                         stream.leave();
@@ -77,6 +87,17 @@ pub(super) fn is_unprocessed(error: &UpstreamError) -> bool {
         let is_refused = said.is_reset() && said.reason() == Some(h2::Reason::REFUSED_STREAM);
         said.is_remote() && (said.is_go_away() || is_refused)
     })
+}
+
+/// Whether the library below had something against an answer to a wish for a tunnel: with a body, `200` is none that
+/// agrees. Its endpoint is as well as it was.
+fn is_no_agreement(error: &UpstreamError) -> bool {
+    let UpstreamError::Exchange(error) = error else {
+        return false;
+    };
+    let is_own = |error: &h2::Error| !error.is_remote() && !error.is_library() && !error.is_io();
+    of_http2(error)
+        .is_some_and(|error| is_own(error) && error.reason() == Some(h2::Reason::INTERNAL_ERROR))
 }
 
 fn of_http2(error: &hyper::Error) -> Option<&h2::Error> {

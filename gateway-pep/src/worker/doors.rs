@@ -85,7 +85,7 @@ impl Doors {
         self.connections.borrow().len()
     }
 
-    pub(crate) fn open_tunnel(self: &Rc<Self>, peer: IpAddr) -> Open {
+    pub(crate) fn become_tunnel(self: &Rc<Self>, peer: IpAddr) -> Open {
         self.addresses.stay(peer);
         self.enter(Some(peer))
     }

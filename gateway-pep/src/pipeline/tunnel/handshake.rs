@@ -14,12 +14,17 @@ use crate::body::RequestBody;
 use crate::canonical::{Ambiguity, CanonicalRequest, Upgrade};
 use crate::headers;
 use crate::pipeline::refusal::Refusal;
+use crate::worker::Open;
+use crate::worker::Worker;
+use crate::worker::connection::Connection;
 
 /// What is to be said on both sides of a request that wishes for a WebSocket.
 #[derive(Debug)]
 pub(in crate::pipeline) struct Handshake {
     client: Client,
     upstream: Upstream,
+    /// Its place among the connections, where that is another one than its client's own.
+    pub(super) opened: Option<Open>,
 }
 
 /// What a client hears that has its wish.
@@ -52,14 +57,15 @@ const KEY_BYTES: usize = 16;
 impl Handshake {
     /// None: there is no such wish.
     pub(in crate::pipeline) fn of(
+        worker: &Worker,
+        connection: &Connection,
         request: &CanonicalRequest,
-        client_speaks_http2: bool,
         upstream_speaks_http2: bool,
     ) -> Result<Option<Box<Self>>, Refusal> {
         if request.upgrade() != Upgrade::WebSocket {
             return Ok(None);
         }
-        let (client, upstream) = match (client_speaks_http2, upstream_speaks_http2) {
+        let (client, upstream) = match (connection.is_http2(), upstream_speaks_http2) {
             (false, false) => (Client::Passed, Upstream::Passed),
             (false, true) => {
                 let key = key_of(request.headers());
@@ -75,7 +81,18 @@ impl Handshake {
             }
             (true, true) => (Client::Http2, Upstream::Http2),
         };
-        Ok(Some(Box::new(Self { client, upstream })))
+        let mut opened = None;
+        if connection.is_http2() {
+            let peer = connection.client_ip();
+            let is_counted = !worker.core.plan.proxies.trust(peer);
+            let place = worker.admit(peer, is_counted);
+            opened = Some(place.ok_or(Refusal::TooManyConnections)?);
+        }
+        Ok(Some(Box::new(Self {
+            client,
+            upstream,
+            opened,
+        })))
     }
 
     /// Has an upstream's request, made for the `GET` that was permitted, ask for a WebSocket.
@@ -90,7 +107,14 @@ impl Handshake {
                 request.headers_mut().insert(header::SEC_WEBSOCKET_KEY, key);
             }
             Upstream::Http2 => {
-                request.headers_mut().remove(header::SEC_WEBSOCKET_KEY);
+                // Of a body nothing is said: what goes on the stream is none.
+                for name in [
+                    header::SEC_WEBSOCKET_KEY,
+                    header::CONTENT_LENGTH,
+                    header::TRAILER,
+                ] {
+                    request.headers_mut().remove(name);
+                }
                 *request.method_mut() = Method::CONNECT;
                 let protocol = Protocol::from_static("websocket");
                 request.extensions_mut().insert(protocol);
@@ -125,6 +149,8 @@ impl Handshake {
     /// Says to the client that it has its wish, in an answer without fields of one hop.
     pub(super) fn agree(&self, response: &mut Response<super::ResponseBody>) {
         *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+        // RFC 9110 section 8.6, RFC 9113 section 8.5.
+        response.headers_mut().remove(header::CONTENT_LENGTH);
         match &self.client {
             Client::Passed => set_upgrade(response.headers_mut()),
             Client::Answered(answer) => {

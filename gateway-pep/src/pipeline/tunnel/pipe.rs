@@ -3,10 +3,12 @@
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::frames::Frames;
+use crate::body::{Patience, Waited};
 
 /// One direction of a tunnel.
 #[derive(Debug)]
@@ -20,6 +22,7 @@ pub(super) struct Pipe {
     passed: usize,
     is_unflushed: bool,
     ending: Ending,
+    patience: Patience,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,8 +36,10 @@ enum Ending {
 
 const BUFFER: usize = 8 << 10;
 
-impl Default for Pipe {
-    fn default() -> Self {
+impl Pipe {
+    /// `patience`: how long whoever writes may take nothing, and whoever reads may say nothing once the other direction is
+    /// over.
+    pub(super) fn new(patience: Duration) -> Self {
         Self {
             buffer: vec![0; BUFFER].into(),
             from: 0,
@@ -43,13 +48,42 @@ impl Default for Pipe {
             passed: 0,
             is_unflushed: false,
             ending: Ending::Not,
+            patience: Patience::new(patience),
         }
     }
-}
 
-impl Pipe {
-    /// Passes on what there is. Ready at the end, which the other side was told.
+    /// Passes on what there is. Ready at the end, which the other side was told, or when that has taken too long.
+    /// `is_last`: the other direction is over.
     pub(super) fn pass(
+        &mut self,
+        context: &mut Context<'_>,
+        (from, to): (
+            &mut (impl AsyncRead + Unpin),
+            &mut (impl AsyncWrite + Unpin),
+        ),
+        is_last: bool,
+    ) -> Poll<io::Result<()>> {
+        let before = self.passed;
+        let polled = self.pass_on(context, from, to);
+        if self.passed > before {
+            self.patience.reset();
+        }
+        if polled.is_ready() {
+            return polled;
+        }
+        let is_waiting = self.from < self.to || self.ending == Ending::Read || self.is_unflushed;
+        if !is_waiting && !is_last {
+            self.patience.reset();
+            return Poll::Pending;
+        }
+        match self.patience.wait(context) {
+            Waited::TooLong => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
+            Waited::Long | Waited::NotLong => Poll::Pending,
+        }
+    }
+
+    /// As far as both sides go.
+    fn pass_on(
         &mut self,
         context: &mut Context<'_>,
         from: &mut (impl AsyncRead + Unpin),
@@ -99,6 +133,10 @@ impl Pipe {
     /// Bytes that were passed on since the last call.
     pub(super) fn take_passed(&mut self) -> usize {
         std::mem::take(&mut self.passed)
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.ending == Ending::Over
     }
 
     /// Whether a closing frame may come next.

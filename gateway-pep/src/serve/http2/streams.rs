@@ -13,6 +13,7 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::time::Instant;
 
 use crate::body::{BodyError, Patience, Waited};
+use crate::parting::Parting;
 use crate::pipeline::ResponseBody;
 
 /// What the streams of a connection share.
@@ -30,6 +31,8 @@ pub(in crate::serve) struct Streams {
     waker: RefCell<Option<Waker>>,
     /// Of the stream that was opened last, until its task is begun.
     fresh: RefCell<Option<Rc<Handed>>>,
+    /// Of the stream that has become a tunnel last, until the task that writes to it is begun.
+    tunnel: RefCell<Option<Parting>>,
 }
 
 /// A client may give up so many requests more than it sees through. Browsers do it, too.
@@ -45,6 +48,7 @@ impl Streams {
             left: Cell::new(GIVEN_UP),
             waker: RefCell::default(),
             fresh: RefCell::default(),
+            tunnel: RefCell::default(),
         })
     }
 
@@ -154,7 +158,10 @@ impl StreamBody {
         stream.is_done = body.is_end_stream();
         let stream = match body.kept_for_tunnel() {
             Some(kept) => {
-                kept.replace(Some(Box::new(stream)));
+                // A client that takes nothing more does not keep the stream: without its task it is reset.
+                let (guard, parting) = Parting::new();
+                *stream.streams.tunnel.borrow_mut() = Some(parting);
+                kept.replace(Some(Box::new((stream, guard))));
                 None
             }
             None => Some(stream),
@@ -216,9 +223,13 @@ impl<F> hyper::rt::Executor<F> for Local
 where
     F: Future<Output = ()> + 'static,
 {
-    /// The task of the stream that was opened just before.
+    /// The task of the stream that was opened just before, or has just become a tunnel.
     fn execute(&self, task: F) {
         let handed = self.streams.fresh.borrow_mut().take();
+        let parting = self.streams.tunnel.borrow_mut().take();
+        if let (None, Some(parting)) = (&handed, parting) {
+            return parting.run(task);
+        }
         let mut patience = Patience::new(self.patience);
         tokio::task::spawn_local(async move {
             let mut task = pin!(task);

@@ -19,12 +19,16 @@ use tokio::time::{Instant, timeout};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::Role;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use super::{CANCEL, client};
 use crate::fixture::{Fixture, PATIENCE, Setup, eventually};
-use crate::http2_frames::{ACK, DATA, Frames, RST_STREAM, SETTINGS, WINDOW_UPDATE};
+use crate::http2_frames::{
+    ACK, DATA, END_HEADERS, END_STREAM, Frames, HEADERS, Outcome, RST_STREAM, SETTINGS,
+    WINDOW_UPDATE, block, frame,
+};
 use crate::upstream::{Speaks, Upstream};
 
 /// What a WebSocket goes over at the client.
@@ -436,4 +440,168 @@ async fn an_upstream_that_takes_no_sockets_on_streams_is_not_asked_for_one() {
             .iter()
             .all(|seen| seen.method == Method::GET)
     );
+}
+
+#[tokio::test]
+async fn a_socket_on_a_stream_is_a_connection_of_its_client() {
+    let limits = ", access_log: 'off', limits: { connections_per_address: 2 }";
+    let fixture = start(Speaks::Http2, limits).await;
+    let mut client = told(&fixture).await;
+    let (mut socket, _) = by_http_2(&mut client, "/ws").await;
+    let (status, problem) = refused(&mut client, wish("/ws", "websocket")).await;
+    assert_eq!(status, 503);
+    assert!(
+        problem["type"]
+            .as_str()
+            .unwrap()
+            .ends_with("too-many-connections"),
+        "{problem}"
+    );
+    assert!(fixture.is("pep_connections_refused_total{reason=\"address\"}", 1.0));
+    echoes(&mut socket, "hello").await;
+    socket.close(None).await.unwrap();
+    while timeout(PATIENCE, socket.next()).await.unwrap().is_some() {}
+    drop(socket);
+    eventually("it is no connection any more", || {
+        fixture.is("pep_connections", 1.0)
+    })
+    .await;
+    let (mut socket, _) = by_http_2(&mut client, "/ws").await;
+    echoes(&mut socket, "hello").await;
+}
+
+#[tokio::test]
+async fn whoever_takes_nothing_is_not_waited_for_without_end() {
+    for speaks in [Speaks::Http1 { idle: None }, Speaks::Http2] {
+        let patience = ", access_log: 'off', timeouts: { idle_body_secs: 2 }";
+        let fixture = start(speaks, patience).await;
+        let mut frames = super::connect(&fixture).await;
+        let mut fields = super::head("CONNECT", "/ws");
+        fields.push((":protocol", "websocket"));
+        fields.push(("authorization", "Bearer at_alice"));
+        frames.headers(1, &fields, false).await;
+        eventually("it is there", || fixture.is("pep_connections", 2.0)).await;
+        fills(&mut frames, 1).await;
+        // The stream, too, is given up then.
+        assert_eq!(frames.outcome(1).await, Outcome::Reset(CANCEL));
+        assert!(fixture.is("pep_connections", 1.0));
+    }
+}
+
+/// An upstream of HTTP/1.1 that agrees, and then neither says anything nor looks whether anybody is there.
+async fn deaf() -> Upstream {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    tokio::task::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            tokio::task::spawn(async move {
+                loop {
+                    let mut request = [0; 4096];
+                    let read = stream.read(&mut request).await.unwrap();
+                    let head = String::from_utf8_lossy(&request[..read]);
+                    let Some(at) = head.to_lowercase().find("sec-websocket-key: ") else {
+                        let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+                        stream.write_all(answer).await.unwrap();
+                        continue;
+                    };
+                    let accept = derive_accept_key(&request[at + 19..at + 43]);
+                    let answer = format!(
+                        "HTTP/1.1 101 Switching\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\
+                         Sec-WebSocket-Accept: {accept}\r\nContent-Length: 5\r\n\r\n"
+                    );
+                    stream.write_all(answer.as_bytes()).await.unwrap();
+                    std::future::pending::<()>().await;
+                }
+            });
+        }
+    });
+    Upstream::elsewhere(addr).await
+}
+
+#[tokio::test]
+async fn an_end_that_the_other_side_does_not_hear_is_one() {
+    let speaks = Speaks::Http1 { idle: None };
+    let patience = ", access_log: 'off', timeouts: { idle_body_secs: 2 }";
+    let fixture = start_at(deaf().await, speaks, patience).await;
+    let mut client = told(&fixture).await;
+    let (socket, _) = by_http_2(&mut client, "/ws").await;
+    assert!(fixture.is("pep_connections", 2.0));
+    // As long as both are there nothing need be said.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert!(fixture.is("pep_connections", 2.0));
+    drop(socket);
+    eventually("it is over", || fixture.is("pep_connections", 1.0)).await;
+}
+
+#[tokio::test]
+async fn a_wish_that_says_how_long_nothing_is_can_come_true() {
+    let fixture = start(Speaks::Http2, ", access_log: 'off'").await;
+    let mut request = "ws://gw.test/ws".into_client_request().unwrap();
+    let headers = request.headers_mut();
+    headers.insert("authorization", "Bearer at_alice".parse().unwrap());
+    headers.insert("content-length", "0".parse().unwrap());
+    let stream = Box::new(TcpStream::connect(fixture.addr).await.unwrap());
+    let opened = tokio_tungstenite::client_async(request, stream as Box<dyn Pipe>).await;
+    let (mut socket, _) = opened.unwrap();
+    echoes(&mut socket, "hello").await;
+    let seen = fixture.upstream.last();
+    assert!(!seen.headers.contains_key("content-length"), "{seen:?}");
+}
+
+/// An upstream of HTTP/2 that takes wishes, and answers them with a page.
+async fn answers_with_a_page() -> Upstream {
+    const ENABLE_CONNECT_PROTOCOL: [u8; 6] = [0, 8, 0, 0, 0, 1];
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    tokio::task::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            tokio::task::spawn(async move {
+                let mut preface = [0; 24];
+                stream.read_exact(&mut preface).await.unwrap();
+                let settings = frame(SETTINGS, 0, 0, &ENABLE_CONNECT_PROTOCOL);
+                stream.write_all(&settings).await.unwrap();
+                loop {
+                    let mut head = [0; 9];
+                    if stream.read_exact(&mut head).await.is_err() {
+                        return;
+                    }
+                    let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+                    let id = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
+                    let mut payload = vec![0; usize::try_from(length).unwrap()];
+                    stream.read_exact(&mut payload).await.unwrap();
+                    let answer = match head[3] {
+                        SETTINGS if head[4] & ACK == 0 => frame(SETTINGS, ACK, 0, &[]),
+                        HEADERS => {
+                            let fields = block(&[(":status", "200"), ("content-length", "5")]);
+                            let mut page = frame(HEADERS, END_HEADERS, id, &fields);
+                            page.extend(frame(DATA, END_STREAM, id, b"hello"));
+                            page
+                        }
+                        _ => continue,
+                    };
+                    stream.write_all(&answer).await.unwrap();
+                }
+            });
+        }
+    });
+    Upstream::elsewhere(addr).await
+}
+
+#[tokio::test]
+async fn an_upstream_that_answers_a_wish_with_a_page_is_as_well_as_before() {
+    let setup = Setup {
+        gateway: "{ workers: 1, access_log: 'off', h2c: true }".into(),
+        upstream: answers_with_a_page().await,
+        upstream_settings: "protocol: http2, outlier_detection: { consecutive_failures: 2 }".into(),
+        ..Setup::new().await
+    };
+    let fixture = setup.start().await;
+    let mut client = told(&fixture).await;
+    for _ in 0..5 {
+        let (status, problem) = refused(&mut client, wish("/ws", "websocket")).await;
+        assert_eq!(status, 502, "{problem}");
+    }
+    assert!(fixture.metric("pep_upstream_endpoint_ejections_total") < 0.5);
 }
