@@ -46,7 +46,10 @@ pub(crate) fn print(arguments: &Arguments) -> anyhow::Result<()> {
     let mut out = io::stdout();
     write_rungs(&rungs, &mut out)?;
     if !latencies.is_empty() {
-        writeln!(out, "\nAt half of what each answers a second:\n")?;
+        writeln!(
+            out,
+            "\nAt half of what each answers a second, on a core that is kept awake:\n"
+        )?;
         write_latencies(&latencies, &mut out)?;
     }
     write_plot(&rungs, &arguments.plot)?;
