@@ -13,6 +13,7 @@ mod files;
 mod follow;
 mod issued;
 mod name;
+mod revocations;
 mod session;
 mod wanted;
 
@@ -63,6 +64,8 @@ struct Current {
     server: Arc<ServerConfig>,
     /// Whom authorities vouch for. None: nobody.
     authorities: Option<Arc<dyn ClientCertVerifier>>,
+    /// When what they have revoked is not known any more, in Unix seconds. None: nobody looks.
+    revocations_end: Option<u64>,
     /// The handshake takes any certificate, and has not asked them.
     takes_any: bool,
     /// None: the one certificate is for every name.
@@ -77,7 +80,7 @@ impl Tls {
         base: &Path,
         clients: ClientCertificates,
     ) -> Result<Self, ConfigIssue> {
-        Self::of(Files::of_one(place, config, base, clients), None)
+        Self::of(Files::of_one(place, config, base, clients)?, None)
     }
 
     /// Of a listener that is reached by several names, and speaks HTTP/2 to those who want it.
@@ -179,7 +182,7 @@ impl Current {
         if self.takes_any {
             self.again(chain)
         } else {
-            ClientCertificate::read(chain.first()?, true)
+            ClientCertificate::read(chain.first()?, true).map(|it| self.bounded(it))
         }
     }
 
@@ -193,7 +196,16 @@ impl Current {
             .is_some_and(|authorities| authorities.verify_client_cert(own, others, now).is_ok());
         // Nobody has looked at its time yet where nobody vouches for it.
         let counts = is_trusted || (self.takes_any && certificate::holds_at(own, now));
-        ClientCertificate::read(own, is_trusted).filter(|_| counts)
+        let read = ClientCertificate::read(own, is_trusted).filter(|_| counts);
+        read.map(|it| self.bounded(it))
+    }
+
+    /// No longer than it is known not to be revoked.
+    fn bounded(&self, mut shown: ClientCertificate) -> ClientCertificate {
+        if let Some(end) = self.revocations_end.filter(|_| shown.is_trusted) {
+            shown.not_after = shown.not_after.min(end);
+        }
+        shown
     }
 }
 

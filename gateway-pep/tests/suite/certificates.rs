@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer,
+    ExtendedKeyUsagePurpose, IsCa, KeyIdMethod, KeyPair, RevokedCertParams, SerialNumber,
 };
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject as _;
@@ -35,6 +36,25 @@ impl Authority {
 
     pub(crate) fn pem(&self) -> String {
         self.0.pem()
+    }
+
+    /// What is revoked, by serial number; the list is good up to the end of a year.
+    pub(crate) fn revocations(&self, serials: &[u64], year: i32) -> String {
+        let revoked = serials.iter().map(|serial| RevokedCertParams {
+            serial_number: SerialNumber::from(*serial),
+            revocation_time: rcgen::date_time_ymd(2026, 1, 1),
+            reason_code: None,
+            invalidity_date: None,
+        });
+        let list = CertificateRevocationListParams {
+            this_update: rcgen::date_time_ymd(2019, 1, 1),
+            next_update: rcgen::date_time_ymd(year, 12, 31),
+            crl_number: SerialNumber::from(1),
+            issuing_distribution_point: None,
+            revoked_certs: revoked.collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        list.signed_by(&self.0).unwrap().pem().unwrap()
     }
 
     pub(crate) fn server(&self, names: &[&str]) -> Issued {
@@ -163,7 +183,15 @@ impl TlsClient {
         addr: SocketAddr,
         name: &str,
     ) -> std::io::Result<TlsStream<TcpStream>> {
-        let stream = TcpStream::connect(addr).await?;
+        self.over(TcpStream::connect(addr).await?, name).await
+    }
+
+    /// On a connection on which something has come before.
+    pub(crate) async fn over(
+        &self,
+        stream: TcpStream,
+        name: &str,
+    ) -> std::io::Result<TlsStream<TcpStream>> {
         let name = ServerName::try_from(name.to_owned()).unwrap();
         let connector = TlsConnector::from(Arc::new(self.config.clone()));
         connector.connect(name, stream).await

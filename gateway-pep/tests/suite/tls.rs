@@ -33,7 +33,10 @@ impl Tls {
     pub(crate) async fn set_up(of_tls: &str, more: &str, change: impl FnOnce(&mut Setup)) -> Self {
         let (authority, files) = (Authority::new(), Files::new());
         let clients = files.put("clients.pem", &authority.pem());
-        let of_tls = of_tls.replace("CLIENTS", &clients.display().to_string());
+        let revoked = files.put("revoked.pem", &authority.revocations(&[], 2060));
+        let of_tls = of_tls
+            .replace("CLIENTS", &clients.display().to_string())
+            .replace("REVOKED", &revoked.display().to_string());
         let pairs = [
             files.pair(
                 "gw",

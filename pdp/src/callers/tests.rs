@@ -65,6 +65,7 @@ fn config(callers: Vec<CallerConfig>) -> PdpConfig {
             certificate_file: "server.pem".into(),
             key_file: "server.key".into(),
             client_ca_file: Some("clients.pem".into()),
+            client_crl_file: None,
         }),
         ..PdpConfig::default()
     }

@@ -17,6 +17,10 @@ pub struct TlsConfig {
     /// Authorities whose client certificates are believed.
     #[serde(default)]
     pub client_ca_file: Option<PathBuf>,
+    /// Revocation lists (RFC 5280) of these authorities, and of those between them and clients, all in one file. Certificates that
+    /// are on one, or of whose issuer there is none that is of today, are not believed. Default: nobody looks.
+    #[serde(default)]
+    pub client_crl_file: Option<PathBuf>,
 }
 
 /// TLS on a listener that is reached by several names. Files are PEM, relative to the configuration
@@ -34,6 +38,10 @@ pub struct NamedTlsConfig {
     /// Authorities whose client certificates are believed.
     #[serde(default)]
     pub client_ca_file: Option<PathBuf>,
+    /// Revocation lists (RFC 5280) of these authorities, and of those between them and clients, all in one file. Certificates that
+    /// are on one, or of whose issuer there is none that is of today, are not believed. Default: nobody looks.
+    #[serde(default)]
+    pub client_crl_file: Option<PathBuf>,
     /// Whether clients must show a certificate, and which. Default: `optional` where there is a
     /// `client_ca_file`, else nobody is asked for one.
     #[serde(default)]

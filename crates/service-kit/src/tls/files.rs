@@ -11,6 +11,7 @@ use rustls::{ServerConfig, SupportedProtocolVersion};
 
 use super::by_name::{ByName, NoPlace};
 use super::config::{ClientCertificates, NamedTlsConfig, TlsConfig, TlsVersion};
+use super::revocations::Revocations;
 use super::{AnyClient, Current, Issuance};
 use crate::{ConfigIssue, digest, pem};
 
@@ -20,6 +21,7 @@ pub(super) struct Files {
     place: String,
     certificates: Vec<Pair>,
     client_authorities: Option<PathBuf>,
+    client_revocations: Option<PathBuf>,
     clients: ClientCertificates,
     /// Only the names of the certificates are served.
     by_name: bool,
@@ -40,6 +42,7 @@ struct Pair {
 pub(super) struct Texts {
     pairs: Vec<(pem::Bytes, pem::Bytes)>,
     client_authorities: Option<pem::Bytes>,
+    client_revocations: Option<pem::Bytes>,
 }
 
 const HTTP_1: &[&[u8]] = &[b"http/1.1"];
@@ -54,20 +57,23 @@ impl Files {
         config: &TlsConfig,
         base: &Path,
         clients: ClientCertificates,
-    ) -> Self {
-        Self {
+    ) -> Result<Self, ConfigIssue> {
+        let (authorities, revocations) = (&config.client_ca_file, &config.client_crl_file);
+        check_revocations(place, authorities.as_ref(), revocations.as_ref())?;
+        Ok(Self {
             certificates: vec![Pair {
                 place: place.to_owned(),
                 certificate: base.join(&config.certificate_file),
                 key: base.join(&config.key_file),
             }],
-            client_authorities: config.client_ca_file.as_ref().map(|file| base.join(file)),
+            client_authorities: authorities.as_ref().map(|file| base.join(file)),
+            client_revocations: revocations.as_ref().map(|file| base.join(file)),
             clients,
             by_name: false,
             versions: FROM_1_2,
             protocols: HTTP_1,
             place: place.to_owned(),
-        }
+        })
     }
 
     /// One for each name.
@@ -93,6 +99,8 @@ impl Files {
             ))
             .hint("name the authorities whose certificates are believed, or write `any`"));
         }
+        let (authorities, revocations) = (&config.client_ca_file, &config.client_crl_file);
+        check_revocations(place, authorities.as_ref(), revocations.as_ref())?;
         let certificates = config.certificates.iter().enumerate();
         Ok(Self {
             certificates: certificates
@@ -102,7 +110,8 @@ impl Files {
                     key: base.join(&pair.key_file),
                 })
                 .collect(),
-            client_authorities: config.client_ca_file.as_ref().map(|file| base.join(file)),
+            client_authorities: authorities.as_ref().map(|file| base.join(file)),
+            client_revocations: revocations.as_ref().map(|file| base.join(file)),
             clients: clients.unwrap_or(ClientCertificates::Optional),
             by_name: true,
             versions: match config.min_version {
@@ -125,12 +134,15 @@ impl Files {
                 pem::read(&pair.name("key_file"), &pair.key)?,
             ))
         });
-        let authorities = self.client_authorities.as_ref();
+        let of_clients = |key: &str, path: &Option<PathBuf>| {
+            let path = path.as_ref();
+            path.map(|path| pem::read(&self.name(key), path))
+                .transpose()
+        };
         Ok(Texts {
             pairs: pairs.collect::<Result<_, _>>()?,
-            client_authorities: authorities
-                .map(|path| pem::read(&self.name("client_ca_file"), path))
-                .transpose()?,
+            client_authorities: of_clients("client_ca_file", &self.client_authorities)?,
+            client_revocations: of_clients("client_crl_file", &self.client_revocations)?,
         })
     }
 
@@ -144,8 +156,17 @@ impl Files {
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_protocol_versions(self.versions)
             .map_err(|error| ConfigIssue::new(format!("`{}`: {error}", self.place)))?;
+        let revocations = match (&self.client_revocations, &texts.client_revocations) {
+            (Some(path), Some(text)) => Some(Revocations::read(
+                &self.name("client_crl_file"),
+                path,
+                text,
+            )?),
+            _ => None,
+        };
+        let revocations_end = revocations.as_ref().map(|it| it.end);
         let verifier = match (&self.client_authorities, &texts.client_authorities) {
-            (Some(path), Some(text)) => Some(self.verifier(path, text)?),
+            (Some(path), Some(text)) => Some(self.verifier(path, text, revocations)?),
             _ => None,
         };
         let authorities = verifier.clone();
@@ -187,6 +208,7 @@ impl Files {
         Ok(Current {
             server: Arc::new(server),
             authorities,
+            revocations_end,
             takes_any: self.clients == ClientCertificates::Any,
             by_name,
         })
@@ -196,6 +218,7 @@ impl Files {
         &self,
         path: &Path,
         text: &[u8],
+        revocations: Option<Revocations>,
     ) -> Result<Arc<dyn ClientCertVerifier>, ConfigIssue> {
         let name = self.name("client_ca_file");
         let roots = pem::roots(&name, path, text)?;
@@ -205,6 +228,13 @@ impl Files {
             ClientCertificates::Optional => builder.allow_unauthenticated(),
             ClientCertificates::Required | ClientCertificates::Any => builder,
         };
+        let builder = match revocations {
+            None => builder,
+            // Of what there is no list, or an old one, nobody knows; that is no yes.
+            Some(revocations) => builder
+                .with_crls(revocations.lists)
+                .enforce_revocation_expiration(),
+        };
         builder
             .build()
             .map_err(|error| ConfigIssue::new(format!("`{name}`: {error}")))
@@ -213,6 +243,20 @@ impl Files {
     fn name(&self, key: &str) -> String {
         format!("{}.{key}", self.place)
     }
+}
+
+fn check_revocations(
+    place: &str,
+    authorities: Option<&PathBuf>,
+    revocations: Option<&PathBuf>,
+) -> Result<(), ConfigIssue> {
+    if revocations.is_some() && authorities.is_none() {
+        return Err(
+            ConfigIssue::new(format!("`{place}.client_crl_file` needs `client_ca_file`"))
+                .hint("name the authorities whose certificates are believed, or remove it"),
+        );
+    }
+    Ok(())
 }
 
 impl Pair {
@@ -258,7 +302,8 @@ impl Texts {
             .iter()
             .flat_map(|(certificate, key)| [certificate, key]);
         let mut digests = Vec::new();
-        for part in pairs.chain(self.client_authorities.as_ref()) {
+        let of_clients = [&self.client_authorities, &self.client_revocations];
+        for part in pairs.chain(of_clients.into_iter().flatten()) {
             digests.extend(digest::sha256(part));
         }
         digest::sha256(&digests)

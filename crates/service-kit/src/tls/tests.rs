@@ -2,6 +2,7 @@
 
 mod any;
 mod named;
+mod revoked;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -90,6 +91,7 @@ impl Files {
                 certificate_file: "server.pem".into(),
                 key_file: "server.key".into(),
                 client_ca_file: clients.map(|_| "clients.pem".into()),
+                client_crl_file: None,
             },
         };
         files.serve(server);

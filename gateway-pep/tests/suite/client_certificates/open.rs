@@ -10,9 +10,9 @@ use tokio::time::Instant;
 use tokio_rustls::client::TlsStream;
 
 use super::{OPTIONAL, ask, bare, client, connect, start};
-use crate::certificates::{Authority, Issued};
+use crate::certificates::{Authority, Issued, TlsClient};
 use crate::fixture::Answer;
-use crate::tls::Tls;
+use crate::tls::{Tls, exchange};
 
 /// On a connection that stays open.
 async fn again(stream: &mut TlsStream<TcpStream>) -> u16 {
@@ -139,4 +139,50 @@ async fn where_a_certificate_is_required_an_open_connection_ends_with_it() {
         assert!(begin.elapsed() < Duration::from_secs(10), "it goes on");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
+}
+
+/// What is revoked counts for nothing, on open connections too, and so does everything once nobody knows what is.
+#[tokio::test]
+async fn a_certificate_that_is_revoked_counts_no_more_whatever_is_open() {
+    let of_tls = format!("{OPTIONAL}, client_crl_file: 'REVOKED'");
+    let clock = ManualClock::at(SystemClock.now());
+    let moved = clock.clone();
+    let (tls, _) = start(&of_tls, |setup| setup.clock = moved).await;
+    let issue = |serial: u64, year| {
+        tls.authority.issue(&["job.test"], |params| {
+            params.serial_number = Some(serial.into());
+            params.not_after = rcgen::date_time_ymd(year, 1, 1);
+            let uri = "spiffe://x/job".try_into().unwrap();
+            params.subject_alt_names.push(SanType::URI(uri));
+        })
+    };
+    let (one, other) = (issue(7, 2090), issue(8, 2090));
+    let (mut of_one, mut of_other) = (
+        connect(&tls, Some(&one)).await,
+        connect(&tls, Some(&other)).await,
+    );
+    assert_eq!(
+        (again(&mut of_one).await, again(&mut of_other).await),
+        (200, 200)
+    );
+    let revoked = tls.authority.revocations(&[7], 2060);
+    tls.files.put("revoked.pem", &revoked);
+    let begin = Instant::now();
+    while again(&mut of_one).await != 401 {
+        assert!(begin.elapsed() < Duration::from_secs(10), "it goes on");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(again(&mut of_other).await, 200);
+    let client = TlsClient::new(&tls.authority, Some(&one));
+    let refused = client.connect(tls.fixture.addr, "gw.test").await;
+    let request = bare("/mesh/1");
+    let answer = match refused {
+        Ok(stream) => exchange(stream, &request).await.status(),
+        Err(_) => 0,
+    };
+    assert_eq!(answer, 0, "there is no handshake");
+    assert_eq!(ask(&tls, Some(&other), &request).await.status(), 200);
+    // The certificate would be good for longer than the list is.
+    clock.advance(Duration::from_hours(40 * 366 * 24));
+    assert_eq!(again(&mut of_other).await, 401);
 }

@@ -72,6 +72,7 @@ async fn start(authority: &Authority, callers: Vec<CallerConfig>, keys: &str) ->
         certificate_file: "server.pem".into(),
         key_file: "server.key".into(),
         client_ca_file: Some("clients.pem".into()),
+        client_crl_file: None,
     });
     let pdp = fixture.open();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -59,6 +59,7 @@ impl Site {
             certificate_file: "server.pem".into(),
             key_file: "server.key".into(),
             client_ca_file: None,
+            client_crl_file: None,
         };
         let tls = Tls::open("site", &files, folder.path(), ClientCertificates::Optional).unwrap();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

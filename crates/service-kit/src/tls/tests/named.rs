@@ -23,6 +23,7 @@ impl Named {
                     .collect(),
                 min_version: TlsVersion::default(),
                 client_ca_file: None,
+                client_crl_file: None,
                 client_certificates: None,
             },
         };
