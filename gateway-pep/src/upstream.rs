@@ -293,10 +293,13 @@ impl Lease {
 
     /// The connection becomes something else, or one of its streams does, and counts as long as that lasts.
     pub(crate) fn upgraded(self) -> Upgraded {
-        let Self { sender, place } = self;
+        let Self { sender, mut place } = self;
         let stream = match sender {
             Sender::Http1(_) => None,
-            Sender::Http2(stream) => Some(stream),
+            Sender::Http2(stream) => {
+                place.visit.go_apart();
+                Some(stream)
+            }
         };
         Upgraded {
             _place: place,

@@ -5,7 +5,8 @@
 
 mod addresses;
 pub(crate) mod connection;
-mod doors;
+pub(crate) mod doors;
+pub(crate) mod spare;
 
 use std::cell::{Cell, RefCell};
 use std::net::IpAddr;

@@ -6,6 +6,7 @@ use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
+use std::time::Duration;
 
 use http::{Response, StatusCode, header};
 use hyper::body::Incoming;
@@ -68,7 +69,7 @@ pub(crate) async fn forward(
     let (response, lease) = answered?;
     confirm(worker, record).await?;
     if let Some(handshake) = agreed(handshake, &response)? {
-        let upstream = (response, lease);
+        let upstream = (response, lease, times.idle_body);
         return tunnel(worker, connection, *handshake, upstream, on_upgrade, record);
     }
     let permitted = record.permitted().ok_or(Refusal::NotFound)?;
@@ -166,12 +167,12 @@ fn tunnel(
     worker: &Rc<Worker>,
     connection: &Connection,
     handshake: Handshake,
-    (mut response, lease): (Response<Incoming>, Lease),
+    (mut response, lease, idle): (Response<Incoming>, Lease, Duration),
     on_upgrade: Option<OnUpgrade>,
     record: &Record,
 ) -> Result<Response<ResponseBody>, Refusal> {
     let permitted = record.permitted().ok_or(Refusal::NotFound)?;
-    let upstream = (&mut response, lease.upgraded());
+    let upstream = (&mut response, lease.upgraded(), idle);
     let mut switched = switch_protocols(worker, connection, handshake, upstream, on_upgrade)?;
     if let Some(obligations) = permitted.obligations() {
         headers::set_all(switched.headers_mut(), &obligations.response_headers);

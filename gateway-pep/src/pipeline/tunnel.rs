@@ -58,7 +58,7 @@ pub(super) fn switch_protocols(
     worker: &Rc<Worker>,
     connection: &Connection,
     mut handshake: Handshake,
-    (response, upgraded): (&mut Response<Incoming>, Upgraded),
+    (response, upgraded, idle): (&mut Response<Incoming>, Upgraded, Duration),
     on_upgrade: Option<OnUpgrade>,
 ) -> Result<Response<ResponseBody>, Refusal> {
     let downstream = on_upgrade.ok_or(Refusal::UpstreamFailed)?;
@@ -76,7 +76,8 @@ pub(super) fn switch_protocols(
             return;
         };
         let (downstream, upstream) = (TokioIo::new(downstream), TokioIo::new(upstream));
-        run(&running, downstream, upstream, &mut record).await;
+        let pipes = Pipes::new(running.core.timeouts.idle_body, idle);
+        run(&running, (downstream, upstream), pipes, &mut record).await;
     });
     let mut switched = Response::new(body);
     *switched.headers_mut() = std::mem::take(response.headers_mut());
@@ -85,15 +86,18 @@ pub(super) fn switch_protocols(
     Ok(switched)
 }
 
-async fn run<D, U>(worker: &Worker, mut downstream: D, mut upstream: U, record: &mut Record)
-where
+async fn run<D, U>(
+    worker: &Worker,
+    (mut downstream, mut upstream): (D, U),
+    mut pipes: Pipes,
+    record: &mut Record,
+) where
     D: AsyncRead + AsyncWrite + Unpin,
     U: AsyncRead + AsyncWrite + Unpin,
 {
     let parting = worker.parting();
     let mut closed = pin!(parting.cancelled());
     record.hold();
-    let mut pipes = Pipes::new(worker.core.timeouts.idle_body);
     let end = poll_fn(|context| {
         if let Some(withdrawn) = record.withdrawn(context) {
             return Poll::Ready(End::Withdrawn(withdrawn));
@@ -104,7 +108,7 @@ where
         pipes
             .pass(context, &mut downstream, &mut upstream, record)
             .map(|ended| match ended {
-                Err(error) if error.kind() == io::ErrorKind::TimedOut => End::Stalled,
+                Err(error) if is_of_patience(&error) => End::Stalled,
                 Ok(()) | Err(_) => End::Over,
             })
     })
@@ -114,7 +118,7 @@ where
         End::Over => return,
         End::Stalled => {
             record.broke_off(BodyError::Idle);
-            return;
+            Code::GoingAway
         }
         End::Stopping => Code::GoingAway,
         End::Withdrawn(withdrawn) => {
@@ -131,6 +135,11 @@ where
         take_leave(&mut upstream, to_upstream),
     );
     let _ = tokio::time::timeout(FAREWELL, farewell).await;
+}
+
+/// Whether it is ours, and not the network's.
+fn is_of_patience(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::TimedOut && error.raw_os_error().is_none()
 }
 
 /// Says that it is over, where that can be said between two frames, and reads on until the other side has heard
@@ -156,11 +165,11 @@ async fn take_leave(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), words: O
 }
 
 impl Pipes {
-    /// `patience`: with whoever takes nothing, or does not end when the other has.
-    fn new(patience: Duration) -> Self {
+    /// Patience with either side, where it takes nothing, or does not end when the other has.
+    fn new(with_client: Duration, with_upstream: Duration) -> Self {
         Self {
-            upward: Pipe::new(patience),
-            downward: Pipe::new(patience),
+            upward: Pipe::new(with_client, with_upstream),
+            downward: Pipe::new(with_upstream, with_client),
         }
     }
 

@@ -6,13 +6,15 @@
 //! of what it asks for; a stream ends where its client does not take what it has asked for.
 
 mod frames;
+mod gathered;
 mod streams;
 
 use std::convert::Infallible;
-use std::future::{Future as _, poll_fn};
-use std::pin::pin;
+use std::fmt::Display;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use hyper::server::conn::http2;
@@ -27,6 +29,7 @@ use crate::core::Core;
 use crate::pipeline;
 use crate::serve::client::Client;
 pub(super) use crate::serve::http2::frames::Watched;
+use crate::serve::http2::gathered::Gathered;
 pub(super) use crate::serve::http2::streams::Streams;
 use crate::serve::http2::streams::{Local, Stream, StreamBody};
 use crate::worker::Worker;
@@ -43,12 +46,11 @@ pub(super) async fn serve<S>(
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
     let core = &worker.core;
-    let connection = Connection::of_http2(client.peer).by_tls(session.map(Rc::new));
-    let connection = Rc::new(connection);
+    let connection = connection(client, session);
     let streams = Streams::new();
-    let service = {
+    let service = service_fn({
         let (worker, streams) = (worker.clone(), streams.clone());
-        service_fn(move |mut request| {
+        move |mut request| {
             canonical::settle_connect(&mut request);
             let (worker, connection) = (worker.current(), connection.clone());
             let stream = Stream::open(&streams);
@@ -56,9 +58,10 @@ pub(super) async fn serve<S>(
                 let answer = pipeline::handle(worker, connection, request).await;
                 Ok::<_, Infallible>(answer.map(|body| StreamBody::new(body, stream)))
             }
-        })
-    };
-    let stream = Watched::new(stream, streams.clone());
+        }
+    });
+    let watched = Watched::new(stream, streams.clone());
+    let (stream, gathered) = Gathered::new(watched, worker.doors.spare.clone());
     let http = builder(core, &streams);
     let mut served = pin!(http.serve_connection(TokioIo::new(stream), service));
     let mut timer = pin!(tokio::time::sleep(core.timeouts.head));
@@ -73,8 +76,8 @@ pub(super) async fn serve<S>(
             served.as_mut().graceful_shutdown();
         }
         loop {
-            if let Poll::Ready(ended) = served.as_mut().poll(context) {
-                return Poll::Ready(ended.map_err(|error| error.to_string()));
+            if let Poll::Ready(ended) = go_on(served.as_mut(), &gathered, context) {
+                return Poll::Ready(ended);
             }
             if streams.is_abused() {
                 return Poll::Ready(Err("the client gives up what it asks for".to_owned()));
@@ -99,6 +102,33 @@ pub(super) async fn serve<S>(
     if let Err(error) = ended {
         tracing::debug!(error, "a connection ended early");
     }
+}
+
+/// The library first, and then what it has gathered.
+fn go_on<F, E, S>(
+    served: Pin<&mut F>,
+    gathered: &Gathered<S>,
+    context: &mut Context<'_>,
+) -> Poll<Result<(), String>>
+where
+    F: Future<Output = Result<(), E>>,
+    E: Display,
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    if let Poll::Ready(ended) = served.poll(context) {
+        return Poll::Ready(ended.map_err(|error| error.to_string()));
+    }
+    match gathered.write_out(context) {
+        Poll::Ready(Err(error)) => Poll::Ready(Err(error.to_string())),
+        // It goes on when the client takes more, or has something to say.
+        Poll::Ready(Ok(())) | Poll::Pending => Poll::Pending,
+    }
+}
+
+fn connection(client: Client, session: Option<TlsSession>) -> Rc<Connection> {
+    let connection = Connection::of_http2(client.peer)
+        .by_tls(session.map(Rc::new));
+    Rc::new(connection)
 }
 
 /// Until when a connection on which nothing is asked is left alone. None: something is.
@@ -132,9 +162,11 @@ fn builder(core: &Core, streams: &Rc<Streams>) -> http2::Builder<Local> {
 const PENDING_RESETS: usize = 20;
 /// Streams that had to be reset since the client did what may not be done.
 const ERRORS: usize = 64;
-/// What a client may send before the upstream takes it, of one request and of all.
+/// What a client may send before the upstream takes it, of one request and of all. Many more than one, so that a few that
+/// are not taken (an upload, a `WebSocket`) hold up no others; and the library takes the more small pieces that were not read
+/// yet, the larger this is (half of it, at up to 255 bytes for each that is smaller than that).
 const STREAM_WINDOW: u32 = 256 << 10;
-const CONNECTION_WINDOW: u32 = 1 << 20;
+const CONNECTION_WINDOW: u32 = 8 << 20;
 /// What waits for a slow client, of one answer.
 const SEND_BUFFER: usize = 128 << 10;
 /// A client that was told to go, and takes nothing more, is waited for so long.

@@ -29,9 +29,11 @@ pub(super) struct Connections {
     /// Of the files that connections were opened by.
     version: Cell<u64>,
     common: Rc<Common>,
-    /// Requests under way at once, at most.
+    /// Requests under way at once, at most, and what has become of requests.
     most: u32,
     active: Cell<u32>,
+    /// Of these, such as have a connection for themselves, whatever is spoken.
+    apart: Cell<u32>,
     /// What round robin owes it.
     pub(super) owed: Cell<i64>,
     /// There is no such endpoint any more.
@@ -83,7 +85,7 @@ struct Idle {
 #[derive(Debug)]
 pub(super) struct Common {
     tls: Option<ClientTls>,
-    /// Requests under way at once at an endpoint, at most.
+    /// Requests under way at once at an endpoint, on connections that are for many.
     most: u32,
     /// Counts connections that are opened.
     opened: Option<IntCounter>,
@@ -106,20 +108,23 @@ impl Common {
 
 /// A request under way at an endpoint, or what it has become. Over when dropped.
 #[derive(Debug)]
-pub(super) struct Visit(Rc<Connections>);
+pub(super) struct Visit {
+    at: Rc<Connections>,
+    is_apart: bool,
+}
 
 impl Connections {
     pub(super) fn new(endpoint: Arc<Endpoint>, common: Rc<Common>) -> Self {
         let version = common.tls.as_ref().map_or(0, ClientTls::version);
-        let most = common.most.min(endpoint.plan.most.unwrap_or(u32::MAX));
         Self {
-            most,
+            most: endpoint.plan.most.unwrap_or(u32::MAX),
             endpoint,
             idle: RefCell::default(),
             multiplexed: Multiplexed::default(),
             version: Cell::new(version),
             common,
             active: Cell::new(0),
+            apart: Cell::new(0),
             owed: Cell::new(0),
             is_gone: Cell::new(false),
         }
@@ -188,7 +193,15 @@ impl Connections {
 
     /// Whether it has as many requests under way as it may.
     pub(super) fn is_full(&self) -> bool {
-        self.active.get() >= self.most
+        let active = self.active.get();
+        active >= self.most || active.saturating_sub(self.apart.get()) >= self.common.most
+    }
+
+    /// Who leaves a place wakes one for it; there may be others before that one comes.
+    fn give_room(&self) {
+        if self.most.min(self.common.most) != u32::MAX {
+            self.common.room.notify_one();
+        }
     }
 
     /// A connection for one request after the other, or a place on one for many.
@@ -252,26 +265,33 @@ async fn open_http1(stream: Dialled) -> Result<Http1, UpstreamError> {
 impl Visit {
     pub(super) fn new(connections: &Rc<Connections>) -> Self {
         connections.active.set(connections.active.get() + 1);
-        Self(connections.clone())
+        Self {
+            at: connections.clone(),
+            is_apart: false,
+        }
     }
 
     pub(super) fn at(&self) -> &Rc<Connections> {
-        &self.0
+        &self.at
+    }
+
+    /// It has a connection for itself: those that are for many have room for another.
+    pub(super) fn go_apart(&mut self) {
+        if !self.is_apart {
+            self.is_apart = true;
+            self.at.apart.set(self.at.apart.get() + 1);
+            self.at.give_room();
+        }
     }
 }
 
 impl Drop for Visit {
     fn drop(&mut self) {
-        let Connections {
-            active,
-            common,
-            most,
-            ..
-        } = &*self.0;
+        let Connections { active, apart, .. } = &*self.at;
         active.set(active.get().saturating_sub(1));
-        // Who leaves a place wakes one for it; there may be others before that one comes.
-        if *most != u32::MAX {
-            common.room.notify_one();
+        if self.is_apart {
+            apart.set(apart.get().saturating_sub(1));
         }
+        self.at.give_room();
     }
 }

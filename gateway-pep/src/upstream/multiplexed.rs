@@ -58,6 +58,9 @@ pub(super) struct Stream {
 
 /// What an upstream may send before its client takes it, of one answer.
 const STREAM_WINDOW: u32 = 128 << 10;
+/// The library takes the more small pieces that were not read yet, the larger the window of the connection. Of few streams it
+/// would be too few: messages of a `WebSocket` are small.
+const FEW: u32 = 32;
 /// What waits for a slow upstream, of one request.
 const SEND_BUFFER: usize = 128 << 10;
 /// The head of an answer.
@@ -129,7 +132,7 @@ impl Shared {
             .initial_max_send_streams(usize::try_from(plan.streams.min(UNTIL_TOLD)).ok())
             .initial_stream_window_size(STREAM_WINDOW)
             // An answer whose client is slow fills its own window, and never that of all others.
-            .initial_connection_window_size(STREAM_WINDOW.saturating_mul(plan.streams))
+            .initial_connection_window_size(STREAM_WINDOW.saturating_mul(plan.streams.max(FEW)))
             .max_send_buf_size(SEND_BUFFER)
             .max_header_list_size(HEAD_BYTES)
             .max_local_error_reset_streams(ERRORS)

@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::addresses::Addresses;
+use super::spare::Spare;
 
 /// The open connections of one thread.
 #[derive(Debug)]
@@ -24,6 +25,7 @@ pub(crate) struct Doors {
     parting: CancellationToken,
     connections: RefCell<HashMap<u64, Option<Waker>>>,
     pub(crate) addresses: Addresses,
+    pub(crate) spare: Rc<Spare>,
     last: Cell<u64>,
     all_closed: Notify,
     gauge: IntGauge,
@@ -62,6 +64,7 @@ impl Doors {
             parting: CancellationToken::new(),
             connections: RefCell::default(),
             addresses: Addresses::default(),
+            spare: Rc::default(),
             last: Cell::new(0),
             all_closed: Notify::new(),
             gauge,

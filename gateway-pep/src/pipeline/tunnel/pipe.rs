@@ -22,7 +22,9 @@ pub(super) struct Pipe {
     passed: usize,
     is_unflushed: bool,
     ending: Ending,
-    patience: Patience,
+    /// With whoever reads, and whoever is written to.
+    with_reader: Patience,
+    with_writer: Patience,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,9 +39,9 @@ enum Ending {
 const BUFFER: usize = 8 << 10;
 
 impl Pipe {
-    /// `patience`: how long whoever writes may take nothing, and whoever reads may say nothing once the other direction is
-    /// over.
-    pub(super) fn new(patience: Duration) -> Self {
+    /// How long the side that is read from may say nothing once the other direction is over, and the side that is written to
+    /// may take nothing.
+    pub(super) fn new(says_nothing: Duration, takes_nothing: Duration) -> Self {
         Self {
             buffer: vec![0; BUFFER].into(),
             from: 0,
@@ -48,7 +50,8 @@ impl Pipe {
             passed: 0,
             is_unflushed: false,
             ending: Ending::Not,
-            patience: Patience::new(patience),
+            with_reader: Patience::new(says_nothing),
+            with_writer: Patience::new(takes_nothing),
         }
     }
 
@@ -66,17 +69,25 @@ impl Pipe {
         let before = self.passed;
         let polled = self.pass_on(context, from, to);
         if self.passed > before {
-            self.patience.reset();
+            self.with_reader.reset();
+            self.with_writer.reset();
         }
         if polled.is_ready() {
             return polled;
         }
         let is_waiting = self.from < self.to || self.ending == Ending::Read || self.is_unflushed;
+        let patience = if is_waiting {
+            self.with_reader.reset();
+            &mut self.with_writer
+        } else {
+            self.with_writer.reset();
+            &mut self.with_reader
+        };
         if !is_waiting && !is_last {
-            self.patience.reset();
+            patience.reset();
             return Poll::Pending;
         }
-        match self.patience.wait(context) {
+        match patience.wait(context) {
             Waited::TooLong => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
             Waited::Long | Waited::NotLong => Poll::Pending,
         }

@@ -20,6 +20,8 @@ pub(in crate::serve) struct Watched<S> {
     stream: S,
     streams: Rc<Streams>,
     frames: Frames,
+    /// Read since others had their turn.
+    at_once: usize,
 }
 
 impl<S> Watched<S> {
@@ -29,6 +31,7 @@ impl<S> Watched<S> {
             stream,
             streams,
             frames: Frames::new(),
+            at_once: 0,
         }
     }
 
@@ -67,6 +70,8 @@ const PREFACE: usize = 24;
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const PADDED: u8 = 8;
+/// A client's bytes that are read before what they are for is looked at.
+const AT_ONCE: usize = 64 << 10;
 
 /// So many at once, one each second, and a few for each message and for what is answered: a client says how much more it
 /// takes (`WINDOW_UPDATE`) for each piece of an answer, perhaps twice; and it pings while it waits, which can be for hours
@@ -165,9 +170,20 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        // The library reads as long as there is something, and what it reads piles up: whoever takes it has to come in between.
+        if this.at_once >= AT_ONCE {
+            this.at_once = 0;
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         let before = buffer.filled().len();
-        ready!(Pin::new(&mut this.stream).poll_read(context, buffer))?;
+        let read = Pin::new(&mut this.stream).poll_read(context, buffer);
+        if read.is_pending() {
+            this.at_once = 0;
+        }
+        ready!(read)?;
         let fresh = buffer.filled().get(before..).unwrap_or_default();
+        this.at_once += fresh.len();
         Poll::Ready(
             this.frames
                 .read(fresh)

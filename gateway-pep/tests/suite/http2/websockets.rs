@@ -1,6 +1,8 @@
 //! `WebSocket` connections, where the client speaks HTTP/2, or the upstream does, or both (RFC 8441): the same is asked, decided and
 //! passed on as by HTTP/1.1 alone.
 
+mod crowded;
+
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -26,8 +28,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use super::{CANCEL, client};
 use crate::fixture::{Fixture, PATIENCE, Setup, eventually};
 use crate::http2_frames::{
-    ACK, DATA, END_HEADERS, END_STREAM, Frames, HEADERS, Outcome, RST_STREAM, SETTINGS,
-    WINDOW_UPDATE, block, frame,
+    ACK, DATA, END_HEADERS, END_STREAM, HEADERS, Outcome, SETTINGS, block, frame,
 };
 use crate::upstream::{Speaks, Upstream};
 
@@ -246,70 +247,6 @@ async fn a_connection_with_a_socket_is_in_use_and_open_to_others() {
     eventually("it was told to go", || client.is_closed()).await;
 }
 
-#[tokio::test]
-async fn a_socket_that_takes_nothing_holds_up_no_other_and_leaves_nothing_when_it_is_given_up() {
-    for speaks in [Speaks::Http1 { idle: None }, Speaks::Http2] {
-        let fixture = start(speaks, ", access_log: 'off'").await;
-        let mut frames = super::connect(&fixture).await;
-        let mut fields = super::head("CONNECT", "/ws");
-        fields.push((":protocol", "websocket"));
-        fields.push(("authorization", "Bearer at_alice"));
-        frames.headers(1, &fields, false).await;
-        eventually("it is there", || fixture.is("pep_connections", 2.0)).await;
-        fills(&mut frames, 1).await;
-        let mut other = told(&fixture).await;
-        let (mut socket, _) = by_http_2(&mut other, "/ws").await;
-        echoes(&mut socket, "not held up").await;
-        socket.close(None).await.unwrap();
-        while timeout(PATIENCE, socket.next()).await.unwrap().is_some() {}
-        drop((socket, other));
-        frames.write(RST_STREAM, 0, 1, &CANCEL.to_be_bytes()).await;
-        // The client's own connection goes on.
-        eventually("the tunnels are over", || {
-            fixture.is("pep_connections", 1.0)
-        })
-        .await;
-        // One may be kept for requests.
-        eventually("the upstream has its connections back", || {
-            fixture.upstream.open() <= 1
-        })
-        .await;
-        let more = (1_u32 << 20).to_be_bytes();
-        frames.write(WINDOW_UPDATE, 0, 0, &more).await;
-        let request = super::head("GET", "/public/ok");
-        frames.headers(3, &request, true).await;
-        assert_eq!(frames.outcome(3).await.status(), Some(200));
-    }
-}
-
-/// Sends messages that the upstream says again, to a client that takes 64 KiB and no more: at last nobody takes any.
-async fn fills(frames: &mut Frames<TcpStream>, stream: u32) {
-    let mut message = vec![0x81, 0xfe, 0x20, 0x00, 0, 0, 0, 0];
-    message.resize(8 + 0x2000, b'x');
-    let (mut sent, mut window) = (0, 65_535);
-    let limit = Instant::now() + Duration::from_secs(20);
-    loop {
-        while window >= message.len() {
-            assert!(frames.write(DATA, 0, stream, &message).await);
-            window -= message.len();
-            sent += 1;
-        }
-        let Ok(next) = timeout(Duration::from_secs(1), frames.next()).await else {
-            break;
-        };
-        let next = next.unwrap();
-        if next.kind == WINDOW_UPDATE && next.stream == stream {
-            let more = u32::from_be_bytes(next.payload.try_into().unwrap());
-            window += usize::try_from(more).unwrap();
-        } else if next.kind == SETTINGS && next.flags & ACK == 0 {
-            // What the gateway takes of a stream at first.
-            window += (256 << 10) - 65_535;
-        }
-        assert!(Instant::now() < limit, "it takes more and more");
-    }
-    assert!(sent > 30, "{sent}");
-}
-
 async fn refused(client: &mut Client, request: Request<Empty<Bytes>>) -> (u16, Value) {
     let response = timeout(PATIENCE, client.send_request(request)).await;
     let (head, body): (_, Incoming) = response.unwrap().unwrap().into_parts();
@@ -481,7 +418,7 @@ async fn whoever_takes_nothing_is_not_waited_for_without_end() {
         fields.push(("authorization", "Bearer at_alice"));
         frames.headers(1, &fields, false).await;
         eventually("it is there", || fixture.is("pep_connections", 2.0)).await;
-        fills(&mut frames, 1).await;
+        crowded::fills(&mut frames, 1).await;
         // The stream, too, is given up then.
         assert_eq!(frames.outcome(1).await, Outcome::Reset(CANCEL));
         assert!(fixture.is("pep_connections", 1.0));
