@@ -103,6 +103,9 @@ pub struct GatewayConfig {
     pub proxy_headers: ProxyHeaders,
     /// Where other proxies ask whether a request may pass, which they forward themselves.
     pub forward_auth: Vec<ForwardAuthConfig>,
+    /// These proxies pass on the bytes of connections, and begin each with whose they are (PROXY protocol, version 1 or 2).
+    /// A connection of theirs without that is closed. Of others, nothing of the kind is taken.
+    pub proxy_protocol: bool,
     /// Where it runs: endpoints of upstreams that are in the same `zone` get its requests first.
     pub zone: Option<String>,
     /// Worker threads; 0 means one for each core.
@@ -364,6 +367,7 @@ impl Default for GatewayConfig {
             issuers: BTreeMap::new(),
             default_issuers: vec![TOKEN_SERVICE.into()],
             public_origins: Vec::new(),
+            proxy_protocol: false,
             dpop: DpopConfig::default(),
             api_key_header: None,
             logins: BTreeMap::new(),

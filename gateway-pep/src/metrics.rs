@@ -59,6 +59,8 @@ pub(crate) struct ConnectionsRefused {
     pub(crate) address: IntCounter,
     /// The system has given none: no descriptor was left, say.
     pub(crate) accept: IntCounter,
+    /// A trusted proxy has not said for whom it passes bytes on.
+    pub(crate) proxy_protocol: IntCounter,
 }
 
 impl ConnectionsRefused {
@@ -72,6 +74,7 @@ impl ConnectionsRefused {
             full: refused.with_label_values(&["full"]),
             address: refused.with_label_values(&["address"]),
             accept: refused.with_label_values(&["accept"]),
+            proxy_protocol: refused.with_label_values(&["proxy_protocol"]),
         })
     }
 }

@@ -4,6 +4,7 @@ mod calls;
 mod client;
 mod http1;
 mod http2;
+mod passed_on;
 mod transport;
 
 use std::io;
@@ -279,12 +280,22 @@ fn take_on(worker: &Rc<Worker>, stream: TcpStream, peer: IpAddr, purpose: Purpos
             plan.is_none_or(|plan| !plan.trusts(from))
         }
     };
-    let Some(open) = worker.admit(peer, is_counted) else {
+    let is_passed_on = matches!(purpose, Purpose::Forward) && plan.proxies.pass_on() && !is_counted;
+    let Some(mut open) = worker.admit(peer, is_counted) else {
         return;
     };
     tokio::task::spawn_local(async move {
         let _ = stream.set_nodelay(true);
-        transport::serve(&worker, open.number(), stream, Client { peer, purpose }).await;
+        let mut stream = stream;
+        let mut client = Client::new(peer, purpose);
+        if is_passed_on {
+            let heard = passed_on::hear(&worker, &mut open, &mut stream, client);
+            let Some(heard) = Box::pin(heard).await else {
+                return;
+            };
+            client = heard;
+        }
+        transport::serve(&worker, open.number(), stream, client).await;
     });
 }
 

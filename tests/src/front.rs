@@ -19,6 +19,8 @@ pub enum Front {
     Envoy,
     EnvoyGrpc,
     HaProxy,
+    /// Passes bytes on.
+    HaProxyTcp,
 }
 
 /// One that runs; gone when dropped.
@@ -44,7 +46,16 @@ impl Front {
 
     /// In front of the gateway of a site, to which it sends everything.
     pub fn start_in_front(self, host: Ipv4Addr) -> RunningFront {
-        self.start_by("config/proxies/in-front", host, |text| text)
+        self.start_in_front_with(host, |text| text)
+    }
+
+    /// With an example file that is changed.
+    pub fn start_in_front_with(
+        self,
+        host: Ipv4Addr,
+        change: impl Fn(String) -> String,
+    ) -> RunningFront {
+        self.start_by("config/proxies/in-front", host, change)
     }
 
     /// In front of the services of a site, at this address.
@@ -103,13 +114,17 @@ impl Front {
                 command.args(["--log-level", "warn"]);
                 command
             }
-            Self::HaProxy => {
-                example("haproxy.cfg");
+            Self::HaProxy | Self::HaProxyTcp => {
+                let file = match self {
+                    Self::HaProxyTcp => "haproxy-tcp.cfg",
+                    _ => "haproxy.cfg",
+                };
+                example(file);
                 if examples == ASKING {
                     example("haproxy.lua");
                 }
                 let mut command = self.program("/usr/sbin/haproxy");
-                command.args(["-db", "-f", "haproxy.cfg"]);
+                command.args(["-db", "-f", file]);
                 command
             }
         };

@@ -12,6 +12,7 @@ use crate::config::{GatewayConfig, ProxyHeaders};
 pub(crate) struct Proxies {
     networks: Networks,
     pub(crate) headers: ProxyHeaders,
+    pass_on: bool,
 }
 
 impl Proxies {
@@ -22,6 +23,14 @@ impl Proxies {
                     .hint("name the networks of the proxies, or remove it"),
             );
         }
+        if config.proxies.is_empty() && config.proxy_protocol {
+            issues.push(
+                ConfigIssue::new(
+                    "`gateway.proxy_protocol` means nothing without `gateway.proxies`",
+                )
+                .hint("name the networks of the load balancers, or remove it"),
+            );
+        }
         let networks = Networks::parse("gateway.proxies", &config.proxies);
         Self {
             networks: networks.unwrap_or_else(|issue| {
@@ -29,11 +38,17 @@ impl Proxies {
                 Networks::default()
             }),
             headers: config.proxy_headers,
+            pass_on: config.proxy_protocol,
         }
     }
 
     pub(crate) fn are_there(&self) -> bool {
         !self.networks.is_empty()
+    }
+
+    /// Whether they begin each connection with whose bytes they pass on (PROXY protocol).
+    pub(crate) fn pass_on(&self) -> bool {
+        self.pass_on
     }
 
     /// Whether this one may speak for others.

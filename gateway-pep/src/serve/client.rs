@@ -16,4 +16,17 @@ pub(crate) enum Purpose {
 pub(super) struct Client {
     pub(super) peer: IpAddr,
     pub(super) purpose: Purpose,
+    /// By TLS, which has ended at a proxy in front.
+    pub(super) is_by_tls: bool,
+}
+
+impl Client {
+    /// Nobody is in between.
+    pub(super) fn new(peer: IpAddr, purpose: Purpose) -> Self {
+        Self {
+            peer,
+            purpose,
+            is_by_tls: false,
+        }
+    }
 }

@@ -22,6 +22,8 @@ pub(crate) struct Connection {
     messages: Cell<u64>,
     /// None: it is without TLS.
     tls: Option<Rc<TlsSession>>,
+    /// Its client came by TLS, which has ended at a proxy in front.
+    is_by_tls_before: bool,
     is_http2: bool,
     /// Who its certificate is, by issuer.
     identities: RefCell<Vec<Certified>>,
@@ -45,6 +47,7 @@ impl Connection {
             findings,
             messages: Cell::new(0),
             tls: None,
+            is_by_tls_before: false,
             is_http2: false,
             identities: RefCell::default(),
         }
@@ -54,6 +57,14 @@ impl Connection {
     pub(crate) fn by_tls(self, session: Option<Rc<TlsSession>>) -> Self {
         Self {
             tls: session,
+            ..self
+        }
+    }
+
+    /// The same, whose client came by TLS as far as a proxy in front.
+    pub(crate) fn by_tls_before(self, is_by_tls_before: bool) -> Self {
+        Self {
+            is_by_tls_before,
             ..self
         }
     }
@@ -96,9 +107,10 @@ impl Connection {
 
     /// What its requests have in common.
     pub(crate) fn arrival(&self) -> Arrival {
-        let scheme = match self.tls {
-            Some(_) => UrlScheme::Https,
-            None => UrlScheme::Http,
+        let scheme = if self.tls.is_some() || self.is_by_tls_before {
+            UrlScheme::Https
+        } else {
+            UrlScheme::Http
         };
         Arrival::direct(self.client_ip, scheme)
     }

@@ -45,6 +45,15 @@ impl Open {
     pub(crate) fn number(&self) -> u64 {
         self.number
     }
+
+    /// Counts it for an address, if that may have one more. Before, it was counted for none.
+    pub(crate) fn count(&mut self, peer: IpAddr) -> bool {
+        let is_counted = self.doors.addresses.enter(peer);
+        if is_counted {
+            self.peer = Some(peer);
+        }
+        is_counted
+    }
 }
 
 impl Drop for Open {

@@ -183,3 +183,159 @@ async fn no_client_is_known_by_the_certificate_of_a_proxy() {
         assert_eq!(answer.status(), status, "{proxies} {answer:?}");
     }
 }
+
+/// Bytes that a load balancer passes on, after it has said for whom.
+async fn passed_on(fixture: &Fixture, header: &[u8], request: &str) -> Answer {
+    let mut stream = TcpStream::connect(fixture.addr).await.unwrap();
+    // It may be refused before that was sent.
+    let _ = stream.write_all(header).await;
+    exchange(stream, request).await
+}
+
+const LINE: &[u8] = b"PROXY TCP4 198.51.100.7 192.0.2.1 50000 443\r\n";
+
+/// The same, version 2; `tls`: the client has come by TLS.
+fn binary(tls: bool) -> Vec<u8> {
+    let mut header = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\x00\x14".to_vec();
+    header.extend([198, 51, 100, 7, 192, 0, 2, 1, 0xc3, 0x50, 0x01, 0xbb]);
+    header.extend([0x20, 0, 5, u8::from(tls), 0, 0, 0, 0]);
+    header
+}
+
+const PASSED_ON: &str = "proxies: [127.0.0.0/8], proxy_protocol: true";
+
+#[tokio::test]
+async fn a_load_balancer_says_for_whom_it_passes_bytes_on() {
+    let fixture = fixture(PASSED_ON).await;
+    for (number, (header, client, scheme)) in [
+        (LINE.to_vec(), "198.51.100.7", "http"),
+        (binary(false), "198.51.100.7", "http"),
+        (binary(true), "198.51.100.7", "https"),
+        (b"PROXY UNKNOWN\r\n".to_vec(), "127.0.0.1", "http"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let request = get(&format!("/records/{number}"), "at_alice");
+        // The client itself may say what it likes.
+        let forged = request.replace(
+            "Host:",
+            "X-Forwarded-For: 6.6.6.6\r\nX-Forwarded-Proto: gopher\r\nHost:",
+        );
+        let request = if client == "127.0.0.1" {
+            request
+        } else {
+            forged
+        };
+        let answer = passed_on(&fixture, &header, &request).await;
+        assert_eq!(answer.status(), 200, "{answer:?}");
+        let asked = serde_json::to_value(fixture.pdp.last()).unwrap();
+        assert_eq!(asked["context"]["client_ip"], client);
+        assert_eq!(asked["context"]["scheme"], scheme);
+        let seen = fixture.upstream.last();
+        assert_eq!(seen.headers["x-forwarded-for"], client);
+        assert_eq!(seen.headers["x-forwarded-proto"], scheme);
+    }
+}
+
+#[tokio::test]
+async fn bytes_of_nobody_are_not_looked_at() {
+    let fixture = fixture(PASSED_ON).await;
+    let request = get("/records/1", "at_alice");
+    for header in [&b""[..], b"PROXY TCP4 198.51.100.7\r\n", b"\r\n"] {
+        let answer = passed_on(&fixture, header, &request).await;
+        assert_eq!(answer.status(), 0, "{answer:?}");
+    }
+    let refused = [("reason", "proxy_protocol")];
+    let count = || fixture.metric_of("pep_connections_refused_total", &refused);
+    assert_eq!(count(), 3);
+    // A look whether somebody is there is none.
+    drop(TcpStream::connect(fixture.addr).await.unwrap());
+    let answer = passed_on(&fixture, LINE, &request).await;
+    assert_eq!((answer.status(), count()), (200, 3));
+    assert_eq!(fixture.pdp.count(), 1);
+}
+
+#[tokio::test]
+async fn nobody_else_says_for_whom_they_are() {
+    for gateway in [
+        "proxies: [10.0.0.0/8], proxy_protocol: true",
+        "proxies: [127.0.0.0/8]",
+        "",
+    ] {
+        let fixture = fixture(gateway).await;
+        let answer = passed_on(&fixture, LINE, &get("/records/1", "at_alice")).await;
+        assert_eq!(answer.status(), 400, "{gateway} {answer:?}");
+        let answer = fixture.get("/records/1", "at_alice").await;
+        assert_eq!(answer.status(), 200, "{gateway} {answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_client_of_a_load_balancer_has_the_connections_of_a_client() {
+    let gateway = format!("{PASSED_ON}, limits: {{ connections_per_address: 2 }}");
+    let fixture = fixture(&gateway).await;
+    let mut kept = Vec::new();
+    for (header, is_kept) in [
+        (LINE.to_vec(), true),
+        (binary(false), true),
+        (LINE.to_vec(), false),
+        (
+            b"PROXY TCP4 198.51.100.8 192.0.2.1 50000 443\r\n".to_vec(),
+            true,
+        ),
+        (b"PROXY TCP6 2001:db8::1 2001:db8::2 1 2\r\n".to_vec(), true),
+    ] {
+        let mut stream = TcpStream::connect(fixture.addr).await.unwrap();
+        let request = b"GET /public/x HTTP/1.1\r\nHost: gw.test\r\n\r\n";
+        let _ = stream.write_all(&[&header[..], request].concat()).await;
+        let mut buffer = [0; 12];
+        let read = tokio::io::AsyncReadExt::read_exact(&mut stream, &mut buffer).await;
+        assert_eq!(read.is_ok(), is_kept, "{header:?}");
+        kept.push(stream);
+    }
+    let refused = [("reason", "address")];
+    assert_eq!(
+        fixture.metric_of("pep_connections_refused_total", &refused),
+        1
+    );
+    // Who has gone leaves a place.
+    drop(kept);
+    crate::fixture::eventually("they are gone", || fixture.is("pep_connections", 0.0)).await;
+    let answer = passed_on(&fixture, LINE, &get("/records/1", "at_alice")).await;
+    assert_eq!(answer.status(), 200);
+}
+
+/// TLS, and HTTP/2 in it, come after it; the certificate is the client's, who is known by it.
+#[tokio::test]
+async fn what_a_load_balancer_passes_on_is_the_clients_own() {
+    let more =
+        format!(", issuers: {{ mesh: {{ certificate: {{ name: san_dns }} }} }}, {PASSED_ON}");
+    let tls = Tls::set_up(", client_ca_file: 'CLIENTS'", &more, |setup| {
+        setup.more_routes = "  - { match: '/mesh/{id}', methods: [GET], upstream: a, action: view, resource: 'Record/{id}', issuers: [mesh] }\n";
+    })
+    .await;
+    let own = tls.authority.issue(&["client.test"], |params| {
+        params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
+    });
+    let client = TlsClient::new(&tls.authority, Some(&own));
+    let mut stream = TcpStream::connect(tls.fixture.addr).await.unwrap();
+    stream.write_all(&binary(false)).await.unwrap();
+    let stream = client.over(stream, "gw.test").await.unwrap();
+    let request = get("/mesh/1", "").replace("Authorization: Bearer \r\n", "");
+    let answer = exchange(stream, &request).await;
+    assert_eq!(answer.status(), 200, "{answer:?}");
+    let seen = tls.fixture.upstream.last();
+    assert_eq!(seen.headers["x-forwarded-for"], "198.51.100.7");
+    assert_eq!(seen.headers["x-forwarded-proto"], "https");
+
+    let fixture = http2::start(&format!(", {PASSED_ON}")).await;
+    let mut stream = TcpStream::connect(fixture.addr).await.unwrap();
+    stream.write_all(LINE).await.unwrap();
+    let mut frames = crate::http2_frames::Frames::begin(stream).await;
+    let fields = http2::with_token("/records/1");
+    assert!(frames.headers(1, &fields, true).await);
+    assert_eq!(frames.outcome(1).await.status(), Some(200));
+    let seen = fixture.upstream.last();
+    assert_eq!(seen.headers["x-forwarded-for"], "198.51.100.7");
+}

@@ -14,15 +14,21 @@ const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 99, 0, 7));
 
 /// By way of which connections on one machine come, where nobody chooses.
 fn site(proxies: &str) -> Site {
+    site_with(proxies, "")
+}
+
+/// `more`: lines of the gateway's part.
+fn site_with(proxies: &str, more: &str) -> Site {
     Site::all_in_one_with(|text| {
-        let of_gateway = format!("gateway:\n  proxies: [{proxies}]\n");
-        text.replacen("gateway:\n", &of_gateway, 1)
+        let of_gateway = format!("\ngateway:\n  proxies: [{proxies}]\n{more}");
+        text.replacen("\ngateway:\n", &of_gateway, 1)
     })
 }
 
 async fn ask(url: String, token: &str) -> Answer {
     let client = reqwest::Client::builder()
         .local_address(CLIENT)
+        .tls_danger_accept_invalid_certs(true)
         .no_proxy()
         .build()
         .expect("client");
@@ -77,4 +83,44 @@ async fn a_proxy_that_nobody_has_named_is_a_client() {
     assert_eq!(seen["x-forwarded-for"], "127.0.0.1");
     let id = seen["x-request-id"].as_str().expect("a name");
     assert_eq!(id.len(), 32);
+}
+
+/// What the client says of itself counts as little as ever, and what HAProxy says of the connection does.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_client_is_whom_a_load_balancer_passes_bytes_on_for() {
+    let site = site_with("'127.0.0.1/32'", "  proxy_protocol: true\n");
+    let alice = tokens::access_token(&site, "alice").await;
+    let folder = tempfile::tempdir().expect("folder");
+    let key = rcgen::generate_simple_self_signed(["gw.test".to_owned()]).expect("certificate");
+    let both = folder.path().join("both.pem");
+    let pem = format!("{}{}", key.cert.pem(), key.signing_key.serialize_pem());
+    std::fs::write(&both, pem).expect("file");
+    for (said, scheme) in [
+        ("send-proxy", "http"),
+        ("send-proxy-v2", "http"),
+        ("send-proxy-v2-ssl", "http"),
+        ("send-proxy-v2-ssl", "https"),
+    ] {
+        let front = Front::HaProxyTcp.start_in_front_with(site.host, |text| {
+            let text = text.replace("send-proxy-v2", said);
+            if scheme == "https" {
+                let bind = format!(":8000 ssl crt {}", both.display());
+                return text.replace(":8000", &bind);
+            }
+            text
+        });
+        let url = format!("{scheme}://{}/whoami", front.address());
+        let seen = received(&ask(url, &alice).await);
+        assert_eq!(seen["x-forwarded-for"], CLIENT.to_string(), "{said}");
+        assert_eq!(seen["x-forwarded-proto"], scheme, "{said} {seen}");
+        let id = seen["x-request-id"].as_str().expect("a name");
+        assert!(!id.ends_with("bad"), "{said} {id}");
+        for gone in ["forwarded", "x-real-ip"] {
+            assert_eq!(seen[gone], Value::Null, "{said} {gone}");
+        }
+    }
+    // Who comes by another way begins with nothing of the kind, and is who they are.
+    let seen = received(&ask(site.gateway_url("/whoami"), &alice).await);
+    assert_eq!(seen["x-forwarded-for"], CLIENT.to_string());
+    assert_eq!(seen["x-forwarded-proto"], "http");
 }
