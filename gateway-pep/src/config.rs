@@ -5,6 +5,7 @@
 
 mod access_log;
 mod acme;
+mod cors;
 mod diagnostics;
 mod dpop;
 mod encoded;
@@ -33,6 +34,7 @@ use service_kit::{NamedTlsConfig, Secret};
 
 pub use access_log::{AccessLogLinesConfig, LineFormat, LoggedAddress};
 pub use acme::{AcmeChallenge, AcmeConfig};
+pub use cors::{AllowedOrigin, CorsConfig, NoPageOrigin};
 pub use diagnostics::DiagnosticsConfig;
 pub use dpop::{DpopConfig, NoOrigin, PublicOrigin};
 pub use encoded::EncodedCharacter;
@@ -101,11 +103,11 @@ pub struct GatewayConfig {
     /// address, scheme and `X-Request-Id`. Of others, nothing is.
     pub proxies: Vec<String>,
     pub proxy_headers: ProxyHeaders,
-    /// Where other proxies ask whether a request may pass, which they forward themselves.
-    pub forward_auth: Vec<ForwardAuthConfig>,
     /// These proxies pass on the bytes of connections, and begin each with whose they are (PROXY protocol, version 1 or 2).
     /// A connection of theirs without that is closed. Of others, nothing of the kind is taken.
     pub proxy_protocol: bool,
+    /// Where other proxies ask whether a request may pass, which they forward themselves.
+    pub forward_auth: Vec<ForwardAuthConfig>,
     /// Where it runs: endpoints of upstreams that are in the same `zone` get its requests first.
     pub zone: Option<String>,
     /// Worker threads; 0 means one for each core.
@@ -142,6 +144,9 @@ pub struct GatewayConfig {
     pub access_log_lines: AccessLogLinesConfig,
     /// What answers say about how they came to be, on routes that do not say otherwise. Default: nothing.
     pub diagnostics: DiagnosticsConfig,
+    /// Pages of which other origins may call, on routes that do not say otherwise. Default: of none, as far as upstreams
+    /// do not see to it themselves.
+    pub cors: Option<CorsConfig>,
     pub limits: LimitsConfig,
     pub timeouts: TimeoutsConfig,
     pub streams: StreamsConfig,
@@ -336,6 +341,9 @@ pub struct RouteConfig {
     /// What answers say about how they came to be. Default: what `gateway.diagnostics` says.
     #[serde(default)]
     pub diagnostics: Option<DiagnosticsConfig>,
+    /// Pages of which other origins may call. Default: what `gateway.cors` says.
+    #[serde(default)]
+    pub cors: Option<CorsConfig>,
 }
 
 /// How a request becomes a question.
@@ -359,6 +367,7 @@ impl Default for GatewayConfig {
             h2c: false,
             proxies: Vec::new(),
             proxy_headers: ProxyHeaders::default(),
+            proxy_protocol: false,
             forward_auth: Vec::new(),
             zone: None,
             workers: 0,
@@ -367,7 +376,6 @@ impl Default for GatewayConfig {
             issuers: BTreeMap::new(),
             default_issuers: vec![TOKEN_SERVICE.into()],
             public_origins: Vec::new(),
-            proxy_protocol: false,
             dpop: DpopConfig::default(),
             api_key_header: None,
             logins: BTreeMap::new(),
@@ -377,6 +385,7 @@ impl Default for GatewayConfig {
             access_log: LineTarget::default(),
             access_log_lines: AccessLogLinesConfig::default(),
             diagnostics: DiagnosticsConfig::default(),
+            cors: None,
             limits: LimitsConfig::default(),
             timeouts: TimeoutsConfig::default(),
             streams: StreamsConfig::default(),

@@ -51,15 +51,15 @@ mod worker;
 pub use acme::Acme;
 pub use config::{AccessLogLinesConfig, DiagnosticsConfig, LineFormat, LoggedAddress};
 pub use config::{
-    AcmeChallenge, AcmeConfig, AuthMethod, CacheConfig, CertificateIssuerConfig, CertificateName,
-    CertificateSubjectConfig, CertificateSubjectType, ClientScheme, ConditionConfig, Config,
-    Dialect, DnsConfig, DpopConfig, EncodedCharacter, EndpointConfig, Forward, ForwardAuthConfig,
-    GatewayConfig, HeaderChangesConfig, HealthCheckConfig, HedgeConfig, Http2Config,
-    IntrospectionIssuerConfig, IssuerConfig, JwtIssuerConfig, LimitsConfig, LoadBalancing,
-    LoginConfig, Mapping, MirrorConfig, NoOrigin, OutlierDetectionConfig, Per, Protocol,
-    ProxyHeaders, PublicOrigin, RateConfig, RetriesConfig, RewriteConfig, RouteConfig,
-    RouteUpstreams, SessionsConfig, StreamsConfig, SubjectConfig, SubjectType, TimeoutsConfig,
-    UpstreamConfig, UpstreamTimeoutsConfig, WhenConfig,
+    AcmeChallenge, AcmeConfig, AllowedOrigin, AuthMethod, CacheConfig, CertificateIssuerConfig,
+    CertificateName, CertificateSubjectConfig, CertificateSubjectType, ClientScheme,
+    ConditionConfig, Config, CorsConfig, Dialect, DnsConfig, DpopConfig, EncodedCharacter,
+    EndpointConfig, Forward, ForwardAuthConfig, GatewayConfig, HeaderChangesConfig,
+    HealthCheckConfig, HedgeConfig, Http2Config, IntrospectionIssuerConfig, IssuerConfig,
+    JwtIssuerConfig, LimitsConfig, LoadBalancing, LoginConfig, Mapping, MirrorConfig, NoOrigin,
+    NoPageOrigin, OutlierDetectionConfig, Per, Protocol, ProxyHeaders, PublicOrigin, RateConfig,
+    RetriesConfig, RewriteConfig, RouteConfig, RouteUpstreams, SessionsConfig, StreamsConfig,
+    SubjectConfig, SubjectType, TimeoutsConfig, UpstreamConfig, UpstreamTimeoutsConfig, WhenConfig,
 };
 pub use error::GatewayError;
 pub use explain::{

@@ -9,6 +9,7 @@
 mod affinity;
 pub(crate) mod authenticate;
 pub(crate) mod authorize;
+mod cors;
 mod diagnostics;
 mod discover;
 mod encoded;
@@ -61,19 +62,27 @@ pub(crate) async fn handle(
 ) -> Response<ResponseBody> {
     let mut record = Record::begin(worker.clone(), connection.clone());
     record.by_method(request.method());
+    let origin = cors::origin(&worker.core, request.headers());
     let answer = if connection.accepts_next() {
         answer(&worker, &connection, request, &mut record).await
     } else {
         Err(Refusal::Ambiguous(Ambiguity::Wire))
     };
     let (mut response, status) = match answer {
-        Ok(response) => {
+        Ok(mut response) => {
+            // What the gateway itself says, to everybody or to its own pages, is of no route.
+            if record.route().is_some() {
+                let headers = response.headers_mut();
+                cors::say(&worker.core, &record, origin.as_ref(), headers);
+            }
             let status = response.status();
             (response, status)
         }
         Err(refusal) => {
             let mut response = respond::refuse(&worker.core, &refusal, &mut record);
-            diagnostics::say_error(&worker.core, &refusal, &record, response.headers_mut());
+            let headers = response.headers_mut();
+            diagnostics::say_error(&worker.core, &refusal, &record, headers);
+            cors::say(&worker.core, &record, origin.as_ref(), headers);
             (response, refusal.status())
         }
     };
@@ -139,6 +148,9 @@ async fn answer(
             }
             return login::serve(worker, (logins, reserved), &request, body, record).await;
         }
+    }
+    if let Some(answer) = cors::preflight(core, &request, record) {
+        return answer;
     }
     match permit(worker, request, Some(&mut body), record).await {
         Ok(permitted) => forward(worker, connection, permitted, body, on_upgrade, record).await,

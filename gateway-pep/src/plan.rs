@@ -5,6 +5,7 @@ mod abilities;
 mod accepting;
 mod api_key;
 mod certificates;
+mod cors;
 mod discovery;
 mod dpop;
 mod encoded;
@@ -37,6 +38,7 @@ use http::{HeaderName, HeaderValue};
 use oauth::{Scope, TokenIntrospector};
 use service_kit::{ConfigIssue, Secret};
 
+pub(crate) use cors::{Admission, Cors};
 pub(crate) use discovery::{CACHE_CONTROL, Discovery};
 pub(crate) use dpop::Dpop;
 pub(crate) use forward_auth::{ForwardAuthPlan, Names, OriginalHeaders};
@@ -94,6 +96,10 @@ pub(crate) struct Plan {
     /// What the access log says.
     pub(crate) lines: LinePlan,
     diagnostics: DiagnosticsConfig,
+    /// What `gateway.cors` says.
+    cors: Option<Arc<Cors>>,
+    /// Whether some route has it, or all.
+    pub(crate) has_cors: bool,
     /// Seals what is shared.
     pub(crate) cache_secret: Option<Secret>,
 }
@@ -126,6 +132,8 @@ pub(crate) struct RoutePlan {
     pub(crate) login: Option<usize>,
     /// What its answers say, where it is not as everywhere.
     pub(crate) diagnostics: Option<DiagnosticsConfig>,
+    /// Pages of which other origins may call. None: that is the upstream's to say.
+    pub(crate) cors: Option<Arc<Cors>>,
 }
 
 impl RoutePlan {
@@ -212,7 +220,9 @@ impl Plan {
         let reserved = Arc::new(reserved(config));
         let mut accepting = Accepting::new(config, &issuers, &reserved);
         let upstreams = upstreams::compile((config, base), &reserved, &mut issues);
-        let (routes, router) = routes::compile(config, &mut accepting, &mut issues);
+        let cors = Cors::of_gateway(config, &mut issues);
+        let (routes, router) =
+            routes::compile((config, cors.as_ref()), &mut accepting, &mut issues);
         let accepted = accepting.sets;
         let dpop = Dpop::compile(config, base, &routes, &mut issues);
         let issuing = Issuing {
@@ -241,6 +251,7 @@ impl Plan {
         if !issues.is_empty() {
             return Err(issues);
         }
+        let has_cors = cors.is_some() || routes.iter().any(|route| route.cors.is_some());
         Ok(Self {
             upstreams,
             routes,
@@ -258,6 +269,8 @@ impl Plan {
             rates,
             lines,
             diagnostics: config.gateway.diagnostics,
+            cors,
+            has_cors,
             cache_secret,
         })
     }
@@ -269,6 +282,14 @@ impl Plan {
         let route = route.and_then(|route| self.routes.get(route));
         let own = route.and_then(|route| route.diagnostics);
         own.unwrap_or(self.diagnostics)
+    }
+
+    /// Pages of which other origins may call, on a route or where there is none.
+    pub(crate) fn cors(&self, route: Option<usize>) -> Option<&Cors> {
+        match route {
+            None => self.cors.as_deref(),
+            Some(route) => self.routes.get(route)?.cors.as_deref(),
+        }
     }
 
     /// Whether it is the token service that has this index among issuers.

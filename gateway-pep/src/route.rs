@@ -189,6 +189,21 @@ impl Router {
         told
     }
 
+    /// The routes that only conditions tell apart: those of each path and method that has several.
+    pub(crate) fn of_one_method(&self) -> impl Iterator<Item = Vec<usize>> {
+        let cells = self.paths.iter().flat_map(|path| {
+            let by_method = path.by_method.iter().map(|(_, cell)| cell);
+            by_method.chain(&path.any_method)
+        });
+        cells.map(Cell::routes).filter(|routes| routes.len() > 1)
+    }
+
+    /// One of the routes that a request for this path, by this method, could be for, whatever else it says.
+    pub(crate) fn any_of(&self, host: &str, path: &str, method: &Method) -> Option<usize> {
+        let (methods, _) = self.at(host, path)?;
+        methods.cell(method)?.any()
+    }
+
     /// The route of a canonical request.
     pub(crate) fn find<'a>(&'a self, asked: Asked<'a>) -> Lookup<'a> {
         let Some((methods, _)) = self.at(asked.host, asked.path) else {
@@ -249,10 +264,10 @@ impl PathMethods {
         }
         let mut by_method = Vec::with_capacity(names.len());
         for name in &names {
-            let cell = Self::cell(wanted, Some(name), ties);
+            let cell = Self::compile_cell(wanted, Some(name), ties);
             by_method.extend(cell.map(|cell| ((*name).clone(), cell)));
         }
-        let any_method = Self::cell(wanted, None, ties);
+        let any_method = Self::compile_cell(wanted, None, ties);
         let mut allow: Vec<&str> = names.into_iter().map(Method::as_str).collect();
         allow.sort_unstable();
         let allow = HeaderValue::try_from(allow.join(", "));
@@ -263,7 +278,7 @@ impl PathMethods {
         }
     }
 
-    fn cell(
+    fn compile_cell(
         wanted: &[(Option<Method>, Contender)],
         name: Option<&Method>,
         ties: &mut Vec<Tie>,
@@ -295,13 +310,16 @@ impl PathMethods {
         cell
     }
 
-    fn route(&self, asked: &Asked<'_>) -> Result<Found, Unread> {
+    fn cell(&self, wanted: &Method) -> Option<&Cell> {
         let mut named = self.by_method.iter();
-        let cell = named
-            .find(|(method, _)| method == asked.method)
+        named
+            .find(|(method, _)| method == wanted)
             .map(|(_, cell)| cell)
-            .or(self.any_method.as_ref());
-        Ok(match cell {
+            .or(self.any_method.as_ref())
+    }
+
+    fn route(&self, asked: &Asked<'_>) -> Result<Found, Unread> {
+        Ok(match self.cell(asked.method) {
             None => Found::OtherMethods,
             Some(cell) => cell.route(asked)?.map_or(Found::Nothing, Found::Route),
         })

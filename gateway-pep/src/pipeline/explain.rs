@@ -95,6 +95,10 @@ async fn walk(
             Reserved::Endpoint(_) => return Ok(None),
         }
     }
+    if let Some(answer) = super::cors::preflight(core, &request, record) {
+        found.route = record.route().and_then(|index| route(worker, index));
+        return answer.map(|_| None);
+    }
     let routed = super::find_route(worker, request, record)?;
     record.routed(routed.route);
     found.route = route(worker, routed.route);

@@ -150,6 +150,7 @@ fn withdrawn(refusal: &Refusal) -> Option<Withdrawn> {
         | Refusal::LoginWanted { .. }
         | Refusal::TooOften { .. }
         | Refusal::Denied
+        | Refusal::CrossOrigin
         | Refusal::UpgradeNotAllowed
         | Refusal::UntrustedProxy => Some(Withdrawn::Denied),
     }

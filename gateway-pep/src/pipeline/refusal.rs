@@ -56,6 +56,8 @@ pub(crate) enum Refusal {
     SessionEnded,
     /// A session's cookie came with what a page of another site has sent.
     CrossSite,
+    /// Pages of that origin may not send what a browser asks for.
+    CrossOrigin,
     /// Nobody knows whether there is such a session, or it cannot be written.
     SessionStoreUnavailable,
     /// A provider's logout token does not hold, or has come before.
@@ -112,6 +114,7 @@ pub(crate) const REASONS: &[&str] = &[
     "login",
     "session_ended",
     "cross_site",
+    "cross_origin",
     "session_store_unavailable",
     "logout_token",
     "insufficient_scope",
@@ -159,6 +162,7 @@ impl Refusal {
             Self::LogIn(_) => "login",
             Self::SessionEnded => "session_ended",
             Self::CrossSite => "cross_site",
+            Self::CrossOrigin => "cross_origin",
             Self::SessionStoreUnavailable => "session_store_unavailable",
             Self::LogoutToken => "logout_token",
             Self::InsufficientScope { .. } => "insufficient_scope",
@@ -217,6 +221,7 @@ impl Refusal {
             | Self::UpgradeNotAllowed
             | Self::Denied
             | Self::CrossSite
+            | Self::CrossOrigin
             | Self::Obligation
             | Self::UntrustedProxy => StatusCode::FORBIDDEN,
             Self::TokenServiceUnavailable
@@ -264,6 +269,7 @@ impl Refusal {
             Self::LogIn(_) => Some("a browser is sent to log in".into()),
             Self::SessionEnded => Some("the session has ended".into()),
             Self::CrossSite => Some("a page of another site has sent this".into()),
+            Self::CrossOrigin => Some("pages of this origin may not use this".into()),
             Self::LogoutToken => Some("the logout token is not valid here".into()),
             Self::InsufficientScope { .. } => Some("the token lacks a scope".into()),
             Self::UntrustedProxy => {

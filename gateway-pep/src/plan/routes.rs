@@ -1,5 +1,6 @@
 //! Routes, compiled: what it takes to pass each one, and which requests name it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderValue, Method};
@@ -10,7 +11,7 @@ use super::accepting::Accepting;
 use super::encoded;
 use super::split::Destinations;
 use super::{
-    Binding, Mirror, Protection, QuestionPlan, Reading, ResourceTemplate, Rewrite, RoutePlan,
+    Binding, Cors, Mirror, Protection, QuestionPlan, Reading, ResourceTemplate, Rewrite, RoutePlan,
     matching, timeouts,
 };
 use crate::canonical::Encoded;
@@ -20,7 +21,7 @@ use crate::step_up::StepUp;
 
 /// Every route that can be, and where each is found.
 pub(super) fn compile(
-    config: &Config,
+    (config, cors): (&Config, Option<&Arc<Cors>>),
     accepting: &mut Accepting<'_>,
     issues: &mut Vec<ConfigIssue>,
 ) -> (Vec<RoutePlan>, Router) {
@@ -29,7 +30,7 @@ pub(super) fn compile(
     let mut router = Router::default();
     for (index, route) in config.routes.iter().enumerate() {
         let at = place(index, route);
-        match RoutePlan::compile(route, (config, &logins), accepting) {
+        match RoutePlan::compile(route, (config, &logins, cors), accepting) {
             Ok(plan) => {
                 let methods = parse_methods(&route.methods, &at, issues);
                 let inserted = router.insert(Named {
@@ -57,12 +58,40 @@ pub(super) fn compile(
         let issue = ConfigIssue::new(format!("{one} and {other}: {}", tie.cause));
         issues.push(issue.hint(tie.cause.hint()));
     }
+    check_preflights(&router, (&routes, &places), issues);
     for (route, names) in router.told_by() {
         if let Some(route) = routes.get_mut(route) {
             route.vary = HeaderValue::try_from(names.join(", ")).ok();
         }
     }
     (routes, router)
+}
+
+/// A preflight says path and method, and nothing by which a request would tell further routes apart.
+fn check_preflights(
+    router: &Router,
+    (routes, places): (&[RoutePlan], &[String]),
+    issues: &mut Vec<ConfigIssue>,
+) {
+    for together in router.of_one_method() {
+        let known = together
+            .iter()
+            .filter_map(|route| Some((routes.get(*route)?, places.get(*route)?)));
+        let mut known = known.map(|(route, place)| (&route.cors, place));
+        let Some((cors, one)) = known.next() else {
+            continue;
+        };
+        if let Some((_, other)) = known.find(|(it, _)| *it != cors) {
+            let issue = ConfigIssue::new(format!(
+                "{one} and {other}: have one path and method, and another `cors`; what a browser asks before it sends a \
+                 request does not say which of them the request is for"
+            ));
+            let issue = issue.hint("say the same at both, or at `gateway.cors` alone");
+            if !issues.contains(&issue) {
+                issues.push(issue);
+            }
+        }
+    }
 }
 
 pub(super) fn place(index: usize, route: &RouteConfig) -> String {
@@ -72,7 +101,7 @@ pub(super) fn place(index: usize, route: &RouteConfig) -> String {
 impl RoutePlan {
     fn compile(
         route: &RouteConfig,
-        (config, logins): (&Config, &[&String]),
+        (config, logins, of_gateway): (&Config, &[&String], Option<&Arc<Cors>>),
         accepting: &mut Accepting<'_>,
     ) -> Result<Self, Vec<ConfigIssue>> {
         let mut issues = Vec::new();
@@ -103,6 +132,10 @@ impl RoutePlan {
             issues.push(issue);
             None
         });
+        let cors = Cors::of_route(route, (config, of_gateway)).unwrap_or_else(|issue| {
+            issues.push(issue);
+            None
+        });
         let to = Destinations::compile(route, config, accepting.reserved);
         let to = to.map_err(|found| issues.extend(found));
         match to {
@@ -120,6 +153,7 @@ impl RoutePlan {
                 websocket: route.websocket,
                 login,
                 diagnostics: route.diagnostics,
+                cors,
             }),
             _ => Err(issues),
         }

@@ -119,6 +119,17 @@ impl Cell {
         })
     }
 
+    /// One of its routes.
+    pub(super) fn any(&self) -> Option<usize> {
+        match self {
+            Self::One(route) => Some(*route),
+            Self::Several(several) => {
+                let ranked = several.shapes.first()?.routes.values().next();
+                ranked.map(|it| it.route)
+            }
+        }
+    }
+
     pub(super) fn routes(&self) -> Vec<usize> {
         match self {
             Self::One(route) => vec![*route],

@@ -4,6 +4,7 @@
 mod arrival;
 mod browser;
 mod cookies;
+mod cors;
 mod lasting;
 mod logout;
 mod outage;
@@ -27,6 +28,8 @@ const NOW: u64 = 1_800_000_000;
 const ROUTES: &str = "  - { match: '/app/{id}', methods: ['*'], upstream: a, action: view, resource: 'Record/{id}', login: web, websocket: true }
   - { match: '/app-ws', methods: [GET], upstream: a, action: view, resource: Service/x, login: web, websocket: true }
   - { match: '/strong', methods: [GET], upstream: a, action: view, resource: Service/x, acr_values: [phr], max_age_secs: 60, login: web }
+  - { match: '/shared/{id}', methods: ['*'], upstream: a, action: view, resource: 'Record/{id}', login: web, websocket: true, cors: { origins: ['https://front.test', 'https://*.fronts.test'], credentials: true } }
+  - { match: '/lent/{id}', methods: ['*'], upstream: a, action: view, resource: 'Record/{id}', login: web, cors: { origins: ['https://front.test'] } }
   - { match: '/other/{id}', methods: [GET], upstream: a, action: view, resource: 'Record/{id}', login: other }
   - { match: '/{*rest}', methods: ['*'], upstream: a, public: true }
 ";

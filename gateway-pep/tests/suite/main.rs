@@ -15,6 +15,7 @@ mod api_keys;
 mod caches;
 mod certificates;
 mod client_certificates;
+mod cors;
 mod cut_store;
 mod diagnostics;
 mod discovery;

@@ -260,6 +260,13 @@ impl Upstream {
             "flood" => self.flood(),
             "text" => Response::new(whole("ssn: 1")),
             "broken-json" => json("{\"ssn\":\"1\""),
+            "cors" => Response::builder()
+                .header("access-control-allow-origin", "*")
+                .header("access-control-allow-credentials", "true")
+                .header("access-control-expose-headers", "X-Of-Upstream")
+                .header("vary", "Accept")
+                .body(whole("{}"))
+                .unwrap(),
             "missing" => {
                 let mut response = json("{\"ssn\":\"1\",\"error\":true}");
                 *response.status_mut() = StatusCode::NOT_FOUND;

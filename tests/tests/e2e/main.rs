@@ -6,6 +6,7 @@ mod api_keys;
 mod attack;
 mod clients;
 mod config_files;
+mod cors;
 mod curity_wire;
 mod dpop;
 mod entities;

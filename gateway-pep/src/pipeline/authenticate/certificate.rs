@@ -18,6 +18,7 @@ use crate::identity::accepted::Accepted;
 use crate::identity::issuer::Kind;
 use crate::login::browser::is_of_own_site;
 use crate::metrics::SwapOutcome;
+use crate::pipeline::cors;
 use crate::pipeline::record::Record;
 use crate::pipeline::refusal::Refusal;
 use crate::worker::Worker;
@@ -42,7 +43,9 @@ pub(super) fn known(
     // SECURITY: browsers show certificates for whichever page makes them send something.
     if is_of_browser(request.headers()) {
         let (scheme, authority) = (request.scheme().as_str(), request.authority().as_str());
-        if !is_of_own_site(request, &format!("{scheme}://{authority}")) {
+        if !is_of_own_site(request, &format!("{scheme}://{authority}"))
+            && !cors::vouches(&worker.core, request, record)
+        {
             return Err(Refusal::CrossSite);
         }
     }

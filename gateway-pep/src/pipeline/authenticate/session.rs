@@ -17,6 +17,7 @@ use crate::login::record::SessionId;
 use crate::login::store::Kept;
 use crate::login::{Login, Logins, cookies};
 use crate::metrics::{LoginOutcome, SwapOutcome};
+use crate::pipeline::cors;
 use crate::pipeline::login::departure::{Cause, Departure};
 use crate::pipeline::record::Record;
 use crate::pipeline::refusal::Refusal;
@@ -112,7 +113,11 @@ impl<'a> Visit<'a> {
     ) -> Result<(Rc<Identity>, Shown), Refusal> {
         let origin = self.logins.origin(self.request);
         // SECURITY: before the session is looked at, so that nothing happens for a page of another site.
-        if !origin.is_some_and(|origin| is_of_own_site(self.request, origin)) {
+        let is_vouched = |origin| {
+            is_of_own_site(self.request, origin)
+                || cors::vouches(&self.worker.core, self.request, record)
+        };
+        if !origin.is_some_and(is_vouched) {
             return Err(Refusal::CrossSite);
         }
         let Some(id) = SessionId::parse(value) else {
