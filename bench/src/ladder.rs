@@ -48,7 +48,7 @@ pub(crate) fn print(arguments: &Arguments) -> anyhow::Result<()> {
     if !latencies.is_empty() {
         writeln!(
             out,
-            "\nAt half of what each answers a second, on a core that is kept awake:\n"
+            "\nAt a quarter of what each answers a second, on a core that is kept awake:\n"
         )?;
         write_latencies(&latencies, &mut out)?;
     }

@@ -51,6 +51,8 @@ enum Command {
         #[arg(long)]
         upstream: SocketAddr,
     },
+    /// Keep the core that it runs on from sleeping, until the process ends
+    Awake,
     /// Ask each question once, and compare the answers with what is expected
     Check(ask::Target),
     /// Ask for some time; append what came of it to a file of results
@@ -89,6 +91,10 @@ fn main() -> anyhow::Result<()> {
         Command::Tokens(arguments) => runtime.block_on(tokens::write(&arguments)),
         Command::Floor { listen } => runtime.block_on(floor::serve(listen)),
         Command::Relay { listen, upstream } => runtime.block_on(relay::serve(listen, upstream)),
+        Command::Awake => loop {
+            // Whoever else wants to run is asked for each time.
+            std::thread::yield_now();
+        },
         Command::Check(target) => runtime.block_on(ask::check(&target)),
         Command::Load(arguments) => runtime.block_on(load::load(&arguments)),
         Command::AccessTokens(arguments) => runtime.block_on(tokens::write_many(&arguments)),
