@@ -34,12 +34,14 @@ mod tunnel;
 
 use std::rc::Rc;
 
-use http::{Request, Response, header};
+use http::header::{self, HeaderMap};
+use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 
 use crate::body::RequestBody;
-use crate::canonical::{Ambiguity, CanonicalRequest, Upgrade};
+use crate::canonical::{Ambiguity, Arrival, CanonicalRequest, Upgrade};
+use crate::core::Core;
 use crate::login::Reserved;
 use crate::obligation::rate;
 use crate::route::{Lookup, Routed};
@@ -112,12 +114,8 @@ async fn answer(
     let is_waiting = parts.headers.contains_key(header::EXPECT);
     // By what the connection itself has shown.
     let is_admitted = record.is_admitted();
-    let mut arrival = connection.arrival();
-    let spoken = forwarded::read(&core.plan.proxies, arrival, &parts.headers);
-    if let Some(spoken) = spoken.map_err(Refusal::Ambiguous)? {
-        arrival = spoken.arrival;
-        record.spoken_for(&spoken);
-    }
+    let arrival = arrived(core, connection, &parts.headers, record);
+    let arrival = arrival.map_err(Refusal::Ambiguous)?;
     let request =
         CanonicalRequest::new(parts, arrival, core.request_limits).map_err(Refusal::Ambiguous)?;
     record.canonical(&request);
@@ -163,6 +161,24 @@ async fn answer(
             Err(refusal)
         }
     }
+}
+
+/// How it has come, by what its connection says, or the proxy in front.
+fn arrived(
+    core: &Core,
+    connection: &Connection,
+    headers: &HeaderMap,
+    record: &mut Record,
+) -> Result<Arrival, Ambiguity> {
+    let arrival = connection.arrival();
+    if connection.is_unnamed() {
+        return Ok(arrival);
+    }
+    let Some(spoken) = forwarded::read(&core.plan.proxies, arrival, headers)? else {
+        return Ok(arrival);
+    };
+    record.spoken_for(&spoken);
+    Ok(spoken.arrival)
 }
 
 async fn permit(

@@ -22,10 +22,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use rustls::ServerConfig;
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::Acceptor;
 use rustls::server::danger::ClientCertVerifier;
+use rustls::{CertificateError, Error, ServerConfig};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 pub use tokio_rustls::server::TlsStream;
@@ -64,8 +64,8 @@ struct Current {
     server: Arc<ServerConfig>,
     /// Whom authorities vouch for. None: nobody.
     authorities: Option<Arc<dyn ClientCertVerifier>>,
-    /// When what they have revoked is not known any more, in Unix seconds. None: nobody looks.
-    revocations_end: Option<u64>,
+    /// When each list of what they have revoked is too old, ascending, in Unix seconds.
+    revocations_end: Vec<u64>,
     /// The handshake takes any certificate, and has not asked them.
     takes_any: bool,
     /// None: the one certificate is for every name.
@@ -180,32 +180,34 @@ impl Current {
     /// none, or it shows nobody.
     fn client(&self, chain: &[CertificateDer<'_>]) -> Option<ClientCertificate> {
         if self.takes_any {
-            self.again(chain)
+            self.again(chain, UnixTime::now())
         } else {
-            ClientCertificate::read(chain.first()?, true).map(|it| self.bounded(it))
+            ClientCertificate::read(chain.first()?, true)
         }
     }
 
-    /// The same, where another handshake than one by these authorities has looked at it.
-    fn again(&self, chain: &[CertificateDer<'_>]) -> Option<ClientCertificate> {
+    /// The same, where another handshake than one by these authorities has looked at it, or at another time.
+    fn again(&self, chain: &[CertificateDer<'_>], now: UnixTime) -> Option<ClientCertificate> {
         let (own, others) = chain.split_first()?;
-        let now = UnixTime::now();
-        let is_trusted = self
+        let judged = self
             .authorities
             .as_ref()
-            .is_some_and(|authorities| authorities.verify_client_cert(own, others, now).is_ok());
+            .map(|authorities| authorities.verify_client_cert(own, others, now));
+        let is_trusted = match judged {
+            Some(Ok(_)) => true,
+            // SECURITY: whoever has its key now, the certificate is not theirs to show.
+            Some(Err(Error::InvalidCertificate(CertificateError::Revoked))) => return None,
+            Some(Err(_)) | None => false,
+        };
         // Nobody has looked at its time yet where nobody vouches for it.
         let counts = is_trusted || (self.takes_any && certificate::holds_at(own, now));
-        let read = ClientCertificate::read(own, is_trusted).filter(|_| counts);
-        read.map(|it| self.bounded(it))
+        ClientCertificate::read(own, is_trusted).filter(|_| counts)
     }
 
-    /// No longer than it is known not to be revoked.
-    fn bounded(&self, mut shown: ClientCertificate) -> ClientCertificate {
-        if let Some(end) = self.revocations_end.filter(|_| shown.is_trusted) {
-            shown.not_after = shown.not_after.min(end);
-        }
-        shown
+    /// When what was judged at this time has to be judged anew: a list is too old then. Unix seconds.
+    fn judged_until(&self, at: u64) -> u64 {
+        let mut ends = self.revocations_end.iter();
+        ends.find(|end| **end > at).copied().unwrap_or(u64::MAX)
     }
 }
 

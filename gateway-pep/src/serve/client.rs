@@ -18,6 +18,8 @@ pub(super) struct Client {
     pub(super) purpose: Purpose,
     /// By TLS, which has ended at a proxy in front.
     pub(super) is_by_tls: bool,
+    /// A proxy in front passes on the bytes of somebody whom it cannot name: the address is the proxy's, the words are not.
+    pub(super) is_unnamed: bool,
 }
 
 impl Client {
@@ -27,6 +29,7 @@ impl Client {
             peer,
             purpose,
             is_by_tls: false,
+            is_unnamed: false,
         }
     }
 }

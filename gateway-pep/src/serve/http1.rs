@@ -30,7 +30,7 @@ pub(super) async fn serve<S>(
     let core = &worker.core;
     let (guarded, findings) = Guarded::new(stream, core.head_bytes, core.timeouts.idle_body);
     let connection = Connection::new(client.peer, findings)
-        .by_tls_before(client.is_by_tls)
+        .passed_on(client.is_by_tls, client.is_unnamed)
         .by_tls(session.map(Rc::new));
     let connection = Rc::new(connection);
     let service = service_fn(|request| {

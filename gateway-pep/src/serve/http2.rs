@@ -127,7 +127,7 @@ where
 
 fn connection(client: Client, session: Option<TlsSession>) -> Rc<Connection> {
     let connection = Connection::of_http2(client.peer)
-        .by_tls_before(client.is_by_tls)
+        .passed_on(client.is_by_tls, client.is_unnamed)
         .by_tls(session.map(Rc::new));
     Rc::new(connection)
 }

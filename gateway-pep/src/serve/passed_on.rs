@@ -17,10 +17,15 @@ use crate::worker::doors::Open;
 
 /// For whom bytes are passed on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Said {
-    /// None: the proxy speaks for itself, to see how we are, say.
-    client: Option<IpAddr>,
-    is_by_tls: bool,
+enum Said {
+    /// For nobody: the proxy wants to see how we are, say.
+    Itself,
+    /// It has no address, or one that cannot be said.
+    Somebody,
+    Client {
+        address: IpAddr,
+        is_by_tls: bool,
+    },
 }
 
 /// Why nobody knows.
@@ -76,19 +81,26 @@ pub(super) async fn hear(
             return None;
         }
     };
-    let Some(client) = said.client.map(|client| client.to_canonical()) else {
-        return Some(proxy);
+    let client = match said {
+        Said::Itself => return Some(proxy),
+        // SECURITY: what it says in headers are not the proxy's words.
+        Said::Somebody => Client {
+            is_unnamed: true,
+            ..proxy
+        },
+        Said::Client { address, is_by_tls } => Client {
+            peer: address.to_canonical(),
+            is_by_tls,
+            ..proxy
+        },
     };
-    if !worker.core.plan.proxies.trust(client) && !open.count(client) {
+    let is_proxy = worker.core.plan.proxies.trust(client.peer) && !client.is_unnamed;
+    if !is_proxy && !open.count(client.peer) {
         refused.address.inc();
-        tracing::debug!(peer = %client, "too many connections of an address");
+        tracing::debug!(peer = %client.peer, "too many connections of an address");
         return None;
     }
-    Some(Client {
-        peer: client,
-        is_by_tls: said.is_by_tls,
-        ..proxy
-    })
+    Some(client)
 }
 
 /// Reads the header, and not a byte of what follows.
@@ -143,41 +155,37 @@ async fn read_line(stream: &mut TcpStream, line: &mut Vec<u8>) -> Result<(), Uns
 }
 
 fn of_line(line: &v1::Header<'_>) -> Said {
-    let client = match line.addresses {
-        v1::Addresses::Unknown => None,
-        v1::Addresses::Tcp4(addresses) => Some(addresses.source_address.into()),
-        v1::Addresses::Tcp6(addresses) => Some(addresses.source_address.into()),
-    };
-    Said {
-        client,
+    let client = |address| Said::Client {
+        address,
         is_by_tls: false,
+    };
+    match line.addresses {
+        v1::Addresses::Unknown => Said::Somebody,
+        v1::Addresses::Tcp4(addresses) => client(addresses.source_address.into()),
+        v1::Addresses::Tcp6(addresses) => client(addresses.source_address.into()),
     }
 }
 
 fn of_header(header: &v2::Header<'_>) -> Result<Said, Unsaid> {
-    let is_for_client = header.command == v2::Command::Proxy;
-    if is_for_client && header.protocol == v2::Protocol::Datagram {
-        return Err(Unsaid::Malformed);
-    }
-    let client = match header.addresses {
-        v2::Addresses::IPv4(addresses) => Some(addresses.source_address.into()),
-        v2::Addresses::IPv6(addresses) => Some(addresses.source_address.into()),
-        v2::Addresses::Unspecified | v2::Addresses::Unix(_) => None,
-    };
-    let client = client.filter(|_: &IpAddr| is_for_client);
     let mut is_by_tls = false;
     for said in header.tlvs() {
         let said = said.map_err(|_| Unsaid::Malformed)?;
         if said.kind == v2::Type::SSL as u8 {
-            is_by_tls = said
-                .value
-                .first()
-                .is_some_and(|bits| bits & CLIENT_SSL != 0);
+            let bits = said.value.first();
+            is_by_tls = bits.is_some_and(|bits| bits & CLIENT_SSL != 0);
         }
     }
-    Ok(Said {
-        client,
-        is_by_tls: is_by_tls && client.is_some(),
+    if header.command == v2::Command::Local {
+        return Ok(Said::Itself);
+    }
+    if header.protocol == v2::Protocol::Datagram {
+        return Err(Unsaid::Malformed);
+    }
+    let client = |address| Said::Client { address, is_by_tls };
+    Ok(match header.addresses {
+        v2::Addresses::IPv4(addresses) => client(addresses.source_address.into()),
+        v2::Addresses::IPv6(addresses) => client(addresses.source_address.into()),
+        v2::Addresses::Unspecified | v2::Addresses::Unix(_) => Said::Somebody,
     })
 }
 
@@ -235,41 +243,38 @@ mod tests {
         };
         let by_tls = |more: &[u8]| version_2(1, 0x11, &[&TCP4[..], more].concat());
         let long = by_tls(&[&[4, 0x0f, 0xa0][..], &[0; 4000]].concat());
-        for (header, client, is_by_tls) in [
+        let client = |address: &str, is_by_tls| Said::Client {
+            address: address.parse().unwrap(),
+            is_by_tls,
+        };
+        let (one, by_6) = (client("198.51.100.7", false), client("2001:db8::7", false));
+        for (header, said) in [
             (
                 b"PROXY TCP4 198.51.100.7 192.0.2.1 50000 443\r\n".to_vec(),
-                Some("198.51.100.7"),
-                false,
+                one,
             ),
             (
                 b"PROXY TCP6 2001:db8::7 2001:db8::1 50000 443\r\n".to_vec(),
-                Some("2001:db8::7"),
-                false,
+                by_6,
             ),
-            (b"PROXY UNKNOWN\r\n".to_vec(), None, false),
+            (b"PROXY UNKNOWN\r\n".to_vec(), Said::Somebody),
             (
                 b"PROXY UNKNOWN ffff::1 ffff::2 1 2\r\n".to_vec(),
-                None,
-                false,
+                Said::Somebody,
             ),
-            (version_2(1, 0x11, &TCP4), Some("198.51.100.7"), false),
-            (version_2(1, 0x21, &ipv6), Some("2001:db8::7"), false),
-            (by_tls(&OF_TLS), Some("198.51.100.7"), true),
-            (by_tls(&OF_NO_TLS), Some("198.51.100.7"), false),
-            (long, Some("198.51.100.7"), false),
-            (version_2(0, 0x00, &[]), None, false),
+            (version_2(1, 0x11, &TCP4), one),
+            (version_2(1, 0x21, &ipv6), by_6),
+            (by_tls(&OF_TLS), client("198.51.100.7", true)),
+            (by_tls(&OF_NO_TLS), one),
+            (long, one),
+            (version_2(0, 0x00, &[]), Said::Itself),
             (
                 version_2(0, 0x11, &[&TCP4[..], &OF_TLS].concat()),
-                None,
-                false,
+                Said::Itself,
             ),
-            (version_2(1, 0x00, &[]), None, false),
-            (version_2(1, 0x31, &[0; 216]), None, false),
+            (version_2(1, 0x00, &[]), Said::Somebody),
+            (version_2(1, 0x31, &[0; 216]), Said::Somebody),
         ] {
-            let said = Said {
-                client: client.map(|client| client.parse().unwrap()),
-                is_by_tls,
-            };
             let following = b"GET / HTTP/1.1\r\n\r\nPROXY";
             let bytes = [&header[..], following].concat();
             for at_a_time in [1, 7, bytes.len()] {

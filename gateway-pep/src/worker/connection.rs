@@ -24,6 +24,8 @@ pub(crate) struct Connection {
     tls: Option<Rc<TlsSession>>,
     /// Its client came by TLS, which has ended at a proxy in front.
     is_by_tls_before: bool,
+    /// The address is that of a proxy in front, which passes on the bytes of somebody else.
+    is_unnamed: bool,
     is_http2: bool,
     /// Who its certificate is, by issuer.
     identities: RefCell<Vec<Certified>>,
@@ -48,6 +50,7 @@ impl Connection {
             messages: Cell::new(0),
             tls: None,
             is_by_tls_before: false,
+            is_unnamed: false,
             is_http2: false,
             identities: RefCell::default(),
         }
@@ -61,12 +64,18 @@ impl Connection {
         }
     }
 
-    /// The same, whose client came by TLS as far as a proxy in front.
-    pub(crate) fn by_tls_before(self, is_by_tls_before: bool) -> Self {
+    /// The same, whose client came by TLS as far as a proxy in front, or whom that proxy cannot name.
+    pub(crate) fn passed_on(self, is_by_tls_before: bool, is_unnamed: bool) -> Self {
         Self {
             is_by_tls_before,
+            is_unnamed,
             ..self
         }
+    }
+
+    /// Whether nothing that it says of other clients is believed, whose address it has.
+    pub(crate) fn is_unnamed(&self) -> bool {
+        self.is_unnamed
     }
 
     /// One on which many requests are answered at a time.
@@ -127,7 +136,7 @@ impl Connection {
 
     /// What the client has shown, if it counts now.
     pub(crate) fn certificate(&self, tls: &Tls, now: UnixTime) -> Option<Arc<ClientCertificate>> {
-        let shown = self.tls.as_ref()?.client(tls)?;
+        let shown = self.tls.as_ref()?.client(tls, now)?;
         (now < UnixTime::from_secs(shown.not_after)).then_some(shown)
     }
 

@@ -24,7 +24,7 @@ pub struct ClientCertificate {
     /// None: it has none, or one that cannot be read.
     pub subject: Option<DistinguishedName>,
     pub sha256: [u8; 32],
-    /// Until when it holds, as far as is known by revocation lists, in Unix seconds. 0: that cannot be read.
+    /// Until when it holds, in Unix seconds. 0: that cannot be read.
     pub not_after: u64,
     /// An authority of the listener's vouches for it. SECURITY: else its names are what the client
     /// has written itself, and only `sha256` says anything.
@@ -54,6 +54,11 @@ impl ClientCertificate {
             read.add(&whole);
         }
         Some(read)
+    }
+
+    /// Whether it is the same one, and believed as much.
+    pub fn is_worth_as_much_as(&self, other: &Self) -> bool {
+        (self.sha256, self.is_trusted) == (other.sha256, other.is_trusted)
     }
 
     fn add(&mut self, whole: &Certificate) {

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::server::danger::ClientCertVerifier;
-use rustls::server::{NoServerSessionStorage, ResolvesServerCert, WebPkiClientVerifier};
+use rustls::server::{
+    NoServerSessionStorage, ResolvesServerCert, VerifierBuilderError, WebPkiClientVerifier,
+};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ServerConfig, SupportedProtocolVersion};
 
@@ -164,7 +166,7 @@ impl Files {
             )?),
             _ => None,
         };
-        let revocations_end = revocations.as_ref().map(|it| it.end);
+        let revocations_end = revocations.as_ref().map(|it| it.ends.clone());
         let verifier = match (&self.client_authorities, &texts.client_authorities) {
             (Some(path), Some(text)) => Some(self.verifier(path, text, revocations)?),
             _ => None,
@@ -208,7 +210,7 @@ impl Files {
         Ok(Current {
             server: Arc::new(server),
             authorities,
-            revocations_end,
+            revocations_end: revocations_end.unwrap_or_default(),
             takes_any: self.clients == ClientCertificates::Any,
             by_name,
         })
@@ -235,9 +237,13 @@ impl Files {
                 .with_crls(revocations.lists)
                 .enforce_revocation_expiration(),
         };
-        builder
-            .build()
-            .map_err(|error| ConfigIssue::new(format!("`{name}`: {error}")))
+        builder.build().map_err(|error| {
+            let name = match error {
+                VerifierBuilderError::InvalidCrl(_) => self.name("client_crl_file"),
+                _ => name,
+            };
+            ConfigIssue::new(format!("`{name}`: {error}"))
+        })
     }
 
     fn name(&self, key: &str) -> String {

@@ -16,8 +16,8 @@ use crate::ConfigIssue;
 #[derive(Debug)]
 pub(super) struct Revocations {
     pub(super) lists: Vec<CertificateRevocationListDer<'static>>,
-    /// When the first of them is too old, in Unix seconds.
-    pub(super) end: u64,
+    /// When each is too old, ascending, in Unix seconds.
+    pub(super) ends: Vec<u64>,
 }
 
 impl Revocations {
@@ -37,7 +37,7 @@ impl Revocations {
                  converts it",
             ));
         }
-        let mut end = u64::MAX;
+        let mut ends = Vec::with_capacity(lists.len());
         for list in &lists {
             let read = CertificateList::from_der(list).map_err(|error| {
                 ConfigIssue::new(format!(
@@ -50,14 +50,16 @@ impl Revocations {
                 ))
                 .hint("`nextUpdate` is needed (RFC 5280 section 5.1.2.5)"));
             };
-            end = end.min(next.to_unix_duration().as_secs());
+            ends.push(next.to_unix_duration().as_secs());
         }
-        if end <= UnixTime::now().as_secs() {
+        ends.sort_unstable();
+        let now = UnixTime::now().as_secs();
+        if ends.first().is_some_and(|end| *end <= now) {
             tracing::warn!(
                 key,
                 "a revocation list is too old; certificates of its issuer are not believed"
             );
         }
-        Ok(Self { lists, end })
+        Ok(Self { lists, ends })
     }
 }

@@ -3,11 +3,13 @@
 
 use std::cell::RefCell;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls::ServerConnection;
-use rustls::pki_types::CertificateDer;
+use rustls::pki_types::{self, CertificateDer};
 
 use super::{ClientCertificate, Current, Tls};
+use crate::UnixTime;
 
 /// Of one connection. Changed files do not change it.
 #[derive(Debug)]
@@ -25,6 +27,8 @@ pub struct TlsSession {
 #[derive(Debug)]
 struct Judged {
     by: Arc<Current>,
+    /// When it has to be judged anew, in Unix seconds.
+    until: u64,
     client: Option<Arc<ClientCertificate>>,
 }
 
@@ -35,6 +39,7 @@ impl TlsSession {
         let chain = shaken.peer_certificates().unwrap_or_default();
         let chain: Vec<_> = chain.iter().map(|it| it.clone().into_owned()).collect();
         let judged = Judged {
+            until: current.judged_until(pki_types::UnixTime::now().as_secs()),
             client: current.client(&chain).map(Arc::new),
             by: Arc::clone(&current),
         };
@@ -65,12 +70,15 @@ impl TlsSession {
 
     /// What the client has shown, if it has shown one that counts: by the authorities of now, not by
     /// those of the handshake. Whether its time is over is for the caller to see.
-    pub fn client(&self, tls: &Tls) -> Option<Arc<ClientCertificate>> {
+    pub fn client(&self, tls: &Tls, now: UnixTime) -> Option<Arc<ClientCertificate>> {
         let mut judged = self.judged.borrow_mut();
-        let now = tls.0.current.load();
-        if !Arc::ptr_eq(&judged.by, &now) {
-            judged.client = now.again(&self.chain).map(Arc::new);
-            judged.by = Arc::clone(&now);
+        let by = tls.0.current.load();
+        let at = now.as_secs();
+        if !Arc::ptr_eq(&judged.by, &by) || at >= judged.until {
+            let at_time = pki_types::UnixTime::since_unix_epoch(Duration::from_secs(at));
+            judged.client = by.again(&self.chain, at_time).map(Arc::new);
+            judged.by = Arc::clone(&by);
+            judged.until = by.judged_until(at);
         }
         judged.client.clone()
     }

@@ -22,6 +22,8 @@ pub(super) struct Pipe {
     passed: usize,
     is_unflushed: bool,
     ending: Ending,
+    /// There was an error after what has been read.
+    failed: Option<io::Error>,
     /// With whoever reads, and whoever is written to.
     with_reader: Patience,
     with_writer: Patience,
@@ -50,6 +52,7 @@ impl Pipe {
             passed: 0,
             is_unflushed: false,
             ending: Ending::Not,
+            failed: None,
             with_reader: Patience::new(says_nothing),
             with_writer: Patience::new(takes_nothing),
         }
@@ -123,20 +126,37 @@ impl Pipe {
                 self.ending = Ending::Over;
                 continue;
             }
-            let mut free = ReadBuf::new(&mut self.buffer);
-            match Pin::new(&mut *from).poll_read(context, &mut free) {
-                Poll::Ready(read) => read?,
-                Poll::Pending => {
-                    if self.is_unflushed {
-                        ready!(Pin::new(&mut *to).poll_flush(context))?;
-                        self.is_unflushed = false;
-                    }
-                    return Poll::Pending;
-                }
+            if let Some(error) = self.failed.take() {
+                return Poll::Ready(Err(error));
             }
-            (self.from, self.to) = (0, free.filled().len());
-            if self.to == 0 {
-                self.ending = Ending::Read;
+            self.fill(context, from);
+            if self.to == 0 && self.ending == Ending::Not && self.failed.is_none() {
+                if self.is_unflushed {
+                    ready!(Pin::new(&mut *to).poll_flush(context))?;
+                    self.is_unflushed = false;
+                }
+                return Poll::Pending;
+            }
+        }
+    }
+
+    /// Takes what there is, as far as there is room: many small messages go on together, since whoever gets them may not take
+    /// as many pieces.
+    fn fill(&mut self, context: &mut Context<'_>, from: &mut (impl AsyncRead + Unpin)) {
+        (self.from, self.to) = (0, 0);
+        while let Some(free) = self.buffer.get_mut(self.to..).filter(|it| !it.is_empty()) {
+            let mut free = ReadBuf::new(free);
+            match Pin::new(&mut *from).poll_read(context, &mut free) {
+                Poll::Pending => return,
+                Poll::Ready(Err(error)) => {
+                    self.failed = Some(error);
+                    return;
+                }
+                Poll::Ready(Ok(())) if free.filled().is_empty() => {
+                    self.ending = Ending::Read;
+                    return;
+                }
+                Poll::Ready(Ok(())) => self.to += free.filled().len(),
             }
         }
     }

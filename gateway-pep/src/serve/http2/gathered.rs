@@ -57,10 +57,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Inner<S> {
     }
 
     /// Keeps it, to be written with what comes.
-    fn gather(&mut self, slices: &[IoSlice<'_>]) -> usize {
+    fn gather(&mut self, slices: &[IoSlice<'_>], length: usize) -> usize {
         if self.waiting.capacity() == 0 {
             self.waiting = self.spare.take();
             self.waiting.reserve(MOST);
+        } else if self.waiting.len() + length > MOST {
+            // A client that takes a little at a time would else have all that it has taken kept.
+            self.waiting.drain(..self.from);
+            self.from = 0;
         }
         let before = self.waiting.len();
         for slice in slices {
@@ -72,7 +76,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Inner<S> {
     fn wrote(&mut self, bytes: usize) {
         self.is_unflushed = true;
         self.from += bytes;
-        if self.from >= self.waiting.len() {
+        if self.from >= self.waiting.len() && self.waiting.capacity() > 0 {
             self.from = 0;
             self.spare.put(std::mem::take(&mut self.waiting));
         }
@@ -103,7 +107,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Inner<S> {
         loop {
             let waiting = self.waiting();
             if waiting + length <= MOST {
-                return Poll::Ready(Ok(self.gather(slices)));
+                return Poll::Ready(Ok(self.gather(slices, length)));
             }
             let mut all = [IoSlice::new(&[]); PIECES];
             let before = self.waiting.get(self.from..).unwrap_or_default();
@@ -181,6 +185,8 @@ mod tests {
     struct Narrow {
         most: usize,
         is_closed: bool,
+        /// So many writes more.
+        left: usize,
         taken: Vec<u8>,
         writes: usize,
         flushes: usize,
@@ -212,9 +218,10 @@ mod tests {
             slices: &[IoSlice<'_>],
         ) -> Poll<io::Result<usize>> {
             let this = self.get_mut();
-            if this.is_closed {
+            if this.is_closed || this.left == 0 {
                 return Poll::Pending;
             }
+            this.left -= 1;
             this.writes += 1;
             let before = this.taken.len();
             let bytes = slices.iter().flat_map(|slice| slice.iter());
@@ -237,6 +244,7 @@ mod tests {
         let spare = Rc::<Spare>::default();
         let narrow = Narrow {
             most,
+            left: usize::MAX,
             ..Narrow::default()
         };
         let (one, other) = Gathered::new(narrow, spare.clone());
@@ -306,6 +314,32 @@ mod tests {
                 "{most}"
             );
         }
+    }
+
+    #[test]
+    fn what_was_taken_is_not_kept_for_a_client_that_takes_a_little_at_a_time() {
+        let (mut library, own, _) = gathered(700);
+        let piece = [7; 1000];
+        let mut accepted = 0;
+        for round in 0..5000 {
+            let taken = Pin::new(&mut library).poll_write(&mut context(), &piece);
+            if let Poll::Ready(Ok(taken)) = taken {
+                accepted += taken;
+            }
+            // One write at a time, and never all of it.
+            let mut inner = own.0.borrow_mut();
+            inner.stream.left = usize::from(round % 2 == 0);
+            let _ = inner.write_out(&mut context());
+            assert!(
+                inner.waiting.capacity() <= MOST,
+                "{}",
+                inner.waiting.capacity()
+            );
+            assert!(inner.waiting() <= MOST);
+        }
+        let inner = own.0.borrow();
+        assert!(accepted > 1_000_000, "{accepted}");
+        assert_eq!(inner.stream.taken.len() + inner.waiting(), accepted);
     }
 
     #[test]

@@ -186,3 +186,29 @@ async fn a_certificate_that_is_revoked_counts_no_more_whatever_is_open() {
     clock.advance(Duration::from_hours(40 * 366 * 24));
     assert_eq!(again(&mut of_other).await, 401);
 }
+
+/// A list that is newer is no reason to ask again and again.
+#[tokio::test]
+async fn what_lasts_goes_on_across_lists_and_is_looked_at_once() {
+    let of_tls = format!("{OPTIONAL}, client_crl_file: 'REVOKED'");
+    let (tls, _) = start(&of_tls, |_| {}).await;
+    let job = client(&tls.authority, &["spiffe://x/job"]);
+    let mut stream = connect(&tls, Some(&job)).await;
+    let request = bare("/mesh/feed");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut begun = [0; 12];
+    stream.read_exact(&mut begun).await.unwrap();
+    assert_eq!(&begun, b"HTTP/1.1 200");
+    let asked = || tls.fixture.metric("pep_streams_reauthorized_total");
+    let list = tls.authority.revocations(&[9], 2061);
+    tls.files.put("revoked.pem", &list);
+    tokio::time::sleep(Duration::from_secs(7)).await;
+    assert!(asked() < 2.0, "{}", asked());
+    let reading = stream.read_exact(&mut begun);
+    assert!(
+        tokio::time::timeout(Duration::from_secs(2), reading)
+            .await
+            .unwrap()
+            .is_ok()
+    );
+}

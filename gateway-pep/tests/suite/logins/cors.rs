@@ -59,3 +59,17 @@ async fn nobody_else_acts_with_a_session() {
         assert_refused(&answer, 403, "cross_site");
     }
 }
+
+#[tokio::test]
+async fn a_socket_opens_for_a_page_that_is_named_and_for_no_other() {
+    let site = Site::start().await;
+    let wish = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    for (origin, status) in [
+        ("https://front.test", 101),
+        ("https://evil.test", 403),
+        ("null", 403),
+    ] {
+        let answer = act(&site, "GET /shared/ws", origin, wish).await;
+        assert_eq!(answer.status(), status, "{origin} {}", answer.0);
+    }
+}

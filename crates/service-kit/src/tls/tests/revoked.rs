@@ -83,27 +83,53 @@ async fn whoever_is_on_a_list_gets_in_until_it_is_taken_off_no_more() {
     }
 }
 
-/// What a listener that takes anybody makes of a certificate.
-fn vouched(tls: &Tls, issued: &Issued) -> Option<(bool, u64)> {
+/// What a listener makes of a certificate at the end of a year: whether an authority vouches for it.
+fn vouched(tls: &Tls, issued: &Issued, year: i32) -> Option<bool> {
     let chain = [CertificateDer::from_pem_slice(issued.certificate.as_bytes()).unwrap()];
-    let found = tls.0.current.load().client(&chain);
-    found.map(|it| (it.is_trusted, it.not_after))
+    let at = rcgen::date_time_ymd(year, 12, 30).unix_timestamp();
+    let at = UnixTime::since_unix_epoch(Duration::from_secs(at.try_into().unwrap()));
+    let found = tls.0.current.load().again(&chain, at);
+    found.map(|it| it.is_trusted)
 }
 
 #[test]
 fn an_authority_vouches_for_nobody_whom_it_has_revoked() {
     let authority = Authority::new();
     let files = with_lists(&authority, &authority.revokes(&[7], 2060));
-    let tls = files.open(ClientCertificates::Any).unwrap();
-    let end = 2_871_763_200 - 86_400;
-    assert_eq!(
-        vouched(&tls, &authority.numbered(8)).map(|(is_trusted, _)| is_trusted),
-        Some(true)
-    );
-    assert_eq!(vouched(&tls, &authority.numbered(8)), Some((true, end)));
-    let (is_trusted, not_after) = vouched(&tls, &authority.numbered(7)).unwrap();
-    assert!(!is_trusted);
-    assert!(not_after > end, "nothing is said of others' certificates");
+    for clients in [ClientCertificates::Any, ClientCertificates::Optional] {
+        let tls = files.open(clients).unwrap();
+        assert_eq!(vouched(&tls, &authority.numbered(8), 2030), Some(true));
+        // Whoever shows it may not be who it was made for, whatever else is taken.
+        assert_eq!(vouched(&tls, &authority.numbered(7), 2030), None);
+    }
+}
+
+#[test]
+fn an_old_list_is_of_its_own_authority_alone() {
+    let (one, other) = (Authority::named("one"), Authority::named("other"));
+    let lists = [one.revokes(&[], 2040), other.revokes(&[], 2030)].concat();
+    let files = with_lists(&one, &lists);
+    files.write("clients.pem", &[one.pem(), other.pem()].concat());
+    for (clients, unknown) in [
+        (ClientCertificates::Optional, None),
+        // It is taken as a stranger's would be.
+        (ClientCertificates::Any, Some(false)),
+    ] {
+        let tls = files.open(clients).unwrap();
+        let at = |year| {
+            let [one, other] = [&one, &other].map(|it| vouched(&tls, &it.numbered(8), year));
+            (one, other)
+        };
+        assert_eq!(at(2029), (Some(true), Some(true)));
+        assert_eq!(at(2035), (Some(true), unknown));
+        assert_eq!(at(2041), (unknown, unknown));
+        // Each end is a reason to look again.
+        let current = tls.0.current.load();
+        let first = current.judged_until(0);
+        let second = current.judged_until(first);
+        assert!(first < second && second < u64::MAX, "{first} {second}");
+        assert_eq!(current.judged_until(second), u64::MAX);
+    }
 }
 
 #[tokio::test]
