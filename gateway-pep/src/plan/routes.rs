@@ -73,7 +73,9 @@ fn check_preflights(
     (routes, places): (&[RoutePlan], &[String]),
     issues: &mut Vec<ConfigIssue>,
 ) {
-    for together in router.of_one_method() {
+    for mut together in router.of_one_method() {
+        // As they are written: what holds for one method may hold for another, and is said once.
+        together.sort_unstable();
         let known = together
             .iter()
             .filter_map(|route| Some((routes.get(*route)?, places.get(*route)?)));
