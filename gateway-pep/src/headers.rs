@@ -9,7 +9,7 @@ mod trailers;
 
 use std::borrow::Cow;
 
-use http::header::{self, HeaderMap, HeaderName};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 pub(crate) use marks::Marks;
 pub(crate) use trailers::{TRAILERS, is_no_trailer};
@@ -290,6 +290,12 @@ fn strip_own_hop(headers: &mut HeaderMap, marks: Marks) -> bool {
         headers.remove(name);
     }
     takes_trailers
+}
+
+/// What a field says that is there once. None: it is not there, or more often.
+pub(crate) fn once<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h HeaderValue> {
+    let mut values = headers.get_all(name).iter();
+    values.next().filter(|_| values.next().is_none())
 }
 
 /// Whether a comma-separated field has this token, in any case.

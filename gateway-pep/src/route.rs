@@ -170,8 +170,7 @@ impl Router {
     pub(crate) fn told_by(&self) -> HashMap<usize, Vec<&str>> {
         let mut told = HashMap::<usize, Vec<&str>>::new();
         for path in &self.paths {
-            let by_method = path.by_method.iter().map(|(_, cell)| cell);
-            for cell in by_method.chain(&path.any_method) {
+            for cell in path.cells() {
                 let names: Vec<&str> = cell.headers().collect();
                 if names.is_empty() {
                     continue;
@@ -191,10 +190,7 @@ impl Router {
 
     /// The routes that only conditions tell apart: those of each path and method that has several.
     pub(crate) fn of_one_method(&self) -> impl Iterator<Item = Vec<usize>> {
-        let cells = self.paths.iter().flat_map(|path| {
-            let by_method = path.by_method.iter().map(|(_, cell)| cell);
-            by_method.chain(&path.any_method)
-        });
+        let cells = self.paths.iter().flat_map(PathMethods::cells);
         cells.map(Cell::routes).filter(|routes| routes.len() > 1)
     }
 
@@ -308,6 +304,11 @@ impl PathMethods {
             }
         }
         cell
+    }
+
+    fn cells(&self) -> impl Iterator<Item = &Cell> {
+        let by_method = self.by_method.iter().map(|(_, cell)| cell);
+        by_method.chain(&self.any_method)
     }
 
     fn cell(&self, wanted: &Method) -> Option<&Cell> {

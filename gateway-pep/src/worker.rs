@@ -231,12 +231,21 @@ impl Worker {
             tracing::debug!("too many connections");
             return None;
         }
-        if is_counted && !doors.addresses.enter(peer) {
-            refused.address.inc();
-            tracing::debug!(%peer, "too many connections of an address");
+        let mut open = doors.enter(None);
+        if is_counted && !self.count(&mut open, peer) {
             return None;
         }
-        Some(doors.enter(is_counted.then_some(peer)))
+        Some(open)
+    }
+
+    /// Counts one that was counted for nobody for an address, if that may have one more.
+    pub(crate) fn count(&self, open: &mut Open, peer: IpAddr) -> bool {
+        let is_counted = open.count(peer);
+        if !is_counted {
+            self.core.metrics.refused.address.inc();
+            tracing::debug!(%peer, "too many connections of an address");
+        }
+        is_counted
     }
 
     /// Counts a tunnel among the connections, of which its own is none any more.

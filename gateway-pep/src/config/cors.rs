@@ -90,10 +90,10 @@ impl TryFrom<String> for AllowedOrigin {
             // With a label in its place it must be an origin, of a name that has more than one.
             let host = domain.split(':').next().unwrap_or_default();
             let is_address = host.ends_with(|last: char| last.is_ascii_digit());
-            if is_address || spelling(scheme, &format!("any.{domain}")).is_none() {
+            let said = spelling(scheme, &format!("any.{domain}"));
+            let Some(said) = said.filter(|_| !is_address) else {
                 return Err(NoPageOrigin::Malformed(written));
-            }
-            let said = spelling(scheme, &format!("any.{domain}")).unwrap_or_default();
+            };
             let said = said.replacen("://any.", "://*.", 1);
             if said != written {
                 return Err(NoPageOrigin::Unusual(written, said));

@@ -4,7 +4,7 @@
 //!
 //! It protects nothing: whoever is no browser sends what they like. Tokens and decisions protect.
 
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::header::{self, HeaderMap, HeaderValue};
 use http::{Method, Response, StatusCode};
 
 use super::record::Record;
@@ -12,6 +12,7 @@ use super::refusal::Refusal;
 use super::response_body::ResponseBody;
 use crate::canonical::CanonicalRequest;
 use crate::core::Core;
+use crate::headers::once;
 use crate::plan::Admission;
 
 /// What a page's browser says of where the page is from, if that is of interest to anybody.
@@ -92,9 +93,4 @@ pub(super) fn vouches(core: &Core, request: &CanonicalRequest, record: &Record) 
         let origin = once(request.headers(), &header::ORIGIN);
         cors.credentials && matches!(cors.admits(origin), Admission::Origin(_))
     })
-}
-
-fn once<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h HeaderValue> {
-    let mut values = headers.get_all(name).iter();
-    values.next().filter(|_| values.next().is_none())
 }

@@ -11,7 +11,7 @@ use http::header::HeaderMap;
 
 use crate::canonical::{Ambiguity, Arrival, UrlScheme};
 use crate::config::ProxyHeaders;
-use crate::headers::{X_FORWARDED_FOR, X_FORWARDED_PROTO, X_REQUEST_ID};
+use crate::headers::{X_FORWARDED_FOR, X_FORWARDED_PROTO, X_REQUEST_ID, once};
 use crate::names::RequestId;
 use crate::plan::Proxies;
 
@@ -39,11 +39,7 @@ pub(crate) fn read(
         },
         ProxyHeaders::Forwarded => elements::arrival(proxies, peer, headers)?,
     };
-    let mut ids = headers.get_all(X_REQUEST_ID).iter();
-    let id = match (ids.next(), ids.next()) {
-        (Some(only), None) => RequestId::given(only),
-        _ => None,
-    };
+    let id = once(headers, &X_REQUEST_ID).and_then(RequestId::given);
     Ok(Some(Spoken { arrival, id }))
 }
 

@@ -1,7 +1,7 @@
 //! An answer that the caller may see in part: elements are taken out, fields are blotted out. It is read whole, up
 //! to a bound; what cannot be rewritten is not passed on.
 
-use http::{HeaderMap, StatusCode, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use http_body::Body as _;
 
 use super::authorize::decide_each;
@@ -11,6 +11,7 @@ use super::refusal::Refusal;
 use super::response_body::ResponseBody;
 use crate::body::BodyError;
 use crate::cache::verdict::{Outcome, Verdict};
+use crate::headers::once;
 use crate::obligation::filter::{self, Fate};
 use crate::question::Particulars;
 use crate::worker::Worker;
@@ -136,11 +137,8 @@ fn fate(verdict: &Rc<Verdict>) -> Fate<'_> {
 
 /// `application/json` or any `+json`, one `Content-Type` only.
 pub(super) fn is_json(headers: &HeaderMap) -> bool {
-    let mut types = headers.get_all(header::CONTENT_TYPE).iter();
-    let (Some(value), None) = (types.next(), types.next()) else {
-        return false;
-    };
-    let Ok(value) = value.to_str() else {
+    let value = once(headers, &header::CONTENT_TYPE).map(HeaderValue::to_str);
+    let Some(Ok(value)) = value else {
         return false;
     };
     let essence = value

@@ -95,12 +95,7 @@ pub(super) async fn hear(
         },
     };
     let is_proxy = worker.core.plan.proxies.trust(client.peer) && !client.is_unnamed;
-    if !is_proxy && !open.count(client.peer) {
-        refused.address.inc();
-        tracing::debug!(peer = %client.peer, "too many connections of an address");
-        return None;
-    }
-    Some(client)
+    (is_proxy || worker.count(open, client.peer)).then_some(client)
 }
 
 /// Reads the header, and not a byte of what follows.

@@ -7,7 +7,7 @@ use http::uri::PathAndQuery;
 use http::{Method, Uri, request};
 
 use crate::canonical::{Ambiguity, Arrival, CanonicalRequest, Limits, UrlScheme, written_target};
-use crate::headers::{X_FORWARDED_FOR, overrides};
+use crate::headers::{X_FORWARDED_FOR, once, overrides};
 use crate::plan::{ForwardAuthPlan, Names, OriginalHeaders};
 
 /// They frame the question, and say nothing of the request that it is about.
@@ -123,11 +123,7 @@ fn behind(prefix: &str, uri: &Uri) -> Result<PathAndQuery, Ambiguity> {
 
 /// The one value of a header.
 fn only(headers: &HeaderMap, name: &HeaderName) -> Result<HeaderValue, Ambiguity> {
-    let mut values = headers.get_all(name).iter();
-    match (values.next(), values.next()) {
-        (Some(value), None) => Ok(value.clone()),
-        _ => Err(Ambiguity::Asked),
-    }
+    once(headers, name).cloned().ok_or(Ambiguity::Asked)
 }
 
 /// Whom the proxy has seen: what it has added itself, at the end. What stands before is the client's own.
